@@ -1,0 +1,3 @@
+//! `exec-server`: processes and files of this machine for a client elsewhere, over JSON-RPC.
+
+pub mod cli;
