@@ -1,0 +1,5 @@
+//! Parameters and results, a file a family. Field order matters: positional
+//! parameters are matched by it, and results are written in it.
+
+pub mod initialize;
+pub mod process;
