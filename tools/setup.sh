@@ -70,13 +70,13 @@ packages() {
     say "installing $missing"
     # shellcheck disable=SC2086 # both are lists of words
     install() {
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 \
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 \
             install -y --no-install-recommends $missing </dev/null >&2
     }
     # A fresh machine has no package lists, an old one stale lists; one with good ones needs no update.
     if ! install; then
         say "not with the package lists as they are: updating them"
-        $as_root apt-get -q update </dev/null >&2 || :
+        $as_root apt-get -qq update </dev/null >&2 || :
         install || {
             say "that failed. Type: sudo apt-get update && sudo apt-get install -y $missing"
             return 1
