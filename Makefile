@@ -16,6 +16,8 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 # A relative path would mean something else to the tests, which run elsewhere.
 export EXEC_SERVER_BIN := $(BIN)
 export BUBBLEWRAP_SOURCE
+# make keeps the job tokens of -j to itself, and cargo warns about tokens it is told of and cannot take.
+unexport MAKEFLAGS MFLAGS
 
 .PHONY: all build run test check bench install dist setup setup-tools setup-bubblewrap clean help
 .DEFAULT_GOAL := all

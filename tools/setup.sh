@@ -40,6 +40,12 @@ c_compiler() {
 
 packages() {
     compiler=$(c_compiler)
+    if [ "$compiler" = musl-gcc ] && [ "${target%%-*}" != "$(uname -m)" ]; then
+        name=$(printf '%s' "$target" | tr - _)
+        say "musl-gcc compiles for $(uname -m) only. For $target set CC_$name to a C compiler and"
+        say "CARGO_TARGET_$(printf '%s' "$name" | tr '[:lower:]' '[:upper:]')_LINKER to a linker"
+        return 1
+    fi
     missing=
     if ! has "$compiler"; then
         if [ "$compiler" != musl-gcc ]; then
