@@ -1,3 +1,4 @@
 //! `exec-server`: processes and files of this machine for a client elsewhere, over JSON-RPC.
 
 pub mod cli;
+pub mod rpc;
