@@ -1,4 +1,5 @@
 //! `exec-server`: processes and files of this machine for a client elsewhere, over JSON-RPC.
 
 pub mod cli;
+pub mod env;
 pub mod rpc;

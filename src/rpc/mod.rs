@@ -1,3 +1,4 @@
 //! The wire: what messages look like and how they become values.
 
 pub mod path_uri;
+pub mod protocol;
