@@ -2,5 +2,6 @@
 
 pub mod cli;
 pub mod env;
+pub mod log;
 pub mod rpc;
 pub mod serve;
