@@ -1,0 +1,3 @@
+//! The environment that this machine is.
+
+pub mod environment;
