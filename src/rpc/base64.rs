@@ -45,7 +45,10 @@ pub enum DecodeError {
 impl DecodeError {
     /// Looks for the first fault. Only called for a text that did not decode.
     fn explain(text: &[u8]) -> Self {
-        let body_len = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+        let body_len = text
+            .iter()
+            .rposition(|byte| *byte != b'=')
+            .map_or(0, |last| last + 1);
         let (body, padding) = text.split_at(body_len);
         let is_symbol = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
         if let Some(offset) = body.iter().position(|byte| !is_symbol(byte)) {

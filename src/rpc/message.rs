@@ -59,7 +59,8 @@ impl<'a> Message<'a> {
                 Err(error) => error.to_string(),
             });
         }
-        let envelope: Envelope<'a> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let envelope: Envelope<'a> =
+            serde_json::from_str(text).map_err(|error| error.to_string())?;
         envelope.classify()
     }
 }
@@ -166,7 +167,9 @@ fn duplicate<E: serde::de::Error>(member: Member) -> E {
 
 /// The text of a raw JSON string, without a copy where it has no escapes.
 fn text_of<E: serde::de::Error>(raw: &str) -> Result<Cow<'_, str>, E> {
-    let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let inner = raw
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
     match inner {
         Some(text) if !text.contains('\\') => Ok(Cow::Borrowed(text)),
         Some(_) => serde_json::from_str(raw).map(Cow::Owned).map_err(E::custom),
@@ -263,7 +266,11 @@ mod tests {
 
     #[test]
     fn deep_nesting_is_refused_not_a_crash() {
-        let deep = format!(r#"{{"id":1,"method":"x","params":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        let deep = format!(
+            r#"{{"id":1,"method":"x","params":{}1{}}}"#,
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
         let message = error_of(&deep);
         assert!(message.contains("recursion limit exceeded"), "{message}");
     }

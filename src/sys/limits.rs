@@ -56,3 +56,18 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
 pub(super) fn descriptor_limit_at_start() -> Option<libc::rlimit> {
     STARTED_WITH.get().copied()
 }
+
+/// How much sooner children go than we do when memory runs out, in thousandths of all memory.
+const OOM_DISTANCE: i32 = 100;
+
+/// The text for a child's `oom_score_adj`, decided once. `None` where it
+/// cannot be read or cannot be raised; lowering it would be a privilege.
+pub(super) fn child_oom_score() -> Option<&'static str> {
+    static SCORE: OnceLock<Option<String>> = OnceLock::new();
+    let score = SCORE.get_or_init(|| {
+        let own = std::fs::read_to_string("/proc/self/oom_score_adj").ok()?;
+        let own: i32 = own.trim().parse().ok()?;
+        (own < 1000).then(|| (own + OOM_DISTANCE).min(1000).to_string())
+    });
+    score.as_deref()
+}

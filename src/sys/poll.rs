@@ -55,8 +55,9 @@ impl<'fd> PollFd<'fd> {
 pub fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
     let millis = match timeout {
         None => -1,
-        Some(limit) => libc::c_int::try_from(limit.as_nanos().div_ceil(1_000_000))
-            .unwrap_or(libc::c_int::MAX),
+        Some(limit) => {
+            libc::c_int::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
+        }
     };
     // SAFETY: PollFd is a transparent pollfd, and the slice outlives the call.
     let count = unsafe {

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::null;
+use std::sync::Arc;
 
 use super::check;
 use super::signal::Signal;
@@ -29,7 +30,7 @@ pub enum Exit {
 #[derive(Debug)]
 pub struct Leader {
     pid: i32,
-    pidfd: Option<OwnedFd>,
+    pidfd: Option<Arc<OwnedFd>>,
     is_reaped: bool,
 }
 
@@ -38,7 +39,7 @@ impl Leader {
     pub(super) fn new(pid: i32, pidfd: Option<OwnedFd>) -> Self {
         Self {
             pid,
-            pidfd,
+            pidfd: pidfd.map(Arc::new),
             is_reaped: false,
         }
     }
@@ -50,8 +51,8 @@ impl Leader {
 
     /// Becomes readable when the process has ended. `None` before Linux 5.3:
     /// then [`Leader::reap`] must be tried now and again.
-    pub fn exit_event(&self) -> Option<BorrowedFd<'_>> {
-        self.pidfd.as_ref().map(AsFd::as_fd)
+    pub fn exit_event(&self) -> Option<Arc<OwnedFd>> {
+        self.pidfd.clone()
     }
 
     /// Collects the exit if the process has ended. Call it no more once it

@@ -99,8 +99,7 @@ impl SignalEvents {
             for signal in signals {
                 libc::sigaddset(set.as_mut_ptr(), signal.0);
             }
-            let failed =
-                libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+            let failed = libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
             if failed != 0 {
                 return Err(io::Error::from_raw_os_error(failed));
             }

@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::null;
 
 use super::guardian::{self, Guardian};
-use super::limits::{Resource, descriptor_limit_at_start};
+use super::limits::{Resource, child_oom_score, descriptor_limit_at_start};
 use super::process::{Leader, open_pidfd};
 use super::signal;
 
@@ -89,6 +89,7 @@ struct Shared<'a> {
     env: &'a [*const c_char],
     parent: libc::pid_t,
     ignored: u64,
+    oom_score: Option<&'static str>,
     descriptor_limit: Option<libc::rlimit>,
     failure: Option<(Stage, i32)>,
 }
@@ -107,6 +108,7 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
         env: &env,
         parent: super::process::own_pid(),
         ignored: signal::ignored(),
+        oom_score: child_oom_score(),
         descriptor_limit: descriptor_limit_at_start(),
         failure: None,
     };
@@ -203,8 +205,6 @@ extern "C" fn child(argument: *mut c_void) -> libc::c_int {
 /// Returns only when it has failed.
 fn prepare_and_exec(shared: &Shared<'_>) -> (Stage, i32) {
     let launch = shared.launch;
-    // SAFETY (of all blocks below): plain system calls on descriptors and strings that the
-    // suspended parent keeps alive.
     // SAFETY: takes no pointers.
     if unsafe { libc::setsid() } < 0 {
         return (Stage::Session, errno());
@@ -219,15 +219,17 @@ fn prepare_and_exec(shared: &Shared<'_>) -> (Stage, i32) {
             libc::_exit(127);
         }
     }
-    prefer_for_oom();
+    if let Some(score) = shared.oom_score {
+        set_oom_score(score);
+    }
     if let Some(failed) = set_limits(launch.limits, shared.descriptor_limit) {
         return failed;
     }
-    // SAFETY: takes no pointers.
-    if launch.has_terminal
-        && unsafe { libc::ioctl(launch.stdin.as_raw_fd(), libc::TIOCSCTTY, 0) } < 0
-    {
-        return (Stage::Terminal, errno());
+    if launch.has_terminal {
+        // SAFETY: takes no pointers.
+        if unsafe { libc::ioctl(launch.stdin.as_raw_fd(), libc::TIOCSCTTY, 0) } < 0 {
+            return (Stage::Terminal, errno());
+        }
     }
     let standard = [launch.stdin, launch.stdout, launch.stderr];
     for (target, source) in (0..).zip(standard) {
@@ -246,16 +248,14 @@ fn prepare_and_exec(shared: &Shared<'_>) -> (Stage, i32) {
 }
 
 /// Children die before the server when memory runs out.
-fn prefer_for_oom() {
-    // SAFETY: constant terminated strings and a buffer of its stated length. A system without
-    // /proc keeps the inherited value.
+fn set_oom_score(score: &str) {
+    // SAFETY: a terminated string, and a buffer of its stated length. A system without /proc
+    // keeps the inherited value.
     unsafe {
-        let fd = libc::open(
-            c"/proc/self/oom_score_adj".as_ptr(),
-            libc::O_WRONLY | libc::O_CLOEXEC,
-        );
+        let flags = libc::O_WRONLY | libc::O_CLOEXEC;
+        let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), flags);
         if fd >= 0 {
-            libc::write(fd, c"100".as_ptr().cast(), 3);
+            libc::write(fd, score.as_ptr().cast(), score.len());
             libc::close(fd);
         }
     }
@@ -322,13 +322,7 @@ fn exec(shared: &Shared<'_>) -> (Stage, i32) {
     let mut failure = (Stage::Exec(0), libc::ENOENT);
     for (place, program) in shared.launch.programs.iter().enumerate() {
         // SAFETY: the path is a terminated string, both arrays are null-terminated.
-        unsafe {
-            libc::execve(
-                program.as_ptr(),
-                shared.argv.as_ptr(),
-                shared.env.as_ptr(),
-            )
-        };
+        unsafe { libc::execve(program.as_ptr(), shared.argv.as_ptr(), shared.env.as_ptr()) };
         match errno() {
             libc::ENOENT | libc::ENOTDIR => {}
             libc::EACCES => failure = (Stage::Exec(place), libc::EACCES),

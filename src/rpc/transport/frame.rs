@@ -47,14 +47,22 @@ pub(super) fn text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let header_len = header.len(payload_len as u64);
     out.copy_within(payload_start.., start + header_len);
     out.truncate(start + header_len + payload_len);
-    format(&header, payload_len, &mut &mut out[start..start + header_len]);
+    format(
+        &header,
+        payload_len,
+        &mut &mut out[start..start + header_len],
+    );
 }
 
 fn fragments(out: &mut Vec<u8>, payload: &[u8]) {
     let count = payload.len().div_ceil(MAX_PAYLOAD);
     out.reserve(payload.len() + count * MAX_HEADER);
     for (index, part) in payload.chunks(MAX_PAYLOAD).enumerate() {
-        let kind = if index == 0 { Data::Text } else { Data::Continue };
+        let kind = if index == 0 {
+            Data::Text
+        } else {
+            Data::Continue
+        };
         let header = header(OpCode::Data(kind), index + 1 == count);
         format(&header, part.len(), out);
         out.extend_from_slice(part);
@@ -121,10 +129,7 @@ mod tests {
             assert_eq!(&out[..6], b"before");
             let frames = frames(&out[6..]);
             assert_eq!(frames.len(), 1, "{len}");
-            assert_eq!(
-                frames[0],
-                (true, OpCode::Data(Data::Text), vec![b'x'; len])
-            );
+            assert_eq!(frames[0], (true, OpCode::Data(Data::Text), vec![b'x'; len]));
         }
     }
 

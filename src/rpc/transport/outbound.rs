@@ -68,11 +68,8 @@ pub enum Framing {
 /// What became of a message that may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
-    /// Sent, or somebody is flushing it.
+    /// In the buffer; [`Outbound::flush_offered`] sends it.
     Taken,
-    /// Taken, and the caller now has the duty to flush: poll
-    /// [`Outbound::fd`] for room and call [`Outbound::flush_duty`].
-    TakenFlush,
     /// Too much is unsent; the waker will be set when there is room.
     Full,
     /// The connection is dead.
@@ -150,14 +147,16 @@ impl Outbound {
         state.has_flusher = true;
         drop(state);
         let outbound = Arc::clone(self);
-        let thread = thread::Builder::new().name("flush".into()).stack_size(64 * 1024);
+        let thread = thread::Builder::new()
+            .name("flush".into())
+            .stack_size(64 * 1024);
         if thread.spawn(move || outbound.flush_until_done()).is_err() {
             // Without a thread nobody would ever send the rest.
             self.kill();
         }
     }
 
-    /// Adds and sends a message of a process, unless too much is unsent.
+    /// Adds a message of a process, unless too much is unsent.
     pub fn offer(&self, waker: &Arc<WakeEvent>, write: impl FnOnce(&mut Vec<u8>)) -> Offer {
         let mut state = self.lock();
         if state.is_dead {
@@ -168,11 +167,19 @@ impl Outbound {
             return Offer::Full;
         }
         self.append(&mut state, write);
+        Offer::Taken
+    }
+
+    /// Sends what the stream takes of what was offered. True lays the duty on
+    /// the caller to poll [`Outbound::fd`] for room and call
+    /// [`Outbound::flush_duty`] until it is done.
+    pub fn flush_offered(&self) -> bool {
+        let mut state = self.lock();
         if self.push(&mut state) == Flush::Done || state.has_flusher {
-            return Offer::Taken;
+            return false;
         }
         state.has_flusher = true;
-        Offer::TakenFlush
+        true
     }
 
     /// For who has the duty to flush: sends what the stream takes now.

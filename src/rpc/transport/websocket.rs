@@ -152,13 +152,18 @@ impl<S: Source> WebSocketReader<S> {
         if !self.charge.set(self.assembled.len() + payload.len()) {
             self.refuse(Refusal::Busy);
         } else {
-            self.assembled.extend_from_slice(&self.buffer.bytes()[payload]);
+            self.assembled
+                .extend_from_slice(&self.buffer.bytes()[payload]);
         }
         if !frame.is_final {
             return Ok(None);
         }
         self.message = Place::Assembled;
-        Ok(Some(self.refusal.take().map_or(Received::Message, Received::Refused)))
+        Ok(Some(
+            self.refusal
+                .take()
+                .map_or(Received::Message, Received::Refused),
+        ))
     }
 
     /// The unmasked payload's place, once all of it is here; used up by the next call.
