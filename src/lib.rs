@@ -5,3 +5,4 @@ pub mod env;
 pub mod log;
 pub mod rpc;
 pub mod serve;
+pub mod version;
