@@ -4,5 +4,7 @@ pub mod cli;
 pub mod env;
 pub mod log;
 pub mod rpc;
+pub mod sandbox;
 pub mod serve;
+pub mod sys;
 pub mod version;

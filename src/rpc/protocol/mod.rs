@@ -1,3 +1,6 @@
-//! The values that methods take and give, as JSON spells them.
+//! Parameters and results, a file a family. Field order matters: positional
+//! parameters are matched by it, and results are written in it.
 
 pub mod env_policy;
+pub mod initialize;
+pub mod process;
