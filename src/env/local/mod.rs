@@ -1,3 +1,5 @@
 //! The environment that this machine is.
 
 pub mod environment;
+pub mod info;
+mod passwd;
