@@ -9,11 +9,12 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// How much a line matters; a level includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// The server cannot do what it is for.
     Error,
     /// Something is wrong, and the server lives on.
+    #[default]
     Warn,
     /// What happens: clients and processes that come and go.
     Info,

@@ -22,9 +22,25 @@ impl<'a> RequestId<'a> {
         is_legal.then_some(Self(raw))
     }
 
+    /// A copy that outlives the message.
+    pub fn to_owned(self) -> OwnedRequestId {
+        OwnedRequestId(self.0.into())
+    }
+
     /// Its JSON.
     pub fn as_json(&self) -> &'a str {
         self.0
+    }
+}
+
+/// A request's id that outlives the message.
+#[derive(Clone, Debug)]
+pub struct OwnedRequestId(Box<str>);
+
+impl OwnedRequestId {
+    /// The id again.
+    pub fn borrow(&self) -> RequestId<'_> {
+        RequestId(&self.0)
     }
 }
 

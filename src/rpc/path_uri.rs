@@ -246,7 +246,7 @@ fn starts_with_drive(path: &[u8]) -> bool {
 }
 
 /// Makes an absolute path of the components, with `.` and `..` resolved by text alone.
-fn resolve_dots(path: &[u8]) -> PathBuf {
+pub(crate) fn resolve_dots(path: &[u8]) -> PathBuf {
     let mut resolved = Vec::with_capacity(path.len() + 1);
     for component in path.split(|&byte| byte == b'/') {
         match component {

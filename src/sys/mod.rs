@@ -7,6 +7,7 @@
 
 pub mod event;
 pub mod guardian;
+pub mod identity;
 pub mod limits;
 pub mod poll;
 pub mod process;

@@ -53,8 +53,8 @@ impl Signal {
     pub const TERMINATE: Self = Self(libc::SIGTERM);
     /// The end.
     pub const KILL: Self = Self(libc::SIGKILL);
-    /// The end of a terminal, or for a server the wish to re-read its files.
-    pub const HANG_UP: Self = Self(libc::SIGHUP);
+    /// A child has changed its state.
+    pub const CHILD: Self = Self(libc::SIGCHLD);
 
     /// The signal of a name such as `TERM` or `SIGTERM`, in any case.
     pub fn from_name(name: &str) -> Option<Self> {

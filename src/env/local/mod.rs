@@ -19,8 +19,10 @@
 pub mod environment;
 mod events;
 mod host;
+pub mod info;
 mod launch;
 mod output;
+mod passwd;
 mod process;
 mod pump;
 mod stdin;
@@ -30,4 +32,4 @@ pub use events::{Event, ProcessExit, Subscriber};
 pub use host::{Host, HostConfig};
 pub use launch::{ProcessSpec, StartError};
 pub use output::{Chunk, Stream};
-pub use process::{Process, ReadQuery, ReadReply, ReadView, Summary, WriteReply};
+pub use process::{Process, ReadQuery, ReadReply, ReadView, Summary, WriteError, WriteReply};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::events::{Event, ProcessExit, Subscriber};
-use super::host::{Host, Running};
+use super::host::Host;
 use super::launch::{ProcessSpec, StartError};
 use super::output::{Chunk, Retained};
 use super::pump;

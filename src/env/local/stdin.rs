@@ -39,8 +39,6 @@ pub enum WriteError {
     Full,
     /// The same id came with other bytes.
     IdReused,
-    /// The system refused.
-    Io(String),
 }
 
 /// Standard input of one process.

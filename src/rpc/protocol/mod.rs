@@ -2,5 +2,6 @@
 //! parameters are matched by it, and results are written in it.
 
 pub mod env_policy;
+pub mod environment;
 pub mod initialize;
 pub mod process;

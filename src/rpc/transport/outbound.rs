@@ -35,7 +35,7 @@ const FLUSH_TICK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub enum Sink {
     /// A TCP connection.
-    Socket(TcpStream),
+    Socket(Arc<TcpStream>),
     /// A stream in non-blocking mode, or a file or terminal, where a write may wait.
     Stream(File),
 }
@@ -93,6 +93,8 @@ struct State {
     /// Whether somebody has the duty to flush.
     has_flusher: bool,
     is_dead: bool,
+    /// Bytes that the stream has taken so far.
+    total_sent: u64,
     wakers: Vec<Arc<WakeEvent>>,
 }
 
@@ -203,13 +205,21 @@ impl Outbound {
         self.sink.fd()
     }
 
-    /// Waits until the client has taken enough of its answers.
-    /// Ends with the connection at the latest, which its reader's keepalive sees to.
-    pub fn wait_for_room(&self) {
+    /// Waits until the client has taken enough of its answers. False, and the
+    /// end of the connection, when it takes nothing for as long as `patience`.
+    pub fn wait_for_room(&self, patience: Duration) -> bool {
         let mut state = self.lock();
+        let mut progress = (state.total_sent, Instant::now());
         while state.unsent() > ANSWER_LIMIT && !state.is_dead {
             state = self.wait(state, FLUSH_TICK);
+            if state.total_sent != progress.0 {
+                progress = (state.total_sent, Instant::now());
+            } else if progress.1.elapsed() >= patience {
+                self.die(&mut state);
+                return false;
+            }
         }
+        true
     }
 
     /// Sends what is left until `deadline`; whether all of it went.
@@ -253,6 +263,14 @@ impl Outbound {
         self.flush();
     }
 
+    /// Tells the peer that nothing more will come, so that it can hang up.
+    pub fn stop_sending(&self) {
+        if let Sink::Socket(socket) = &self.sink {
+            // Already disconnected is as good.
+            let _ = socket.shutdown(Shutdown::Write);
+        }
+    }
+
     /// Ends the connection for both halves; a reader that sleeps wakes up.
     pub fn kill(&self) {
         let mut state = self.lock();
@@ -277,7 +295,10 @@ impl Outbound {
         while state.unsent() > 0 {
             match self.sink.write_now(&state.buffer[state.sent..]) {
                 Ok(0) => self.die(state),
-                Ok(count) => state.sent += count,
+                Ok(count) => {
+                    state.sent += count;
+                    state.total_sent += count as u64;
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => {

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE};
 
 /// Where a reader gets its bytes. Owned by one thread.
@@ -20,13 +19,13 @@ pub trait Source {
 /// costs one system call; shutting the socket down wakes it.
 #[derive(Debug)]
 pub struct SocketSource {
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     timeout: Duration,
 }
 
 impl SocketSource {
-    /// Reads from `socket`, whose writer is another handle of it.
-    pub fn new(socket: TcpStream) -> Self {
+    /// Reads from `socket`, which its writer shares.
+    pub fn new(socket: Arc<TcpStream>) -> Self {
         Self {
             socket,
             timeout: Duration::ZERO,
@@ -42,40 +41,28 @@ impl Source for SocketSource {
                 .set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
             self.timeout = timeout;
         }
-        self.socket.read(buffer)
+        (&*self.socket).read(buffer)
     }
 }
 
-/// Any other stream, such as standard input; woken through an event.
+/// Any other stream, such as standard input.
 #[derive(Debug)]
-pub struct StreamSource {
-    stream: File,
-    stop: Arc<WakeEvent>,
-}
+pub struct StreamSource(File);
 
 impl StreamSource {
-    /// Reads from `stream` until it ends or `stop` is set.
-    pub fn new(stream: OwnedFd, stop: Arc<WakeEvent>) -> Self {
-        Self {
-            stream: File::from(stream),
-            stop,
-        }
+    /// Reads from `stream` until it ends.
+    pub fn new(stream: OwnedFd) -> Self {
+        Self(File::from(stream))
     }
 }
 
 impl Source for StreamSource {
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
-        let mut fds = [
-            PollFd::new(self.stream.as_fd(), READABLE),
-            PollFd::new(self.stop.as_fd(), READABLE),
-        ];
+        let mut fds = [PollFd::new(self.0.as_fd(), READABLE)];
         poll::wait(&mut fds, Some(timeout))?;
-        if fds[1].is_ready() {
-            return Ok(0);
-        }
         if !fds[0].is_ready() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.stream.read(buffer)
+        self.0.read(buffer)
     }
 }
