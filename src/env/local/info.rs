@@ -127,7 +127,7 @@ mod tests {
         assert!(Path::new(&info.shell.path).is_absolute());
         assert!(KNOWN_SHELLS.contains(&info.shell.name.as_str()));
         assert_eq!(info.platform_os, "linux");
-        assert_eq!(info.exec_server.extensions, ["process/list"]);
+        assert_eq!(info.capabilities.exec_server.extensions, ["process/list"]);
         let uris = [info.cwd, info.user_home_dir, Some(info.temp_dir)];
         assert!(
             uris.into_iter()
