@@ -87,7 +87,10 @@ fn drain() -> u64 {
             return total;
         }
         pattern::fill(total, &mut expected[..count]);
-        assert!(buffer[..count] == expected[..count], "wrong bytes in the {count} from {total}");
+        assert!(
+            buffer[..count] == expected[..count],
+            "wrong bytes in the {count} from {total}"
+        );
         total += count as u64;
     }
 }
@@ -129,7 +132,11 @@ fn print_fds() {
         let target = std::fs::read_link(entry.path()).unwrap();
         // The directory that is being read has a descriptor too.
         if !target.ends_with("fd") {
-            say(&format!("{} {}", entry.file_name().display(), target.display()));
+            say(&format!(
+                "{} {}",
+                entry.file_name().display(),
+                target.display()
+            ));
         }
     }
 }
@@ -144,14 +151,23 @@ fn sleep() -> ! {
 fn background(grandchild: &[&str], out: Stdio) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let closed = Stdio::null();
-    let spawned = command.args(grandchild).stdin(Stdio::null()).stdout(out).stderr(closed).spawn().unwrap();
+    let spawned = command
+        .args(grandchild)
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(closed)
+        .spawn()
+        .unwrap();
     say(&spawned.id().to_string());
 }
 
 /// The same in a group of its own, beyond the reach of a group signal.
 fn own_group(grandchild: &[&str]) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(grandchild).process_group(0).stdin(Stdio::null());
+    command
+        .args(grandchild)
+        .process_group(0)
+        .stdin(Stdio::null());
     say(&command.spawn().unwrap().id().to_string());
 }
 

@@ -20,7 +20,11 @@ const BAD: &[(&str, &str, Met)] = &[
     ("malformed", "{bad", INVALID),
     ("unterminated", r#"{"id":900,"method":"x"#, INVALID),
     ("empty batch", "[]", INVALID),
-    ("batch", r#"[{"id":900,"method":"nope"},{"id":901,"method":"nope"}]"#, INVALID),
+    (
+        "batch",
+        r#"[{"id":900,"method":"nope"},{"id":901,"method":"nope"}]"#,
+        INVALID,
+    ),
     ("number", "42", INVALID),
     ("string", r#""x""#, INVALID),
     ("null", "null", INVALID),
@@ -28,21 +32,57 @@ const BAD: &[(&str, &str, Met)] = &[
     ("bool id", r#"{"id":true,"method":"nope"}"#, INVALID),
     ("null id", r#"{"id":null,"method":"nope"}"#, INVALID),
     ("object id", r#"{"id":{},"method":"nope"}"#, INVALID),
-    ("id beyond i64", r#"{"id":9223372036854775808,"method":"nope"}"#, INVALID),
+    (
+        "id beyond i64",
+        r#"{"id":9223372036854775808,"method":"nope"}"#,
+        INVALID,
+    ),
     ("nothing but an id", r#"{"id":900}"#, INVALID),
     ("empty object", "{}", INVALID),
     ("method not text", r#"{"id":900,"method":7}"#, INVALID),
-    ("duplicate id", r#"{"id":900,"id":900,"method":"nope"}"#, INVALID),
+    (
+        "duplicate id",
+        r#"{"id":900,"id":900,"method":"nope"}"#,
+        INVALID,
+    ),
     ("trailing word", r#"{"id":900,"method":"nope"} x"#, INVALID),
-    ("two in one", r#"{"id":900,"method":"nope"}{"id":901,"method":"nope"}"#, INVALID),
+    (
+        "two in one",
+        r#"{"id":900,"method":"nope"}{"id":901,"method":"nope"}"#,
+        INVALID,
+    ),
     ("lone surrogate", r#"{"id":900,"method":"\ud800"}"#, INVALID),
-    ("unknown method", r#"{"id":900,"method":"nope"}"#, Error(-32601)),
-    ("params not a struct", r#"{"id":900,"method":"process/read","params":"x"}"#, Error(-32602)),
-    ("missing params", r#"{"id":900,"method":"process/read"}"#, Error(-32602)),
-    ("unknown notification", r#"{"method":"nope","params":{}}"#, Silence),
-    ("request as notification", r#"{"method":"process/read","params":{"processId":"x"}}"#, Silence),
+    (
+        "unknown method",
+        r#"{"id":900,"method":"nope"}"#,
+        Error(-32601),
+    ),
+    (
+        "params not a struct",
+        r#"{"id":900,"method":"process/read","params":"x"}"#,
+        Error(-32602),
+    ),
+    (
+        "missing params",
+        r#"{"id":900,"method":"process/read"}"#,
+        Error(-32602),
+    ),
+    (
+        "unknown notification",
+        r#"{"method":"nope","params":{}}"#,
+        Silence,
+    ),
+    (
+        "request as notification",
+        r#"{"method":"process/read","params":{"processId":"x"}}"#,
+        Silence,
+    ),
     ("stray response", r#"{"id":900,"result":{}}"#, Silence),
-    ("stray error", r#"{"id":900,"error":{"code":1,"message":"x"}}"#, Silence),
+    (
+        "stray error",
+        r#"{"id":900,"error":{"code":1,"message":"x"}}"#,
+        Silence,
+    ),
 ];
 
 /// Starts a process, lets `bad` happen, and holds connection and process to account.
@@ -50,7 +90,11 @@ fn survives(client: &mut Client, name: &str, bad: impl FnOnce(&mut Client)) {
     client.start(Start::child(name, &["cat"]).pipe_stdin());
     bad(client);
     client.still_serves();
-    assert_eq!(client.unclaimed(), Vec::<&String>::new(), "{name}: more than one answer");
+    assert_eq!(
+        client.unclaimed(),
+        Vec::<&String>::new(),
+        "{name}: more than one answer"
+    );
     assert_eq!(client.write(name, b"alive\n", "1"), "accepted");
     client.output(name, "stdout", |text| text == "alive\n");
 }
@@ -150,7 +194,7 @@ fn a_last_line_without_its_end_counts_on_stdio() {
     client.send_raw(b"{\"id\":900,\"method\":\"environment/status\"}".to_vec());
     client.end_of_input();
     assert_eq!(client.answer(900).unwrap()["status"], "ready");
-    assert_eq!(client.hang_up(), []);
+    assert_eq!(client.hang_up(), Vec::<u16>::new());
 }
 
 #[test]
@@ -172,7 +216,11 @@ fn a_binary_message_is_read_as_text() {
 #[test]
 fn a_message_in_fragments_with_a_ping_between_is_one_message() {
     let mut client = Client::websocket();
-    client.send_fragments(br#"{"id":900,"method":"environment/status"}"#, 7, Some(b"hello"));
+    client.send_fragments(
+        br#"{"id":900,"method":"environment/status"}"#,
+        7,
+        Some(b"hello"),
+    );
     assert_eq!(client.pong(), b"hello");
     assert_eq!(client.answer(900).unwrap()["status"], "ready");
 }

@@ -22,10 +22,17 @@ fn initialize_names_a_session_and_the_environment() {
         let result = client.ok("initialize", hello());
         let session = result["sessionId"].as_str().unwrap();
         let dashes: Vec<usize> = session.match_indices('-').map(|(at, _)| at).collect();
-        assert_eq!((session.len(), dashes), (36, vec![8, 13, 18, 23]), "a UUID: {session}");
+        assert_eq!(
+            (session.len(), dashes),
+            (36, vec![8, 13, 18, 23]),
+            "a UUID: {session}"
+        );
         assert_eq!(&session[14..15], "4", "of version 4: {session}");
         client.notify("initialized", json!({}));
-        assert_eq!(client.ok("environment/info", Value::Null), result["environmentInfo"]);
+        assert_eq!(
+            client.ok("environment/info", Value::Null),
+            result["environmentInfo"]
+        );
     });
 }
 
@@ -38,23 +45,52 @@ fn environment_info_tells_a_client_what_it_needs() {
         assert!(shell.starts_with('/'), "{info}");
         assert_eq!(info["shell"]["name"], shell.rsplit('/').next().unwrap());
         assert_eq!(info["platformOs"], "linux");
-        assert!(info["executorVersion"].as_str().is_some_and(|version| !version.is_empty()), "{info}");
+        assert!(
+            info["executorVersion"]
+                .as_str()
+                .is_some_and(|version| !version.is_empty()),
+            "{info}"
+        );
         for uri in ["cwd", "userHomeDir", "tempDir"] {
-            assert!(info[uri].as_str().is_some_and(|uri| uri.starts_with("file:///")), "{uri} in {info}");
+            assert!(
+                info[uri]
+                    .as_str()
+                    .is_some_and(|uri| uri.starts_with("file:///")),
+                "{uri} in {info}"
+            );
         }
         for list in ["prependPathDirs", "temporaryDirectories"] {
             assert!(info[list].is_array(), "{list} in {info}");
         }
         let capabilities = info["capabilities"].as_object().unwrap();
         for (name, value) in capabilities {
-            assert!(value.is_boolean() || name == "execServer", "{name}: {value}");
+            assert!(
+                value.is_boolean() || name == "execServer",
+                "{name}: {value}"
+            );
         }
-        for absent in ["networkProxyLaunch", "credentialMasking", "capabilityDiscoveryV2", "shellSnapshotV2", "windowsMxc"] {
-            assert_ne!(capabilities.get(absent), Some(&json!(true)), "{absent} is not there yet");
+        for absent in [
+            "networkProxyLaunch",
+            "credentialMasking",
+            "capabilityDiscoveryV2",
+            "shellSnapshotV2",
+            "windowsMxc",
+        ] {
+            assert_ne!(
+                capabilities.get(absent),
+                Some(&json!(true)),
+                "{absent} is not there yet"
+            );
         }
-        assert!(capabilities["execServer"].is_object(), "our extensions are announced: {info}");
+        assert!(
+            capabilities["execServer"].is_object(),
+            "our extensions are announced: {info}"
+        );
     }
-    assert_eq!(client.ok("environment/status", Value::Null), json!({"status": "ready"}));
+    assert_eq!(
+        client.ok("environment/status", Value::Null),
+        json!({"status": "ready"})
+    );
 }
 
 #[test]
@@ -63,15 +99,28 @@ fn the_greeting_is_wanted_before_anything_else() {
         let read = json!({"processId": "x"});
         let error = client.err("process/read", read.clone());
         assert_eq!(error.code, -32600);
-        assert_eq!(error.message, "client must call initialize before using exec methods");
-        assert_eq!(client.err("process/read", json!({})).code, -32602, "params are looked at first");
+        assert_eq!(
+            error.message,
+            "client must call initialize before using exec methods"
+        );
+        assert_eq!(
+            client.err("process/read", json!({})).code,
+            -32602,
+            "params are looked at first"
+        );
         assert_eq!(client.err("nope", Value::Null).code, -32601);
         client.ok("initialize", hello());
         let error = client.err("process/read", read.clone());
         assert_eq!(error.code, -32600);
-        assert_eq!(error.message, "client must send initialized before using exec methods");
+        assert_eq!(
+            error.message,
+            "client must send initialized before using exec methods"
+        );
         client.notify("initialized", json!({}));
-        assert_eq!(client.err("process/read", read).message, "unknown process id x");
+        assert_eq!(
+            client.err("process/read", read).message,
+            "unknown process id x"
+        );
     });
 }
 
@@ -80,9 +129,18 @@ fn a_greeting_that_fails_may_be_tried_again() {
     silent_on_both(|client| {
         assert_eq!(client.err("initialize", json!({})).code, -32602);
         assert_eq!(client.err("initialize", Value::Null).code, -32602);
-        assert_eq!(client.err("initialize", json!({"clientName": 7})).code, -32602);
-        let error = client.err("initialize", json!({"clientName": "x", "resumeSessionId": "nope"}));
-        assert_eq!((error.code, error.message.as_str()), (-32600, "unknown session id nope"));
+        assert_eq!(
+            client.err("initialize", json!({"clientName": 7})).code,
+            -32602
+        );
+        let error = client.err(
+            "initialize",
+            json!({"clientName": "x", "resumeSessionId": "nope"}),
+        );
+        assert_eq!(
+            (error.code, error.message.as_str()),
+            (-32600, "unknown session id nope")
+        );
         client.initialize();
         client.still_serves();
     });
@@ -143,7 +201,10 @@ fn who_does_not_come_to_the_point_within_ten_seconds_is_cut_off() {
 
     let mut dribble = dribbling.try_clone().unwrap();
     let writer = std::thread::spawn(move || {
-        for byte in b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Filler: ".iter().chain(std::iter::repeat(&b'x')) {
+        for byte in b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Filler: "
+            .iter()
+            .chain(std::iter::repeat(&b'x'))
+        {
             if begun.elapsed() > Duration::from_secs(40) || dribble.write_all(&[*byte]).is_err() {
                 return;
             }
@@ -151,14 +212,27 @@ fn who_does_not_come_to_the_point_within_ten_seconds_is_cut_off() {
         }
     });
     for (name, mut stream) in [("mute", mute), ("dribbling", dribbling)] {
-        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
         let mut buffer = [0; 1024];
-        within(Duration::from_secs(30), &format!("the {name} one is cut off"), || {
-            matches!(stream.read(&mut buffer), Ok(0)) || stream.peek(&mut buffer).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
-        });
+        within(
+            Duration::from_secs(30),
+            &format!("the {name} one is cut off"),
+            || {
+                matches!(stream.read(&mut buffer), Ok(0))
+                    || stream
+                        .peek(&mut buffer)
+                        .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+            },
+        );
     }
     ungreeted.hang_up();
-    assert!(begun.elapsed() >= Duration::from_secs(8), "not before its time: {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_secs(8),
+        "not before its time: {:?}",
+        begun.elapsed()
+    );
     greeted.still_serves();
     writer.join().unwrap();
 }

@@ -1,16 +1,17 @@
 //! A client: sends, files what arrives, and waits for what must come.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::link::{Framing, Incoming, Link};
+use super::link::{Incoming, Link};
 use super::observed::{Observed, Outcome, Sink};
 use super::transcript::Transcript;
-use super::{PATIENCE, Server, Start, encode, websocket};
+use super::{PATIENCE, Server, Start, encode, upgrade, websocket};
 
 /// An error answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +39,7 @@ pub struct Client {
     pongs: Vec<Vec<u8>>,
     closes: Vec<u16>,
     gone: bool,
+    recorded: Option<Vec<Value>>,
     transcript: Transcript,
 }
 
@@ -67,6 +69,7 @@ impl Client {
             pongs: Vec::new(),
             closes: Vec::new(),
             gone: false,
+            recorded: None,
             transcript: Transcript::new(),
         }
     }
@@ -100,6 +103,12 @@ impl Client {
         client
     }
 
+    /// A websocket to an address, nothing said.
+    pub fn dial(address: SocketAddr) -> Self {
+        let (socket, early) = upgrade(TcpStream::connect(address).unwrap());
+        Self::new(Link::websocket(socket, early))
+    }
+
     /// A server on a websocket and a client of its own, nothing said.
     pub fn websocket_silent(flags: &[&str]) -> Self {
         let server = Server::websocket(flags);
@@ -120,11 +129,6 @@ impl Client {
         client
     }
 
-    /// Whether messages are lines.
-    pub fn on_stdio(&self) -> bool {
-        self.link.framing == Framing::Line
-    }
-
     /// The process id of the client's own server.
     pub fn server_pid(&self) -> u32 {
         self.server.as_ref().unwrap().pid()
@@ -132,20 +136,42 @@ impl Client {
 
     /// Says `initialize` and `initialized`.
     pub fn initialize(&mut self) {
-        self.greet(json!({"clientName": "test", "resumeSessionId": null}));
+        let greeting = self.ok(
+            "initialize",
+            json!({"clientName": "test", "resumeSessionId": null}),
+        );
+        self.greeted(greeting);
     }
 
-    /// Takes up a session again.
-    pub fn resume(&mut self, session: &str) {
+    /// Takes up a session again, which may be refused.
+    pub fn try_resume(&mut self, session: &str) -> Result<(), RpcError> {
+        let greeting = self.request(
+            "initialize",
+            json!({"clientName": "test", "resumeSessionId": session}),
+        )?;
         self.resumed = true;
-        self.greet(json!({"clientName": "test", "resumeSessionId": session}));
+        self.greeted(greeting);
         assert_eq!(self.session, session);
+        Ok(())
     }
 
-    fn greet(&mut self, params: Value) {
-        self.greeting = self.ok("initialize", params);
-        self.session = self.greeting["sessionId"].as_str().unwrap().to_string();
+    fn greeted(&mut self, greeting: Value) {
+        self.session = greeting["sessionId"].as_str().unwrap().to_string();
+        self.greeting = greeting;
         self.notify("initialized", json!({}));
+    }
+
+    /// After a resume: everything up to `seq` is known by other means, and what comes next must follow it.
+    pub fn skip_to(&mut self, process: &str, seq: u64) {
+        let seen = self.observed(process);
+        assert!(
+            seen.last_seq.is_none_or(|last| last <= seq),
+            "notifications have gone further than {seq}"
+        );
+        *seen = Observed {
+            last_seq: Some(seq),
+            ..Observed::default()
+        };
     }
 
     /// Sends text as one message.
@@ -161,7 +187,8 @@ impl Client {
             && value["method"] == "process/start"
             && let Some(process) = value["params"]["processId"].as_str()
         {
-            self.starting.insert(value["id"].to_string(), process.to_string());
+            self.starting
+                .insert(value["id"].to_string(), process.to_string());
         }
         self.link.send(message);
     }
@@ -175,7 +202,11 @@ impl Client {
     pub fn send_fragments(&mut self, message: &[u8], size: usize, ping: Option<&[u8]>) {
         let last = message.len().div_ceil(size) - 1;
         for (number, piece) in message.chunks(size).enumerate() {
-            let opcode = if number == 0 { websocket::TEXT } else { websocket::CONTINUATION };
+            let opcode = if number == 0 {
+                websocket::TEXT
+            } else {
+                websocket::CONTINUATION
+            };
             self.send_raw(websocket::frame(opcode, number == last, piece));
             if let (0, Some(payload)) = (number, ping) {
                 self.send_raw(websocket::frame(websocket::PING, true, payload));
@@ -185,7 +216,11 @@ impl Client {
 
     /// Sends a close frame.
     pub fn send_close(&mut self, code: u16) {
-        self.send_raw(websocket::frame(websocket::CLOSE, true, &code.to_be_bytes()));
+        self.send_raw(websocket::frame(
+            websocket::CLOSE,
+            true,
+            &code.to_be_bytes(),
+        ));
     }
 
     /// Sends bytes past all framing.
@@ -215,7 +250,9 @@ impl Client {
     /// Waits for the answer to an id.
     pub fn answer(&mut self, id: impl Into<Value>) -> Result<Value, RpcError> {
         let key = id.into().to_string();
-        let answer = self.wait(&format!("the answer to {key}"), |client| client.answers.remove(&key));
+        let answer = self.wait(&format!("the answer to {key}"), |client| {
+            client.answers.remove(&key)
+        });
         match answer.get("error") {
             Some(error) => Err(RpcError {
                 code: error["code"].as_i64().expect("a code"),
@@ -251,7 +288,8 @@ impl Client {
     /// A request that must succeed.
     #[track_caller]
     pub fn ok(&mut self, method: &str, params: Value) -> Value {
-        self.request(method, params).unwrap_or_else(|error| panic!("{method}: {error:?}"))
+        self.request(method, params)
+            .unwrap_or_else(|error| panic!("{method}: {error:?}"))
     }
 
     /// A request that must fail.
@@ -266,7 +304,10 @@ impl Client {
     /// Fails unless a request is still answered.
     #[track_caller]
     pub fn still_serves(&mut self) {
-        let write = self.ok("process/write", params("nobody", json!({"chunk": "", "writeId": "1"})));
+        let write = self.ok(
+            "process/write",
+            params("nobody", json!({"chunk": "", "writeId": "1"})),
+        );
         assert_eq!(write["status"], "unknownProcess");
     }
 
@@ -296,7 +337,9 @@ impl Client {
     /// Waits for `process/exited`; gives its params.
     #[track_caller]
     pub fn exited(&mut self, process: &str) -> Value {
-        self.wait(&format!("{process} exits"), |client| client.observed(process).exited.clone())
+        self.wait(&format!("{process} exits"), |client| {
+            client.observed(process).exited.clone()
+        })
     }
 
     /// Waits for `process/closed`.
@@ -326,7 +369,8 @@ impl Client {
             let end = bytes.iter().position(|&byte| byte == b'\n')?;
             Some(String::from_utf8_lossy(&bytes[..end]).trim().to_string())
         });
-        line.parse().unwrap_or_else(|_| panic!("a number, not {line:?}"))
+        line.parse()
+            .unwrap_or_else(|_| panic!("a number, not {line:?}"))
     }
 
     /// What is known about a process so far.
@@ -337,8 +381,14 @@ impl Client {
     /// Writes to a process; gives the status.
     #[track_caller]
     pub fn write(&mut self, process: &str, bytes: &[u8], write_id: &str) -> String {
-        let params = params(process, json!({"chunk": encode(bytes), "writeId": write_id}));
-        self.ok("process/write", params)["status"].as_str().expect("a status").to_string()
+        let params = params(
+            process,
+            json!({"chunk": encode(bytes), "writeId": write_id}),
+        );
+        self.ok("process/write", params)["status"]
+            .as_str()
+            .expect("a status")
+            .to_string()
     }
 
     /// Reads with the given further params.
@@ -374,10 +424,25 @@ impl Client {
         }
     }
 
-    /// Files what has arrived or arrives within `window`.
-    pub fn settle(&mut self, window: Duration) {
-        let deadline = Instant::now() + window;
-        while !self.gone && self.pump(deadline) {}
+    /// Files what arrives until `done`, for at most `limit`.
+    pub fn settle(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + limit;
+        while !done(self) && !self.gone && self.pump(deadline) {}
+    }
+
+    /// Keeps every message from here on; gives what was kept so far.
+    pub fn record(&mut self) -> Vec<Value> {
+        self.recorded.replace(Vec::new()).unwrap_or_default()
+    }
+
+    /// What was kept since.
+    pub fn recorded(&self) -> &[Value] {
+        self.recorded.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the start of a process has been answered well.
+    pub fn has_started(&self, process: &str) -> bool {
+        self.processes.get(process).is_some_and(|seen| seen.started)
     }
 
     /// Files one arrival; false if none came in time.
@@ -390,7 +455,8 @@ impl Client {
             }
             Ok(Incoming::Pong(payload)) => self.pongs.push(payload),
             Ok(Incoming::Close(code)) => {
-                self.transcript.note("<-", format!("(close {code})").as_bytes());
+                self.transcript
+                    .note("<-", format!("(close {code})").as_bytes());
                 self.closes.push(code);
             }
             Ok(Incoming::Violation(what)) => panic!("the server broke the transport: {what}"),
@@ -404,28 +470,53 @@ impl Client {
     }
 
     fn file(&mut self, bytes: &[u8]) {
-        let message: Value = serde_json::from_slice(bytes)
-            .unwrap_or_else(|error| panic!("not JSON ({error}): {:.200}", String::from_utf8_lossy(bytes)));
-        assert!(message.get("jsonrpc").is_none(), "the wire has no jsonrpc member");
+        let message: Value = serde_json::from_slice(bytes).unwrap_or_else(|error| {
+            panic!(
+                "not JSON ({error}): {:.200}",
+                String::from_utf8_lossy(bytes)
+            )
+        });
+        assert!(
+            message.get("jsonrpc").is_none(),
+            "the wire has no jsonrpc member"
+        );
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push(message.clone());
+        }
         let Some(method) = message["method"].as_str() else {
             let id = message["id"].to_string();
             if let Some(process) = self.starting.remove(&id)
                 && message.get("result").is_some()
             {
                 let sink = self.processes.remove(&process).and_then(|seen| seen.sink);
-                self.processes.insert(process, Observed { sink, ..Observed::fresh() });
+                self.processes.insert(
+                    process,
+                    Observed {
+                        sink,
+                        ..Observed::fresh()
+                    },
+                );
             }
             let before = self.answers.insert(id.clone(), message);
-            assert!(before.is_none() || id == "-1", "answered {id} twice");
+            assert!(before.is_none(), "answered {id} twice");
             return;
         };
-        assert!(message.get("id").is_none(), "the server asks nothing: {method}");
-        let process = message["params"]["processId"].as_str().expect("a processId");
+        assert!(
+            message.get("id").is_none(),
+            "the server asks nothing: {method}"
+        );
+        let process = message["params"]["processId"]
+            .as_str()
+            .expect("a processId");
         assert!(
             self.resumed || self.processes.get(process).is_some_and(|seen| seen.started),
             "{method} for {process} before the answer to its start"
         );
-        let filed = self.processes.entry(process.to_string()).or_default().file(method, &message["params"]);
+        let filed = self
+            .processes
+            .entry(process.to_string())
+            .or_default()
+            .file(method, &message["params"]);
         if let Err(broken) = filed {
             panic!("{method} for {process}: {broken}");
         }

@@ -16,7 +16,6 @@ pub struct Reply {
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    pub body: String,
     /// What came behind the head, for an upgrade.
     rest: Vec<u8>,
 }
@@ -24,13 +23,18 @@ pub struct Reply {
 impl Reply {
     /// The first header of that (lower-case) name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(its, _)| its == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(its, _)| its == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
 /// The head of a good upgrade, with `extra` lines (each ended by CRLF) and `host` as given.
 pub fn upgrade_head(target: &str, host: Option<&str>, extra: &str) -> String {
-    let host = host.map(|host| format!("Host: {host}\r\n")).unwrap_or_default();
+    let host = host
+        .map(|host| format!("Host: {host}\r\n"))
+        .unwrap_or_default();
     format!(
         "GET {target} HTTP/1.1\r\n{host}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: {KEY}\r\n{extra}\r\n"
@@ -42,9 +46,21 @@ pub fn upgrade(mut stream: TcpStream) -> (TcpStream, Vec<u8>) {
     let host = stream.peer_addr().unwrap().to_string();
     let reply = exchange(&mut stream, upgrade_head("/", Some(&host), "").as_bytes());
     assert_eq!(reply.status, 101, "{reply:?}");
-    assert_eq!(reply.header("sec-websocket-accept"), Some(ACCEPT), "{reply:?}");
-    assert_eq!(reply.header("sec-websocket-extensions"), None, "none was offered");
-    assert_eq!(reply.header("sec-websocket-protocol"), None, "none was offered");
+    assert_eq!(
+        reply.header("sec-websocket-accept"),
+        Some(ACCEPT),
+        "{reply:?}"
+    );
+    assert_eq!(
+        reply.header("sec-websocket-extensions"),
+        None,
+        "none was offered"
+    );
+    assert_eq!(
+        reply.header("sec-websocket-protocol"),
+        None,
+        "none was offered"
+    );
     stream.set_read_timeout(None).unwrap();
     (stream, reply.rest)
 }
@@ -63,7 +79,9 @@ pub fn refused_or_silent(stream: &mut TcpStream, request: &[u8]) -> Result<Reply
 }
 
 fn answer(stream: &mut TcpStream, limit: Duration) -> Result<Reply, String> {
-    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
     let deadline = Instant::now() + limit;
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
@@ -76,14 +94,18 @@ fn answer(stream: &mut TcpStream, limit: Duration) -> Result<Reply, String> {
             Ok(count) => bytes.extend(&buffer[..count]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if Instant::now() > deadline {
-                    return Err(format!("no answer; so far {:?}", String::from_utf8_lossy(&bytes)));
+                    return Err(format!(
+                        "no answer; so far {:?}",
+                        String::from_utf8_lossy(&bytes)
+                    ));
                 }
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
             Err(error) => return Err(format!("reading the answer: {error}")),
         }
     }
-    parse(&bytes, true)?.ok_or_else(|| format!("hung up after {:?}", String::from_utf8_lossy(&bytes)))
+    parse(&bytes, true)?
+        .ok_or_else(|| format!("hung up after {:?}", String::from_utf8_lossy(&bytes)))
 }
 
 /// A reply once it is whole: by its content-length, or at the end of the connection.
@@ -100,7 +122,9 @@ fn parse(bytes: &[u8], ended: bool) -> Result<Option<Reply>, String> {
         .ok_or_else(|| format!("status line {first:?}"))?;
     let headers: Vec<(String, String)> = lines
         .map(|line| {
-            let (name, value) = line.split_once(':').ok_or_else(|| format!("header line {line:?}"))?;
+            let (name, value) = line
+                .split_once(':')
+                .ok_or_else(|| format!("header line {line:?}"))?;
             Ok((name.to_ascii_lowercase(), value.trim().to_string()))
         })
         .collect::<Result<_, String>>()?;
@@ -111,7 +135,6 @@ fn parse(bytes: &[u8], ended: bool) -> Result<Option<Reply>, String> {
     Ok(whole.then(|| Reply {
         status,
         headers,
-        body: String::from_utf8_lossy(rest).into_owned(),
         rest: rest.to_vec(),
     }))
 }

@@ -18,9 +18,8 @@ pub mod pattern;
 
 pub use base64::{decode, encode};
 pub use client::{Client, RpcError, params};
-pub use http::{Reply, exchange, refused_or_silent, upgrade};
-pub use link::Incoming;
-pub use observed::{Event, Outcome};
+pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
+pub use observed::Event;
 pub use procfs::{alive, group_members, peak_resident, resident, signal, threads};
 pub use program::{child, scratch};
 pub use server::Server;

@@ -92,7 +92,8 @@ impl Observed {
         if let Some(sink) = &mut self.sink {
             return sink(stream, chunk);
         }
-        self.events.push(Event::Output(stream.to_string(), chunk.len()));
+        self.events
+            .push(Event::Output(stream.to_string(), chunk.len()));
         match self.output.iter_mut().find(|(its, _)| its == stream) {
             Some((_, bytes)) => bytes.extend(chunk),
             None => self.output.push((stream.to_string(), chunk.to_vec())),

@@ -13,7 +13,9 @@ pub fn group_members(group: u32) -> Vec<u32> {
     fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|&pid| stat(pid).is_some_and(|(state, its)| its == group && !matches!(state, 'Z' | 'X')))
+        .filter(|&pid| {
+            stat(pid).is_some_and(|(state, its)| its == group && !matches!(state, 'Z' | 'X'))
+        })
         .collect()
 }
 

@@ -23,7 +23,8 @@ pub struct Scratch(PathBuf);
 pub fn scratch() -> Scratch {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let path = std::env::temp_dir().join(format!("exec-server-test-{}-{number}", std::process::id()));
+    let path =
+        std::env::temp_dir().join(format!("exec-server-test-{}-{number}", std::process::id()));
     std::fs::create_dir(&path).unwrap();
     Scratch(path.canonicalize().unwrap())
 }

@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::link::Link;
-use super::{Client, PATIENCE, upgrade, within};
+use super::{Client, PATIENCE, within};
 
 /// A running server; killed when dropped, and its stderr shown if the test fails.
 pub struct Server {
@@ -48,9 +47,15 @@ impl Server {
             let _ = first.send(text);
             drain(stdout, &kept);
         });
-        let line = line.recv_timeout(PATIENCE).expect("no first line on stdout");
-        let url = line.strip_suffix('\n').unwrap_or_else(|| panic!("first line {line:?}"));
-        let address = url.strip_prefix("ws://").unwrap_or_else(|| panic!("first line {line:?}"));
+        let line = line
+            .recv_timeout(PATIENCE)
+            .expect("no first line on stdout");
+        let url = line
+            .strip_suffix('\n')
+            .unwrap_or_else(|| panic!("first line {line:?}"));
+        let address = url
+            .strip_prefix("ws://")
+            .unwrap_or_else(|| panic!("first line {line:?}"));
         server.address = Some(address.parse().unwrap());
         server
     }
@@ -94,28 +99,18 @@ impl Server {
 
     /// A plain connection to it.
     pub fn dial(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address()).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream
+        TcpStream::connect(self.address()).unwrap()
     }
 
     /// A websocket on which nothing has been said yet.
     pub fn connect_silent(&self) -> Client {
-        let (socket, early) = upgrade(self.dial());
-        Client::new(Link::websocket(socket, early))
+        Client::dial(self.address())
     }
 
     /// A websocket with a new session.
     pub fn connect(&self) -> Client {
         let mut client = self.connect_silent();
         client.initialize();
-        client
-    }
-
-    /// A websocket that takes up `session` again.
-    pub fn resume(&self, session: &str) -> Client {
-        let mut client = self.connect_silent();
-        client.resume(session);
         client
     }
 
@@ -156,7 +151,10 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
         if thread::panicking() {
-            eprintln!("--- stderr of the server ---\n{}--- end of stderr ---", self.stderr());
+            eprintln!(
+                "--- stderr of the server ---\n{}--- end of stderr ---",
+                self.stderr()
+            );
         }
     }
 }

@@ -32,7 +32,8 @@ impl Transcript {
             _ => String::new(),
         };
         let at = self.begun.elapsed().as_secs_f64();
-        self.lines.push_back(format!("{at:9.4} {arrow} {}{rest}", shown.trim_end()));
+        self.lines
+            .push_back(format!("{at:9.4} {arrow} {}{rest}", shown.trim_end()));
         if self.lines.len() > LINES {
             self.lines.pop_front();
             self.dropped += 1;
@@ -41,7 +42,10 @@ impl Transcript {
 
     /// Writes everything to the test's captured output.
     pub fn print(&self) {
-        eprintln!("--- transcript ({} earlier messages not kept) ---", self.dropped);
+        eprintln!(
+            "--- transcript ({} earlier messages not kept) ---",
+            self.dropped
+        );
         for line in &self.lines {
             eprintln!("{line}");
         }
