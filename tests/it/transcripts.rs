@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Server, decode};
+use crate::support::{Client, PATIENCE, Server, decode};
 use differences::DIFFERENCES;
 
 const TRANSCRIPTS: &str = include_str!("../data/transcripts.jsonl");
@@ -120,7 +120,7 @@ fn replay(server: &Server, record: &Value) -> Fields {
         &[before, after].concat(),
     );
     let all = client.record();
-    fields(&all, false)
+    fields(&all, client.is_gone())
 }
 
 /// Sends, then waits for the answers, for as much of every process as the reference told, and for the close of what
@@ -143,11 +143,8 @@ fn send_and_settle(client: &mut Client, send: Vec<&str>, expected: &[&str]) {
         .collect();
     client.settle(Duration::from_secs(5), |client| {
         let heard = client.recorded();
-        let answered = |id: &Value| {
-            heard
-                .iter()
-                .any(|message| message["method"].is_null() && message["id"] == *id)
-        };
+        let answers =
+            |all: &[Value], id: &Value| all.iter().filter(|message| message["id"] == *id).count();
         let told = |heard: &[Value]| {
             (
                 output_length(heard),
@@ -158,7 +155,7 @@ fn send_and_settle(client: &mut Client, send: Vec<&str>, expected: &[&str]) {
         let (ours, theirs) = (told(heard), told(&expected));
         expected
             .iter()
-            .all(|message| message["id"].is_null() || answered(&message["id"]))
+            .all(|message| answers(heard, &message["id"]) >= answers(&expected, &message["id"]))
             && ours.0 >= theirs.0
             && ours.1 >= theirs.1
             && ours.2 >= theirs.2
@@ -166,8 +163,11 @@ fn send_and_settle(client: &mut Client, send: Vec<&str>, expected: &[&str]) {
                 .iter()
                 .all(|process| !client.has_started(process) || ours.2 > 0)
     });
+    // Its answer comes behind everything that was under way, or the connection is gone.
     client.send(r#"{"id":"sentinel","method":"environment/status"}"#);
-    let _ = client.answer("sentinel");
+    client.settle(PATIENCE, |client| client.has_answer("sentinel"));
+    // What is sent next may use the same ids.
+    client.claim_all();
 }
 
 fn count(heard: &[Value], method: &str) -> usize {
@@ -198,8 +198,15 @@ fn fields(heard: &[Value], closed: bool) -> Fields {
         equalize(&mut message);
         if message["method"].is_null() {
             if message["id"] != "sentinel" {
-                let id = message["id"].to_string();
-                flatten(format!("/answer {id}"), &message, &mut fields);
+                let mut at = format!("/answer {}", message["id"]);
+                // An id may be used again once it is answered.
+                while fields
+                    .keys()
+                    .any(|field| field.starts_with(&format!("{at}/")))
+                {
+                    at += " again";
+                }
+                flatten(at, &message, &mut fields);
             }
             continue;
         }

@@ -274,6 +274,11 @@ impl Client {
         (id.clone(), self.answer(id))
     }
 
+    /// Forgets all answers that have come.
+    pub fn claim_all(&mut self) {
+        self.answers.clear();
+    }
+
     /// The ids of answers that nobody has asked for yet.
     pub fn unclaimed(&self) -> Vec<&String> {
         self.answers.keys().collect()
@@ -400,6 +405,11 @@ impl Client {
     /// Waits for the pong to our ping.
     pub fn pong(&mut self) -> Vec<u8> {
         self.wait("a pong", |client| client.pongs.pop())
+    }
+
+    /// Whether the server has hung up.
+    pub fn is_gone(&self) -> bool {
+        self.gone
     }
 
     /// Waits for the server to hang up; gives the close codes it sent before.
