@@ -149,25 +149,21 @@ fn sleep() -> ! {
 
 /// Starts another of us that lives on, says its pid, and ends.
 fn background(grandchild: &[&str], out: Stdio) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    let closed = Stdio::null();
-    let spawned = command
-        .args(grandchild)
-        .stdin(Stdio::null())
-        .stdout(out)
-        .stderr(closed)
-        .spawn()
-        .unwrap();
-    say(&spawned.id().to_string());
+    leave(another(grandchild).stdout(out).stderr(Stdio::null()));
 }
 
 /// The same in a group of its own, beyond the reach of a group signal.
 fn own_group(grandchild: &[&str]) {
+    leave(another(grandchild).process_group(0));
+}
+
+fn another(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(arguments).stdin(Stdio::null());
     command
-        .args(grandchild)
-        .process_group(0)
-        .stdin(Stdio::null());
+}
+
+fn leave(command: &mut Command) {
     say(&command.spawn().unwrap().id().to_string());
 }
 

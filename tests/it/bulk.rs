@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Client, Start, encode, params, pattern, peak_resident, resident};
+use crate::support::{Client, Sink, Start, encode, params, pattern, peak_resident, resident};
 
 /// Holds output against the pattern as it comes, keeping nothing.
 struct Checked {
@@ -15,7 +15,7 @@ struct Checked {
 }
 
 impl Checked {
-    fn sink() -> (Arc<AtomicU64>, Box<dyn FnMut(&str, &[u8]) + Send>) {
+    fn sink() -> (Arc<AtomicU64>, Sink) {
         let total = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&total);
         let mut checked = Self {
@@ -107,7 +107,7 @@ over_both! {
             client.output(id, "stdout", |text| text == format!("{id}\n"));
         }
         let list = client.ok("process/list", json!({}));
-        let running = list["processes"].as_array().unwrap().iter().filter(|process| process["running"] == true).count();
+        let running = list["processes"].as_array().unwrap().iter().filter(|process| process["exited"] == false).count();
         assert_eq!(running, 200);
         for id in &ids {
             client.ask("process/closeStdin", params(id, json!({})));

@@ -202,7 +202,7 @@ fn help_and_version_are_told_on_stdout() {
 #[test]
 fn neither_arguments_nor_environment_nor_contents_are_logged() {
     let mut command = Server::command();
-    command.args(["--listen", "stdio", "--log-level", "trace"]);
+    command.args(["--listen", "stdio", "--log-level", "debug"]);
     let mut client = Client::stdio_command(command);
     let start = Start::child("p", &["echo", "canary-argument"]).env("CANARY", "canary-value");
     client.run(start);

@@ -248,6 +248,7 @@ impl Client {
     }
 
     /// Waits for the answer to an id.
+    #[track_caller]
     pub fn answer(&mut self, id: impl Into<Value>) -> Result<Value, RpcError> {
         let key = id.into().to_string();
         let answer = self.wait(&format!("the answer to {key}"), |client| {
@@ -268,6 +269,7 @@ impl Client {
     }
 
     /// Waits for any answer at all; gives its id too.
+    #[track_caller]
     pub fn any_answer(&mut self) -> (Value, Result<Value, RpcError>) {
         let key = self.wait("any answer", |client| client.answers.keys().next().cloned());
         let id: Value = serde_json::from_str(&key).unwrap();
@@ -403,6 +405,7 @@ impl Client {
     }
 
     /// Waits for the pong to our ping.
+    #[track_caller]
     pub fn pong(&mut self) -> Vec<u8> {
         self.wait("a pong", |client| client.pongs.pop())
     }
@@ -413,6 +416,7 @@ impl Client {
     }
 
     /// Waits for the server to hang up; gives the close codes it sent before.
+    #[track_caller]
     pub fn hang_up(&mut self) -> Vec<u16> {
         let deadline = Instant::now() + self.patience;
         while !self.gone {
