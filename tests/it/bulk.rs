@@ -1,5 +1,6 @@
 //! Much of everything: every byte arrives, and memory stays within its bounds.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -57,21 +58,9 @@ over_both! {
 
     fn input_of_64_mib_arrives_whole_and_costs_no_memory(client) {
         const TOTAL: usize = 64 << 20;
-        const PIECE: usize = 256 << 10;
         client.patience = Duration::from_secs(120);
         client.start(Start::child("p", &["drain"]).pipe_stdin());
-        let mut piece = vec![0; PIECE];
-        let mut pending = std::collections::VecDeque::new();
-        for number in 0..TOTAL / PIECE {
-            pattern::fill((number * PIECE) as u64, &mut piece);
-            pending.push_back(client.ask("process/write", params("p", json!({"chunk": encode(&piece), "writeId": number.to_string()}))));
-            if pending.len() > 8 {
-                client.answer(pending.pop_front().unwrap()).unwrap();
-            }
-        }
-        for id in pending {
-            assert_eq!(client.answer(id).unwrap()["status"], "accepted");
-        }
+        feed(client, "p", TOTAL);
         client.ok("process/closeStdin", params("p", json!({})));
         assert_eq!(client.closed("p").stdout, format!("{TOTAL}\n"));
         let peak = peak_resident(client.server_pid());
@@ -80,16 +69,11 @@ over_both! {
 
     fn input_comes_back_as_output_byte_for_byte(client) {
         const TOTAL: usize = 16 << 20;
-        const PIECE: usize = 64 << 10;
         let (seen, sink) = Checked::sink();
         client.patience = Duration::from_secs(120);
         client.start_into(Start::child("p", &["cat"]).pipe_stdin(), sink);
-        let mut piece = vec![0; PIECE];
-        for number in 0..TOTAL / PIECE {
-            pattern::fill((number * PIECE) as u64, &mut piece);
-            client.ask("process/write", params("p", json!({"chunk": encode(&piece), "writeId": number.to_string()})));
-        }
-        client.ask("process/closeStdin", params("p", json!({})));
+        feed(client, "p", TOTAL);
+        client.ok("process/closeStdin", params("p", json!({})));
         client.closed("p");
         assert_eq!(seen.load(Ordering::Relaxed), TOTAL as u64);
     }
@@ -128,6 +112,25 @@ over_both! {
         client.observed("p").sink = Some(sink);
         assert_eq!(client.ok("process/terminate", params("p", json!({}))), json!({"running": true}));
         assert_eq!(client.closed("p").code, 137);
+    }
+}
+
+/// Writes so much of the pattern, with a few writes under way at a time.
+fn feed(client: &mut Client, process: &str, total: usize) {
+    const PIECE: usize = 256 << 10;
+    let mut piece = vec![0; PIECE];
+    let mut pending = VecDeque::new();
+    for number in 0..total / PIECE {
+        pattern::fill((number * PIECE) as u64, &mut piece);
+        let write = json!({"chunk": encode(&piece), "writeId": number.to_string()});
+        pending.push_back(client.ask("process/write", params(process, write)));
+        if pending.len() > 8 {
+            let answer = client.answer(pending.pop_front().unwrap()).unwrap();
+            assert_eq!(answer["status"], "accepted");
+        }
+    }
+    for id in pending {
+        assert_eq!(client.answer(id).unwrap()["status"], "accepted");
     }
 }
 

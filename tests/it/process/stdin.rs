@@ -43,6 +43,22 @@ over_both! {
         assert_eq!(client.closed("p").stdout, "once\ntwice\n");
     }
 
+    fn an_id_seen_before_with_other_bytes_is_an_error_and_not_a_loss(client) {
+        client.start(Start::child("p", &["cat"]).pipe_stdin());
+        client.write("p", b"one", "same");
+        client.err("process/write", params("p", json!({"chunk": encode(b"two"), "writeId": "same"})));
+        close_stdin(client, "p");
+        assert_eq!(client.closed("p").stdout, "one");
+    }
+
+    fn the_end_of_a_terminal_is_its_end_character(client) {
+        client.start(Start::child("p", &["cat"]).tty());
+        client.write("p", b"hi\n", "1");
+        client.output("p", "pty", |text| text == "hi\r\nhi\r\n");
+        assert_eq!(close_stdin(client, "p"), "accepted");
+        assert_eq!(client.closed("p").code, 0);
+    }
+
     fn a_write_needs_no_id(client) {
         client.start(Start::child("p", &["cat"]).pipe_stdin());
         for _ in 0..3 {
