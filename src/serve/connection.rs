@@ -190,6 +190,10 @@ pub(super) fn serve_messages(
         if !reader.has_more() {
             outbound.flush();
         }
+        if outbound.is_dead() {
+            log::info!("{peer}: takes no more messages");
+            break;
+        }
         if !outbound.wait_for_room(SILENCE) {
             log::info!("{peer}: does not take its answers");
             break;

@@ -141,7 +141,11 @@ pub(super) fn read(call: &Call<'_>, params: &ReadParams<'_>) -> Result<(), RpcEr
         wait: Duration::from_millis(params.wait_ms.unwrap_or(0)),
     };
     let later = call.later();
-    let reply = move |view: &ReadView<'_>| later.add_with(|out| write_view(out, view));
+    let id = params.process_id.clone().into_owned();
+    let reply = move |view: Option<&ReadView<'_>>| match view {
+        Some(view) => later.add_with(|out| write_view(out, view)),
+        None => later.add(Err::<&Empty, _>(&unknown_process(&id))),
+    };
     if process.read(query, Box::new(reply)) {
         return Ok(());
     }
@@ -306,7 +310,9 @@ pub(super) fn list(call: &Call<'_>) {
 }
 
 fn find(call: &Call<'_>, id: &str) -> Result<Arc<Process>, RpcError> {
-    call.session
-        .process(id)
-        .ok_or_else(|| RpcError::invalid_request(format!("unknown process id {id}")))
+    call.session.process(id).ok_or_else(|| unknown_process(id))
+}
+
+fn unknown_process(id: &str) -> RpcError {
+    RpcError::invalid_request(format!("unknown process id {id}"))
 }

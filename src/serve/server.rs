@@ -23,7 +23,6 @@ use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound, Sink, Stream
 use crate::sys::event::WakeEvent;
 use crate::sys::limits::raise_descriptor_limit;
 use crate::sys::poll::{self, PollFd, READABLE};
-use crate::sys::process::{own_pid, reap_orphans};
 use crate::sys::signal::{Signal, SignalEvents};
 use crate::sys::socket::{is_private_stream, set_nonblocking, widen_pipe};
 
@@ -182,7 +181,7 @@ impl Server {
             .sessions
             .all()
             .iter()
-            .flat_map(|session| session.processes())
+            .flat_map(|session| session.everything())
             .collect();
         for process in &processes {
             process.ask_to_end();
@@ -210,13 +209,9 @@ impl Server {
 /// Serves until a signal, or on standard input and output until its end.
 /// Every child is gone on return.
 pub fn run(config: Config) -> Result<(), ServeError> {
-    let is_init = own_pid() == 1;
-    let mut wanted = vec![Signal::TERMINATE, Signal::INTERRUPT];
-    if is_init {
-        wanted.push(Signal::CHILD);
-    }
     let system = |what| move |error| ServeError::System(what, error);
-    let signals = SignalEvents::collect(&wanted).map_err(system("receive signals"))?;
+    let signals = SignalEvents::collect(&[Signal::TERMINATE, Signal::INTERRUPT, Signal::CHILD])
+        .map_err(system("receive signals"))?;
     if let Err(error) = raise_descriptor_limit() {
         log::warn!("the limit on open files stays as it is: {error}");
     }
@@ -244,7 +239,6 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     let mut main = Main {
         server,
         signals,
-        is_init,
         listener,
         stdio_ended: Arc::default(),
     };
@@ -262,8 +256,6 @@ pub fn run(config: Config) -> Result<(), ServeError> {
 struct Main {
     server: Arc<Server>,
     signals: SignalEvents,
-    /// Whether we are process 1, to whom orphans come.
-    is_init: bool,
     listener: Option<Listener>,
     stdio_ended: Arc<AtomicBool>,
 }
@@ -295,9 +287,7 @@ impl Main {
                     return Ok(());
                 }
             }
-            if self.is_init {
-                self.reap_orphans();
-            }
+            self.server.host.reap_orphans();
             if incoming && let Some(listener) = &mut self.listener {
                 listener.accept(&self.server);
             }
@@ -307,15 +297,6 @@ impl Main {
                     .sweep(Instant::now(), self.server.retention);
             }
         }
-    }
-
-    fn reap_orphans(&self) {
-        let is_ours = |pid| {
-            let sessions = self.server.sessions.all();
-            let mut processes = sessions.iter().flat_map(|session| session.processes());
-            processes.any(|process| process.summary().pid == Some(pid))
-        };
-        reap_orphans(&is_ours);
     }
 
     /// Serves the one client that started us, on a thread beside this one.

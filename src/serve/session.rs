@@ -8,6 +8,11 @@ use crate::env::local::{Host, Process, ProcessSpec, Subscriber};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::sys::random;
 
+/// Processes that a session remembers; above it, those that ended first are forgotten early.
+const MAX_REMEMBERED: usize = 4096;
+/// Sessions that a server remembers; above it, those that have nothing to lose are ended early.
+const MAX_SESSIONS: usize = 4096;
+
 /// The processes of one client.
 pub(super) struct Session {
     id: String,
@@ -16,6 +21,9 @@ pub(super) struct Session {
 
 struct State {
     processes: HashMap<String, Arc<Process>>,
+    /// Processes whose names are free again while descendants of theirs live
+    /// on, for which the session still answers.
+    lingering: Vec<Arc<Process>>,
     attachment: Attachment,
 }
 
@@ -61,6 +69,9 @@ impl Session {
         if state.processes.contains_key(&spec.id) {
             let message = format!("process {} already exists", spec.id);
             return Err(RpcError::invalid_request(message));
+        }
+        if state.processes.len() >= MAX_REMEMBERED {
+            state.forget_oldest();
         }
         let process = Process::new(host, spec, subscriber);
         state
@@ -111,6 +122,11 @@ impl Session {
         }
     }
 
+    /// Everything that it answers for, nameless descendants included.
+    pub(super) fn everything(&self) -> Vec<Arc<Process>> {
+        self.lock().everything().cloned().collect()
+    }
+
     /// Drops processes that were over long ago. True if the session itself is.
     fn sweep(&self, now: Instant, retention: Duration) -> bool {
         let is_past = |since: Instant| now.saturating_duration_since(since) >= retention;
@@ -119,23 +135,57 @@ impl Session {
             self.end_locked(&mut state);
             return true;
         }
+        state.forget(|process| process.closed_at().is_some_and(is_past));
         state
-            .processes
-            .retain(|_, process| !process.closed_at().is_some_and(is_past));
+            .lingering
+            .retain(|process| !process.has_no_descendants());
         false
+    }
+
+    /// Whether it has no connection and no process.
+    fn has_nothing_to_lose(&self) -> bool {
+        let state = self.lock();
+        matches!(state.attachment, Attachment::Detached(_)) && state.everything().next().is_none()
     }
 
     /// Kills what runs.
     fn end_locked(&self, state: &mut State) {
         state.attachment = Attachment::Ended;
-        for process in state.processes.values() {
+        for process in state.everything() {
             process.abandon();
         }
         state.processes.clear();
+        state.lingering.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn everything(&self) -> impl Iterator<Item = &Arc<Process>> {
+        self.processes.values().chain(&self.lingering)
+    }
+
+    /// Frees the names of the processes that `is_over` says are.
+    fn forget(&mut self, is_over: impl Fn(&Process) -> bool) {
+        let over = self.processes.extract_if(|_, process| is_over(process));
+        let leave_something = |process: &Arc<Process>| !process.has_no_descendants();
+        self.lingering
+            .extend(over.map(|(_, process)| process).filter(leave_something));
+    }
+
+    /// Frees the names of the processes that ended longest ago, an eighth of the limit at once.
+    fn forget_oldest(&mut self) {
+        let ended = self
+            .processes
+            .values()
+            .filter_map(|process| process.closed_at());
+        let mut ended: Vec<_> = ended.collect();
+        ended.sort_unstable();
+        let last = ended.get(MAX_REMEMBERED / 8).or(ended.last()).copied();
+        self.forget(|process| process.closed_at().is_some_and(|at| Some(at) <= last));
     }
 }
 
@@ -159,10 +209,19 @@ impl Sessions {
             id: id.clone(),
             state: Mutex::new(State {
                 processes: HashMap::new(),
+                lingering: Vec::new(),
                 attachment: Attachment::Attached(connection, subscriber),
             }),
         });
-        self.lock().insert(id, Arc::clone(&session));
+        let mut sessions = self.lock();
+        if sessions.len() >= MAX_SESSIONS {
+            sessions.retain(|_, session| !session.has_nothing_to_lose());
+        }
+        if sessions.len() >= MAX_SESSIONS {
+            let message = format!("{MAX_SESSIONS} sessions have processes; try again later");
+            return Err(RpcError::new(ErrorKind::Busy, message));
+        }
+        sessions.insert(id, Arc::clone(&session));
         Ok(session)
     }
 

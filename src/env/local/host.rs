@@ -1,17 +1,18 @@
 //! What all processes of this machine share: limits, threads, the guardian.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::process::Process;
 use super::workers::Workers;
 use crate::log;
 use crate::sys::guardian::Guardian;
+use crate::sys::process::{self, own_pid};
 
 /// Limits on processes.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,7 @@ pub struct Host {
     /// Ended processes with output, oldest first: the first to lose it.
     ended: Mutex<VecDeque<Weak<Process>>>,
     queued_stdin: AtomicUsize,
+    leaders: Option<Leaders>,
     running: Mutex<usize>,
     fewer_running: Condvar,
 }
@@ -54,6 +56,7 @@ impl Host {
             retained: AtomicUsize::new(0),
             ended: Mutex::default(),
             queued_stdin: AtomicUsize::new(0),
+            leaders: (own_pid() == 1).then(Leaders::default),
             running: Mutex::new(0),
             fewer_running: Condvar::new(),
         })
@@ -90,6 +93,48 @@ impl Host {
             "the guardian process is gone; processes started before may outlive a killed server"
         );
         *lock(&self.guardian) = None;
+    }
+
+    /// Whether orphans come to us, as they do to process 1 of a container.
+    pub fn is_init(&self) -> bool {
+        self.leaders.is_some()
+    }
+
+    /// Reaps orphans that have ended, and none of the children that have a thread.
+    pub fn reap_orphans(&self) {
+        if let Some(leaders) = &self.leaders {
+            let _no_births = leaders
+                .births
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            let alive = lock(&leaders.alive);
+            process::reap_orphans(&|pid| alive.contains(&pid));
+        }
+    }
+
+    /// Until the guard is dropped, a child may exist that is not noted yet.
+    pub(super) fn begin_birth(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        let leaders = self.leaders.as_ref()?;
+        Some(
+            leaders
+                .births
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// A thread will reap this child.
+    pub(super) fn note_leader(&self, pid: i32) {
+        if let Some(leaders) = &self.leaders {
+            lock(&leaders.alive).insert(pid);
+        }
+    }
+
+    /// That child is reaped.
+    pub(super) fn forget_leader(&self, pid: i32) {
+        if let Some(leaders) = &self.leaders {
+            lock(&leaders.alive).remove(&pid);
+        }
     }
 
     /// Counts a process in, if the limit allows it.
@@ -176,6 +221,14 @@ impl Host {
     pub(super) fn unqueue_stdin(&self, bytes: usize) {
         self.queued_stdin.fetch_sub(bytes, Ordering::Relaxed);
     }
+}
+
+/// The children that have a thread, kept where orphans must be told from them.
+#[derive(Default)]
+struct Leaders {
+    alive: Mutex<HashSet<i32>>,
+    /// Held for reading between a child's birth and its entry.
+    births: RwLock<()>,
 }
 
 /// One running process's place in the count.

@@ -31,8 +31,9 @@ const MAX_WAITING: usize = 256;
 
 /// Answers a write, now or when there is room.
 pub type WriteReply = Box<dyn FnOnce(Result<WriteStatus, WriteError>) + Send>;
-/// Answers a read, now or when there is news. Called under the process's lock.
-pub type ReadReply = Box<dyn FnOnce(&ReadView<'_>) + Send>;
+/// Answers a read, now or when there is news; `None` when the process did not
+/// start after all. Called under the process's lock.
+pub type ReadReply = Box<dyn FnOnce(Option<&ReadView<'_>>) + Send>;
 /// Tells whether the start succeeded. Called before the first event.
 pub(super) type StartReply = Box<dyn FnOnce(Result<(), StartError>) + Send>;
 
@@ -60,6 +61,8 @@ pub(super) enum Phase {
     Starting,
     Running,
     Exited,
+    /// It never ran.
+    Failed,
 }
 
 /// What `process/list` tells.
@@ -113,8 +116,10 @@ pub(super) struct Control {
     /// When its time is up.
     timeout_at: Option<Instant>,
     has_timed_out: bool,
-    /// Whether it was to be killed before it had started.
-    kill_on_start: bool,
+    /// Signals that came before it had started.
+    early_signals: Vec<Signal>,
+    /// The size of its terminal, if it was changed before it had started.
+    early_size: Option<WindowSize>,
     /// Whether its session is gone, so nobody will ask.
     is_abandoned: bool,
 }
@@ -194,7 +199,8 @@ impl Process {
             kill_at: None,
             timeout_at: None,
             has_timed_out: false,
-            kill_on_start: false,
+            early_signals: Vec::new(),
+            early_size: None,
             is_abandoned: false,
         };
         Arc::new(Self {
@@ -249,12 +255,13 @@ impl Process {
     pub fn read(&self, query: ReadQuery, reply: ReadReply) -> bool {
         let mut control = self.lock();
         control.catch_up_until = None;
-        let has_news = control.has_news(&query);
+        let has_news = control.has_news(&query) || control.phase == Phase::Failed;
         if has_news || query.wait.is_zero() {
-            reply(&ReadView {
+            let view = ReadView {
                 control: &control,
                 query,
-            });
+            };
+            reply((control.phase != Phase::Failed).then_some(&view));
             // The thread may have held back output for this read.
             control.wake();
             return true;
@@ -291,7 +298,7 @@ impl Process {
     /// Sends a signal to the group, if it is still there; then `reply` is
     /// called, before any event that the signal leads to is published.
     pub fn signal(&self, signal: Signal, reply: impl FnOnce(io::Result<()>)) {
-        let control = self.lock();
+        let mut control = self.lock();
         reply(control.send(signal).map(drop));
     }
 
@@ -300,7 +307,7 @@ impl Process {
     /// What a process left behind at its natural end is killed too.
     pub fn terminate(&self, grace: Option<Duration>, reply: impl FnOnce(bool)) {
         let mut control = self.lock();
-        let was_running = control.phase != Phase::Exited;
+        let was_running = matches!(control.phase, Phase::Starting | Phase::Running);
         reply(was_running);
         match grace {
             Some(grace) if control.phase == Phase::Running => {
@@ -318,10 +325,13 @@ impl Process {
 
     /// Sets the terminal's size. An error of `InvalidInput` kind when it has none.
     pub fn resize(&self, size: WindowSize) -> io::Result<()> {
-        let control = self.lock();
+        let mut control = self.lock();
         match &control.terminal {
             Some(terminal) => pty::resize(terminal.as_fd(), size),
-            None if self.has_terminal => Ok(()),
+            None if self.has_terminal => {
+                control.early_size = Some(size);
+                Ok(())
+            }
             None => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
@@ -365,6 +375,19 @@ impl Process {
     pub fn ask_to_end(&self) {
         // One that cannot be asked will be killed.
         let _ = self.lock().send(Signal::TERMINATE);
+    }
+
+    /// Whether no process of its group is left, as far as can be told.
+    pub fn has_no_descendants(&self) -> bool {
+        let mut control = self.lock();
+        let is_empty = control
+            .group
+            .as_ref()
+            .is_none_or(|(leader, _)| leader.is_group_empty());
+        if is_empty {
+            control.drop_group();
+        }
+        is_empty
     }
 
     /// When the last event was published, if it was.
@@ -439,7 +462,13 @@ impl Control {
     }
 
     /// Whether any of the group was there to get it.
-    fn send(&self, signal: Signal) -> io::Result<bool> {
+    fn send(&mut self, signal: Signal) -> io::Result<bool> {
+        if self.phase == Phase::Starting {
+            if !self.early_signals.contains(&signal) {
+                self.early_signals.push(signal);
+            }
+            return Ok(true);
+        }
         match &self.group {
             Some((leader, _)) => leader.signal_group(signal),
             None => Ok(false),
@@ -447,9 +476,6 @@ impl Control {
     }
 
     fn kill(&mut self) {
-        if self.phase == Phase::Starting {
-            self.kill_on_start = true;
-        }
         // KILL is refused only for a group of another user, which we could not have started.
         let _ = self.send(Signal::KILL);
     }
@@ -469,14 +495,28 @@ impl Control {
         self.waker = Some(waker);
         self.terminal = terminal;
         self.timeout_at = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        if self.kill_on_start {
-            let _ = self.send(Signal::KILL);
+        if let (Some(size), Some(terminal)) = (self.early_size, &self.terminal) {
+            // The size that it was opened with is the next best.
+            let _ = pty::resize(terminal.as_fd(), size);
+        }
+        for signal in std::mem::take(&mut self.early_signals) {
+            // It was answered already; a group that refuses it will not take another.
+            let _ = self.send(signal);
+        }
+    }
+
+    /// The program could not be started: nothing will happen.
+    pub(super) fn failed(&mut self) {
+        self.phase = Phase::Failed;
+        self.stdin.close();
+        for waiting in self.waiting.drain(..) {
+            (waiting.reply)(None);
         }
     }
 
     /// The leader, while it is not reaped.
     pub(super) fn leader(&mut self) -> Option<&mut Leader> {
-        if self.phase == Phase::Exited {
+        if self.phase != Phase::Running {
             return None;
         }
         self.group.as_mut().map(|(leader, _)| leader)
@@ -598,10 +638,10 @@ impl Control {
                 continue;
             }
             let Waiting { query, reply, .. } = self.waiting.remove(index);
-            reply(&ReadView {
+            reply(Some(&ReadView {
                 control: self,
                 query,
-            });
+            }));
         }
     }
 

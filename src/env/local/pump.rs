@@ -48,13 +48,15 @@ pub(super) fn run(
     running: Running,
     started: StartReply,
 ) {
+    let birth = process.host().begin_birth();
     let begun = WakeEvent::new()
         .map_err(|error| launch::StartError::Resources("an event", error))
         .and_then(|waker| Ok((Arc::new(waker), launch::launch(process.host(), &spec)?)));
     let (waker, launched) = match begun {
         Ok(begun) => begun,
         Err(error) => {
-            process.lock().stdin.close();
+            drop(birth);
+            process.lock().failed();
             started(Err(error));
             return;
         }
@@ -66,6 +68,8 @@ pub(super) fn run(
         stdin,
         terminal,
     } = launched;
+    process.host().note_leader(leader.pid());
+    drop(birth);
     let exit_event = leader.exit_event();
     {
         let mut control = process.lock();
@@ -251,8 +255,10 @@ impl Pump<'_> {
                 self.exit = Some(Exit::Code(255));
             }
         }
+        let pid = leader.pid();
         control.ended();
         drop(control);
+        self.process.host().forget_leader(pid);
         for output in &mut self.outputs {
             if let Some(file) = &output.file {
                 output.owed = match output.stream {

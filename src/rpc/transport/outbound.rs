@@ -202,6 +202,11 @@ impl Outbound {
         self.flush();
     }
 
+    /// Whether nothing can be sent any more.
+    pub fn is_dead(&self) -> bool {
+        self.lock().is_dead
+    }
+
     /// What to poll for room.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.sink.fd()
