@@ -90,11 +90,10 @@ fn goal_cell(results: &Results, workload: Workload, row: &Row) -> String {
     format!("{}: {met}", verdict.goal)
 }
 
-/// Whether any figure of a row was measured at all.
+/// Whether a row has anything to show.
 fn measured(results: &Results, workload: Workload, row: &Row) -> bool {
-    SERVERS
-        .iter()
-        .any(|&subject| results.figure(workload, subject, row.key).is_some())
+    let server = |&subject: &Subject| results.figure(workload, subject, row.key).is_some();
+    SERVERS.iter().any(server) || floors(results, workload, row).next().is_some()
 }
 
 /// The circumstances of the run, a line each.

@@ -62,12 +62,7 @@ fn line(results: &Results, workload: Workload, row: &Row) -> String {
         let figure = results.figure(workload, subject, row.key);
         let cell = match (figure, subject) {
             (None, _) => "-".to_owned(),
-            (Some(figure), Subject::Ours) => format!(
-                "{} [{}..{}]",
-                row.unit.show(figure.median),
-                row.unit.show(figure.least),
-                row.unit.show(figure.most)
-            ),
+            (Some(figure), Subject::Ours) => row.unit.show_spread(figure),
             (Some(figure), _) => {
                 let better = ours.map(|ours| advantage(row, ours.median, figure.median));
                 row.unit.show(figure.median) + &better.unwrap_or_default()
