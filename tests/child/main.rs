@@ -1,1 +1,177 @@
-fn main() {}
+//! The program that tests run as a child: one small behaviour a sub-command, and nothing of the host's.
+
+mod pattern;
+
+use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["true"] => {}
+        ["exit", code] => std::process::exit(number(code) as i32),
+        ["echo", ref words @ ..] => say(&words.join(" ")),
+        ["complain", ref words @ ..] => stderr().write_all(words.join(" ").as_bytes()).unwrap(),
+        ["cat"] => cat(),
+        ["drain"] => say(&drain().to_string()),
+        ["write", count] => write(&mut stdout(), 0, number(count)),
+        ["write", count, "stderr"] => write(&mut stderr(), 0, number(count)),
+        ["write", count, "both"] => write_both(number(count)),
+        ["steps", count] => steps(number(count)),
+        ["env"] => std::env::vars().for_each(|(name, value)| say(&format!("{name}={value}"))),
+        ["fds"] => print_fds(),
+        ["status"] => say(&std::fs::read_to_string("/proc/self/status").unwrap()),
+        ["stat"] => say(&std::fs::read_to_string("/proc/self/stat").unwrap()),
+        ["limits"] => say(&std::fs::read_to_string("/proc/self/limits").unwrap()),
+        ["oom"] => say(&std::fs::read_to_string("/proc/self/oom_score_adj").unwrap()),
+        ["cwd"] => say(std::env::current_dir().unwrap().to_str().unwrap()),
+        ["argv0"] => say(&std::env::args().next().unwrap()),
+        ["terminal"] => say(&format!(
+            "{} {} {}",
+            stdin().is_terminal(),
+            stdout().is_terminal(),
+            stderr().is_terminal()
+        )),
+        ["sleep"] => sleep(),
+        ["pid-then-sleep"] => {
+            say(&std::process::id().to_string());
+            sleep();
+        }
+        ["background", ref grandchild @ ..] => background(grandchild, Stdio::inherit()),
+        ["background-silent", ref grandchild @ ..] => background(grandchild, Stdio::null()),
+        ["own-group", ref grandchild @ ..] => own_group(grandchild),
+        ["when", cue, count, done] => when(cue, number(count), done),
+        _ => {
+            eprintln!("child: no such behaviour: {arguments:?}");
+            return ExitCode::from(64);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().unwrap()
+}
+
+fn say(line: &str) {
+    let mut out = stdout().lock();
+    out.write_all(format!("{line}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+/// Copies stdin to stdout as it comes.
+fn cat() {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = stdin().read(&mut buffer).unwrap();
+        if count == 0 {
+            return;
+        }
+        stdout().write_all(&buffer[..count]).unwrap();
+        stdout().flush().unwrap();
+    }
+}
+
+/// Reads stdin to its end, holding it against the pattern; the count of bytes, all of them right.
+fn drain() -> u64 {
+    let mut buffer = vec![0; 64 << 10];
+    let mut expected = vec![0; 64 << 10];
+    let mut total = 0;
+    loop {
+        let count = stdin().read(&mut buffer).unwrap();
+        if count == 0 {
+            return total;
+        }
+        pattern::fill(total, &mut expected[..count]);
+        assert!(
+            buffer[..count] == expected[..count],
+            "wrong bytes in the {count} from {total}"
+        );
+        total += count as u64;
+    }
+}
+
+/// Writes so many bytes of the pattern, from `offset` of it.
+fn write(to: &mut dyn Write, offset: u64, count: u64) {
+    let mut buffer = vec![0; 64 << 10];
+    let mut written = 0;
+    while written < count {
+        let now = (count - written).min(buffer.len() as u64) as usize;
+        pattern::fill(offset + written, &mut buffer[..now]);
+        to.write_all(&buffer[..now]).unwrap();
+        written += now as u64;
+    }
+    to.flush().unwrap();
+}
+
+/// The pattern on both streams at once.
+fn write_both(count: u64) {
+    let errors = std::thread::spawn(move || write(&mut stderr(), 0, count));
+    write(&mut stdout(), 0, count);
+    errors.join().unwrap();
+}
+
+/// One line of the pattern's offset for each line on stdin: output at the reader's pace.
+fn steps(count: u64) {
+    for (number, line) in stdin().lines().enumerate() {
+        let line = line.unwrap();
+        if line == "end" {
+            return;
+        }
+        write(&mut stdout(), number as u64 * count, count);
+    }
+}
+
+fn print_fds() {
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let entry = entry.unwrap();
+        let target = std::fs::read_link(entry.path()).unwrap();
+        // The directory that is being read has a descriptor too.
+        if !target.ends_with("fd") {
+            say(&format!(
+                "{} {}",
+                entry.file_name().display(),
+                target.display()
+            ));
+        }
+    }
+}
+
+fn sleep() -> ! {
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+/// Starts another of us that lives on, says its pid, and ends.
+fn background(grandchild: &[&str], out: Stdio) {
+    leave(another(grandchild).stdout(out).stderr(Stdio::null()));
+}
+
+/// The same in a group of its own, beyond the reach of a group signal.
+fn own_group(grandchild: &[&str]) {
+    leave(another(grandchild).process_group(0));
+}
+
+fn another(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn leave(command: &mut Command) {
+    say(&command.spawn().unwrap().id().to_string());
+}
+
+/// Waits for the file `cue`, writes so many bytes, and leaves the file `done` behind.
+fn when(cue: &str, count: u64, done: &str) {
+    while !Path::new(cue).exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    write(&mut stdout(), 0, count);
+    std::fs::write(done, "done").unwrap();
+}

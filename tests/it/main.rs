@@ -1,1 +1,17 @@
 //! Tests that drive the built binary.
+//!
+//! Every test starts its own server, speaks to it as a client would and ends it; nothing is shared, so they run in any
+//! order and beside one another. `EXEC_SERVER_BIN` names another program to test in place of the one cargo built.
+
+#[macro_use]
+mod support;
+
+mod bulk;
+mod envelope;
+mod handshake;
+mod lifetime;
+mod listen;
+mod process;
+mod resume;
+mod transcripts;
+mod upgrade;

@@ -1,0 +1,200 @@
+//! Who outlives whom: no process outlives its session, and no session its server.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{Client, PATIENCE, Server, Start, alive, group_members, signal, within};
+
+/// Processes of every stubborn kind; gives the ids of their groups and of what they put in the background.
+fn stubborn(client: &mut Client) -> Vec<u32> {
+    let mut pids = Vec::new();
+    for tty in [false, true] {
+        let name = |kind: &str| format!("{kind} {tty}");
+        client.start(Start::child(&name("plain"), &["pid-then-sleep"]).with("tty", tty));
+        pids.push(client.number(&name("plain")));
+
+        let deaf = "trap '' TERM HUP INT; echo $$; while :; do sleep 1; done";
+        client.start(Start::shell(&name("deaf"), deaf).with("tty", tty));
+        pids.push(client.number(&name("deaf")));
+
+        let parent = "trap '' TERM HUP INT; sleep 1000 & echo $!; wait; while :; do sleep 1; done";
+        client.start(Start::shell(&name("parent"), parent).with("tty", tty));
+        pids.push(client.number(&name("parent")));
+    }
+    client.start(Start::child("orphaned", &["background", "pid-then-sleep"]));
+    pids.push(client.number("orphaned"));
+    client.start(Start::shell(
+        "deaf orphan",
+        "(trap '' TERM HUP INT; sleep 1000) & echo $!",
+    ));
+    pids.push(client.number("deaf orphan"));
+    client.exited("orphaned");
+    client.exited("deaf orphan");
+    assert!(pids.iter().all(|&pid| alive(pid)));
+    pids
+}
+
+#[track_caller]
+fn all_gone(pids: &[u32]) {
+    within(PATIENCE, &format!("all of {pids:?} are gone"), || {
+        !pids.iter().any(|&pid| alive(pid))
+    });
+}
+
+over_both! {
+    fn nothing_survives_the_server_when_it_is_killed(client) {
+        let pids = stubborn(client);
+        client.server.as_mut().unwrap().kill();
+        all_gone(&pids);
+    }
+
+    fn the_server_ends_in_order_on_term_and_interrupt(client) {
+        let pids = stubborn(client);
+        let server = client.server.as_mut().unwrap();
+        signal(server.pid(), "TERM");
+        let status = server.ended(PATIENCE);
+        assert_eq!(status.code(), Some(0), "{status}");
+        all_gone(&pids);
+    }
+}
+
+#[test]
+fn an_idle_server_ends_within_two_seconds_of_a_signal() {
+    for name in ["TERM", "INT"] {
+        let mut client = Client::websocket();
+        let mut piped = Client::stdio();
+        client.start(Start::shell("p", "trap '' TERM; while :; do sleep 1; done"));
+        for client in [&mut client, &mut piped] {
+            let server = client.server.as_mut().unwrap();
+            signal(server.pid(), name);
+            // Two seconds are promised; one more is for the machine the test runs on.
+            assert_eq!(server.ended(Duration::from_secs(3)).code(), Some(0));
+        }
+    }
+}
+
+#[test]
+fn the_end_of_stdin_is_the_end_of_everything() {
+    let mut client = Client::stdio();
+    let pids = stubborn(&mut client);
+    client.end_of_input();
+    let status = client.server.as_mut().unwrap().ended(PATIENCE);
+    assert_eq!(status.code(), Some(0), "{status}");
+    all_gone(&pids);
+}
+
+#[test]
+fn what_was_asked_before_the_end_of_stdin_is_answered() {
+    let mut client = Client::stdio();
+    let asked: Vec<i64> = (0..200)
+        .map(|_| client.ask("environment/status", json!({})))
+        .collect();
+    client.end_of_input();
+    for id in asked {
+        assert_eq!(client.answer(id).unwrap()["status"], "ready");
+    }
+    client.hang_up();
+    assert_eq!(
+        client.server.as_mut().unwrap().ended(PATIENCE).code(),
+        Some(0)
+    );
+}
+
+#[test]
+fn a_client_that_vanishes_leaves_a_session_that_ends_in_time() {
+    let server = Server::websocket(&["--session-retention", "1"]);
+    let mut client = server.connect();
+    let pids = stubborn(&mut client);
+    let mut other = server.connect();
+    other.start(Start::child("mine", &["pid-then-sleep"]));
+    let mine = other.number("mine");
+    drop(client);
+    all_gone(&pids);
+    assert!(alive(mine), "another session is another matter");
+    other.still_serves();
+}
+
+#[test]
+fn a_client_that_is_killed_leaves_a_session_too() {
+    let server = Server::websocket(&["--session-retention", "1"]);
+    // A client that is a process of its own: it holds a socket, and gets no chance to close it in order.
+    let mut client = server.connect();
+    client.start(Start::child("p", &["pid-then-sleep"]));
+    let pid = client.number("p");
+    let session = client.session.clone();
+    drop(client);
+    let mut relay = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "lifetime::a_client_for_another_test",
+            "--nocapture",
+        ])
+        .env("TEST_RESUME_ADDRESS", server.address().to_string())
+        .env("TEST_RESUME_SESSION", &session)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // While it holds the session, nobody else can.
+    let resume = json!({"clientName": "test", "resumeSessionId": session});
+    within(PATIENCE, "the other client has the session", || {
+        let mut probe = server.connect_silent();
+        match probe.request("initialize", resume.clone()) {
+            Err(error) => error.code == -32010,
+            Ok(_) => false,
+        }
+    });
+    assert!(alive(pid));
+    relay.kill().unwrap();
+    relay.wait().unwrap();
+    all_gone(&[pid]);
+}
+
+/// Not a test by itself: the client process that `a_client_that_is_killed_leaves_a_session_too` starts and kills.
+#[test]
+fn a_client_for_another_test() {
+    let (Ok(address), Ok(session)) = (
+        std::env::var("TEST_RESUME_ADDRESS"),
+        std::env::var("TEST_RESUME_SESSION"),
+    ) else {
+        return;
+    };
+    let params = json!({"clientName": "test", "resumeSessionId": session});
+    let mut client = Client::dial(address.parse().unwrap());
+    within(PATIENCE, "the session is free", || {
+        client.request("initialize", params.clone()).is_ok()
+    });
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn ended_processes_leave_neither_zombies_nor_descriptors_nor_threads() {
+    let mut client = Client::websocket();
+    client.run(Start::child("first", &["true"]));
+    let pid = client.server_pid();
+    let descriptors = || {
+        std::fs::read_dir(format!("/proc/{pid}/fd"))
+            .unwrap()
+            .count()
+    };
+    within(PATIENCE, "the first process is forgotten", || {
+        crate::support::threads(pid) > 0
+    });
+    let before = (descriptors(), crate::support::threads(pid));
+    for number in 0..50 {
+        client.run(Start::child(&number.to_string(), &["echo", "hi"]).with("tty", number % 2 == 0));
+    }
+    within(PATIENCE, "threads and descriptors are as before", || {
+        descriptors() <= before.0 && crate::support::threads(pid) <= before.1
+    });
+    let children =
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    for child in children.split_whitespace() {
+        assert!(alive(child.parse().unwrap()), "a zombie: {child}");
+    }
+    assert!(group_members(pid).contains(&pid) || !group_members(pid).is_empty() || alive(pid));
+}

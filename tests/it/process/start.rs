@@ -1,0 +1,190 @@
+//! `process/start`: what is run, where, and what is said when it cannot be.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Event, RpcError, Start, child, scratch};
+
+const MISSING: &str = "No such file or directory (os error 2)";
+
+/// An error before exec: it names what was wrong, and ends with the words of the system.
+#[track_caller]
+fn fails(client: &mut Client, start: Start, names: &str, words: &str) {
+    for tty in [false, true] {
+        let error = client.err("process/start", start.clone().with("tty", tty).0);
+        assert_eq!(error.code, -32603, "{error:?}");
+        assert!(error.message.contains(names), "{names} in {error:?}");
+        assert!(error.message.ends_with(words), "{words} in {error:?}");
+    }
+    // The id is free again, and the connection goes on.
+    let id = start.id();
+    assert_eq!(client.run(Start::child(&id, &["exit", "3"])).code, 3);
+}
+
+over_both! {
+    fn output_exit_and_close_follow_the_answer(client) {
+        let result = client.start(Start::child("p", &["echo", "hi"]));
+        assert_eq!(result["processId"], "p");
+        assert_eq!(result["sandboxType"], "none");
+        let outcome = client.closed("p");
+        assert_eq!(outcome.events, [Event::Output("stdout".into(), 3), Event::Exited, Event::Closed]);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "hi\n"));
+        let exited = client.exited("p");
+        assert_eq!((&exited["sandboxDenied"], &exited["processId"]), (&json!(false), &json!("p")));
+    }
+
+    fn stderr_is_told_from_stdout(client) {
+        let outcome = client.run(Start::shell("p", "echo out; echo err >&2"));
+        assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("out\n", "err\n"));
+    }
+
+    fn the_directory_may_be_a_path_or_a_uri(client) {
+        let scratch = scratch();
+        let inside = scratch.path("sub dir/\u{fc}%41");
+        std::fs::create_dir_all(&inside).unwrap();
+        let escaped = scratch.path("sub%20dir/%C3%BC%2541");
+        for cwd in [
+            inside.clone(),
+            format!("{inside}/"),
+            format!("file://{escaped}"),
+            format!("file://localhost{escaped}"),
+            format!("FILE://{escaped}/"),
+        ] {
+            let outcome = client.run(Start::child(&cwd, &["cwd"]).cwd(&cwd));
+            assert_eq!(outcome.stdout, format!("{inside}\n"), "{cwd}");
+        }
+    }
+
+    fn the_program_may_be_relative_to_the_directory(client) {
+        let scratch = scratch();
+        symlink(child(), scratch.path("here")).unwrap();
+        let start = Start::command("p", &["./here", "echo", "found"]).cwd(&scratch.dir());
+        assert_eq!(client.run(start).stdout, "found\n");
+    }
+
+    fn a_directory_that_is_no_absolute_path_of_this_host_is_refused(client) {
+        for cwd in ["relative", "", "http://x/", "file://elsewhere/tmp", "file:///tmp%00x", "file:///tmp?x", "/tmp\0x"] {
+            let error = client.err("process/start", Start::child("p", &["true"]).cwd(cwd).0);
+            assert!(matches!(error.code, -32602 | -32600), "{cwd}: {error:?}");
+        }
+    }
+}
+
+over_both! {
+    fn an_error_before_exec_names_its_stage(client) {
+        let scratch = scratch();
+        let plain = scratch.path("plain");
+        std::fs::write(&plain, "#!/no/such/interpreter\n").unwrap();
+        let scriptless = scratch.path("scriptless");
+        std::fs::write(&scriptless, "neither a program nor a script").unwrap();
+        std::fs::set_permissions(&scriptless, PermissionsExt::from_mode(0o755)).unwrap();
+
+        fails(client, Start::child("cwd", &["true"]).cwd("/no/such/dir"), "/no/such/dir", MISSING);
+        fails(client, Start::child("file", &["true"]).cwd(&plain), &plain, "Not a directory (os error 20)");
+        fails(client, Start::command("program", &["/no/such/program"]), "/no/such/program", MISSING);
+        fails(client, Start::command("name", &["no-such-name"]).env("PATH", "/usr/bin"), "no-such-name", MISSING);
+        fails(client, Start::command("plain", &[&plain]), &plain, "Permission denied (os error 13)");
+        fails(client, Start::command("dir", &["/etc"]), "/etc", "Permission denied (os error 13)");
+        fails(client, Start::command("format", &[&scriptless]), &scriptless, "Exec format error (os error 8)");
+
+        let error = client.err("process/start", Start::command("both", &["/no/such/program"]).cwd("/no/such/dir").0);
+        assert!(!error.message.contains("/no/such/program"), "the directory is what is missing first: {error:?}");
+    }
+
+    fn a_nul_byte_is_refused(client) {
+        for start in [
+            Start::child("p", &["echo", "a\0b"]),
+            Start::command("p", &["/bin\0/true"]),
+            Start::child("p", &["env"]).env("A", "x\0y"),
+            Start::child("p", &["env"]).env("A\0B", "x"),
+        ] {
+            let error = client.err("process/start", start.0);
+            assert!(error.message.to_lowercase().contains("nul byte"), "{error:?}");
+        }
+        client.still_serves();
+    }
+
+    fn a_command_must_have_a_program(client) {
+        let error = client.err("process/start", Start::command::<&str>("p", &[]).0);
+        assert_eq!(error, RpcError { code: -32602, message: "argv must not be empty".into() });
+        client.err("process/start", Start::command("p", &[""]).0);
+        client.still_serves();
+    }
+
+    fn required_members_are_required_by_name(client) {
+        for member in ["processId", "argv", "cwd", "env", "tty"] {
+            let mut params = Start::child("p", &["true"]).0;
+            params.as_object_mut().unwrap().remove(member);
+            let error = client.err("process/start", params);
+            assert_eq!(error, RpcError { code: -32602, message: format!("missing field `{member}`") });
+        }
+    }
+
+    fn members_of_either_version_and_of_none_are_taken(client) {
+        let start = Start::child("p", &["argv0"])
+            .with("metadata", json!({"threadId": "t", "toolCallId": "c"}))
+            .with("sandbox", Value::Null)
+            .with("enforceManagedNetwork", false)
+            .with("managedNetwork", Value::Null)
+            .with("envPolicy", Value::Null)
+            .with("arg0", Value::Null)
+            .with("pipeStdin", false)
+            .with("unheardOf", json!({"a": [1]}));
+        assert_eq!(client.run(start).code, 0);
+    }
+
+    fn an_id_may_be_any_text_but_not_one_in_use(client) {
+        for id in ["", "p", "53211", "\u{1f980} \"x\"\n"] {
+            client.start(Start::child(id, &["sleep"]));
+            let again = client.err("process/start", Start::child(id, &["true"]).0);
+            assert_eq!((again.code, again.message), (-32600, format!("process {id} already exists")));
+            client.ok("process/terminate", json!({"processId": id}));
+            client.closed(id);
+            let ended = client.err("process/start", Start::child(id, &["true"]).0);
+            assert_eq!(ended.code, -32600, "kept after its end");
+        }
+    }
+
+    fn a_sandbox_is_refused_until_there_is_one(client) {
+        let disabled = json!({"permissions": {"type": "disabled"}, "windowsSandboxLevel": "disabled"});
+        let managed = json!({"permissions": {"type": "managed", "file_system": {"type": "restricted", "entries": []}, "network": "restricted"}, "windowsSandboxLevel": "disabled"});
+        for sandbox in [disabled, managed] {
+            let error = client.err("process/start", Start::child("p", &["true"]).with("sandbox", sandbox).0);
+            assert!(error.message.contains("sandbox"), "{error:?}");
+        }
+        client.err("process/start", Start::child("p", &["true"]).with("enforceManagedNetwork", true).0);
+        assert_eq!(client.run(Start::child("p", &["true"])).code, 0);
+    }
+
+    fn arg0_changes_the_name_and_not_the_program(client) {
+        let start = Start::child("p", &["argv0"]).with("arg0", "another name");
+        assert_eq!(client.run(start).stdout, "another name\n");
+    }
+
+    fn a_bare_name_is_looked_up_on_the_path_of_the_child(client) {
+        let scratch = scratch();
+        std::fs::create_dir(scratch.path("empty")).unwrap();
+        std::fs::create_dir(scratch.path("bin")).unwrap();
+        symlink(child(), scratch.path("bin/only-here")).unwrap();
+        let path = format!("/no/such:{}:{}", scratch.path("empty"), scratch.path("bin"));
+        let found = Start::command("p", &["only-here", "argv0"]).env("PATH", &path);
+        assert_eq!(client.run(found).stdout, "only-here\n");
+        let without = client.err("process/start", Start::command("q", &["only-here"]).0);
+        assert!(without.message.ends_with(MISSING), "{without:?}");
+    }
+
+    fn arguments_arrive_as_they_were_sent(client) {
+        let words = ["--bind", "-", "", "a b", "\"'$`\\", "line\nline", "\u{1f980}"];
+        let outcome = client.run(Start::child("p", &[&["echo"], &words[..]].concat()));
+        assert_eq!(outcome.stdout, words.join(" ") + "\n");
+        let long = "x".repeat(100_000);
+        assert_eq!(client.run(Start::child("q", &["echo", &long])).stdout.len(), 100_001);
+    }
+
+    fn a_command_line_too_long_for_the_system_is_an_error(client) {
+        let error = client.err("process/start", Start::child("p", &["echo", &"x".repeat(3 << 20)]).0);
+        assert!(error.message.ends_with("Argument list too long (os error 7)"), "{:.300}", error.message);
+        client.still_serves();
+    }
+}

@@ -1,0 +1,237 @@
+//! Sessions that outlast a connection.
+
+use serde_json::json;
+
+use crate::support::{Client, PATIENCE, Server, Start, decode, params, pattern, scratch, within};
+
+/// A client resumes as soon as the server has seen that the old connection is gone.
+fn resume(server: &Server, session: &str) -> Client {
+    let mut client = None;
+    within(PATIENCE, "the session can be resumed", || {
+        let mut next = server.connect_silent();
+        match next.try_resume(session) {
+            Ok(()) => client = Some(next),
+            Err(error) => assert_eq!(error.code, -32010, "{error:?}"),
+        }
+        client.is_some()
+    });
+    client.unwrap()
+}
+
+/// Everything a read tells after `seq`, and the number of its last chunk.
+fn catch_up(client: &mut Client, process: &str, seq: u64) -> (Vec<u8>, u64) {
+    let read = client.read(process, json!({"afterSeq": seq}));
+    let chunks = read["chunks"].as_array().unwrap();
+    let mut last = seq;
+    let mut bytes = Vec::new();
+    for chunk in chunks {
+        let its = chunk["seq"].as_u64().unwrap();
+        assert_eq!(its, last + 1, "no gap within what is kept");
+        last = its;
+        bytes.extend(decode(chunk["chunk"].as_str().unwrap()));
+    }
+    (bytes, last)
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_over_a_lost_connection() {
+    let server = Server::websocket(&[]);
+    let mut client = server.connect();
+    client.start(Start::child("p", &["steps", "1000"]).pipe_stdin());
+    let session = client.session.clone();
+    let mut bytes = Vec::new();
+    let mut last = 0;
+    let mut writes = 0;
+    for round in 0..10 {
+        // Some output that the client reads, and some that goes out as the connection is lost.
+        for step in 0..20 {
+            writes += 1;
+            let write = params("p", json!({"chunk": "Z28K", "writeId": writes.to_string()}));
+            if step < 10 {
+                client.ok("process/write", write);
+            } else {
+                client.ask("process/write", write);
+            }
+        }
+        client.wait("the last answer", |client| {
+            (!client.observed("p").bytes("stdout").is_empty()).then_some(())
+        });
+        // What was seen by notification on this connection counts; a client knows its last number.
+        let seen = client.observed("p");
+        bytes.extend(seen.bytes("stdout"));
+        last = seen.last_seq.unwrap();
+        drop(client);
+        client = resume(&server, &session);
+        let (missed, upto) = catch_up(&mut client, "p", last);
+        bytes.extend(missed);
+        client.skip_to("p", upto);
+        last = upto;
+        let mut expected = vec![0; bytes.len()];
+        pattern::fill(0, &mut expected);
+        assert!(
+            bytes == expected,
+            "round {round}: wrong bytes among the first {}",
+            bytes.len()
+        );
+    }
+    // Requests that were under way when a connection was lost may or may not have arrived; these do.
+    client.write("p", b"end\n", "end");
+    client.closed("p");
+    bytes.extend(client.observed("p").bytes("stdout"));
+    let mut expected = vec![0; bytes.len()];
+    pattern::fill(0, &mut expected);
+    assert!(bytes == expected, "wrong bytes in the end");
+    assert!(last > 0 && bytes.len() >= 10 * 10 * 1000);
+}
+
+#[test]
+fn output_while_nobody_is_attached_is_kept_as_far_as_it_fits() {
+    let server = Server::websocket(&[]);
+    let scratch = scratch();
+    let (cue, done) = (scratch.path("cue"), scratch.path("done"));
+    for (count, fits) in [(1_000_000_usize, true), (5_000_000, false)] {
+        let mut client = server.connect();
+        client.start(Start::child(
+            "p",
+            &["when", &cue, &count.to_string(), &done],
+        ));
+        let session = client.session.clone();
+        drop(client);
+        std::fs::write(&cue, "").unwrap();
+        within(
+            PATIENCE,
+            "the child is not held back though nobody listens",
+            || std::path::Path::new(&done).exists(),
+        );
+        let mut client = resume(&server, &session);
+        client.wait("the end", |client| {
+            client.read("p", json!({"maxBytes": 0}))["closed"]
+                .as_bool()
+                .filter(|&closed| closed)
+        });
+        let read = client.read("p", json!({}));
+        let chunks = read["chunks"].as_array().unwrap();
+        let bytes: Vec<u8> = chunks
+            .iter()
+            .flat_map(|chunk| decode(chunk["chunk"].as_str().unwrap()))
+            .collect();
+        assert_eq!(read["firstRetainedSeq"], chunks[0]["seq"]);
+        assert_eq!(chunks[0]["seq"] == 1, fits, "{count}: {}", chunks[0]["seq"]);
+        assert_eq!(bytes.len() == count, fits);
+        let mut expected = vec![0; bytes.len()];
+        pattern::fill((count - bytes.len()) as u64, &mut expected);
+        assert!(bytes == expected);
+        assert_eq!(read["exitCode"], 0);
+        std::fs::remove_file(&cue).unwrap();
+        std::fs::remove_file(&done).unwrap();
+    }
+}
+
+#[test]
+fn notifications_go_on_with_the_next_number() {
+    let server = Server::websocket(&[]);
+    let mut client = server.connect();
+    client.start(Start::child("p", &["cat"]).pipe_stdin());
+    client.write("p", b"one", "1");
+    client.output("p", "stdout", |text| text == "one");
+    let session = client.session.clone();
+    drop(client);
+    let mut client = resume(&server, &session);
+    client.skip_to("p", 1);
+    client.write("p", b"two", "2");
+    client.output("p", "stdout", |text| text == "two");
+    // A write that was done before the connection was lost is known to be done.
+    assert_eq!(client.write("p", b"one", "1"), "accepted");
+    client.ok("process/closeStdin", params("p", json!({})));
+    assert_eq!(client.closed("p").stdout, "two");
+}
+
+#[test]
+fn an_attached_session_is_not_given_away() {
+    let server = Server::websocket(&[]);
+    let mut client = server.connect();
+    let resume = json!({"clientName": "thief", "resumeSessionId": client.session});
+    let mut second = server.connect_silent();
+    let error = second.err("initialize", resume);
+    assert_eq!(error.code, -32010);
+    assert_eq!(
+        error.message,
+        "session ID is already attached to another connection"
+    );
+    client.still_serves();
+    second.initialize();
+    assert_ne!(second.session, client.session);
+}
+
+#[test]
+fn a_wait_on_the_old_connection_does_not_hold_the_session() {
+    let server = Server::websocket(&[]);
+    let mut client = server.connect();
+    client.start(Start::child("p", &["sleep"]));
+    client.ask("process/read", params("p", json!({"waitMs": 3_600_000})));
+    client.still_serves();
+    let session = client.session.clone();
+    drop(client);
+    resume(&server, &session).ok("process/terminate", params("p", json!({})));
+}
+
+#[test]
+fn a_session_ends_after_its_retention() {
+    let server = Server::websocket(&["--session-retention", "1"]);
+    let session = server.connect().session.clone();
+    within(PATIENCE, "the session is forgotten", || {
+        // A silent probe that comes too early takes the session, and gives it back when it is dropped.
+        let mut probe = server.connect_silent();
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        match probe.try_resume(&session) {
+            Ok(()) => false,
+            Err(error) => {
+                error.message == format!("unknown session id {session}") && error.code == -32600
+            }
+        }
+    });
+}
+
+#[test]
+fn ended_processes_are_kept_as_long_as_sessions() {
+    let server = Server::websocket(&["--session-retention", "2"]);
+    let mut client = server.connect();
+    client.run(Start::shell("p", "echo kept; exit 3"));
+    let session = client.session.clone();
+    drop(client);
+    let mut client = resume(&server, &session);
+    let read = client.read("p", json!({}));
+    assert_eq!(
+        (&read["exitCode"], &read["chunks"][0]["chunk"]),
+        (&json!(3), &json!("a2VwdAo="))
+    );
+    within(PATIENCE, "the process is forgotten and its id free", || {
+        client
+            .request("process/read", params("p", json!({})))
+            .is_err()
+    });
+    client.start(Start::child("p", &["true"]));
+    client.closed("p");
+}
+
+#[test]
+fn sessions_know_nothing_of_each_other() {
+    let server = Server::websocket(&[]);
+    let mut first = server.connect();
+    let mut second = server.connect();
+    first.start(Start::child("p", &["sleep"]));
+    assert_eq!(
+        second.err("process/read", params("p", json!({}))).message,
+        "unknown process id p"
+    );
+    assert_eq!(second.write("p", b"x", "1"), "unknownProcess");
+    assert_eq!(
+        second.ok("process/terminate", params("p", json!({}))),
+        json!({"running": false})
+    );
+    assert_eq!(second.ok("process/list", json!({}))["processes"], json!([]));
+    assert_eq!(
+        first.ok("process/terminate", params("p", json!({}))),
+        json!({"running": true})
+    );
+}

@@ -1,0 +1,546 @@
+//! A client: sends, files what arrives, and waits for what must come.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::link::{Incoming, Link};
+use super::observed::{Observed, Outcome, Sink};
+use super::transcript::Transcript;
+use super::{PATIENCE, Server, Start, encode, upgrade, websocket};
+
+/// An error answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RpcError {
+    pub code: i64,
+    pub message: String,
+}
+
+/// One connection. On failure it prints what was said.
+pub struct Client {
+    link: Link,
+    /// The server, where it lives for this client alone; dropped after the link.
+    pub server: Option<Server>,
+    /// The session it belongs to, once initialized.
+    pub session: String,
+    /// What `initialize` answered.
+    pub greeting: Value,
+    /// How long every wait lasts at most.
+    pub patience: Duration,
+    next_id: i64,
+    answers: HashMap<String, Value>,
+    starting: HashMap<String, String>,
+    processes: BTreeMap<String, Observed>,
+    resumed: bool,
+    pongs: Vec<Vec<u8>>,
+    closes: Vec<u16>,
+    gone: bool,
+    recorded: Option<Vec<Value>>,
+    transcript: Transcript,
+}
+
+/// Params of a request on one process, with more members.
+pub fn params(process: &str, more: Value) -> Value {
+    let mut params = json!({"processId": process});
+    for (member, value) in more.as_object().into_iter().flatten() {
+        params[member] = value.clone();
+    }
+    params
+}
+
+impl Client {
+    /// A client on which nothing has been said yet.
+    pub fn new(link: Link) -> Self {
+        Self {
+            link,
+            server: None,
+            session: String::new(),
+            greeting: Value::Null,
+            patience: PATIENCE,
+            next_id: 1,
+            answers: HashMap::new(),
+            starting: HashMap::new(),
+            processes: BTreeMap::new(),
+            resumed: false,
+            pongs: Vec::new(),
+            closes: Vec::new(),
+            gone: false,
+            recorded: None,
+            transcript: Transcript::new(),
+        }
+    }
+
+    /// A server on stdio and its client, nothing said.
+    pub fn stdio_silent(flags: &[&str]) -> Self {
+        let (server, stdin, stdout) = Server::stdio(flags);
+        let mut client = Self::new(Link::stdio(stdin, stdout));
+        client.server = Some(server);
+        client
+    }
+
+    /// A server on stdio and its client, initialized.
+    pub fn stdio() -> Self {
+        Self::stdio_with(&[])
+    }
+
+    /// The same with flags.
+    pub fn stdio_with(flags: &[&str]) -> Self {
+        let mut client = Self::stdio_silent(flags);
+        client.initialize();
+        client
+    }
+
+    /// A client of a command that serves on stdin and stdout, initialized.
+    pub fn stdio_command(command: Command) -> Self {
+        let (server, stdin, stdout) = Server::stdio_command(command);
+        let mut client = Self::new(Link::stdio(stdin, stdout));
+        client.server = Some(server);
+        client.initialize();
+        client
+    }
+
+    /// A websocket to an address, nothing said.
+    pub fn dial(address: SocketAddr) -> Self {
+        let (socket, early) = upgrade(TcpStream::connect(address).unwrap());
+        Self::new(Link::websocket(socket, early))
+    }
+
+    /// A server on a websocket and a client of its own, nothing said.
+    pub fn websocket_silent(flags: &[&str]) -> Self {
+        let server = Server::websocket(flags);
+        let mut client = server.connect_silent();
+        client.server = Some(server);
+        client
+    }
+
+    /// A server on a websocket and a client of its own, initialized.
+    pub fn websocket() -> Self {
+        Self::websocket_with(&[])
+    }
+
+    /// The same with flags.
+    pub fn websocket_with(flags: &[&str]) -> Self {
+        let mut client = Self::websocket_silent(flags);
+        client.initialize();
+        client
+    }
+
+    /// The process id of the client's own server.
+    pub fn server_pid(&self) -> u32 {
+        self.server.as_ref().unwrap().pid()
+    }
+
+    /// Says `initialize` and `initialized`.
+    pub fn initialize(&mut self) {
+        let greeting = self.ok(
+            "initialize",
+            json!({"clientName": "test", "resumeSessionId": null}),
+        );
+        self.greeted(greeting);
+    }
+
+    /// Takes up a session again, which may be refused.
+    pub fn try_resume(&mut self, session: &str) -> Result<(), RpcError> {
+        let greeting = self.request(
+            "initialize",
+            json!({"clientName": "test", "resumeSessionId": session}),
+        )?;
+        self.resumed = true;
+        self.greeted(greeting);
+        assert_eq!(self.session, session);
+        Ok(())
+    }
+
+    fn greeted(&mut self, greeting: Value) {
+        self.session = greeting["sessionId"].as_str().unwrap().to_string();
+        self.greeting = greeting;
+        self.notify("initialized", json!({}));
+    }
+
+    /// After a resume: everything up to `seq` is known by other means, and what comes next must follow it.
+    pub fn skip_to(&mut self, process: &str, seq: u64) {
+        let seen = self.observed(process);
+        assert!(
+            seen.last_seq.is_none_or(|last| last <= seq),
+            "notifications have gone further than {seq}"
+        );
+        *seen = Observed {
+            last_seq: Some(seq),
+            ..Observed::default()
+        };
+    }
+
+    /// Sends text as one message.
+    pub fn send(&mut self, text: &str) {
+        self.send_message(text.as_bytes());
+    }
+
+    /// Sends bytes as one message, text or not.
+    pub fn send_message(&mut self, message: &[u8]) {
+        self.transcript.note("->", message);
+        if message.len() < 1 << 20
+            && let Ok(value) = serde_json::from_slice::<Value>(message)
+            && value["method"] == "process/start"
+            && let Some(process) = value["params"]["processId"].as_str()
+        {
+            self.starting
+                .insert(value["id"].to_string(), process.to_string());
+        }
+        self.link.send(message);
+    }
+
+    /// Sends one message in a binary frame.
+    pub fn send_binary(&mut self, message: &[u8]) {
+        self.send_raw(websocket::frame(websocket::BINARY, true, message));
+    }
+
+    /// Sends one message in frames of at most `size` bytes, with a ping behind the first if wanted.
+    pub fn send_fragments(&mut self, message: &[u8], size: usize, ping: Option<&[u8]>) {
+        let last = message.len().div_ceil(size) - 1;
+        for (number, piece) in message.chunks(size).enumerate() {
+            let opcode = if number == 0 {
+                websocket::TEXT
+            } else {
+                websocket::CONTINUATION
+            };
+            self.send_raw(websocket::frame(opcode, number == last, piece));
+            if let (0, Some(payload)) = (number, ping) {
+                self.send_raw(websocket::frame(websocket::PING, true, payload));
+            }
+        }
+    }
+
+    /// Sends a close frame.
+    pub fn send_close(&mut self, code: u16) {
+        self.send_raw(websocket::frame(
+            websocket::CLOSE,
+            true,
+            &code.to_be_bytes(),
+        ));
+    }
+
+    /// Sends bytes past all framing.
+    pub fn send_raw(&mut self, bytes: Vec<u8>) {
+        self.transcript.note("->raw", &bytes);
+        self.link.send_raw(bytes);
+    }
+
+    /// Closes stdin of a server on stdio, after everything sent.
+    pub fn end_of_input(&mut self) {
+        self.link.end_of_input();
+    }
+
+    /// Sends a notification.
+    pub fn notify(&mut self, method: &str, params: Value) {
+        self.send(&json!({"method": method, "params": params}).to_string());
+    }
+
+    /// Sends a request and does not wait; gives its id.
+    pub fn ask(&mut self, method: &str, params: Value) -> i64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.send(&json!({"id": id, "method": method, "params": params}).to_string());
+        id
+    }
+
+    /// Waits for the answer to an id.
+    #[track_caller]
+    pub fn answer(&mut self, id: impl Into<Value>) -> Result<Value, RpcError> {
+        let key = id.into().to_string();
+        let answer = self.wait(&format!("the answer to {key}"), |client| {
+            client.answers.remove(&key)
+        });
+        match answer.get("error") {
+            Some(error) => Err(RpcError {
+                code: error["code"].as_i64().expect("a code"),
+                message: error["message"].as_str().expect("a message").to_string(),
+            }),
+            None => Ok(answer.get("result").expect("result or error").clone()),
+        }
+    }
+
+    /// Whether the answer to an id is already here.
+    pub fn has_answer(&self, id: impl Into<Value>) -> bool {
+        self.answers.contains_key(&id.into().to_string())
+    }
+
+    /// Waits for any answer at all; gives its id too.
+    #[track_caller]
+    pub fn any_answer(&mut self) -> (Value, Result<Value, RpcError>) {
+        let key = self.wait("any answer", |client| client.answers.keys().next().cloned());
+        let id: Value = serde_json::from_str(&key).unwrap();
+        (id.clone(), self.answer(id))
+    }
+
+    /// Forgets all answers that have come.
+    pub fn claim_all(&mut self) {
+        self.answers.clear();
+    }
+
+    /// The ids of answers that nobody has asked for yet.
+    pub fn unclaimed(&self) -> Vec<&String> {
+        self.answers.keys().collect()
+    }
+
+    /// A request and its answer.
+    pub fn request(&mut self, method: &str, params: Value) -> Result<Value, RpcError> {
+        let id = self.ask(method, params);
+        self.answer(id)
+    }
+
+    /// A request that must succeed.
+    #[track_caller]
+    pub fn ok(&mut self, method: &str, params: Value) -> Value {
+        self.request(method, params)
+            .unwrap_or_else(|error| panic!("{method}: {error:?}"))
+    }
+
+    /// A request that must fail.
+    #[track_caller]
+    pub fn err(&mut self, method: &str, params: Value) -> RpcError {
+        match self.request(method, params) {
+            Err(error) => error,
+            Ok(result) => panic!("{method} succeeded: {result}"),
+        }
+    }
+
+    /// Fails unless a request is still answered.
+    #[track_caller]
+    pub fn still_serves(&mut self) {
+        let write = self.ok(
+            "process/write",
+            params("nobody", json!({"chunk": "", "writeId": "1"})),
+        );
+        assert_eq!(write["status"], "unknownProcess");
+    }
+
+    /// Starts a process.
+    #[track_caller]
+    pub fn start(&mut self, start: Start) -> Value {
+        self.ok("process/start", start.0)
+    }
+
+    /// Starts a process and waits for its end.
+    #[track_caller]
+    pub fn run(&mut self, start: Start) -> Outcome {
+        let id = start.id();
+        self.start(start);
+        self.closed(&id)
+    }
+
+    /// Hands the output of a process that is about to start to `sink`.
+    pub fn start_into(&mut self, start: Start, sink: Sink) {
+        let id = start.id();
+        let request = self.ask("process/start", start.0);
+        // Registered before the answer is read: output may be right behind it.
+        self.observed(&id).sink = Some(sink);
+        self.answer(request).unwrap();
+    }
+
+    /// Waits for `process/exited`; gives its params.
+    #[track_caller]
+    pub fn exited(&mut self, process: &str) -> Value {
+        self.wait(&format!("{process} exits"), |client| {
+            client.observed(process).exited.clone()
+        })
+    }
+
+    /// Waits for `process/closed`.
+    #[track_caller]
+    pub fn closed(&mut self, process: &str) -> Outcome {
+        self.wait(&format!("{process} closes"), |client| {
+            let seen = client.observed(process);
+            seen.closed.then(|| seen.outcome())
+        })
+    }
+
+    /// Waits until a stream of a process satisfies `enough`.
+    #[track_caller]
+    pub fn output(&mut self, process: &str, stream: &str, enough: impl Fn(&str) -> bool) -> String {
+        self.wait(&format!("output of {process}"), |client| {
+            let text = String::from_utf8_lossy(client.observed(process).bytes(stream)).into_owned();
+            enough(&text).then_some(text)
+        })
+    }
+
+    /// Waits for a whole first line on stdout or the terminal, and reads it as a number.
+    #[track_caller]
+    pub fn number(&mut self, process: &str) -> u32 {
+        let line = self.wait(&format!("a number from {process}"), |client| {
+            let seen = client.observed(process);
+            let bytes = [seen.bytes("stdout"), seen.bytes("pty")].concat();
+            let end = bytes.iter().position(|&byte| byte == b'\n')?;
+            Some(String::from_utf8_lossy(&bytes[..end]).trim().to_string())
+        });
+        line.parse()
+            .unwrap_or_else(|_| panic!("a number, not {line:?}"))
+    }
+
+    /// What is known about a process so far.
+    pub fn observed(&mut self, process: &str) -> &mut Observed {
+        self.processes.entry(process.to_string()).or_default()
+    }
+
+    /// Writes to a process; gives the status.
+    #[track_caller]
+    pub fn write(&mut self, process: &str, bytes: &[u8], write_id: &str) -> String {
+        let params = params(
+            process,
+            json!({"chunk": encode(bytes), "writeId": write_id}),
+        );
+        self.ok("process/write", params)["status"]
+            .as_str()
+            .expect("a status")
+            .to_string()
+    }
+
+    /// Reads with the given further params.
+    #[track_caller]
+    pub fn read(&mut self, process: &str, more: Value) -> Value {
+        self.ok("process/read", params(process, more))
+    }
+
+    /// Waits for the pong to our ping.
+    #[track_caller]
+    pub fn pong(&mut self) -> Vec<u8> {
+        self.wait("a pong", |client| client.pongs.pop())
+    }
+
+    /// Whether the server has hung up.
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Waits for the server to hang up; gives the close codes it sent before.
+    #[track_caller]
+    pub fn hang_up(&mut self) -> Vec<u16> {
+        let deadline = Instant::now() + self.patience;
+        while !self.gone {
+            assert!(self.pump(deadline), "the server does not hang up");
+        }
+        std::mem::take(&mut self.closes)
+    }
+
+    /// Files whatever arrives until `found` gives something; fails after the client's patience.
+    #[track_caller]
+    pub fn wait<T>(&mut self, what: &str, mut found: impl FnMut(&mut Self) -> Option<T>) -> T {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            if let Some(value) = found(self) {
+                return value;
+            }
+            assert!(!self.gone, "the server hung up before {what}");
+            assert!(self.pump(deadline), "waited {:?} for {what}", self.patience);
+        }
+    }
+
+    /// Files what arrives until `done`, for at most `limit`.
+    pub fn settle(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + limit;
+        while !done(self) && !self.gone && self.pump(deadline) {}
+    }
+
+    /// Keeps every message from here on; gives what was kept so far.
+    pub fn record(&mut self) -> Vec<Value> {
+        self.recorded.replace(Vec::new()).unwrap_or_default()
+    }
+
+    /// What was kept since.
+    pub fn recorded(&self) -> &[Value] {
+        self.recorded.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the start of a process has been answered well.
+    pub fn has_started(&self, process: &str) -> bool {
+        self.processes.get(process).is_some_and(|seen| seen.started)
+    }
+
+    /// Files one arrival; false if none came in time.
+    fn pump(&mut self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.link.incoming.recv_timeout(left) {
+            Ok(Incoming::Message(bytes)) => {
+                self.transcript.note("<-", &bytes);
+                self.file(&bytes);
+            }
+            Ok(Incoming::Pong(payload)) => self.pongs.push(payload),
+            Ok(Incoming::Close(code)) => {
+                self.transcript
+                    .note("<-", format!("(close {code})").as_bytes());
+                self.closes.push(code);
+            }
+            Ok(Incoming::Violation(what)) => panic!("the server broke the transport: {what}"),
+            Err(RecvTimeoutError::Timeout) => return false,
+            Err(RecvTimeoutError::Disconnected) => {
+                self.transcript.note("<-", b"(hung up)");
+                self.gone = true;
+            }
+        }
+        true
+    }
+
+    fn file(&mut self, bytes: &[u8]) {
+        let message: Value = serde_json::from_slice(bytes).unwrap_or_else(|error| {
+            panic!(
+                "not JSON ({error}): {:.200}",
+                String::from_utf8_lossy(bytes)
+            )
+        });
+        assert!(
+            message.get("jsonrpc").is_none(),
+            "the wire has no jsonrpc member"
+        );
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push(message.clone());
+        }
+        let Some(method) = message["method"].as_str() else {
+            let id = message["id"].to_string();
+            if let Some(process) = self.starting.remove(&id)
+                && message.get("result").is_some()
+            {
+                let sink = self.processes.remove(&process).and_then(|seen| seen.sink);
+                self.processes.insert(
+                    process,
+                    Observed {
+                        sink,
+                        ..Observed::fresh()
+                    },
+                );
+            }
+            let before = self.answers.insert(id.clone(), message);
+            assert!(before.is_none(), "answered {id} twice");
+            return;
+        };
+        assert!(
+            message.get("id").is_none(),
+            "the server asks nothing: {method}"
+        );
+        let process = message["params"]["processId"]
+            .as_str()
+            .expect("a processId");
+        assert!(
+            self.resumed || self.processes.get(process).is_some_and(|seen| seen.started),
+            "{method} for {process} before the answer to its start"
+        );
+        let filed = self
+            .processes
+            .entry(process.to_string())
+            .or_default()
+            .file(method, &message["params"]);
+        if let Err(broken) = filed {
+            panic!("{method} for {process}: {broken}");
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.transcript.print();
+        }
+    }
+}

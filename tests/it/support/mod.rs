@@ -1,0 +1,55 @@
+//! What every test needs: a server under test, a client over either transport, a child program, and waits with an end.
+
+mod base64;
+mod client;
+mod http;
+mod link;
+mod observed;
+mod procfs;
+mod program;
+mod server;
+mod start;
+mod transcript;
+mod websocket;
+mod within;
+
+#[path = "../../child/pattern.rs"]
+pub mod pattern;
+
+pub use base64::{decode, encode};
+pub use client::{Client, RpcError, params};
+pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
+pub use observed::{Event, Sink};
+pub use procfs::{alive, group_members, peak_resident, resident, signal, threads};
+pub use program::{child, scratch};
+pub use server::Server;
+pub use start::Start;
+pub use within::within;
+
+use std::time::Duration;
+
+/// How long a test waits for what must come; generous, because a busy CI machine is not a fault of the server.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Makes two tests of one body, one a transport; the body gets a client that has said `initialize` and `initialized`.
+macro_rules! over_both {
+    ($($(#[$meta:meta])* fn $name:ident($client:ident $(, $flag:literal)*) $body:block)*) => {$(
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            fn behaviour($client: &mut $crate::support::Client) $body
+
+            #[test]
+            fn over_stdio() {
+                behaviour(&mut $crate::support::Client::stdio_with(&[$($flag),*]));
+            }
+
+            #[test]
+            fn over_websocket() {
+                behaviour(&mut $crate::support::Client::websocket_with(&[$($flag),*]));
+            }
+        }
+    )*};
+}

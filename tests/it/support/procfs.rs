@@ -1,0 +1,59 @@
+//! Processes as the kernel shows them.
+
+use std::fs;
+use std::process::Command;
+
+/// Whether the process lives; a zombie that its parent has yet to reap does not.
+pub fn alive(pid: u32) -> bool {
+    stat(pid).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
+}
+
+/// The living members of a process group.
+pub fn group_members(group: u32) -> Vec<u32> {
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|&pid| {
+            stat(pid).is_some_and(|(state, its)| its == group && !matches!(state, 'Z' | 'X'))
+        })
+        .collect()
+}
+
+/// State and process group; `None` if there is no such process.
+fn stat(pid: u32) -> Option<(char, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, so the fields are counted from its end.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(1)?.parse().ok()?))
+}
+
+/// Most memory the process ever had in RAM, in KiB.
+pub fn peak_resident(pid: u32) -> u64 {
+    status(pid, "VmHWM:")
+}
+
+/// Memory the process has in RAM now, in KiB.
+pub fn resident(pid: u32) -> u64 {
+    status(pid, "VmRSS:")
+}
+
+/// Threads of the process.
+pub fn threads(pid: u32) -> u64 {
+    status(pid, "Threads:")
+}
+
+fn status(pid: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Sends a signal by name; the shell's own `kill`, so that no test needs another program or unsafe code.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("/bin/sh")
+        .args(["-c", "kill -s \"$1\" \"$2\"", "sh", name, &pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success(), "kill -s {name} {pid}");
+}

@@ -1,0 +1,48 @@
+//! The helper child program, and directories of a test's own.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The `child` example beside this test's executable: target/TRIPLE/PROFILE/deps/it-HASH.
+pub fn child() -> String {
+    let me = std::env::current_exe().unwrap();
+    let profile = me.parent().and_then(|deps| deps.parent()).unwrap();
+    let child = profile.join("examples/child");
+    assert!(
+        child.exists(),
+        "{} is missing: plain `cargo test` builds it, `cargo test --test it` alone does not; run `cargo build --example child` first",
+        child.display()
+    );
+    child.into_os_string().into_string().unwrap()
+}
+
+/// A fresh directory that goes with its test.
+pub struct Scratch(PathBuf);
+
+/// Makes a fresh directory; what is inside goes when it is dropped.
+pub fn scratch() -> Scratch {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path =
+        std::env::temp_dir().join(format!("exec-server-test-{}-{number}", std::process::id()));
+    std::fs::create_dir(&path).unwrap();
+    Scratch(path.canonicalize().unwrap())
+}
+
+impl Scratch {
+    /// The path of a name inside, as text.
+    pub fn path(&self, name: &str) -> String {
+        self.0.join(name).into_os_string().into_string().unwrap()
+    }
+
+    /// The directory itself, as text.
+    pub fn dir(&self) -> String {
+        self.0.to_str().unwrap().to_string()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,307 @@
+//! Recorded exchanges with the reference, replayed against ours and compared field by field.
+//!
+//! `tests/data/transcripts.jsonl` has one exchange a line, each on a fresh connection: `initialized` says whether the
+//! greeting went before, `setup` was sent and answered before `send`, `<<CLOSED>>` means that the reference hung up.
+//! Everything that was received in one exchange is taken together: answers by their id, notifications by process and
+//! number, where neighbouring output is one piece because no client may rely on how it is cut.
+//!
+//! What is another on every run (session ids, addresses, the facts of the machine) is made equal first. Every other
+//! difference needs a row in `differences.rs`, and every row needs a difference.
+
+mod differences;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, PATIENCE, Server, decode};
+use differences::DIFFERENCES;
+
+const TRANSCRIPTS: &str = include_str!("../data/transcripts.jsonl");
+
+/// Pointers into an exchange, each with what is there.
+type Fields = BTreeMap<String, String>;
+
+#[test]
+fn every_difference_from_the_reference_is_intended() {
+    let server = Server::websocket(&[]);
+    let mut unexplained = String::new();
+    let mut used = BTreeSet::new();
+    let mut records = 0;
+    for line in TRANSCRIPTS.lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let (name, version) = (
+            record["name"].as_str().unwrap(),
+            record["version"].as_str().unwrap(),
+        );
+        let expected = expected(&record);
+        let actual = replay(&server, &record);
+        let pointers: BTreeSet<&String> = expected.keys().chain(actual.keys()).collect();
+        for pointer in pointers {
+            let (theirs, ours) = (expected.get(pointer), actual.get(pointer));
+            if theirs == ours {
+                continue;
+            }
+            let rows = DIFFERENCES.iter().enumerate();
+            let explains: Vec<usize> = rows
+                .filter(|(_, row)| row.explains(name, version, pointer))
+                .map(|(number, _)| number)
+                .collect();
+            if explains.is_empty() {
+                let show =
+                    |value: Option<&String>| value.map_or("nothing", String::as_str).to_string();
+                unexplained += &format!(
+                    "{version} {name} {pointer}\n    theirs {}\n    ours   {}\n",
+                    show(theirs),
+                    show(ours)
+                );
+            }
+            used.extend(explains);
+        }
+        records += 1;
+    }
+    assert!(records >= 100, "{records} records");
+    for (number, row) in DIFFERENCES.iter().enumerate() {
+        if !used.contains(&number) {
+            unexplained += &format!("a row without a difference: {row:?}\n");
+        }
+    }
+    assert!(unexplained.is_empty(), "\n{unexplained}");
+}
+
+/// The messages of a record: `send` may be one or several.
+fn messages(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(one) => vec![one],
+        several => several
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|message| message.as_str().unwrap())
+            .collect(),
+    }
+}
+
+fn expected(record: &Value) -> Fields {
+    // The answer to the greeting has records of its own.
+    let before = messages(&record["setup_recv"])
+        .into_iter()
+        .skip(usize::from(record["initialized"] == true));
+    let mut heard = Vec::new();
+    let mut closed = false;
+    for message in before.chain(messages(&record["recv"])) {
+        match message {
+            "<<CLOSED>>" | "<<EOF>>" => closed = true,
+            message => heard.push(serde_json::from_str(message).unwrap()),
+        }
+    }
+    fields(&heard, closed)
+}
+
+fn replay(server: &Server, record: &Value) -> Fields {
+    let mut client = match record["transport"].as_str().unwrap() {
+        "ws" => server.connect_silent(),
+        _ => Client::stdio_silent(&[]),
+    };
+    if record["initialized"] == true {
+        client.initialize();
+    }
+    client.record();
+    let mut before = messages(&record["setup_recv"]);
+    if record["initialized"] == true {
+        before.remove(0);
+    }
+    send_and_settle(&mut client, messages(&record["setup"]), &before);
+    let after = messages(&record["recv"]);
+    send_and_settle(
+        &mut client,
+        messages(&record["send"]),
+        &[before, after].concat(),
+    );
+    let all = client.record();
+    fields(&all, client.is_gone())
+}
+
+/// Sends, then waits for the answers, for as much of every process as the reference told, and for the close of what
+/// was told to end. What does not come in some seconds is a difference.
+fn send_and_settle(client: &mut Client, send: Vec<&str>, expected: &[&str]) {
+    let mut ends = Vec::new();
+    for message in &send {
+        client.send(message);
+        let method = serde_json::from_str::<Value>(message).unwrap_or_default()["method"].clone();
+        if matches!(
+            method.as_str(),
+            Some("process/terminate" | "process/signal")
+        ) {
+            ends.push("p");
+        }
+    }
+    let expected: Vec<Value> = expected
+        .iter()
+        .filter_map(|message| serde_json::from_str(message).ok())
+        .collect();
+    client.settle(Duration::from_secs(5), |client| {
+        let heard = client.recorded();
+        let answers =
+            |all: &[Value], id: &Value| all.iter().filter(|message| message["id"] == *id).count();
+        let told = |heard: &[Value]| {
+            (
+                output_length(heard),
+                count(heard, "process/exited"),
+                count(heard, "process/closed"),
+            )
+        };
+        let (ours, theirs) = (told(heard), told(&expected));
+        expected
+            .iter()
+            .all(|message| answers(heard, &message["id"]) >= answers(&expected, &message["id"]))
+            && ours.0 >= theirs.0
+            && ours.1 >= theirs.1
+            && ours.2 >= theirs.2
+            && ends
+                .iter()
+                .all(|process| !client.has_started(process) || ours.2 > 0)
+    });
+    // Its answer comes behind everything that was under way, or the connection is gone.
+    client.send(r#"{"id":"sentinel","method":"environment/status"}"#);
+    client.settle(PATIENCE, |client| client.has_answer("sentinel"));
+    // What is sent next may use the same ids.
+    client.claim_all();
+}
+
+fn count(heard: &[Value], method: &str) -> usize {
+    heard
+        .iter()
+        .filter(|message| message["method"] == method)
+        .count()
+}
+
+fn output_length(heard: &[Value]) -> usize {
+    let output = heard
+        .iter()
+        .filter(|message| message["method"] == "process/output");
+    output
+        .map(|message| decode(message["params"]["chunk"].as_str().unwrap()).len())
+        .sum()
+}
+
+/// Everything heard in one exchange as pointers and values.
+fn fields(heard: &[Value], closed: bool) -> Fields {
+    let mut fields = Fields::new();
+    if closed {
+        fields.insert("/connection".into(), "closed".into());
+    }
+    let mut notifications: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for message in heard {
+        let mut message = message.clone();
+        equalize(&mut message);
+        if message["method"].is_null() {
+            if message["id"] != "sentinel" {
+                let mut at = format!("/answer {}", message["id"]);
+                // An id may be used again once it is answered.
+                while fields
+                    .keys()
+                    .any(|field| field.starts_with(&format!("{at}/")))
+                {
+                    at += " again";
+                }
+                flatten(at, &message, &mut fields);
+            }
+            continue;
+        }
+        let process = message["params"]["processId"].as_str().unwrap().to_string();
+        let before = notifications.entry(process).or_default();
+        let same = |last: &Value| {
+            last["method"] == "process/output"
+                && last["params"]["stream"] == message["params"]["stream"]
+        };
+        match before.last_mut() {
+            Some(last) if message["method"] == "process/output" && same(last) => {
+                let joined = last["params"]["chunk"].as_str().unwrap().to_string()
+                    + message["params"]["chunk"].as_str().unwrap();
+                last["params"]["chunk"] = joined.into();
+            }
+            _ => before.push(message),
+        }
+    }
+    for (process, messages) in notifications {
+        for (number, mut message) in messages.into_iter().enumerate() {
+            // Counted again, because pieces were joined; that the numbers have no gap is checked on every arrival.
+            message["params"]["seq"] = (number + 1).into();
+            flatten(format!("/{process} {}", number + 1), &message, &mut fields);
+        }
+    }
+    fields
+}
+
+/// Makes equal what is another on every run.
+fn equalize(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            // The facts of a machine: their names and types count.
+            let facts = object.contains_key("executorVersion");
+            for (name, member) in object.iter_mut() {
+                match name.as_str() {
+                    "sessionId" => *member = "a session id".into(),
+                    "message" => *member = without_address(member.as_str().unwrap()).into(),
+                    "chunk" => {
+                        *member = String::from_utf8(decode(member.as_str().unwrap()))
+                            .unwrap()
+                            .into()
+                    }
+                    _ if facts => kinds(member),
+                    _ => equalize(member),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(equalize),
+        _ => {}
+    }
+}
+
+/// Replaces values by their types.
+fn kinds(value: &mut Value) {
+    *value = match value {
+        Value::Object(object) => {
+            object.values_mut().for_each(kinds);
+            return;
+        }
+        Value::Array(_) => json!("array"),
+        Value::String(_) => json!("string"),
+        Value::Bool(_) => json!("bool"),
+        Value::Number(_) => json!("number"),
+        Value::Null => json!("null"),
+    };
+}
+
+/// An error text without the port of the client that it names.
+fn without_address(text: &str) -> String {
+    match text.split_once("websocket 127.0.0.1:") {
+        Some((before, after)) => {
+            format!(
+                "{before}websocket ADDRESS{}",
+                after.trim_start_matches(|digit: char| digit.is_ascii_digit())
+            )
+        }
+        None => text.to_string(),
+    }
+}
+
+fn flatten(at: String, value: &Value, into: &mut Fields) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            for (name, member) in members {
+                flatten(format!("{at}/{name}"), member, into);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for (number, item) in items.iter().enumerate() {
+                flatten(format!("{at}/{number}"), item, into);
+            }
+        }
+        leaf => {
+            into.insert(at, leaf.to_string());
+        }
+    }
+}
