@@ -25,6 +25,9 @@ const SERVERS: [Subject; 3] = [
 const LEGEND: &str = "Medians of the rounds [least..most]. Behind a reference: how many times \
 better ours is. Behind a floor: ours as a multiple of it, or for rates as a share.";
 
+/// Cores that others may keep busy while the figures are still worth something.
+const QUIET: f64 = 0.3;
+
 /// A floor beside a row: its name, and its figure.
 fn floors<'a>(
     results: &'a Results,
@@ -108,8 +111,15 @@ fn circumstances(options: &Options, results: &Results) -> Vec<String> {
     )];
     if let Some(busy) = Figure::of(&results.busy) {
         lines.push(format!(
-            "others kept {:.1} cores busy before a round [{:.1}..{:.1}]",
-            busy.median, busy.least, busy.most
+            "others kept {:.1} cores busy before a round [{:.1}..{:.1}]{}",
+            busy.median,
+            busy.least,
+            busy.most,
+            if busy.median > QUIET {
+                ": too noisy, repeat the run"
+            } else {
+                ""
+            }
         ));
     }
     lines
