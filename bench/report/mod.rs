@@ -22,7 +22,7 @@ const SERVERS: [Subject; 3] = [
     Subject::Reference0169,
 ];
 
-const LEGEND: &str = "Medians of the rounds [least..most]. Behind a reference: how many times \
+const LEGEND: &str = "Medians of the rounds. Behind a reference: how many times \
 better ours is. Behind a floor: ours as a multiple of it, or for rates as a share.";
 
 /// Cores that others may keep busy while the figures are still worth something.

@@ -19,7 +19,10 @@ pub fn text(options: &Options, results: &Results) -> String {
     for line in circumstances(options, results) {
         put(&mut out, &line);
     }
-    put(&mut out, LEGEND);
+    put(
+        &mut out,
+        &format!("{LEGEND} In brackets: the least and the most."),
+    );
     for workload in options.workloads() {
         put(&mut out, "");
         let pinned = match workload.pinned() && options.pin {

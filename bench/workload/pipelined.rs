@@ -29,28 +29,28 @@ pub const ROWS: &[Row] = &[
         &[("tcp.together", "TCP"), ("canned.together", "canned ws")],
         GOAL,
     ),
-    cpu_row("ws.together.cpu", "  server CPU a request"),
+    cpu_row("ws.together.cpu", "ws, together, CPU a request"),
     rate_row(
         "ws.singly.rate",
         "ws, sent singly",
         &[("tcp.singly", "TCP"), ("canned.singly", "canned ws")],
         None,
     ),
-    cpu_row("ws.singly.cpu", "  server CPU a request"),
+    cpu_row("ws.singly.cpu", "ws, singly, CPU a request"),
     rate_row(
         "stdio.together.rate",
         "stdio, sent together",
         &[("pipe.together", "pipe")],
         GOAL,
     ),
-    cpu_row("stdio.together.cpu", "  server CPU a request"),
+    cpu_row("stdio.together.cpu", "stdio, together, CPU a request"),
     rate_row(
         "stdio.singly.rate",
         "stdio, sent singly",
         &[("pipe.singly", "pipe")],
         None,
     ),
-    cpu_row("stdio.singly.cpu", "  server CPU a request"),
+    cpu_row("stdio.singly.cpu", "stdio, singly, CPU a request"),
 ];
 
 const fn rate_row(
