@@ -9,7 +9,7 @@ use crate::row::Row;
 use crate::subject::Subject;
 use crate::workload::Workload;
 
-const LABEL: usize = 30;
+const LABEL: usize = 33;
 const OURS: usize = 32;
 const REFERENCE: usize = 20;
 
