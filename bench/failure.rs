@@ -10,6 +10,8 @@ pub enum Failure {
     Io { what: String, source: io::Error },
     /// The server answered a request with an error.
     Refused { code: i64, message: String },
+    /// The step did not end in time.
+    Late { seconds: u64 },
     /// The server (or a floor's peer) did something that makes the figure meaningless.
     Unexpected(String),
 }
@@ -21,6 +23,7 @@ impl fmt::Display for Failure {
             Self::Refused { code, message } => {
                 write!(f, "the server refused a request: {message} ({code})")
             }
+            Self::Late { seconds } => write!(f, "no end within {seconds} s; not tried again"),
             Self::Unexpected(what) => f.write_str(what),
         }
     }

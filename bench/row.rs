@@ -1,5 +1,7 @@
 //! A row of the comparison: which figure, beside which floors, against which goal.
 
+use crate::sample::Figure;
+
 /// How a figure is written, and which way is better.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -43,22 +45,42 @@ impl Unit {
 
     /// A figure for a reader, three digits of it.
     pub fn show(self, value: f64) -> String {
-        let (scaled, suffix) = match self {
-            Self::Seconds if value < 1e-3 => (value * 1e6, " us"),
-            Self::Seconds if value < 1.0 => (value * 1e3, " ms"),
-            Self::Seconds => (value, " s"),
-            Self::PerSecond if value >= 1e4 => (value / 1e3, " k/s"),
-            Self::PerSecond => (value, "/s"),
-            Self::MegabytesPerSecond => (value, " MB/s"),
-            Self::CpuPerGib => (value, " s/GiB"),
-            Self::Bytes if value < 1e6 => (value / 1e3, " kB"),
-            Self::Bytes => (value / 1e6, " MB"),
-        };
-        let decimals = match scaled {
-            large if large >= 100.0 => 0,
-            medium if medium >= 10.0 => 1,
-            _ => 2,
-        };
-        format!("{scaled:.decimals$}{suffix}")
+        let (factor, suffix) = self.scale(value);
+        digits(value * factor) + suffix
     }
+
+    /// A figure with how far the rounds lie apart.
+    pub fn show_spread(self, figure: Figure) -> String {
+        let (factor, _) = self.scale(figure.median);
+        format!(
+            "{} [{}..{}]",
+            self.show(figure.median),
+            digits(figure.least * factor),
+            digits(figure.most * factor)
+        )
+    }
+
+    /// The unit that suits a figure of this size.
+    fn scale(self, value: f64) -> (f64, &'static str) {
+        match self {
+            Self::Seconds if value < 1e-3 => (1e6, " us"),
+            Self::Seconds if value < 1.0 => (1e3, " ms"),
+            Self::Seconds => (1.0, " s"),
+            Self::PerSecond if value >= 1e4 => (1e-3, " k/s"),
+            Self::PerSecond => (1.0, "/s"),
+            Self::MegabytesPerSecond => (1.0, " MB/s"),
+            Self::CpuPerGib => (1.0, " s/GiB"),
+            Self::Bytes if value < 1e6 => (1e-3, " kB"),
+            Self::Bytes => (1e-6, " MB"),
+        }
+    }
+}
+
+fn digits(value: f64) -> String {
+    let decimals = match value {
+        large if large >= 100.0 => 0,
+        medium if medium >= 10.0 => 1,
+        _ => 2,
+    };
+    format!("{value:.decimals$}")
 }

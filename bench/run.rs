@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use crate::failure::Failure;
 use crate::options::{self, Options};
 use crate::procfs;
 use crate::report;
@@ -30,11 +31,17 @@ pub fn run(options: &Options) -> ExitCode {
     }
 
     let begun = Instant::now();
-    let mut ours_failed = !subjects
-        .iter()
-        .any(|(subject, _)| *subject == Subject::Ours);
+    let mut run = Run {
+        quick: options.quick,
+        core,
+        results,
+        hanging: Vec::new(),
+        ours_failed: !subjects
+            .iter()
+            .any(|(subject, _)| *subject == Subject::Ours),
+    };
     for round in 0..options.rounds {
-        results.busy.push(procfs::cores_busy());
+        run.results.busy.push(procfs::cores_busy());
         for workload in options.workloads() {
             if round >= workload.rounds(options.rounds) {
                 continue;
@@ -48,11 +55,15 @@ pub fn run(options: &Options) -> ExitCode {
             // Whoever comes first in one round comes later in the next.
             subjects.rotate_left(1);
             for (subject, binary) in &subjects {
-                let failed = measure(options, core, workload, *subject, binary, &mut results);
-                ours_failed |= failed && *subject == Subject::Ours;
+                run.measure(workload, *subject, binary);
             }
         }
     }
+    let Run {
+        results,
+        ours_failed,
+        ..
+    } = run;
     eprintln!("{:.0} s", begun.elapsed().as_secs_f64());
 
     let text = if options.markdown {
@@ -74,35 +85,45 @@ pub fn run(options: &Options) -> ExitCode {
     }
 }
 
-/// Both transports of one subject; `true` if one of them failed.
-fn measure(
-    options: &Options,
+/// The state of a run.
+struct Run {
+    quick: bool,
     core: Option<usize>,
-    workload: Workload,
-    subject: Subject,
-    binary: &Path,
-    results: &mut Results,
-) -> bool {
-    // A floor has no transport; it emits the keys of both at once.
-    let transports = match subject {
-        Subject::Floor => &[Transport::Stdio],
-        _ => workload.transports(),
-    };
-    let mut failed = false;
-    for &transport in transports {
-        let order = Order {
-            workload,
-            subject,
-            transport,
-            binary,
-            quick: options.quick,
-            core,
+    results: Results,
+    /// What did not end in time once would cost as much in every round.
+    hanging: Vec<(Workload, Subject, Transport)>,
+    ours_failed: bool,
+}
+
+impl Run {
+    /// Takes one workload's figures of one subject, over every transport.
+    fn measure(&mut self, workload: Workload, subject: Subject, binary: &Path) {
+        // A floor has no transport; it emits the keys of both at once.
+        let transports = match subject {
+            Subject::Floor => &[Transport::Stdio],
+            _ => workload.transports(),
         };
-        let done = step::perform(&order, |key, value| {
-            results.add(workload, subject, key, value);
-        });
-        if let Err(failure) = done {
-            failed = true;
+        for &transport in transports {
+            if self.hanging.contains(&(workload, subject, transport)) {
+                continue;
+            }
+            let order = Order {
+                workload,
+                subject,
+                transport,
+                binary,
+                quick: self.quick,
+                core: self.core,
+            };
+            let results = &mut self.results;
+            let done = step::perform(&order, |key, value| {
+                results.add(workload, subject, key, value);
+            });
+            let Err(failure) = done else { continue };
+            self.ours_failed |= subject == Subject::Ours;
+            if matches!(failure, Failure::Late { .. }) {
+                self.hanging.push((workload, subject, transport));
+            }
             let sentence = format!(
                 "{} {} {}: {failure}",
                 workload.name(),
@@ -110,12 +131,11 @@ fn measure(
                 transport.name()
             );
             eprintln!("  {sentence}");
-            if !results.failures.contains(&sentence) {
-                results.failures.push(sentence);
+            if !self.results.failures.contains(&sentence) {
+                self.results.failures.push(sentence);
             }
         }
     }
-    failed
 }
 
 /// A core that steps can be pinned to.

@@ -13,8 +13,8 @@ use crate::guard::{self, Guarded};
 use crate::subject::{self, Subject, Transport};
 use crate::workload::{Step, Workload};
 
-/// More than any step takes on a slow machine.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// More than any step takes on a slow machine; most take one second.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the run wants measured.
 pub struct Order<'a> {
@@ -73,8 +73,9 @@ pub fn perform(order: &Order<'_>, mut figure: impl FnMut(&str, f64)) -> Result<(
             .recv_timeout(grace.saturating_duration_since(Instant::now()))
             .is_ok()
         {}
-        let seconds = DEADLINE.as_secs();
-        return Err(Failure::Unexpected(format!("no end within {seconds} s")));
+        return Err(Failure::Late {
+            seconds: DEADLINE.as_secs(),
+        });
     }
     let status = step
         .with(|child| child.wait())

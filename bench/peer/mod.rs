@@ -73,6 +73,11 @@ impl Peer {
     }
 }
 
+/// A static program that ends at once, as a server's own start-up has no dynamic linker in it.
+pub fn nothing() -> Result<Command, Failure> {
+    own(&["nothing"])
+}
+
 fn own(arguments: &[&str]) -> Result<Command, Failure> {
     let mut command = Command::new(std::env::current_exe().during("finding this program")?);
     command.arg("peer").args(arguments);
@@ -97,6 +102,7 @@ pub fn serve(arguments: &[String]) -> io::Result<bool> {
             let budget = Duration::from_millis(number(budget)? as u64);
             terminal::measure(cat, line, budget, slave)?;
         }
+        ["nothing"] => {}
         ["canned-answers"] => canned::answers()?,
         ["canned-output", bytes] => canned::output(number(bytes)? as u64)?,
         _ => return Ok(false),

@@ -22,8 +22,11 @@ const SERVERS: [Subject; 3] = [
     Subject::Reference0169,
 ];
 
-const LEGEND: &str = "Medians of the rounds [least..most]. Behind a reference: how many times \
+const LEGEND: &str = "Medians of the rounds. Behind a reference: how many times \
 better ours is. Behind a floor: ours as a multiple of it, or for rates as a share.";
+
+/// Cores that others may keep busy while the figures are still worth something.
+const QUIET: f64 = 0.3;
 
 /// A floor beside a row: its name, and its figure.
 fn floors<'a>(
@@ -90,11 +93,10 @@ fn goal_cell(results: &Results, workload: Workload, row: &Row) -> String {
     format!("{}: {met}", verdict.goal)
 }
 
-/// Whether any figure of a row was measured at all.
+/// Whether a row has anything to show.
 fn measured(results: &Results, workload: Workload, row: &Row) -> bool {
-    SERVERS
-        .iter()
-        .any(|&subject| results.figure(workload, subject, row.key).is_some())
+    let server = |&subject: &Subject| results.figure(workload, subject, row.key).is_some();
+    SERVERS.iter().any(server) || floors(results, workload, row).next().is_some()
 }
 
 /// The circumstances of the run, a line each.
@@ -109,8 +111,15 @@ fn circumstances(options: &Options, results: &Results) -> Vec<String> {
     )];
     if let Some(busy) = Figure::of(&results.busy) {
         lines.push(format!(
-            "others kept {:.1} cores busy before a round [{:.1}..{:.1}]",
-            busy.median, busy.least, busy.most
+            "others kept {:.1} cores busy before a round [{:.1}..{:.1}]{}",
+            busy.median,
+            busy.least,
+            busy.most,
+            if busy.median > QUIET {
+                ": too noisy, repeat the run"
+            } else {
+                ""
+            }
         ));
     }
     lines

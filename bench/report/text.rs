@@ -9,7 +9,7 @@ use crate::row::Row;
 use crate::subject::Subject;
 use crate::workload::Workload;
 
-const LABEL: usize = 30;
+const LABEL: usize = 33;
 const OURS: usize = 32;
 const REFERENCE: usize = 20;
 
@@ -19,7 +19,10 @@ pub fn text(options: &Options, results: &Results) -> String {
     for line in circumstances(options, results) {
         put(&mut out, &line);
     }
-    put(&mut out, LEGEND);
+    put(
+        &mut out,
+        &format!("{LEGEND} In brackets: the least and the most."),
+    );
     for workload in options.workloads() {
         put(&mut out, "");
         let pinned = match workload.pinned() && options.pin {
@@ -62,12 +65,7 @@ fn line(results: &Results, workload: Workload, row: &Row) -> String {
         let figure = results.figure(workload, subject, row.key);
         let cell = match (figure, subject) {
             (None, _) => "-".to_owned(),
-            (Some(figure), Subject::Ours) => format!(
-                "{} [{}..{}]",
-                row.unit.show(figure.median),
-                row.unit.show(figure.least),
-                row.unit.show(figure.most)
-            ),
+            (Some(figure), Subject::Ours) => row.unit.show_spread(figure),
             (Some(figure), _) => {
                 let better = ours.map(|ours| advantage(row, ours.median, figure.median));
                 row.unit.show(figure.median) + &better.unwrap_or_default()

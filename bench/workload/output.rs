@@ -1,11 +1,14 @@
 //! 256 MiB of a child's output, and the server's CPU for it (the child's own is not counted).
 //!
 //! The client finds every message and counts the bytes by the length of their base64, which it does
-//! not decode; the sum must be exact. The canned server shows what this client can take at most.
+//! not decode; the sum must be exact. A second time, on ws, it parses and decodes everything as an
+//! ordinary client must. The canned server shows what either client can take at most.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::Instant;
+
+use base64_simd::{AsOut as _, STANDARD};
 
 use super::{Step, program};
 use crate::client::{Client, Stdin};
@@ -17,6 +20,7 @@ use crate::peer::{Peer, canned};
 use crate::procfs::Cpu;
 use crate::row::{Goal, Row, Unit};
 use crate::server::Server;
+use crate::subject::Transport;
 
 pub const ROWS: &[Row] = &[
     Row {
@@ -28,6 +32,13 @@ pub const ROWS: &[Row] = &[
             ("pipe.rate", "head to a pipe"),
         ],
         goal: Some(Goal::ShareOfFloor(0.85, "canned.rate")),
+    },
+    Row {
+        key: "ws.decoded.rate",
+        label: "ws, client decodes",
+        unit: Unit::MegabytesPerSecond,
+        floors: &[("canned.decoded.rate", "canned ws")],
+        goal: Some(Goal::ShareOfFloor(0.85, "canned.decoded.rate")),
     },
     Row {
         key: "ws.cpu",
@@ -56,32 +67,51 @@ const BYTES: u64 = 256 * 1024 * 1024;
 /// CPU seconds of one run, times this, are CPU seconds a GiB.
 const A_GIB: f64 = (1u64 << 30) as f64 / BYTES as f64;
 
+/// What the client does with a chunk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Counting,
+    Decoding,
+}
+
 pub fn server(step: &Step) -> Result<(), Failure> {
+    one(step, Reading::Counting, "")?;
+    if step.transport == Transport::Websocket {
+        one(step, Reading::Decoding, "decoded.")?;
+    }
+    Ok(())
+}
+
+fn one(step: &Step, reading: Reading, prefix: &str) -> Result<(), Failure> {
     let head = program("head")?;
     let (server, link) = Server::start(step.subject, &step.binary, step.transport)?;
     let mut client = Client::open(link, step.subject)?;
+    let count = BYTES.to_string();
     let before = Cpu::of(server.pid())?;
     let begun = Instant::now();
-    let count = BYTES.to_string();
     client.start("p", &[&head, "-c", &count, "/dev/zero"], Stdin::Closed)?;
-    drain(&mut client.link)?;
+    drain(&mut client.link, reading)?;
     let seconds = begun.elapsed().as_secs_f64();
     let used = Cpu::of(server.pid())?.since(before);
-    step.emit("rate", BYTES as f64 / 1e6 / seconds);
-    step.emit("cpu", used.own * A_GIB);
+    step.emit(&format!("{prefix}rate"), BYTES as f64 / 1e6 / seconds);
+    step.emit(&format!("{prefix}cpu"), used.own * A_GIB);
     Ok(())
 }
 
 /// Takes messages up to `process/closed`, and checks that no byte is missing.
-fn drain(link: &mut Link) -> Result<(), Failure> {
+fn drain(link: &mut Link, reading: Reading) -> Result<(), Failure> {
     let mut bytes = 0;
+    let mut space = vec![0; 64 * 1024];
     loop {
         let message = link.receive()?;
-        if let Some(more) = message::output_bytes(message) {
+        if reading == Reading::Counting
+            && let Some(more) = message::output_bytes(message)
+        {
             bytes += more;
             continue;
         }
         match message::event(message)? {
+            Event::Output { chunk } => bytes += decode(chunk, &mut space)?,
             Event::Refused { code, message } => return Err(Failure::Refused { code, message }),
             Event::Closed { .. } => break,
             _ => {}
@@ -96,17 +126,30 @@ fn drain(link: &mut Link) -> Result<(), Failure> {
     }
 }
 
+fn decode(chunk: &str, space: &mut Vec<u8>) -> Result<u64, Failure> {
+    space.resize(space.len().max(chunk.len()), 0);
+    STANDARD
+        .decode(chunk.as_bytes(), space.as_out())
+        .map(|bytes| bytes.len() as u64)
+        .map_err(|error| Failure::Unexpected(format!("output that is not base64: {error}")))
+}
+
 pub fn floor(step: &Step) -> Result<(), Failure> {
-    let peer = Peer::canned_output(BYTES)?;
-    let mut link = Link::websocket(peer.address())?;
-    let before = Cpu::of(peer.pid())?;
-    let begun = Instant::now();
-    link.send(canned::REQUEST)?;
-    drain(&mut link)?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let used = Cpu::of(peer.pid())?.since(before);
-    step.emit("canned.rate", BYTES as f64 / 1e6 / seconds);
-    step.emit("canned.cpu", used.own * A_GIB);
+    for (reading, prefix) in [(Reading::Counting, ""), (Reading::Decoding, "decoded.")] {
+        let peer = Peer::canned_output(BYTES)?;
+        let mut link = Link::websocket(peer.address())?;
+        let before = Cpu::of(peer.pid())?;
+        let begun = Instant::now();
+        link.send(canned::REQUEST)?;
+        drain(&mut link, reading)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let used = Cpu::of(peer.pid())?.since(before);
+        step.emit(
+            &format!("canned.{prefix}rate"),
+            BYTES as f64 / 1e6 / seconds,
+        );
+        step.emit(&format!("canned.{prefix}cpu"), used.own * A_GIB);
+    }
 
     let begun = Instant::now();
     let mut command = Command::new(program("head")?);

@@ -94,6 +94,7 @@ pub fn server(step: &Step) -> Result<(), Failure> {
     let (server, link) = Server::start(step.subject, &step.binary, step.transport)?;
     let mut client = Client::open(link, step.subject)?;
     let (method, params) = nothing();
+    let params = params.to_string();
     let before = Cpu::of(server.pid())?;
     let mut times = repeat(step.budget(500), LEAST, WARM_UP, || {
         round_trip(&mut client, method, &params)
@@ -112,6 +113,7 @@ pub fn server(step: &Step) -> Result<(), Failure> {
         }) => return Ok(()),
         other => other?,
     }
+    let metadata = metadata.to_string();
     let mut times = repeat(step.budget(250), LEAST, WARM_UP, || {
         round_trip(&mut client, "fs/getMetadata", &metadata)
     })?;
@@ -119,9 +121,10 @@ pub fn server(step: &Step) -> Result<(), Failure> {
     Ok(())
 }
 
-fn round_trip(client: &mut Client, method: &str, params: &Value) -> Result<Duration, Failure> {
+fn round_trip(client: &mut Client, method: &str, params: &str) -> Result<Duration, Failure> {
     let begun = Instant::now();
-    let id = client.request(method, params)?;
+    let id = client.queue(method, &params);
+    client.link.flush()?;
     while !message::answers(client.link.receive()?, id) {}
     Ok(begun.elapsed())
 }

@@ -1,12 +1,12 @@
 //! From the spawn of a server to its answer to `initialize`; on a websocket with the address line,
 //! the connection and the upgrade in between. Warm: the binary is in the page cache.
 
-use std::process::Command;
 use std::time::Instant;
 
-use super::{Step, program};
+use super::Step;
 use crate::client::Client;
 use crate::failure::{During, Failure};
+use crate::peer;
 use crate::row::{Goal, Row, Unit};
 use crate::sample::repeat;
 use crate::server::Server;
@@ -16,14 +16,14 @@ pub const ROWS: &[Row] = &[
         key: "ws.p50",
         label: "ws",
         unit: Unit::Seconds,
-        floors: &[("p50", "spawn + wait of true")],
+        floors: &[("p50", "spawn + wait, static")],
         goal: Some(Goal::Limit(2e-3)),
     },
     Row {
         key: "stdio.p50",
         label: "stdio",
         unit: Unit::Seconds,
-        floors: &[("p50", "spawn + wait of true")],
+        floors: &[("p50", "spawn + wait, static")],
         goal: Some(Goal::Limit(2e-3)),
     },
 ];
@@ -46,10 +46,12 @@ pub fn server(step: &Step) -> Result<(), Failure> {
 }
 
 pub fn floor(step: &Step) -> Result<(), Failure> {
-    let mut command = Command::new(program("true")?);
+    let mut command = peer::nothing()?;
     let mut times = repeat(step.budget(250), LEAST, 1, || {
         let begun = Instant::now();
-        command.status().during("running true")?;
+        command
+            .status()
+            .during("running a program that does nothing")?;
         Ok::<_, Failure>(begun.elapsed())
     })?;
     step.emit("p50", times.quantile(0.5));
