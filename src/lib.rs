@@ -1,3 +1,10 @@
 //! `exec-server`: processes and files of this machine for a client elsewhere, over JSON-RPC.
 
 pub mod cli;
+pub mod env;
+pub mod log;
+pub mod rpc;
+pub mod sandbox;
+pub mod serve;
+pub mod sys;
+pub mod version;

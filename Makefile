@@ -1,0 +1,70 @@
+# Everything ends in one static file: $(BIN). `make help` lists what can be asked for.
+
+TARGET ?= $(shell uname -m)-unknown-linux-musl
+LISTEN ?= ws://127.0.0.1:8765
+prefix ?= /usr/local
+# More arguments for `cargo test`, as in: make test ARGS='--test it pty'
+ARGS ?=
+
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+BIN := $(TARGET_DIR)/$(TARGET)/release/exec-server
+# --locked, so that Cargo.lock decides; once the crates are there, cargo does not ask the network.
+CARGO_ARGS := --locked --target $(TARGET)
+
+# rustup's directory is missing from the PATH of a machine that has only just been set up, and of non-login shells.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+# A relative path would mean something else to the tests, which run elsewhere.
+export EXEC_SERVER_BIN := $(BIN)
+export BUBBLEWRAP_SOURCE
+# make keeps the job tokens of -j to itself, and cargo warns about tokens it is told of and cannot take.
+unexport MAKEFLAGS MFLAGS
+
+.PHONY: all build run test check bench install dist setup setup-tools setup-bubblewrap clean help
+.DEFAULT_GOAL := all
+
+all: build ## build the binary (the default)
+
+build: setup
+	cargo build --release $(CARGO_ARGS)
+
+run: build ## build and serve at LISTEN, ws://127.0.0.1:8765 unless given
+	exec $(BIN) --listen $(LISTEN)
+
+test: build ## build and run every test; ARGS goes to cargo test
+	cargo test $(CARGO_ARGS) $(ARGS)
+
+check: setup ## check the format, and clippy with every warning an error
+	cargo fmt --check
+	cargo clippy $(CARGO_ARGS) --all-targets -- -D warnings
+
+bench: build ## measure, beside the reference programs where npm can bring them
+	@if command -v npm >/dev/null && bench/reference.sh >$(TARGET_DIR)/reference.env; then \
+	  while IFS= read -r line; do \
+	    case $$line in REFERENCE_*=*) export "$$line" ;; esac; \
+	  done <$(TARGET_DIR)/reference.env; \
+	else \
+	  echo 'bench: going on without the reference programs' >&2; \
+	fi; \
+	exec cargo bench $(CARGO_ARGS) --bench compare
+
+# What is built is installed as it is: `make && sudo make install` needs no Rust in root's PATH.
+install: $(if $(wildcard $(BIN)),,build) ## install into $(DESTDIR)$(prefix)/bin
+	install -D -m 755 $(BIN) $(DESTDIR)$(prefix)/bin/exec-server
+
+dist: setup ## make a source archive that builds with no network
+	tools/dist.sh
+
+setup: setup-tools setup-bubblewrap ## bring what this machine lacks; `build` does it too
+
+setup-tools:
+	@tools/setup.sh $(TARGET)
+
+setup-bubblewrap:
+	@vendor/bubblewrap/fetch.sh || echo 'set-up: going on without bubblewrap: the binary will have no bwrap inside' >&2
+
+clean: ## remove what was built
+	cargo clean
+	rm -rf dist
+
+help: ## say this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'

@@ -1,0 +1,117 @@
+//! What the run found, for a person at a terminal, for the README, and for a program.
+
+mod json;
+mod markdown;
+mod text;
+
+pub use json::json;
+pub use markdown::markdown;
+pub use text::text;
+
+use crate::options::Options;
+use crate::results::Results;
+use crate::row::Row;
+use crate::sample::Figure;
+use crate::subject::Subject;
+use crate::workload::Workload;
+
+/// The servers, in the order of the columns.
+const SERVERS: [Subject; 3] = [
+    Subject::Ours,
+    Subject::Reference0130,
+    Subject::Reference0169,
+];
+
+const LEGEND: &str = "Medians of the rounds [least..most]. Behind a reference: how many times \
+better ours is. Behind a floor: ours as a multiple of it, or for rates as a share.";
+
+/// A floor beside a row: its name, and its figure.
+fn floors<'a>(
+    results: &'a Results,
+    workload: Workload,
+    row: &'a Row,
+) -> impl Iterator<Item = (&'static str, Figure)> + 'a {
+    row.floors.iter().filter_map(move |(key, name)| {
+        let figure = results.figure(workload, Subject::Floor, key)?;
+        Some((*name, figure))
+    })
+}
+
+/// How many times better ours is than a reference.
+fn advantage(row: &Row, ours: f64, other: f64) -> String {
+    let times = if row.unit.more_is_better() {
+        ours / other
+    } else {
+        other / ours
+    };
+    if times.is_finite() {
+        let decimals = if times >= 10.0 { 0 } else { 1 };
+        format!(" ({times:.decimals$}x)")
+    } else {
+        String::new()
+    }
+}
+
+/// How far ours is from a floor.
+fn distance(row: &Row, ours: f64, floor: f64) -> String {
+    match ours / floor {
+        share if !share.is_finite() => String::new(),
+        share if row.unit.more_is_better() => format!(" ({:.0} %)", share * 100.0),
+        times => format!(" ({times:.1}x)"),
+    }
+}
+
+/// The floors of a row in one cell.
+fn floor_cell(results: &Results, workload: Workload, row: &Row) -> String {
+    let ours = results.figure(workload, Subject::Ours, row.key);
+    let cells: Vec<String> = floors(results, workload, row)
+        .map(|(name, floor)| {
+            let distance = ours.map(|ours| distance(row, ours.median, floor.median));
+            format!(
+                "{name} {}{}",
+                row.unit.show(floor.median),
+                distance.unwrap_or_default()
+            )
+        })
+        .collect();
+    cells.join("; ")
+}
+
+/// What the goal is and whether it is met.
+fn goal_cell(results: &Results, workload: Workload, row: &Row) -> String {
+    let Some(verdict) = results.verdict(workload, row) else {
+        return String::new();
+    };
+    let met = match verdict.met {
+        Some(true) => "met",
+        Some(false) => "NOT met",
+        None => "not judged, a figure is missing",
+    };
+    format!("{}: {met}", verdict.goal)
+}
+
+/// Whether any figure of a row was measured at all.
+fn measured(results: &Results, workload: Workload, row: &Row) -> bool {
+    SERVERS
+        .iter()
+        .any(|&subject| results.figure(workload, subject, row.key).is_some())
+}
+
+/// The circumstances of the run, a line each.
+fn circumstances(options: &Options, results: &Results) -> Vec<String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut lines = vec![format!(
+        "{} round(s){}, interleaved; {cores} core(s), Linux {}",
+        options.rounds,
+        if options.quick { " (quick)" } else { "" },
+        kernel.trim()
+    )];
+    if let Some(busy) = Figure::of(&results.busy) {
+        lines.push(format!(
+            "others kept {:.1} cores busy before a round [{:.1}..{:.1}]",
+            busy.median, busy.least, busy.most
+        ));
+    }
+    lines
+}

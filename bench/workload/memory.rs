@@ -1,0 +1,79 @@
+//! What a server holds: idle after one `initialize`, with a thousand more connections (upgraded
+//! only, then initialized), with 200 live processes; and the size of its binary.
+
+use super::{Step, program};
+use crate::client::{Client, Stdin};
+use crate::failure::{During, Failure};
+use crate::link::Link;
+use crate::procfs::Memory;
+use crate::row::{Goal, Row, Unit};
+use crate::server::Server;
+use crate::subject::Transport;
+
+pub const ROWS: &[Row] = &[
+    row("ws.idle.rss", "idle, resident", Some(Goal::Limit(1.5e6))),
+    row("ws.idle.pss", "idle, proportional", None),
+    row("ws.idle.anonymous", "idle, anonymous", None),
+    row("ws.upgraded.rss", "1000 connections, upgraded", None),
+    row(
+        "ws.connections.rss",
+        "1000 connections, initialized",
+        Some(Goal::Limit(25e6)),
+    ),
+    row("ws.connections.anonymous", "the same, anonymous", None),
+    row("ws.processes.rss", "200 live processes", None),
+    row("ws.processes.anonymous", "the same, anonymous", None),
+    row("ws.binary", "the binary on disk", Some(Goal::Limit(3.5e6))),
+];
+
+const fn row(key: &'static str, label: &'static str, goal: Option<Goal>) -> Row {
+    Row {
+        key,
+        label,
+        unit: Unit::Bytes,
+        floors: &[],
+        goal,
+    }
+}
+
+const CONNECTIONS: usize = 1000;
+const PROCESSES: usize = 200;
+
+pub fn server(step: &Step) -> Result<(), Failure> {
+    let size = std::fs::metadata(&step.binary)
+        .during(format_args!("looking at {}", step.binary.display()))?
+        .len();
+    step.emit("binary", size as f64);
+
+    let (server, first) = Server::start(step.subject, &step.binary, Transport::Websocket)?;
+    let _first = Client::open(first, step.subject)?;
+    let idle = Memory::of(server.pid())?;
+    step.emit("idle.rss", idle.resident);
+    step.emit("idle.pss", idle.proportional);
+    step.emit("idle.anonymous", idle.anonymous);
+
+    let links: Vec<Link> = (0..CONNECTIONS)
+        .map(|_| server.connect())
+        .collect::<Result<_, _>>()?;
+    step.emit("upgraded.rss", Memory::of(server.pid())?.resident);
+    let clients: Vec<Client> = links
+        .into_iter()
+        .map(|link| Client::open(link, step.subject))
+        .collect::<Result<_, _>>()?;
+    let connected = Memory::of(server.pid())?;
+    step.emit("connections.rss", connected.resident);
+    step.emit("connections.anonymous", connected.anonymous);
+    drop((clients, server));
+
+    let sleep = program("sleep")?;
+    let (server, link) = Server::start(step.subject, &step.binary, Transport::Websocket)?;
+    let mut client = Client::open(link, step.subject)?;
+    for number in 0..PROCESSES {
+        let id = client.start(&format!("p{number}"), &[&sleep, "600"], Stdin::Closed)?;
+        client.answer(id)?;
+    }
+    let busy = Memory::of(server.pid())?;
+    step.emit("processes.rss", busy.resident);
+    step.emit("processes.anonymous", busy.anonymous);
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! From the spawn of a server to its answer to `initialize`; on a websocket with the address line,
+//! the connection and the upgrade in between. Warm: the binary is in the page cache.
+
+use std::process::Command;
+use std::time::Instant;
+
+use super::{Step, program};
+use crate::client::Client;
+use crate::failure::{During, Failure};
+use crate::row::{Goal, Row, Unit};
+use crate::sample::repeat;
+use crate::server::Server;
+
+pub const ROWS: &[Row] = &[
+    Row {
+        key: "ws.p50",
+        label: "ws",
+        unit: Unit::Seconds,
+        floors: &[("p50", "spawn + wait of true")],
+        goal: Some(Goal::Limit(2e-3)),
+    },
+    Row {
+        key: "stdio.p50",
+        label: "stdio",
+        unit: Unit::Seconds,
+        floors: &[("p50", "spawn + wait of true")],
+        goal: Some(Goal::Limit(2e-3)),
+    },
+];
+
+const LEAST: usize = 5;
+
+pub fn server(step: &Step) -> Result<(), Failure> {
+    let mut times = repeat(step.budget(250), LEAST, 1, || {
+        let begun = Instant::now();
+        let (server, link) = Server::start(step.subject, &step.binary, step.transport)?;
+        let client = Client::open(link, step.subject)?;
+        let time = begun.elapsed();
+        // The connection goes first, so that a server never sees a client that outlives it.
+        drop(client);
+        drop(server);
+        Ok::<_, Failure>(time)
+    })?;
+    step.emit("p50", times.quantile(0.5));
+    Ok(())
+}
+
+pub fn floor(step: &Step) -> Result<(), Failure> {
+    let mut command = Command::new(program("true")?);
+    let mut times = repeat(step.budget(250), LEAST, 1, || {
+        let begun = Instant::now();
+        command.status().during("running true")?;
+        Ok::<_, Failure>(begun.elapsed())
+    })?;
+    step.emit("p50", times.quantile(0.5));
+    Ok(())
+}

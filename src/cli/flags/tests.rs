@@ -1,0 +1,175 @@
+//! Command lines, good and bad.
+
+use super::*;
+
+fn run(words: &[&str]) -> Result<Command, UsageError> {
+    run_with(words, |_| None)
+}
+
+fn run_with(words: &[&str], env: impl Fn(&str) -> Option<OsString>) -> Result<Command, UsageError> {
+    let args = ["exec-server"].iter().chain(words).map(OsString::from);
+    parse(args, env)
+}
+
+fn flags(words: &[&str]) -> ServeFlags {
+    match run(words) {
+        Ok(Command::Serve(flags)) => *flags,
+        other => panic!("{words:?}: {other:?}"),
+    }
+}
+
+fn fault(words: &[&str]) -> String {
+    run(words).expect_err("refused").0
+}
+
+#[test]
+fn defaults() {
+    assert_eq!(
+        flags(&[]),
+        ServeFlags {
+            listen: "ws://127.0.0.1:0".into(),
+            max_connections: 1024,
+            allow_origins: vec![],
+            allow_hosts: vec![],
+            session_retention: Duration::from_secs(90),
+            retained_output: 1 << 20,
+            retained_total: 64 << 20,
+            drain_window: Duration::from_secs(2),
+            max_processes: 1024,
+            log_level: Level::Warn,
+        }
+    );
+}
+
+#[test]
+fn every_value_is_taken() {
+    let words = "--listen=stdio --max-connections 3 --allow-origin https://a.example \
+                 --allow-origin=null --allow-host b.example --allow-host c.example:81 \
+                 --session-retention 0.25 --retained-output 2048 --retained-total 3K \
+                 --drain-window 0 --max-processes=7 --log-level DEBUG";
+    let words: Vec<&str> = words.split_whitespace().collect();
+    assert_eq!(
+        flags(&words),
+        ServeFlags {
+            listen: "stdio".into(),
+            max_connections: 3,
+            allow_origins: vec!["https://a.example".into(), "null".into()],
+            allow_hosts: vec!["b.example".into(), "c.example:81".into()],
+            session_retention: Duration::from_millis(250),
+            retained_output: 2048,
+            retained_total: 3 << 10,
+            drain_window: Duration::ZERO,
+            max_processes: 7,
+            log_level: Level::Debug,
+        }
+    );
+    assert_eq!(flags(&["--listen="]).listen, "");
+}
+
+#[test]
+fn the_environment_is_asked_when_the_flag_is_absent() {
+    let env = |name: &str| (name == "EXEC_SERVER_LOG").then(|| OsString::from("info"));
+    let level = |words: &[&str]| match run_with(words, env) {
+        Ok(Command::Serve(flags)) => flags.log_level,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(level(&[]), Level::Info);
+    assert_eq!(level(&["--log-level", "error"]), Level::Error);
+
+    let empty = run_with(&[], |_| Some(OsString::new()));
+    assert_eq!(empty, run(&[]));
+    let odd = run_with(&[], |_| Some("loud".into())).unwrap_err();
+    assert_eq!(
+        odd.0,
+        "invalid value 'loud' for 'EXEC_SERVER_LOG': expected error, warn, info or debug"
+    );
+}
+
+#[test]
+fn help_and_version() {
+    for words in [
+        &["-h"][..],
+        &["--help"],
+        &["--listen", "x", "--help", "junk"],
+    ] {
+        assert_eq!(run(words), Ok(Command::Help));
+    }
+    for (words, verbose) in [
+        (&["-V"][..], false),
+        (&["--version"], false),
+        (&["--version", "--verbose"], true),
+        (&["--verbose", "-V"], true),
+    ] {
+        assert_eq!(run(words), Ok(Command::Version { verbose }));
+    }
+    assert!(fault(&["--verbose"]).contains("goes with '--version'"));
+}
+
+#[test]
+fn faults_are_named_and_a_remedy_follows() {
+    for (words, expected) in [
+        (
+            &["--listen", "a", "--listen", "b"][..],
+            "the argument '--listen <URL>' cannot be used multiple times",
+        ),
+        (
+            &["--listen"],
+            "a value is required for '--listen <URL>' but none was supplied",
+        ),
+        (
+            &["--listen", "--log-level", "info"],
+            "a value is required for '--listen <URL>' but none was supplied",
+        ),
+        (
+            &["--lisen", "stdio"],
+            "unexpected argument '--lisen' found\n\n  tip: a similar argument exists: '--listen'",
+        ),
+        (&["--zzz"], "unexpected argument '--zzz' found"),
+        (&["-x"], "unexpected argument '-x' found"),
+        (&["serve"], "unexpected argument 'serve' found"),
+        (&["--", "--help"], "unexpected argument '--help' found"),
+        (
+            &["--max-connections", "0"],
+            "invalid value '0' for '--max-connections <N>': must be at least 1",
+        ),
+        (
+            &["--max-processes", "abc"],
+            "invalid value 'abc' for '--max-processes <N>': invalid digit found in string",
+        ),
+        (
+            &["--retained-output", "99999999999999m"],
+            "invalid value '99999999999999m' for '--retained-output <BYTES>': number too large",
+        ),
+    ] {
+        assert_eq!(fault(words), expected);
+    }
+    let shown = run(&["--zzz"]).unwrap_err().to_string();
+    assert!(shown.starts_with("error: unexpected") && shown.ends_with("try '--help'."));
+}
+
+#[test]
+fn values_of_the_wrong_kind_are_refused() {
+    for words in [
+        ["--session-retention", "inf"],
+        ["--session-retention", "1e3"],
+        ["--session-retention", ""],
+        ["--session-retention", "."],
+        ["--drain-window", "99999999999999999999999"],
+        ["--retained-total", "1g2"],
+        ["--retained-total", "k"],
+        ["--retained-total", "0m"],
+        ["--allow-origin", "*"],
+        ["--allow-origin", "app.example"],
+        ["--allow-origin", "https://app.example/"],
+        ["--allow-host", ""],
+        ["--allow-host", "http://x"],
+        ["--log-level", "trace"],
+    ] {
+        let fault = fault(&words);
+        assert!(fault.starts_with("invalid value '"), "{words:?}: {fault}");
+    }
+    assert!(fault(&["--verbose=1"]).contains("--verbose"));
+    let word = std::os::unix::ffi::OsStringExt::from_vec(b"--listen=\xff".to_vec());
+    let error = parse([OsString::from("exec-server"), word], |_| None).unwrap_err();
+    assert!(error.0.ends_with("it is not UTF-8"), "{error}");
+}

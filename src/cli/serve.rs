@@ -1,0 +1,28 @@
+//! From flags to a running server.
+
+use super::RunError;
+use super::flags::ServeFlags;
+use crate::log;
+use crate::serve::listen::{ListenAddress, ListenUrlError};
+use crate::serve::{self, Config};
+
+/// Serves as the flags say, until told to stop.
+pub(super) fn run(flags: ServeFlags) -> Result<(), RunError> {
+    log::set_level(flags.log_level);
+    let config = config(flags).map_err(RunError::Listen)?;
+    serve::run(config).map_err(RunError::Serve)
+}
+
+fn config(flags: ServeFlags) -> Result<Config, ListenUrlError> {
+    Ok(Config {
+        listen: ListenAddress::parse(&flags.listen)?,
+        max_connections: flags.max_connections,
+        allow_origins: flags.allow_origins,
+        allow_hosts: flags.allow_hosts,
+        session_retention: flags.session_retention,
+        retained_output: flags.retained_output,
+        retained_total: flags.retained_total,
+        drain_window: flags.drain_window,
+        max_processes: flags.max_processes,
+    })
+}

@@ -1,0 +1,300 @@
+//! The environment variables of a child.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::rpc::protocol::env_policy::{EnvPolicy, Inherit};
+
+/// What `inherit: "core"` lets through.
+const CORE: [&str; 10] = [
+    "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "USER",
+];
+
+/// Patterns of names that are credentials more often than not.
+const DEFAULT_EXCLUDES: [&str; 3] = ["*KEY*", "*SECRET*", "*TOKEN*"];
+
+/// What no child gets, whoever asks: they open the server itself or the account it acts for.
+const NEVER_PASSED: [&str; 7] = [
+    "CODEX_EXEC_SERVER_EXIT_ON_STDIN_CLOSE",
+    "CODEX_EXEC_SERVER_NOISE_AUTH_TOKEN",
+    "EXEC_SERVER_TOKEN",
+    "NODE_REPL_AUTH_TOKEN",
+    "OPENAI_FEDERATION_RULE_ID",
+    "OPENAI_IDENTITY_TOKEN_FILE",
+    "OPENAI_WORKLOAD_IDENTITY_CONTEXT",
+];
+
+/// What a child gets only when the client spells it out, never by inheritance: keys that the
+/// operator gave to the server, which a client that asks for "all" does not mean to have.
+const NEVER_INHERITED: [&str; 4] = [
+    "CODEX_ACCESS_TOKEN",
+    "CODEX_API_KEY",
+    "CODEX_EXEC_SERVER_REMOTE_BEARER_TOKEN",
+    "OPENAI_API_KEY",
+];
+
+/// The environment of a child, sorted by name.
+///
+/// `server` is the server's own environment, of which a child sees something only through a
+/// `policy`; without one it gets `env` alone. `env` is laid over the result of the policy and no
+/// filter applies to it, apart from the names that are never passed.
+pub fn child_environment(
+    server: impl IntoIterator<Item = (OsString, OsString)>,
+    policy: Option<&EnvPolicy>,
+    env: &BTreeMap<String, String>,
+) -> Vec<(OsString, OsString)> {
+    let mut child = match policy {
+        Some(policy) => apply(server, policy),
+        None => BTreeMap::new(),
+    };
+    child.extend(owned(env));
+    // Neither an empty name nor one of ours can be meant.
+    child.retain(|name, _| !name.is_empty() && !is_one_of(&NEVER_PASSED, name));
+    child.into_iter().collect()
+}
+
+fn apply(
+    server: impl IntoIterator<Item = (OsString, OsString)>,
+    policy: &EnvPolicy,
+) -> BTreeMap<OsString, OsString> {
+    let inherits = |name: &OsStr| {
+        let wanted = match policy.inherit {
+            Inherit::All => true,
+            Inherit::Core => is_one_of(&CORE, name),
+            Inherit::None => false,
+        };
+        wanted
+            && !is_one_of(&NEVER_INHERITED, name)
+            && (policy.ignore_default_excludes || !matches_any(&DEFAULT_EXCLUDES, name))
+            && !matches_any(&policy.exclude, name)
+    };
+    let mut child: BTreeMap<OsString, OsString> = server
+        .into_iter()
+        .filter(|(name, _)| inherits(name))
+        .collect();
+    child.extend(owned(&policy.set));
+    if !policy.include_only.is_empty() {
+        child.retain(|name, _| matches_any(&policy.include_only, name));
+    }
+    child
+}
+
+fn owned(variables: &BTreeMap<String, String>) -> impl Iterator<Item = (OsString, OsString)> {
+    variables
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()))
+}
+
+fn is_one_of(names: &[&str], name: &OsStr) -> bool {
+    names.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+fn matches_any<P: AsRef<str>>(patterns: &[P], name: &OsStr) -> bool {
+    patterns
+        .iter()
+        .any(|pattern| glob_matches(pattern.as_ref().as_bytes(), name.as_bytes()))
+}
+
+/// Whether `name` as a whole matches `pattern`: `*` is any text, `?` one character, ASCII case is
+/// ignored.
+///
+/// Only the last `*` is ever tried again, which is enough, since a longer match of an earlier one
+/// could not help the rest: at most `pattern * name` steps.
+fn glob_matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut at, mut next) = (0, 0);
+    let mut last_star = None;
+    while next < name.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                last_star = Some((at, next));
+                at += 1;
+            }
+            Some(b'?') => {
+                at += 1;
+                next += 1;
+                while name.get(next).is_some_and(|byte| byte & 0xc0 == 0x80) {
+                    next += 1;
+                }
+            }
+            Some(byte) if byte.eq_ignore_ascii_case(&name[next]) => {
+                at += 1;
+                next += 1;
+            }
+            _ => {
+                let Some((star, tried)) = last_star else {
+                    return false;
+                };
+                last_star = Some((star, tried + 1));
+                at = star + 1;
+                next = tried + 1;
+            }
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: &[&str] = &[
+        "PATH=/bin",
+        "Path=odd",
+        "HOME=/root",
+        "LC_CTYPE=C",
+        "USERNAME=u",
+        "TERM=xterm",
+        "MONKEY=1",
+        "KEYBOARD=us",
+        "my_secret=2",
+        "OPENAI_API_KEY=k",
+        "CODEX_API_KEY=k",
+        "CODEX_ACCESS_TOKEN=k",
+        "EXEC_SERVER_TOKEN=k",
+        "node_repl_auth_token=k",
+        "FOO_ABC=1",
+        "BR[a]=1",
+    ];
+
+    fn policy(inherit: Inherit) -> EnvPolicy {
+        EnvPolicy {
+            inherit,
+            ignore_default_excludes: true,
+            exclude: Vec::new(),
+            set: BTreeMap::new(),
+            include_only: Vec::new(),
+        }
+    }
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect()
+    }
+
+    fn child(policy: Option<&EnvPolicy>, env: &[(&str, &str)]) -> String {
+        let server = SERVER
+            .iter()
+            .map(|entry| entry.split_once('=').unwrap())
+            .map(|(name, value)| (name.into(), value.into()));
+        let entries: Vec<String> = child_environment(server, policy, &map(env))
+            .into_iter()
+            .map(|(name, value)| format!("{}={}", name.display(), value.display()))
+            .collect();
+        entries.join(" ")
+    }
+
+    #[test]
+    fn without_a_policy_the_child_gets_env_alone() {
+        assert_eq!(child(None, &[]), "");
+        assert_eq!(
+            child(None, &[("Z", "1"), ("A_KEY", "2"), ("", "3")]),
+            "A_KEY=2 Z=1"
+        );
+    }
+
+    #[test]
+    fn all_is_everything_but_the_servers_own_keys() {
+        assert_eq!(
+            child(Some(&policy(Inherit::All)), &[]),
+            "BR[a]=1 FOO_ABC=1 HOME=/root KEYBOARD=us LC_CTYPE=C MONKEY=1 PATH=/bin Path=odd \
+             TERM=xterm USERNAME=u my_secret=2"
+        );
+    }
+
+    #[test]
+    fn core_ignores_case_and_knows_ten_names() {
+        assert_eq!(
+            child(Some(&policy(Inherit::Core)), &[]),
+            "HOME=/root PATH=/bin Path=odd"
+        );
+        assert_eq!(child(Some(&policy(Inherit::None)), &[]), "");
+    }
+
+    #[test]
+    fn default_excludes_take_inherited_names_only() {
+        let policy = EnvPolicy {
+            ignore_default_excludes: false,
+            set: map(&[("S_KEY", "1")]),
+            ..policy(Inherit::All)
+        };
+        assert_eq!(
+            child(Some(&policy), &[("E_TOKEN", "2")]),
+            "BR[a]=1 E_TOKEN=2 FOO_ABC=1 HOME=/root LC_CTYPE=C PATH=/bin Path=odd S_KEY=1 \
+             TERM=xterm USERNAME=u"
+        );
+    }
+
+    #[test]
+    fn exclude_acts_before_set_and_include_only_after() {
+        let policy = EnvPolicy {
+            exclude: vec![
+                "foo*".into(),
+                "br[A]".into(),
+                "*_secret".into(),
+                "?????y".into(),
+            ],
+            set: map(&[("FOO_ABC", "set"), ("ZED", "1"), ("ZZ", "2")]),
+            include_only: vec!["foo_*".into(), "path".into(), "z?".into(), "m*".into()],
+            ..policy(Inherit::All)
+        };
+        assert_eq!(
+            child(Some(&policy), &[("Q", "3"), ("PATH", "/env")]),
+            "FOO_ABC=set PATH=/env Path=odd Q=3 ZZ=2"
+        );
+    }
+
+    #[test]
+    fn keys_spelled_out_are_kept_unless_they_are_never_passed() {
+        let policy = EnvPolicy {
+            set: map(&[("OPENAI_API_KEY", "s"), ("NODE_REPL_AUTH_TOKEN", "s")]),
+            ..policy(Inherit::None)
+        };
+        assert_eq!(
+            child(
+                Some(&policy),
+                &[("CODEX_API_KEY", "e"), ("exec_server_token", "e")]
+            ),
+            "CODEX_API_KEY=e OPENAI_API_KEY=s"
+        );
+    }
+
+    #[test]
+    fn globs() {
+        let cases: &[(&str, &str, bool)] = &[
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("**", "anything", true),
+            ("?", "", false),
+            ("?", "\u{fc}", true),
+            ("a?c", "A\u{fc}C", true),
+            ("a*c", "abcbc", true),
+            ("a*c", "abcb", false),
+            ("*b*d", "abcbd", true),
+            ("a*?", "a", false),
+            ("[ab]", "a", false),
+            ("\\*", "*", false),
+            ("path", "PATHS", false),
+            ("spath", "path", false),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(
+                glob_matches(pattern.as_bytes(), name.as_bytes()),
+                *expected,
+                "{pattern} {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hostile_glob_is_not_exponential() {
+        let name = "a".repeat(10_000);
+        assert!(!glob_matches(
+            format!("{}b", "a*".repeat(200)).as_bytes(),
+            name.as_bytes()
+        ));
+    }
+}

@@ -1,0 +1,61 @@
+//! What happens to a process, and who wants to know.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use super::output::Chunk;
+use crate::rpc::transport::{Flush, Offer};
+use crate::sys::event::WakeEvent;
+use crate::sys::signal::Signal;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessExit {
+    /// Its code, or 128+n when signal n killed it.
+    pub code: i32,
+    /// The signal that killed it.
+    pub signal: Option<Signal>,
+    /// Whether its time was up.
+    pub timed_out: bool,
+}
+
+/// One numbered event of a process.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// It has printed something.
+    Output(Chunk<'a>),
+    /// It has ended. All that it printed before came earlier.
+    Exited {
+        /// The event's number.
+        seq: u64,
+        /// How.
+        exit: ProcessExit,
+    },
+    /// No output will follow. The last event.
+    Closed {
+        /// The event's number.
+        seq: u64,
+    },
+}
+
+/// Who gets a process's events, in their order: a connection.
+///
+/// Called with the process's lock held, so it must not call back.
+pub trait Subscriber: Send + Sync {
+    /// Takes an event, or refuses it for now and sets `waker` when it can take
+    /// it. What is taken may wait in a buffer until [`Subscriber::flush`].
+    fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Arc<WakeEvent>) -> Offer;
+
+    /// Sends what was taken. True lays the duty on the caller to poll
+    /// [`Subscriber::fd`] for room and call [`Subscriber::flush_duty`] until it is done.
+    fn flush(&self) -> bool;
+
+    /// See [`Subscriber::flush`].
+    fn flush_duty(&self) -> Flush;
+
+    /// See [`Subscriber::flush`].
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// Passes the duty to flush on.
+    fn give_up_duty(&self);
+}

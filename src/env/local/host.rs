@@ -1,0 +1,202 @@
+//! What all processes of this machine share: limits, threads, the guardian.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::process::Process;
+use super::workers::Workers;
+use crate::log;
+use crate::sys::guardian::Guardian;
+
+/// Limits on processes.
+#[derive(Clone, Copy, Debug)]
+pub struct HostConfig {
+    /// Bytes of output kept for each process.
+    pub retained_output: usize,
+    /// Bytes of output kept for all together.
+    pub retained_total: usize,
+    /// How long output is awaited after an exit when a descendant holds the pipe.
+    pub drain_window: Duration,
+    /// Processes that may run at once.
+    pub max_processes: usize,
+}
+
+/// Bytes for standard inputs that may wait in memory, all processes together.
+pub(super) const STDIN_TOTAL: usize = 128 * 1024 * 1024;
+
+/// This machine as a place where processes run. One a server, shared by all sessions.
+pub struct Host {
+    config: HostConfig,
+    workers: Workers,
+    guardian: Mutex<Option<Arc<Guardian>>>,
+    null: OwnedFd,
+    retained: AtomicUsize,
+    /// Ended processes with output, oldest first: the first to lose it.
+    ended: Mutex<VecDeque<Weak<Process>>>,
+    queued_stdin: AtomicUsize,
+    running: Mutex<usize>,
+    fewer_running: Condvar,
+}
+
+impl Host {
+    /// A host with these limits.
+    pub fn new(config: HostConfig) -> io::Result<Self> {
+        Ok(Self {
+            config,
+            workers: Workers::default(),
+            guardian: Mutex::default(),
+            null: open_null()?,
+            retained: AtomicUsize::new(0),
+            ended: Mutex::default(),
+            queued_stdin: AtomicUsize::new(0),
+            running: Mutex::new(0),
+            fewer_running: Condvar::new(),
+        })
+    }
+
+    /// Its limits.
+    pub fn config(&self) -> &HostConfig {
+        &self.config
+    }
+
+    pub(super) fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// An input that is at its end.
+    pub(super) fn null(&self) -> BorrowedFd<'_> {
+        self.null.as_fd()
+    }
+
+    /// The process that kills our groups should we be killed; started on first use.
+    pub(super) fn guardian(&self) -> io::Result<Arc<Guardian>> {
+        let mut guardian = lock(&self.guardian);
+        if let Some(guardian) = &*guardian {
+            return Ok(Arc::clone(guardian));
+        }
+        let started = Arc::new(Guardian::start()?);
+        *guardian = Some(Arc::clone(&started));
+        Ok(started)
+    }
+
+    /// Forgets a guardian that does not answer, so that the next start makes a new one.
+    pub(super) fn forget_guardian(&self) {
+        log::error!(
+            "the guardian process is gone; processes started before may outlive a killed server"
+        );
+        *lock(&self.guardian) = None;
+    }
+
+    /// Counts a process in, if the limit allows it.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Running> {
+        let mut running = lock(&self.running);
+        if *running >= self.config.max_processes {
+            return None;
+        }
+        *running += 1;
+        Some(Running(Arc::clone(self)))
+    }
+
+    /// Waits until no process runs, at most until `deadline`; whether none does.
+    pub fn wait_until_idle(&self, deadline: Instant) -> bool {
+        let mut running = lock(&self.running);
+        while *running > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            running = self
+                .fewer_running
+                .wait_timeout(running, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+
+    /// Accounts for a change of retained output; the bytes above the common limit.
+    pub(super) fn account_retained(&self, before: usize, after: usize) -> usize {
+        if after < before {
+            let freed = before - after;
+            self.retained.fetch_sub(freed, Ordering::Relaxed);
+            return 0;
+        }
+        let added = after - before;
+        let total = self.retained.fetch_add(added, Ordering::Relaxed) + added;
+        total.saturating_sub(self.config.retained_total)
+    }
+
+    /// Takes the output of ended processes, oldest first, until all is within
+    /// the limit; the bytes still above it. No process may be locked.
+    pub(super) fn relieve(&self) -> usize {
+        loop {
+            let used = self.retained.load(Ordering::Relaxed);
+            let over = used.saturating_sub(self.config.retained_total);
+            if over == 0 {
+                return 0;
+            }
+            let Some(oldest) = lock(&self.ended).pop_front() else {
+                return over;
+            };
+            if let Some(process) = oldest.upgrade() {
+                process.forget_output();
+            }
+        }
+    }
+
+    /// Remembers a process that has ended.
+    pub(super) fn note_ended(&self, process: &Arc<Process>) {
+        let mut ended = lock(&self.ended);
+        while ended
+            .front()
+            .is_some_and(|oldest| oldest.strong_count() == 0)
+        {
+            ended.pop_front();
+        }
+        ended.push_back(Arc::downgrade(process));
+    }
+
+    /// Accounts for bytes that begin to wait for a standard input; false when too many do.
+    pub(super) fn queue_stdin(&self, bytes: usize) -> bool {
+        let before = self.queued_stdin.fetch_add(bytes, Ordering::Relaxed);
+        // One message is always let through, so that the limit cannot make a legal one impossible.
+        if before > 0 && before + bytes > STDIN_TOTAL {
+            self.queued_stdin.fetch_sub(bytes, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    /// Accounts for bytes that no longer wait.
+    pub(super) fn unqueue_stdin(&self, bytes: usize) {
+        self.queued_stdin.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// One running process's place in the count.
+pub(super) struct Running(Arc<Host>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        *lock(&self.0.running) -= 1;
+        self.0.fewer_running.notify_all();
+    }
+}
+
+/// `/dev/null`, which programs know as "no input"; where there is no `/dev`, a
+/// pipe that is at its end.
+fn open_null() -> io::Result<OwnedFd> {
+    match File::open("/dev/null") {
+        Ok(null) => Ok(null.into()),
+        Err(_) => Ok(io::pipe()?.0.into()),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,138 @@
+//! What this machine tells a client about itself.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::passwd;
+use crate::rpc::path_uri::{resolve_dots, to_uri};
+use crate::rpc::protocol::environment::{Capabilities, EnvironmentInfo, ExecServer, Shell};
+use crate::sys::identity;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The shells that clients know how to address.
+const KNOWN_SHELLS: [&str; 3] = ["bash", "zsh", "sh"];
+
+/// Describes this machine, with the extensions that the caller implements. Reads one small file
+/// and asks for the metadata of a shell or two; the answer does not change while we run.
+pub fn environment_info(extensions: &'static [&'static str]) -> EnvironmentInfo {
+    // Without a list of users there is still $HOME and a default shell.
+    let users = fs::read("/etc/passwd").unwrap_or_default();
+    let entry = passwd::find(&users, identity::user_id());
+    let cwd = std::env::current_dir().ok();
+    let absolute = |path: OsString| absolute(cwd.as_deref(), path);
+    let variable = |name| std::env::var_os(name).and_then(absolute);
+
+    let temporary = variable("TMPDIR").map(|path| to_uri(&path));
+    let home = variable("HOME").or_else(|| absolute(entry?.home.into()));
+    EnvironmentInfo {
+        shell: shell(entry.map(|entry| entry.shell), is_program),
+        executor_version: VERSION,
+        cwd: cwd.as_deref().map(to_uri),
+        user_home_dir: home.map(|path| to_uri(&path)),
+        platform_os: std::env::consts::OS,
+        prepend_path_dirs: Vec::new(),
+        temporary_directories: temporary.iter().cloned().collect(),
+        temp_dir: temporary.unwrap_or_else(|| to_uri(Path::new("/tmp"))),
+        capabilities: Capabilities {
+            exec_server: ExecServer {
+                version: VERSION,
+                extensions,
+            },
+            ..Capabilities::default()
+        },
+    }
+}
+
+/// The user's shell if a client can use it, as it cannot `nologin`, else the best there is.
+fn shell(users: Option<&Path>, is_program: impl Fn(&Path) -> bool) -> Shell {
+    let candidates = [users, Some(Path::new("/bin/bash"))];
+    let usable = |path: &&Path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| KNOWN_SHELLS.contains(&name))
+            && path.to_str().is_some()
+            && is_program(path)
+    };
+    let path = candidates.into_iter().flatten().find(usable);
+    let path = path.unwrap_or(Path::new("/bin/sh"));
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    Shell {
+        name: name.to_string_lossy().into_owned(),
+        path: path.to_string_lossy().into_owned(),
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.is_absolute()
+        && fs::metadata(path)
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// A path from the environment as clients understand it; none if it is empty, which means unset.
+fn absolute(cwd: Option<&Path>, path: OsString) -> Option<PathBuf> {
+    let path = PathBuf::from(path);
+    if path.as_os_str().is_empty() {
+        return None;
+    }
+    let joined = if path.is_absolute() {
+        path
+    } else {
+        cwd?.join(path)
+    };
+    Some(resolve_dots(joined.as_os_str().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_users_shell_is_taken_if_a_client_can_use_it() {
+        let all = |_: &Path| true;
+        let none = |_: &Path| false;
+        let no_bash = |path: &Path| !path.ends_with("bash");
+        let chosen = |users: Option<&str>, exists: &dyn Fn(&Path) -> bool| {
+            let shell = shell(users.map(Path::new), exists);
+            format!("{} {}", shell.name, shell.path)
+        };
+        assert_eq!(chosen(Some("/usr/bin/zsh"), &all), "zsh /usr/bin/zsh");
+        assert_eq!(chosen(Some("/bin/sh"), &all), "sh /bin/sh");
+        for odd in ["/usr/sbin/nologin", "/bin/false", "/usr/bin/fish", ""] {
+            assert_eq!(chosen(Some(odd), &all), "bash /bin/bash");
+            assert_eq!(chosen(Some(odd), &no_bash), "sh /bin/sh");
+        }
+        assert_eq!(chosen(None, &all), "bash /bin/bash");
+        assert_eq!(chosen(Some("/opt/bash"), &none), "sh /bin/sh");
+    }
+
+    #[test]
+    fn paths_of_the_environment_are_made_absolute_and_clean() {
+        let cwd = Some(Path::new("/w"));
+        for (path, expected) in [
+            ("/var/tmp/../x", Some("/var/x")),
+            ("rel/./y", Some("/w/rel/y")),
+            ("", None),
+        ] {
+            assert_eq!(absolute(cwd, path.into()), expected.map(PathBuf::from));
+        }
+        assert_eq!(absolute(None, "rel".into()), None);
+    }
+
+    #[test]
+    fn this_machine_has_a_shell_and_says_only_uris() {
+        let info = environment_info(&["process/list"]);
+        assert!(Path::new(&info.shell.path).is_absolute());
+        assert!(KNOWN_SHELLS.contains(&info.shell.name.as_str()));
+        assert_eq!(info.platform_os, "linux");
+        assert_eq!(info.capabilities.exec_server.extensions, ["process/list"]);
+        let uris = [info.cwd, info.user_home_dir, Some(info.temp_dir)];
+        assert!(
+            uris.into_iter()
+                .flatten()
+                .all(|uri| uri.starts_with("file:///"))
+        );
+    }
+}

@@ -1,0 +1,301 @@
+//! From what a client asks for to a running program, or to a precise refusal.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::host::Host;
+use super::output::Stream;
+use crate::sys::guardian::Guardian;
+use crate::sys::limits::Resource;
+use crate::sys::process::Leader;
+use crate::sys::pty::{self, WindowSize};
+use crate::sys::socket::set_nonblocking;
+use crate::sys::spawn::{self, Launch, SpawnError, Stage};
+
+/// Where programs are looked for when the child's environment has no PATH.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// What to run, and how.
+#[derive(Debug)]
+pub struct ProcessSpec {
+    /// The client's name for it.
+    pub id: String,
+    /// The program and its arguments; not empty.
+    pub argv: Vec<String>,
+    /// What the program sees as its name, if not `argv[0]`.
+    pub arg0: Option<String>,
+    /// Where to start.
+    pub cwd: PathBuf,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// A terminal of this size instead of pipes.
+    pub terminal: Option<WindowSize>,
+    /// Whether standard input is a pipe. A terminal always takes input.
+    pub pipe_stdin: bool,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+    /// Resource limits.
+    pub limits: Vec<(Resource, u64)>,
+}
+
+/// Why a process did not start. Nothing is left of it.
+#[derive(Debug)]
+pub enum StartError {
+    /// `argv[0]` is empty.
+    NoProgram,
+    /// A text for the kernel has a NUL byte inside.
+    Nul(&'static str),
+    /// As many processes run as may.
+    TooMany(usize),
+    /// The kernel gave no thread, pipe, terminal or process.
+    Resources(&'static str, io::Error),
+    /// The working directory cannot be entered.
+    Directory(PathBuf, io::Error),
+    /// The program cannot be run.
+    Program(PathBuf, io::Error),
+    /// The program is nowhere on PATH.
+    NotOnPath(String, OsString, io::Error),
+    /// A resource limit was refused.
+    Limit(u64, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoProgram => f.write_str("argv[0] must not be empty"),
+            Self::Nul(what) => write!(f, "nul byte found in provided data: {what}"),
+            Self::TooMany(limit) => write!(
+                f,
+                "{limit} processes are running, as many as --max-processes allows; \
+                 terminate some or wait for their end"
+            ),
+            Self::Resources(what, error) => write!(f, "cannot get {what}: {error}"),
+            Self::Directory(path, error) => write!(
+                f,
+                "cannot start in the working directory {}: {error}",
+                path.display()
+            ),
+            Self::Program(path, error) => {
+                write!(f, "cannot run the program {}: {error}", path.display())
+            }
+            Self::NotOnPath(name, path, error) => write!(
+                f,
+                "cannot find the program {name} on the process's PATH ({}): {error}",
+                path.display()
+            ),
+            Self::Limit(value, error) => {
+                write!(f, "cannot set a resource limit to {value}: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A program that has been started, and our ends of its streams.
+pub(super) struct Launched {
+    pub(super) leader: Leader,
+    pub(super) guardian: Arc<Guardian>,
+    pub(super) outputs: Vec<(Stream, Arc<File>)>,
+    pub(super) stdin: Option<File>,
+    pub(super) terminal: Option<Arc<File>>,
+}
+
+/// Starts the program. The calling thread must stay until it has ended.
+pub(super) fn launch(host: &Host, spec: &ProcessSpec) -> Result<Launched, StartError> {
+    let strings = Strings::new(spec)?;
+    let streams = Streams::open(host, spec)?;
+    let start = || {
+        let guardian = host
+            .guardian()
+            .map_err(|error| StartError::Resources("a guardian process", error))?;
+        let launch = Launch {
+            programs: &strings.programs,
+            argv: &strings.argv,
+            env: &strings.env,
+            cwd: &strings.cwd,
+            stdin: streams.child[0].as_fd(),
+            stdout: streams.child[1].as_fd(),
+            stderr: streams.child[2].as_fd(),
+            has_terminal: spec.terminal.is_some(),
+            limits: &spec.limits,
+            guardian: &guardian,
+        };
+        let spawned = spawn::spawn(&launch);
+        Ok((spawned, guardian))
+    };
+    let (mut spawned, mut guardian) = start()?;
+    if matches!(&spawned, Err(error) if error.stage == Stage::Guardian) {
+        host.forget_guardian();
+        (spawned, guardian) = start()?;
+    }
+    let leader = spawned.map_err(|error| strings.explain(spec, error))?;
+    Ok(Launched {
+        leader,
+        guardian,
+        outputs: streams.outputs,
+        stdin: streams.stdin,
+        terminal: streams.terminal,
+    })
+}
+
+/// The texts for the kernel.
+struct Strings {
+    programs: Vec<CString>,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    cwd: CString,
+    /// The PATH that was searched, if one was.
+    searched: Option<OsString>,
+}
+
+impl Strings {
+    fn new(spec: &ProcessSpec) -> Result<Self, StartError> {
+        let name = spec.argv.first().map_or("", String::as_str);
+        if name.is_empty() {
+            return Err(StartError::NoProgram);
+        }
+        let searched = (!name.contains('/')).then(|| path_of(&spec.env));
+        let programs = match &searched {
+            None => vec![c_string("argv", name)?],
+            Some(path) => path
+                .as_bytes()
+                .split(|byte| *byte == b':')
+                .map(|directory| {
+                    // An empty entry means the working directory, as it always has.
+                    let directory: &[u8] = if directory.is_empty() {
+                        b"."
+                    } else {
+                        directory
+                    };
+                    c_string("PATH", [directory, b"/", name.as_bytes()].concat())
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        let shown = spec.arg0.as_deref().unwrap_or(name);
+        let argv = std::iter::once(shown)
+            .chain(spec.argv.iter().skip(1).map(String::as_str))
+            .map(|argument| c_string("argv", argument))
+            .collect::<Result<_, _>>()?;
+        let env = spec
+            .env
+            .iter()
+            .map(|(name, value)| {
+                c_string("env", [name.as_bytes(), b"=", value.as_bytes()].concat())
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            programs,
+            argv,
+            env,
+            cwd: c_string("cwd", spec.cwd.as_os_str().as_bytes())?,
+            searched,
+        })
+    }
+
+    /// Names the stage that failed and what it was about.
+    fn explain(self, spec: &ProcessSpec, failure: SpawnError) -> StartError {
+        let error = failure.error;
+        match failure.stage {
+            Stage::Directory => StartError::Directory(spec.cwd.clone(), error),
+            Stage::Limit(place) => {
+                StartError::Limit(spec.limits.get(place).map_or(0, |limit| limit.1), error)
+            }
+            Stage::Exec(place) => match self.searched {
+                Some(path) if error.kind() == io::ErrorKind::NotFound => {
+                    StartError::NotOnPath(spec.argv[0].clone(), path, error)
+                }
+                _ => {
+                    let program = self.programs.into_iter().nth(place).unwrap_or_default();
+                    let path = PathBuf::from(OsString::from_vec(program.into_bytes()));
+                    StartError::Program(path, error)
+                }
+            },
+            Stage::Clone => StartError::Resources("a process", error),
+            Stage::Session => StartError::Resources("a session", error),
+            Stage::Guardian => StartError::Resources("an answer of the guardian", error),
+            Stage::Terminal => StartError::Resources("control of the terminal", error),
+            Stage::Descriptors => StartError::Resources("the standard descriptors", error),
+        }
+    }
+}
+
+fn path_of(env: &[(OsString, OsString)]) -> OsString {
+    env.iter().find(|(name, _)| name == "PATH").map_or_else(
+        || OsStr::new(DEFAULT_PATH).to_owned(),
+        |(_, value)| value.clone(),
+    )
+}
+
+fn c_string(what: &'static str, text: impl Into<Vec<u8>>) -> Result<CString, StartError> {
+    CString::new(text).map_err(|_| StartError::Nul(what))
+}
+
+/// The child's ends of its streams, and ours.
+struct Streams {
+    child: [OwnedFd; 3],
+    outputs: Vec<(Stream, Arc<File>)>,
+    stdin: Option<File>,
+    terminal: Option<Arc<File>>,
+}
+
+impl Streams {
+    fn open(host: &Host, spec: &ProcessSpec) -> Result<Self, StartError> {
+        let opened = match spec.terminal {
+            Some(size) => Self::open_terminal(size),
+            None => Self::open_pipes(host, spec.pipe_stdin),
+        };
+        let what = if spec.terminal.is_some() {
+            "a terminal"
+        } else {
+            "a pipe"
+        };
+        opened.map_err(|error| StartError::Resources(what, error))
+    }
+
+    fn open_terminal(size: WindowSize) -> io::Result<Self> {
+        let pty = pty::open(size)?;
+        let master = Arc::new(File::from(pty.master));
+        Ok(Self {
+            child: [pty.slave.try_clone()?, pty.slave.try_clone()?, pty.slave],
+            outputs: vec![(Stream::Pty, Arc::clone(&master))],
+            stdin: None,
+            terminal: Some(master),
+        })
+    }
+
+    fn open_pipes(host: &Host, pipe_stdin: bool) -> io::Result<Self> {
+        let (stdout, child_stdout) = output_pipe()?;
+        let (stderr, child_stderr) = output_pipe()?;
+        let (child_stdin, stdin) = if pipe_stdin {
+            let (reader, writer) = io::pipe()?;
+            set_nonblocking(writer.as_fd())?;
+            (
+                OwnedFd::from(reader),
+                Some(File::from(OwnedFd::from(writer))),
+            )
+        } else {
+            (host.null().try_clone_to_owned()?, None)
+        };
+        Ok(Self {
+            child: [child_stdin, child_stdout, child_stderr],
+            outputs: vec![(Stream::Stdout, stdout), (Stream::Stderr, stderr)],
+            stdin,
+            terminal: None,
+        })
+    }
+}
+
+/// A pipe whose reading end, ours, does not wait.
+fn output_pipe() -> io::Result<(Arc<File>, OwnedFd)> {
+    let (reader, writer) = io::pipe()?;
+    set_nonblocking(reader.as_fd())?;
+    Ok((Arc::new(File::from(OwnedFd::from(reader))), writer.into()))
+}

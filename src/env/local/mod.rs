@@ -1,0 +1,35 @@
+//! The environment that this machine is: its processes.
+//!
+//! A [`Process`] belongs to a session and is shared with one thread, which
+//! starts the program, stays to the end and is the only one to read its output,
+//! reap it and publish its events ([`pump`](self)). Everyone else (the
+//! connections' readers) asks under the process's lock, which is held for
+//! moments only: to queue input, send a signal, or read retained output.
+//!
+//! ```text
+//!   reader thread ── write, signal, read ──┐             ┌─ stdout, stderr / pty
+//!                                          ▼             ▼
+//!                          Process { Mutex<Control> } ◄─ process thread ─► pidfd
+//!                                          │             ▲
+//!   connection's Outbound ◄── events ──────┘             └─ wake event
+//! ```
+//!
+//! Locks are taken in the order session, process, outbound, and never back.
+
+pub mod environment;
+mod events;
+mod host;
+pub mod info;
+mod launch;
+mod output;
+mod passwd;
+mod process;
+mod pump;
+mod stdin;
+mod workers;
+
+pub use events::{Event, ProcessExit, Subscriber};
+pub use host::{Host, HostConfig};
+pub use launch::{ProcessSpec, StartError};
+pub use output::{Chunk, Stream};
+pub use process::{Process, ReadQuery, ReadReply, ReadView, Summary, WriteError, WriteReply};

@@ -1,0 +1,378 @@
+//! The life of a process on its thread: start, carry its bytes, see it end.
+//!
+//! ```text
+//!   launch ─► running ─► exit seen ─► exited ─► closed ─► (discarding)
+//! ```
+//!
+//! *Exit seen* lasts until the bytes that were in the pipes at that moment,
+//! which are all that was written before the exit, have been read. After
+//! *exited*, a descendant that holds a pipe may go on for the drain window.
+//! After *closed* what it still writes is read and thrown away, so that it
+//! neither blocks nor dies of a broken pipe.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::events::Subscriber;
+use super::host::Running;
+use super::launch::{self, Launched, ProcessSpec};
+use super::output::Stream;
+use super::process::{Process, StartReply};
+use crate::log;
+use crate::rpc::transport::Flush;
+use crate::sys::event::WakeEvent;
+use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
+use crate::sys::process::Exit;
+use crate::sys::socket::readable_bytes;
+
+/// The largest chunk, in bytes.
+const CHUNK: usize = 64 * 1024;
+/// The first buffer of a process, which most never outgrow.
+const FIRST_CHUNK: usize = 4 * 1024;
+/// More than a terminal can hold inside the kernel.
+const TERMINAL_OWED: usize = 256 * 1024;
+/// A drain window beyond this is as good as none.
+const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// Between looks at a child, where the kernel has no pidfd.
+const EXIT_TICK: Duration = Duration::from_millis(20);
+
+/// Runs a process from start to end. `running` counts it meanwhile.
+pub(super) fn run(
+    process: &Arc<Process>,
+    spec: ProcessSpec,
+    running: Running,
+    started: StartReply,
+) {
+    let begun = WakeEvent::new()
+        .map_err(|error| launch::StartError::Resources("an event", error))
+        .and_then(|waker| Ok((Arc::new(waker), launch::launch(process.host(), &spec)?)));
+    let (waker, launched) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            process.lock().stdin.close();
+            started(Err(error));
+            return;
+        }
+    };
+    let Launched {
+        leader,
+        guardian,
+        outputs,
+        stdin,
+        terminal,
+    } = launched;
+    let exit_event = leader.exit_event();
+    {
+        let mut control = process.lock();
+        // The answer first: nobody else can publish an event of this process.
+        started(Ok(()));
+        let shared = terminal.clone();
+        control.began(leader, guardian, Arc::clone(&waker), shared, spec.timeout);
+        if let Some(pipe) = stdin {
+            control.stdin.open_pipe(Arc::new(pipe));
+        }
+        if let Some(terminal) = terminal {
+            control.stdin.open_terminal(terminal);
+        }
+    }
+    let mut pump = Pump {
+        process,
+        waker,
+        exit_event,
+        outputs: outputs
+            .into_iter()
+            .map(|(stream, file)| Output {
+                stream,
+                file: Some(file),
+                owed: 0,
+            })
+            .collect(),
+        exit: None,
+        drain_until: None,
+        flush: None,
+        buffer: Vec::new(),
+    };
+    pump.carry();
+    let left = pump.finish();
+    drop(running);
+    discard(left);
+}
+
+/// One stream of output.
+struct Output {
+    stream: Stream,
+    /// `None` after its end.
+    file: Option<Arc<File>>,
+    /// Bytes written before the exit that are not read yet.
+    owed: usize,
+}
+
+struct Pump<'a> {
+    process: &'a Arc<Process>,
+    waker: Arc<WakeEvent>,
+    /// Readable after the exit. `None` where the kernel has no pidfd.
+    exit_event: Option<Arc<OwnedFd>>,
+    outputs: Vec<Output>,
+    /// The exit that was seen but not recorded yet.
+    exit: Option<Exit>,
+    /// Set when the exit is recorded: until when to wait for the streams' ends.
+    drain_until: Option<Instant>,
+    /// The connection that we have the duty to flush.
+    flush: Option<Arc<dyn Subscriber>>,
+    buffer: Vec<u8>,
+}
+
+/// What a wait has found.
+#[derive(Default)]
+struct Ready {
+    exit: bool,
+    outputs: [bool; 2],
+}
+
+impl Pump<'_> {
+    /// Carries bytes until the last event is published and the reads are answered.
+    fn carry(&mut self) {
+        loop {
+            let is_flowing = self.publish();
+            let mut control = self.process.lock();
+            if control.is_settled() {
+                return;
+            }
+            let due = control.keep_time();
+            let limit = self.process.host().config().retained_output;
+            let held = control.must_hold_output(limit, CHUNK);
+            if control.is_abandoned() && self.drain_until.is_some() {
+                self.drain_until = Some(Instant::now());
+            }
+            let input = control.stdin.waits_on();
+            drop(control);
+            let wants_output = is_flowing && held.is_none();
+            let drain = self.drain_until.filter(|_| wants_output);
+            let deadline = [due, held, drain].into_iter().flatten().min();
+            let ready = self.wait(wants_output, input.as_deref(), deadline);
+            if ready.exit {
+                self.see_exit();
+            }
+            for (index, is_ready) in ready.outputs.into_iter().enumerate() {
+                if is_ready {
+                    self.read(index);
+                }
+            }
+            self.advance(wants_output);
+        }
+    }
+
+    /// Sends what is new; whether there is room for more.
+    fn publish(&mut self) -> bool {
+        let mut control = self.process.lock();
+        let has_room = control.publish(self.process.id(), &self.waker);
+        control.answer_reads();
+        let subscriber = control.subscriber();
+        drop(control);
+        if self.flush.is_none()
+            && let Some(subscriber) = subscriber
+            && subscriber.flush()
+        {
+            self.flush = Some(subscriber);
+        }
+        has_room
+    }
+
+    /// Sleeps until there is something to do, and does what is quick.
+    fn wait(
+        &mut self,
+        wants_output: bool,
+        input: Option<&File>,
+        deadline: Option<Instant>,
+    ) -> Ready {
+        let watches_exit = self.exit.is_none() && self.drain_until.is_none();
+        let is_blind = watches_exit && self.exit_event.is_none();
+        let mut timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        if is_blind {
+            timeout = Some(timeout.map_or(EXIT_TICK, |limit| limit.min(EXIT_TICK)));
+        }
+        let output = |index: usize| match self.outputs.get(index).and_then(|out| out.file.as_ref())
+        {
+            Some(file) if wants_output => PollFd::new(file.as_fd(), READABLE),
+            _ => PollFd::never(),
+        };
+        let exit_event = self.exit_event.as_deref().filter(|_| watches_exit);
+        let flush = self.flush.as_deref();
+        let mut fds = [
+            PollFd::new(self.waker.as_fd(), READABLE),
+            exit_event.map_or_else(PollFd::never, |fd| PollFd::new(fd.as_fd(), READABLE)),
+            input.map_or_else(PollFd::never, |fd| PollFd::new(fd.as_fd(), WRITABLE)),
+            flush.map_or_else(PollFd::never, |to| PollFd::new(to.fd(), WRITABLE)),
+            output(0),
+            output(1),
+        ];
+        if let Err(error) = poll::wait(&mut fds, timeout) {
+            // Only for want of kernel memory; a short nap keeps it from being made worse.
+            log::warn!("waiting for a process failed: {error}");
+            std::thread::sleep(EXIT_TICK);
+            return Ready::default();
+        }
+        let [woken, exit, writable, flushable, out, err] = fds.map(|fd| fd.is_ready());
+        if woken {
+            self.waker.take();
+        }
+        if writable {
+            self.process.lock().stdin.pump();
+        }
+        if flushable && flush.is_some_and(|to| to.flush_duty() == Flush::Done) {
+            self.flush = None;
+        }
+        Ready {
+            exit: exit || is_blind,
+            outputs: [out, err],
+        }
+    }
+
+    /// Reaps the process and notes how much of its output is still to be read.
+    fn see_exit(&mut self) {
+        let mut control = self.process.lock();
+        let Some(leader) = control.leader() else {
+            return;
+        };
+        match leader.reap() {
+            Ok(None) => return,
+            Ok(Some(exit)) => self.exit = Some(exit),
+            Err(error) => {
+                // Somebody else has reaped our child; without an exit there would be no end.
+                log::error!("the exit of a process was lost: {error}");
+                self.exit = Some(Exit::Code(255));
+            }
+        }
+        control.ended();
+        drop(control);
+        for output in &mut self.outputs {
+            if let Some(file) = &output.file {
+                output.owed = match output.stream {
+                    // A terminal's count leaves out what is still under way inside the
+                    // kernel; reading until nothing comes fetches that too.
+                    Stream::Pty => TERMINAL_OWED,
+                    Stream::Stdout | Stream::Stderr => readable_bytes(file.as_fd()),
+                };
+            }
+        }
+        for index in 0..self.outputs.len() {
+            if self.outputs[index].stream == Stream::Pty {
+                self.read(index);
+            }
+        }
+    }
+
+    /// Reads one chunk: what is there, and what comes while it is being read.
+    fn read(&mut self, index: usize) {
+        let output = &mut self.outputs[index];
+        let Some(file) = &output.file else { return };
+        let mut filled = 0;
+        let is_at_end = loop {
+            if filled == self.buffer.len() {
+                match self.buffer.len() {
+                    CHUNK => break false,
+                    0 => self.buffer.resize(FIRST_CHUNK, 0),
+                    _ => self.buffer.resize(CHUNK, 0),
+                }
+            }
+            match (&**file).read(&mut self.buffer[filled..]) {
+                Ok(0) => break true,
+                Ok(count) => filled += count,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => {
+                        output.owed = 0;
+                        break false;
+                    }
+                    // A terminal whose other end is closed says EIO.
+                    _ => break true,
+                },
+            }
+        };
+        if is_at_end {
+            output.file = None;
+        }
+        output.owed = output.owed.saturating_sub(filled);
+        if filled > 0 {
+            self.process
+                .record_output(output.stream, &self.buffer[..filled]);
+        }
+    }
+
+    /// Takes the steps from the exit that was seen to the last event.
+    fn advance(&mut self, may_close: bool) {
+        if let Some(exit) = self.exit {
+            let is_owed = |output: &Output| output.file.is_some() && output.owed > 0;
+            if self.outputs.iter().any(is_owed) {
+                return;
+            }
+            let (code, signal) = match exit {
+                Exit::Code(code) => (code, None),
+                Exit::Killed(signal) => (128 + signal.number(), Some(signal)),
+            };
+            self.process.lock().record_exit(code, signal);
+            self.exit = None;
+            let window = self.process.host().config().drain_window;
+            self.drain_until = Some(Instant::now() + window.min(MAX_WINDOW));
+        }
+        let Some(until) = self.drain_until else {
+            return;
+        };
+        let is_dry = self.outputs.iter().all(|output| output.file.is_none());
+        if is_dry || (may_close && until <= Instant::now()) {
+            let mut control = self.process.lock();
+            if !control.is_closed() {
+                control.record_close();
+                drop(control);
+                self.process.host().note_ended(self.process);
+            }
+            // From here on only a slow client is awaited, which has no deadline here.
+            self.drain_until = Some(Instant::now() + MAX_WINDOW);
+        }
+    }
+
+    /// Leaves the process to its session; gives the streams that are still open.
+    fn finish(mut self) -> Vec<Arc<File>> {
+        if let Some(subscriber) = self.flush.take() {
+            subscriber.give_up_duty();
+        }
+        self.process.lock().thread_left();
+        self.outputs
+            .into_iter()
+            .filter_map(|output| output.file)
+            .collect()
+    }
+}
+
+/// Reads what descendants still write, until the last of them is gone. Ends with the server.
+fn discard(mut left: Vec<Arc<File>>) {
+    let mut buffer = vec![0; FIRST_CHUNK];
+    while !left.is_empty() {
+        let mut fds: Vec<_> = left
+            .iter()
+            .map(|file| PollFd::new(file.as_fd(), READABLE))
+            .collect();
+        if poll::wait(&mut fds, None).is_err() {
+            return;
+        }
+        let ready: Vec<_> = fds.iter().map(PollFd::is_ready).collect();
+        let mut ready = ready.into_iter();
+        left.retain(|file| {
+            let is_ready = ready.next().unwrap_or(false);
+            !is_ready || !is_ended((&**file).read(&mut buffer))
+        });
+    }
+}
+
+fn is_ended(read: io::Result<usize>) -> bool {
+    match read {
+        Ok(count) => count == 0,
+        Err(error) => !matches!(
+            error.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+        ),
+    }
+}

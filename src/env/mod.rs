@@ -1,0 +1,3 @@
+//! Environments: the places where processes run and files live.
+
+pub mod local;

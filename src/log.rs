@@ -1,0 +1,186 @@
+//! Lines on standard error for the operator.
+//!
+//! Standard output belongs to the protocol. A line never holds argv, environment or contents; what
+//! it does quote from a peer is made harmless for the terminal that shows it.
+
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// How much a line matters; a level includes those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The server cannot do what it is for.
+    Error,
+    /// Something is wrong, and the server lives on.
+    #[default]
+    Warn,
+    /// What happens: clients and processes that come and go.
+    Info,
+    /// What happens inside.
+    Debug,
+}
+
+impl Level {
+    const ALL: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+        }
+    }
+}
+
+impl FromStr for Level {
+    type Err = UnknownLevel;
+
+    fn from_str(text: &str) -> Result<Level, UnknownLevel> {
+        let named = |level: &Level| level.name().eq_ignore_ascii_case(text);
+        Level::ALL.into_iter().find(named).ok_or(UnknownLevel)
+    }
+}
+
+/// A text that names no [`Level`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownLevel;
+
+impl fmt::Display for UnknownLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected error, warn, info or debug")
+    }
+}
+
+impl std::error::Error for UnknownLevel {}
+
+/// A line goes out in one `write`, which a pipe keeps whole up to this many bytes.
+const MAX_LINE: usize = 4096;
+
+static LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
+
+/// Sets the last level that is written, for the whole program.
+pub fn set_level(level: Level) {
+    LEVEL.store(level as u8, Ordering::Relaxed);
+}
+
+/// Whether lines of that level are written.
+pub fn is_enabled(level: Level) -> bool {
+    level as u8 <= LEVEL.load(Ordering::Relaxed)
+}
+
+/// Writes a line if its level is enabled. Call it through the macros of this module.
+///
+/// A line that standard error does not take is lost: logging must not stop the server.
+pub fn write(level: Level, message: fmt::Arguments<'_>) {
+    if is_enabled(level) {
+        let _ = std::io::stderr().write(line(level, message).as_bytes());
+    }
+}
+
+fn line(level: Level, message: fmt::Arguments<'_>) -> String {
+    let mut line = Line(format!("exec-server: {}: ", level.name()));
+    // Fails on a full line, whose beginning is still worth reading.
+    let _ = line.write_fmt(message);
+    line.0.push('\n');
+    line.0
+}
+
+/// Takes text and escapes what could steer a terminal, forge a line or reorder it.
+struct Line(String);
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        const LONGEST_ESCAPE: usize = "\\u{10ffff}\n".len();
+        for c in text.chars() {
+            if self.0.len() + LONGEST_ESCAPE > MAX_LINE {
+                return Err(fmt::Error);
+            }
+            let steers = c.is_control()
+                || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            if steers {
+                self.0.extend(c.escape_unicode());
+            } else {
+                self.0.push(c);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Logs at [`Level::Error`], with the arguments of `format!`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_error {
+    ($($arguments:tt)*) => {
+        $crate::log::write($crate::log::Level::Error, ::std::format_args!($($arguments)*))
+    };
+}
+
+/// Logs at [`Level::Warn`], with the arguments of `format!`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_warn {
+    ($($arguments:tt)*) => {
+        $crate::log::write($crate::log::Level::Warn, ::std::format_args!($($arguments)*))
+    };
+}
+
+/// Logs at [`Level::Info`], with the arguments of `format!`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_info {
+    ($($arguments:tt)*) => {
+        $crate::log::write($crate::log::Level::Info, ::std::format_args!($($arguments)*))
+    };
+}
+
+/// Logs at [`Level::Debug`], with the arguments of `format!`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_debug {
+    ($($arguments:tt)*) => {
+        $crate::log::write($crate::log::Level::Debug, ::std::format_args!($($arguments)*))
+    };
+}
+
+#[doc(inline)]
+pub use crate::{
+    __log_debug as debug, __log_error as error, __log_info as info, __log_warn as warn,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remote_text_cannot_steer_the_terminal() {
+        let remote = "a\x1b[2J\n\u{9b}\u{202e}\u{fc}";
+        assert_eq!(
+            line(Level::Warn, format_args!("peer says {remote}")),
+            "exec-server: warn: peer says a\\u{1b}[2J\\u{a}\\u{9b}\\u{202e}\u{fc}\n"
+        );
+    }
+
+    #[test]
+    fn a_line_is_short_enough_to_stay_whole() {
+        for text in ["x", "\u{fc}", "\x1b"] {
+            let line = line(Level::Error, format_args!("{}", text.repeat(5000)));
+            assert!(line.len() <= MAX_LINE && line.len() > MAX_LINE - 24);
+            assert!(line.ends_with('\n'));
+        }
+    }
+
+    #[test]
+    fn levels_have_names_and_an_order() {
+        for level in Level::ALL {
+            assert_eq!(level.name().to_uppercase().parse(), Ok(level));
+        }
+        assert_eq!("trace".parse::<Level>(), Err(UnknownLevel));
+        assert!(is_enabled(Level::Warn) && !is_enabled(Level::Info));
+        warn!("a test wrote this line: {}", 1);
+        debug!("a test must not write this line");
+    }
+}

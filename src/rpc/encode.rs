@@ -1,0 +1,69 @@
+//! Messages to the client, written straight into a frame buffer.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::error::RpcError;
+use super::message::RequestId;
+
+/// Appends `{"id":…,"result":…}`.
+pub fn result(out: &mut Vec<u8>, id: RequestId<'_>, result: &impl Serialize) {
+    result_with(out, id, |out| json(out, result));
+}
+
+/// As [`result`], with the result's JSON written by the caller.
+pub fn result_with(out: &mut Vec<u8>, id: RequestId<'_>, write: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(b"{\"id\":");
+    out.extend_from_slice(id.as_json().as_bytes());
+    out.extend_from_slice(b",\"result\":");
+    write(out);
+    out.push(b'}');
+}
+
+/// Appends `{"error":…,"id":…}`.
+pub fn error(out: &mut Vec<u8>, id: RequestId<'_>, error: &RpcError) {
+    out.extend_from_slice(b"{\"error\":{\"code\":");
+    number(out, error.kind.code().into());
+    out.extend_from_slice(b",\"message\":");
+    json(out, &error.message);
+    out.extend_from_slice(b"},\"id\":");
+    out.extend_from_slice(id.as_json().as_bytes());
+    out.push(b'}');
+}
+
+/// Appends a decimal number.
+pub fn number(out: &mut Vec<u8>, value: i64) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{value}");
+}
+
+/// Appends a value's JSON.
+///
+/// Our result types have string keys and finite numbers only, so this cannot
+/// fail; should one ever, the client gets `null` and not half a value.
+pub fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    let start = out.len();
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        out.truncate(start);
+        out.extend_from_slice(b"null");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::message::UNKNOWN_ID;
+
+    #[test]
+    fn members_come_in_the_reference_s_order() {
+        let mut out = Vec::new();
+        result(&mut out, UNKNOWN_ID, &["a"]);
+        error(&mut out, UNKNOWN_ID, &RpcError::invalid_params("no \"x\""));
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            r#"{"id":-1,"result":["a"]}{"error":{"code":-32602,"message":"no \"x\""},"id":-1}"#
+        );
+    }
+}

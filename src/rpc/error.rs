@@ -1,0 +1,79 @@
+//! Errors as a client sees them, and the one place that knows their codes.
+
+use std::fmt;
+
+/// What kind of error a request ended with; decides its JSON-RPC code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The message, or its moment, is wrong.
+    InvalidRequest,
+    /// No such method.
+    UnknownMethod,
+    /// The parameters do not fit the method.
+    InvalidParams,
+    /// The operation itself failed.
+    Failed,
+    /// A limit of this server is reached; trying again later may help.
+    Busy,
+    /// A file or handle does not exist.
+    NotFound,
+    /// The session belongs to another connection at the moment.
+    SessionAttached,
+}
+
+impl ErrorKind {
+    /// The code on the wire. All but `Busy` are the reference's.
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::InvalidRequest => -32600,
+            Self::UnknownMethod => -32601,
+            Self::InvalidParams => -32602,
+            Self::Failed => -32603,
+            Self::Busy => -32000,
+            Self::NotFound => -32004,
+            Self::SessionAttached => -32010,
+        }
+    }
+}
+
+/// The error answer to one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RpcError {
+    /// Which decides the code.
+    pub kind: ErrorKind,
+    /// What a person reads.
+    pub message: String,
+}
+
+impl RpcError {
+    /// An error of this kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+
+    /// The message, or its moment, is wrong.
+    pub fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidRequest, message)
+    }
+
+    /// The parameters do not fit.
+    pub fn invalid_params(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidParams, message)
+    }
+
+    /// The operation failed.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Failed, message)
+    }
+}
+
+impl fmt::Display for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.kind.code())
+    }
+}
+
+impl std::error::Error for RpcError {}

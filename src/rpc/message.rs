@@ -1,0 +1,293 @@
+//! The envelope of a message, borrowed from the text it came in.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::error::RpcError;
+
+/// The id that answers a message whose own id could not be told.
+pub const UNKNOWN_ID: RequestId<'static> = RequestId("-1");
+
+/// A request's id as it was written: an integer or a string. Echoed unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId<'a>(&'a str);
+
+impl<'a> RequestId<'a> {
+    fn parse(raw: &'a str) -> Option<Self> {
+        let is_legal = raw.starts_with('"') || raw.parse::<i64>().is_ok();
+        is_legal.then_some(Self(raw))
+    }
+
+    /// A copy that outlives the message.
+    pub fn to_owned(self) -> OwnedRequestId {
+        OwnedRequestId(self.0.into())
+    }
+
+    /// Its JSON.
+    pub fn as_json(&self) -> &'a str {
+        self.0
+    }
+}
+
+/// A request's id that outlives the message.
+#[derive(Clone, Debug)]
+pub struct OwnedRequestId(Box<str>);
+
+impl OwnedRequestId {
+    /// The id again.
+    pub fn borrow(&self) -> RequestId<'_> {
+        RequestId(&self.0)
+    }
+}
+
+/// What a client may send.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// Wants an answer.
+    Request {
+        /// To be echoed.
+        id: RequestId<'a>,
+        /// What to do.
+        method: Cow<'a, str>,
+        /// With what; `None` when left out.
+        params: Option<&'a RawValue>,
+    },
+    /// Wants none.
+    Notification {
+        /// What happened.
+        method: Cow<'a, str>,
+    },
+    /// An answer to a request of ours. We send none, so it is a stray one.
+    Response,
+}
+
+impl<'a> Message<'a> {
+    /// Decodes the envelope; parameters stay raw. The error says what is
+    /// wrong and where, in the words that follow "failed to parse …: ".
+    pub fn decode(text: &'a str) -> Result<Self, String> {
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(match serde_json::from_str::<IgnoredAny>(text) {
+                Ok(_) => "expected a JSON-RPC object".to_owned(),
+                Err(error) => error.to_string(),
+            });
+        }
+        let envelope: Envelope<'a> =
+            serde_json::from_str(text).map_err(|error| error.to_string())?;
+        envelope.classify()
+    }
+}
+
+/// The members that matter, before their combination is judged.
+#[derive(Default)]
+struct Envelope<'a> {
+    id: Option<&'a str>,
+    method: Option<Cow<'a, str>>,
+    params: Option<&'a RawValue>,
+    is_response: bool,
+}
+
+impl<'a> Envelope<'a> {
+    fn classify(self) -> Result<Message<'a>, String> {
+        let id = match self.id {
+            None => None,
+            Some(raw) => Some(RequestId::parse(raw).ok_or_else(|| {
+                "data did not match any variant of untagged enum RequestId".to_owned()
+            })?),
+        };
+        match (self.method, id) {
+            (Some(method), Some(id)) => Ok(Message::Request {
+                id,
+                method,
+                params: self.params,
+            }),
+            (Some(method), None) => Ok(Message::Notification { method }),
+            (None, _) if self.is_response => Ok(Message::Response),
+            (None, Some(_)) => Err("missing field `error`".to_owned()),
+            (None, None) => Err("missing field `method`".to_owned()),
+        }
+    }
+}
+
+/// The envelope's member names.
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Member {
+    Id,
+    Method,
+    Params,
+    Result,
+    Error,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Envelope<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Envelope<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON-RPC object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
+                let mut envelope = Envelope::default();
+                let mut seen = [false; 5];
+                while let Some(member) = map.next_key::<Member>()? {
+                    if let Some(seen) = seen.get_mut(member as usize) {
+                        if *seen {
+                            return Err(duplicate(member));
+                        }
+                        *seen = true;
+                    }
+                    match member {
+                        Member::Id => envelope.id = Some(map.next_value::<&RawValue>()?.get()),
+                        Member::Method => {
+                            let raw = map.next_value::<&RawValue>()?.get();
+                            envelope.method = Some(text_of(raw)?);
+                        }
+                        Member::Params => envelope.params = Some(map.next_value()?),
+                        Member::Result | Member::Error => {
+                            envelope.is_response = true;
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                        Member::Other => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(envelope)
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+fn duplicate<E: serde::de::Error>(member: Member) -> E {
+    let name = match member {
+        Member::Id => "id",
+        Member::Method => "method",
+        Member::Params => "params",
+        Member::Result => "result",
+        Member::Error | Member::Other => "error",
+    };
+    E::custom(format_args!("duplicate JSON object key `{name}`"))
+}
+
+/// The text of a raw JSON string, without a copy where it has no escapes.
+fn text_of<E: serde::de::Error>(raw: &str) -> Result<Cow<'_, str>, E> {
+    let inner = raw
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    match inner {
+        Some(text) if !text.contains('\\') => Ok(Cow::Borrowed(text)),
+        Some(_) => serde_json::from_str(raw).map(Cow::Owned).map_err(E::custom),
+        None => Err(E::custom("the method must be a string")),
+    }
+}
+
+/// Decodes a method's parameters; left out and `null` are the same.
+///
+/// Objects are matched by name with unknown members ignored, arrays by the
+/// order of the fields.
+pub fn decode_params<'a, T: Deserialize<'a>>(params: Option<&'a RawValue>) -> Result<T, RpcError> {
+    serde_json::from_str(params.map_or("null", RawValue::get))
+        .map_err(|error| RpcError::invalid_params(without_position(&error.to_string())))
+}
+
+/// A position inside the parameters would mislead: the client counts from the message's start.
+fn without_position(message: &str) -> &str {
+    match message.rfind(" at line ") {
+        Some(end) => &message[..end],
+        None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_of(text: &str) -> String {
+        Message::decode(text).expect_err(text)
+    }
+
+    #[test]
+    fn a_request_borrows_its_parts() {
+        let text = r#" {"jsonrpc":"2.0","id":"a\n","method":"m","params":{"x":1},"more":[]} "#;
+        let Ok(Message::Request { id, method, params }) = Message::decode(text) else {
+            panic!("not a request");
+        };
+        assert_eq!(id.as_json(), r#""a\n""#);
+        assert!(matches!(method, Cow::Borrowed("m")));
+        assert_eq!(params.map(RawValue::get), Some(r#"{"x":1}"#));
+    }
+
+    #[test]
+    fn an_escaped_method_name_is_the_same_method() {
+        let message = Message::decode(r#"{"id":-5,"method":"process\/start"}"#);
+        let Ok(Message::Request { id, method, .. }) = message else {
+            panic!("not a request");
+        };
+        assert_eq!((id.as_json(), &*method), ("-5", "process/start"));
+    }
+
+    #[test]
+    fn faults_are_named_in_the_reference_s_words() {
+        let table = [
+            ("", "EOF while parsing a value at line 1 column 0"),
+            ("{bad", "key must be a string at line 1 column 2"),
+            ("[]", "expected a JSON-RPC object"),
+            ("42", "expected a JSON-RPC object"),
+            (r#"{"id":11}"#, "missing field `error`"),
+            (
+                r#"{"id":1,"id":2,"method":"x"}"#,
+                "duplicate JSON object key `id` at line 1 column 12",
+            ),
+            (
+                r#"{"id":1.5,"method":"x"}"#,
+                "data did not match any variant of untagged enum RequestId",
+            ),
+            (
+                r#"{"id":null,"method":"x"}"#,
+                "data did not match any variant of untagged enum RequestId",
+            ),
+            (
+                r#"{"id":1,"method":"x"} x"#,
+                "trailing characters at line 1 column 23",
+            ),
+        ];
+        for (text, message) in table {
+            assert_eq!(error_of(text), message, "{text}");
+        }
+    }
+
+    #[test]
+    fn strays_and_notifications_are_told_apart() {
+        assert!(matches!(
+            Message::decode(r#"{"id":1,"result":null}"#),
+            Ok(Message::Response)
+        ));
+        assert!(matches!(
+            Message::decode(r#"{"method":"initialized","params":{}}"#),
+            Ok(Message::Notification { .. })
+        ));
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_not_a_crash() {
+        let deep = format!(
+            r#"{{"id":1,"method":"x","params":{}1{}}}"#,
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
+        let message = error_of(&deep);
+        assert!(message.contains("recursion limit exceeded"), "{message}");
+    }
+}

@@ -1,0 +1,14 @@
+//! The wire: messages, their types, and the transports that carry them.
+//!
+//! Nothing here knows a process or a file. A message is decoded in two stages,
+//! the borrowed envelope ([`message`]) and then the typed parameters
+//! ([`protocol`]), and is encoded straight into the frame buffer of its
+//! connection ([`transport::Outbound`]).
+
+pub mod base64;
+pub mod encode;
+pub mod error;
+pub mod message;
+pub mod path_uri;
+pub mod protocol;
+pub mod transport;

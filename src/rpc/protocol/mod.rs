@@ -1,0 +1,7 @@
+//! Parameters and results, a file a family. Field order matters: positional
+//! parameters are matched by it, and results are written in it.
+
+pub mod env_policy;
+pub mod environment;
+pub mod initialize;
+pub mod process;

@@ -1,0 +1,111 @@
+//! The receive buffer of one connection.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::budget::Charge;
+use super::source::Source;
+
+/// An idle connection's buffer: a page.
+const SMALL: usize = 4 * 1024;
+/// A busy one's: dozens of requests in one system call.
+const LARGE: usize = 64 * 1024;
+
+/// Bytes that have arrived and are not used yet.
+#[derive(Debug)]
+pub struct InBuffer {
+    data: Vec<u8>,
+    start: usize,
+    end: usize,
+    charge: Charge,
+    last_heard: Instant,
+}
+
+impl Default for InBuffer {
+    fn default() -> Self {
+        Self {
+            data: Vec::new(),
+            start: 0,
+            end: 0,
+            charge: Charge::default(),
+            last_heard: Instant::now(),
+        }
+    }
+}
+
+impl InBuffer {
+    /// What has arrived.
+    pub fn bytes(&self) -> &[u8] {
+        &self.data[self.start..self.end]
+    }
+
+    /// The same, to be changed in place.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.data[self.start..self.end]
+    }
+
+    /// When the last bytes came.
+    pub fn last_heard(&self) -> Instant {
+        self.last_heard
+    }
+
+    /// Forgets the first `count` bytes. Memory that a large message took is given back.
+    pub fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.end);
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+        if self.data.len() > LARGE * 4 && self.bytes().len() < LARGE {
+            self.compact();
+            self.data.truncate(LARGE);
+            self.data.shrink_to_fit();
+            self.charge.set(LARGE);
+        }
+    }
+
+    /// Reads once, making room first. `Ok(0)` is the end of the stream.
+    ///
+    /// `wanted` is the size of what the caller is collecting, from the first
+    /// byte of [`InBuffer::bytes`]: the buffer grows towards it as bytes
+    /// arrive, never on a mere announcement. `OutOfMemory` when the common
+    /// limit on large messages forbids it.
+    pub fn fill(
+        &mut self,
+        source: &mut dyn Source,
+        wanted: usize,
+        timeout: Duration,
+    ) -> io::Result<usize> {
+        if self.end == self.data.len() {
+            self.compact();
+        }
+        if self.end == self.data.len() {
+            self.grow(wanted)?;
+        }
+        let count = source.read(&mut self.data[self.end..], timeout)?;
+        self.end += count;
+        self.last_heard = Instant::now();
+        Ok(count)
+    }
+
+    fn compact(&mut self) {
+        if self.start > 0 {
+            self.data.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+    }
+
+    fn grow(&mut self, wanted: usize) -> io::Result<()> {
+        let size = match self.data.len() {
+            0 => SMALL,
+            size if size < LARGE => LARGE,
+            size => (size * 2).min(wanted.max(size + LARGE)),
+        };
+        if !self.charge.set(size) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.data.resize(size, 0);
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! Reading messages that are lines of text, as on standard input.
+
+use std::io;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::{InBuffer, MAX_MESSAGE, Reader, Received, Refusal, Source};
+
+/// The reading half of a connection whose messages are lines.
+///
+/// Blank lines are passed over, a carriage return before the line feed is
+/// blank space to JSON, and a last line without line feed counts.
+pub struct LineReader<S> {
+    source: S,
+    buffer: InBuffer,
+    message: Range<usize>,
+    /// Bytes at the start of the buffer that the last message took.
+    used: usize,
+    /// How far the buffer is known to have no line feed.
+    searched: usize,
+    refusal: Option<Refusal>,
+    is_at_end: bool,
+}
+
+impl<S: Source> LineReader<S> {
+    /// Reads lines from `source`.
+    pub fn new(source: S) -> Self {
+        Self {
+            source,
+            buffer: InBuffer::default(),
+            message: 0..0,
+            used: 0,
+            searched: 0,
+            refusal: None,
+            is_at_end: false,
+        }
+    }
+
+    /// Takes the next whole line out of the buffer, if there is one.
+    fn take_line(&mut self) -> Option<Received> {
+        let unseen = &self.buffer.bytes()[self.searched..];
+        let end = memchr::memchr(b'\n', unseen).map(|at| self.searched + at);
+        let (end, used) = match end {
+            Some(end) => (end, end + 1),
+            None if self.is_at_end => (self.buffer.bytes().len(), self.buffer.bytes().len()),
+            None => {
+                self.searched = self.buffer.bytes().len();
+                if self.searched > MAX_MESSAGE {
+                    self.refusal.get_or_insert(Refusal::TooLarge);
+                }
+                if self.refusal.is_some() {
+                    self.forget(self.searched);
+                }
+                return None;
+            }
+        };
+        self.searched = 0;
+        if end > MAX_MESSAGE {
+            self.refusal.get_or_insert(Refusal::TooLarge);
+        }
+        if let Some(refusal) = self.refusal.take() {
+            self.forget(used);
+            return Some(Received::Refused(refusal));
+        }
+        if self.buffer.bytes()[..end].trim_ascii().is_empty() {
+            self.forget(used);
+            return self.take_next_or_none();
+        }
+        self.used = used;
+        self.message = 0..end;
+        Some(Received::Message)
+    }
+
+    fn take_next_or_none(&mut self) -> Option<Received> {
+        if self.buffer.bytes().is_empty() {
+            return None;
+        }
+        self.take_line()
+    }
+
+    fn forget(&mut self, count: usize) {
+        self.buffer.consume(count);
+        self.searched = 0;
+    }
+}
+
+impl<S: Source> Reader for LineReader<S> {
+    fn receive(&mut self, timeout: Duration) -> Received {
+        let used = std::mem::take(&mut self.used);
+        self.forget(used);
+        self.message = 0..0;
+        loop {
+            if !self.buffer.bytes().is_empty()
+                && let Some(received) = self.take_line()
+            {
+                return received;
+            }
+            if self.is_at_end {
+                return Received::Closed("end of input".into());
+            }
+            // One byte more than allowed, so that a line of just the limit fits with its end.
+            let wanted = MAX_MESSAGE + 1;
+            match self.buffer.fill(&mut self.source, wanted, timeout) {
+                Ok(0) => self.is_at_end = true,
+                Ok(_) => {}
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Received::Idle,
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::OutOfMemory => {
+                        self.refusal.get_or_insert(Refusal::Busy);
+                        self.forget(self.buffer.bytes().len());
+                    }
+                    _ => return Received::Closed(format!("reading failed: {error}")),
+                },
+            }
+        }
+    }
+
+    fn message(&self) -> &[u8] {
+        &self.buffer.bytes()[self.message.clone()]
+    }
+
+    fn has_more(&self) -> bool {
+        self.buffer.bytes().len() > self.used
+    }
+
+    fn last_heard(&self) -> Instant {
+        self.buffer.last_heard()
+    }
+}

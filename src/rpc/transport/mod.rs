@@ -1,0 +1,66 @@
+//! Carrying messages: websocket frames and lines of text, over any stream.
+//!
+//! A connection is two halves that share nothing but the stream.
+//!
+//! * The reader ([`WebSocketReader`], [`LineReader`]) belongs to one thread,
+//!   which sleeps in a read and hands out one message at a time, borrowed
+//!   from its buffer.
+//! * [`Outbound`] belongs to everyone. Whichever thread has a message writes it
+//!   into the buffer and sends what the stream takes at once, so an answer
+//!   needs no second thread. Who finds the stream full does not wait: one
+//!   thread takes over the rest and polls for room.
+
+mod budget;
+mod frame;
+mod inbuffer;
+mod lines;
+mod outbound;
+mod source;
+mod websocket;
+
+pub use frame::Goodbye;
+pub use inbuffer::InBuffer;
+pub use lines::LineReader;
+pub use outbound::{Flush, Framing, Offer, Outbound, Sink};
+pub use source::{SocketSource, Source, StreamSource};
+pub use websocket::WebSocketReader;
+
+/// The largest message taken from a client, in bytes: the reference's limit.
+pub const MAX_MESSAGE: usize = 64 * 1024 * 1024;
+
+/// What a reader has come upon.
+#[derive(Debug)]
+pub enum Received {
+    /// A whole message; it is in the reader until the next call.
+    Message,
+    /// A message that was thrown away unread.
+    Refused(Refusal),
+    /// Nothing within the time allowed.
+    Idle,
+    /// The peer is gone, or has broken the framing; nothing more will come.
+    Closed(String),
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is larger than [`MAX_MESSAGE`].
+    TooLarge,
+    /// Too many large messages are being received at the moment.
+    Busy,
+}
+
+/// One thread's end of a connection.
+pub trait Reader {
+    /// The next message, or what happened instead.
+    fn receive(&mut self, timeout: std::time::Duration) -> Received;
+
+    /// The message of the last [`Received::Message`].
+    fn message(&self) -> &[u8];
+
+    /// Whether another message is already here, at least in part.
+    fn has_more(&self) -> bool;
+
+    /// When the peer was last heard of.
+    fn last_heard(&self) -> std::time::Instant;
+}

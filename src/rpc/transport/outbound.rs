@@ -1,0 +1,368 @@
+//! The sending half of a connection, shared by all threads that have something to say.
+//!
+//! The buffer holds whole messages in the order in which they were added, so
+//! frames are never torn and an answer that was added before an event stays
+//! before it. Sending never waits: what the stream does not take stays, and
+//! one thread at a time has the duty to flush it. That is the process thread
+//! whose output met the full stream (it polls for room along with its
+//! pipes), or else a thread started for it.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::frame::{self, Goodbye};
+use crate::sys::event::WakeEvent;
+use crate::sys::poll::{self, PollFd, WRITABLE};
+use crate::sys::socket;
+
+/// Above this many unsent bytes, process output waits in its pipe.
+const OUTPUT_LIMIT: usize = 256 * 1024;
+/// Above this many unsent bytes, no further request is read: the client
+/// must first take the answers it has. Above what output alone can reach, so
+/// that a flood of output never keeps a `terminate` from being read.
+const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
+/// What an idle buffer may keep.
+const KEEP: usize = 128 * 1024;
+/// How long a flushing thread sleeps at most between looks at a dead connection.
+const FLUSH_TICK: Duration = Duration::from_secs(1);
+
+/// Where the bytes go.
+#[derive(Debug)]
+pub enum Sink {
+    /// A TCP connection.
+    Socket(Arc<TcpStream>),
+    /// A stream in non-blocking mode, or a file or terminal, where a write may wait.
+    Stream(File),
+}
+
+impl Sink {
+    fn write_now(&self, data: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket::send_now(socket.as_fd(), data),
+            Self::Stream(file) => (&*file).write(data),
+        }
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Socket(socket) => socket.as_fd(),
+            Self::Stream(file) => file.as_fd(),
+        }
+    }
+}
+
+/// How messages are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// One line each.
+    Lines,
+    /// Websocket text messages.
+    WebSocket,
+}
+
+/// What became of a message that may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// In the buffer; [`Outbound::flush_offered`] sends it.
+    Taken,
+    /// Too much is unsent; the waker will be set when there is room.
+    Full,
+    /// The connection is dead.
+    Dead,
+}
+
+/// What is left after a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Nothing; the duty is over.
+    Done,
+    /// Something.
+    Pending,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    buffer: Vec<u8>,
+    /// How much of the buffer is sent already.
+    sent: usize,
+    /// Whether somebody has the duty to flush.
+    has_flusher: bool,
+    is_dead: bool,
+    /// Bytes that the stream has taken so far.
+    total_sent: u64,
+    wakers: Vec<Arc<WakeEvent>>,
+}
+
+impl State {
+    fn unsent(&self) -> usize {
+        self.buffer.len() - self.sent
+    }
+}
+
+/// The sending half of a connection.
+#[derive(Debug)]
+pub struct Outbound {
+    sink: Sink,
+    framing: Framing,
+    state: Mutex<State>,
+    /// Told when the unsent bytes fall below a limit, and on death.
+    room: Condvar,
+}
+
+impl Outbound {
+    /// Sends to `sink`.
+    pub fn new(sink: Sink, framing: Framing) -> Self {
+        Self {
+            sink,
+            framing,
+            state: Mutex::default(),
+            room: Condvar::new(),
+        }
+    }
+
+    /// Adds a message without sending it yet: the reader's way, which handles
+    /// all requests that have arrived before it sends the answers at once.
+    pub fn add(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.lock();
+        if !state.is_dead {
+            self.append(&mut state, write);
+        }
+    }
+
+    /// Adds a message and sends what the stream takes.
+    pub fn send(self: &Arc<Self>, write: impl FnOnce(&mut Vec<u8>)) {
+        self.add(write);
+        self.flush();
+    }
+
+    /// Sends what the stream takes; somebody will see to the rest.
+    pub fn flush(self: &Arc<Self>) {
+        let mut state = self.lock();
+        if self.push(&mut state) == Flush::Done || state.has_flusher {
+            return;
+        }
+        state.has_flusher = true;
+        drop(state);
+        let outbound = Arc::clone(self);
+        let thread = thread::Builder::new()
+            .name("flush".into())
+            .stack_size(64 * 1024);
+        if thread.spawn(move || outbound.flush_until_done()).is_err() {
+            // Without a thread nobody would ever send the rest.
+            self.kill();
+        }
+    }
+
+    /// Adds a message of a process, unless too much is unsent.
+    pub fn offer(&self, waker: &Arc<WakeEvent>, write: impl FnOnce(&mut Vec<u8>)) -> Offer {
+        let mut state = self.lock();
+        if state.is_dead {
+            return Offer::Dead;
+        }
+        if state.unsent() > OUTPUT_LIMIT {
+            state.wakers.push(Arc::clone(waker));
+            return Offer::Full;
+        }
+        self.append(&mut state, write);
+        Offer::Taken
+    }
+
+    /// Sends what the stream takes of what was offered. True lays the duty on
+    /// the caller to poll [`Outbound::fd`] for room and call
+    /// [`Outbound::flush_duty`] until it is done.
+    pub fn flush_offered(&self) -> bool {
+        let mut state = self.lock();
+        if self.push(&mut state) == Flush::Done || state.has_flusher {
+            return false;
+        }
+        state.has_flusher = true;
+        true
+    }
+
+    /// For who has the duty to flush: sends what the stream takes now.
+    pub fn flush_duty(&self) -> Flush {
+        let mut state = self.lock();
+        let flush = self.push(&mut state);
+        if flush == Flush::Done {
+            state.has_flusher = false;
+        }
+        flush
+    }
+
+    /// Hands the duty to flush to a thread, for a process thread that ends.
+    pub fn give_up_duty(self: &Arc<Self>) {
+        self.lock().has_flusher = false;
+        self.flush();
+    }
+
+    /// What to poll for room.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.sink.fd()
+    }
+
+    /// Waits until the client has taken enough of its answers. False, and the
+    /// end of the connection, when it takes nothing for as long as `patience`.
+    pub fn wait_for_room(&self, patience: Duration) -> bool {
+        let mut state = self.lock();
+        let mut progress = (state.total_sent, Instant::now());
+        while state.unsent() > ANSWER_LIMIT && !state.is_dead {
+            state = self.wait(state, FLUSH_TICK);
+            if state.total_sent != progress.0 {
+                progress = (state.total_sent, Instant::now());
+            } else if progress.1.elapsed() >= patience {
+                self.die(&mut state);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Sends what is left until `deadline`; whether all of it went.
+    pub fn drain(self: &Arc<Self>, deadline: Instant) -> bool {
+        self.flush();
+        let mut state = self.lock();
+        while state.unsent() > 0 && !state.is_dead {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.wait(state, left);
+        }
+        !state.is_dead
+    }
+
+    /// Asks the peer for a sign of life. Nothing on a transport that has no such thing.
+    pub fn ping(self: &Arc<Self>) {
+        self.control(frame::ping);
+    }
+
+    /// Answers a ping.
+    pub fn pong(self: &Arc<Self>, payload: &[u8]) {
+        self.control(|out| frame::pong(out, payload));
+    }
+
+    /// Says goodbye, where the transport has a word for it.
+    pub fn say_goodbye(self: &Arc<Self>, why: Goodbye) {
+        self.control(|out| frame::close(out, why));
+    }
+
+    fn control(self: &Arc<Self>, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.framing != Framing::WebSocket {
+            return;
+        }
+        let mut state = self.lock();
+        if !state.is_dead {
+            write(&mut state.buffer);
+        }
+        drop(state);
+        self.flush();
+    }
+
+    /// Tells the peer that nothing more will come, so that it can hang up.
+    pub fn stop_sending(&self) {
+        if let Sink::Socket(socket) = &self.sink {
+            // Already disconnected is as good.
+            let _ = socket.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Ends the connection for both halves; a reader that sleeps wakes up.
+    pub fn kill(&self) {
+        let mut state = self.lock();
+        self.die(&mut state);
+    }
+
+    fn append(&self, state: &mut State, write: impl FnOnce(&mut Vec<u8>)) {
+        if state.sent >= state.buffer.len() / 2 && state.sent > 0 {
+            let sent = std::mem::take(&mut state.sent);
+            state.buffer.drain(..sent);
+        }
+        match self.framing {
+            Framing::WebSocket => frame::text(&mut state.buffer, write),
+            Framing::Lines => {
+                write(&mut state.buffer);
+                state.buffer.push(b'\n');
+            }
+        }
+    }
+
+    fn push(&self, state: &mut State) -> Flush {
+        while state.unsent() > 0 {
+            match self.sink.write_now(&state.buffer[state.sent..]) {
+                Ok(0) => self.die(state),
+                Ok(count) => {
+                    state.sent += count;
+                    state.total_sent += count as u64;
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => {
+                        self.announce_room(state);
+                        return Flush::Pending;
+                    }
+                    _ => self.die(state),
+                },
+            }
+        }
+        state.sent = 0;
+        if state.buffer.capacity() > KEEP {
+            state.buffer = Vec::new();
+        } else {
+            state.buffer.clear();
+        }
+        self.announce_room(state);
+        Flush::Done
+    }
+
+    fn announce_room(&self, state: &mut State) {
+        if state.unsent() <= OUTPUT_LIMIT / 2 {
+            for waker in state.wakers.drain(..) {
+                waker.set();
+            }
+        }
+        if state.unsent() <= ANSWER_LIMIT {
+            self.room.notify_all();
+        }
+    }
+
+    fn die(&self, state: &mut State) {
+        state.is_dead = true;
+        state.sent = 0;
+        state.buffer = Vec::new();
+        self.announce_room(state);
+        if let Sink::Socket(socket) = &self.sink {
+            // Already disconnected is as good.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn flush_until_done(&self) {
+        loop {
+            let mut fds = [PollFd::new(self.fd(), WRITABLE)];
+            let polled = poll::wait(&mut fds, Some(FLUSH_TICK));
+            if polled.is_err() {
+                self.kill();
+            }
+            if self.flush_duty() == Flush::Done {
+                return;
+            }
+        }
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, limit: Duration) -> MutexGuard<'a, State> {
+        self.room
+            .wait_timeout(state, limit)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock was held ends the program (panic=abort), or in a test the test.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

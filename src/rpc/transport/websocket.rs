@@ -1,0 +1,283 @@
+//! Reading websocket messages as a server: masked frames in, text or binary.
+
+use std::io::{self, Cursor};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use super::budget::Charge;
+use super::{Goodbye, InBuffer, MAX_MESSAGE, Outbound, Reader, Received, Refusal, Source};
+
+/// The longest header of a masked frame.
+const MAX_HEADER: usize = 14;
+/// RFC 6455, 5.5.
+const MAX_CONTROL_PAYLOAD: u64 = 125;
+
+/// The reading half of a websocket.
+///
+/// A message in one frame, as nearly all are, is unmasked where it was
+/// received and handed out from there.
+pub struct WebSocketReader<S> {
+    source: S,
+    buffer: InBuffer,
+    outbound: Arc<Outbound>,
+    /// Bytes at the start of the buffer that the last message took.
+    used: usize,
+    message: Place,
+    /// The frames so far of a message in several.
+    assembled: Vec<u8>,
+    charge: Charge,
+    /// Whether a message in several frames has begun.
+    is_fragmented: bool,
+    /// Why the message that is arriving will not be taken.
+    refusal: Option<Refusal>,
+    /// Bytes of a refused frame still to come.
+    to_skip: u64,
+}
+
+/// Where the last message is.
+enum Place {
+    Buffer(Range<usize>),
+    Assembled,
+}
+
+/// A frame's header, judged.
+struct Frame {
+    header_len: usize,
+    payload_len: u64,
+    mask: [u8; 4],
+    is_final: bool,
+    opcode: OpCode,
+}
+
+impl<S: Source> WebSocketReader<S> {
+    /// Reads frames from `source`, of which `buffer` already has the first
+    /// bytes. Pings and closes are answered through `outbound`.
+    pub fn new(source: S, buffer: InBuffer, outbound: Arc<Outbound>) -> Self {
+        Self {
+            source,
+            buffer,
+            outbound,
+            used: 0,
+            message: Place::Assembled,
+            assembled: Vec::new(),
+            charge: Charge::default(),
+            is_fragmented: false,
+            refusal: None,
+            to_skip: 0,
+        }
+    }
+
+    /// `Ok(None)` when more bytes are needed, of which there must then be the given number.
+    fn step(&mut self) -> Result<Option<Received>, Need> {
+        if self.to_skip > 0 {
+            return self.skip();
+        }
+        let Some(frame) = self.next_header()? else {
+            return Err(Need::Bytes(MAX_HEADER));
+        };
+        match frame.opcode {
+            OpCode::Control(kind) => self.take_control(&frame, kind),
+            OpCode::Data(_) => self.take_data(&frame),
+        }
+    }
+
+    fn next_header(&self) -> Result<Option<Frame>, Need> {
+        let mut cursor = Cursor::new(self.buffer.bytes());
+        let parsed = FrameHeader::parse(&mut cursor)
+            .map_err(|error| Need::Goodbye(format!("broken websocket frame: {error}")))?;
+        let Some((header, payload_len)) = parsed else {
+            return Ok(None);
+        };
+        if header.rsv1 || header.rsv2 || header.rsv3 {
+            return Err(Need::goodbye("a reserved bit is set"));
+        }
+        let Some(mask) = header.mask else {
+            return Err(Need::goodbye("a frame is not masked"));
+        };
+        Ok(Some(Frame {
+            header_len: cursor.position() as usize,
+            payload_len,
+            mask,
+            is_final: header.is_final,
+            opcode: header.opcode,
+        }))
+    }
+
+    fn take_control(&mut self, frame: &Frame, kind: Control) -> Result<Option<Received>, Need> {
+        if frame.payload_len > MAX_CONTROL_PAYLOAD || !frame.is_final {
+            return Err(Need::goodbye("a control frame is too long or cut"));
+        }
+        let payload = self.take_payload(frame)?;
+        let payload = &self.buffer.bytes()[payload];
+        match kind {
+            Control::Ping => self.outbound.pong(payload),
+            Control::Pong => {}
+            Control::Close => {
+                self.outbound.say_goodbye(Goodbye::Normal);
+                return Ok(Some(Received::Closed("the peer said goodbye".into())));
+            }
+            Control::Reserved(_) => return Err(Need::goodbye("a reserved opcode")),
+        }
+        Ok(None)
+    }
+
+    fn take_data(&mut self, frame: &Frame) -> Result<Option<Received>, Need> {
+        match (frame.opcode, self.is_fragmented) {
+            (OpCode::Data(Data::Text | Data::Binary), false) => {}
+            (OpCode::Data(Data::Continue), true) => {}
+            (OpCode::Data(Data::Reserved(_)), _) => return Err(Need::goodbye("a reserved opcode")),
+            _ => return Err(Need::goodbye("the frames of two messages are mixed")),
+        }
+        let so_far = self.assembled.len() as u64;
+        if so_far.saturating_add(frame.payload_len) > MAX_MESSAGE as u64 {
+            self.refuse(Refusal::TooLarge);
+        }
+        if self.refusal.is_some() {
+            self.is_fragmented = !frame.is_final;
+            self.buffer.consume(frame.header_len);
+            self.to_skip = frame.payload_len;
+            return self.skip();
+        }
+        let payload = self.take_payload(frame)?;
+        let is_whole = frame.is_final && !self.is_fragmented;
+        self.is_fragmented = !frame.is_final;
+        if is_whole {
+            self.message = Place::Buffer(payload);
+            return Ok(Some(Received::Message));
+        }
+        if !self.charge.set(self.assembled.len() + payload.len()) {
+            self.refuse(Refusal::Busy);
+        } else {
+            self.assembled
+                .extend_from_slice(&self.buffer.bytes()[payload]);
+        }
+        if !frame.is_final {
+            return Ok(None);
+        }
+        self.message = Place::Assembled;
+        Ok(Some(
+            self.refusal
+                .take()
+                .map_or(Received::Message, Received::Refused),
+        ))
+    }
+
+    /// The unmasked payload's place, once all of it is here; used up by the next call.
+    fn take_payload(&mut self, frame: &Frame) -> Result<Range<usize>, Need> {
+        // A frame that is taken is at most MAX_MESSAGE long.
+        let end = frame.header_len + frame.payload_len as usize;
+        let bytes = self.buffer.bytes_mut();
+        let Some(payload) = bytes.get_mut(frame.header_len..end) else {
+            return Err(Need::Bytes(end));
+        };
+        unmask(payload, frame.mask);
+        self.used = end;
+        Ok(frame.header_len..end)
+    }
+
+    fn refuse(&mut self, why: Refusal) {
+        self.refusal.get_or_insert(why);
+        self.assembled = Vec::new();
+        self.charge.set(0);
+    }
+
+    fn skip(&mut self) -> Result<Option<Received>, Need> {
+        let here = self.buffer.bytes().len() as u64;
+        let skipped = here.min(self.to_skip);
+        self.buffer.consume(skipped as usize);
+        self.to_skip -= skipped;
+        if self.to_skip > 0 {
+            return Err(Need::Bytes(1));
+        }
+        if self.is_fragmented {
+            return Ok(None);
+        }
+        Ok(self.refusal.take().map(Received::Refused))
+    }
+
+    fn release_last(&mut self) {
+        self.buffer.consume(std::mem::take(&mut self.used));
+        if matches!(self.message, Place::Assembled) && !self.is_fragmented {
+            self.assembled = Vec::new();
+            self.charge.set(0);
+        }
+    }
+}
+
+/// What keeps a step from ending.
+enum Need {
+    /// This many bytes in the buffer.
+    Bytes(usize),
+    /// An end: the peer has broken the framing.
+    Goodbye(String),
+}
+
+impl Need {
+    fn goodbye(why: &str) -> Self {
+        Self::Goodbye(why.to_owned())
+    }
+}
+
+impl<S: Source> Reader for WebSocketReader<S> {
+    fn receive(&mut self, timeout: Duration) -> Received {
+        loop {
+            self.release_last();
+            let wanted = match self.step() {
+                Ok(Some(received)) => return received,
+                Ok(None) => continue,
+                Err(Need::Bytes(wanted)) => wanted,
+                Err(Need::Goodbye(why)) => {
+                    self.outbound.say_goodbye(Goodbye::Protocol);
+                    return Received::Closed(why);
+                }
+            };
+            match self.buffer.fill(&mut self.source, wanted, timeout) {
+                Ok(0) => return Received::Closed("the peer hung up".into()),
+                Ok(_) => {}
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Received::Idle,
+                    io::ErrorKind::Interrupted => {}
+                    // The frame stays unread in part: skip it when its header comes up again.
+                    io::ErrorKind::OutOfMemory => self.refuse(Refusal::Busy),
+                    _ => return Received::Closed(format!("reading failed: {error}")),
+                },
+            }
+        }
+    }
+
+    fn message(&self) -> &[u8] {
+        match &self.message {
+            Place::Buffer(range) => &self.buffer.bytes()[range.clone()],
+            Place::Assembled => &self.assembled,
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        self.buffer.bytes().len() > self.used
+    }
+
+    fn last_heard(&self) -> Instant {
+        self.buffer.last_heard()
+    }
+}
+
+/// Undoes a client's mask, eight bytes at a time.
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let mut wide = [0; 8];
+    wide[..4].copy_from_slice(&mask);
+    wide[4..].copy_from_slice(&mask);
+    let wide = u64::from_ne_bytes(wide);
+    let mut chunks = payload.chunks_exact_mut(8);
+    for chunk in &mut chunks {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(chunk);
+        chunk.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ wide).to_ne_bytes());
+    }
+    for (byte, key) in chunks.into_remainder().iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= key;
+    }
+}

@@ -1,0 +1,295 @@
+//! From a message to its handler.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::connection::Peer;
+use super::processes;
+use super::server::Server;
+use super::session::Session;
+use crate::env::local::Subscriber;
+use crate::log;
+use crate::rpc::encode;
+use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::message::{Message, OwnedRequestId, RequestId, UNKNOWN_ID, decode_params};
+use crate::rpc::protocol::initialize::InitializeParams;
+use crate::rpc::transport::{MAX_MESSAGE, Outbound, Refusal};
+
+/// How far the handshake has come.
+enum Stage {
+    New,
+    /// `initialize` was answered.
+    Initialized(Arc<Session>),
+    /// The client has said `initialized`.
+    Ready(Arc<Session>),
+}
+
+/// One connection's requests.
+pub(super) struct Dispatch {
+    server: Arc<Server>,
+    outbound: Arc<Outbound>,
+    subscriber: Arc<dyn Subscriber>,
+    connection: u64,
+    peer: Peer,
+    stage: Stage,
+}
+
+/// What a request of a method that is answered here or later works with.
+pub(super) struct Call<'a> {
+    pub(super) id: RequestId<'a>,
+    pub(super) outbound: &'a Arc<Outbound>,
+    pub(super) server: &'a Arc<Server>,
+    pub(super) session: &'a Arc<Session>,
+}
+
+impl Call<'_> {
+    /// Answers. Sent together with the answers to what else has arrived.
+    pub(super) fn answer(&self, result: &impl Serialize) {
+        self.outbound
+            .add(|out| encode::result(out, self.id, result));
+    }
+
+    /// A way to answer later, from any thread.
+    pub(super) fn later(&self) -> Later {
+        Later {
+            id: self.id.to_owned(),
+            outbound: Arc::clone(self.outbound),
+        }
+    }
+}
+
+/// A request that is not answered yet.
+pub(super) struct Later {
+    id: OwnedRequestId,
+    outbound: Arc<Outbound>,
+}
+
+impl Later {
+    /// Adds the answer; whoever calls this sees to the flush.
+    pub(super) fn add(&self, result: Result<&impl Serialize, &RpcError>) {
+        self.outbound.add(|out| match result {
+            Ok(result) => encode::result(out, self.id.borrow(), result),
+            Err(error) => encode::error(out, self.id.borrow(), error),
+        });
+    }
+
+    /// As [`Later::add`], with the result's JSON written by the caller.
+    pub(super) fn add_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.outbound
+            .add(|out| encode::result_with(out, self.id.borrow(), write));
+    }
+
+    /// Adds the answer and sends it.
+    pub(super) fn send(&self, result: Result<&impl Serialize, &RpcError>) {
+        self.add(result);
+        self.outbound.flush();
+    }
+}
+
+impl Dispatch {
+    pub(super) fn new(
+        server: Arc<Server>,
+        outbound: Arc<Outbound>,
+        subscriber: Arc<dyn Subscriber>,
+        connection: u64,
+        peer: Peer,
+    ) -> Self {
+        Self {
+            server,
+            outbound,
+            subscriber,
+            connection,
+            peer,
+            stage: Stage::New,
+        }
+    }
+
+    /// Whether `initialize` has succeeded.
+    pub(super) fn is_initialized(&self) -> bool {
+        !matches!(self.stage, Stage::New)
+    }
+
+    /// The connection is over.
+    pub(super) fn end(&self) {
+        if let Stage::Initialized(session) | Stage::Ready(session) = &self.stage {
+            session.detach(self.connection);
+        }
+    }
+
+    /// Handles one message; a fault in it concerns it alone.
+    pub(super) fn handle(&mut self, message: &[u8]) {
+        let decoded = std::str::from_utf8(message)
+            .map_err(|error| format!("invalid UTF-8: {error}"))
+            .and_then(Message::decode);
+        match decoded {
+            Ok(Message::Request { id, method, params }) => {
+                if let Err(error) = self.request(id, &method, params) {
+                    self.outbound.add(|out| encode::error(out, id, &error));
+                }
+            }
+            Ok(Message::Notification { method }) => self.notification(&method),
+            Ok(Message::Response) => {
+                log::info!("{}: ignored an answer to nothing that was asked", self.peer);
+            }
+            Err(why) => {
+                let message = format!("failed to parse {}: {why}", self.peer.message_origin());
+                self.reject(&RpcError::invalid_request(message));
+            }
+        }
+    }
+
+    /// Answers a message that was thrown away unread.
+    pub(super) fn refuse(&self, refusal: Refusal) {
+        let error = match refusal {
+            Refusal::TooLarge => RpcError::invalid_request(format!(
+                "the message is larger than {MAX_MESSAGE} bytes and was not read; \
+                 send it in smaller parts"
+            )),
+            Refusal::Busy => RpcError::new(
+                ErrorKind::Busy,
+                "too many large messages are arriving at once; this one was not read, try again",
+            ),
+        };
+        self.reject(&error);
+    }
+
+    /// Answers what has no id that could be told.
+    pub(super) fn reject(&self, error: &RpcError) {
+        self.outbound
+            .add(|out| encode::error(out, UNKNOWN_ID, error));
+    }
+
+    fn notification(&mut self, method: &str) {
+        if method != "initialized" {
+            log::info!("{}: ignored the unknown notification {method}", self.peer);
+            return;
+        }
+        self.stage = match std::mem::replace(&mut self.stage, Stage::New) {
+            Stage::Initialized(session) => Stage::Ready(session),
+            Stage::New => {
+                log::info!("{}: ignored initialized before initialize", self.peer);
+                Stage::New
+            }
+            ready => ready,
+        };
+    }
+
+    /// Parameters are decoded before the handshake is looked at, as in the reference.
+    fn request(
+        &mut self,
+        id: RequestId<'_>,
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> Result<(), RpcError> {
+        const PROCESSES: &str = "exec";
+        match method {
+            "initialize" => self.initialize(id, &decode_params(params)?),
+            "environment/info" => {
+                self.call(id, "environment info")?;
+                let info = self.server.environment_info();
+                self.outbound
+                    .add(|out| encode::result_with(out, id, |out| out.extend_from_slice(info)));
+                Ok(())
+            }
+            "environment/status" => {
+                #[derive(Serialize)]
+                struct Status {
+                    status: &'static str,
+                }
+                let call = self.call(id, "environment status")?;
+                call.answer(&Status { status: "ready" });
+                Ok(())
+            }
+            "process/start" => {
+                let params = decode_params(params)?;
+                processes::start(&self.call(id, PROCESSES)?, params)
+            }
+            "process/read" => {
+                let params = decode_params(params)?;
+                processes::read(&self.call(id, PROCESSES)?, &params)
+            }
+            "process/write" => {
+                let params = decode_params(params)?;
+                processes::write(&self.call(id, PROCESSES)?, &params)
+            }
+            "process/signal" => {
+                let params = decode_params(params)?;
+                processes::signal(&self.call(id, PROCESSES)?, &params)
+            }
+            "process/terminate" => {
+                let params = decode_params(params)?;
+                processes::terminate(&self.call(id, PROCESSES)?, &params)
+            }
+            "process/closeStdin" => {
+                let params = decode_params(params)?;
+                processes::close_stdin(&self.call(id, PROCESSES)?, &params)
+            }
+            "process/resize" => {
+                let params = decode_params(params)?;
+                processes::resize(&self.call(id, PROCESSES)?, &params)
+            }
+            "process/list" => {
+                processes::list(&self.call(id, PROCESSES)?);
+                Ok(())
+            }
+            _ => Err(RpcError::new(
+                ErrorKind::UnknownMethod,
+                format!("exec-server stub does not implement `{method}` yet"),
+            )),
+        }
+    }
+
+    /// What a request needs, once the handshake is complete.
+    fn call<'a>(&'a self, id: RequestId<'a>, family: &str) -> Result<Call<'a>, RpcError> {
+        let missing = match &self.stage {
+            Stage::Ready(session) => {
+                return Ok(Call {
+                    id,
+                    outbound: &self.outbound,
+                    server: &self.server,
+                    session,
+                });
+            }
+            Stage::New => "call initialize",
+            Stage::Initialized(_) => "send initialized",
+        };
+        let message = format!("client must {missing} before using {family} methods");
+        Err(RpcError::invalid_request(message))
+    }
+
+    fn initialize(
+        &mut self,
+        id: RequestId<'_>,
+        params: &InitializeParams<'_>,
+    ) -> Result<(), RpcError> {
+        if self.is_initialized() {
+            let message = "initialize may only be sent once per connection";
+            return Err(RpcError::invalid_request(message));
+        }
+        let sessions = self.server.sessions();
+        let session = match &params.resume_session_id {
+            Some(wanted) => {
+                let session = sessions.find(wanted)?;
+                session.attach(self.connection, &self.subscriber)?;
+                session
+            }
+            None => sessions.begin(self.connection, Arc::clone(&self.subscriber))?,
+        };
+        self.server.note_session();
+        log::info!("{}: client {} connected", self.peer, params.client_name);
+        let info = self.server.environment_info();
+        self.outbound.add(|out| {
+            encode::result_with(out, id, |out| {
+                out.extend_from_slice(b"{\"sessionId\":");
+                encode::json(out, session.id());
+                out.extend_from_slice(b",\"environmentInfo\":");
+                out.extend_from_slice(info);
+                out.push(b'}');
+            });
+        });
+        self.stage = Stage::Initialized(session);
+        Ok(())
+    }
+}

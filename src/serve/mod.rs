@@ -1,0 +1,27 @@
+//! Serving clients: listeners, connections, sessions, and dispatch between them.
+//!
+//! ```text
+//!   main thread       listener, signals, expiry of sessions
+//!   conn thread       one a connection: HTTP upgrade, then reads requests and
+//!                     answers them; never waits for anything but its socket
+//!   process thread    one a process (env/local): publishes events to the
+//!                     connection that is attached to the session
+//!   flush thread      only while a client is slow and no process thread does it
+//! ```
+//!
+//! A [`Session`](session::Session) owns processes and outlives its connection
+//! by the retention time; a connection is attached to at most one session, a
+//! session to at most one connection.
+
+mod connection;
+mod dispatch;
+mod extensions;
+pub mod host;
+pub mod listen;
+mod notify;
+mod processes;
+mod server;
+mod session;
+pub mod upgrade;
+
+pub use server::{Config, ServeError, run};

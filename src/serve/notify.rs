@@ -1,0 +1,80 @@
+//! Events of processes as notifications on a connection.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use crate::env::local::{Event, ProcessExit, Subscriber};
+use crate::rpc::base64;
+use crate::rpc::encode::{json, number};
+use crate::rpc::transport::{Flush, Offer, Outbound};
+use crate::sys::event::WakeEvent;
+
+/// A connection as the receiver of events.
+pub(super) struct Notifications(pub(super) Arc<Outbound>);
+
+impl Subscriber for Notifications {
+    fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Arc<WakeEvent>) -> Offer {
+        self.0.offer(waker, |out| write(out, process_id, event))
+    }
+
+    fn flush(&self) -> bool {
+        self.0.flush_offered()
+    }
+
+    fn flush_duty(&self) -> Flush {
+        self.0.flush_duty()
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.fd()
+    }
+
+    fn give_up_duty(&self) {
+        self.0.give_up_duty();
+    }
+}
+
+fn write(out: &mut Vec<u8>, process_id: &str, event: &Event<'_>) {
+    let (name, seq) = match event {
+        Event::Output(chunk) => ("output", chunk.seq),
+        Event::Exited { seq, .. } => ("exited", *seq),
+        Event::Closed { seq } => ("closed", *seq),
+    };
+    if let Event::Output(chunk) = event {
+        out.reserve(base64::encoded_len(chunk.bytes.len()) + process_id.len() + 128);
+    }
+    out.extend_from_slice(b"{\"method\":\"process/");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\",\"params\":{\"processId\":");
+    json(out, process_id);
+    out.extend_from_slice(b",\"seq\":");
+    number(out, seq as i64);
+    match event {
+        Event::Output(chunk) => {
+            out.extend_from_slice(b",\"stream\":\"");
+            out.extend_from_slice(chunk.stream.name().as_bytes());
+            out.extend_from_slice(b"\",\"chunk\":\"");
+            base64::encode_into(&chunk.bytes, out);
+            out.push(b'"');
+        }
+        Event::Exited { exit, .. } => {
+            out.extend_from_slice(b",\"exitCode\":");
+            number(out, exit.code.into());
+            out.extend_from_slice(b",\"sandboxDenied\":false");
+            write_exit_extensions(out, exit);
+        }
+        Event::Closed { .. } => {}
+    }
+    out.extend_from_slice(b"}}");
+}
+
+/// The members that say more of an exit than its code; left out when there is nothing to say.
+pub(super) fn write_exit_extensions(out: &mut Vec<u8>, exit: &ProcessExit) {
+    if let Some(signal) = exit.signal {
+        out.extend_from_slice(b",\"signal\":");
+        json(out, &signal.name());
+    }
+    if exit.timed_out {
+        out.extend_from_slice(b",\"timedOut\":true");
+    }
+}

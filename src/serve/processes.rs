@@ -1,0 +1,312 @@
+//! The `process/*` methods.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::dispatch::{Call, Later};
+use super::notify::write_exit_extensions;
+use crate::env::local::environment::child_environment;
+use crate::env::local::{Process, ProcessSpec, ReadQuery, ReadView, StartError, WriteError};
+use crate::rpc::base64;
+use crate::rpc::encode::{json, number};
+use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::path_uri::WirePath;
+use crate::rpc::protocol::process::{
+    CloseStdinParams, ListResult, ListedProcess, ReadParams, ResizeParams, SandboxOutline,
+    SignalParams, StartParams, StartResult, TerminateParams, TerminateResult, WriteParams,
+    WriteResult, WriteStatus,
+};
+use crate::sys::limits::Resource;
+use crate::sys::pty::WindowSize;
+use crate::sys::signal::Signal;
+
+/// A terminal's size unless the client says otherwise, as in the reference.
+const DEFAULT_SIZE: WindowSize = WindowSize { rows: 24, cols: 80 };
+
+#[derive(Serialize)]
+struct Empty {}
+
+/// `process/start`.
+pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcError> {
+    refuse_confinement(&params)?;
+    let spec = specify(call, params)?;
+    let process = call.session.add(call.server.host(), &spec)?;
+    let session = Arc::clone(call.session);
+    let later = call.later();
+    let started = Arc::clone(&process);
+    process.start(spec, move |outcome| {
+        let result = StartResult {
+            process_id: started.id(),
+            sandbox_type: "none",
+        };
+        match outcome {
+            Ok(()) => later.send(Ok(&result)),
+            Err(error) => {
+                session.remove(&started);
+                later.send(Err::<&Empty, _>(&start_error(&error)));
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Without a sandbox to put it in, a process that must be confined does not run.
+fn refuse_confinement(params: &StartParams<'_>) -> Result<(), RpcError> {
+    let refused = |what: &str| {
+        Err(RpcError::invalid_request(format!(
+            "this exec-server cannot enforce `{what}` yet, so the process was not started; \
+             it runs without `{what}` only"
+        )))
+    };
+    if params.sandbox.is_some_and(confines) {
+        return refused("sandbox");
+    }
+    if params.enforce_managed_network {
+        return refused("enforceManagedNetwork");
+    }
+    let network = [
+        ("managedNetwork", params.managed_network),
+        ("networkProxy", params.network_proxy),
+        ("credentialProviders", params.credential_providers),
+    ];
+    match network.into_iter().find(|(_, value)| value.is_some()) {
+        Some((name, _)) => refused(name),
+        None => Ok(()),
+    }
+}
+
+/// Whether a sandbox asks for anything; one that cannot be read does.
+fn confines(sandbox: &RawValue) -> bool {
+    !serde_json::from_str::<SandboxOutline<'_>>(sandbox.get())
+        .is_ok_and(|outline| outline.permissions.kind == "disabled")
+}
+
+fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcError> {
+    if params.argv.is_empty() {
+        return Err(RpcError::invalid_params("argv must not be empty"));
+    }
+    let cwd = WirePath::parse(&params.cwd)
+        .map_err(|error| RpcError::invalid_params(error.cwd_message()))?;
+    let limits = params
+        .rlimits
+        .iter()
+        .map(|(name, value)| match Resource::from_name(name) {
+            Some(resource) => Ok((resource, *value)),
+            None => Err(RpcError::invalid_params(format!(
+                "unknown resource limit `{name}`, expected one of {}",
+                Resource::NAMES
+            ))),
+        })
+        .collect::<Result<_, _>>()?;
+    let mut env = child_environment(std::env::vars_os(), params.env_policy.as_ref(), &params.env);
+    if params.tty && !env.iter().any(|(name, _)| name == "SHELL") {
+        env.push(("SHELL".into(), call.server.shell().into()));
+    }
+    let terminal = params.tty.then(|| {
+        params.size.map_or(DEFAULT_SIZE, |size| WindowSize {
+            rows: size.rows,
+            cols: size.cols,
+        })
+    });
+    Ok(ProcessSpec {
+        id: params.process_id.into_owned(),
+        argv: params.argv,
+        arg0: params.arg0,
+        cwd: cwd.path,
+        env,
+        terminal,
+        pipe_stdin: params.pipe_stdin,
+        timeout: params.timeout_ms.map(Duration::from_millis),
+        limits,
+    })
+}
+
+fn start_error(error: &StartError) -> RpcError {
+    let kind = match error {
+        StartError::TooMany(_) => ErrorKind::Busy,
+        _ => ErrorKind::Failed,
+    };
+    RpcError::new(kind, error.to_string())
+}
+
+/// `process/read`.
+pub(super) fn read(call: &Call<'_>, params: &ReadParams<'_>) -> Result<(), RpcError> {
+    let process = find(call, &params.process_id)?;
+    let query = ReadQuery {
+        after: params.after_seq.unwrap_or(0),
+        max_bytes: params.max_bytes,
+        wait: Duration::from_millis(params.wait_ms.unwrap_or(0)),
+    };
+    let later = call.later();
+    let reply = move |view: &ReadView<'_>| later.add_with(|out| write_view(out, view));
+    if process.read(query, Box::new(reply)) {
+        return Ok(());
+    }
+    Err(RpcError::new(
+        ErrorKind::Busy,
+        "too many reads wait on this process already",
+    ))
+}
+
+fn write_view(out: &mut Vec<u8>, view: &ReadView<'_>) {
+    out.extend_from_slice(b"{\"chunks\":[");
+    for (index, chunk) in view.chunks().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"seq\":");
+        number(out, chunk.seq as i64);
+        out.extend_from_slice(b",\"stream\":\"");
+        out.extend_from_slice(chunk.stream.name().as_bytes());
+        out.extend_from_slice(b"\",\"chunk\":\"");
+        base64::encode_into(&chunk.bytes, out);
+        out.extend_from_slice(b"\"}");
+    }
+    let exit = view.exit();
+    out.extend_from_slice(b"],\"nextSeq\":");
+    number(out, view.next_seq() as i64);
+    out.extend_from_slice(b",\"exited\":");
+    json(out, &exit.is_some());
+    out.extend_from_slice(b",\"exitCode\":");
+    json(out, &exit.map(|exit| exit.code));
+    out.extend_from_slice(b",\"closed\":");
+    json(out, &view.is_closed());
+    out.extend_from_slice(b",\"failure\":null,\"sandboxDenied\":false,\"firstRetainedSeq\":");
+    number(out, view.first_retained_seq() as i64);
+    if let Some(exit) = exit {
+        write_exit_extensions(out, &exit);
+    }
+    out.push(b'}');
+}
+
+/// `process/write`.
+pub(super) fn write(call: &Call<'_>, params: &WriteParams<'_>) -> Result<(), RpcError> {
+    let id = params.write_id.as_deref();
+    if id == Some("") {
+        return Err(RpcError::invalid_params("writeId must not be empty"));
+    }
+    let data = base64::decode(&params.chunk)
+        .map_err(|error| RpcError::invalid_params(error.to_string()))?;
+    let Some(process) = call.session.process(&params.process_id) else {
+        call.answer(&WriteResult {
+            status: WriteStatus::UnknownProcess,
+        });
+        return Ok(());
+    };
+    let later = call.later();
+    process.write(
+        id,
+        data,
+        Box::new(move |outcome| answer_write(&later, outcome)),
+    );
+    Ok(())
+}
+
+fn answer_write(later: &Later, outcome: Result<WriteStatus, WriteError>) {
+    let error = match outcome {
+        Ok(status) => return later.add(Ok(&WriteResult { status })),
+        Err(WriteError::Full) => RpcError::new(
+            ErrorKind::Busy,
+            "too many bytes wait for the process to read them; \
+             wait for the answers to earlier writes, then write again",
+        ),
+        Err(WriteError::IdReused) => {
+            RpcError::invalid_params("writeId was used before with other bytes")
+        }
+    };
+    later.add(Err::<&Empty, _>(&error));
+}
+
+/// `process/closeStdin`.
+pub(super) fn close_stdin(call: &Call<'_>, params: &CloseStdinParams<'_>) -> Result<(), RpcError> {
+    let process = call.session.process(&params.process_id);
+    let status = process.map_or(WriteStatus::UnknownProcess, |process| process.close_stdin());
+    call.answer(&WriteResult { status });
+    Ok(())
+}
+
+/// `process/signal`. As in the reference, no process is no error.
+pub(super) fn signal(call: &Call<'_>, params: &SignalParams<'_>) -> Result<(), RpcError> {
+    let signal = match &*params.signal {
+        "interrupt" => Signal::INTERRUPT,
+        name => Signal::from_name(name).ok_or_else(|| {
+            RpcError::invalid_params(format!(
+                "unknown variant `{name}`, expected `interrupt` or a signal's name such as `SIGTERM`"
+            ))
+        })?,
+    };
+    let Some(process) = call.session.process(&params.process_id) else {
+        call.answer(&Empty {});
+        return Ok(());
+    };
+    let mut outcome = Ok(());
+    process.signal(signal, |sent| match sent {
+        Ok(()) => call.answer(&Empty {}),
+        Err(error) => {
+            outcome = Err(RpcError::failed(format!(
+                "cannot send {} to the process: {error}",
+                signal.name()
+            )));
+        }
+    });
+    outcome
+}
+
+/// `process/terminate`.
+pub(super) fn terminate(call: &Call<'_>, params: &TerminateParams<'_>) -> Result<(), RpcError> {
+    let answer = |running| call.answer(&TerminateResult { running });
+    match call.session.process(&params.process_id) {
+        Some(process) => process.terminate(params.grace_ms.map(Duration::from_millis), answer),
+        None => answer(false),
+    }
+    Ok(())
+}
+
+/// `process/resize`.
+pub(super) fn resize(call: &Call<'_>, params: &ResizeParams<'_>) -> Result<(), RpcError> {
+    let process = find(call, &params.process_id)?;
+    let size = WindowSize {
+        rows: params.rows,
+        cols: params.cols,
+    };
+    process.resize(size).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::InvalidInput {
+            RpcError::invalid_request(format!(
+                "process {} has no terminal to resize; start it with tty: true",
+                process.id()
+            ))
+        } else {
+            RpcError::failed(format!("cannot resize the terminal: {error}"))
+        }
+    })?;
+    call.answer(&Empty {});
+    Ok(())
+}
+
+/// `process/list`.
+pub(super) fn list(call: &Call<'_>) {
+    let listed = |process: &Arc<Process>| {
+        let summary = process.summary();
+        ListedProcess {
+            process_id: process.id().to_owned(),
+            pid: summary.pid,
+            tty: summary.has_terminal,
+            exited: summary.exit.is_some(),
+            exit_code: summary.exit.map(|exit| exit.code),
+            closed: summary.is_closed,
+            next_seq: summary.next_seq,
+            first_retained_seq: summary.first_retained_seq,
+        }
+    };
+    let processes = call.session.processes().iter().map(listed).collect();
+    call.answer(&ListResult { processes });
+}
+
+fn find(call: &Call<'_>, id: &str) -> Result<Arc<Process>, RpcError> {
+    call.session
+        .process(id)
+        .ok_or_else(|| RpcError::invalid_request(format!("unknown process id {id}")))
+}

@@ -1,0 +1,472 @@
+//! The server as a whole, and its main thread.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::connection::{self, Peer};
+use super::extensions::EXTENSIONS;
+use super::listen::ListenAddress;
+use super::session::Sessions;
+use super::upgrade::{UpgradePolicy, too_many_connections};
+use crate::env::local::info::environment_info;
+use crate::env::local::{Host, HostConfig};
+use crate::log;
+use crate::rpc::protocol::environment::EnvironmentInfo;
+use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound, Sink, StreamSource};
+use crate::sys::event::WakeEvent;
+use crate::sys::limits::raise_descriptor_limit;
+use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::process::{own_pid, reap_orphans};
+use crate::sys::signal::{Signal, SignalEvents};
+use crate::sys::socket::{is_private_stream, set_nonblocking, widen_pipe};
+
+/// A connection thread's stack, of which only the touched pages count.
+const STACK_BYTES: usize = 256 * 1024;
+/// Between looks at what has expired, while there are sessions.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Connections above the limit that may be told so at a time; others are just closed.
+const MAX_REFUSALS: usize = 16;
+/// Time for processes to end after TERM, when the server ends.
+const TERM_TIME: Duration = Duration::from_millis(800);
+/// Time for processes to end after KILL.
+const KILL_TIME: Duration = Duration::from_millis(400);
+/// Time for clients to take the last messages.
+const FLUSH_TIME: Duration = Duration::from_millis(500);
+/// Room in a standard output that is a pipe.
+const STDOUT_PIPE: i32 = 1024 * 1024;
+/// The one connection of a server on standard input and output.
+const STDIO_CONNECTION: u64 = 0;
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: ListenAddress,
+    /// Most websocket connections at once.
+    pub max_connections: usize,
+    /// Values of `Origin` to accept.
+    pub allow_origins: Vec<String>,
+    /// Names to accept in `Host` on a loopback listener.
+    pub allow_hosts: Vec<String>,
+    /// How long a session without a connection, and an ended process, is kept.
+    pub session_retention: Duration,
+    /// Bytes of output kept for each process.
+    pub retained_output: usize,
+    /// Bytes of output kept for all processes.
+    pub retained_total: usize,
+    /// How long output goes on after a process ended.
+    pub drain_window: Duration,
+    /// Most processes at once.
+    pub max_processes: usize,
+}
+
+/// Why the server could not serve.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The address could be reached from elsewhere, and nothing would ask who comes.
+    Unprotected(SocketAddr),
+    /// The address cannot be listened on.
+    Bind(SocketAddr, io::Error),
+    /// The system refused something that every server needs.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unprotected(address) => write!(
+                f,
+                "refusing to listen on {address}: anyone who reaches it could run commands here, \
+                 and this server cannot ask for a token yet; listen on 127.0.0.1 or [::1] and \
+                 reach it through ssh -L, or use --listen stdio"
+            ),
+            // The reference's words come first: scripts look for them.
+            Self::Bind(address, error) => write!(
+                f,
+                "{error}\ncannot listen on ws://{address}; another address, or port 0 for any \
+                 free port, may do"
+            ),
+            Self::System(what, error) => write!(f, "cannot {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// What all connections share.
+pub(super) struct Server {
+    host: Arc<Host>,
+    sessions: Sessions,
+    retention: Duration,
+    info: OnceLock<Info>,
+    /// The living connections by number.
+    connections: Mutex<HashMap<u64, Arc<Outbound>>>,
+    is_draining: AtomicBool,
+    /// Wakes the main thread.
+    wake: Arc<WakeEvent>,
+}
+
+/// What is told of this machine.
+struct Info {
+    json: Vec<u8>,
+    shell: String,
+}
+
+impl Server {
+    pub(super) fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// The JSON of `environment/info`; found out once.
+    pub(super) fn environment_info(&self) -> &[u8] {
+        &self.info().json
+    }
+
+    /// The user's shell.
+    pub(super) fn shell(&self) -> &str {
+        &self.info().shell
+    }
+
+    fn info(&self) -> &Info {
+        self.info.get_or_init(|| {
+            let info: EnvironmentInfo = environment_info(EXTENSIONS);
+            let mut json = Vec::new();
+            crate::rpc::encode::json(&mut json, &info);
+            let shell = info.shell.path;
+            Info { json, shell }
+        })
+    }
+
+    /// There is a session, so the main thread has something to watch over.
+    pub(super) fn note_session(&self) {
+        self.wake.set();
+    }
+
+    pub(super) fn register(&self, number: u64, outbound: &Arc<Outbound>) {
+        self.connections().insert(number, Arc::clone(outbound));
+        // Whoever collects the connections to end them has set the flag before.
+        if self.is_draining() {
+            outbound.kill();
+        }
+    }
+
+    pub(super) fn unregister(&self, number: u64) {
+        self.connections().remove(&number);
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<u64, Arc<Outbound>>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends processes, tells clients, and leaves; about 1.7 s at most.
+    fn shut_down(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+        let processes: Vec<_> = self
+            .sessions
+            .all()
+            .iter()
+            .flat_map(|session| session.processes())
+            .collect();
+        for process in &processes {
+            process.ask_to_end();
+        }
+        if !self.host.wait_until_idle(Instant::now() + TERM_TIME) {
+            for process in &processes {
+                process.terminate(None, |_| ());
+            }
+            self.host.wait_until_idle(Instant::now() + KILL_TIME);
+        }
+        for process in &processes {
+            process.abandon();
+        }
+        let connections: Vec<_> = self.connections().values().cloned().collect();
+        let deadline = Instant::now() + FLUSH_TIME;
+        for outbound in &connections {
+            outbound.say_goodbye(Goodbye::Away);
+        }
+        for outbound in connections {
+            outbound.drain(deadline);
+        }
+    }
+}
+
+/// Serves until a signal, or on standard input and output until its end.
+/// Every child is gone on return.
+pub fn run(config: Config) -> Result<(), ServeError> {
+    let is_init = own_pid() == 1;
+    let mut wanted = vec![Signal::TERMINATE, Signal::INTERRUPT];
+    if is_init {
+        wanted.push(Signal::CHILD);
+    }
+    let system = |what| move |error| ServeError::System(what, error);
+    let signals = SignalEvents::collect(&wanted).map_err(system("receive signals"))?;
+    if let Err(error) = raise_descriptor_limit() {
+        log::warn!("the limit on open files stays as it is: {error}");
+    }
+    let host = Host::new(HostConfig {
+        retained_output: config.retained_output,
+        retained_total: config.retained_total,
+        drain_window: config.drain_window,
+        max_processes: config.max_processes,
+    })
+    .map_err(system("open the standard input of processes"))?;
+    let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
+    let server = Arc::new(Server {
+        host: Arc::new(host),
+        sessions: Sessions::default(),
+        retention: config.session_retention,
+        info: OnceLock::new(),
+        connections: Mutex::default(),
+        is_draining: AtomicBool::new(false),
+        wake,
+    });
+    let listener = match config.listen {
+        ListenAddress::WebSocket(address) => Some(Listener::open(&config, address)?),
+        ListenAddress::Stdio => None,
+    };
+    let mut main = Main {
+        server,
+        signals,
+        is_init,
+        listener,
+        stdio_ended: Arc::default(),
+    };
+    match &main.listener {
+        Some(listener) => listener.announce(),
+        None => main.serve_stdio().map_err(system("read standard input"))?,
+    }
+    main.watch().map_err(system("wait for clients"))?;
+    main.listener = None;
+    main.server.shut_down();
+    Ok(())
+}
+
+/// The main thread.
+struct Main {
+    server: Arc<Server>,
+    signals: SignalEvents,
+    /// Whether we are process 1, to whom orphans come.
+    is_init: bool,
+    listener: Option<Listener>,
+    stdio_ended: Arc<AtomicBool>,
+}
+
+impl Main {
+    /// Accepts, sweeps and reaps until it is time to end.
+    fn watch(&mut self) -> io::Result<()> {
+        loop {
+            let never = PollFd::never;
+            let mut fds = [
+                PollFd::new(self.signals.as_fd(), READABLE),
+                PollFd::new(self.server.wake.as_fd(), READABLE),
+                self.listener
+                    .as_ref()
+                    .map_or_else(never, |it| PollFd::new(it.socket.as_fd(), READABLE)),
+            ];
+            let has_sessions = !self.server.sessions.is_empty();
+            poll::wait(&mut fds, has_sessions.then_some(SWEEP))?;
+            let [_, woken, incoming] = fds.map(|fd| fd.is_ready());
+            if woken {
+                self.server.wake.take();
+            }
+            if self.stdio_ended.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            while let Some(signal) = self.signals.take() {
+                if signal != Signal::CHILD {
+                    log::info!("ending on {}", signal.name());
+                    return Ok(());
+                }
+            }
+            if self.is_init {
+                self.reap_orphans();
+            }
+            if incoming && let Some(listener) = &mut self.listener {
+                listener.accept(&self.server);
+            }
+            if has_sessions {
+                self.server
+                    .sessions
+                    .sweep(Instant::now(), self.server.retention);
+            }
+        }
+    }
+
+    fn reap_orphans(&self) {
+        let is_ours = |pid| {
+            let sessions = self.server.sessions.all();
+            let mut processes = sessions.iter().flat_map(|session| session.processes());
+            processes.any(|process| process.summary().pid == Some(pid))
+        };
+        reap_orphans(&is_ours);
+    }
+
+    /// Serves the one client that started us, on a thread beside this one.
+    fn serve_stdio(&self) -> io::Result<()> {
+        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        for stream in [&stdin, &stdout] {
+            if is_private_stream(stream.as_fd()) {
+                set_nonblocking(stream.as_fd())?;
+            }
+        }
+        widen_pipe(stdout.as_fd(), STDOUT_PIPE);
+        let server = Arc::clone(&self.server);
+        let ended = Arc::clone(&self.stdio_ended);
+        thread::Builder::new()
+            .name("conn-stdio".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                serve_streams(&server, stdin, stdout);
+                ended.store(true, Ordering::Release);
+                server.wake.set();
+            })?;
+        Ok(())
+    }
+}
+
+fn serve_streams(server: &Arc<Server>, stdin: OwnedFd, stdout: OwnedFd) {
+    let outbound = Arc::new(Outbound::new(Sink::Stream(stdout.into()), Framing::Lines));
+    server.register(STDIO_CONNECTION, &outbound);
+    let mut reader = LineReader::new(StreamSource::new(stdin));
+    connection::serve_messages(
+        server,
+        &mut reader,
+        &outbound,
+        STDIO_CONNECTION,
+        Peer::Stdio,
+    );
+}
+
+/// The listening socket.
+struct Listener {
+    socket: TcpListener,
+    policy: Arc<UpgradePolicy>,
+    max_connections: usize,
+    /// Connections that have a thread.
+    living: Arc<AtomicUsize>,
+    next_number: u64,
+}
+
+impl Listener {
+    fn open(config: &Config, address: SocketAddr) -> Result<Self, ServeError> {
+        if !config.listen.is_local() {
+            return Err(ServeError::Unprotected(address));
+        }
+        let bind = |error| ServeError::Bind(address, error);
+        let socket = TcpListener::bind(address).map_err(bind)?;
+        socket.set_nonblocking(true).map_err(bind)?;
+        Ok(Self {
+            socket,
+            policy: Arc::new(UpgradePolicy {
+                loopback: config.listen.is_local(),
+                allow_origins: config.allow_origins.clone(),
+                allow_hosts: config.allow_hosts.clone(),
+            }),
+            max_connections: config.max_connections,
+            living: Arc::default(),
+            next_number: STDIO_CONNECTION + 1,
+        })
+    }
+
+    /// Prints the address that was bound, the one line on standard output.
+    fn announce(&self) {
+        let Ok(address) = self.socket.local_addr() else {
+            return;
+        };
+        let mut stdout = io::stdout().lock();
+        let written = writeln!(stdout, "ws://{address}").and_then(|()| stdout.flush());
+        if let Err(error) = written {
+            log::warn!("cannot print the address ws://{address}: {error}");
+        }
+    }
+
+    fn accept(&mut self, server: &Arc<Server>) {
+        loop {
+            match self.socket.accept() {
+                Ok((socket, address)) => self.take(server, socket, address),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return,
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        // Mostly for want of descriptors: the connection stays in the
+                        // queue, and without a pause we would spin on it.
+                        log::warn!("cannot accept a connection: {error}");
+                        thread::sleep(Duration::from_millis(20));
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, server: &Arc<Server>, socket: TcpStream, address: SocketAddr) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let living = Living::one_more(&self.living);
+        let is_refused = living.count > self.max_connections;
+        if living.count > self.max_connections + MAX_REFUSALS {
+            return;
+        }
+        // A response followed by an event would otherwise wait 40 ms for an acknowledgement.
+        if let Err(error) = socket.set_nodelay(true) {
+            log::info!("{address}: gone before it was served: {error}");
+            return;
+        }
+        let server = Arc::clone(server);
+        let policy = Arc::clone(&self.policy);
+        let serve = move || {
+            let _living = living;
+            if is_refused {
+                // Best effort: the connection ends either way.
+                let _ = connection::refuse(&socket, &too_many_connections());
+            } else {
+                connection::serve_socket(&server, socket, address, number, &policy);
+            }
+        };
+        let thread = thread::Builder::new()
+            .name(format!("conn-{number}"))
+            .stack_size(STACK_BYTES);
+        if let Err(error) = thread.spawn(serve) {
+            log::warn!("{address}: no thread to serve it: {error}");
+        }
+    }
+}
+
+/// One connection in the count.
+struct Living {
+    all: Arc<AtomicUsize>,
+    count: usize,
+}
+
+impl Living {
+    fn one_more(all: &Arc<AtomicUsize>) -> Self {
+        Self {
+            all: Arc::clone(all),
+            count: all.fetch_add(1, Ordering::Relaxed) + 1,
+        }
+    }
+}
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}

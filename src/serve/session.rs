@@ -1,0 +1,229 @@
+//! Sessions: processes that outlive the connection that started them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::env::local::{Host, Process, ProcessSpec, Subscriber};
+use crate::rpc::error::{ErrorKind, RpcError};
+use crate::sys::random;
+
+/// The processes of one client.
+pub(super) struct Session {
+    id: String,
+    state: Mutex<State>,
+}
+
+struct State {
+    processes: HashMap<String, Arc<Process>>,
+    attachment: Attachment,
+}
+
+enum Attachment {
+    /// To the connection of this number.
+    Attached(u64, Arc<dyn Subscriber>),
+    /// Since then to none.
+    Detached(Instant),
+    /// The session is over.
+    Ended,
+}
+
+impl Session {
+    /// Its name, which only its client knows.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The process of that name.
+    pub(super) fn process(&self, id: &str) -> Option<Arc<Process>> {
+        self.lock().processes.get(id).cloned()
+    }
+
+    /// All processes, in the order of their names.
+    pub(super) fn processes(&self) -> Vec<Arc<Process>> {
+        let mut processes: Vec<_> = self.lock().processes.values().cloned().collect();
+        processes.sort_by(|a, b| a.id().cmp(b.id()));
+        processes
+    }
+
+    /// Reserves the name and makes the process, which is then to be started.
+    pub(super) fn add(
+        &self,
+        host: &Arc<Host>,
+        spec: &ProcessSpec,
+    ) -> Result<Arc<Process>, RpcError> {
+        let mut state = self.lock();
+        let subscriber = match &state.attachment {
+            Attachment::Attached(_, subscriber) => Some(Arc::clone(subscriber)),
+            Attachment::Detached(_) => None,
+            Attachment::Ended => return Err(RpcError::invalid_request("the session is over")),
+        };
+        if state.processes.contains_key(&spec.id) {
+            let message = format!("process {} already exists", spec.id);
+            return Err(RpcError::invalid_request(message));
+        }
+        let process = Process::new(host, spec, subscriber);
+        state
+            .processes
+            .insert(spec.id.clone(), Arc::clone(&process));
+        Ok(process)
+    }
+
+    /// Frees the name of a process that did not start.
+    pub(super) fn remove(&self, process: &Arc<Process>) {
+        let mut state = self.lock();
+        let held = state.processes.get(process.id());
+        if held.is_some_and(|held| Arc::ptr_eq(held, process)) {
+            state.processes.remove(process.id());
+        }
+    }
+
+    /// Takes the session up again over another connection.
+    pub(super) fn attach(
+        &self,
+        connection: u64,
+        subscriber: &Arc<dyn Subscriber>,
+    ) -> Result<(), RpcError> {
+        let mut state = self.lock();
+        match state.attachment {
+            Attachment::Detached(_) => {}
+            Attachment::Attached(..) => {
+                let message = "session ID is already attached to another connection";
+                return Err(RpcError::new(ErrorKind::SessionAttached, message));
+            }
+            Attachment::Ended => return Err(unknown(&self.id)),
+        }
+        state.attachment = Attachment::Attached(connection, Arc::clone(subscriber));
+        for process in state.processes.values() {
+            process.attach(Arc::clone(subscriber));
+        }
+        Ok(())
+    }
+
+    /// The connection of this number is gone.
+    pub(super) fn detach(&self, connection: u64) {
+        let mut state = self.lock();
+        if matches!(state.attachment, Attachment::Attached(number, _) if number == connection) {
+            state.attachment = Attachment::Detached(Instant::now());
+            for process in state.processes.values() {
+                process.detach();
+            }
+        }
+    }
+
+    /// Drops processes that were over long ago. True if the session itself is.
+    fn sweep(&self, now: Instant, retention: Duration) -> bool {
+        let is_past = |since: Instant| now.saturating_duration_since(since) >= retention;
+        let mut state = self.lock();
+        if matches!(state.attachment, Attachment::Detached(since) if is_past(since)) {
+            self.end_locked(&mut state);
+            return true;
+        }
+        state
+            .processes
+            .retain(|_, process| !process.closed_at().is_some_and(is_past));
+        false
+    }
+
+    /// Kills what runs.
+    fn end_locked(&self, state: &mut State) {
+        state.attachment = Attachment::Ended;
+        for process in state.processes.values() {
+            process.abandon();
+        }
+        state.processes.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All sessions of a server.
+#[derive(Default)]
+pub(super) struct Sessions(Mutex<HashMap<String, Arc<Session>>>);
+
+impl Sessions {
+    /// Begins a session, attached to this connection.
+    pub(super) fn begin(
+        &self,
+        connection: u64,
+        subscriber: Arc<dyn Subscriber>,
+    ) -> Result<Arc<Session>, RpcError> {
+        let id = new_id().map_err(|error| {
+            RpcError::failed(format!(
+                "cannot make a session id: no random bytes: {error}"
+            ))
+        })?;
+        let session = Arc::new(Session {
+            id: id.clone(),
+            state: Mutex::new(State {
+                processes: HashMap::new(),
+                attachment: Attachment::Attached(connection, subscriber),
+            }),
+        });
+        self.lock().insert(id, Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// The session of this id, to be attached.
+    pub(super) fn find(&self, id: &str) -> Result<Arc<Session>, RpcError> {
+        self.lock().get(id).cloned().ok_or_else(|| unknown(id))
+    }
+
+    /// Every session.
+    pub(super) fn all(&self) -> Vec<Arc<Session>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Ends sessions and forgets processes whose time is over.
+    pub(super) fn sweep(&self, now: Instant, retention: Duration) {
+        self.lock()
+            .retain(|_, session| !session.sweep(now, retention));
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unknown(id: &str) -> RpcError {
+    RpcError::invalid_request(format!("unknown session id {id}"))
+}
+
+/// A random UUID, version 4: it is the only key to the session.
+fn new_id() -> std::io::Result<String> {
+    let mut bytes = [0; 16];
+    random::fill(&mut bytes)?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok([
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ]
+    .join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_id_is_a_random_uuid() {
+        let id = new_id().unwrap();
+        assert_ne!(id, new_id().unwrap());
+        let lens: Vec<_> = id.split('-').map(str::len).collect();
+        assert_eq!(lens, [8, 4, 4, 4, 12]);
+        assert_eq!(&id[14..15], "4");
+        assert!("89ab".contains(&id[19..20]));
+    }
+}

@@ -1,0 +1,299 @@
+//! The HTTP side of the websocket port: one request, answered or upgraded.
+//!
+//! Any page in a browser on this machine can reach a loopback port, so the rules that keep pages out
+//! come first: no `Origin` that was not allowed, and no `Host` that a foreign DNS name could have
+//! brought. Nothing here reads or writes; the caller feeds bytes and sends what it gets.
+
+use httparse::{Header, Request, Status};
+use tungstenite::handshake::derive_accept_key;
+
+use super::host::is_own_host;
+
+/// Longest head of a request, in bytes.
+pub const MAX_HEAD: usize = 16 * 1024;
+/// Most headers of a request.
+pub const MAX_HEADERS: usize = 100;
+
+/// Whom to let in.
+#[derive(Clone, Debug, Default)]
+pub struct UpgradePolicy {
+    /// The listener is reachable from this machine only, so `Host` must be an IP or localhost.
+    pub loopback: bool,
+    /// Values of `Origin` to accept, compared exactly.
+    pub allow_origins: Vec<String>,
+    /// Names to accept in `Host` on a loopback listener, with or without a port.
+    pub allow_hosts: Vec<String>,
+}
+
+/// What to do after the bytes received so far.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The head is incomplete.
+    NeedMore,
+    /// Send this and close.
+    Respond(Vec<u8>),
+    /// Send the response; after `head_len` bytes of what was received the websocket begins.
+    Upgrade {
+        /// The `101` to send.
+        response: Vec<u8>,
+        /// Where the head ends.
+        head_len: usize,
+    },
+}
+
+/// A refusal, or the answer to a question about health.
+struct Answer {
+    status: &'static str,
+    /// Further header lines, each with its line end.
+    headers: &'static str,
+    text: &'static str,
+}
+
+impl Answer {
+    const fn new(status: &'static str, text: &'static str) -> Answer {
+        Answer::with(status, "", text)
+    }
+
+    const fn with(status: &'static str, headers: &'static str, text: &'static str) -> Answer {
+        Answer {
+            status,
+            headers,
+            text,
+        }
+    }
+
+    fn bytes(&self, with_text: bool) -> Vec<u8> {
+        let Answer {
+            status,
+            headers,
+            text,
+        } = self;
+        let length = text.len();
+        let text = if with_text { text } else { "" };
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {length}\r\n{headers}Connection: close\r\n\r\n{text}"
+        )
+        .into_bytes()
+    }
+}
+
+const BAD: &str = "400 Bad Request";
+const FORBIDDEN: &str = "403 Forbidden";
+const NOT_ALLOWED: &str = "405 Method Not Allowed";
+const UNAVAILABLE: &str = "503 Service Unavailable";
+
+impl UpgradePolicy {
+    /// Looks at everything received since the connection began. `draining` means that the server
+    /// is about to end: no new clients, and not ready.
+    pub fn examine(&self, received: &[u8], draining: bool) -> Progress {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = Request::new(&mut headers);
+        let parsed = request.parse(received);
+        let head_len = match parsed {
+            Ok(Status::Complete(length)) => length,
+            _ => received.len(),
+        };
+        let outcome = if head_len > MAX_HEAD {
+            Err(TOO_LARGE)
+        } else {
+            match parsed {
+                Ok(Status::Complete(_)) => self.decide(&request, draining),
+                Ok(Status::Partial) => return Progress::NeedMore,
+                Err(error) => Err(malformed(error, received)),
+            }
+        };
+        match outcome {
+            Ok(key) => Progress::Upgrade {
+                response: format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                     Upgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+                    derive_accept_key(key)
+                )
+                .into_bytes(),
+                head_len,
+            },
+            Err(answer) => Progress::Respond(answer.bytes(request.method != Some("HEAD"))),
+        }
+    }
+
+    /// The websocket key of a request to upgrade, or the answer to any other.
+    fn decide<'h>(&self, request: &Request<'_, 'h>, draining: bool) -> Result<&'h [u8], Answer> {
+        self.check_origin(request.headers)?;
+        self.check_host(request.headers)?;
+        if request.version != Some(1) {
+            return Err(WRONG_HTTP);
+        }
+        let target = request.path.unwrap_or_default();
+        let path = target.split('?').next().unwrap_or_default();
+        let method = request.method.unwrap_or_default();
+        match (path, method) {
+            ("/readyz", "GET" | "HEAD") if draining => Err(DRAINING),
+            ("/readyz" | "/livez", "GET" | "HEAD") => Err(Answer::new("200 OK", "ok\n")),
+            ("/readyz" | "/livez", _) => Err(Answer::with(
+                NOT_ALLOWED,
+                "Allow: GET, HEAD\r\n",
+                "Request method must be `GET` or `HEAD`\n",
+            )),
+            ("/", "GET") if draining => Err(DRAINING),
+            ("/", "GET") => websocket_key(request.headers),
+            ("/", _) => Err(Answer::with(
+                NOT_ALLOWED,
+                "Allow: GET\r\n",
+                "Request method must be `GET`\nThe websocket is at / on this port.\n",
+            )),
+            _ if path.starts_with('/') => Err(Answer::new(
+                "404 Not Found",
+                "The websocket is at / on this port; /readyz and /livez tell its health.\n",
+            )),
+            _ => Err(Answer::new(
+                BAD,
+                "The request must name a path on this server, such as /.\n",
+            )),
+        }
+    }
+
+    fn check_origin(&self, headers: &[Header<'_>]) -> Result<(), Answer> {
+        let mut origins = values(headers, "origin");
+        let allowed = match (origins.next(), origins.next()) {
+            (None, _) => true,
+            (Some(origin), None) => self
+                .allow_origins
+                .iter()
+                .any(|allowed| allowed.as_bytes() == origin),
+            _ => false,
+        };
+        if allowed {
+            Ok(())
+        } else {
+            Err(Answer::new(
+                FORBIDDEN,
+                "Web pages may not use this server; to allow one, start it with \
+                 --allow-origin ORIGIN.\n",
+            ))
+        }
+    }
+
+    fn check_host(&self, headers: &[Header<'_>]) -> Result<(), Answer> {
+        let mut hosts = values(headers, "host");
+        let (Some(host), None) = (hosts.next(), hosts.next()) else {
+            return Err(Answer::new(BAD, "Send exactly one `Host` header.\n"));
+        };
+        if !self.loopback || is_own_host(host, &self.allow_hosts) {
+            Ok(())
+        } else {
+            Err(Answer::new(
+                FORBIDDEN,
+                "`Host` must be an IP address or localhost; to allow another name, start the \
+                 server with --allow-host NAME.\n",
+            ))
+        }
+    }
+}
+
+/// For one connection too many.
+pub fn too_many_connections() -> Vec<u8> {
+    Answer::with(
+        UNAVAILABLE,
+        "Retry-After: 5\r\n",
+        "Too many connections; try again later, or start the server with a larger \
+         --max-connections.\n",
+    )
+    .bytes(true)
+}
+
+/// For a connection that sends no whole request in time.
+pub fn timed_out() -> Vec<u8> {
+    Answer::new(
+        "408 Request Timeout",
+        "The request took too long; send it at once after connecting.\n",
+    )
+    .bytes(true)
+}
+
+const TOO_LARGE: Answer = Answer::new(
+    "431 Request Header Fields Too Large",
+    "At most 100 headers and 16 KiB in all are accepted.\n",
+);
+const WRONG_HTTP: Answer = Answer::new(
+    "505 HTTP Version Not Supported",
+    "Only HTTP/1.1 is spoken here.\n",
+);
+const DRAINING: Answer = Answer::with(
+    UNAVAILABLE,
+    "Retry-After: 5\r\n",
+    "The server is shutting down.\n",
+);
+
+fn malformed(error: httparse::Error, received: &[u8]) -> Answer {
+    match error {
+        httparse::Error::TooManyHeaders => TOO_LARGE,
+        httparse::Error::Version => WRONG_HTTP,
+        // The first bytes of every TLS connection.
+        _ if received.starts_with(b"\x16\x03") => Answer::new(
+            BAD,
+            "This port speaks no TLS: connect with ws://, not wss://.\n",
+        ),
+        _ => Answer::new(BAD, "This is no HTTP/1.1 request.\n"),
+    }
+}
+
+/// The key of a good upgrade request.
+fn websocket_key<'h>(headers: &[Header<'h>]) -> Result<&'h [u8], Answer> {
+    let bad = |text| Err(Answer::new(BAD, text));
+    if !lists(headers, "connection", "upgrade") {
+        return bad("Connection header did not include 'upgrade'\n\
+             Connect with a websocket client, or ask /readyz for health.\n");
+    }
+    if !lists(headers, "upgrade", "websocket") {
+        return bad("`Upgrade` header did not include 'websocket'\n");
+    }
+    let mut versions = values(headers, "sec-websocket-version");
+    match (versions.next(), versions.next()) {
+        (Some(b"13"), None) => {}
+        (_, Some(_)) => return bad("Send exactly one `Sec-WebSocket-Version` header.\n"),
+        _ => {
+            return Err(Answer::with(
+                "426 Upgrade Required",
+                "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+                "`Sec-WebSocket-Version` header did not include '13'\n",
+            ));
+        }
+    }
+    // What came behind the head would be taken for websocket frames.
+    if values(headers, "transfer-encoding").next().is_some()
+        || values(headers, "content-length").any(|length| length != b"0")
+    {
+        return bad("A request to upgrade has no body.\n");
+    }
+    let mut keys = values(headers, "sec-websocket-key");
+    match (keys.next(), keys.next()) {
+        (None, _) => bad("`Sec-WebSocket-Key` header missing\n"),
+        (Some(key), None) if is_nonce(key) => Ok(key),
+        _ => bad("`Sec-WebSocket-Key` must be 16 bytes in base64, sent once.\n"),
+    }
+}
+
+fn is_nonce(key: &[u8]) -> bool {
+    base64_simd::STANDARD
+        .decode_to_vec(key)
+        .is_ok_and(|nonce| nonce.len() == 16)
+}
+
+/// The values of all headers of that name (in lower case).
+fn values<'h>(headers: &[Header<'h>], name: &str) -> impl Iterator<Item = &'h [u8]> {
+    headers
+        .iter()
+        .filter(move |header| header.name.eq_ignore_ascii_case(name))
+        .map(|header| header.value)
+}
+
+/// Whether a header that is a comma-separated list has the token.
+fn lists(headers: &[Header<'_>], name: &str, token: &str) -> bool {
+    values(headers, name)
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! The only place with `unsafe`: raw system calls behind owned, safe types.
+//!
+//! Nothing here knows what a session, a message or a policy is. Every block
+//! carries the argument for its soundness, every descriptor that leaves is an
+//! owned one and close-on-exec.
+#![allow(unsafe_code)]
+
+pub mod event;
+pub mod guardian;
+pub mod identity;
+pub mod limits;
+pub mod poll;
+pub mod process;
+pub mod pty;
+pub mod random;
+pub mod signal;
+pub mod socket;
+pub mod spawn;
+
+use std::io;
+
+/// Turns the -1 of a system call into the error that `errno` names.
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}

@@ -1,0 +1,81 @@
+//! Waiting for several descriptors at once.
+
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+/// Readable, at end of file, or in error.
+pub const READABLE: i16 = libc::POLLIN;
+/// Writable, or broken.
+pub const WRITABLE: i16 = libc::POLLOUT;
+
+/// One descriptor and what is awaited of it.
+#[repr(transparent)]
+pub struct PollFd<'fd> {
+    raw: libc::pollfd,
+    borrowed: PhantomData<BorrowedFd<'fd>>,
+}
+
+impl<'fd> PollFd<'fd> {
+    /// Awaits `events` ([`READABLE`], [`WRITABLE`] or both) of `fd`.
+    pub fn new(fd: BorrowedFd<'fd>, events: i16) -> Self {
+        let raw = libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events,
+            revents: 0,
+        };
+        Self {
+            raw,
+            borrowed: PhantomData,
+        }
+    }
+
+    /// An entry that never becomes ready, so that the others keep their places.
+    pub fn never() -> Self {
+        let raw = libc::pollfd {
+            fd: -1,
+            events: 0,
+            revents: 0,
+        };
+        Self {
+            raw,
+            borrowed: PhantomData,
+        }
+    }
+
+    /// Whether the last wait found it ready (an error or a hang-up counts).
+    pub fn is_ready(&self) -> bool {
+        self.raw.revents != 0
+    }
+}
+
+/// Waits until one of `fds` is ready or `timeout` has passed (`None`: for ever).
+/// Timeouts are rounded up to whole milliseconds, so a deadline has passed on return.
+pub fn wait(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
+    let millis = match timeout {
+        None => -1,
+        Some(limit) => {
+            libc::c_int::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
+        }
+    };
+    // SAFETY: PollFd is a transparent pollfd, and the slice outlives the call.
+    let count = unsafe {
+        libc::poll(
+            fds.as_mut_ptr().cast::<libc::pollfd>(),
+            fds.len() as libc::nfds_t,
+            millis,
+        )
+    };
+    if count >= 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if error.kind() == io::ErrorKind::Interrupted {
+        for fd in fds {
+            fd.raw.revents = 0;
+        }
+        return Ok(());
+    }
+    Err(error)
+}

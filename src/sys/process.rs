@@ -1,0 +1,178 @@
+//! A started child: its exit, and the signals that its group gets.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::null;
+use std::sync::Arc;
+
+use super::check;
+use super::signal::Signal;
+
+/// `PIDFD_SIGNAL_PROCESS_GROUP` of Linux 6.9, which libc does not name yet.
+const SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+
+/// How a process ended, as the kernel tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It returned this code, 0 to 255.
+    Code(i32),
+    /// This signal killed it.
+    Killed(Signal),
+}
+
+/// A child that leads its own session and process group.
+///
+/// Signals go to the group and cannot hit a stranger: before the child is
+/// reaped its number is taken by the zombie, afterwards the pidfd stands for
+/// the group, or, before Linux 6.9, the number is used only while no new
+/// process has it.
+#[derive(Debug)]
+pub struct Leader {
+    pid: i32,
+    pidfd: Option<Arc<OwnedFd>>,
+    is_reaped: bool,
+}
+
+impl Leader {
+    /// Takes charge of the fresh child `pid`, which the caller alone may reap.
+    pub(super) fn new(pid: i32, pidfd: Option<OwnedFd>) -> Self {
+        Self {
+            pid,
+            pidfd: pidfd.map(Arc::new),
+            is_reaped: false,
+        }
+    }
+
+    /// The process id, which is also that of its group and session.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Becomes readable when the process has ended. `None` before Linux 5.3:
+    /// then [`Leader::reap`] must be tried now and again.
+    pub fn exit_event(&self) -> Option<Arc<OwnedFd>> {
+        self.pidfd.clone()
+    }
+
+    /// Collects the exit if the process has ended. Call it no more once it
+    /// has answered.
+    pub fn reap(&mut self) -> io::Result<Option<Exit>> {
+        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+        // SAFETY: waitid fills the structure, which is valid when zeroed too.
+        let (pid, code, status) = unsafe {
+            check(libc::waitid(
+                libc::P_PID,
+                self.pid as libc::id_t,
+                info.as_mut_ptr(),
+                libc::WEXITED | libc::WNOHANG,
+            ))?;
+            let info = info.assume_init();
+            (info.si_pid(), info.si_code, info.si_status())
+        };
+        if pid == 0 {
+            return Ok(None);
+        }
+        self.is_reaped = true;
+        Ok(Some(if code == libc::CLD_EXITED {
+            Exit::Code(status)
+        } else {
+            Exit::Killed(Signal(status))
+        }))
+    }
+
+    /// Sends a signal to every process of the group. `Ok(false)` when none is left.
+    pub fn signal_group(&self, signal: Signal) -> io::Result<bool> {
+        self.send(signal.number())
+    }
+
+    /// Whether the group has no member left. Before the leader is reaped it has one: the leader.
+    pub fn is_group_empty(&self) -> bool {
+        matches!(self.send(0), Ok(false))
+    }
+
+    fn send(&self, number: i32) -> io::Result<bool> {
+        let sent = if self.is_reaped {
+            self.send_to_orphans(number)
+        } else {
+            // SAFETY: kill takes no pointers.
+            check(unsafe { libc::kill(-self.pid, number) })
+        };
+        match sent {
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn send_to_orphans(&self, number: i32) -> io::Result<i32> {
+        if let Some(pidfd) = &self.pidfd {
+            // SAFETY: the signal information is null, so the kernel fills it in.
+            let sent = unsafe {
+                libc::syscall(
+                    libc::SYS_pidfd_send_signal,
+                    pidfd.as_raw_fd(),
+                    number,
+                    null::<libc::siginfo_t>(),
+                    SIGNAL_PROCESS_GROUP,
+                )
+            };
+            if sent == 0 {
+                return Ok(0);
+            }
+            let error = io::Error::last_os_error();
+            let is_unknown = matches!(
+                error.raw_os_error(),
+                Some(libc::EINVAL | libc::ENOSYS | libc::EPERM)
+            );
+            if !is_unknown {
+                return Err(error);
+            }
+        }
+        // SAFETY: kill takes no pointers.
+        unsafe {
+            if libc::kill(self.pid, 0) == 0 {
+                // The number belongs to a newer process, so our group is gone.
+                return Err(io::Error::from_raw_os_error(libc::ESRCH));
+            }
+            check(libc::kill(-self.pid, number))
+        }
+    }
+}
+
+/// A pidfd for `pid`, where the kernel has them (5.3).
+pub(super) fn open_pidfd(pid: i32) -> Option<OwnedFd> {
+    // SAFETY: pidfd_open takes no pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: the descriptor is fresh, close-on-exec by definition, and owned by nobody else.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Our own process id.
+pub fn own_pid() -> i32 {
+    // SAFETY: getpid takes nothing and cannot fail.
+    unsafe { libc::getpid() }
+}
+
+/// Reaps orphans that the kernel has handed to us, which happens when we are
+/// process 1 of a container. `is_ours` tells the children that have a thread
+/// waiting for them; those are left alone.
+pub fn reap_orphans(is_ours: &dyn Fn(i32) -> bool) {
+    loop {
+        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+        // SAFETY: waitid fills the structure, which is valid when zeroed too.
+        let pid = unsafe {
+            let peek = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            if libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), peek) != 0 {
+                return;
+            }
+            info.assume_init().si_pid()
+        };
+        if pid == 0 || is_ours(pid) {
+            return;
+        }
+        // SAFETY: a null status is allowed; the child is a zombie, so this cannot wait.
+        unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+    }
+}

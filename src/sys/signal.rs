@@ -1,0 +1,177 @@
+//! Signals as descriptors, by name, and what of them a child must not inherit.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::OnceLock;
+
+use super::check;
+
+/// A signal that this machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal(pub(super) i32);
+
+/// The names that POSIX and Linux give to the signals, without `SIG`.
+const NAMES: &[(&str, i32)] = &[
+    ("ABRT", libc::SIGABRT),
+    ("ALRM", libc::SIGALRM),
+    ("BUS", libc::SIGBUS),
+    ("CHLD", libc::SIGCHLD),
+    ("CONT", libc::SIGCONT),
+    ("FPE", libc::SIGFPE),
+    ("HUP", libc::SIGHUP),
+    ("ILL", libc::SIGILL),
+    ("INT", libc::SIGINT),
+    ("IO", libc::SIGIO),
+    ("KILL", libc::SIGKILL),
+    ("PIPE", libc::SIGPIPE),
+    ("PROF", libc::SIGPROF),
+    ("PWR", libc::SIGPWR),
+    ("QUIT", libc::SIGQUIT),
+    ("SEGV", libc::SIGSEGV),
+    ("STKFLT", libc::SIGSTKFLT),
+    ("STOP", libc::SIGSTOP),
+    ("SYS", libc::SIGSYS),
+    ("TERM", libc::SIGTERM),
+    ("TRAP", libc::SIGTRAP),
+    ("TSTP", libc::SIGTSTP),
+    ("TTIN", libc::SIGTTIN),
+    ("TTOU", libc::SIGTTOU),
+    ("URG", libc::SIGURG),
+    ("USR1", libc::SIGUSR1),
+    ("USR2", libc::SIGUSR2),
+    ("VTALRM", libc::SIGVTALRM),
+    ("WINCH", libc::SIGWINCH),
+    ("XCPU", libc::SIGXCPU),
+    ("XFSZ", libc::SIGXFSZ),
+];
+
+impl Signal {
+    /// Ctrl-C.
+    pub const INTERRUPT: Self = Self(libc::SIGINT);
+    /// The polite request to end.
+    pub const TERMINATE: Self = Self(libc::SIGTERM);
+    /// The end.
+    pub const KILL: Self = Self(libc::SIGKILL);
+    /// A child has changed its state.
+    pub const CHILD: Self = Self(libc::SIGCHLD);
+
+    /// The signal of a name such as `TERM` or `SIGTERM`, in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let upper = name.to_ascii_uppercase();
+        let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
+        let found = NAMES.iter().find(|(known, _)| *known == bare)?;
+        Some(Self(found.1))
+    }
+
+    /// The signal of this number, as a wait status has it.
+    pub fn from_number(number: i32) -> Self {
+        Self(number)
+    }
+
+    /// Its number on this machine.
+    pub fn number(self) -> i32 {
+        self.0
+    }
+
+    /// Its name with `SIG`; a real-time signal is named by its number.
+    pub fn name(self) -> String {
+        match NAMES.iter().find(|(_, number)| *number == self.0) {
+            Some((name, _)) => format!("SIG{name}"),
+            None => format!("SIG{}", self.0),
+        }
+    }
+}
+
+/// Signals that arrive as readable events instead of interrupting a thread.
+#[derive(Debug)]
+pub struct SignalEvents(OwnedFd);
+
+impl SignalEvents {
+    /// Blocks `signals` for this thread and all that it will start, and
+    /// collects them. Must run before the first thread is started.
+    pub fn collect(signals: &[Signal]) -> io::Result<Self> {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset initialises the set, sigaddset changes an initialised one, and the
+        // calls that follow only read it.
+        let fd = unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            for signal in signals {
+                libc::sigaddset(set.as_mut_ptr(), signal.0);
+            }
+            let failed = libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+            if failed != 0 {
+                return Err(io::Error::from_raw_os_error(failed));
+            }
+            check(libc::signalfd(
+                -1,
+                set.as_ptr(),
+                libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
+            ))?
+        };
+        // SAFETY: the descriptor is fresh and owned by nobody else.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Takes one signal that has arrived, if any.
+    pub fn take(&self) -> Option<Signal> {
+        let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: the buffer has the size that is passed.
+        let count = unsafe { libc::read(self.0.as_raw_fd(), info.as_mut_ptr().cast(), size) };
+        if count != size as isize {
+            return None;
+        }
+        // SAFETY: the kernel has filled the whole structure.
+        let number = unsafe { info.assume_init() }.ssi_signo;
+        i32::try_from(number).ok().map(Signal)
+    }
+}
+
+impl AsFd for SignalEvents {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// One bit a signal that this process ignores: such dispositions survive
+/// `exec`, so a child must have them reset (Rust ignores SIGPIPE, `nohup` SIGHUP).
+pub(super) fn ignored() -> u64 {
+    static IGNORED: OnceLock<u64> = OnceLock::new();
+    *IGNORED.get_or_init(|| {
+        let mut mask = 0;
+        for number in 1..64 {
+            let mut action = MaybeUninit::<libc::sigaction>::uninit();
+            // SAFETY: with a null new action this is only a question; the answer is written whole
+            // when the call succeeds.
+            let is_ignored = unsafe {
+                libc::sigaction(number, std::ptr::null(), action.as_mut_ptr()) == 0
+                    && action.assume_init().sa_sigaction == libc::SIG_IGN
+            };
+            if is_ignored {
+                mask |= 1 << number;
+            }
+        }
+        mask
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_with_and_without_prefix_in_any_case() {
+        for name in ["TERM", "SIGTERM", "sigterm", "term"] {
+            assert_eq!(Signal::from_name(name), Some(Signal::TERMINATE));
+        }
+        assert_eq!(Signal::from_name("SIGSIGTERM"), None);
+        assert_eq!(Signal::from_name(""), None);
+    }
+
+    #[test]
+    fn every_signal_has_a_name() {
+        assert_eq!(Signal::KILL.name(), "SIGKILL");
+        assert_eq!(Signal::from_number(40).name(), "SIG40");
+    }
+}

@@ -1,0 +1,48 @@
+//! What this program says about itself.
+
+use std::hint::black_box;
+
+use crate::sandbox::bundled::BUNDLED_BWRAP;
+
+/// Name and version, as in `exec-server 0.1.0`.
+pub fn short() -> String {
+    concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned()
+}
+
+/// The short version, then a line each for the commit, the target and the bwrap inside; no line end after the last.
+pub fn verbose() -> String {
+    let bwrap = match BUNDLED_BWRAP {
+        Some(bwrap) => {
+            // Through `black_box` the bytes are needed: for their length alone the compiler would leave them out.
+            let bytes = black_box(bwrap.elf).len();
+            format!("{} (sha256 {}, {bytes} bytes)", bwrap.version, bwrap.sha256)
+        }
+        None => "no bwrap inside (bubblewrap's source was missing at build time)".to_owned(),
+    };
+    format!(
+        "{}\ncommit: {}\ntarget: {}\nbubblewrap: {bwrap}",
+        short(),
+        env!("EXEC_SERVER_COMMIT"),
+        env!("EXEC_SERVER_TARGET"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbose_begins_with_short_and_names_what_is_inside() {
+        let text = verbose();
+        assert!(text.starts_with(&format!("{}\n", short())));
+        let bwrap = text.lines().last().unwrap();
+        match BUNDLED_BWRAP {
+            Some(inside) => {
+                assert!(inside.elf.starts_with(b"\x7fELF"));
+                assert_eq!(inside.sha256.len(), 64);
+                assert!(bwrap.contains(inside.version) && bwrap.contains(inside.sha256));
+            }
+            None => assert!(bwrap.contains("no bwrap inside")),
+        }
+    }
+}
