@@ -209,7 +209,6 @@ fn nonsense_is_refused_and_the_server_lives_on() {
     let mut client = server.connect();
     let good = upgrade_head("/", Some("localhost"), "");
     let corpus: Vec<Vec<u8>> = vec![
-        b"\r\n\r\n\r\n".to_vec(),
         b"hello there\r\n\r\n".to_vec(),
         b"GET\r\n\r\n".to_vec(),
         b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n".to_vec(),
