@@ -215,10 +215,7 @@ const TOO_LARGE: Answer = Answer::new(
     "431 Request Header Fields Too Large",
     "At most 100 headers and 16 KiB in all are accepted.\n",
 );
-const WRONG_HTTP: Answer = Answer::new(
-    "505 HTTP Version Not Supported",
-    "Only HTTP/1.1 is spoken here.\n",
-);
+const WRONG_HTTP: Answer = Answer::new("400 Bad Request", "Only HTTP/1.1 is spoken here.\n");
 const DRAINING: Answer = Answer::with(
     UNAVAILABLE,
     "Retry-After: 5\r\n",

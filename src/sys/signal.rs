@@ -134,26 +134,41 @@ impl AsFd for SignalEvents {
     }
 }
 
+/// What the kernel keeps of a signal's disposition: handler, flags, restorer, mask. The same on
+/// x86_64 and aarch64. All zero is the default disposition.
+type KernelAction = [u64; 4];
+
+/// The raw call, since C libraries refuse the numbers that they use themselves (32 and 33), and
+/// those are inherited like the others.
+fn kernel_action(number: i32, new: Option<&KernelAction>, old: Option<&mut KernelAction>) -> bool {
+    let new = new.map_or(std::ptr::null(), |new| new.as_ptr());
+    let old = old.map_or(std::ptr::null_mut(), |old| old.as_mut_ptr());
+    // SAFETY: both pointers are null or to a structure of the kernel's size; 8 is the size of its
+    // signal sets.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, number, new, old, 8) == 0 }
+}
+
 /// One bit a signal that this process ignores: such dispositions survive
 /// `exec`, so a child must have them reset (Rust ignores SIGPIPE, `nohup` SIGHUP).
 pub(super) fn ignored() -> u64 {
     static IGNORED: OnceLock<u64> = OnceLock::new();
     *IGNORED.get_or_init(|| {
-        let mut mask = 0;
-        for number in 1..64 {
-            let mut action = MaybeUninit::<libc::sigaction>::uninit();
-            // SAFETY: with a null new action this is only a question; the answer is written whole
-            // when the call succeeds.
-            let is_ignored = unsafe {
-                libc::sigaction(number, std::ptr::null(), action.as_mut_ptr()) == 0
-                    && action.assume_init().sa_sigaction == libc::SIG_IGN
-            };
-            if is_ignored {
-                mask |= 1 << number;
-            }
-        }
-        mask
+        let is_ignored = |number: &i32| {
+            let mut action = KernelAction::default();
+            kernel_action(*number, None, Some(&mut action)) && action[0] == libc::SIG_IGN as u64
+        };
+        let bits = (1..=64).filter(is_ignored).map(|number| 1 << (number - 1));
+        bits.fold(0, |mask, bit: u64| mask | bit)
     })
+}
+
+/// Gives the signals of `mask` their default dispositions. Async-signal-safe.
+pub(super) fn reset(mask: u64) {
+    for number in 1..=64 {
+        if mask & (1 << (number - 1)) != 0 {
+            kernel_action(number, Some(&KernelAction::default()), None);
+        }
+    }
 }
 
 #[cfg(test)]

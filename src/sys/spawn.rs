@@ -303,14 +303,10 @@ pub(super) fn close_from(first: libc::c_uint) {
 }
 
 fn reset_signals(ignored: u64) {
-    // SAFETY: both structures are initialised; numbers that are no signals are refused harmlessly.
+    signal::reset(ignored);
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set, which is then only read.
     unsafe {
-        let mut default = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
-        default.sa_sigaction = libc::SIG_DFL;
-        for number in (1..64).filter(|number| ignored & (1 << number) != 0) {
-            libc::sigaction(number, &raw const default, std::ptr::null_mut());
-        }
-        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
     }

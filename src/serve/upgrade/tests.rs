@@ -125,8 +125,8 @@ fn routes_and_methods() {
         ("GET // HTTP/1.1", 404, 404),
         ("GET http://127.0.0.1/ HTTP/1.1", 400, 400),
         ("OPTIONS * HTTP/1.1", 400, 400),
-        ("GET /readyz HTTP/1.0", 505, 505),
-        ("PRI * HTTP/2.0", 505, 505),
+        ("GET /readyz HTTP/1.0", 400, 400),
+        ("PRI * HTTP/2.0", 400, 400),
     ] {
         let received = request(&[line, HOST]);
         assert_eq!(status(&local(), &received, false), expected, "{line}");
