@@ -181,7 +181,7 @@ pub(super) fn serve_messages(
         match received {
             Received::Message => dispatch.handle(reader.message()),
             Received::Refused(refusal) => dispatch.refuse(refusal),
-            Received::Idle => {}
+            Received::Idle => outbound.relax(),
             Received::Closed(why) => {
                 log::info!("{peer}: disconnected: {why}");
                 break;

@@ -26,12 +26,14 @@ use crate::rpc::transport::Flush;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
 use crate::sys::process::Exit;
-use crate::sys::socket::readable_bytes;
+use crate::sys::socket::{readable_bytes, widen_pipe};
 
 /// The largest chunk, in bytes.
 const CHUNK: usize = 64 * 1024;
 /// The first buffer of a process, which most never outgrow.
 const FIRST_CHUNK: usize = 4 * 1024;
+/// Room in the pipe of a program that fills it: fewer changes between it and us.
+const BULK_PIPE: i32 = 256 * 1024;
 /// More than a terminal can hold inside the kernel.
 const TERMINAL_OWED: usize = 256 * 1024;
 /// A drain window beyond this is as good as none.
@@ -88,6 +90,7 @@ pub(super) fn run(
                 stream,
                 file: Some(file),
                 owed: 0,
+                is_wide: false,
             })
             .collect(),
         exit: None,
@@ -108,6 +111,8 @@ struct Output {
     file: Option<Arc<File>>,
     /// Bytes written before the exit that are not read yet.
     owed: usize,
+    /// Whether the pipe was made larger.
+    is_wide: bool,
 }
 
 struct Pump<'a> {
@@ -292,6 +297,10 @@ impl Pump<'_> {
                 },
             }
         };
+        if filled == CHUNK && !output.is_wide {
+            output.is_wide = true;
+            widen_pipe(file.as_fd(), BULK_PIPE);
+        }
         if is_at_end {
             output.file = None;
         }

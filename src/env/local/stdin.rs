@@ -4,17 +4,21 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::host::Host;
 use super::process::WriteReply;
 use crate::rpc::protocol::process::WriteStatus;
+use crate::sys::socket::widen_pipe;
 
 /// Above this many waiting bytes the answer to a write waits too, which slows
 /// down a client that counts its answers.
 const ANSWER_LIMIT: usize = 256 * 1024;
 /// Above this many waiting bytes a write is refused.
 const QUEUE_LIMIT: usize = 16 * 1024 * 1024;
+/// Room in the pipe of a program that gets that much: fewer changes between it and us.
+const BULK_PIPE: i32 = 256 * 1024;
 /// How many write ids are remembered, as in the reference.
 const REMEMBERED_IDS: usize = 4096;
 /// What a terminal takes for the end of input.
@@ -48,6 +52,8 @@ pub(super) struct Stdin {
     /// How much of the first piece is written already.
     written: usize,
     queued: usize,
+    /// Whether the pipe was made larger.
+    is_wide: bool,
     /// Whether to close once the queue is empty.
     ends: bool,
     /// Answers that wait, each for the queue to be that short.
@@ -68,6 +74,7 @@ impl Stdin {
             queue: VecDeque::new(),
             written: 0,
             queued: 0,
+            is_wide: false,
             ends: false,
             waiting: VecDeque::new(),
             ids: WriteIds::default(),
@@ -178,7 +185,14 @@ impl Stdin {
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock => break,
+                    io::ErrorKind::WouldBlock => {
+                        if self.queued > BULK_PIPE as usize && !self.is_wide {
+                            self.is_wide = true;
+                            widen_pipe(target.as_fd(), BULK_PIPE);
+                            continue;
+                        }
+                        break;
+                    }
                     _ => return self.close(),
                 },
             }

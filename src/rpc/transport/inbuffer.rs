@@ -11,6 +11,9 @@ const SMALL: usize = 4 * 1024;
 /// A busy one's: dozens of requests in one system call.
 const LARGE: usize = 64 * 1024;
 
+/// After so many small messages in a row, what a large one needed is given back.
+const CALM: u32 = 64;
+
 /// Bytes that have arrived and are not used yet.
 #[derive(Debug)]
 pub struct InBuffer {
@@ -18,6 +21,8 @@ pub struct InBuffer {
     start: usize,
     end: usize,
     charge: Charge,
+    /// Small messages since the last large one.
+    calm: u32,
     last_heard: Instant,
 }
 
@@ -28,6 +33,7 @@ impl Default for InBuffer {
             start: 0,
             end: 0,
             charge: Charge::default(),
+            calm: 0,
             last_heard: Instant::now(),
         }
     }
@@ -49,18 +55,30 @@ impl InBuffer {
         self.last_heard
     }
 
-    /// Forgets the first `count` bytes. Memory that a large message took is given back.
+    /// Forgets the first `count` bytes.
     pub fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
         if self.start == self.end {
             self.start = 0;
             self.end = 0;
         }
-        if self.data.len() > LARGE * 4 && self.bytes().len() < LARGE {
-            self.compact();
-            self.data.truncate(LARGE);
+        if self.data.len() > LARGE {
+            self.calm = if count > LARGE { 0 } else { self.calm + 1 };
+            if self.calm >= CALM {
+                self.relax();
+            }
+        }
+    }
+
+    /// Gives back memory that a large message needed.
+    pub fn relax(&mut self) {
+        self.calm = 0;
+        self.compact();
+        let size = if self.end <= SMALL { SMALL } else { LARGE };
+        if self.end <= size && size < self.data.len() {
+            self.data.truncate(size);
             self.data.shrink_to_fit();
-            self.charge.set(LARGE);
+            self.charge.set(size);
         }
     }
 

@@ -104,7 +104,10 @@ impl<S: Source> Reader for LineReader<S> {
                 Ok(0) => self.is_at_end = true,
                 Ok(_) => {}
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Received::Idle,
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                        self.buffer.relax();
+                        return Received::Idle;
+                    }
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::OutOfMemory => {
                         self.refusal.get_or_insert(Refusal::Busy);

@@ -26,8 +26,10 @@ const OUTPUT_LIMIT: usize = 256 * 1024;
 /// must first take the answers it has. Above what output alone can reach, so
 /// that a flood of output never keeps a `terminate` from being read.
 const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
-/// What an idle buffer may keep.
-const KEEP: usize = 128 * 1024;
+/// What an idle connection's buffer may keep.
+const IDLE_KEEP: usize = 16 * 1024;
+/// What a busy one's may: a few of the largest pieces of output.
+const BUSY_KEEP: usize = 2 * OUTPUT_LIMIT;
 /// How long a flushing thread sleeps at most between looks at a dead connection.
 const FLUSH_TICK: Duration = Duration::from_secs(1);
 
@@ -236,6 +238,14 @@ impl Outbound {
         !state.is_dead
     }
 
+    /// Gives back memory that only a burst has needed.
+    pub fn relax(&self) {
+        let mut state = self.lock();
+        if state.buffer.is_empty() && state.buffer.capacity() > IDLE_KEEP {
+            state.buffer = Vec::new();
+        }
+    }
+
     /// Asks the peer for a sign of life. Nothing on a transport that has no such thing.
     pub fn ping(self: &Arc<Self>) {
         self.control(frame::ping);
@@ -310,7 +320,7 @@ impl Outbound {
             }
         }
         state.sent = 0;
-        if state.buffer.capacity() > KEEP {
+        if state.buffer.capacity() > BUSY_KEEP {
             state.buffer = Vec::new();
         } else {
             state.buffer.clear();

@@ -239,7 +239,10 @@ impl<S: Source> Reader for WebSocketReader<S> {
                 Ok(0) => return Received::Closed("the peer hung up".into()),
                 Ok(_) => {}
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return Received::Idle,
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                        self.buffer.relax();
+                        return Received::Idle;
+                    }
                     io::ErrorKind::Interrupted => {}
                     // The frame stays unread in part: skip it when its header comes up again.
                     io::ErrorKind::OutOfMemory => self.refuse(Refusal::Busy),
