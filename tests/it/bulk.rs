@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Client, Sink, Start, encode, params, pattern, peak_resident, resident};
+use crate::support::{
+    Client, PATIENCE, Server, Sink, Start, alive, child, encode, params, pattern, peak_resident,
+    resident, scratch, within,
+};
 
 /// Holds output against the pattern as it comes, keeping nothing.
 struct Checked {
@@ -101,16 +104,23 @@ over_both! {
         }
     }
 
-    fn a_client_that_never_reads_costs_no_memory(client) {
-        client.start(Start::child("p", &["write", &(4_u64 << 30).to_string()]));
+    fn a_client_that_never_reads_costs_no_memory_and_is_still_obeyed(client) {
+        let scratch = scratch();
+        let note = scratch.path("pid");
+        let script = format!("echo $$ >{note}; exec {} write {}", child(), 4_u64 << 30);
+        client.start(Start::shell("p", &script));
         // The child is held back once pipes, buffers and ring are full: from then on the server does nothing.
-        let pid = client.server_pid();
-        settled(|| cpu_ticks(pid));
-        let peak = peak_resident(pid);
+        let server = client.server_pid();
+        settled(|| cpu_ticks(server));
+        let peak = peak_resident(server);
         assert!(peak < 32 << 10, "the server took {peak} KiB");
+        let pid = std::fs::read_to_string(&note).unwrap().trim().parse().unwrap();
+        assert!(alive(pid));
+        let terminate = client.ask("process/terminate", params("p", json!({})));
+        within(PATIENCE, "the process ends though nobody reads", || !alive(pid));
         let (_, sink) = Checked::sink();
         client.observed("p").sink = Some(sink);
-        assert_eq!(client.ok("process/terminate", params("p", json!({}))), json!({"running": true}));
+        assert_eq!(client.answer(terminate).unwrap(), json!({"running": true}));
         assert_eq!(client.closed("p").code, 137);
     }
 }
@@ -137,7 +147,7 @@ fn feed(client: &mut Client, process: &str, total: usize) {
 /// Waits until a figure has not changed for half a second.
 fn settled(mut figure: impl FnMut() -> u64) {
     let mut last = (figure(), std::time::Instant::now());
-    crate::support::within(Duration::from_secs(60), "it comes to rest", || {
+    within(Duration::from_secs(60), "it comes to rest", || {
         let now = figure();
         if now != last.0 {
             last = (now, std::time::Instant::now());
@@ -206,8 +216,41 @@ fn the_room_for_all_output_can_be_set() {
 }
 
 #[test]
+fn a_client_that_never_reads_holds_up_no_other() {
+    let server = Server::websocket(&[]);
+    let mut lazy = server.connect();
+    lazy.start(Start::child("p", &["write", &(1_u64 << 30).to_string()]));
+    for _ in 0..200 {
+        lazy.ask("process/read", params("p", json!({"maxBytes": 1 << 20})));
+    }
+    let mut other = server.connect();
+    for number in 0..50 {
+        let outcome = other.run(Start::child(&number.to_string(), &["echo", "hi"]));
+        assert_eq!(outcome.stdout, "hi\n");
+    }
+    assert!(peak_resident(server.pid()) < 32 << 10);
+}
+
+#[test]
+fn one_process_too_many_is_refused_and_the_next_has_its_place() {
+    let mut client = Client::websocket_with(&["--max-processes", "2"]);
+    for id in ["a", "b"] {
+        client.start(Start::child(id, &["sleep"]));
+    }
+    let error = client.err("process/start", Start::child("c", &["sleep"]).0);
+    assert!(error.message.contains("--max-processes"), "{error:?}");
+    client.ok("process/terminate", params("a", json!({})));
+    client.closed("a");
+    within(PATIENCE, "there is room again", || {
+        client
+            .request("process/start", Start::child("c", &["sleep"]).0)
+            .is_ok()
+    });
+}
+
+#[test]
 fn many_clients_share_a_server() {
-    let server = crate::support::Server::websocket(&[]);
+    let server = Server::websocket(&[]);
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for number in 0..16 {

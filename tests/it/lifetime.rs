@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Client, PATIENCE, Server, Start, alive, group_members, signal, within};
+use crate::support::{
+    Client, PATIENCE, Server, Start, alive, descriptors, signal, threads, within, zombies_of,
+};
 
 /// Processes of every stubborn kind; gives the ids of their groups and of what they put in the background.
 fn stubborn(client: &mut Client) -> Vec<u32> {
@@ -174,27 +176,18 @@ fn a_client_for_another_test() {
 #[test]
 fn ended_processes_leave_neither_zombies_nor_descriptors_nor_threads() {
     let mut client = Client::websocket();
-    client.run(Start::child("first", &["true"]));
     let pid = client.server_pid();
-    let descriptors = || {
-        std::fs::read_dir(format!("/proc/{pid}/fd"))
-            .unwrap()
-            .count()
+    let mut run = |from: u32, to: u32| {
+        for number in from..to {
+            let start = Start::child(&number.to_string(), &["echo", "hi"]);
+            client.run(start.with("tty", number % 2 == 0));
+        }
     };
-    within(PATIENCE, "the first process is forgotten", || {
-        crate::support::threads(pid) > 0
-    });
-    let before = (descriptors(), crate::support::threads(pid));
-    for number in 0..50 {
-        client.run(Start::child(&number.to_string(), &["echo", "hi"]).with("tty", number % 2 == 0));
-    }
+    run(0, 2);
+    let before = (descriptors(pid), threads(pid));
+    run(2, 60);
     within(PATIENCE, "threads and descriptors are as before", || {
-        descriptors() <= before.0 && crate::support::threads(pid) <= before.1
+        descriptors(pid) <= before.0 && threads(pid) <= before.1
     });
-    let children =
-        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    for child in children.split_whitespace() {
-        assert!(alive(child.parse().unwrap()), "a zombie: {child}");
-    }
-    assert!(group_members(pid).contains(&pid) || !group_members(pid).is_empty() || alive(pid));
+    within(PATIENCE, "all children are reaped", || zombies_of(pid) == 0);
 }

@@ -180,7 +180,7 @@ fn a_session_ends_after_its_retention() {
     let server = Server::websocket(&["--session-retention", "1"]);
     let session = server.connect().session.clone();
     within(PATIENCE, "the session is forgotten", || {
-        // A silent probe that comes too early takes the session, and gives it back when it is dropped.
+        // A probe that comes too early takes the session, and when it is dropped its time begins anew.
         let mut probe = server.connect_silent();
         std::thread::sleep(std::time::Duration::from_millis(1500));
         match probe.try_resume(&session) {

@@ -146,15 +146,28 @@ over_both! {
         }
     }
 
-    fn a_sandbox_is_refused_until_there_is_one(client) {
-        let disabled = json!({"permissions": {"type": "disabled"}, "windowsSandboxLevel": "disabled"});
-        let managed = json!({"permissions": {"type": "managed", "file_system": {"type": "restricted", "entries": []}, "network": "restricted"}, "windowsSandboxLevel": "disabled"});
-        for sandbox in [disabled, managed] {
-            let error = client.err("process/start", Start::child("p", &["true"]).with("sandbox", sandbox).0);
-            assert!(error.message.contains("sandbox"), "{error:?}");
+    fn a_sandbox_that_confines_is_refused_until_there_is_one(client) {
+        let entries = json!({"type": "restricted", "entries": []});
+        for permissions in [
+            json!({"type": "managed", "file_system": entries, "network": "restricted"}),
+            json!({"type": "managed"}),
+            json!({"type": "unheard of"}),
+            json!({}),
+            Value::Null,
+        ] {
+            let sandbox = json!({"permissions": permissions, "windowsSandboxLevel": "disabled"});
+            client.err("process/start", Start::child("p", &["true"]).with("sandbox", sandbox).0);
         }
-        client.err("process/start", Start::child("p", &["true"]).with("enforceManagedNetwork", true).0);
-        assert_eq!(client.run(Start::child("p", &["true"])).code, 0);
+        for (member, value) in [
+            ("sandbox", json!({})),
+            ("enforceManagedNetwork", json!(true)),
+            ("networkProxy", json!({"proxy": {}})),
+        ] {
+            client.err("process/start", Start::child("p", &["true"]).with(member, value).0);
+        }
+        let disabled = json!({"permissions": {"type": "disabled"}, "windowsSandboxLevel": "disabled"});
+        let result = client.start(Start::child("p", &["true"]).with("sandbox", disabled));
+        assert_eq!(result["sandboxType"], "none", "what asks for no confinement is told that there is none");
     }
 
     fn arg0_changes_the_name_and_not_the_program(client) {

@@ -105,7 +105,9 @@ impl Client {
 
     /// A websocket to an address, nothing said.
     pub fn dial(address: SocketAddr) -> Self {
-        let (socket, early) = upgrade(TcpStream::connect(address).unwrap());
+        let socket = TcpStream::connect(address).unwrap();
+        socket.set_nodelay(true).unwrap();
+        let (socket, early) = upgrade(socket);
         Self::new(Link::websocket(socket, early))
     }
 

@@ -20,7 +20,7 @@ pub use base64::{decode, encode};
 pub use client::{Client, RpcError, params};
 pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
 pub use observed::{Event, Sink};
-pub use procfs::{alive, group_members, peak_resident, resident, signal, threads};
+pub use procfs::{alive, descriptors, peak_resident, resident, signal, threads, zombies_of};
 pub use program::{child, scratch};
 pub use server::Server;
 pub use start::Start;

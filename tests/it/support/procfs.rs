@@ -8,24 +8,27 @@ pub fn alive(pid: u32) -> bool {
     stat(pid).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
 }
 
-/// The living members of a process group.
-pub fn group_members(group: u32) -> Vec<u32> {
+/// Children of a process that have ended and were not reaped.
+pub fn zombies_of(parent: u32) -> usize {
     fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|&pid| {
-            stat(pid).is_some_and(|(state, its)| its == group && !matches!(state, 'Z' | 'X'))
-        })
-        .collect()
+        .filter(|&pid| stat(pid) == Some(('Z', parent)))
+        .count()
 }
 
-/// State and process group; `None` if there is no such process.
+/// Descriptors the process has open.
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// State and parent; `None` if there is no such process.
 fn stat(pid: u32) -> Option<(char, u32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything, so the fields are counted from its end.
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(1)?.parse().ok()?))
+    Some((state, fields.next()?.parse().ok()?))
 }
 
 /// Most memory the process ever had in RAM, in KiB.
