@@ -1,0 +1,67 @@
+//! Where a client comes from: a server of its own on either transport, or an address.
+
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+
+use super::Client;
+use crate::support::link::Link;
+use crate::support::{Server, upgrade};
+
+impl Client {
+    /// A server on stdio and its client, nothing said.
+    pub fn stdio_silent(flags: &[&str]) -> Self {
+        let (server, stdin, stdout) = Server::stdio(flags);
+        let mut client = Self::new(Link::stdio(stdin, stdout));
+        client.server = Some(server);
+        client
+    }
+
+    /// A server on stdio and its client, initialized.
+    pub fn stdio() -> Self {
+        Self::stdio_with(&[])
+    }
+
+    /// The same with flags.
+    pub fn stdio_with(flags: &[&str]) -> Self {
+        let mut client = Self::stdio_silent(flags);
+        client.initialize();
+        client
+    }
+
+    /// A client of a command that serves on stdin and stdout, initialized.
+    pub fn stdio_command(command: Command) -> Self {
+        let (server, stdin, stdout) = Server::stdio_command(command);
+        let mut client = Self::new(Link::stdio(stdin, stdout));
+        client.server = Some(server);
+        client.initialize();
+        client
+    }
+
+    /// A websocket to an address, nothing said.
+    pub fn dial(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).unwrap();
+        socket.set_nodelay(true).unwrap();
+        let (socket, early) = upgrade(socket);
+        Self::new(Link::websocket(socket, early))
+    }
+
+    /// A server on a websocket and a client of its own, nothing said.
+    pub fn websocket_silent(flags: &[&str]) -> Self {
+        let server = Server::websocket(flags);
+        let mut client = server.connect_silent();
+        client.server = Some(server);
+        client
+    }
+
+    /// A server on a websocket and a client of its own, initialized.
+    pub fn websocket() -> Self {
+        Self::websocket_with(&[])
+    }
+
+    /// The same with flags.
+    pub fn websocket_with(flags: &[&str]) -> Self {
+        let mut client = Self::websocket_silent(flags);
+        client.initialize();
+        client
+    }
+}
