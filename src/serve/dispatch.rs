@@ -268,27 +268,33 @@ impl Dispatch {
             let message = "initialize may only be sent once per connection";
             return Err(RpcError::invalid_request(message));
         }
+        let info = self.server.environment_info();
+        let answer = |session: &Session| {
+            self.outbound.add(|out| {
+                encode::result_with(out, id, |out| {
+                    out.extend_from_slice(b"{\"sessionId\":");
+                    encode::json(out, session.id());
+                    out.extend_from_slice(b",\"environmentInfo\":");
+                    out.extend_from_slice(info);
+                    out.push(b'}');
+                });
+            });
+        };
         let sessions = self.server.sessions();
         let session = match &params.resume_session_id {
             Some(wanted) => {
                 let session = sessions.find(wanted)?;
-                session.attach(self.connection, &self.subscriber)?;
+                session.attach(self.connection, &self.subscriber, || answer(&session))?;
                 session
             }
-            None => sessions.begin(self.connection, Arc::clone(&self.subscriber))?,
+            None => {
+                let session = sessions.begin(self.connection, Arc::clone(&self.subscriber))?;
+                answer(&session);
+                session
+            }
         };
         self.server.note_session();
         log::info!("{}: client {} connected", self.peer, params.client_name);
-        let info = self.server.environment_info();
-        self.outbound.add(|out| {
-            encode::result_with(out, id, |out| {
-                out.extend_from_slice(b"{\"sessionId\":");
-                encode::json(out, session.id());
-                out.extend_from_slice(b",\"environmentInfo\":");
-                out.extend_from_slice(info);
-                out.push(b'}');
-            });
-        });
         self.stage = Stage::Initialized(session);
         Ok(())
     }

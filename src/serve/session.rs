@@ -89,11 +89,13 @@ impl Session {
         }
     }
 
-    /// Takes the session up again over another connection.
+    /// Takes the session up again over another connection. `answer` queues the
+    /// news of it, which must come before the first event.
     pub(super) fn attach(
         &self,
         connection: u64,
         subscriber: &Arc<dyn Subscriber>,
+        answer: impl FnOnce(),
     ) -> Result<(), RpcError> {
         let mut state = self.lock();
         match state.attachment {
@@ -104,6 +106,7 @@ impl Session {
             }
             Attachment::Ended => return Err(unknown(&self.id)),
         }
+        answer();
         state.attachment = Attachment::Attached(connection, Arc::clone(subscriber));
         for process in state.processes.values() {
             process.attach(Arc::clone(subscriber));
