@@ -34,6 +34,8 @@ const CHUNK: usize = 64 * 1024;
 const FIRST_CHUNK: usize = 4 * 1024;
 /// Room in the pipe of a program that fills it: fewer changes between it and us.
 const BULK_PIPE: i32 = 256 * 1024;
+/// What a terminal gives at once while somebody types; a program that floods it gives more.
+const TYPING: usize = 1024;
 /// More than a terminal can hold inside the kernel.
 const TERMINAL_OWED: usize = 256 * 1024;
 /// A drain window beyond this is as good as none.
@@ -291,7 +293,15 @@ impl Pump<'_> {
             }
             match (&**file).read(&mut self.buffer[filled..]) {
                 Ok(0) => break true,
-                Ok(count) => filled += count,
+                Ok(count) => {
+                    filled += count;
+                    // Asking an empty terminal for more waits for a kernel thread, which
+                    // costs more than all the rest of an echo.
+                    let is_typing = output.stream == Stream::Pty && count < TYPING;
+                    if is_typing && self.exit.is_none() {
+                        break false;
+                    }
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => {
