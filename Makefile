@@ -3,7 +3,7 @@
 TARGET ?= $(shell uname -m)-unknown-linux-musl
 LISTEN ?= ws://127.0.0.1:8765
 prefix ?= /usr/local
-# More arguments for `cargo test`, as in: make test ARGS='--test it pty'
+# More arguments: make test ARGS='--test it pty', make bench ARGS=--quick
 ARGS ?=
 
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -45,7 +45,7 @@ bench: build ## measure, beside the reference programs where npm can bring them
 	else \
 	  echo 'bench: going on without the reference programs' >&2; \
 	fi; \
-	exec cargo bench $(CARGO_ARGS) --bench compare
+	exec cargo bench $(CARGO_ARGS) --bench compare -- $(ARGS)
 
 # What is built is installed as it is: `make && sudo make install` needs no Rust in root's PATH.
 install: $(if $(wildcard $(BIN)),,build) ## install into $(DESTDIR)$(prefix)/bin
