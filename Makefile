@@ -31,6 +31,7 @@ run: build ## build and serve at LISTEN, ws://127.0.0.1:8765 unless given
 	exec $(BIN) --listen $(LISTEN)
 
 test: build ## build and run every test; ARGS goes to cargo test
+	cargo build $(CARGO_ARGS) --example child
 	cargo test $(CARGO_ARGS) $(ARGS)
 
 check: setup ## check the format, and clippy with every warning an error
