@@ -101,6 +101,7 @@ impl Process {
         started: impl FnOnce(Result<(), StartError>) + Send + 'static,
     ) {
         let Some(running) = self.host.enter() else {
+            self.lock().failed();
             started(Err(StartError::TooMany(self.host.config().max_processes)));
             return;
         };
@@ -116,6 +117,7 @@ impl Process {
         if let Err(error) = self.host.workers().run(Box::new(job))
             && let Some(started) = take(&reply)
         {
+            self.lock().failed();
             started(Err(StartError::Resources("a thread", error)));
         }
     }
