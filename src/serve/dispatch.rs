@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::connection::Peer;
+use super::holder::Holder;
 use super::processes;
 use super::server::Server;
 use super::session::Session;
@@ -281,14 +282,15 @@ impl Dispatch {
             });
         };
         let sessions = self.server.sessions();
+        let holder = Holder::new(self.connection, &self.outbound, &self.subscriber);
         let session = match &params.resume_session_id {
             Some(wanted) => {
                 let session = sessions.find(wanted)?;
-                session.attach(self.connection, &self.subscriber, || answer(&session))?;
+                session.attach(holder, || answer(&session))?;
                 session
             }
             None => {
-                let session = sessions.begin(self.connection, Arc::clone(&self.subscriber))?;
+                let session = sessions.begin(holder)?;
                 answer(&session);
                 session
             }

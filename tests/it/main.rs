@@ -13,5 +13,6 @@ mod lifetime;
 mod listen;
 mod process;
 mod resume;
+mod sessions_takeover;
 mod transcripts;
 mod upgrade;

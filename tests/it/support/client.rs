@@ -107,6 +107,12 @@ impl Client {
         self.notify("initialized", json!({}));
     }
 
+    /// Answers no ping from here on, like a peer that has lost its network.
+    pub fn ignore_pings(&self) {
+        let answers = &self.link.answers_pings;
+        answers.store(false, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// After a resume: everything up to `seq` is known by other means, and what comes next must follow it.
     pub fn skip_to(&mut self, process: &str, seq: u64) {
         let seen = self.observed(process);
