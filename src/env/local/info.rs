@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::passwd;
+use super::{cgroup, passwd};
 use crate::rpc::path_uri::{resolve_dots, to_uri};
 use crate::rpc::protocol::environment::{Capabilities, EnvironmentInfo, ExecServer, Shell};
 use crate::sys::identity;
@@ -44,6 +44,7 @@ pub fn environment_info(extensions: &'static [&'static str]) -> EnvironmentInfo 
             },
             ..Capabilities::default()
         },
+        cgroup: cgroup::limits(),
     }
 }
 

@@ -16,6 +16,7 @@
 //!
 //! Locks are taken in the order session, process, outbound, and never back.
 
+mod cgroup;
 pub mod environment;
 mod events;
 mod host;
