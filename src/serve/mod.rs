@@ -14,15 +14,18 @@
 //! session to at most one connection, its [`Holder`](holder::Holder).
 
 mod connection;
+mod discovery;
 mod dispatch;
 mod extensions;
 mod holder;
 pub mod host;
 pub mod listen;
 mod notify;
+mod owned;
 mod processes;
 mod server;
 mod session;
 pub mod upgrade;
+mod watches;
 
 pub use server::{Config, ServeError, run};

@@ -16,7 +16,7 @@ use super::listen::ListenAddress;
 use super::session::Sessions;
 use super::upgrade::{UpgradePolicy, too_many_connections};
 use crate::env::local::info::environment_info;
-use crate::env::local::{Host, HostConfig};
+use crate::env::local::{Host, HostConfig, MissingWatches};
 use crate::log;
 use crate::rpc::protocol::environment::EnvironmentInfo;
 use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound, Sink, StreamSource};
@@ -103,6 +103,7 @@ impl std::error::Error for ServeError {}
 pub(super) struct Server {
     host: Arc<Host>,
     sessions: Sessions,
+    missing_watches: MissingWatches,
     retention: Duration,
     info: OnceLock<Info>,
     /// The living connections by number.
@@ -125,6 +126,10 @@ impl Server {
 
     pub(super) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    pub(super) fn missing_watches(&self) -> &MissingWatches {
+        &self.missing_watches
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -226,6 +231,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     let server = Arc::new(Server {
         host: Arc::new(host),
         sessions: Sessions::default(),
+        missing_watches: MissingWatches::default(),
         retention: config.session_retention,
         info: OnceLock::new(),
         connections: Mutex::default(),

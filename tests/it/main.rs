@@ -7,6 +7,7 @@
 mod support;
 
 mod bulk;
+mod discovery;
 mod envelope;
 mod handshake;
 mod lifetime;
@@ -16,3 +17,4 @@ mod resume;
 mod sessions_takeover;
 mod transcripts;
 mod upgrade;
+mod watch_missing;

@@ -37,6 +37,7 @@ pub struct Client {
     starting: HashMap<String, String>,
     processes: BTreeMap<String, Observed>,
     resumed: bool,
+    notices: Vec<Value>,
     pongs: Vec<Vec<u8>>,
     closes: Vec<u16>,
     gone: bool,
@@ -67,6 +68,7 @@ impl Client {
             starting: HashMap::new(),
             processes: BTreeMap::new(),
             resumed: false,
+            notices: Vec::new(),
             pongs: Vec::new(),
             closes: Vec::new(),
             gone: false,
@@ -266,6 +268,21 @@ impl Client {
         self.wait("a pong", |client| client.pongs.pop())
     }
 
+    /// Waits for the next notification of a method that is not about processes; gives its params.
+    #[track_caller]
+    pub fn notice(&mut self, method: &str) -> Value {
+        self.wait(method, |client| {
+            let of_method = |notice: &Value| notice["method"] == method;
+            let place = client.notices.iter().position(of_method)?;
+            Some(client.notices.remove(place)["params"].take())
+        })
+    }
+
+    /// Notifications not about processes that nobody has asked for yet.
+    pub fn unclaimed_notices(&self) -> &[Value] {
+        &self.notices
+    }
+
     /// Whether the server has hung up.
     pub fn is_gone(&self) -> bool {
         self.gone
@@ -375,6 +392,10 @@ impl Client {
             message.get("id").is_none(),
             "the server asks nothing: {method}"
         );
+        if !method.starts_with("process/") {
+            self.notices.push(message);
+            return;
+        }
         let process = message["params"]["processId"]
             .as_str()
             .expect("a processId");
