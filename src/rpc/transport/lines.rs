@@ -36,8 +36,19 @@ impl<S: Source> LineReader<S> {
         }
     }
 
-    /// Takes the next whole line out of the buffer, if there is one.
+    /// Takes the next whole line that is not blank out of the buffer, if there is one.
     fn take_line(&mut self) -> Option<Received> {
+        // A loop: a recursion would let a client choose the depth of our stack.
+        while !self.buffer.bytes().is_empty() {
+            match self.take_any_line()? {
+                Line::Blank => {}
+                Line::Received(received) => return Some(received),
+            }
+        }
+        None
+    }
+
+    fn take_any_line(&mut self) -> Option<Line> {
         let unseen = &self.buffer.bytes()[self.searched..];
         let end = memchr::memchr(b'\n', unseen).map(|at| self.searched + at);
         let (end, used) = match end {
@@ -60,22 +71,15 @@ impl<S: Source> LineReader<S> {
         }
         if let Some(refusal) = self.refusal.take() {
             self.forget(used);
-            return Some(Received::Refused(refusal));
+            return Some(Line::Received(Received::Refused(refusal)));
         }
         if self.buffer.bytes()[..end].trim_ascii().is_empty() {
             self.forget(used);
-            return self.take_next_or_none();
+            return Some(Line::Blank);
         }
         self.used = used;
         self.message = 0..end;
-        Some(Received::Message)
-    }
-
-    fn take_next_or_none(&mut self) -> Option<Received> {
-        if self.buffer.bytes().is_empty() {
-            return None;
-        }
-        self.take_line()
+        Some(Line::Received(Received::Message))
     }
 
     fn forget(&mut self, count: usize) {
@@ -84,15 +88,19 @@ impl<S: Source> LineReader<S> {
     }
 }
 
+/// What a line turned out to be.
+enum Line {
+    Blank,
+    Received(Received),
+}
+
 impl<S: Source> Reader for LineReader<S> {
     fn receive(&mut self, timeout: Duration) -> Received {
         let used = std::mem::take(&mut self.used);
         self.forget(used);
         self.message = 0..0;
         loop {
-            if !self.buffer.bytes().is_empty()
-                && let Some(received) = self.take_line()
-            {
+            if let Some(received) = self.take_line() {
                 return received;
             }
             if self.is_at_end {
