@@ -336,7 +336,7 @@ impl Main {
 fn serve_streams(server: &Arc<Server>, stdin: OwnedFd, stdout: OwnedFd) {
     let outbound = Arc::new(Outbound::new(Sink::Stream(stdout.into()), Framing::Lines));
     server.register(STDIO_CONNECTION, &outbound);
-    let mut reader = LineReader::new(StreamSource::new(stdin));
+    let mut reader = LineReader::new(StreamSource::new(stdin), Arc::clone(&outbound));
     connection::serve_messages(
         server,
         &mut reader,

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{InBuffer, MAX_MESSAGE, Reader, Received, Refusal, Source};
+use super::{InBuffer, MAX_MESSAGE, Outbound, Reader, Received, Refusal, Source};
 
 /// The reading half of a connection whose messages are lines.
 ///
@@ -13,6 +14,7 @@ use super::{InBuffer, MAX_MESSAGE, Reader, Received, Refusal, Source};
 pub struct LineReader<S> {
     source: S,
     buffer: InBuffer,
+    outbound: Arc<Outbound>,
     message: Range<usize>,
     /// Bytes at the start of the buffer that the last message took.
     used: usize,
@@ -23,10 +25,11 @@ pub struct LineReader<S> {
 }
 
 impl<S: Source> LineReader<S> {
-    /// Reads lines from `source`.
-    pub fn new(source: S) -> Self {
+    /// Reads lines from `source`; `outbound` is flushed before each wait.
+    pub fn new(source: S, outbound: Arc<Outbound>) -> Self {
         Self {
             source,
+            outbound,
             buffer: InBuffer::default(),
             message: 0..0,
             used: 0,
@@ -106,6 +109,8 @@ impl<S: Source> Reader for LineReader<S> {
             if self.is_at_end {
                 return Received::Closed("end of input".into());
             }
+            // The answers to all that has arrived go out at once, and before any wait.
+            self.outbound.flush();
             // One byte more than allowed, so that a line of just the limit fits with its end.
             let wanted = MAX_MESSAGE + 1;
             match self.buffer.fill(&mut self.source, wanted, timeout) {
@@ -129,10 +134,6 @@ impl<S: Source> Reader for LineReader<S> {
 
     fn message(&self) -> &[u8] {
         &self.buffer.bytes()[self.message.clone()]
-    }
-
-    fn has_more(&self) -> bool {
-        self.buffer.bytes().len() > self.used
     }
 
     fn last_heard(&self) -> Instant {

@@ -235,6 +235,8 @@ impl<S: Source> Reader for WebSocketReader<S> {
                     return Received::Closed(why);
                 }
             };
+            // The answers to all that has arrived go out at once, and before any wait.
+            self.outbound.flush();
             match self.buffer.fill(&mut self.source, wanted, timeout) {
                 Ok(0) => return Received::Closed("the peer hung up".into()),
                 Ok(_) => {}
@@ -257,10 +259,6 @@ impl<S: Source> Reader for WebSocketReader<S> {
             Place::Buffer(range) => &self.buffer.bytes()[range.clone()],
             Place::Assembled => &self.assembled,
         }
-    }
-
-    fn has_more(&self) -> bool {
-        self.buffer.bytes().len() > self.used
     }
 
     fn last_heard(&self) -> Instant {
