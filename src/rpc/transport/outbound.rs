@@ -214,8 +214,14 @@ impl Outbound {
 
     /// Waits until the client has taken enough of its answers. False, and the
     /// end of the connection, when it takes nothing for as long as `patience`.
-    pub fn wait_for_room(&self, patience: Duration) -> bool {
+    pub fn wait_for_room(self: &Arc<Self>, patience: Duration) -> bool {
         let mut state = self.lock();
+        if state.unsent() > ANSWER_LIMIT {
+            // What was only added has nobody yet who sends it.
+            drop(state);
+            self.flush();
+            state = self.lock();
+        }
         let mut progress = (state.total_sent, Instant::now());
         while state.unsent() > ANSWER_LIMIT && !state.is_dead {
             state = self.wait(state, FLUSH_TICK);
