@@ -224,6 +224,7 @@ impl Need {
 
 impl<S: Source> Reader for WebSocketReader<S> {
     fn receive(&mut self, timeout: Duration) -> Received {
+        let began = Instant::now();
         loop {
             self.release_last();
             let wanted = match self.step() {
@@ -239,6 +240,8 @@ impl<S: Source> Reader for WebSocketReader<S> {
             self.outbound.flush();
             match self.buffer.fill(&mut self.source, wanted, timeout) {
                 Ok(0) => return Received::Closed("the peer hung up".into()),
+                // A peer that trickles pings or parts must not put off every deadline.
+                Ok(_) if began.elapsed() >= timeout => return Received::Idle,
                 Ok(_) => {}
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
