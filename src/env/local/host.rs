@@ -217,6 +217,11 @@ impl Host {
         true
     }
 
+    /// Accounts for a byte or two that must not be refused.
+    pub(super) fn add_to_stdin(&self, bytes: usize) {
+        self.queued_stdin.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Accounts for bytes that no longer wait.
     pub(super) fn unqueue_stdin(&self, bytes: usize) {
         self.queued_stdin.fetch_sub(bytes, Ordering::Relaxed);

@@ -91,6 +91,9 @@ impl Stdin {
     /// The terminal is there.
     pub(super) fn open_terminal(&mut self, terminal: Arc<File>) {
         self.target = Target::Terminal(terminal);
+        if std::mem::take(&mut self.ends) {
+            self.queue_end_character();
+        }
         self.pump();
     }
 
@@ -129,16 +132,18 @@ impl Stdin {
             return WriteStatus::StdinClosed;
         }
         if matches!(self.target, Target::Terminal(_)) {
-            if !self.host.queue_stdin(1) {
-                return WriteStatus::StdinClosed;
-            }
-            self.queued += 1;
-            self.queue.push_back(vec![END_OF_TRANSMISSION]);
+            self.queue_end_character();
         } else {
             self.ends = true;
         }
         self.pump();
         WriteStatus::Accepted
+    }
+
+    fn queue_end_character(&mut self) {
+        self.host.add_to_stdin(1);
+        self.queued += 1;
+        self.queue.push_back(vec![END_OF_TRANSMISSION]);
     }
 
     /// Nobody will read any more.
