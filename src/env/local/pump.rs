@@ -249,7 +249,12 @@ impl Pump<'_> {
             return;
         };
         match leader.reap() {
-            Ok(None) => return,
+            Ok(None) => {
+                // Whoever traces it collects it first. Its event stays set meanwhile: look now
+                // and again instead, as where there are no events.
+                self.exit_event = None;
+                return;
+            }
             Ok(Some(exit)) => self.exit = Some(exit),
             Err(error) => {
                 // Somebody else has reaped our child; without an exit there would be no end.
