@@ -189,7 +189,7 @@ impl Host {
                 return over;
             };
             if let Some(process) = oldest.upgrade() {
-                process.forget_output();
+                process.forget_sent_output();
             }
         }
     }
