@@ -40,6 +40,8 @@ const TYPING: usize = 1024;
 const TERMINAL_OWED: usize = 256 * 1024;
 /// A drain window beyond this is as good as none.
 const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// Between looks at whether descendants that were asked to end have.
+const DESCENDANTS_TICK: Duration = Duration::from_millis(250);
 /// Between looks at a child, where the kernel has no pidfd.
 const EXIT_TICK: Duration = Duration::from_millis(20);
 
@@ -105,9 +107,9 @@ pub(super) fn run(
         buffer: Vec::new(),
     };
     pump.carry();
-    let left = pump.finish();
+    let (left, kill_at) = pump.finish();
     drop(running);
-    discard(left);
+    discard(process, left, kill_at);
 }
 
 /// One stream of output.
@@ -364,28 +366,42 @@ impl Pump<'_> {
         }
     }
 
-    /// Leaves the process to its session; gives the streams that are still open.
-    fn finish(mut self) -> Vec<Arc<File>> {
+    /// Leaves the process to its session; gives the streams that are still open, and when
+    /// descendants that were asked to end must.
+    fn finish(mut self) -> (Vec<Arc<File>>, Option<Instant>) {
         if let Some(subscriber) = self.flush.take() {
             subscriber.give_up_duty();
         }
-        self.process.lock().thread_left();
-        self.outputs
-            .into_iter()
-            .filter_map(|output| output.file)
-            .collect()
+        let kill_at = self.process.lock().thread_leaves();
+        let left = self.outputs.into_iter().filter_map(|output| output.file);
+        (left.collect(), kill_at)
     }
 }
 
-/// Reads what descendants still write, until the last of them is gone. Ends with the server.
-fn discard(mut left: Vec<Arc<File>>) {
+/// Reads what descendants still write, until the last of them is gone, and kills them at
+/// `kill_at`. Ends with the server.
+fn discard(process: &Process, mut left: Vec<Arc<File>>, mut kill_at: Option<Instant>) {
     let mut buffer = vec![0; FIRST_CHUNK];
-    while !left.is_empty() {
+    while !left.is_empty() || kill_at.is_some() {
+        if kill_at.is_some_and(|at| at <= Instant::now()) {
+            process.terminate(None, |_| ());
+            kill_at = None;
+            continue;
+        }
+        if kill_at.is_some() && process.has_no_descendants() {
+            kill_at = None;
+            continue;
+        }
         let mut fds: Vec<_> = left
             .iter()
             .map(|file| PollFd::new(file.as_fd(), READABLE))
             .collect();
-        if poll::wait(&mut fds, None).is_err() {
+        // Their end is no event, and should not keep a thread until then.
+        let timeout = kill_at.map(|at| {
+            let left = at.saturating_duration_since(Instant::now());
+            left.min(DESCENDANTS_TICK)
+        });
+        if poll::wait(&mut fds, timeout).is_err() {
             return;
         }
         let ready: Vec<_> = fds.iter().map(PollFd::is_ready).collect();
