@@ -40,6 +40,8 @@ const TYPING: usize = 1024;
 const TERMINAL_OWED: usize = 256 * 1024;
 /// A drain window beyond this is as good as none.
 const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// Between looks at a terminal that a running program has closed.
+const HANG_UP_TICK: Duration = Duration::from_millis(50);
 /// Between looks at whether descendants that were asked to end have.
 const DESCENDANTS_TICK: Duration = Duration::from_millis(250);
 /// Between looks at a child, where the kernel has no pidfd.
@@ -99,6 +101,7 @@ pub(super) fn run(
                 file: Some(file),
                 owed: 0,
                 is_wide: false,
+                is_hung_up: false,
             })
             .collect(),
         exit: None,
@@ -121,6 +124,8 @@ struct Output {
     owed: usize,
     /// Whether the pipe was made larger.
     is_wide: bool,
+    /// Whether nobody has the terminal open; the program may open it again.
+    is_hung_up: bool,
 }
 
 struct Pump<'a> {
@@ -207,9 +212,17 @@ impl Pump<'_> {
         if is_blind {
             timeout = Some(timeout.map_or(EXIT_TICK, |limit| limit.min(EXIT_TICK)));
         }
-        let output = |index: usize| match self.outputs.get(index).and_then(|out| out.file.as_ref())
-        {
-            Some(file) if wants_output => PollFd::new(file.as_fd(), READABLE),
+        // A terminal that is hung up is always ready, so it is not polled but tried.
+        let tries = wants_output && self.outputs.iter().any(|out| out.is_hung_up);
+        if tries {
+            timeout = Some(timeout.map_or(HANG_UP_TICK, |limit| limit.min(HANG_UP_TICK)));
+        }
+        let output = |index: usize| match self.outputs.get(index) {
+            Some(Output {
+                file: Some(file),
+                is_hung_up: false,
+                ..
+            }) if wants_output => PollFd::new(file.as_fd(), READABLE),
             _ => PollFd::never(),
         };
         let exit_event = self.exit_event.as_deref().filter(|_| watches_exit);
@@ -240,7 +253,8 @@ impl Pump<'_> {
         }
         Ready {
             exit: exit || is_blind,
-            outputs: [out, err],
+            // A terminal is the only output of its process.
+            outputs: [out || tries, err],
         }
     }
 
@@ -302,6 +316,7 @@ impl Pump<'_> {
                 Ok(0) => break true,
                 Ok(count) => {
                     filled += count;
+                    output.is_hung_up = false;
                     // Asking an empty terminal for more waits for a kernel thread, which
                     // costs more than all the rest of an echo.
                     let is_typing = output.stream == Stream::Pty && count < TYPING;
@@ -313,10 +328,15 @@ impl Pump<'_> {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => {
                         output.owed = 0;
+                        output.is_hung_up = false;
                         break false;
                     }
                     // A terminal whose other end is closed says EIO.
-                    _ => break true,
+                    _ => {
+                        let is_running = self.exit.is_none() && self.drain_until.is_none();
+                        output.is_hung_up = output.stream == Stream::Pty && is_running;
+                        break !output.is_hung_up;
+                    }
                 },
             }
         };
