@@ -14,6 +14,7 @@ mod keepalive;
 mod lifetime;
 mod listen;
 mod process;
+mod protocol_examples;
 mod resume;
 mod sessions_takeover;
 mod transcripts;
