@@ -2,6 +2,19 @@
 
 /// Methods, and members written `method.member`.
 pub(super) const EXTENSIONS: &[&str] = &[
+    "fs/copy.preserveSetuid",
+    "fs/copy.skipped",
+    "fs/getMetadata.mode",
+    "fs/readDirectory.fileNameBase64",
+    "fs/readDirectory.isSymlink",
+    "fs/readFile.incomplete",
+    "fs/readFile.maxMessageBytes",
+    "fs/rename",
+    "fs/setPermissions",
+    "fs/symlink",
+    "fs/walk.isSymlink",
+    "fs/walk.others",
+    "fs/writeFile.atomic",
     "process/closeStdin",
     "process/list",
     "process/resize",

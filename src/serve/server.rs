@@ -25,6 +25,7 @@ use crate::sys::limits::raise_descriptor_limit;
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::signal::{Signal, SignalEvents};
 use crate::sys::socket::{is_private_stream, set_nonblocking, widen_pipe};
+use crate::workers::Workers;
 
 /// A connection thread's stack, of which only the touched pages count.
 const STACK_BYTES: usize = 256 * 1024;
@@ -105,6 +106,7 @@ pub(super) struct Server {
     sessions: Sessions,
     retention: Duration,
     info: OnceLock<Info>,
+    file_workers: Workers,
     /// The living connections by number.
     connections: Mutex<HashMap<u64, Arc<Outbound>>>,
     is_draining: AtomicBool,
@@ -125,6 +127,11 @@ impl Server {
 
     pub(super) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// The threads for file requests.
+    pub(super) fn file_workers(&self) -> &Workers {
+        &self.file_workers
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -228,6 +235,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         sessions: Sessions::default(),
         retention: config.session_retention,
         info: OnceLock::new(),
+        file_workers: Workers::named("files"),
         connections: Mutex::default(),
         is_draining: AtomicBool::new(false),
         wake,

@@ -1,4 +1,4 @@
-//! The environment that this machine is: its processes.
+//! The environment that this machine is: its processes, and its [files](files).
 //!
 //! A [`Process`] belongs to a session and is shared with one thread, which
 //! starts the program, stays to the end and is the only one to read its output,
@@ -18,6 +18,7 @@
 
 pub mod environment;
 mod events;
+pub mod files;
 mod host;
 pub mod info;
 mod launch;
@@ -26,7 +27,6 @@ mod passwd;
 mod process;
 mod pump;
 mod stdin;
-mod workers;
 
 pub use events::{Event, ProcessExit, Subscriber};
 pub use host::{Host, HostConfig};

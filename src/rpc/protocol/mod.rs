@@ -3,5 +3,6 @@
 
 pub mod env_policy;
 pub mod environment;
+pub mod files;
 pub mod initialize;
 pub mod process;
