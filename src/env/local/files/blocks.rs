@@ -105,8 +105,8 @@ impl OpenFiles {
         if !(1..=MAX_BLOCK).contains(&data.len()) {
             return Err(FileError::WriteLength);
         }
-        let end = offset.checked_add(data.len() as u64);
-        if !end.is_some_and(|end| i64::try_from(end).is_ok()) {
+        let end = offset.saturating_add(data.len() as u64);
+        if i64::try_from(end).is_err() {
             return Err(FileError::WriteRange);
         }
         Ok(self.find(id)?.write_all_at(data, offset)?)
