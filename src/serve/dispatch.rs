@@ -8,10 +8,13 @@ use serde_json::value::RawValue;
 
 use super::connection::Peer;
 use super::files;
+use super::holder::Holder;
 use super::lane::Lane;
+use super::owned::Owned;
 use super::processes;
 use super::server::Server;
 use super::session::Session;
+use super::{discovery, watches};
 use crate::env::local::Subscriber;
 use crate::log;
 use crate::rpc::encode;
@@ -41,6 +44,7 @@ pub(super) struct Dispatch {
     peer: Peer,
     stage: Stage,
     lane: Lane,
+    owned: Owned,
 }
 
 /// What a request of a method that is answered here or later works with.
@@ -49,6 +53,7 @@ pub(super) struct Call<'a> {
     pub(super) outbound: &'a Arc<Outbound>,
     pub(super) server: &'a Arc<Server>,
     pub(super) session: &'a Arc<Session>,
+    pub(super) owned: &'a Owned,
 }
 
 impl Call<'_> {
@@ -123,6 +128,7 @@ impl Dispatch {
             peer,
             stage: Stage::New,
             lane,
+            owned: Owned::new(connection),
         }
     }
 
@@ -141,6 +147,7 @@ impl Dispatch {
         if let Stage::Initialized(session) | Stage::Ready(session) = &self.stage {
             session.detach(self.connection);
         }
+        self.owned.release(&self.server);
     }
 
     /// Handles one message; a fault in it concerns it alone.
@@ -259,6 +266,22 @@ impl Dispatch {
                 processes::list(&self.call(id, PROCESSES)?);
                 Ok(())
             }
+            "fs/watchMissing" => {
+                let params = decode_params(params)?;
+                watches::watch_missing(&self.call(id, "filesystem")?, &params)
+            }
+            "environmentConfig/read" => {
+                let params = decode_params(params)?;
+                discovery::read_config(&self.call(id, "environment config")?, &params)
+            }
+            "capabilityRoots/discoverV1" => {
+                let params = decode_params(params)?;
+                discovery::discover_roots(&self.call(id, "capability discovery")?, &params)
+            }
+            "capabilities/discoverV2" => {
+                let params = decode_params(params)?;
+                discovery::discover(&self.call(id, "capability discovery")?, &params)
+            }
             _ => self.file_request(id, method, params),
         }
     }
@@ -291,6 +314,7 @@ impl Dispatch {
                     outbound: &self.outbound,
                     server: &self.server,
                     session,
+                    owned: &self.owned,
                 });
             }
             Stage::New => "call initialize",
@@ -322,14 +346,15 @@ impl Dispatch {
             });
         };
         let sessions = self.server.sessions();
+        let holder = Holder::new(self.connection, &self.outbound, &self.subscriber);
         let session = match &params.resume_session_id {
             Some(wanted) => {
                 let session = sessions.find(wanted)?;
-                session.attach(self.connection, &self.subscriber, || answer(&session))?;
+                session.attach(holder, || answer(&session))?;
                 session
             }
             None => {
-                let session = sessions.begin(self.connection, Arc::clone(&self.subscriber))?;
+                let session = sessions.begin(holder)?;
                 answer(&session);
                 session
             }

@@ -2,6 +2,7 @@
 
 /// Methods, and members written `method.member`.
 pub(super) const EXTENSIONS: &[&str] = &[
+    "environment/info.cgroup",
     "fs/copy.preserveSetuid",
     "fs/copy.skipped",
     "fs/getMetadata.mode",

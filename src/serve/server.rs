@@ -16,7 +16,7 @@ use super::listen::ListenAddress;
 use super::session::Sessions;
 use super::upgrade::{UpgradePolicy, too_many_connections};
 use crate::env::local::info::environment_info;
-use crate::env::local::{Host, HostConfig};
+use crate::env::local::{Host, HostConfig, MissingWatches};
 use crate::log;
 use crate::rpc::protocol::environment::EnvironmentInfo;
 use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound, Sink, StreamSource};
@@ -55,6 +55,8 @@ pub struct Config {
     pub allow_origins: Vec<String>,
     /// Names to accept in `Host` on a loopback listener.
     pub allow_hosts: Vec<String>,
+    /// Time between pings; a client silent for three of them is gone.
+    pub ping_interval: Duration,
     /// How long a session without a connection, and an ended process, is kept.
     pub session_retention: Duration,
     /// Bytes of output kept for each process.
@@ -104,7 +106,9 @@ impl std::error::Error for ServeError {}
 pub(super) struct Server {
     host: Arc<Host>,
     sessions: Sessions,
+    missing_watches: MissingWatches,
     retention: Duration,
+    ping_interval: Duration,
     info: OnceLock<Info>,
     file_workers: Workers,
     /// The living connections by number.
@@ -132,6 +136,15 @@ impl Server {
     /// The threads for file requests.
     pub(super) fn file_workers(&self) -> &Workers {
         &self.file_workers
+    }
+
+    /// Time between pings.
+    pub(super) fn ping_interval(&self) -> Duration {
+        self.ping_interval
+    }
+
+    pub(super) fn missing_watches(&self) -> &MissingWatches {
+        &self.missing_watches
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -233,7 +246,10 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     let server = Arc::new(Server {
         host: Arc::new(host),
         sessions: Sessions::default(),
+        missing_watches: MissingWatches::default(),
         retention: config.session_retention,
+        // Zero would ping without end.
+        ping_interval: config.ping_interval.max(Duration::from_millis(10)),
         info: OnceLock::new(),
         file_workers: Workers::named("files"),
         connections: Mutex::default(),

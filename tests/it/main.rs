@@ -7,11 +7,15 @@
 mod support;
 
 mod bulk;
+mod discovery;
 mod envelope;
 mod handshake;
+mod keepalive;
 mod lifetime;
 mod listen;
 mod process;
 mod resume;
+mod sessions_takeover;
 mod transcripts;
 mod upgrade;
+mod watch_missing;

@@ -10,7 +10,7 @@ use crate::env::local::files::{CopyOptions, Links, Mode, RemoveOptions, WalkOpti
 use crate::rpc::base64;
 use crate::rpc::error::RpcError;
 use crate::rpc::message::decode_params;
-use crate::rpc::path_uri::{PathError, WirePath};
+use crate::rpc::path_uri::WirePath;
 use crate::rpc::protocol::files::{
     CloseParams, CopyParams, CreateDirectoryParams, GetMetadataParams, OpenMode, OpenParams,
     PathParams, ReadBlockParams, ReadFileParams, RemoveParams, RenameParams, SetPermissionsParams,
@@ -57,17 +57,6 @@ fn place(path: &str, sandbox: Option<&RawValue>) -> Result<WirePath, RpcError> {
     let path = WirePath::parse(path)?;
     refuse_sandbox(sandbox, "nothing was done")?;
     Ok(path)
-}
-
-impl From<PathError> for RpcError {
-    fn from(error: PathError) -> Self {
-        let message = error.to_string();
-        if error.is_invalid_params() {
-            Self::invalid_params(message)
-        } else {
-            Self::invalid_request(message)
-        }
-    }
 }
 
 /// What `followSymlinks` says.
