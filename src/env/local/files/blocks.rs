@@ -76,11 +76,12 @@ impl OpenFiles {
             return Err(FileError::ReadLength);
         }
         let file = self.find(id)?;
-        if i64::try_from(offset).is_err() {
+        let Some(behind) = (i64::MAX as u64).checked_sub(offset) else {
             return Err(file::invalid().into());
-        }
+        };
         // One byte more than asked for tells whether there is more.
-        buffer.resize(length + 1, 0);
+        let room = usize::try_from(behind).map_or(length + 1, |behind| behind.min(length + 1));
+        buffer.resize(room, 0);
         let mut filled = 0;
         while filled < buffer.len() {
             let at = offset.saturating_add(filled as u64);
