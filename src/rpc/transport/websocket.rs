@@ -240,9 +240,13 @@ impl<S: Source> Reader for WebSocketReader<S> {
             self.outbound.flush();
             match self.buffer.fill(&mut self.source, wanted, timeout) {
                 Ok(0) => return Received::Closed("the peer hung up".into()),
-                // A peer that trickles pings or parts must not put off every deadline.
-                Ok(_) if began.elapsed() >= timeout => return Received::Idle,
-                Ok(_) => {}
+                Ok(_) => {
+                    self.outbound.note_heard();
+                    // A peer that trickles pings or parts must not put off every deadline.
+                    if began.elapsed() >= timeout {
+                        return Received::Idle;
+                    }
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                         self.buffer.relax();
