@@ -9,6 +9,7 @@ use lexopt::Arg;
 use super::suggest::closest;
 use super::table::{FLAGS, Kind, Value};
 use crate::log::Level;
+use crate::serve::auth;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -29,6 +30,8 @@ pub enum Command {
 pub struct ServeFlags {
     /// Where to listen; not looked into yet.
     pub listen: String,
+    /// How clients prove who they are; not looked into yet.
+    pub auth: auth::Settings,
     /// Most websocket connections at once.
     pub max_connections: usize,
     /// Values of `Origin` to accept.

@@ -13,13 +13,17 @@
 //! by the retention time; a connection is attached to at most one session, a
 //! session to at most one connection.
 
+pub mod auth;
 mod connection;
 mod dispatch;
 mod extensions;
 pub mod host;
+mod jwt;
 pub mod listen;
+mod listener;
 mod notify;
 mod processes;
+mod secret;
 mod server;
 mod session;
 pub mod upgrade;

@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod auth;
 mod bulk;
 mod envelope;
 mod handshake;

@@ -23,7 +23,9 @@ impl Server {
     pub fn command() -> Command {
         let built = env!("CARGO_BIN_EXE_exec-server").into();
         let mut command = Command::new(std::env::var_os("EXEC_SERVER_BIN").unwrap_or(built));
-        command.env_remove("EXEC_SERVER_LOG");
+        command
+            .env_remove("EXEC_SERVER_LOG")
+            .env_remove("EXEC_SERVER_TOKEN");
         command
     }
 

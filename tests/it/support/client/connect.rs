@@ -39,9 +39,14 @@ impl Client {
 
     /// A websocket to an address, nothing said.
     pub fn dial(address: SocketAddr) -> Self {
+        Self::dial_with(address, "")
+    }
+
+    /// The same with further header lines.
+    pub fn dial_with(address: SocketAddr, extra: &str) -> Self {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_nodelay(true).unwrap();
-        let (socket, early) = upgrade(socket);
+        let (socket, early) = upgrade(socket, extra);
         Self::new(Link::websocket(socket, early))
     }
 
