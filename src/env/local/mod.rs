@@ -16,6 +16,7 @@
 //!
 //! Locks are taken in the order session, process, outbound, and never back.
 
+mod control;
 pub mod environment;
 mod events;
 mod host;
@@ -25,6 +26,7 @@ mod output;
 mod passwd;
 mod process;
 mod pump;
+mod read;
 mod stdin;
 mod workers;
 
@@ -32,4 +34,5 @@ pub use events::{Event, ProcessExit, Subscriber};
 pub use host::{Host, HostConfig};
 pub use launch::{ProcessSpec, StartError};
 pub use output::{Chunk, Stream};
-pub use process::{Process, ReadQuery, ReadReply, ReadView, Summary, WriteError, WriteReply};
+pub use process::{Process, Summary, WriteError, WriteReply};
+pub use read::{ReadQuery, ReadReply, ReadView};
