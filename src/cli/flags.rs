@@ -10,6 +10,7 @@ use super::suggest::closest;
 use super::table::{FLAGS, Kind, Value};
 use crate::log::Level;
 use crate::serve::auth;
+use crate::serve::tls::TlsFiles;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -32,6 +33,8 @@ pub struct ServeFlags {
     pub listen: String,
     /// How clients prove who they are; not looked into yet.
     pub auth: auth::Settings,
+    /// How the listener proves itself.
+    pub tls: TlsFiles,
     /// Most websocket connections at once.
     pub max_connections: usize,
     /// Values of `Origin` to accept.

@@ -15,12 +15,13 @@ pub(super) fn run(flags: ServeFlags) -> Result<(), RunError> {
 
 fn config(flags: ServeFlags) -> Result<Config, ListenUrlError> {
     Ok(Config {
-        listen: ListenAddress::parse(&flags.listen)?,
+        listen: ListenAddress::parse(&flags.listen, flags.tls.is_wanted())?,
         auth: auth::Settings {
             // Never in argv, where every user of this machine could read it.
             token: std::env::var_os("EXEC_SERVER_TOKEN"),
             ..flags.auth
         },
+        tls: flags.tls,
         max_connections: flags.max_connections,
         allow_origins: flags.allow_origins,
         allow_hosts: flags.allow_hosts,

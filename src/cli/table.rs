@@ -105,13 +105,31 @@ impl Flag {
     }
 }
 
-pub(super) static FLAGS: [Flag; 21] = [
+pub(super) static FLAGS: [Flag; 23] = [
     Flag::value(
         Category::Listening,
         "listen",
-        "Where to listen: ws://IP:PORT (port 0: any free one), or stdio",
+        "Where to listen: ws://IP:PORT (port 0: any free one), unix:///PATH, or stdio",
         Value::new("URL", "ws://127.0.0.1:0", |flags, text| {
             flags.listen = text.to_owned();
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Listening,
+        "tls-cert",
+        "Speak wss:// with the certificate chain in this PEM file, read again on SIGHUP",
+        Value::optional("FILE", |flags, text| {
+            flags.tls.certificate = Some(path(text)?);
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Listening,
+        "tls-key",
+        "The PEM file with the private key of the certificate, read again on SIGHUP",
+        Value::optional("FILE", |flags, text| {
+            flags.tls.key = Some(path(text)?);
             Ok(())
         }),
     ),

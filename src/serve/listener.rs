@@ -1,7 +1,7 @@
 //! The listening socket, and a thread for each connection that it brings.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,55 +9,104 @@ use std::thread;
 use std::time::Duration;
 
 use super::auth::Authenticator;
-use super::connection;
+use super::connection::{self, Peer};
+use super::entry::turn_away;
+use super::listen::ListenAddress;
 use super::server::{Config, STACK_BYTES, STDIO_CONNECTION, ServeError, Server};
+use super::tls::Identity;
+use super::unix::UnixSocket;
 use super::upgrade::{UpgradePolicy, too_many_connections};
 use crate::log;
+use crate::rpc::transport::Socket;
 
 /// Connections above the limit that may be told so at a time; others are just closed.
 const MAX_REFUSALS: usize = 16;
 
 /// The listening socket.
 pub(super) struct Listener {
-    socket: TcpListener,
+    port: Port,
     policy: Arc<UpgradePolicy>,
+    /// Whether, and as whom, to speak TLS.
+    identity: Option<Identity>,
     max_connections: usize,
     /// Connections that have a thread.
     living: Arc<AtomicUsize>,
     next_number: u64,
 }
 
+/// What is listened on.
+enum Port {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
+}
+
+impl Port {
+    fn tcp(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self::Tcp(socket))
+    }
+
+    /// The next connection; none if it was refused already.
+    fn accept(&self) -> io::Result<Option<(Socket, Peer)>> {
+        match self {
+            Self::Tcp(socket) => {
+                let (socket, address) = socket.accept()?;
+                // A response followed by an event would otherwise wait 40 ms for an
+                // acknowledgement. It fails on a peer that is gone, which its reader will see.
+                let _ = socket.set_nodelay(true);
+                Ok(Some((Socket::Tcp(socket), Peer::WebSocket(address))))
+            }
+            Self::Unix(socket) => Ok(socket
+                .accept()?
+                .map(|socket| (Socket::Unix(socket), Peer::Unix))),
+        }
+    }
+}
+
 impl Listener {
-    /// Listens on `address`; `authenticator` asks clients who they are.
+    /// Listens where `config` says; none on stdio. `authenticator` asks clients who they are,
+    /// `identity` tells them who we are.
     pub(super) fn open(
         config: &Config,
-        address: SocketAddr,
         authenticator: Option<Arc<Authenticator>>,
-    ) -> Result<Self, ServeError> {
-        if !config.listen.is_local() {
-            if authenticator.is_none() {
-                return Err(ServeError::Unprotected(address));
+        identity: Option<Identity>,
+    ) -> Result<Option<Self>, ServeError> {
+        let port = match &config.listen {
+            ListenAddress::Stdio => return Ok(None),
+            ListenAddress::Unix(path) => UnixSocket::bind(path)
+                .map(Port::Unix)
+                .map_err(|error| ServeError::BindPath(path.clone(), error))?,
+            ListenAddress::WebSocket(address) => {
+                if !config.listen.is_local() {
+                    if authenticator.is_none() {
+                        return Err(ServeError::Unprotected(*address));
+                    }
+                    if identity.is_none() {
+                        log::warn!(
+                            "{address}: tokens and all else cross the network in clear text; use \
+                             --tls-cert and --tls-key, or listen on 127.0.0.1 and come through \
+                             ssh -L"
+                        );
+                    }
+                }
+                Port::tcp(*address).map_err(|error| ServeError::Bind(*address, error))?
             }
-            log::warn!(
-                "{address}: tokens and all else cross the network in clear text; better listen on \
-                 127.0.0.1 and come through ssh -L"
-            );
-        }
-        let bind = |error| ServeError::Bind(address, error);
-        let socket = TcpListener::bind(address).map_err(bind)?;
-        socket.set_nonblocking(true).map_err(bind)?;
-        Ok(Self {
-            socket,
+        };
+        let is_loopback = matches!(port, Port::Tcp(_)) && config.listen.is_local();
+        Ok(Some(Self {
+            port,
             policy: Arc::new(UpgradePolicy {
-                loopback: config.listen.is_local(),
+                loopback: is_loopback,
                 allow_origins: config.allow_origins.clone(),
                 allow_hosts: config.allow_hosts.clone(),
                 authenticator,
             }),
+            identity,
             max_connections: config.max_connections,
             living: Arc::default(),
             next_number: STDIO_CONNECTION + 1,
-        })
+        }))
     }
 
     /// Reads again what is in files.
@@ -65,25 +114,39 @@ impl Listener {
         if let Some(authenticator) = &self.policy.authenticator {
             authenticator.reload();
         }
+        if let Some(identity) = &self.identity {
+            identity.reload();
+        }
     }
 
     /// Prints the address that was bound, the one line on standard output.
     pub(super) fn announce(&self) {
-        let Ok(address) = self.socket.local_addr() else {
-            return;
+        let url = match &self.port {
+            Port::Tcp(socket) => {
+                let scheme = if self.identity.is_some() { "wss" } else { "ws" };
+                match socket.local_addr() {
+                    Ok(address) => format!("{scheme}://{address}"),
+                    Err(error) => {
+                        log::warn!("cannot tell the address: {error}");
+                        return;
+                    }
+                }
+            }
+            Port::Unix(socket) => ListenAddress::Unix(socket.path().to_owned()).to_string(),
         };
         let mut stdout = io::stdout().lock();
-        let written = writeln!(stdout, "ws://{address}").and_then(|()| stdout.flush());
+        let written = writeln!(stdout, "{url}").and_then(|()| stdout.flush());
         if let Err(error) = written {
-            log::warn!("cannot print the address ws://{address}: {error}");
+            log::warn!("cannot print the address {url}: {error}");
         }
     }
 
     /// Takes all connections that have arrived; each gets a thread.
     pub(super) fn accept(&mut self, server: &Arc<Server>) {
         loop {
-            match self.socket.accept() {
-                Ok((socket, address)) => self.take(server, socket, address),
+            match self.port.accept() {
+                Ok(Some((socket, peer))) => self.take(server, socket, peer),
+                Ok(None) => {}
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return,
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
@@ -99,7 +162,7 @@ impl Listener {
         }
     }
 
-    fn take(&mut self, server: &Arc<Server>, socket: TcpStream, address: SocketAddr) {
+    fn take(&mut self, server: &Arc<Server>, socket: Socket, peer: Peer) {
         let number = self.next_number;
         self.next_number += 1;
         let living = Living::one_more(&self.living);
@@ -107,34 +170,33 @@ impl Listener {
         if living.count > self.max_connections + MAX_REFUSALS {
             return;
         }
-        // A response followed by an event would otherwise wait 40 ms for an acknowledgement.
-        if let Err(error) = socket.set_nodelay(true) {
-            log::info!("{address}: gone before it was served: {error}");
-            return;
-        }
         let server = Arc::clone(server);
         let policy = Arc::clone(&self.policy);
+        let tls = self.identity.as_ref().map(Identity::config);
         let serve = move || {
             let _living = living;
             if is_refused {
                 // Best effort: the connection ends either way.
-                let _ = connection::refuse(&socket, &too_many_connections());
+                let _ = turn_away(socket, tls, &too_many_connections());
             } else {
-                connection::serve_socket(&server, socket, address, number, &policy);
+                connection::serve_socket(&server, socket, tls, peer, number, &policy);
             }
         };
         let thread = thread::Builder::new()
             .name(format!("conn-{number}"))
             .stack_size(STACK_BYTES);
         if let Err(error) = thread.spawn(serve) {
-            log::warn!("{address}: no thread to serve it: {error}");
+            log::warn!("{peer}: no thread to serve it: {error}");
         }
     }
 }
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        match &self.port {
+            Port::Tcp(socket) => socket.as_fd(),
+            Port::Unix(socket) => socket.as_fd(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   main thread       listener, signals, expiry of sessions
-//!   conn thread       one a connection: HTTP upgrade, then reads requests and
+//!   conn thread       one a connection: TLS, HTTP upgrade, then reads requests and
 //!                     answers them; never waits for anything but its socket
 //!   process thread    one a process (env/local): publishes events to the
 //!                     connection that is attached to the session
@@ -16,6 +16,7 @@
 pub mod auth;
 mod connection;
 mod dispatch;
+mod entry;
 mod extensions;
 pub mod host;
 mod jwt;
@@ -26,6 +27,8 @@ mod processes;
 mod secret;
 mod server;
 mod session;
+pub mod tls;
+mod unix;
 pub mod upgrade;
 
 pub use server::{Config, ServeError, run};

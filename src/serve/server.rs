@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -16,6 +17,7 @@ use super::extensions::EXTENSIONS;
 use super::listen::ListenAddress;
 use super::listener::Listener;
 use super::session::Sessions;
+use super::tls::{Identity, TlsError, TlsFiles};
 use crate::env::local::info::environment_info;
 use crate::env::local::{Host, HostConfig};
 use crate::log;
@@ -49,6 +51,8 @@ pub struct Config {
     pub listen: ListenAddress,
     /// How clients prove who they are.
     pub auth: auth::Settings,
+    /// How the listener proves itself; with these files it speaks TLS.
+    pub tls: TlsFiles,
     /// Most websocket connections at once.
     pub max_connections: usize,
     /// Values of `Origin` to accept.
@@ -76,8 +80,12 @@ pub enum ServeError {
     Unprotected(SocketAddr),
     /// Clients could not be asked who they are.
     Auth(AuthError),
+    /// The listener could not prove itself.
+    Tls(TlsError),
     /// The address cannot be listened on.
     Bind(SocketAddr, io::Error),
+    /// The path cannot be listened on.
+    BindPath(PathBuf, io::Error),
     /// The system refused something that every server needs.
     System(&'static str, io::Error),
 }
@@ -92,6 +100,13 @@ impl fmt::Display for ServeError {
                  on 127.0.0.1 or [::1] and reach it through ssh -L"
             ),
             Self::Auth(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
+            Self::BindPath(path, error) => write!(
+                f,
+                "{error}\ncannot listen on unix://{}; a path of at most 107 bytes in a directory \
+                 of your own, such as under $XDG_RUNTIME_DIR, may do",
+                path.display()
+            ),
             // The reference's words come first: scripts look for them.
             Self::Bind(address, error) => write!(
                 f,
@@ -224,7 +239,9 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     let system = |what| move |error| ServeError::System(what, error);
     let authenticator = authenticator(&config).map_err(ServeError::Auth)?;
     let mut wanted = vec![Signal::TERMINATE, Signal::INTERRUPT, Signal::CHILD];
-    if authenticator.as_ref().is_some_and(|it| it.has_file()) {
+    let identity = identity(&config).map_err(ServeError::Tls)?;
+    let has_files = authenticator.as_ref().is_some_and(|it| it.has_file());
+    if has_files || identity.is_some() {
         wanted.push(Signal::HANGUP);
     }
     let signals = SignalEvents::collect(&wanted).map_err(system("receive signals"))?;
@@ -250,10 +267,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         is_draining: AtomicBool::new(false),
         wake,
     });
-    let listener = match config.listen {
-        ListenAddress::WebSocket(address) => Some(Listener::open(&config, address, authenticator)?),
-        ListenAddress::Stdio => None,
-    };
+    let listener = Listener::open(&config, authenticator, identity)?;
     let mut main = Main {
         server,
         signals,
@@ -283,6 +297,15 @@ fn authenticator(config: &Config) -> Result<Option<Arc<Authenticator>>, AuthErro
     rules
         .map(|rules| Authenticator::open(rules).map(Arc::new))
         .transpose()
+}
+
+/// Who the listener is, if it speaks TLS.
+fn identity(config: &Config) -> Result<Option<Identity>, TlsError> {
+    match config.listen {
+        ListenAddress::WebSocket(_) => Identity::open(&config.tls),
+        _ if config.tls.is_wanted() => Err(TlsError::NoNetwork),
+        _ => Ok(None),
+    }
 }
 
 /// The main thread.

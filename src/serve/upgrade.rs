@@ -232,6 +232,15 @@ pub fn timed_out() -> Vec<u8> {
     .bytes(true)
 }
 
+/// For a client that speaks in clear text where TLS is spoken.
+pub fn wants_tls() -> Vec<u8> {
+    Answer::new(
+        BAD,
+        "This port speaks TLS: connect with wss://, not ws://.\n",
+    )
+    .bytes(true)
+}
+
 const TOO_LARGE: Answer = Answer::new(
     "431 Request Header Fields Too Large",
     "At most 100 headers and 16 KiB in all are accepted.\n",

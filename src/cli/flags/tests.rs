@@ -29,6 +29,7 @@ fn defaults() {
         ServeFlags {
             listen: "ws://127.0.0.1:0".into(),
             auth: auth::Settings::default(),
+            tls: TlsFiles::default(),
             max_connections: 1024,
             allow_origins: vec![],
             allow_hosts: vec![],
@@ -47,7 +48,7 @@ fn defaults() {
 fn every_value_is_taken() {
     let words = "--listen=stdio --ws-auth signed-bearer-token --ws-token-file /t --ws-token-sha256 00 \
                  --ws-shared-secret-file s --ws-issuer i --ws-audience a \
-                 --ws-max-clock-skew-seconds 0 --max-connections 3 --allow-origin https://a.example \
+                 --ws-max-clock-skew-seconds 0 --tls-cert c --tls-key k --max-connections 3 --allow-origin https://a.example \
                  --allow-origin=null --allow-host b.example --allow-host c.example:81 \
                  --session-retention 0.25 --retained-output 2048 --retained-total 3K \
                  --ping-interval 1.5 --drain-window 0 --max-processes=7 --log-level DEBUG";
@@ -65,6 +66,10 @@ fn every_value_is_taken() {
                 audience: Some("a".into()),
                 max_clock_skew: Some(0),
                 token: None,
+            },
+            tls: TlsFiles {
+                certificate: Some("c".into()),
+                key: Some("k".into()),
             },
             max_connections: 3,
             allow_origins: vec!["https://a.example".into(), "null".into()],
@@ -181,6 +186,7 @@ fn values_of_the_wrong_kind_are_refused() {
         ["--log-level", "trace"],
         ["--ws-auth", "basic"],
         ["--ws-token-file", ""],
+        ["--tls-cert", ""],
         ["--ws-shared-secret-file", ""],
         ["--ws-max-clock-skew-seconds", "1.5"],
     ] {

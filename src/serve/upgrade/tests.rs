@@ -330,4 +330,6 @@ fn answers_outside_a_request_are_whole() {
     assert!(busy.starts_with("HTTP/1.1 503 ") && busy.contains("\r\nRetry-After: "));
     let late = String::from_utf8(timed_out()).unwrap();
     assert!(late.starts_with("HTTP/1.1 408 ") && late.contains("\r\nConnection: close\r\n"));
+    let clear = String::from_utf8(wants_tls()).unwrap();
+    assert!(clear.starts_with("HTTP/1.1 400 ") && clear.contains("wss://"));
 }
