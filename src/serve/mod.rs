@@ -11,18 +11,21 @@
 //!
 //! A [`Session`](session::Session) owns processes and outlives its connection
 //! by the retention time; a connection is attached to at most one session, a
-//! session to at most one connection.
+//! session to at most one connection, its [`Holder`](holder::Holder).
 
 pub mod auth;
 mod connection;
+mod discovery;
 mod dispatch;
 mod entry;
 mod extensions;
+mod holder;
 pub mod host;
 mod jwt;
 pub mod listen;
 mod listener;
 mod notify;
+mod owned;
 mod processes;
 mod secret;
 mod server;
@@ -30,5 +33,6 @@ mod session;
 pub mod tls;
 mod unix;
 pub mod upgrade;
+mod watches;
 
 pub use server::{Config, ServeError, run};

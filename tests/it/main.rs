@@ -8,6 +8,7 @@ mod support;
 
 mod auth;
 mod bulk;
+mod discovery;
 mod envelope;
 mod handshake;
 mod keepalive;
@@ -15,5 +16,7 @@ mod lifetime;
 mod listen;
 mod process;
 mod resume;
+mod sessions_takeover;
 mod transcripts;
 mod upgrade;
+mod watch_missing;
