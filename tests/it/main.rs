@@ -17,6 +17,8 @@ mod listen;
 mod process;
 mod resume;
 mod sessions_takeover;
+mod tls;
 mod transcripts;
+mod unix;
 mod upgrade;
 mod watch_missing;

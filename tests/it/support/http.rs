@@ -48,7 +48,10 @@ pub fn upgrade_head(target: &str, host: Option<&str>, extra: &str) -> String {
 
 /// Upgrades a connection with `extra` header lines; gives it back with what came right behind the answer.
 pub fn upgrade(mut stream: TcpStream, extra: &str) -> (TcpStream, Vec<u8>) {
-    let host = stream.peer_addr().unwrap().to_string();
+    // A Unix socket has no address to show.
+    let host = stream
+        .peer_addr()
+        .map_or("localhost".to_owned(), |address| address.to_string());
     let reply = exchange(
         &mut stream,
         upgrade_head("/", Some(&host), extra).as_bytes(),

@@ -55,10 +55,13 @@ impl Server {
         let url = line
             .strip_suffix('\n')
             .unwrap_or_else(|| panic!("first line {line:?}"));
-        let address = url
-            .strip_prefix("ws://")
+        let (scheme, address) = url
+            .split_once("://")
             .unwrap_or_else(|| panic!("first line {line:?}"));
-        server.address = Some(address.parse().unwrap());
+        if scheme != "unix" {
+            assert!(matches!(scheme, "ws" | "wss"), "first line {line:?}");
+            server.address = Some(address.parse().unwrap());
+        }
         server
     }
 
