@@ -82,6 +82,14 @@ impl State {
     fn unsent(&self) -> usize {
         self.buffer.len() - self.sent
     }
+
+    /// Makes room for more at a price that is in proportion to what was sent.
+    fn drop_sent(&mut self) {
+        if self.sent >= self.buffer.len() / 2 && self.sent > 0 {
+            let sent = std::mem::take(&mut self.sent);
+            self.buffer.drain(..sent);
+        }
+    }
 }
 
 /// The sending half of a connection.
@@ -207,8 +215,14 @@ impl Outbound {
 
     /// Waits until the client has taken enough of its answers. False, and the
     /// end of the connection, when it takes nothing for as long as `patience`.
-    pub fn wait_for_room(&self, patience: Duration) -> bool {
+    pub fn wait_for_room(self: &Arc<Self>, patience: Duration) -> bool {
         let mut state = self.lock();
+        if state.unsent() > ANSWER_LIMIT {
+            // What was only added has nobody yet who sends it.
+            drop(state);
+            self.flush();
+            state = self.lock();
+        }
         let mut progress = (state.total_sent, Instant::now());
         while state.unsent() > ANSWER_LIMIT && !state.is_dead {
             state = self.wait(state, FLUSH_TICK);
@@ -249,9 +263,12 @@ impl Outbound {
         self.control(frame::ping);
     }
 
-    /// Answers a ping.
+    /// Answers a ping, unless the peer takes nothing: it may ask as often as
+    /// it likes, and the answers must not pile up.
     pub fn pong(self: &Arc<Self>, payload: &[u8]) {
-        self.control(|out| frame::pong(out, payload));
+        if self.lock().unsent() <= OUTPUT_LIMIT {
+            self.control(|out| frame::pong(out, payload));
+        }
     }
 
     /// Says goodbye, where the transport has a word for it.
@@ -265,6 +282,7 @@ impl Outbound {
         }
         let mut state = self.lock();
         if !state.is_dead {
+            state.drop_sent();
             write(&mut state.buffer);
         }
         drop(state);
@@ -283,10 +301,7 @@ impl Outbound {
     }
 
     fn append(&self, state: &mut State, write: impl FnOnce(&mut Vec<u8>)) {
-        if state.sent >= state.buffer.len() / 2 && state.sent > 0 {
-            let sent = std::mem::take(&mut state.sent);
-            state.buffer.drain(..sent);
-        }
+        state.drop_sent();
         match self.framing {
             Framing::WebSocket => frame::text(&mut state.buffer, write),
             Framing::Lines => {
