@@ -8,12 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::auth::Authenticator;
+use super::access::Access;
 use super::connection::{self, Peer};
 use super::entry::turn_away;
 use super::listen::ListenAddress;
 use super::server::{Config, STACK_BYTES, STDIO_CONNECTION, ServeError, Server};
-use super::tls::Identity;
 use super::unix::UnixSocket;
 use super::upgrade::{UpgradePolicy, too_many_connections};
 use crate::log;
@@ -26,8 +25,7 @@ const MAX_REFUSALS: usize = 16;
 pub(super) struct Listener {
     port: Port,
     policy: Arc<UpgradePolicy>,
-    /// Whether, and as whom, to speak TLS.
-    identity: Option<Identity>,
+    access: Access,
     max_connections: usize,
     /// Connections that have a thread.
     living: Arc<AtomicUsize>,
@@ -65,13 +63,8 @@ impl Port {
 }
 
 impl Listener {
-    /// Listens where `config` says; none on stdio. `authenticator` asks clients who they are,
-    /// `identity` tells them who we are.
-    pub(super) fn open(
-        config: &Config,
-        authenticator: Option<Arc<Authenticator>>,
-        identity: Option<Identity>,
-    ) -> Result<Option<Self>, ServeError> {
+    /// Listens where `config` says; none on stdio. `access` knows whom to let in.
+    pub(super) fn open(config: &Config, access: Access) -> Result<Option<Self>, ServeError> {
         let port = match &config.listen {
             ListenAddress::Stdio => return Ok(None),
             ListenAddress::Unix(path) => UnixSocket::bind(path)
@@ -79,10 +72,10 @@ impl Listener {
                 .map_err(|error| ServeError::BindPath(path.clone(), error))?,
             ListenAddress::WebSocket(address) => {
                 if !config.listen.is_local() {
-                    if authenticator.is_none() {
+                    if access.authenticator().is_none() {
                         return Err(ServeError::Unprotected(*address));
                     }
-                    if identity.is_none() {
+                    if !access.is_encrypted() {
                         log::warn!(
                             "{address}: tokens and all else cross the network in clear text; use \
                              --tls-cert and --tls-key, or listen on 127.0.0.1 and come through \
@@ -100,9 +93,9 @@ impl Listener {
                 loopback: is_loopback,
                 allow_origins: config.allow_origins.clone(),
                 allow_hosts: config.allow_hosts.clone(),
-                authenticator,
+                authenticator: access.authenticator().cloned(),
             }),
-            identity,
+            access,
             max_connections: config.max_connections,
             living: Arc::default(),
             next_number: STDIO_CONNECTION + 1,
@@ -111,19 +104,18 @@ impl Listener {
 
     /// Reads again what is in files.
     pub(super) fn reload(&self) {
-        if let Some(authenticator) = &self.policy.authenticator {
-            authenticator.reload();
-        }
-        if let Some(identity) = &self.identity {
-            identity.reload();
-        }
+        self.access.reload();
     }
 
     /// Prints the address that was bound, the one line on standard output.
     pub(super) fn announce(&self) {
         let url = match &self.port {
             Port::Tcp(socket) => {
-                let scheme = if self.identity.is_some() { "wss" } else { "ws" };
+                let scheme = if self.access.is_encrypted() {
+                    "wss"
+                } else {
+                    "ws"
+                };
                 match socket.local_addr() {
                     Ok(address) => format!("{scheme}://{address}"),
                     Err(error) => {
@@ -172,7 +164,7 @@ impl Listener {
         }
         let server = Arc::clone(server);
         let policy = Arc::clone(&self.policy);
-        let tls = self.identity.as_ref().map(Identity::config);
+        let tls = self.access.tls();
         let serve = move || {
             let _living = living;
             if is_refused {

@@ -13,6 +13,7 @@
 //! by the retention time; a connection is attached to at most one session, a
 //! session to at most one connection, its [`Holder`](holder::Holder).
 
+mod access;
 pub mod auth;
 mod connection;
 mod discovery;

@@ -11,13 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::auth::{self, AuthError, Authenticator};
+use super::access::Access;
+use super::auth::{self, AuthError};
 use super::connection::{self, Peer};
 use super::extensions::EXTENSIONS;
 use super::listen::ListenAddress;
 use super::listener::Listener;
 use super::session::Sessions;
-use super::tls::{Identity, TlsError, TlsFiles};
+use super::tls::{TlsError, TlsFiles};
 use crate::env::local::info::environment_info;
 use crate::env::local::{Host, HostConfig, MissingWatches};
 use crate::log;
@@ -244,11 +245,9 @@ impl Server {
 /// Every child is gone on return.
 pub fn run(config: Config) -> Result<(), ServeError> {
     let system = |what| move |error| ServeError::System(what, error);
-    let authenticator = authenticator(&config).map_err(ServeError::Auth)?;
+    let access = Access::open(&config)?;
     let mut wanted = vec![Signal::TERMINATE, Signal::INTERRUPT, Signal::CHILD];
-    let identity = identity(&config).map_err(ServeError::Tls)?;
-    let has_files = authenticator.as_ref().is_some_and(|it| it.has_file());
-    if has_files || identity.is_some() {
+    if access.has_files() {
         wanted.push(Signal::HANGUP);
     }
     let signals = SignalEvents::collect(&wanted).map_err(system("receive signals"))?;
@@ -275,7 +274,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         is_draining: AtomicBool::new(false),
         wake,
     });
-    let listener = Listener::open(&config, authenticator, identity)?;
+    let listener = Listener::open(&config, access)?;
     let mut main = Main {
         server,
         signals,
@@ -291,30 +290,6 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     end_at_the_latest(END_TIME);
     main.server.shut_down();
     Ok(())
-}
-
-/// Who asks websocket clients for a token, if anyone does.
-fn authenticator(config: &Config) -> Result<Option<Arc<Authenticator>>, AuthError> {
-    let rules = config.auth.clone().rules()?;
-    if config.listen == ListenAddress::Stdio {
-        // A token that is merely in the environment is not meant for us then.
-        return match config.auth.mode {
-            Some(_) => Err(AuthError::Stdio),
-            None => Ok(None),
-        };
-    }
-    rules
-        .map(|rules| Authenticator::open(rules).map(Arc::new))
-        .transpose()
-}
-
-/// Who the listener is, if it speaks TLS.
-fn identity(config: &Config) -> Result<Option<Identity>, TlsError> {
-    match config.listen {
-        ListenAddress::WebSocket(_) => Identity::open(&config.tls),
-        _ if config.tls.is_wanted() => Err(TlsError::NoNetwork),
-        _ => Ok(None),
-    }
 }
 
 /// Ends the program after `limit` whatever its threads wait for, such as a terminal whose output
