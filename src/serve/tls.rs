@@ -146,11 +146,9 @@ impl fmt::Display for TlsError {
                  user can read",
                 path.display()
             ),
-            Self::Pem(path, error) => write!(
-                f,
-                "{} is no good PEM: {error:?}\nit must be text with -----BEGIN and -----END lines",
-                path.display()
-            ),
+            Self::Pem(path, error) => {
+                write!(f, "{} is no good PEM: {}", path.display(), pem_fault(error))
+            }
             Self::NoCertificate(path) => write!(
                 f,
                 "no certificate in {}; --tls-cert names a file with BEGIN CERTIFICATE inside",
@@ -178,3 +176,13 @@ impl fmt::Display for TlsError {
 }
 
 impl std::error::Error for TlsError {}
+
+/// The fault in our words: the crate's show what is in the file, and it may be a key.
+fn pem_fault(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a -----END line is missing",
+        pem::Error::IllegalSectionStart { .. } => "a -----BEGIN line is malformed",
+        pem::Error::Base64Decode(_) => "what is between its lines is not base64",
+        _ => "it is damaged",
+    }
+}

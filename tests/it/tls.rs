@@ -318,7 +318,11 @@ fn what_is_wrong_with_the_files_is_told() {
             &own.certificate,
             &format!("no private key in {}", own.certificate),
         ),
-        (&torn, &own.key, &format!("{torn} is no good PEM")),
+        (
+            &torn,
+            &own.key,
+            &format!("{torn} is no good PEM: what is between its lines is not base64"),
+        ),
         (
             &own.certificate,
             &other.key,
