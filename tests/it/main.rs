@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod auth;
 mod bulk;
 mod discovery;
 mod envelope;
@@ -18,6 +19,8 @@ mod process;
 mod protocol_examples;
 mod resume;
 mod sessions_takeover;
+mod tls;
 mod transcripts;
+mod unix;
 mod upgrade;
 mod watch_missing;
