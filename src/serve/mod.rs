@@ -6,6 +6,8 @@
 //!                     answers them; never waits for anything but its socket
 //!   process thread    one a process (env/local): publishes events to the
 //!                     connection that is attached to the session
+//!   http thread       one a request (env/local/http), 64 at most
+//!   watch thread      one, from the first `fs/watchMissing` on
 //!   flush thread      only while a client is slow and no process thread does it
 //! ```
 //!
@@ -19,6 +21,8 @@ mod dispatch;
 mod extensions;
 mod holder;
 pub mod host;
+mod http_requests;
+mod http_stream;
 pub mod listen;
 mod notify;
 mod owned;

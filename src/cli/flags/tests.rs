@@ -36,6 +36,8 @@ fn defaults() {
             retained_total: 64 << 20,
             drain_window: Duration::from_secs(2),
             max_processes: 1024,
+            no_http: false,
+            allow_link_local: false,
             log_level: Level::Warn,
         }
     );
@@ -60,6 +62,8 @@ fn every_value_is_taken() {
             retained_total: 3 << 10,
             drain_window: Duration::ZERO,
             max_processes: 7,
+            no_http: true,
+            allow_link_local: true,
             log_level: Level::Debug,
         }
     );

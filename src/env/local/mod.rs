@@ -22,6 +22,7 @@ mod cgroup;
 pub mod environment;
 mod events;
 mod host;
+pub mod http;
 pub mod info;
 mod launch;
 mod missing;

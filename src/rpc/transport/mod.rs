@@ -18,6 +18,7 @@ mod outbound;
 mod source;
 mod websocket;
 
+pub use budget::Charge;
 pub use frame::Goodbye;
 pub use inbuffer::InBuffer;
 pub use lines::LineReader;
