@@ -101,7 +101,7 @@ impl Flag {
     }
 }
 
-pub(super) static FLAGS: [Flag; 15] = [
+pub(super) static FLAGS: [Flag; 16] = [
     Flag::value(
         Category::Listening,
         "listen",
@@ -158,6 +158,15 @@ pub(super) static FLAGS: [Flag; 15] = [
         "Most processes at once",
         Value::new("N", "1024", |flags, text| {
             flags.max_processes = count(text)?;
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Limits,
+        "ping-interval",
+        "Time between pings; a websocket client that is silent for three of them is gone",
+        Value::new("SECONDS", "30", |flags, text| {
+            flags.ping_interval = seconds(text)?;
             Ok(())
         }),
     ),

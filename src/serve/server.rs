@@ -55,6 +55,8 @@ pub struct Config {
     pub allow_origins: Vec<String>,
     /// Names to accept in `Host` on a loopback listener.
     pub allow_hosts: Vec<String>,
+    /// Time between pings; a client silent for three of them is gone.
+    pub ping_interval: Duration,
     /// How long a session without a connection, and an ended process, is kept.
     pub session_retention: Duration,
     /// Bytes of output kept for each process.
@@ -111,6 +113,7 @@ pub(super) struct Server {
     missing_watches: MissingWatches,
     http: Option<Arc<HttpService>>,
     retention: Duration,
+    ping_interval: Duration,
     info: OnceLock<Info>,
     /// The living connections by number.
     connections: Mutex<HashMap<u64, Arc<Outbound>>>,
@@ -132,6 +135,11 @@ impl Server {
 
     pub(super) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// Time between pings.
+    pub(super) fn ping_interval(&self) -> Duration {
+        self.ping_interval
     }
 
     pub(super) fn missing_watches(&self) -> &MissingWatches {
@@ -248,6 +256,8 @@ pub fn run(config: Config) -> Result<(), ServeError> {
             .http
             .then(|| HttpService::new(config.allow_link_local)),
         retention: config.session_retention,
+        // Zero would ping without end.
+        ping_interval: config.ping_interval.max(Duration::from_millis(10)),
         info: OnceLock::new(),
         connections: Mutex::default(),
         is_draining: AtomicBool::new(false),

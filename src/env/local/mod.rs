@@ -19,6 +19,7 @@
 //! Locks are taken in the order session, process, outbound, and never back.
 
 mod cgroup;
+mod control;
 pub mod environment;
 mod events;
 mod host;
@@ -30,6 +31,7 @@ mod output;
 mod passwd;
 mod process;
 mod pump;
+mod read;
 mod stdin;
 mod workers;
 
@@ -38,4 +40,5 @@ pub use host::{Host, HostConfig};
 pub use launch::{ProcessSpec, StartError};
 pub use missing::{MissingWatch, MissingWatches};
 pub use output::{Chunk, Stream};
-pub use process::{Process, ReadQuery, ReadReply, ReadView, Summary, WriteError, WriteReply};
+pub use process::{Process, Summary, WriteError, WriteReply};
+pub use read::{ReadQuery, ReadReply, ReadView};
