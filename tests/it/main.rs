@@ -10,6 +10,7 @@ mod bulk;
 mod discovery;
 mod envelope;
 mod handshake;
+mod http;
 mod keepalive;
 mod lifetime;
 mod listen;

@@ -10,6 +10,7 @@ mod program;
 mod server;
 mod start;
 mod transcript;
+mod web;
 mod websocket;
 mod within;
 
@@ -24,6 +25,7 @@ pub use procfs::{alive, descriptors, peak_resident, resident, signal, threads, z
 pub use program::{child, scratch};
 pub use server::Server;
 pub use start::Start;
+pub use web::{ROOT, Web};
 pub use websocket::frame;
 pub use within::within;
 

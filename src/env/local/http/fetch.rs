@@ -15,7 +15,7 @@ use ureq::http::header::{
 };
 use ureq::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
-use ureq::{Agent, Body, Proxy, ProxyProtocol, Timeout};
+use ureq::{Agent, AsSendBody, Body, Proxy, ProxyProtocol, Timeout};
 
 use super::address::{CheckedResolver, OffLimits, is_off_limits};
 use super::request::Request;
@@ -90,6 +90,8 @@ fn config() -> Config {
         .allow_non_standard_methods(true)
         .user_agent(AutoHeaderValue::None)
         .accept_encoding(AutoHeaderValue::None)
+        // A server may close a connection at the moment in which it would be used again.
+        .max_idle_connections(0)
         .timeout_resolve(Some(CONNECT_TIME))
         .timeout_connect(Some(CONNECT_TIME))
         .input_buffer_size(INPUT_BUFFER)
@@ -322,22 +324,9 @@ impl Exchange<'_> {
         let has_body =
             !body.is_empty() || matches!(*method, Method::POST | Method::PUT | Method::PATCH);
         let outcome = if has_body {
-            let request = request.map(|()| body);
-            self.agent.run(
-                self.agent
-                    .configure_request(request)
-                    .timeout_global(left)
-                    .proxy(proxy.cloned())
-                    .build(),
-            )
+            self.send(request.map(|()| body), left, proxy)
         } else {
-            self.agent.run(
-                self.agent
-                    .configure_request(request)
-                    .timeout_global(left)
-                    .proxy(proxy.cloned())
-                    .build(),
-            )
+            self.send(request, left, proxy)
         };
         outcome.map_err(|error| match error {
             ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
@@ -350,6 +339,17 @@ impl Exchange<'_> {
             },
             error => failed(reason(&error)),
         })
+    }
+
+    fn send(
+        &self,
+        request: ureq::http::Request<impl AsSendBody>,
+        left: Option<Duration>,
+        proxy: Option<&Proxy>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let configured = self.agent.configure_request(request);
+        let configured = configured.timeout_global(left).proxy(proxy.cloned());
+        self.agent.run(configured.build())
     }
 }
 

@@ -77,12 +77,11 @@ impl Url {
             url.query = query.map(encode_query).or(url.query);
             return Ok(url);
         }
-        let base = if path.starts_with('/') {
-            ""
-        } else {
-            self.path.rsplit_once('/').map_or("", |(parent, _)| parent)
+        let parent = match self.path.rsplit_once('/') {
+            Some((parent, _)) if !path.starts_with('/') => format!("{parent}/"),
+            _ => String::new(),
         };
-        url.path = normal_path(&format!("{base}/{path}"));
+        url.path = normal_path(&(parent + &path));
         url.query = query.map(encode_query);
         Ok(url)
     }
@@ -175,7 +174,11 @@ fn split_query(text: &str) -> (&str, Option<&str>) {
 }
 
 fn split_port(location: &str) -> Result<(&str, Option<u16>), UrlError> {
-    let after_address = location.rfind(']').map_or(0, |end| end + 1);
+    let after_address = match location.rfind(']') {
+        Some(end) => end + 1,
+        None if location.starts_with('[') => return Ok((location, None)),
+        None => 0,
+    };
     let Some(colon) = location[after_address..].find(':') else {
         return Ok((location, None));
     };
@@ -298,7 +301,7 @@ fn encode_query(query: &str) -> String {
 fn encode(out: &mut String, text: &str, reserved: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {
-        if byte < b' ' || byte >= 0x7f || reserved.contains(&byte) {
+        if !(b' '..0x7f).contains(&byte) || reserved.contains(&byte) {
             out.push('%');
             out.push(DIGITS[usize::from(byte >> 4)] as char);
             out.push(DIGITS[usize::from(byte & 15)] as char);
