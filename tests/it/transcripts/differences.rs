@@ -295,4 +295,11 @@ pub const DIFFERENCES: &[Difference] = &[
         "/answer 2/error",
         "no fs method is served yet",
     ),
+    // HTTP.
+    row(
+        "http-refused",
+        BOTH,
+        "/answer 1/error/message",
+        "the reason is said at the end",
+    ),
 ];
