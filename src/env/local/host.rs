@@ -9,10 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockRead
 use std::time::{Duration, Instant};
 
 use super::process::Process;
-use super::workers::Workers;
 use crate::log;
 use crate::sys::guardian::Guardian;
 use crate::sys::process::{self, own_pid};
+use crate::workers::Workers;
 
 /// Limits on processes.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ impl Host {
     pub fn new(config: HostConfig) -> io::Result<Self> {
         Ok(Self {
             config,
-            workers: Workers::default(),
+            workers: Workers::named("process"),
             guardian: Mutex::default(),
             null: open_null()?,
             retained: AtomicUsize::new(0),
@@ -189,7 +189,7 @@ impl Host {
                 return over;
             };
             if let Some(process) = oldest.upgrade() {
-                process.forget_output();
+                process.forget_sent_output();
             }
         }
     }
@@ -215,6 +215,11 @@ impl Host {
             return false;
         }
         true
+    }
+
+    /// Accounts for a byte or two that must not be refused.
+    pub(super) fn add_to_stdin(&self, bytes: usize) {
+        self.queued_stdin.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Accounts for bytes that no longer wait.

@@ -22,7 +22,7 @@ pub use budget::Charge;
 pub use frame::Goodbye;
 pub use inbuffer::InBuffer;
 pub use lines::LineReader;
-pub use outbound::{Flush, Framing, Offer, Outbound, Sink};
+pub use outbound::{Flush, Framing, LongMessage, Offer, Outbound, Sink};
 pub use source::{SocketSource, Source, StreamSource};
 pub use websocket::WebSocketReader;
 
@@ -53,14 +53,12 @@ pub enum Refusal {
 
 /// One thread's end of a connection.
 pub trait Reader {
-    /// The next message, or what happened instead.
+    /// The next message, or what happened instead. What was added to the
+    /// outbound half is sent before this waits.
     fn receive(&mut self, timeout: std::time::Duration) -> Received;
 
     /// The message of the last [`Received::Message`].
     fn message(&self) -> &[u8];
-
-    /// Whether another message is already here, at least in part.
-    fn has_more(&self) -> bool;
 
     /// When the peer was last heard of.
     fn last_heard(&self) -> std::time::Instant;
