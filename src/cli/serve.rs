@@ -31,5 +31,7 @@ fn config(flags: ServeFlags) -> Result<Config, ListenUrlError> {
         retained_total: flags.retained_total,
         drain_window: flags.drain_window,
         max_processes: flags.max_processes,
+        http: !flags.no_http,
+        allow_link_local: flags.allow_link_local,
     })
 }

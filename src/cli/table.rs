@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Help,
     Version,
     Verbose,
+    /// Sets something when it is there.
+    Switch(fn(&mut ServeFlags)),
     Value(Value),
 }
 
@@ -105,7 +107,7 @@ impl Flag {
     }
 }
 
-pub(super) static FLAGS: [Flag; 23] = [
+pub(super) static FLAGS: [Flag; 25] = [
     Flag::value(
         Category::Listening,
         "listen",
@@ -215,6 +217,20 @@ pub(super) static FLAGS: [Flag; 23] = [
             Ok(())
         }),
     ),
+    Flag {
+        category: Category::Access,
+        short: None,
+        long: "no-http",
+        help: "Make no HTTP requests for clients",
+        kind: Kind::Switch(|flags| flags.no_http = true),
+    },
+    Flag {
+        category: Category::Access,
+        short: None,
+        long: "allow-link-local",
+        help: "Let HTTP requests go to link-local and cloud metadata addresses, too",
+        kind: Kind::Switch(|flags| flags.allow_link_local = true),
+    },
     Flag::value(
         Category::Limits,
         "max-connections",

@@ -15,6 +15,7 @@ use super::access::Access;
 use super::auth::{self, AuthError};
 use super::connection::{self, Peer};
 use super::extensions::EXTENSIONS;
+use super::http_requests::HttpService;
 use super::listen::ListenAddress;
 use super::listener::Listener;
 use super::session::Sessions;
@@ -75,6 +76,10 @@ pub struct Config {
     pub drain_window: Duration,
     /// Most processes at once.
     pub max_processes: usize,
+    /// Whether clients may have HTTP requests made here.
+    pub http: bool,
+    /// Whether those may go to link-local and metadata addresses.
+    pub allow_link_local: bool,
 }
 
 /// Why the server could not serve.
@@ -129,6 +134,7 @@ pub(super) struct Server {
     host: Arc<Host>,
     sessions: Sessions,
     missing_watches: MissingWatches,
+    http: Option<Arc<HttpService>>,
     retention: Duration,
     ping_interval: Duration,
     info: OnceLock<Info>,
@@ -169,6 +175,11 @@ impl Server {
         &self.missing_watches
     }
 
+    /// What makes HTTP requests, unless that is turned off.
+    pub(super) fn http(&self) -> Option<&Arc<HttpService>> {
+        self.http.as_ref()
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
     }
@@ -185,7 +196,8 @@ impl Server {
 
     fn info(&self) -> &Info {
         self.info.get_or_init(|| {
-            let info: EnvironmentInfo = environment_info(EXTENSIONS);
+            let mut info: EnvironmentInfo = environment_info(EXTENSIONS);
+            info.capabilities.http_header_env_vars = self.http.is_some();
             let mut json = Vec::new();
             crate::rpc::encode::json(&mut json, &info);
             let shell = info.shell.path;
@@ -273,6 +285,9 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         host: Arc::new(host),
         sessions: Sessions::default(),
         missing_watches: MissingWatches::default(),
+        http: config
+            .http
+            .then(|| HttpService::new(config.allow_link_local)),
         retention: config.session_retention,
         // Zero would ping without end.
         ping_interval: config.ping_interval.max(Duration::from_millis(10)),

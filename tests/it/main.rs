@@ -12,6 +12,7 @@ mod discovery;
 mod envelope;
 mod files;
 mod handshake;
+mod http;
 mod keepalive;
 mod lifetime;
 mod listen;

@@ -197,7 +197,7 @@ impl Outbound {
         }
     }
 
-    /// Adds a message of a process, unless too much is unsent.
+    /// Adds a message that can wait, unless too much is unsent.
     pub fn offer(&self, waker: &Arc<WakeEvent>, write: impl FnOnce(&mut Vec<u8>)) -> Offer {
         let mut state = self.lock();
         if state.is_dead {
@@ -221,6 +221,14 @@ impl Outbound {
         }
         state.has_flusher = true;
         true
+    }
+
+    /// As [`Outbound::flush_offered`], for a thread that may wait: where that
+    /// would lay the duty on it, it sends until everything is gone.
+    pub fn flush_waiting(&self) {
+        if self.flush_offered() {
+            self.flush_until_done();
+        }
     }
 
     /// For who has the duty to flush: sends what the stream takes now.

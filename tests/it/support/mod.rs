@@ -12,6 +12,7 @@ mod server;
 mod start;
 mod tls;
 mod transcript;
+mod web;
 mod websocket;
 mod within;
 
@@ -28,6 +29,7 @@ pub use run::{fails, run};
 pub use server::Server;
 pub use start::Start;
 pub use tls::Certificate;
+pub use web::{ROOT, Web};
 pub use websocket::frame;
 pub use within::within;
 
