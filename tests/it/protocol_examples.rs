@@ -2,7 +2,7 @@
 //!
 //! Every block fenced as `rpc` is spoken on a connection of its own, over both transports. A line `> ` is sent; a line
 //! `< ` must come, in that order among the messages about the same id, process or watch, and nothing else may. `~` cuts
-//! the connection and makes a new one. `/srv/demo` is a directory that holds what [`Fixture`] puts there. Behind `rpc`:
+//! the connection and makes a new one. `/srv/demo` and `http://127.0.0.1:8000` are what [`Fixture`] makes. Behind `rpc`:
 //! `silent` for a connection that has not said `initialize`, `ws` or `stdio` for one transport only, and flags of the
 //! server. What may stand for what varies is in [`pattern`].
 
@@ -16,7 +16,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Client, Scratch, Server, scratch};
+use crate::support::{Client, Scratch, Server, Web, scratch};
 use document::{Document, Example, Step};
 use pattern::{Bindings, Pattern};
 
@@ -25,6 +25,8 @@ const ERRORS: &str = include_str!("../../src/rpc/error.rs");
 
 /// What the examples call the directory of their files.
 const DEMO: &str = "/srv/demo";
+/// What they call their web server.
+const WEB: &str = "http://127.0.0.1:8000";
 
 /// The transports of the examples, by their name behind `rpc`.
 const TRANSPORTS: [&str; 2] = ["ws", "stdio"];
@@ -58,8 +60,11 @@ fn is_transport(tag: &str) -> bool {
     TRANSPORTS.contains(&tag)
 }
 
-/// The directory that the examples call `/srv/demo`.
-struct Fixture(Scratch);
+/// What the examples call `/srv/demo` and `http://127.0.0.1:8000`.
+struct Fixture {
+    directory: Scratch,
+    web: Web,
+}
 
 impl Fixture {
     fn new() -> Self {
@@ -68,12 +73,18 @@ impl Fixture {
         std::fs::create_dir(directory.path("src")).unwrap();
         std::fs::write(directory.path("src/main.rs"), "fn main() {}\n").unwrap();
         symlink("hello.txt", directory.path("latest")).unwrap();
-        Self(directory)
+        let web = Web::serve(|asked, wire| match asked.path() {
+            "/hello.txt" => wire.reply("200 OK\r\ncontent-type: text/plain", b"hello\n"),
+            "/moved" => wire.reply("302 Found\r\nlocation: /hello.txt", b""),
+            _ => wire.reply("404 Not Found", b""),
+        });
+        Self { directory, web }
     }
 
     /// A line of an example as it is on this machine.
     fn localize(&self, line: &str) -> String {
-        line.replace(DEMO, &self.0.dir())
+        line.replace(DEMO, &self.directory.dir())
+            .replace(WEB, &self.web.url(""))
     }
 }
 
@@ -311,7 +322,7 @@ fn every_flag_that_is_named_exists() {
     let help = String::from_utf8(help.stdout).unwrap();
     let known: BTreeSet<&str> = help.split_whitespace().collect();
     let named: BTreeSet<&str> = TEXT
-        .split(['`', ' ', '\n', '|', '(', ')', ',', '=', ';', '.'])
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
         .filter(|word| word.starts_with("--") && word.bytes().any(|byte| byte != b'-'))
         .collect();
     assert!(named.len() > 5, "{named:?}");
