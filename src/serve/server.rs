@@ -243,7 +243,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         drain_window: config.drain_window,
         max_processes: config.max_processes,
     })
-    .map_err(system("open the standard input of processes"))?;
+    .map_err(system("get what processes will need"))?;
     let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
     let server = Arc::new(Server {
         host: Arc::new(host),

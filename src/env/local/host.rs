@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
+use super::leftovers::Leftovers;
 use super::process::Process;
 use crate::log;
 use crate::sys::guardian::Guardian;
@@ -41,6 +42,7 @@ pub struct Host {
     ended: Mutex<VecDeque<Weak<Process>>>,
     queued_stdin: AtomicUsize,
     leaders: Option<Leaders>,
+    leftovers: Leftovers,
     running: Mutex<usize>,
     fewer_running: Condvar,
 }
@@ -57,6 +59,7 @@ impl Host {
             ended: Mutex::default(),
             queued_stdin: AtomicUsize::new(0),
             leaders: (own_pid() == 1).then(Leaders::default),
+            leftovers: Leftovers::new()?,
             running: Mutex::new(0),
             fewer_running: Condvar::new(),
         })
@@ -69,6 +72,11 @@ impl Host {
 
     pub(super) fn workers(&self) -> &Workers {
         &self.workers
+    }
+
+    /// What ended processes have left behind.
+    pub(super) fn leftovers(&self) -> &Leftovers {
+        &self.leftovers
     }
 
     /// An input that is at its end.

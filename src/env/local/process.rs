@@ -111,7 +111,13 @@ impl Process {
         let on_thread = Arc::clone(&reply);
         let job = move || {
             if let Some(started) = take(&on_thread) {
-                pump::run(&process, spec, running, started);
+                let left = pump::run(&process, spec, running, started);
+                let host = Arc::clone(&process.host);
+                // This thread may now serve the leftovers of others for long.
+                drop(process);
+                if let Some(left) = left {
+                    host.leftovers().leave(left);
+                }
             }
         };
         if let Err(error) = self.host.workers().run(Box::new(job))
