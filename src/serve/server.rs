@@ -325,7 +325,7 @@ impl Main {
                     return Ok(());
                 }
             }
-            self.server.host.reap_orphans();
+            self.server.host.reap();
             if incoming && let Some(listener) = &mut self.listener {
                 listener.accept(&self.server);
             }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    Client, PATIENCE, Server, Start, alive, descriptors, signal, threads, within, zombies_of,
+    Client, PATIENCE, Server, Start, alive, children_named, descriptors, signal, threads, within,
+    zombies_of,
 };
 
 /// Processes of every stubborn kind; gives the ids of their groups and of what they put in the background.
@@ -38,6 +39,14 @@ fn stubborn(client: &mut Client) -> Vec<u32> {
     pids
 }
 
+/// A process that only the guardian can end when the server is killed.
+fn stubborn_orphan(client: &mut Client) -> u32 {
+    let script = "(trap '' TERM HUP INT; sleep 1000) & echo $!";
+    client.start(Start::shell("another deaf orphan", script));
+    client.exited("another deaf orphan");
+    client.number("another deaf orphan")
+}
+
 #[track_caller]
 fn all_gone(pids: &[u32]) {
     within(PATIENCE, &format!("all of {pids:?} are gone"), || {
@@ -50,6 +59,24 @@ over_both! {
         let pids = stubborn(client);
         client.server.as_mut().unwrap().kill();
         all_gone(&pids);
+    }
+
+    fn nor_when_its_guardian_was_killed_before(client) {
+        let pids = stubborn(client);
+        let server = client.server_pid();
+        for _ in 0..2 {
+            let guardian = children_named(server, "exec-guardian");
+            signal(guardian[0], "KILL");
+            within(PATIENCE, "there is another", || {
+                let next = children_named(server, "exec-guardian");
+                next.len() == 1 && next != guardian
+            });
+        }
+        assert_eq!(zombies_of(server), 0);
+        let more = stubborn_orphan(client);
+        client.server.as_mut().unwrap().kill();
+        all_gone(&pids);
+        all_gone(&[more]);
     }
 
     fn the_server_ends_in_order_on_term_and_interrupt(client) {

@@ -95,12 +95,17 @@ impl Host {
         Ok(started)
     }
 
-    /// Forgets a guardian that does not answer, so that the next start makes a new one.
-    pub(super) fn forget_guardian(&self) {
-        log::error!(
-            "the guardian process is gone; processes started before may outlive a killed server"
-        );
-        *lock(&self.guardian) = None;
+    /// Puts another in the place of a guardian that fails.
+    pub(super) fn replace_guardian(&self, replace: impl Fn(&Guardian) -> io::Result<bool>) {
+        let guardian = lock(&self.guardian).clone();
+        match guardian.map_or(Ok(false), |guardian| replace(&guardian)) {
+            Ok(false) => {}
+            Ok(true) => log::warn!("the guardian process was gone; started another"),
+            Err(error) => log::error!(
+                "the guardian process is gone, so processes may outlive a killed server; \
+                 cannot start another: {error}"
+            ),
+        }
     }
 
     /// Whether orphans come to us, as they do to process 1 of a container.
@@ -108,8 +113,10 @@ impl Host {
         self.leaders.is_some()
     }
 
-    /// Reaps orphans that have ended, and none of the children that have a thread.
-    pub fn reap_orphans(&self) {
+    /// For when children may have ended: reaps those that have no thread, which are the guardian,
+    /// who gets a successor, and orphans.
+    pub fn reap(&self) {
+        self.replace_guardian(Guardian::replace_if_ended);
         if let Some(leaders) = &self.leaders {
             let _no_births = leaders
                 .births
