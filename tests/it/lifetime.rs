@@ -115,6 +115,28 @@ fn the_end_of_stdin_is_the_end_of_everything() {
 }
 
 #[test]
+fn a_pipe_that_was_lent_waits_again_afterwards() {
+    // The shell lends its own pipe, and its flags, to the server.
+    let mut command = Command::new("/bin/sh");
+    let script = "\"$0\" --listen stdio; grep flags: /proc/self/fdinfo/0 /proc/self/fdinfo/1";
+    command
+        .args(["-c", script])
+        .arg(Server::command().get_program());
+    let output = command.stdin(Stdio::piped()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let flags: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    assert_eq!(flags.len(), 2, "{text}");
+    for flags in flags {
+        let flags = u32::from_str_radix(flags, 8).unwrap();
+        // O_NONBLOCK.
+        assert_eq!(flags & 0o4000, 0, "{text}");
+    }
+}
+
+#[test]
 fn what_was_asked_before_the_end_of_stdin_is_answered() {
     let mut client = Client::stdio();
     let asked: Vec<i64> = (0..200)
