@@ -77,6 +77,7 @@ impl Process {
             subscriber,
             catch_up_until: None,
             waiting: Vec::new(),
+            holds_answers: false,
             stdin: Stdin::new(Arc::clone(host), has_terminal || spec.pipe_stdin),
             terminal: None,
             kill_at: None,

@@ -187,7 +187,7 @@ impl Pump<'_> {
     fn publish(&mut self) -> bool {
         let mut control = self.process.lock();
         let has_room = control.publish(self.process.id(), &self.waker);
-        control.answer_reads();
+        control.answer_reads(&self.waker);
         let subscriber = control.subscriber();
         drop(control);
         if self.flush.is_none()
