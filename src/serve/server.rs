@@ -314,6 +314,7 @@ struct Main {
 impl Main {
     /// Accepts, sweeps and reaps until it is time to end.
     fn watch(&mut self) -> io::Result<()> {
+        let mut has_reaped_all = true;
         loop {
             let never = PollFd::never;
             let mut fds = [
@@ -324,7 +325,8 @@ impl Main {
                     .map_or_else(never, |it| PollFd::new(it.socket.as_fd(), READABLE)),
             ];
             let has_sessions = !self.server.sessions.is_empty();
-            poll::wait(&mut fds, has_sessions.then_some(SWEEP))?;
+            let must_sweep = has_sessions || !has_reaped_all;
+            poll::wait(&mut fds, must_sweep.then_some(SWEEP))?;
             let [_, woken, incoming] = fds.map(|fd| fd.is_ready());
             if woken {
                 self.server.wake.take();
@@ -338,7 +340,7 @@ impl Main {
                     return Ok(());
                 }
             }
-            self.server.host.reap();
+            has_reaped_all = self.server.host.reap();
             if incoming && let Some(listener) = &mut self.listener {
                 listener.accept(&self.server);
             }

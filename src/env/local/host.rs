@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError, Weak,
+};
 use std::time::{Duration, Instant};
 
 use super::leftovers::Leftovers;
@@ -114,17 +116,21 @@ impl Host {
     }
 
     /// For when children may have ended: reaps those that have no thread, which are the guardian,
-    /// who gets a successor, and orphans.
-    pub fn reap(&self) {
+    /// who gets a successor, and orphans. False when some may be left, to be asked again soon.
+    pub fn reap(&self) -> bool {
         self.replace_guardian(Guardian::replace_if_ended);
-        if let Some(leaders) = &self.leaders {
-            let _no_births = leaders
-                .births
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            let alive = lock(&leaders.alive);
-            process::reap_orphans(&|pid| alive.contains(&pid));
-        }
+        let Some(leaders) = &self.leaders else {
+            return true;
+        };
+        // A birth may take as long as the disk that its program is on, and whoever waited for it
+        // here would also keep further births waiting.
+        let _no_births = match leaders.births.try_write() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let alive = lock(&leaders.alive);
+        process::reap_orphans(&|pid| alive.contains(&pid))
     }
 
     /// Until the guard is dropped, a child may exist that is not noted yet.
