@@ -31,6 +31,8 @@ use crate::workers::Workers;
 const STACK_BYTES: usize = 256 * 1024;
 /// Between looks at what has expired, while there are sessions.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Connections that are accepted before the main thread looks at its other duties.
+const ACCEPT_AT_ONCE: usize = 64;
 /// Connections above the limit that may be told so at a time; others are just closed.
 const MAX_REFUSALS: usize = 16;
 /// Time for processes to end after TERM, when the server ends.
@@ -435,7 +437,7 @@ impl Listener {
     }
 
     fn accept(&mut self, server: &Arc<Server>) {
-        loop {
+        for _ in 0..ACCEPT_AT_ONCE {
             match self.socket.accept() {
                 Ok((socket, address)) => self.take(server, socket, address),
                 Err(error) => match error.kind() {
