@@ -41,7 +41,7 @@ pub struct Host {
     null: OwnedFd,
     retained: AtomicUsize,
     /// Ended processes with output, oldest first: the first to lose it.
-    ended: Mutex<VecDeque<Weak<Process>>>,
+    ended: Mutex<Ended>,
     queued_stdin: AtomicUsize,
     leaders: Option<Leaders>,
     leftovers: Leftovers,
@@ -206,7 +206,7 @@ impl Host {
             if over == 0 {
                 return 0;
             }
-            let Some(oldest) = lock(&self.ended).pop_front() else {
+            let Some(oldest) = lock(&self.ended).processes.pop_front() else {
                 return over;
             };
             if let Some(process) = oldest.upgrade() {
@@ -218,13 +218,11 @@ impl Host {
     /// Remembers a process that has ended.
     pub(super) fn note_ended(&self, process: &Arc<Process>) {
         let mut ended = lock(&self.ended);
-        while ended
-            .front()
-            .is_some_and(|oldest| oldest.strong_count() == 0)
-        {
-            ended.pop_front();
+        if ended.processes.len() >= ended.clean_at {
+            ended.processes.retain(|process| process.strong_count() > 0);
+            ended.clean_at = 2 * ended.processes.len();
         }
-        ended.push_back(Arc::downgrade(process));
+        ended.processes.push_back(Arc::downgrade(process));
     }
 
     /// Accounts for bytes that begin to wait for a standard input; false when too many do.
@@ -247,6 +245,14 @@ impl Host {
     pub(super) fn unqueue_stdin(&self, bytes: usize) {
         self.queued_stdin.fetch_sub(bytes, Ordering::Relaxed);
     }
+}
+
+/// Processes that have ended, oldest first; some of them forgotten by their sessions.
+#[derive(Default)]
+struct Ended {
+    processes: VecDeque<Weak<Process>>,
+    /// The length from which forgotten ones are looked for: twice what the last look left.
+    clean_at: usize,
 }
 
 /// The children that have a thread, kept where orphans must be told from them.
