@@ -146,7 +146,6 @@ impl Process {
     /// the time is up. False, and no answer, when too many reads wait.
     pub fn read(&self, query: ReadQuery, reply: ReadReply) -> bool {
         let mut control = self.lock();
-        control.catch_up_until = None;
         let has_news = control.has_news(&query) || control.phase == Phase::Failed;
         if has_news || query.wait.is_zero() {
             let view = ReadView {
@@ -154,10 +153,14 @@ impl Process {
                 query,
             };
             reply((control.phase != Phase::Failed).then_some(&view));
-            // The thread may have held back output for this read.
-            control.wake();
+            if control.catch_up_until.is_some() && view.reaches_end() {
+                control.catch_up_until = None;
+                // The thread may have held back output for this read.
+                control.wake();
+            }
             return true;
         }
+        control.catch_up_until = None;
         if control.waiting.len() >= MAX_WAITING {
             return false;
         }
