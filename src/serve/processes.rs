@@ -97,7 +97,9 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
             ))),
         })
         .collect::<Result<_, _>>()?;
-    let mut env = child_environment(std::env::vars_os(), params.env_policy.as_ref(), &params.env);
+    let policy = params.env_policy.as_ref();
+    let mut env = child_environment(std::env::vars_os(), policy, &params.env)
+        .map_err(|error| RpcError::invalid_params(error.to_string()))?;
     if params.tty && !env.iter().any(|(name, _)| name == "SHELL") {
         env.push(("SHELL".into(), call.server.shell().into()));
     }
