@@ -141,6 +141,17 @@ impl Outbound {
         Offer::Taken
     }
 
+    /// Whether an answer that has waited may be added now: not while the reader would wait for
+    /// room either. If not, the waker will be set when there is room.
+    pub fn has_room(&self, waker: &Arc<WakeEvent>) -> bool {
+        let mut state = self.lock();
+        let has_room = state.is_dead || state.unsent() <= ANSWER_LIMIT;
+        if !has_room {
+            state.wakers.push(Arc::clone(waker));
+        }
+        has_room
+    }
+
     /// Sends what the stream takes of what was offered. True lays the duty on
     /// the caller to poll [`Outbound::fd`] for room and call
     /// [`Outbound::flush_duty`] until it is done.
