@@ -18,6 +18,8 @@ use super::upgrade::{UpgradePolicy, too_many_connections};
 use crate::log;
 use crate::rpc::transport::Socket;
 
+/// Connections that are accepted before the main thread looks at its other duties.
+const ACCEPT_AT_ONCE: usize = 64;
 /// Connections above the limit that may be told so at a time; others are just closed.
 const MAX_REFUSALS: usize = 16;
 
@@ -135,7 +137,7 @@ impl Listener {
 
     /// Takes all connections that have arrived; each gets a thread.
     pub(super) fn accept(&mut self, server: &Arc<Server>) {
-        loop {
+        for _ in 0..ACCEPT_AT_ONCE {
             match self.port.accept() {
                 Ok(Some((socket, peer))) => self.take(server, socket, peer),
                 Ok(None) => {}

@@ -29,7 +29,7 @@ use crate::sys::event::WakeEvent;
 use crate::sys::limits::raise_descriptor_limit;
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::signal::{Signal, SignalEvents};
-use crate::sys::socket::{is_private_stream, set_nonblocking, widen_pipe};
+use crate::sys::socket::{is_private_stream, set_blocking, set_nonblocking, widen_pipe};
 use crate::workers::Workers;
 
 /// A connection thread's stack, of which only the touched pages count.
@@ -279,7 +279,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         drain_window: config.drain_window,
         max_processes: config.max_processes,
     })
-    .map_err(system("open the standard input of processes"))?;
+    .map_err(system("get what processes will need"))?;
     let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
     let server = Arc::new(Server {
         host: Arc::new(host),
@@ -303,6 +303,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         signals,
         listener,
         stdio_ended: Arc::default(),
+        borrowed: Arc::default(),
     };
     match &main.listener {
         Some(listener) => listener.announce(),
@@ -310,20 +311,30 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     }
     main.watch().map_err(system("wait for clients"))?;
     main.listener = None;
-    end_at_the_latest(END_TIME);
+    end_at_the_latest(END_TIME, Arc::clone(&main.borrowed));
     main.server.shut_down();
+    give_back(&main.borrowed);
     Ok(())
 }
 
 /// Ends the program after `limit` whatever its threads wait for, such as a terminal whose output
 /// was stopped. What still runs of our children dies with us.
-fn end_at_the_latest(limit: Duration) {
+fn end_at_the_latest(limit: Duration, borrowed: Arc<Vec<OwnedFd>>) {
     let end = move || {
         thread::sleep(limit);
+        give_back(&borrowed);
         std::process::exit(0)
     };
     // Without a thread to spare, the end is as soon as the streams let it be.
     let _ = thread::Builder::new().name("end".into()).spawn(end);
+}
+
+/// Makes streams wait again that others may share with us, such as the shell that started us.
+fn give_back(borrowed: &[OwnedFd]) {
+    for stream in borrowed {
+        // There is nobody left to be told.
+        let _ = set_blocking(stream.as_fd());
+    }
 }
 
 /// The main thread.
@@ -332,11 +343,14 @@ struct Main {
     signals: SignalEvents,
     listener: Option<Listener>,
     stdio_ended: Arc<AtomicBool>,
+    /// Streams that we have made non-blocking.
+    borrowed: Arc<Vec<OwnedFd>>,
 }
 
 impl Main {
     /// Accepts, sweeps and reaps until it is time to end.
     fn watch(&mut self) -> io::Result<()> {
+        let mut has_reaped_all = true;
         loop {
             let never = PollFd::never;
             let mut fds = [
@@ -347,7 +361,8 @@ impl Main {
                     .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
             ];
             let has_sessions = !self.server.sessions.is_empty();
-            poll::wait(&mut fds, has_sessions.then_some(SWEEP))?;
+            let must_sweep = has_sessions || !has_reaped_all;
+            poll::wait(&mut fds, must_sweep.then_some(SWEEP))?;
             let [_, woken, incoming] = fds.map(|fd| fd.is_ready());
             if woken {
                 self.server.wake.take();
@@ -365,7 +380,7 @@ impl Main {
                     }
                 }
             }
-            self.server.host.reap_orphans();
+            has_reaped_all = self.server.host.reap();
             if incoming && let Some(listener) = &mut self.listener {
                 listener.accept(&self.server);
             }
@@ -378,14 +393,16 @@ impl Main {
     }
 
     /// Serves the one client that started us, on a thread beside this one.
-    fn serve_stdio(&self) -> io::Result<()> {
+    fn serve_stdio(&mut self) -> io::Result<()> {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        let mut borrowed = Vec::new();
         for stream in [&stdin, &stdout] {
-            if is_private_stream(stream.as_fd()) {
-                set_nonblocking(stream.as_fd())?;
+            if is_private_stream(stream.as_fd()) && set_nonblocking(stream.as_fd())? {
+                borrowed.push(stream.try_clone()?);
             }
         }
+        self.borrowed = Arc::new(borrowed);
         widen_pipe(stdout.as_fd(), STDOUT_PIPE);
         let server = Arc::clone(&self.server);
         let ended = Arc::clone(&self.stdio_ended);

@@ -104,6 +104,29 @@ over_both! {
         }
     }
 
+    fn reads_that_have_waited_are_answered_as_the_client_takes_the_answers(client) {
+        let ids = ["a", "b", "c", "d"];
+        let mut reads = Vec::new();
+        for id in ids {
+            client.start(Start::child(id, &["steps", "60000"]).pipe_stdin());
+            for _ in 0..250 {
+                reads.push(client.ask("process/read", params(id, json!({"waitMs": 3_600_000}))));
+            }
+        }
+        for id in ids {
+            client.write(id, b"go\nend\n", "1");
+        }
+        settled(|| cpu_ticks(client.server_pid()));
+        let peak = peak_resident(client.server_pid());
+        assert!(peak < 32 << 10, "the server took {peak} KiB");
+        for read in reads {
+            assert_eq!(client.answer(read).unwrap()["chunks"][0]["seq"], 1);
+        }
+        for id in ids {
+            assert_eq!(client.closed(id).code, 0);
+        }
+    }
+
     fn a_client_that_never_reads_costs_no_memory_and_is_still_obeyed(client) {
         let scratch = scratch();
         let note = scratch.path("pid");

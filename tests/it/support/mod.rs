@@ -23,7 +23,9 @@ pub use base64::{decode, encode};
 pub use client::{Client, RpcError, params};
 pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
 pub use observed::{Event, Sink};
-pub use procfs::{alive, descriptors, peak_resident, resident, signal, threads, zombies_of};
+pub use procfs::{
+    alive, children_named, descriptors, peak_resident, resident, signal, threads, zombies_of,
+};
 pub use program::{Scratch, child, scratch};
 pub use run::{fails, run};
 pub use server::Server;
