@@ -12,7 +12,6 @@ mod pattern;
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -164,7 +163,7 @@ impl Heard {
     }
 }
 
-/// Messages about the same thing come in a known order, and others in any.
+/// Messages about the same thing come in a known order, those about different things in any.
 fn topic_of(message: &Value) -> String {
     let params = &message["params"];
     let names = [
@@ -315,10 +314,7 @@ fn every_error_code_is_in_the_table() {
 
 #[test]
 fn every_flag_that_is_named_exists() {
-    let help = Command::new(env!("CARGO_BIN_EXE_exec-server"))
-        .arg("--help")
-        .output()
-        .unwrap();
+    let help = Server::command().arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let known: BTreeSet<&str> = help.split_whitespace().collect();
     let named: BTreeSet<&str> = TEXT
