@@ -3,7 +3,7 @@
 TARGET ?= $(shell uname -m)-unknown-linux-musl
 LISTEN ?= ws://127.0.0.1:8765
 prefix ?= /usr/local
-# More arguments for `cargo test`, as in: make test ARGS='--test it pty'
+# More arguments: make test ARGS='--test it pty', make bench ARGS=--quick
 ARGS ?=
 
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -31,6 +31,7 @@ run: build ## build and serve at LISTEN, ws://127.0.0.1:8765 unless given
 	exec $(BIN) --listen $(LISTEN)
 
 test: build ## build and run every test; ARGS goes to cargo test
+	cargo build $(CARGO_ARGS) --example child
 	cargo test $(CARGO_ARGS) $(ARGS)
 
 check: setup ## check the format, and clippy with every warning an error
@@ -45,7 +46,7 @@ bench: build ## measure, beside the reference programs where npm can bring them
 	else \
 	  echo 'bench: going on without the reference programs' >&2; \
 	fi; \
-	exec cargo bench $(CARGO_ARGS) --bench compare
+	exec cargo bench $(CARGO_ARGS) --bench compare -- $(ARGS)
 
 interop: build ## hold ours against the references, by messages and by their real client; ARGS picks
 	cargo test $(CARGO_ARGS) --test interop -- $(ARGS)

@@ -35,6 +35,8 @@ pub struct ServeFlags {
     pub allow_origins: Vec<String>,
     /// Names to accept in `Host` on a loopback listener.
     pub allow_hosts: Vec<String>,
+    /// Time between pings to a websocket client.
+    pub ping_interval: Duration,
     /// How long a session without a connection, and an ended process, are kept.
     pub session_retention: Duration,
     /// Bytes of output kept for each process.

@@ -19,6 +19,7 @@ fn config(flags: ServeFlags) -> Result<Config, ListenUrlError> {
         max_connections: flags.max_connections,
         allow_origins: flags.allow_origins,
         allow_hosts: flags.allow_hosts,
+        ping_interval: flags.ping_interval,
         session_retention: flags.session_retention,
         retained_output: flags.retained_output,
         retained_total: flags.retained_total,

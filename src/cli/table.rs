@@ -99,7 +99,7 @@ impl Flag {
     }
 }
 
-pub(super) static FLAGS: [Flag; 13] = [
+pub(super) static FLAGS: [Flag; 14] = [
     Flag::value(
         Category::Listening,
         "listen",
@@ -142,6 +142,15 @@ pub(super) static FLAGS: [Flag; 13] = [
         "Most processes at once",
         Value::new("N", "1024", |flags, text| {
             flags.max_processes = count(text)?;
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Limits,
+        "ping-interval",
+        "Time between pings; a websocket client that is silent for three of them is gone",
+        Value::new("SECONDS", "30", |flags, text| {
+            flags.ping_interval = seconds(text)?;
             Ok(())
         }),
     ),

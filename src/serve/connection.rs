@@ -19,10 +19,8 @@ use crate::rpc::transport::{
 
 /// From the connection to the upgrade, and from there to `initialize`.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Between pings, as in the reference.
-const PING: Duration = Duration::from_secs(30);
-/// A peer that is silent for so long, pings unanswered, is gone.
-const SILENCE: Duration = Duration::from_secs(90);
+/// A peer that lets so many pings go unanswered is gone.
+const LOST_PINGS: u32 = 3;
 /// How long the last bytes to a client may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -176,8 +174,10 @@ pub(super) fn serve_messages(
     );
     let mut pinged = Instant::now();
     let introduction = pinged + HANDSHAKE;
+    let ping = server.ping_interval();
+    let silence = ping.saturating_mul(LOST_PINGS);
     loop {
-        let received = reader.receive(patience(&dispatch, peer, introduction));
+        let received = reader.receive(patience(&dispatch, peer, introduction, ping));
         match received {
             Received::Message => dispatch.handle(reader.message()),
             Received::Refused(refusal) => dispatch.refuse(refusal),
@@ -194,7 +194,7 @@ pub(super) fn serve_messages(
             log::info!("{peer}: takes no more messages");
             break;
         }
-        if !outbound.wait_for_room(SILENCE) {
+        if !outbound.wait_for_room(silence) {
             log::info!("{peer}: does not take its answers");
             break;
         }
@@ -209,12 +209,12 @@ pub(super) fn serve_messages(
             log::info!("{peer}: did not introduce itself");
             break;
         }
-        if now.saturating_duration_since(reader.last_heard()) >= SILENCE {
-            log::info!("{peer}: silent for {SILENCE:?}");
+        if now.saturating_duration_since(reader.last_heard()) >= silence {
+            log::info!("{peer}: silent for {silence:?}");
             outbound.kill();
             break;
         }
-        if now.saturating_duration_since(pinged) >= PING {
+        if now.saturating_duration_since(pinged) >= ping {
             pinged = now;
             outbound.ping();
         }
@@ -223,10 +223,10 @@ pub(super) fn serve_messages(
 }
 
 /// How long to wait for the next message.
-fn patience(dispatch: &Dispatch, peer: Peer, introduction: Instant) -> Duration {
+fn patience(dispatch: &Dispatch, peer: Peer, introduction: Instant, ping: Duration) -> Duration {
     if dispatch.is_initialized() || matches!(peer, Peer::Stdio) {
-        return PING;
+        return ping;
     }
     let left = introduction.saturating_duration_since(Instant::now());
-    left.max(Duration::from_millis(1))
+    left.min(ping).max(Duration::from_millis(1))
 }

@@ -54,6 +54,8 @@ pub struct Config {
     pub allow_origins: Vec<String>,
     /// Names to accept in `Host` on a loopback listener.
     pub allow_hosts: Vec<String>,
+    /// Time between pings; a client silent for three of them is gone.
+    pub ping_interval: Duration,
     /// How long a session without a connection, and an ended process, is kept.
     pub session_retention: Duration,
     /// Bytes of output kept for each process.
@@ -104,6 +106,7 @@ pub(super) struct Server {
     host: Arc<Host>,
     sessions: Sessions,
     retention: Duration,
+    ping_interval: Duration,
     info: OnceLock<Info>,
     /// The living connections by number.
     connections: Mutex<HashMap<u64, Arc<Outbound>>>,
@@ -125,6 +128,11 @@ impl Server {
 
     pub(super) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// Time between pings.
+    pub(super) fn ping_interval(&self) -> Duration {
+        self.ping_interval
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -227,6 +235,8 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         host: Arc::new(host),
         sessions: Sessions::default(),
         retention: config.session_retention,
+        // Zero would ping without end.
+        ping_interval: config.ping_interval.max(Duration::from_millis(10)),
         info: OnceLock::new(),
         connections: Mutex::default(),
         is_draining: AtomicBool::new(false),

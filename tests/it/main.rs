@@ -9,6 +9,7 @@ mod support;
 mod bulk;
 mod envelope;
 mod handshake;
+mod keepalive;
 mod lifetime;
 mod listen;
 mod process;

@@ -31,6 +31,7 @@ fn defaults() {
             max_connections: 1024,
             allow_origins: vec![],
             allow_hosts: vec![],
+            ping_interval: Duration::from_secs(30),
             session_retention: Duration::from_secs(90),
             retained_output: 1 << 20,
             retained_total: 64 << 20,
@@ -46,7 +47,7 @@ fn every_value_is_taken() {
     let words = "--listen=stdio --max-connections 3 --allow-origin https://a.example \
                  --allow-origin=null --allow-host b.example --allow-host c.example:81 \
                  --session-retention 0.25 --retained-output 2048 --retained-total 3K \
-                 --drain-window 0 --max-processes=7 --log-level DEBUG";
+                 --ping-interval 1.5 --drain-window 0 --max-processes=7 --log-level DEBUG";
     let words: Vec<&str> = words.split_whitespace().collect();
     assert_eq!(
         flags(&words),
@@ -55,6 +56,7 @@ fn every_value_is_taken() {
             max_connections: 3,
             allow_origins: vec!["https://a.example".into(), "null".into()],
             allow_hosts: vec!["b.example".into(), "c.example:81".into()],
+            ping_interval: Duration::from_millis(1500),
             session_retention: Duration::from_millis(250),
             retained_output: 2048,
             retained_total: 3 << 10,

@@ -24,6 +24,7 @@ pub use procfs::{alive, descriptors, peak_resident, resident, signal, threads, z
 pub use program::{child, scratch};
 pub use server::Server;
 pub use start::Start;
+pub use websocket::frame;
 pub use within::within;
 
 use std::time::Duration;
