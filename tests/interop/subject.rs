@@ -1,8 +1,15 @@
 //! The generations of the wire, the servers that speak them, and how each is started.
 
 use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+
+use crate::children::Guarded;
+use crate::support::PATIENCE;
 
 /// A generation of clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,4 +99,24 @@ pub fn server_command(program: &Path, whose: Whose, transport: Transport, home: 
         Transport::Stdio => "stdio",
     });
     command
+}
+
+/// Starts a command that serves websockets; gives it and where it listens.
+pub fn listening(command: &mut Command) -> (Guarded, SocketAddr) {
+    let server = Guarded::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()));
+    let stdout = server.with(|child| child.stdout.take());
+    let (first, line) = channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        let _ = stdout.map(|stdout| BufReader::new(stdout).read_line(&mut line));
+        let _ = first.send(line);
+    });
+    let line = line.recv_timeout(PATIENCE).unwrap_or_default();
+    let address = line
+        .trim_end()
+        .strip_prefix("ws://")
+        .and_then(|address| address.parse().ok());
+    let address =
+        address.unwrap_or_else(|| panic!("the server does not start: its first line is {line:?}"));
+    (server, address)
 }

@@ -2,16 +2,12 @@
 //! another name.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
-use std::thread;
-use std::time::Duration;
+use std::process::Command;
 
 use crate::children::Guarded;
-use crate::subject::{Transport, Whose, server_command};
+use crate::subject::{Transport, Whose, listening, server_command};
 
 /// Its host name.
 pub const HOSTNAME: &str = "far-away";
@@ -70,31 +66,10 @@ pub fn listen(recipe: &Recipe, log: &Path) -> Listening {
     command
         .args(&recipe.words[1..])
         .envs(recipe.environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
         .stderr(std::fs::File::create(log).expect("the run's directory can be written"));
-    let server = Guarded::spawn(&mut command);
-    let stdout = server
-        .with(|child| child.stdout.take())
-        .expect("it is piped");
-    let (first, line) = channel();
-    thread::spawn(move || {
-        let mut line = String::new();
-        let _ = BufReader::new(stdout).read_line(&mut line);
-        let _ = first.send(line);
-    });
-    let line = line
-        .recv_timeout(Duration::from_secs(20))
-        .unwrap_or_default();
-    let address = line
-        .trim_end()
-        .strip_prefix("ws://")
-        .and_then(|address| address.parse().ok());
+    let (server, address) = listening(&mut command);
     Listening {
-        address: address.unwrap_or_else(|| {
-            let log = std::fs::read_to_string(log).unwrap_or_default();
-            panic!("the server does not start: {line:?} {log}")
-        }),
+        address,
         _server: server,
     }
 }
