@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::path_uri::PathError;
+
 /// What kind of error a request ended with; decides its JSON-RPC code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -77,3 +79,14 @@ impl fmt::Display for RpcError {
 }
 
 impl std::error::Error for RpcError {}
+
+impl From<PathError> for RpcError {
+    fn from(error: PathError) -> Self {
+        let kind = if error.is_invalid_params() {
+            ErrorKind::InvalidParams
+        } else {
+            ErrorKind::InvalidRequest
+        };
+        Self::new(kind, error.to_string())
+    }
+}

@@ -6,9 +6,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::connection::Peer;
+use super::holder::Holder;
+use super::owned::Owned;
 use super::processes;
 use super::server::Server;
 use super::session::Session;
+use super::{discovery, watches};
 use crate::env::local::Subscriber;
 use crate::log;
 use crate::rpc::encode;
@@ -34,6 +37,7 @@ pub(super) struct Dispatch {
     connection: u64,
     peer: Peer,
     stage: Stage,
+    owned: Owned,
 }
 
 /// What a request of a method that is answered here or later works with.
@@ -42,6 +46,7 @@ pub(super) struct Call<'a> {
     pub(super) outbound: &'a Arc<Outbound>,
     pub(super) server: &'a Arc<Server>,
     pub(super) session: &'a Arc<Session>,
+    pub(super) owned: &'a Owned,
 }
 
 impl Call<'_> {
@@ -103,6 +108,7 @@ impl Dispatch {
             connection,
             peer,
             stage: Stage::New,
+            owned: Owned::new(connection),
         }
     }
 
@@ -116,6 +122,7 @@ impl Dispatch {
         if let Stage::Initialized(session) | Stage::Ready(session) = &self.stage {
             session.detach(self.connection);
         }
+        self.owned.release(&self.server);
     }
 
     /// Handles one message; a fault in it concerns it alone.
@@ -234,6 +241,22 @@ impl Dispatch {
                 processes::list(&self.call(id, PROCESSES)?);
                 Ok(())
             }
+            "fs/watchMissing" => {
+                let params = decode_params(params)?;
+                watches::watch_missing(&self.call(id, "filesystem")?, &params)
+            }
+            "environmentConfig/read" => {
+                let params = decode_params(params)?;
+                discovery::read_config(&self.call(id, "environment config")?, &params)
+            }
+            "capabilityRoots/discoverV1" => {
+                let params = decode_params(params)?;
+                discovery::discover_roots(&self.call(id, "capability discovery")?, &params)
+            }
+            "capabilities/discoverV2" => {
+                let params = decode_params(params)?;
+                discovery::discover(&self.call(id, "capability discovery")?, &params)
+            }
             _ => Err(RpcError::new(
                 ErrorKind::UnknownMethod,
                 format!("exec-server stub does not implement `{method}` yet"),
@@ -250,6 +273,7 @@ impl Dispatch {
                     outbound: &self.outbound,
                     server: &self.server,
                     session,
+                    owned: &self.owned,
                 });
             }
             Stage::New => "call initialize",
@@ -281,14 +305,15 @@ impl Dispatch {
             });
         };
         let sessions = self.server.sessions();
+        let holder = Holder::new(self.connection, &self.outbound, &self.subscriber);
         let session = match &params.resume_session_id {
             Some(wanted) => {
                 let session = sessions.find(wanted)?;
-                session.attach(self.connection, &self.subscriber, || answer(&session))?;
+                session.attach(holder, || answer(&session))?;
                 session
             }
             None => {
-                let session = sessions.begin(self.connection, Arc::clone(&self.subscriber))?;
+                let session = sessions.begin(holder)?;
                 answer(&session);
                 session
             }

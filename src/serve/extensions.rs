@@ -2,6 +2,7 @@
 
 /// Methods, and members written `method.member`.
 pub(super) const EXTENSIONS: &[&str] = &[
+    "environment/info.cgroup",
     "process/closeStdin",
     "process/list",
     "process/resize",

@@ -11,17 +11,21 @@
 //!
 //! A [`Session`](session::Session) owns processes and outlives its connection
 //! by the retention time; a connection is attached to at most one session, a
-//! session to at most one connection.
+//! session to at most one connection, its [`Holder`](holder::Holder).
 
 mod connection;
+mod discovery;
 mod dispatch;
 mod extensions;
+mod holder;
 pub mod host;
 pub mod listen;
 mod notify;
+mod owned;
 mod processes;
 mod server;
 mod session;
 pub mod upgrade;
+mod watches;
 
 pub use server::{Config, ServeError, run};

@@ -16,7 +16,7 @@ use super::listen::ListenAddress;
 use super::session::Sessions;
 use super::upgrade::{UpgradePolicy, too_many_connections};
 use crate::env::local::info::environment_info;
-use crate::env::local::{Host, HostConfig};
+use crate::env::local::{Host, HostConfig, MissingWatches};
 use crate::log;
 use crate::rpc::protocol::environment::EnvironmentInfo;
 use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound, Sink, StreamSource};
@@ -105,6 +105,7 @@ impl std::error::Error for ServeError {}
 pub(super) struct Server {
     host: Arc<Host>,
     sessions: Sessions,
+    missing_watches: MissingWatches,
     retention: Duration,
     ping_interval: Duration,
     info: OnceLock<Info>,
@@ -133,6 +134,10 @@ impl Server {
     /// Time between pings.
     pub(super) fn ping_interval(&self) -> Duration {
         self.ping_interval
+    }
+
+    pub(super) fn missing_watches(&self) -> &MissingWatches {
+        &self.missing_watches
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -234,6 +239,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     let server = Arc::new(Server {
         host: Arc::new(host),
         sessions: Sessions::default(),
+        missing_watches: MissingWatches::default(),
         retention: config.session_retention,
         // Zero would ping without end.
         ping_interval: config.ping_interval.max(Duration::from_millis(10)),

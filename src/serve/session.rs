@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::env::local::{Host, Process, ProcessSpec, Subscriber};
+use super::holder::Holder;
+use crate::env::local::{Host, Process, ProcessSpec};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::sys::random;
 
@@ -28,8 +29,8 @@ struct State {
 }
 
 enum Attachment {
-    /// To the connection of this number.
-    Attached(u64, Arc<dyn Subscriber>),
+    /// To a connection.
+    Attached(Holder),
     /// Since then to none.
     Detached(Instant),
     /// The session is over.
@@ -62,7 +63,7 @@ impl Session {
     ) -> Result<Arc<Process>, RpcError> {
         let mut state = self.lock();
         let subscriber = match &state.attachment {
-            Attachment::Attached(_, subscriber) => Some(Arc::clone(subscriber)),
+            Attachment::Attached(holder) => Some(Arc::clone(holder.subscriber())),
             Attachment::Detached(_) => None,
             Attachment::Ended => return Err(RpcError::invalid_request("the session is over")),
         };
@@ -89,39 +90,38 @@ impl Session {
         }
     }
 
-    /// Takes the session up again over another connection. `answer` queues the
-    /// news of it, which must come before the first event.
-    pub(super) fn attach(
-        &self,
-        connection: u64,
-        subscriber: &Arc<dyn Subscriber>,
-        answer: impl FnOnce(),
-    ) -> Result<(), RpcError> {
+    /// Takes the session up again over another connection: when it has none, or
+    /// one whose peer is gone. `answer` queues the news of it, which must come
+    /// before the first event.
+    pub(super) fn attach(&self, holder: Holder, answer: impl FnOnce()) -> Result<(), RpcError> {
         let mut state = self.lock();
-        match state.attachment {
+        match &mut state.attachment {
             Attachment::Detached(_) => {}
-            Attachment::Attached(..) => {
-                let message = "session ID is already attached to another connection";
-                return Err(RpcError::new(ErrorKind::SessionAttached, message));
+            Attachment::Attached(former) => {
+                if !former.is_gone(Instant::now()) {
+                    let message = "session ID is already attached to another connection";
+                    return Err(RpcError::new(ErrorKind::SessionAttached, message));
+                }
+                former.dismiss();
+                state.detach_processes();
             }
             Attachment::Ended => return Err(unknown(&self.id)),
         }
         answer();
-        state.attachment = Attachment::Attached(connection, Arc::clone(subscriber));
         for process in state.processes.values() {
-            process.attach(Arc::clone(subscriber));
+            process.attach(Arc::clone(holder.subscriber()));
         }
+        state.attachment = Attachment::Attached(holder);
         Ok(())
     }
 
     /// The connection of this number is gone.
     pub(super) fn detach(&self, connection: u64) {
         let mut state = self.lock();
-        if matches!(state.attachment, Attachment::Attached(number, _) if number == connection) {
+        if matches!(&state.attachment, Attachment::Attached(holder) if holder.connection() == connection)
+        {
             state.attachment = Attachment::Detached(Instant::now());
-            for process in state.processes.values() {
-                process.detach();
-            }
+            state.detach_processes();
         }
     }
 
@@ -171,6 +171,13 @@ impl State {
         self.processes.values().chain(&self.lingering)
     }
 
+    /// Directs the events of all processes to nobody.
+    fn detach_processes(&self) {
+        for process in self.processes.values() {
+            process.detach();
+        }
+    }
+
     /// Frees the names of the processes that `is_over` says are.
     fn forget(&mut self, is_over: impl Fn(&Process) -> bool) {
         let over = self.processes.extract_if(|_, process| is_over(process));
@@ -198,11 +205,7 @@ pub(super) struct Sessions(Mutex<HashMap<String, Arc<Session>>>);
 
 impl Sessions {
     /// Begins a session, attached to this connection.
-    pub(super) fn begin(
-        &self,
-        connection: u64,
-        subscriber: Arc<dyn Subscriber>,
-    ) -> Result<Arc<Session>, RpcError> {
+    pub(super) fn begin(&self, holder: Holder) -> Result<Arc<Session>, RpcError> {
         let id = new_id().map_err(|error| {
             RpcError::failed(format!(
                 "cannot make a session id: no random bytes: {error}"
@@ -213,7 +216,7 @@ impl Sessions {
             state: Mutex::new(State {
                 processes: HashMap::new(),
                 lingering: Vec::new(),
-                attachment: Attachment::Attached(connection, subscriber),
+                attachment: Attachment::Attached(holder),
             }),
         });
         let mut sessions = self.lock();

@@ -8,6 +8,7 @@
 pub mod event;
 pub mod guardian;
 pub mod identity;
+pub mod inotify;
 pub mod limits;
 pub mod poll;
 pub mod process;

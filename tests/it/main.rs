@@ -7,6 +7,7 @@
 mod support;
 
 mod bulk;
+mod discovery;
 mod envelope;
 mod handshake;
 mod keepalive;
@@ -14,5 +15,7 @@ mod lifetime;
 mod listen;
 mod process;
 mod resume;
+mod sessions_takeover;
 mod transcripts;
 mod upgrade;
+mod watch_missing;

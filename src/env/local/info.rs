@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::passwd;
+use super::{cgroup, passwd};
 use crate::rpc::path_uri::{resolve_dots, to_uri};
 use crate::rpc::protocol::environment::{Capabilities, EnvironmentInfo, ExecServer, Shell};
 use crate::sys::identity;
@@ -23,27 +23,59 @@ pub fn environment_info(extensions: &'static [&'static str]) -> EnvironmentInfo 
     let users = fs::read("/etc/passwd").unwrap_or_default();
     let entry = passwd::find(&users, identity::user_id());
     let cwd = std::env::current_dir().ok();
-    let absolute = |path: OsString| absolute(cwd.as_deref(), path);
-    let variable = |name| std::env::var_os(name).and_then(absolute);
+    let variable = |name| std::env::var_os(name).and_then(|path| absolute(cwd.as_deref(), path));
 
     let temporary = variable("TMPDIR").map(|path| to_uri(&path));
-    let home = variable("HOME").or_else(|| absolute(entry?.home.into()));
     EnvironmentInfo {
         shell: shell(entry.map(|entry| entry.shell), is_program),
         executor_version: VERSION,
         cwd: cwd.as_deref().map(to_uri),
-        user_home_dir: home.map(|path| to_uri(&path)),
+        user_home_dir: HomeInfo::find().user,
         platform_os: std::env::consts::OS,
         prepend_path_dirs: Vec::new(),
         temporary_directories: temporary.iter().cloned().collect(),
         temp_dir: temporary.unwrap_or_else(|| to_uri(Path::new("/tmp"))),
         capabilities: Capabilities {
+            fs_watch_missing: true,
             exec_server: ExecServer {
                 version: VERSION,
                 extensions,
             },
             ..Capabilities::default()
         },
+        cgroup: cgroup::limits(),
+    }
+}
+
+/// Whose machine this is; asked anew each time, for it is asked once a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HomeInfo {
+    /// The user's home, as a URI; absent if there is none.
+    pub user: Option<String>,
+    /// Where the client's software keeps its own files here, as a URI.
+    pub codex: Option<String>,
+    /// The machine's name.
+    pub hostname: Option<String>,
+}
+
+impl HomeInfo {
+    /// Reads the environment, and a small file or two.
+    pub fn find() -> Self {
+        let cwd = std::env::current_dir().ok();
+        let absolute = |path: OsString| absolute(cwd.as_deref(), path);
+        let variable = |name| std::env::var_os(name).and_then(absolute);
+        let from_users = || {
+            let users = fs::read("/etc/passwd").ok()?;
+            absolute(passwd::find(&users, identity::user_id())?.home.into())
+        };
+        let user = variable("HOME").or_else(from_users);
+        let codex = variable("CODEX_HOME").or_else(|| Some(user.as_ref()?.join(".codex")));
+        let hostname = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        Self {
+            user: user.map(|path| to_uri(&path)),
+            codex: codex.map(|path| to_uri(&path)),
+            hostname: hostname.map(|name| name.trim_end().to_owned()),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The environment that this machine is: its processes.
+//! The environment that this machine is: its processes and files.
 //!
 //! A [`Process`] belongs to a session and is shared with one thread, which
 //! starts the program, stays to the end and is the only one to read its output,
@@ -14,22 +14,30 @@
 //!   connection's Outbound ◄── events ──────┘             └─ wake event
 //! ```
 //!
+//! Besides, one thread watches directories for all clients ([`MissingWatches`]).
+//!
 //! Locks are taken in the order session, process, outbound, and never back.
 
+mod cgroup;
+mod control;
 pub mod environment;
 mod events;
 mod host;
 pub mod info;
 mod launch;
+mod missing;
 mod output;
 mod passwd;
 mod process;
 mod pump;
+mod read;
 mod stdin;
 mod workers;
 
 pub use events::{Event, ProcessExit, Subscriber};
 pub use host::{Host, HostConfig};
 pub use launch::{ProcessSpec, StartError};
+pub use missing::{MissingWatch, MissingWatches};
 pub use output::{Chunk, Stream};
-pub use process::{Process, ReadQuery, ReadReply, ReadView, Summary, WriteError, WriteReply};
+pub use process::{Process, Summary, WriteError, WriteReply};
+pub use read::{ReadQuery, ReadReply, ReadView};

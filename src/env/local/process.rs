@@ -1,28 +1,23 @@
 //! One process, as its session and its thread see it.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::events::{Event, ProcessExit, Subscriber};
+use super::control::{Control, Phase};
+use super::events::{ProcessExit, Subscriber};
 use super::host::Host;
 use super::launch::{ProcessSpec, StartError};
-use super::output::{Chunk, Retained};
+use super::output::Retained;
 use super::pump;
+use super::read::{ReadQuery, ReadReply, ReadView, Waiting};
 use super::stdin::Stdin;
 pub use super::stdin::WriteError;
 use crate::rpc::protocol::process::WriteStatus;
-use crate::rpc::transport::Offer;
-use crate::sys::event::WakeEvent;
-use crate::sys::guardian::Guardian;
-use crate::sys::process::Leader;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::signal::Signal;
 
-/// Between TERM and KILL when a process's time is up.
-const TIMEOUT_GRACE: Duration = Duration::from_secs(2);
 /// How long a client that took up its session again has to ask for what it
 /// missed, before output that it has not seen may be dropped.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -31,39 +26,8 @@ const MAX_WAITING: usize = 256;
 
 /// Answers a write, now or when there is room.
 pub type WriteReply = Box<dyn FnOnce(Result<WriteStatus, WriteError>) + Send>;
-/// Answers a read, now or when there is news; `None` when the process did not
-/// start after all. Called under the process's lock.
-pub type ReadReply = Box<dyn FnOnce(Option<&ReadView<'_>>) + Send>;
 /// Tells whether the start succeeded. Called before the first event.
 pub(super) type StartReply = Box<dyn FnOnce(Result<(), StartError>) + Send>;
-
-/// What a read asks for.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadQuery {
-    /// Only chunks above this number.
-    pub after: u64,
-    /// Stop before this many bytes are exceeded, but give at least one chunk.
-    pub max_bytes: Option<u64>,
-    /// How long to wait for news.
-    pub wait: Duration,
-}
-
-struct Waiting {
-    query: ReadQuery,
-    /// `None` when it lies beyond what the clock can count.
-    deadline: Option<Instant>,
-    reply: ReadReply,
-}
-
-/// Where a process is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    Starting,
-    Running,
-    Exited,
-    /// It never ran.
-    Failed,
-}
 
 /// What `process/list` tells.
 #[derive(Debug)]
@@ -88,87 +52,6 @@ pub struct Process {
     has_terminal: bool,
     host: Arc<Host>,
     control: Mutex<Control>,
-}
-
-/// What is behind the process's lock.
-pub(super) struct Control {
-    pub(super) phase: Phase,
-    pid: Option<i32>,
-    /// The group, while it may have members.
-    group: Option<(Leader, Arc<Guardian>)>,
-    /// Wakes the process's thread; gone with it.
-    waker: Option<Arc<WakeEvent>>,
-    output: Retained,
-    next_seq: u64,
-    exited: Option<(u64, ProcessExit)>,
-    closed: Option<u64>,
-    closed_at: Option<Instant>,
-    /// The last event that the subscriber has, or will never get.
-    published: u64,
-    subscriber: Option<Arc<dyn Subscriber>>,
-    /// Until when nothing may be dropped for want of room.
-    catch_up_until: Option<Instant>,
-    waiting: Vec<Waiting>,
-    pub(super) stdin: Stdin,
-    terminal: Option<Arc<File>>,
-    /// When to send KILL.
-    kill_at: Option<Instant>,
-    /// When its time is up.
-    timeout_at: Option<Instant>,
-    has_timed_out: bool,
-    /// Signals that came before it had started.
-    early_signals: Vec<Signal>,
-    /// The size of its terminal, if it was changed before it had started.
-    early_size: Option<WindowSize>,
-    /// Whether its session is gone, so nobody will ask.
-    is_abandoned: bool,
-}
-
-/// A process's state for the answer to a read, borrowed under its lock.
-pub struct ReadView<'a> {
-    control: &'a Control,
-    query: ReadQuery,
-}
-
-impl ReadView<'_> {
-    /// The chunks asked for.
-    pub fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
-        let mut taken = 0_u64;
-        let limit = self.query.max_bytes.unwrap_or(u64::MAX);
-        let mut is_first = true;
-        self.control
-            .output
-            .after(self.query.after)
-            .take_while(move |chunk| {
-                taken += chunk.bytes.len() as u64;
-                std::mem::take(&mut is_first) || taken <= limit
-            })
-    }
-
-    /// The number to continue from: that of the next event, or with
-    /// `max_bytes` that after the last chunk given.
-    pub fn next_seq(&self) -> u64 {
-        let last = self.chunks().last();
-        match (self.query.max_bytes, last) {
-            (Some(_), Some(last)) => last.seq + 1,
-            _ => self.control.next_seq,
-        }
-    }
-
-    /// Output below this number is gone.
-    pub fn first_retained_seq(&self) -> u64 {
-        self.control.output.first_retained_seq()
-    }
-
-    /// How it ended.
-    pub fn exit(&self) -> Option<ProcessExit> {
-        self.control.exited.map(|(_, exit)| exit)
-    }
-
-    /// Whether all its output is in.
-    pub fn is_closed(&self) -> bool {
-        self.control.closed.is_some()
-    }
 }
 
 impl Process {
@@ -218,6 +101,7 @@ impl Process {
         started: impl FnOnce(Result<(), StartError>) + Send + 'static,
     ) {
         let Some(running) = self.host.enter() else {
+            self.lock().failed();
             started(Err(StartError::TooMany(self.host.config().max_processes)));
             return;
         };
@@ -233,6 +117,7 @@ impl Process {
         if let Err(error) = self.host.workers().run(Box::new(job))
             && let Some(started) = take(&reply)
         {
+            self.lock().failed();
             started(Err(StartError::Resources("a thread", error)));
         }
     }
@@ -439,227 +324,6 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.forget_output();
         self.lock().drop_group();
-    }
-}
-
-impl Control {
-    fn take_seq(&mut self) -> u64 {
-        let seq = self.next_seq;
-        self.next_seq += 1;
-        seq
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = &self.waker {
-            waker.set();
-        }
-    }
-
-    fn has_news(&self, query: &ReadQuery) -> bool {
-        self.output.has_after(query.after)
-            || self.closed.is_some()
-            || (self.exited.is_some() && query.after < self.next_seq - 1)
-    }
-
-    /// Whether any of the group was there to get it.
-    fn send(&mut self, signal: Signal) -> io::Result<bool> {
-        if self.phase == Phase::Starting {
-            if !self.early_signals.contains(&signal) {
-                self.early_signals.push(signal);
-            }
-            return Ok(true);
-        }
-        match &self.group {
-            Some((leader, _)) => leader.signal_group(signal),
-            None => Ok(false),
-        }
-    }
-
-    fn kill(&mut self) {
-        // KILL is refused only for a group of another user, which we could not have started.
-        let _ = self.send(Signal::KILL);
-    }
-
-    /// The program runs.
-    pub(super) fn began(
-        &mut self,
-        leader: Leader,
-        guardian: Arc<Guardian>,
-        waker: Arc<WakeEvent>,
-        terminal: Option<Arc<File>>,
-        timeout: Option<Duration>,
-    ) {
-        self.phase = Phase::Running;
-        self.pid = Some(leader.pid());
-        self.group = Some((leader, guardian));
-        self.waker = Some(waker);
-        self.terminal = terminal;
-        self.timeout_at = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        if let (Some(size), Some(terminal)) = (self.early_size, &self.terminal) {
-            // The size that it was opened with is the next best.
-            let _ = pty::resize(terminal.as_fd(), size);
-        }
-        for signal in std::mem::take(&mut self.early_signals) {
-            // It was answered already; a group that refuses it will not take another.
-            let _ = self.send(signal);
-        }
-    }
-
-    /// The program could not be started: nothing will happen.
-    pub(super) fn failed(&mut self) {
-        self.phase = Phase::Failed;
-        self.stdin.close();
-        for waiting in self.waiting.drain(..) {
-            (waiting.reply)(None);
-        }
-    }
-
-    /// The leader, while it is not reaped.
-    pub(super) fn leader(&mut self) -> Option<&mut Leader> {
-        if self.phase != Phase::Running {
-            return None;
-        }
-        self.group.as_mut().map(|(leader, _)| leader)
-    }
-
-    /// The leader is reaped; its event follows when its output is in.
-    pub(super) fn ended(&mut self) {
-        self.phase = Phase::Exited;
-        self.kill_at = None;
-        self.timeout_at = None;
-        if let Some((leader, guardian)) = &self.group {
-            if leader.is_group_empty() {
-                self.drop_group();
-            } else {
-                guardian.leader_reaped(leader.pid());
-            }
-        }
-        if self.is_abandoned {
-            self.drop_group();
-        }
-        self.stdin.close();
-    }
-
-    fn drop_group(&mut self) {
-        if let Some((leader, guardian)) = self.group.take() {
-            let _ = leader.signal_group(Signal::KILL);
-            guardian.remove(leader.pid());
-        }
-    }
-
-    /// Numbers the exit.
-    pub(super) fn record_exit(&mut self, code: i32, signal: Option<Signal>) {
-        let seq = self.take_seq();
-        let exit = ProcessExit {
-            code,
-            signal,
-            timed_out: self.has_timed_out,
-        };
-        self.exited = Some((seq, exit));
-    }
-
-    /// Numbers the last event.
-    pub(super) fn record_close(&mut self) {
-        let seq = self.take_seq();
-        self.closed = Some(seq);
-        self.closed_at = Some(Instant::now());
-        self.terminal = None;
-        self.output.shrink();
-    }
-
-    /// The thread leaves; nothing will happen any more.
-    pub(super) fn thread_left(&mut self) {
-        self.waker = None;
-    }
-
-    /// Whether every event is where it should be and nobody waits.
-    pub(super) fn is_settled(&self) -> bool {
-        self.closed.is_some() && self.published + 1 == self.next_seq
-    }
-
-    /// Whether the last event has its number.
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.is_some()
-    }
-
-    /// Whether nobody will ask about it again.
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.is_abandoned
-    }
-
-    /// Offers what was not published yet. `false` when the subscriber has no room.
-    pub(super) fn publish(&mut self, id: &str, waker: &Arc<WakeEvent>) -> bool {
-        while self.published + 1 < self.next_seq {
-            let Some(subscriber) = &self.subscriber else {
-                self.published = self.next_seq - 1;
-                break;
-            };
-            let seq = self.published + 1;
-            let event = match (self.exited, self.closed) {
-                (Some((exited, exit)), _) if exited == seq => Some(Event::Exited { seq, exit }),
-                (_, Some(closed)) if closed == seq => Some(Event::Closed { seq }),
-                _ => {
-                    let next = self.output.after(seq - 1).next();
-                    next.filter(|chunk| chunk.seq == seq).map(Event::Output)
-                }
-            };
-            let offer = event.map_or(Offer::Taken, |event| subscriber.offer(id, &event, waker));
-            match offer {
-                Offer::Taken => self.published = seq,
-                Offer::Full => return false,
-                Offer::Dead => self.subscriber = None,
-            }
-        }
-        true
-    }
-
-    /// Who gets the events now.
-    pub(super) fn subscriber(&self) -> Option<Arc<dyn Subscriber>> {
-        self.subscriber.clone()
-    }
-
-    /// Whether another chunk would push out one that the client was promised.
-    pub(super) fn must_hold_output(&self, limit: usize, chunk: usize) -> Option<Instant> {
-        let until = self.catch_up_until?;
-        (until > Instant::now() && self.output.cost() + chunk > limit).then_some(until)
-    }
-
-    /// Answers the reads that have news or whose time is up.
-    pub(super) fn answer_reads(&mut self) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let now = Instant::now();
-        let mut index = 0;
-        while let Some(waiting) = self.waiting.get(index) {
-            let is_due = waiting.deadline.is_some_and(|deadline| deadline <= now);
-            if !is_due && !self.has_news(&waiting.query) {
-                index += 1;
-                continue;
-            }
-            let Waiting { query, reply, .. } = self.waiting.remove(index);
-            reply(Some(&ReadView {
-                control: self,
-                query,
-            }));
-        }
-    }
-
-    /// Sends the signals that are due, and tells when the next thing is.
-    pub(super) fn keep_time(&mut self) -> Option<Instant> {
-        let now = Instant::now();
-        if self.timeout_at.is_some_and(|at| at <= now) {
-            self.timeout_at = None;
-            self.has_timed_out = true;
-            self.kill_at = now.checked_add(TIMEOUT_GRACE);
-            let _ = self.send(Signal::TERMINATE);
-        }
-        if self.kill_at.is_some_and(|at| at <= now) {
-            self.kill_at = None;
-            self.kill();
-        }
-        let reads = self.waiting.iter().filter_map(|waiting| waiting.deadline);
-        reads.chain(self.timeout_at).chain(self.kill_at).min()
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 ///
 /// The reference also has a `providerId`. It is the same on every machine, for every user and
 /// directory, so it identifies nothing of ours; clients do without it, and it is left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentInfo {
     /// What runs the client's command lines. A client cannot work without it.
@@ -29,6 +29,21 @@ pub struct EnvironmentInfo {
     pub temp_dir: String,
     /// What this server can do beyond the least.
     pub capabilities: Capabilities,
+    /// What the machine may give to processes, where it is less than it has. An extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<CgroupLimits>,
+}
+
+/// Limits of the control group that the server and all its processes are in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CgroupLimits {
+    /// In processors: 1.5 is the whole time of one and half that of another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_limit: Option<f64>,
+    /// In bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit_bytes: Option<u64>,
 }
 
 /// A shell that takes `-c COMMAND` and `-lc COMMAND`.
@@ -112,6 +127,10 @@ mod tests {
                 },
                 ..Capabilities::default()
             },
+            cgroup: Some(CgroupLimits {
+                cpu_limit: Some(1.5),
+                memory_limit_bytes: None,
+            }),
         };
         assert_eq!(
             serde_json::to_string(&info).unwrap(),
@@ -127,7 +146,7 @@ mod tests {
                 r#""fileWriteStreaming":false,"shellSnapshotV2":false,"windowsMxc":false,"#,
                 r#""linuxRootWritePreservesDevices":false,"#,
                 r#""linuxApprovedRootWritePreservesRestrictions":false,"#,
-                r#""execServer":{"version":"1","extensions":["process/list"]}}}"#
+                r#""execServer":{"version":"1","extensions":["process/list"]}},"cgroup":{"cpuLimit":1.5}}"#
             )
         );
     }

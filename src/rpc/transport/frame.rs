@@ -17,6 +17,8 @@ pub enum Goodbye {
     Away,
     /// The peer has broken the framing.
     Protocol,
+    /// Another connection took this one's place.
+    Replaced,
 }
 
 impl Goodbye {
@@ -25,6 +27,7 @@ impl Goodbye {
             Self::Normal => CloseCode::Normal,
             Self::Away => CloseCode::Away,
             Self::Protocol => CloseCode::Protocol,
+            Self::Replaced => CloseCode::Policy,
         }
         .into()
     }

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -97,6 +98,10 @@ struct State {
     is_dead: bool,
     /// Bytes that the stream has taken so far.
     total_sent: u64,
+    /// Whether the stream was full at the last attempt.
+    was_full: bool,
+    /// How often a full stream had room again.
+    drained: u64,
     wakers: Vec<Arc<WakeEvent>>,
 }
 
@@ -114,6 +119,8 @@ pub struct Outbound {
     state: Mutex<State>,
     /// Told when the unsent bytes fall below a limit, and on death.
     room: Condvar,
+    /// How often the reading half has heard something.
+    heard: AtomicU64,
 }
 
 impl Outbound {
@@ -124,6 +131,7 @@ impl Outbound {
             framing,
             state: Mutex::default(),
             room: Condvar::new(),
+            heard: AtomicU64::new(0),
         }
     }
 
@@ -205,6 +213,18 @@ impl Outbound {
     /// Whether nothing can be sent any more.
     pub fn is_dead(&self) -> bool {
         self.lock().is_dead
+    }
+
+    /// The reading half has heard something from the peer.
+    pub(super) fn note_heard(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A number that grows whenever the peer does something: sends anything,
+    /// or takes bytes after it had long taken none.
+    pub fn signs_of_life(&self) -> u64 {
+        let drained = self.lock().drained;
+        drained + self.heard.load(Ordering::Relaxed)
     }
 
     /// What to poll for room.
@@ -313,10 +333,14 @@ impl Outbound {
                 Ok(count) => {
                     state.sent += count;
                     state.total_sent += count as u64;
+                    if std::mem::take(&mut state.was_full) {
+                        state.drained += 1;
+                    }
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => {
+                        state.was_full = true;
                         self.announce_room(state);
                         return Flush::Pending;
                     }

@@ -237,7 +237,7 @@ impl<S: Source> Reader for WebSocketReader<S> {
             };
             match self.buffer.fill(&mut self.source, wanted, timeout) {
                 Ok(0) => return Received::Closed("the peer hung up".into()),
-                Ok(_) => {}
+                Ok(_) => self.outbound.note_heard(),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                         self.buffer.relax();

@@ -37,6 +37,7 @@ pub struct Client {
     starting: HashMap<String, String>,
     processes: BTreeMap<String, Observed>,
     resumed: bool,
+    notices: Vec<Value>,
     pongs: Vec<Vec<u8>>,
     closes: Vec<u16>,
     gone: bool,
@@ -67,6 +68,7 @@ impl Client {
             starting: HashMap::new(),
             processes: BTreeMap::new(),
             resumed: false,
+            notices: Vec::new(),
             pongs: Vec::new(),
             closes: Vec::new(),
             gone: false,
@@ -105,6 +107,12 @@ impl Client {
         self.session = greeting["sessionId"].as_str().unwrap().to_string();
         self.greeting = greeting;
         self.notify("initialized", json!({}));
+    }
+
+    /// Answers no ping from here on, like a peer that has lost its network.
+    pub fn ignore_pings(&self) {
+        let answers = &self.link.answers_pings;
+        answers.store(false, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// After a resume: everything up to `seq` is known by other means, and what comes next must follow it.
@@ -260,6 +268,21 @@ impl Client {
         self.wait("a pong", |client| client.pongs.pop())
     }
 
+    /// Waits for the next notification of a method that is not about processes; gives its params.
+    #[track_caller]
+    pub fn notice(&mut self, method: &str) -> Value {
+        self.wait(method, |client| {
+            let of_method = |notice: &Value| notice["method"] == method;
+            let place = client.notices.iter().position(of_method)?;
+            Some(client.notices.remove(place)["params"].take())
+        })
+    }
+
+    /// Notifications not about processes that nobody has asked for yet.
+    pub fn unclaimed_notices(&self) -> &[Value] {
+        &self.notices
+    }
+
     /// Whether the server has hung up.
     pub fn is_gone(&self) -> bool {
         self.gone
@@ -369,6 +392,10 @@ impl Client {
             message.get("id").is_none(),
             "the server asks nothing: {method}"
         );
+        if !method.starts_with("process/") {
+            self.notices.push(message);
+            return;
+        }
         let process = message["params"]["processId"]
             .as_str()
             .expect("a processId");

@@ -6,6 +6,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{ChildStdin, ChildStdout};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
@@ -38,6 +40,8 @@ pub struct Link {
     out: Option<Sender<Vec<u8>>>,
     /// Ends (disconnected) when the server hangs up.
     pub incoming: Receiver<Incoming>,
+    /// Whether the server's pings are answered, as a good client does.
+    pub answers_pings: Arc<AtomicBool>,
     socket: Option<TcpStream>,
 }
 
@@ -52,6 +56,7 @@ impl Link {
             framing: Framing::Line,
             out: Some(out),
             incoming,
+            answers_pings: Arc::default(),
             socket: None,
         }
     }
@@ -62,7 +67,11 @@ impl Link {
         let (arrived, incoming) = sync_channel(1);
         let writer = socket.try_clone().unwrap();
         let reader = socket.try_clone().unwrap();
-        let pong = out.clone();
+        let answers_pings = Arc::new(AtomicBool::new(true));
+        let pong = websocket::Pong {
+            out: out.clone(),
+            is_wanted: Arc::clone(&answers_pings),
+        };
         thread::spawn(move || write_all(writer, outgoing));
         thread::spawn(move || {
             let stream = BufReader::with_capacity(256 << 10, early_then(early, reader));
@@ -72,6 +81,7 @@ impl Link {
             framing: Framing::Frame,
             out: Some(out),
             incoming,
+            answers_pings,
             socket: Some(socket),
         }
     }

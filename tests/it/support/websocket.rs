@@ -1,6 +1,8 @@
 //! As much of RFC 6455 as a client needs, written out so that a test can also break it on purpose.
 
 use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, SyncSender};
 
 use super::link::Incoming;
@@ -43,8 +45,16 @@ pub fn frame(opcode: u8, last: bool, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Reads until the server hangs up; answers pings as a good client does.
-pub fn read_messages(mut stream: impl Read, arrived: &SyncSender<Incoming>, out: &Sender<Vec<u8>>) {
+/// How pings are answered.
+pub struct Pong {
+    /// Where the answer goes.
+    pub out: Sender<Vec<u8>>,
+    /// Whether there is one.
+    pub is_wanted: Arc<AtomicBool>,
+}
+
+/// Reads until the server hangs up; answers pings.
+pub fn read_messages(mut stream: impl Read, arrived: &SyncSender<Incoming>, pong: &Pong) {
     let mut message: Option<Vec<u8>> = None;
     loop {
         let (opcode, last, payload) = match read_frame(&mut stream) {
@@ -71,7 +81,9 @@ pub fn read_messages(mut stream: impl Read, arrived: &SyncSender<Incoming>, out:
             }
             (PING, open) => {
                 message = open;
-                let _ = out.send(frame(PONG, true, &payload));
+                if pong.is_wanted.load(Ordering::Relaxed) {
+                    let _ = pong.out.send(frame(PONG, true, &payload));
+                }
                 continue;
             }
             (PONG, open) => {

@@ -1,0 +1,286 @@
+//! What is behind a process's lock.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::events::{Event, ProcessExit, Subscriber};
+use super::output::Retained;
+use super::read::{ReadQuery, ReadView, Waiting};
+use super::stdin::Stdin;
+use crate::rpc::transport::Offer;
+use crate::sys::event::WakeEvent;
+use crate::sys::guardian::Guardian;
+use crate::sys::process::Leader;
+use crate::sys::pty::{self, WindowSize};
+use crate::sys::signal::Signal;
+
+/// Between TERM and KILL when a process's time is up.
+const TIMEOUT_GRACE: Duration = Duration::from_secs(2);
+
+/// Where a process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Starting,
+    Running,
+    Exited,
+    /// It never ran.
+    Failed,
+}
+
+/// The state of one process, which its session and its thread share.
+pub(super) struct Control {
+    pub(super) phase: Phase,
+    pub(super) pid: Option<i32>,
+    /// The group, while it may have members.
+    pub(super) group: Option<(Leader, Arc<Guardian>)>,
+    /// Wakes the process's thread; gone with it.
+    pub(super) waker: Option<Arc<WakeEvent>>,
+    pub(super) output: Retained,
+    pub(super) next_seq: u64,
+    pub(super) exited: Option<(u64, ProcessExit)>,
+    pub(super) closed: Option<u64>,
+    pub(super) closed_at: Option<Instant>,
+    /// The last event that the subscriber has, or will never get.
+    pub(super) published: u64,
+    pub(super) subscriber: Option<Arc<dyn Subscriber>>,
+    /// Until when nothing may be dropped for want of room.
+    pub(super) catch_up_until: Option<Instant>,
+    pub(super) waiting: Vec<Waiting>,
+    pub(super) stdin: Stdin,
+    pub(super) terminal: Option<Arc<File>>,
+    /// When to send KILL.
+    pub(super) kill_at: Option<Instant>,
+    /// When its time is up.
+    pub(super) timeout_at: Option<Instant>,
+    pub(super) has_timed_out: bool,
+    /// Signals that came before it had started.
+    pub(super) early_signals: Vec<Signal>,
+    /// The size of its terminal, if it was changed before it had started.
+    pub(super) early_size: Option<WindowSize>,
+    /// Whether its session is gone, so nobody will ask.
+    pub(super) is_abandoned: bool,
+}
+
+impl Control {
+    pub(super) fn take_seq(&mut self) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        seq
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.set();
+        }
+    }
+
+    pub(super) fn has_news(&self, query: &ReadQuery) -> bool {
+        self.output.has_after(query.after)
+            || self.closed.is_some()
+            || (self.exited.is_some() && query.after < self.next_seq - 1)
+    }
+
+    /// Whether any of the group was there to get it.
+    pub(super) fn send(&mut self, signal: Signal) -> io::Result<bool> {
+        if self.phase == Phase::Starting {
+            if !self.early_signals.contains(&signal) {
+                self.early_signals.push(signal);
+            }
+            return Ok(true);
+        }
+        match &self.group {
+            Some((leader, _)) => leader.signal_group(signal),
+            None => Ok(false),
+        }
+    }
+
+    pub(super) fn kill(&mut self) {
+        // KILL is refused only for a group of another user, which we could not have started.
+        let _ = self.send(Signal::KILL);
+    }
+
+    /// The program runs.
+    pub(super) fn began(
+        &mut self,
+        leader: Leader,
+        guardian: Arc<Guardian>,
+        waker: Arc<WakeEvent>,
+        terminal: Option<Arc<File>>,
+        timeout: Option<Duration>,
+    ) {
+        self.phase = Phase::Running;
+        self.pid = Some(leader.pid());
+        self.group = Some((leader, guardian));
+        self.waker = Some(waker);
+        self.terminal = terminal;
+        self.timeout_at = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        if let (Some(size), Some(terminal)) = (self.early_size, &self.terminal) {
+            // The size that it was opened with is the next best.
+            let _ = pty::resize(terminal.as_fd(), size);
+        }
+        for signal in std::mem::take(&mut self.early_signals) {
+            // It was answered already; a group that refuses it will not take another.
+            let _ = self.send(signal);
+        }
+    }
+
+    /// The program could not be started: nothing will happen.
+    pub(super) fn failed(&mut self) {
+        self.phase = Phase::Failed;
+        self.stdin.close();
+        for waiting in self.waiting.drain(..) {
+            (waiting.reply)(None);
+        }
+    }
+
+    /// The leader, while it is not reaped.
+    pub(super) fn leader(&mut self) -> Option<&mut Leader> {
+        if self.phase != Phase::Running {
+            return None;
+        }
+        self.group.as_mut().map(|(leader, _)| leader)
+    }
+
+    /// The leader is reaped; its event follows when its output is in.
+    pub(super) fn ended(&mut self) {
+        self.phase = Phase::Exited;
+        self.kill_at = None;
+        self.timeout_at = None;
+        if let Some((leader, guardian)) = &self.group {
+            if leader.is_group_empty() {
+                self.drop_group();
+            } else {
+                guardian.leader_reaped(leader.pid());
+            }
+        }
+        if self.is_abandoned {
+            self.drop_group();
+        }
+        self.stdin.close();
+    }
+
+    pub(super) fn drop_group(&mut self) {
+        if let Some((leader, guardian)) = self.group.take() {
+            let _ = leader.signal_group(Signal::KILL);
+            guardian.remove(leader.pid());
+        }
+    }
+
+    /// Numbers the exit.
+    pub(super) fn record_exit(&mut self, code: i32, signal: Option<Signal>) {
+        let seq = self.take_seq();
+        let exit = ProcessExit {
+            code,
+            signal,
+            timed_out: self.has_timed_out,
+        };
+        self.exited = Some((seq, exit));
+    }
+
+    /// Numbers the last event.
+    pub(super) fn record_close(&mut self) {
+        let seq = self.take_seq();
+        self.closed = Some(seq);
+        self.closed_at = Some(Instant::now());
+        self.terminal = None;
+        self.output.shrink();
+    }
+
+    /// The thread leaves; nothing will happen any more.
+    pub(super) fn thread_left(&mut self) {
+        self.waker = None;
+    }
+
+    /// Whether every event is where it should be and nobody waits.
+    pub(super) fn is_settled(&self) -> bool {
+        self.closed.is_some() && self.published + 1 == self.next_seq
+    }
+
+    /// Whether the last event has its number.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// Whether nobody will ask about it again.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.is_abandoned
+    }
+
+    /// Offers what was not published yet. `false` when the subscriber has no room.
+    pub(super) fn publish(&mut self, id: &str, waker: &Arc<WakeEvent>) -> bool {
+        while self.published + 1 < self.next_seq {
+            let Some(subscriber) = &self.subscriber else {
+                self.published = self.next_seq - 1;
+                break;
+            };
+            let seq = self.published + 1;
+            let event = match (self.exited, self.closed) {
+                (Some((exited, exit)), _) if exited == seq => Some(Event::Exited { seq, exit }),
+                (_, Some(closed)) if closed == seq => Some(Event::Closed { seq }),
+                _ => {
+                    let next = self.output.after(seq - 1).next();
+                    next.filter(|chunk| chunk.seq == seq).map(Event::Output)
+                }
+            };
+            let offer = event.map_or(Offer::Taken, |event| subscriber.offer(id, &event, waker));
+            match offer {
+                Offer::Taken => self.published = seq,
+                Offer::Full => return false,
+                Offer::Dead => self.subscriber = None,
+            }
+        }
+        true
+    }
+
+    /// Who gets the events now.
+    pub(super) fn subscriber(&self) -> Option<Arc<dyn Subscriber>> {
+        self.subscriber.clone()
+    }
+
+    /// Whether another chunk would push out one that the client was promised.
+    pub(super) fn must_hold_output(&self, limit: usize, chunk: usize) -> Option<Instant> {
+        let until = self.catch_up_until?;
+        (until > Instant::now() && self.output.cost() + chunk > limit).then_some(until)
+    }
+
+    /// Answers the reads that have news or whose time is up.
+    pub(super) fn answer_reads(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let mut index = 0;
+        while let Some(waiting) = self.waiting.get(index) {
+            let is_due = waiting.deadline.is_some_and(|deadline| deadline <= now);
+            if !is_due && !self.has_news(&waiting.query) {
+                index += 1;
+                continue;
+            }
+            let Waiting { query, reply, .. } = self.waiting.remove(index);
+            reply(Some(&ReadView {
+                control: self,
+                query,
+            }));
+        }
+    }
+
+    /// Sends the signals that are due, and tells when the next thing is.
+    pub(super) fn keep_time(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        if self.timeout_at.is_some_and(|at| at <= now) {
+            self.timeout_at = None;
+            self.has_timed_out = true;
+            self.kill_at = now.checked_add(TIMEOUT_GRACE);
+            let _ = self.send(Signal::TERMINATE);
+        }
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.kill_at = None;
+            self.kill();
+        }
+        let reads = self.waiting.iter().filter_map(|waiting| waiting.deadline);
+        reads.chain(self.timeout_at).chain(self.kill_at).min()
+    }
+}

@@ -1,0 +1,50 @@
+//! What belongs to a connection, not to its session, and ends with it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::server::Server;
+
+/// The belongings of one connection.
+pub(super) struct Owned {
+    /// The connection's number.
+    pub(super) connection: u64,
+    /// One more than the last id of a `fs/watchMissing`.
+    next_watch: AtomicU64,
+}
+
+impl Owned {
+    pub(super) fn new(connection: u64) -> Self {
+        Self {
+            connection,
+            next_watch: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether a watch of this id is newer than all before it, as ids must be.
+    pub(super) fn is_new_watch(&self, id: u64) -> bool {
+        let next = id.saturating_add(1);
+        self.next_watch.fetch_max(next, Ordering::Relaxed) < next
+    }
+
+    /// The connection is over.
+    pub(super) fn release(&self, server: &Server) {
+        server.missing_watches().forget(self.connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ids_of_watches_only_grow() {
+        let owned = Owned::new(1);
+        let news = [0, 0, 1, 5, 4, 5, 6, u64::MAX, u64::MAX, 7].map(|id| owned.is_new_watch(id));
+        assert_eq!(
+            news,
+            [
+                true, false, true, true, false, false, true, true, false, false
+            ]
+        );
+    }
+}
