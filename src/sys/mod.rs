@@ -5,7 +5,9 @@
 //! owned one and close-on-exec.
 #![allow(unsafe_code)]
 
+pub mod directory;
 pub mod event;
+pub mod file;
 pub mod guardian;
 pub mod identity;
 pub mod inotify;

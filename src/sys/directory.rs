@@ -1,0 +1,139 @@
+//! The names in a directory, straight from the kernel: many a call, and with what each is.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use super::file::Kind;
+
+/// Bytes of entries taken at a time: some thousand names.
+const BUFFER: usize = 64 * 1024;
+/// Where the parts of an entry are (`struct linux_dirent64`).
+const LENGTH_AT: usize = 16;
+const TYPE_AT: usize = 18;
+const NAME_AT: usize = 19;
+
+/// An open directory, read from its start.
+#[derive(Debug)]
+pub struct Directory {
+    fd: OwnedFd,
+    buffer: Vec<u8>,
+    at: usize,
+}
+
+/// One name; `.` and `..` never come.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The name.
+    pub name: &'a CStr,
+    /// What it is, not following a link; none where the file system does not tell.
+    pub kind: Option<Kind>,
+}
+
+impl Directory {
+    /// Reads `fd`, a directory that was opened to be read and was not read yet.
+    pub fn new(fd: OwnedFd) -> Self {
+        Self {
+            fd,
+            buffer: Vec::new(),
+            at: 0,
+        }
+    }
+
+    /// The next name; none at the end.
+    pub fn next_entry(&mut self) -> io::Result<Option<Entry<'_>>> {
+        let range = loop {
+            if self.at == self.buffer.len() && !self.fill()? {
+                return Ok(None);
+            }
+            let range = self.take_name()?;
+            if !matches!(&self.buffer[range.1.clone()], b".\0" | b"..\0") {
+                break range;
+            }
+        };
+        let (kind, name) = range;
+        let name = CStr::from_bytes_with_nul(&self.buffer[name]).map_err(|_| torn())?;
+        Ok(Some(Entry { name, kind }))
+    }
+
+    /// What the next entry is, and where its name is with the NUL behind it.
+    fn take_name(&mut self) -> io::Result<(Option<Kind>, std::ops::Range<usize>)> {
+        let rest = &self.buffer[self.at..];
+        let length = rest.get(LENGTH_AT..TYPE_AT).ok_or_else(torn)?;
+        let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
+        let entry = rest.get(..length).ok_or_else(torn)?;
+        let name = entry.get(NAME_AT..).ok_or_else(torn)?;
+        let end = name.iter().position(|byte| *byte == 0).ok_or_else(torn)?;
+        let kind = Kind::from_entry_type(entry[TYPE_AT]);
+        let start = self.at + NAME_AT;
+        self.at += length;
+        Ok((kind, start..start + end + 1))
+    }
+
+    fn fill(&mut self) -> io::Result<bool> {
+        self.at = 0;
+        self.buffer.resize(BUFFER, 0);
+        // SAFETY: the pointer and the length describe one writable slice.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_getdents64,
+                self.fd.as_raw_fd(),
+                self.buffer.as_mut_ptr(),
+                self.buffer.len(),
+            )
+        };
+        let Ok(count) = usize::try_from(count) else {
+            let error = io::Error::last_os_error();
+            self.buffer.clear();
+            return Err(error);
+        };
+        self.buffer.truncate(count);
+        Ok(count > 0)
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What the kernel gave is no list of entries.
+fn torn() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::file::{Access, ROOTED, open_at};
+    use std::collections::BTreeSet;
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn every_name_comes_once() {
+        let base = std::env::temp_dir().join(format!("exec-server-names-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&base);
+        std::fs::create_dir_all(base.join("sub")).unwrap();
+        let mut expected = BTreeSet::from(["sub".to_owned()]);
+        // More than one buffer holds.
+        for number in 0..700 {
+            let name = format!("{number}-{}", "n".repeat(200));
+            std::fs::write(base.join(&name), "").unwrap();
+            expected.insert(name);
+        }
+        let path = CString::new(base.as_os_str().as_bytes()).unwrap();
+        let fd = open_at(ROOTED, &path, Access::READ | Access::DIRECTORY, 0).unwrap();
+        let mut directory = Directory::new(fd);
+        let mut names = BTreeSet::new();
+        while let Some(entry) = directory.next_entry().unwrap() {
+            let name = entry.name.to_str().unwrap().to_owned();
+            let is_directory = entry.kind == Some(Kind::Directory);
+            assert!(entry.kind.is_none() || is_directory == (name == "sub"));
+            assert!(names.insert(name));
+        }
+        assert_eq!(names, expected);
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+}

@@ -1,0 +1,388 @@
+//! Files by descriptor: what std does by path only, or not at all.
+//!
+//! Every function takes a directory and a path from there. A path with one
+//! component, together with a directory that is already open, cannot be led
+//! astray by whoever renames and links at the same time.
+
+use std::ffi::{CStr, CString, OsString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::BitOr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use super::check;
+
+/// The directory of a path that is absolute, so that any would do.
+// SAFETY: AT_FDCWD is no descriptor that could be closed, and every call here knows it.
+pub const ROOTED: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) };
+
+/// The longest target of a symbolic link that is read.
+const MAX_LINK: usize = 64 * 1024;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// With bytes in it.
+    Regular,
+    /// With names in it.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A named pipe.
+    Fifo,
+    /// A name for a socket.
+    Socket,
+    /// Such as a terminal, or `/dev/null`.
+    CharacterDevice,
+    /// Such as a disk.
+    BlockDevice,
+}
+
+impl Kind {
+    fn from_mode(mode: u32) -> Self {
+        match mode & libc::S_IFMT {
+            libc::S_IFDIR => Self::Directory,
+            libc::S_IFLNK => Self::Link,
+            libc::S_IFIFO => Self::Fifo,
+            libc::S_IFSOCK => Self::Socket,
+            libc::S_IFCHR => Self::CharacterDevice,
+            libc::S_IFBLK => Self::BlockDevice,
+            _ => Self::Regular,
+        }
+    }
+
+    /// From the `d_type` of a directory entry; none where the file system does not tell.
+    pub(super) fn from_entry_type(kind: u8) -> Option<Self> {
+        Some(match kind {
+            libc::DT_REG => Self::Regular,
+            libc::DT_DIR => Self::Directory,
+            libc::DT_LNK => Self::Link,
+            libc::DT_FIFO => Self::Fifo,
+            libc::DT_SOCK => Self::Socket,
+            libc::DT_CHR => Self::CharacterDevice,
+            libc::DT_BLK => Self::BlockDevice,
+            _ => return None,
+        })
+    }
+
+    /// Its name for clients.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Regular => "file",
+            Self::Directory => "directory",
+            Self::Link => "symlink",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+            Self::CharacterDevice => "characterDevice",
+            Self::BlockDevice => "blockDevice",
+        }
+    }
+}
+
+/// What the system knows of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Status {
+    /// What it is.
+    pub kind: Kind,
+    /// Its permission bits with setuid, setgid and sticky.
+    pub mode: u32,
+    /// Its owner.
+    pub user: u32,
+    /// Its group.
+    pub group: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Which file it is: equal for two names of one file, and for nothing else.
+    pub identity: Identity,
+    /// When its content last changed, in milliseconds since 1970.
+    pub modified_ms: i64,
+    /// When it was made; none where the file system does not keep that.
+    pub created_ms: Option<i64>,
+}
+
+/// Device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity(u32, u32, u64);
+
+/// Whether the last component of a path may be a symbolic link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastLink {
+    /// What it points at is meant.
+    Follow,
+    /// The link itself is meant.
+    Keep,
+}
+
+/// Asks what the system knows of a file.
+pub fn status_at(dir: BorrowedFd<'_>, path: &CStr, last: LastLink) -> io::Result<Status> {
+    let flags = match last {
+        LastLink::Follow => 0,
+        LastLink::Keep => libc::AT_SYMLINK_NOFOLLOW,
+    };
+    status(dir, path, flags)
+}
+
+/// The same of an open file.
+pub fn status_of(file: BorrowedFd<'_>) -> io::Result<Status> {
+    status(file, c"", libc::AT_EMPTY_PATH)
+}
+
+fn status(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) -> io::Result<Status> {
+    let wanted = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the path is a C string, and the structure is of the size that the call fills.
+    let result = unsafe {
+        libc::statx(
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            flags | libc::AT_NO_AUTOMOUNT,
+            wanted,
+            found.as_mut_ptr(),
+        )
+    };
+    check(result)?;
+    // SAFETY: all zeros is a valid statx, and what the call has filled in is too.
+    let found = unsafe { found.assume_init() };
+    let millis = |time: libc::statx_timestamp| {
+        time.tv_sec
+            .saturating_mul(1000)
+            .saturating_add(i64::from(time.tv_nsec / 1_000_000))
+    };
+    let mode = u32::from(found.stx_mode);
+    Ok(Status {
+        kind: Kind::from_mode(mode),
+        mode: mode & 0o7777,
+        user: found.stx_uid,
+        group: found.stx_gid,
+        size: found.stx_size,
+        identity: Identity(found.stx_dev_major, found.stx_dev_minor, found.stx_ino),
+        modified_ms: millis(found.stx_mtime),
+        created_ms: (found.stx_mask & libc::STATX_BTIME != 0).then(|| millis(found.stx_btime)),
+    })
+}
+
+/// How to open; combined with `|`. No descriptor passes to children or becomes a controlling
+/// terminal, whatever is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Access(libc::c_int);
+
+impl Access {
+    /// To read.
+    pub const READ: Self = Self(libc::O_RDONLY);
+    /// To write.
+    pub const WRITE: Self = Self(libc::O_WRONLY);
+    /// Only as a directory for other calls, without reading it.
+    pub const LOCATE: Self = Self(libc::O_PATH);
+    /// Makes the file if there is none.
+    pub const CREATE: Self = Self(libc::O_CREAT);
+    /// Makes the file, which must not be there yet.
+    pub const CREATE_NEW: Self = Self(libc::O_CREAT | libc::O_EXCL);
+    /// Empties it.
+    pub const TRUNCATE: Self = Self(libc::O_TRUNC);
+    /// It must be a directory.
+    pub const DIRECTORY: Self = Self(libc::O_DIRECTORY);
+    /// It must not be a symbolic link.
+    pub const NO_LINK: Self = Self(libc::O_NOFOLLOW);
+    /// Neither the opening nor what follows waits for another process.
+    pub const NO_WAIT: Self = Self(libc::O_NONBLOCK);
+}
+
+impl BitOr for Access {
+    type Output = Self;
+
+    fn bitor(self, more: Self) -> Self {
+        Self(self.0 | more.0)
+    }
+}
+
+/// Opens a file; `mode` is for one that is made, and the umask applies to it.
+pub fn open_at(
+    dir: BorrowedFd<'_>,
+    path: &CStr,
+    access: Access,
+    mode: u32,
+) -> io::Result<OwnedFd> {
+    let flags = access.0 | libc::O_CLOEXEC | libc::O_NOCTTY;
+    // SAFETY: the path is a C string.
+    retry(|| unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags, mode) }).map(owned)
+}
+
+/// Opens a directory as [`Access::LOCATE`], with no symbolic link anywhere in `path`.
+/// A link is refused with `ENOTDIR`.
+pub fn locate_without_links(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> {
+    match locate_in_one_call(dir, path) {
+        // The kernel is too old, or a filter of system calls is older than the kernel.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            locate_step_by_step(dir, path)
+        }
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            Err(io::Error::from_raw_os_error(libc::ENOTDIR))
+        }
+        located => located,
+    }
+}
+
+fn locate_in_one_call(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> {
+    // SAFETY: all zeros is a valid open_how.
+    let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
+    how.flags = (libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_NO_SYMLINKS;
+    // SAFETY: the path is a C string, and the structure is live and of the size given.
+    retry(|| unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        ) as libc::c_int
+    })
+    .map(owned)
+}
+
+fn locate_step_by_step(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> {
+    let step = Access::LOCATE | Access::DIRECTORY | Access::NO_LINK;
+    let bytes = path.to_bytes();
+    let start = if bytes.starts_with(b"/") { c"/" } else { c"." };
+    let mut here = open_at(dir, start, step, 0)?;
+    for name in bytes
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty())
+    {
+        let name = CString::new(name)?;
+        here = open_at(std::os::fd::AsFd::as_fd(&here), &name, step, 0)?;
+    }
+    Ok(here)
+}
+
+/// Makes a directory.
+pub fn make_directory_at(dir: BorrowedFd<'_>, path: &CStr, mode: u32) -> io::Result<()> {
+    // SAFETY: the path is a C string.
+    check(unsafe { libc::mkdirat(dir.as_raw_fd(), path.as_ptr(), mode) }).map(drop)
+}
+
+/// Removes a name, which must not be a directory's.
+pub fn unlink_at(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    // SAFETY: the path is a C string.
+    check(unsafe { libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), 0) }).map(drop)
+}
+
+/// Removes an empty directory.
+pub fn remove_directory_at(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    // SAFETY: the path is a C string.
+    check(unsafe { libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), libc::AT_REMOVEDIR) }).map(drop)
+}
+
+/// Makes a symbolic link at `path`.
+pub fn link_at(target: &CStr, dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    // SAFETY: both are C strings.
+    check(unsafe { libc::symlinkat(target.as_ptr(), dir.as_raw_fd(), path.as_ptr()) }).map(drop)
+}
+
+/// What a symbolic link says.
+pub fn read_link_at(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OsString> {
+    let mut target = vec![0; 256];
+    loop {
+        // SAFETY: the path is a C string, the pointer and the length describe one writable slice.
+        let count = unsafe {
+            libc::readlinkat(
+                dir.as_raw_fd(),
+                path.as_ptr(),
+                target.as_mut_ptr().cast(),
+                target.len(),
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        // A full buffer may have cut it.
+        if count < target.len() || count >= MAX_LINK {
+            target.truncate(count);
+            return Ok(OsString::from_vec(target));
+        }
+        target.resize(target.len() * 4, 0);
+    }
+}
+
+/// Gives a file another name. What has that name is replaced only if `replaces`; otherwise
+/// it is `EEXIST`.
+pub fn rename_at(
+    from: (BorrowedFd<'_>, &CStr),
+    to: (BorrowedFd<'_>, &CStr),
+    replaces: bool,
+) -> io::Result<()> {
+    let (from_dir, to_dir) = (from.0.as_raw_fd(), to.0.as_raw_fd());
+    let (from, to) = (from.1.as_ptr(), to.1.as_ptr());
+    let result = if replaces {
+        // SAFETY: both are C strings.
+        unsafe { libc::renameat(from_dir, from, to_dir, to) }
+    } else {
+        // SAFETY: both are C strings.
+        unsafe { libc::renameat2(from_dir, from, to_dir, to, libc::RENAME_NOREPLACE) }
+    };
+    check(result).map(drop)
+}
+
+/// Gives a file to another user and group. Whoever may not do that gets `EPERM`.
+pub fn change_owner(file: BorrowedFd<'_>, user: u32, group: u32) -> io::Result<()> {
+    // SAFETY: fchown takes no pointers.
+    check(unsafe { libc::fchown(file.as_raw_fd(), user, group) }).map(drop)
+}
+
+fn retry(mut call: impl FnMut() -> libc::c_int) -> io::Result<libc::c_int> {
+    loop {
+        match check(call()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+fn owned(fd: libc::c_int) -> OwnedFd {
+    // SAFETY: only called with a descriptor that a call has just returned.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_without_links_agree() {
+        let base = std::env::temp_dir().join(format!("exec-server-links-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&base);
+        std::fs::create_dir_all(base.join("a/b")).unwrap();
+        std::fs::write(base.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("a", base.join("link")).unwrap();
+        // The temporary directory itself may be behind a link.
+        let base = base.canonicalize().unwrap();
+        for (path, expected) in [
+            ("a/b", None),
+            ("a", None),
+            ("link", Some(libc::ENOTDIR)),
+            ("link/b", Some(libc::ENOTDIR)),
+            ("file", Some(libc::ENOTDIR)),
+            ("none", Some(libc::ENOENT)),
+        ] {
+            let path = CString::new(base.join(path).into_os_string().into_vec()).unwrap();
+            let fast = locate_without_links(ROOTED, &path);
+            let slow = locate_step_by_step(ROOTED, &path);
+            for found in [fast, slow] {
+                assert_eq!(
+                    found.err().map(|error| error.raw_os_error().unwrap()),
+                    expected
+                );
+            }
+        }
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn a_birth_time_is_known_where_the_system_keeps_it() {
+        let executable = std::env::current_exe().unwrap();
+        let path = CString::new(executable.into_os_string().into_vec()).unwrap();
+        let status = status_at(ROOTED, &path, LastLink::Follow).unwrap();
+        assert_eq!(status.kind, Kind::Regular);
+        assert!(status.created_ms.is_none_or(|created| created > 0));
+        assert!(status.modified_ms > 0);
+    }
+}
