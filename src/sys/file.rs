@@ -197,12 +197,7 @@ impl BitOr for Access {
 }
 
 /// Opens a file; `mode` is for one that is made, and the umask applies to it.
-pub fn open_at(
-    dir: BorrowedFd<'_>,
-    path: &CStr,
-    access: Access,
-    mode: u32,
-) -> io::Result<OwnedFd> {
+pub fn open_at(dir: BorrowedFd<'_>, path: &CStr, access: Access, mode: u32) -> io::Result<OwnedFd> {
     let flags = access.0 | libc::O_CLOEXEC | libc::O_NOCTTY;
     // SAFETY: the path is a C string.
     retry(|| unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags, mode) }).map(owned)

@@ -1,26 +1,161 @@
-//! Where ours answers these cases otherwise than the reference, and why: the rows of the recorded exchanges that are
-//! about every exchange, and those of single methods and cases here.
+//! Where ours answers these cases otherwise than the reference, and why.
+//!
+//! Three tables, from the particular to the general: rows of single methods and cases here, what is true of two error
+//! texts, and the rows of the recorded exchanges that are about every exchange.
 
 use super::case::Case;
 use super::recorded::{ANY, BOTH, DIFFERENCES, Difference, V130, V169, row};
 use crate::subject::Generation;
 
-/// Why a field of a case may differ, if it may.
-pub fn reason(case: &Case, generation: Generation, pointer: &str) -> Option<&'static str> {
+/// Why a field of a case may differ, if it may. The values are `None` where the field is missing.
+pub fn reason(
+    case: &Case,
+    generation: Generation,
+    pointer: &str,
+    theirs: Option<&str>,
+    ours: Option<&str>,
+) -> Option<&'static str> {
     let name = format!("{} {}", case.method, case.name);
-    let about = |row: &&Difference, name: &str| row.explains(name, generation.version(), pointer);
-    let mut rows = CASES
-        .iter()
-        .filter(|row| about(row, &name) || about(row, case.method));
-    // A name that no recorded exchange has: only rows for every one fit.
-    rows.next()
-        .or_else(|| DIFFERENCES.iter().find(|row| about(row, "(any)")))
+    let version = generation.version();
+    let particular = CASES.iter().find(|row| {
+        row.explains(&name, version, pointer) || row.explains(case.method, version, pointer)
+    });
+    // No recorded exchange has this name, so that only rows for all of them fit.
+    let general = || {
+        DIFFERENCES
+            .iter()
+            .find(|row| row.explains("(any)", version, pointer))
+    };
+    particular
         .map(|row| row.why)
+        .or_else(|| texts(pointer, theirs?, ours?))
+        .or_else(|| general().map(|row| row.why))
+}
+
+/// Error texts that say the same in other words; the code is a field of its own.
+fn texts(pointer: &str, theirs: &str, ours: &str) -> Option<&'static str> {
+    let (theirs, ours) = (theirs.trim_matches('"'), ours.trim_matches('"'));
+    if !pointer.ends_with("/error/message") {
+        None
+    } else if ours.ends_with(&format!(": {theirs}")) {
+        Some("the error names what it is about; the system's words are its end")
+    } else if theirs.starts_with("invalid ") && ours.starts_with("invalid ") {
+        Some("what is wrong with a value is said in 0.130's words, which name it")
+    } else {
+        None
+    }
 }
 
 /// Method, or method and case; version; field; reason.
 const CASES: &[Difference] = &[
-    row("(envelope) none", BOTH, "/none", ANY),
-    row("(envelope) none", V130, "/none", ""),
-    row("(envelope) none", V169, "/none", ""),
+    // Faults of the reference that ours has not.
+    row(
+        "(envelope) an unknown notification",
+        BOTH,
+        "/connection",
+        "a notification of a later client costs no connection",
+    ),
+    row(
+        "(envelope) an answer to nothing",
+        BOTH,
+        "/connection",
+        "an answer that nobody waits for costs no connection",
+    ),
+    row(
+        "(envelope) an error to nothing",
+        BOTH,
+        "/connection",
+        "an answer that nobody waits for costs no connection",
+    ),
+    row(
+        "(envelope) initialized first",
+        BOTH,
+        "/connection",
+        "a message out of turn costs no connection",
+    ),
+    row(
+        "process/start no such directory on a terminal",
+        BOTH,
+        "",
+        "a missing directory is an error; theirs runs the command in the home directory",
+    ),
+    row(
+        "process/start killed on a terminal",
+        BOTH,
+        "/p exited/params/exitCode",
+        TERMINAL_SIGNAL,
+    ),
+    row(
+        "process/terminate one on a terminal",
+        BOTH,
+        "/p exited/params/exitCode",
+        TERMINAL_SIGNAL,
+    ),
+    row(
+        "process/write to a terminal",
+        BOTH,
+        "/p exited/params/exitCode",
+        TERMINAL_SIGNAL,
+    ),
+    row(
+        "process/write with one id twice",
+        V169,
+        "/answer 3",
+        "other bytes under a used id are an error; theirs drops them and says accepted",
+    ),
+    row(
+        "process/start an empty program",
+        BOTH,
+        "/answer 0/error",
+        "the parameter is bad, and the text names it",
+    ),
+    // Extensions.
+    row(
+        ANY,
+        BOTH,
+        "/*/result/signal",
+        "extension: the name of the signal",
+    ),
+    row(
+        "process/signal that is none",
+        V169,
+        "/answer 0/error/message",
+        "extension: any signal by its name",
+    ),
+    row(
+        "environment/info",
+        V169,
+        "/*/result/capabilities/execServer",
+        "extension: what we have besides",
+    ),
+    // What is left out or put in.
+    row(
+        "environment/info",
+        V169,
+        "/*/result/providerId",
+        "the same everywhere, so it tells nothing; clients do without",
+    ),
+    row(
+        "environment/info",
+        V169,
+        "/*/result/prependPathDirs",
+        NO_DIRECTORIES,
+    ),
+    row(
+        ANY,
+        V169,
+        "/*/result/environmentInfo/prependPathDirs",
+        NO_DIRECTORIES,
+    ),
+    // One server for clients of both versions.
+    row(
+        "process/write without an id",
+        V169,
+        "/answer 1",
+        "0.130's client sends no write id, so none is needed",
+    ),
 ];
+
+const TERMINAL_SIGNAL: &str = "128 and the signal, on a terminal as on a pipe";
+const NO_DIRECTORIES: &str =
+    "an empty list where theirs has no member: it depends on how theirs is installed";

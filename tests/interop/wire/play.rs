@@ -303,13 +303,14 @@ fn told(heard: &[Value], case: &Case, fields: &mut Fields) {
                 }
             }
             Some(method) => {
+                let event = method.rsplit('/').next().unwrap_or(method);
                 let mut message = message.clone();
                 // How many came before is not the same when output is cut otherwise.
                 if let Some(params) = message["params"].as_object_mut() {
                     params.remove("seq");
                 }
                 flatten(
-                    format!("/{} {method}", text(&params["processId"])),
+                    format!("/{} {event}", text(&params["processId"])),
                     &message,
                     fields,
                 );

@@ -58,7 +58,13 @@ impl Report {
             if theirs == ours {
                 continue;
             }
-            match reason(case, self.generation, pointer) {
+            match reason(
+                case,
+                self.generation,
+                pointer,
+                theirs.map(String::as_str),
+                ours.map(String::as_str),
+            ) {
                 Some(reason) => {
                     intended = true;
                     method.reasons.insert(reason);
