@@ -37,8 +37,8 @@ fn texts(pointer: &str, theirs: &str, ours: &str) -> Option<&'static str> {
     let (theirs, ours) = (theirs.trim_matches('"'), ours.trim_matches('"'));
     if !pointer.ends_with("/error/message") {
         None
-    } else if ours.ends_with(&format!(": {theirs}")) {
-        Some("the error names what it is about; the system's words are its end")
+    } else if ours.ends_with(&format!(": {theirs}")) || ours.starts_with(&format!("{theirs}: ")) {
+        Some("the error names what it is about; the words of theirs are in it")
     } else if theirs.starts_with("invalid ") && ours.starts_with("invalid ") {
         Some("what is wrong with a value is said in 0.130's words, which name it")
     } else {
@@ -108,6 +108,12 @@ const CASES: &[Difference] = &[
         BOTH,
         "/answer 0/error",
         "the parameter is bad, and the text names it",
+    ),
+    row(
+        "process/start NUL in a variable",
+        V169,
+        "/answer 0/error/message",
+        "0.130's words, and where it is",
     ),
     // Extensions.
     row(

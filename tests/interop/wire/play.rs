@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -102,17 +102,16 @@ impl Peer {
         fixture.reset();
         let mut connection = self.connect();
         if case.greeted {
-            self.greet(&mut connection, Value::Null);
+            self.greet(&mut connection);
         }
         let mut fields = Fields::new();
         let mut kept = Vec::new();
         for (number, step) in case.steps.iter().enumerate() {
             match step {
                 Step::Resume => {
-                    told(&connection.heard, case, &mut fields);
-                    connection = self.connect();
-                    let session = self.session.borrow().clone();
-                    self.greet(&mut connection, session.into());
+                    told(&connection.heard, "before the resume: ", case, &mut fields);
+                    drop(connection);
+                    connection = self.resume();
                 }
                 Step::Intrude => {
                     let session = self.session.borrow().clone();
@@ -127,7 +126,7 @@ impl Peer {
                 step => self.step(step, number, &mut connection, fixture),
             }
         }
-        told(&connection.heard, case, &mut fields);
+        told(&connection.heard, "", case, &mut fields);
         if connection.closed {
             fields.insert("/connection".into(), "closed".into());
         }
@@ -189,11 +188,33 @@ impl Peer {
         }
     }
 
-    fn greet(&self, connection: &mut Connection, session: Value) {
+    /// Greets for a new session, which must be given, and remembers it.
+    fn greet(&self, connection: &mut Connection) {
+        let answer = self.introduce(connection, Value::Null);
+        let session = answer["result"]["sessionId"].as_str();
+        *self.session.borrow_mut() = session
+            .unwrap_or_else(|| panic!("greeted with {answer}"))
+            .into();
+    }
+
+    /// Takes the last session up again, as soon as the server sees that its connection is gone.
+    fn resume(&self) -> Connection {
+        let begun = Instant::now();
+        loop {
+            let mut connection = self.connect();
+            let answer = self.introduce(&mut connection, self.session.borrow().as_str().into());
+            if answer["result"].is_object() {
+                return connection;
+            }
+            assert!(begun.elapsed() < LIMIT, "not taken up again: {answer}");
+        }
+    }
+
+    fn introduce(&self, connection: &mut Connection, session: Value) -> Value {
         let params = json!({"clientName": "interop", "resumeSessionId": session});
-        connection
-            .send(&json!({"id": "greeting", "method": "initialize", "params": params}).to_string());
         let greeting = Value::from("greeting");
+        connection
+            .send(&json!({"id": greeting, "method": "initialize", "params": params}).to_string());
         assert!(
             connection.hear(LIMIT, |heard| answered(heard, &greeting)),
             "no answer to initialize"
@@ -203,10 +224,7 @@ impl Peer {
             .heard
             .iter()
             .position(|message| message["id"] == greeting);
-        let answer = connection.heard.remove(place.expect("it was heard"));
-        if let Some(session) = answer["result"]["sessionId"].as_str() {
-            *self.session.borrow_mut() = session.to_string();
-        }
+        connection.heard.remove(place.expect("it was heard"))
     }
 
     /// Waits until everything before has been handled: nobody knows this method, and every server says so in turn.
@@ -272,14 +290,14 @@ fn bytes(chunk: &Value) -> Vec<u8> {
 
 /// Everything heard on a connection as pointers and values. Where a client may not rely on an order or on how output
 /// is cut, that is made equal: each stream of a process is one text, and its exit and its close stand for themselves.
-fn told(heard: &[Value], case: &Case, fields: &mut Fields) {
+fn told(heard: &[Value], when: &str, case: &Case, fields: &mut Fields) {
     let mut streams: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for message in heard {
         let params = &message["params"];
         match message["method"].as_str() {
             Some("process/output") => {
                 let stream = format!(
-                    "/{} {}",
+                    "/{when}{} {}",
                     text(&params["processId"]),
                     text(&params["stream"])
                 );
@@ -289,14 +307,14 @@ fn told(heard: &[Value], case: &Case, fields: &mut Fields) {
                     .extend(bytes(&params["chunk"]));
             }
             Some("http/request/bodyDelta") => {
-                let stream = format!("/{} body", text(&params["requestId"]));
+                let stream = format!("/{when}{} body", text(&params["requestId"]));
                 streams
                     .entry(stream)
                     .or_default()
                     .extend(bytes(&params["deltaBase64"]));
                 if params["done"] == true {
                     flatten(
-                        format!("/{} done", text(&params["requestId"])),
+                        format!("/{when}{} done", text(&params["requestId"])),
                         &params["error"],
                         fields,
                     );
@@ -310,7 +328,7 @@ fn told(heard: &[Value], case: &Case, fields: &mut Fields) {
                     params.remove("seq");
                 }
                 flatten(
-                    format!("/{} {event}", text(&params["processId"])),
+                    format!("/{when}{} {event}", text(&params["processId"])),
                     &message,
                     fields,
                 );
@@ -323,7 +341,7 @@ fn told(heard: &[Value], case: &Case, fields: &mut Fields) {
                 {
                     kinds(result);
                 }
-                let mut at = format!("/answer {}", message["id"]);
+                let mut at = format!("/{when}answer {}", message["id"]);
                 while fields
                     .keys()
                     .any(|field| field.starts_with(&format!("{at}/")))
@@ -346,7 +364,10 @@ fn text(value: &Value) -> &str {
 
 /// Makes equal what differs from run to run in an answer.
 fn level(message: &mut Value) {
-    if let Some(chunks) = message["result"]["chunks"].as_array_mut() {
+    if let Some(chunks) = message
+        .pointer_mut("/result/chunks")
+        .and_then(Value::as_array_mut)
+    {
         // Neighbours of one stream are one.
         let mut joined: Vec<Value> = Vec::new();
         for chunk in chunks.drain(..) {
@@ -361,7 +382,9 @@ fn level(message: &mut Value) {
         *chunks = joined;
     }
     // A directory has no order of its own.
-    if let Some(entries) = message["result"]["entries"].as_array_mut()
+    if let Some(entries) = message
+        .pointer_mut("/result/entries")
+        .and_then(Value::as_array_mut)
         && entries.iter().all(|entry| entry["fileName"].is_string())
     {
         entries.sort_by_key(|entry| entry["fileName"].to_string());

@@ -170,7 +170,11 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             WRITE,
             "with no stdin",
-            vec![sleeper(), write("p", "aGVsbG8K", "1")],
+            vec![
+                sleeper(),
+                Step::Output("p", "ready"),
+                write("p", "aGVsbG8K", "1"),
+            ],
         ),
         Case::new(
             WRITE,

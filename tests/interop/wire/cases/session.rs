@@ -124,9 +124,14 @@ pub fn cases() -> Vec<Case> {
             INITIALIZE,
             "a session taken up again",
             vec![
-                shell("p", "echo before; sleep 0.3; echo after; exit 5", json!({})),
+                shell(
+                    "p",
+                    "echo before; until [ -e go ]; do sleep 0.05; done; echo after; exit 5",
+                    json!({}),
+                ),
                 Step::Output("p", "before"),
                 Step::Resume,
+                Step::Make("go"),
                 Step::Closed("p"),
                 Step::Ask("process/read", json!({"processId": "p", "afterSeq": 0})),
             ],
