@@ -8,3 +8,4 @@ pub mod sandbox;
 pub mod serve;
 pub mod sys;
 pub mod version;
+pub mod workers;

@@ -14,11 +14,16 @@ pub fn result(out: &mut Vec<u8>, id: RequestId<'_>, result: &impl Serialize) {
 
 /// As [`result`], with the result's JSON written by the caller.
 pub fn result_with(out: &mut Vec<u8>, id: RequestId<'_>, write: impl FnOnce(&mut Vec<u8>)) {
+    begin_result(out, id);
+    write(out);
+    out.push(b'}');
+}
+
+/// Appends `{"id":…,"result":`; the result's JSON and a `}` must follow.
+pub fn begin_result(out: &mut Vec<u8>, id: RequestId<'_>) {
     out.extend_from_slice(b"{\"id\":");
     out.extend_from_slice(id.as_json().as_bytes());
     out.extend_from_slice(b",\"result\":");
-    write(out);
-    out.push(b'}');
 }
 
 /// Appends `{"error":…,"id":…}`.

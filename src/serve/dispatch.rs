@@ -1,12 +1,15 @@
 //! From a message to its handler.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::connection::Peer;
+use super::files;
 use super::holder::Holder;
+use super::lane::Lane;
 use super::owned::Owned;
 use super::processes;
 use super::server::Server;
@@ -19,6 +22,9 @@ use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::message::{Message, OwnedRequestId, RequestId, UNKNOWN_ID, decode_params};
 use crate::rpc::protocol::initialize::InitializeParams;
 use crate::rpc::transport::{MAX_MESSAGE, Outbound, Refusal};
+
+/// How long the last file requests may take, each, when standard input has ended.
+const LAST_FILES: Duration = Duration::from_secs(10);
 
 /// How far the handshake has come.
 enum Stage {
@@ -37,6 +43,7 @@ pub(super) struct Dispatch {
     connection: u64,
     peer: Peer,
     stage: Stage,
+    lane: Lane,
     owned: Owned,
 }
 
@@ -86,6 +93,17 @@ impl Later {
             .add(|out| encode::result_with(out, self.id.borrow(), write));
     }
 
+    /// Appends the beginning of an answer in several pieces, whose end is the caller's to write.
+    pub(super) fn begin_result(&self, out: &mut Vec<u8>, result: &[u8]) {
+        encode::begin_result(out, self.id.borrow());
+        out.extend_from_slice(result);
+    }
+
+    /// Bytes of the id.
+    pub(super) fn id_len(&self) -> usize {
+        self.id.borrow().as_json().len()
+    }
+
     /// Adds the answer and sends it.
     pub(super) fn send(&self, result: Result<&impl Serialize, &RpcError>) {
         self.add(result);
@@ -101,6 +119,7 @@ impl Dispatch {
         connection: u64,
         peer: Peer,
     ) -> Self {
+        let lane = Lane::new(Arc::clone(&outbound), server.file_workers().clone());
         Self {
             server,
             outbound,
@@ -108,6 +127,7 @@ impl Dispatch {
             connection,
             peer,
             stage: Stage::New,
+            lane,
             owned: Owned::new(connection),
         }
     }
@@ -119,6 +139,11 @@ impl Dispatch {
 
     /// The connection is over.
     pub(super) fn end(&self) {
+        self.lane.close();
+        // Who ends our input may still read our output; who leaves a socket does not.
+        if matches!(self.peer, Peer::Stdio) {
+            self.lane.wait_until_idle(LAST_FILES);
+        }
         if let Stage::Initialized(session) | Stage::Ready(session) = &self.stage {
             session.detach(self.connection);
         }
@@ -257,11 +282,27 @@ impl Dispatch {
                 let params = decode_params(params)?;
                 discovery::discover(&self.call(id, "capability discovery")?, &params)
             }
-            _ => Err(RpcError::new(
+            _ => self.file_request(id, method, params),
+        }
+    }
+
+    /// The methods `fs/*`, or else none that there is.
+    fn file_request(
+        &self,
+        id: RequestId<'_>,
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> Result<(), RpcError> {
+        let name = method.strip_prefix("fs/");
+        let Some(request) = name.and_then(|name| files::decode(name, params)) else {
+            return Err(RpcError::new(
                 ErrorKind::UnknownMethod,
                 format!("exec-server stub does not implement `{method}` yet"),
-            )),
-        }
+            ));
+        };
+        let request = request?;
+        let call = self.call(id, "filesystem")?;
+        self.lane.push(call.later(), request)
     }
 
     /// What a request needs, once the handshake is complete.

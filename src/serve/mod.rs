@@ -4,6 +4,8 @@
 //!   main thread       listener, signals, expiry of sessions
 //!   conn thread       one a connection: HTTP upgrade, then reads requests and
 //!                     answers them; never waits for anything but its socket
+//!   files thread      while a connection has file requests: answers them in
+//!                     their order, so that no slow disk holds up a reader
 //!   process thread    one a process (env/local): publishes events to the
 //!                     connection that is attached to the session
 //!   flush thread      only while a client is slow and no process thread does it
@@ -13,12 +15,15 @@
 //! by the retention time; a connection is attached to at most one session, a
 //! session to at most one connection, its [`Holder`](holder::Holder).
 
+mod confinement;
 mod connection;
 mod discovery;
 mod dispatch;
 mod extensions;
+mod files;
 mod holder;
 pub mod host;
+mod lane;
 pub mod listen;
 mod notify;
 mod owned;

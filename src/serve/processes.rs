@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::value::RawValue;
-
+use super::confinement::{self, refuse_sandbox};
 use super::dispatch::{Call, Later};
 use super::notify::write_exit_extensions;
 use crate::env::local::environment::child_environment;
@@ -15,9 +13,9 @@ use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::path_uri::WirePath;
 use crate::rpc::protocol::process::{
-    CloseStdinParams, ListResult, ListedProcess, ReadParams, ResizeParams, SandboxOutline,
-    SignalParams, StartParams, StartResult, TerminateParams, TerminateResult, WriteParams,
-    WriteResult, WriteStatus,
+    CloseStdinParams, Empty, ListResult, ListedProcess, ReadParams, ResizeParams, SignalParams,
+    StartParams, StartResult, TerminateParams, TerminateResult, WriteParams, WriteResult,
+    WriteStatus,
 };
 use crate::sys::limits::Resource;
 use crate::sys::pty::WindowSize;
@@ -25,9 +23,6 @@ use crate::sys::signal::Signal;
 
 /// A terminal's size unless the client says otherwise, as in the reference.
 const DEFAULT_SIZE: WindowSize = WindowSize { rows: 24, cols: 80 };
-
-#[derive(Serialize)]
-struct Empty {}
 
 /// `process/start`.
 pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcError> {
@@ -53,17 +48,12 @@ pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
     Ok(())
 }
 
+const NOT_STARTED: &str = "the process was not started";
+
 /// Without a sandbox to put it in, a process that must be confined does not run.
 fn refuse_confinement(params: &StartParams<'_>) -> Result<(), RpcError> {
-    let refused = |what: &str| {
-        Err(RpcError::invalid_request(format!(
-            "this exec-server cannot enforce `{what}` yet, so the process was not started; \
-             it runs without `{what}` only"
-        )))
-    };
-    if params.sandbox.is_some_and(confines) {
-        return refused("sandbox");
-    }
+    let refused = |what| Err(confinement::refused(what, NOT_STARTED));
+    refuse_sandbox(params.sandbox, NOT_STARTED)?;
     if params.enforce_managed_network {
         return refused("enforceManagedNetwork");
     }
@@ -76,12 +66,6 @@ fn refuse_confinement(params: &StartParams<'_>) -> Result<(), RpcError> {
         Some((name, _)) => refused(name),
         None => Ok(()),
     }
-}
-
-/// Whether a sandbox asks for anything; one that cannot be read does.
-fn confines(sandbox: &RawValue) -> bool {
-    !serde_json::from_str::<SandboxOutline<'_>>(sandbox.get())
-        .is_ok_and(|outline| outline.permissions.kind == "disabled")
 }
 
 fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcError> {

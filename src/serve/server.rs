@@ -25,6 +25,7 @@ use crate::sys::limits::raise_descriptor_limit;
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::signal::{Signal, SignalEvents};
 use crate::sys::socket::{is_private_stream, set_nonblocking, widen_pipe};
+use crate::workers::Workers;
 
 /// A connection thread's stack, of which only the touched pages count.
 const STACK_BYTES: usize = 256 * 1024;
@@ -109,6 +110,7 @@ pub(super) struct Server {
     retention: Duration,
     ping_interval: Duration,
     info: OnceLock<Info>,
+    file_workers: Workers,
     /// The living connections by number.
     connections: Mutex<HashMap<u64, Arc<Outbound>>>,
     is_draining: AtomicBool,
@@ -129,6 +131,11 @@ impl Server {
 
     pub(super) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// The threads for file requests.
+    pub(super) fn file_workers(&self) -> &Workers {
+        &self.file_workers
     }
 
     /// Time between pings.
@@ -244,6 +251,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         // Zero would ping without end.
         ping_interval: config.ping_interval.max(Duration::from_millis(10)),
         info: OnceLock::new(),
+        file_workers: Workers::named("files"),
         connections: Mutex::default(),
         is_draining: AtomicBool::new(false),
         wake,

@@ -2,21 +2,21 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ops::Range;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::file::Kind;
 
 /// Bytes of entries taken at a time: some thousand names.
 const BUFFER: usize = 64 * 1024;
-/// Where the parts of an entry are (`struct linux_dirent64`).
+/// Where the parts of an entry are (`struct linux_dirent64`): its length, its type, its name.
 const LENGTH_AT: usize = 16;
 const TYPE_AT: usize = 18;
 const NAME_AT: usize = 19;
 
-/// An open directory, read from its start.
-#[derive(Debug)]
-pub struct Directory {
-    fd: OwnedFd,
+/// The names of one open directory after the other.
+#[derive(Debug, Default)]
+pub struct Names {
     buffer: Vec<u8>,
     at: usize,
 }
@@ -30,34 +30,25 @@ pub struct Entry<'a> {
     pub kind: Option<Kind>,
 }
 
-impl Directory {
-    /// Reads `fd`, a directory that was opened to be read and was not read yet.
-    pub fn new(fd: OwnedFd) -> Self {
-        Self {
-            fd,
-            buffer: Vec::new(),
-            at: 0,
-        }
-    }
-
-    /// The next name; none at the end.
-    pub fn next_entry(&mut self) -> io::Result<Option<Entry<'_>>> {
-        let range = loop {
-            if self.at == self.buffer.len() && !self.fill()? {
+impl Names {
+    /// The next name in `dir`, which was opened to be read; none at the end. The directory must
+    /// stay the same until then.
+    pub fn next_in(&mut self, dir: BorrowedFd<'_>) -> io::Result<Option<Entry<'_>>> {
+        let (kind, name) = loop {
+            if self.at == self.buffer.len() && !self.fill(dir)? {
                 return Ok(None);
             }
-            let range = self.take_name()?;
-            if !matches!(&self.buffer[range.1.clone()], b".\0" | b"..\0") {
-                break range;
+            let (kind, name) = self.take_name()?;
+            if !matches!(&self.buffer[name.clone()], b".\0" | b"..\0") {
+                break (kind, name);
             }
         };
-        let (kind, name) = range;
         let name = CStr::from_bytes_with_nul(&self.buffer[name]).map_err(|_| torn())?;
         Ok(Some(Entry { name, kind }))
     }
 
     /// What the next entry is, and where its name is with the NUL behind it.
-    fn take_name(&mut self) -> io::Result<(Option<Kind>, std::ops::Range<usize>)> {
+    fn take_name(&mut self) -> io::Result<(Option<Kind>, Range<usize>)> {
         let rest = &self.buffer[self.at..];
         let length = rest.get(LENGTH_AT..TYPE_AT).ok_or_else(torn)?;
         let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
@@ -70,14 +61,20 @@ impl Directory {
         Ok((kind, start..start + end + 1))
     }
 
-    fn fill(&mut self) -> io::Result<bool> {
+    /// Forgets the rest, for another directory.
+    pub fn restart(&mut self) {
+        self.buffer.clear();
+        self.at = 0;
+    }
+
+    fn fill(&mut self, dir: BorrowedFd<'_>) -> io::Result<bool> {
         self.at = 0;
         self.buffer.resize(BUFFER, 0);
         // SAFETY: the pointer and the length describe one writable slice.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_getdents64,
-                self.fd.as_raw_fd(),
+                dir.as_raw_fd(),
                 self.buffer.as_mut_ptr(),
                 self.buffer.len(),
             )
@@ -92,12 +89,6 @@ impl Directory {
     }
 }
 
-impl AsFd for Directory {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
 /// What the kernel gave is no list of entries.
 fn torn() -> io::Error {
     io::ErrorKind::InvalidData.into()
@@ -109,6 +100,7 @@ mod tests {
     use crate::sys::file::{Access, ROOTED, open_at};
     use std::collections::BTreeSet;
     use std::ffi::CString;
+    use std::os::fd::AsFd;
     use std::os::unix::ffi::OsStrExt;
 
     #[test]
@@ -125,9 +117,9 @@ mod tests {
         }
         let path = CString::new(base.as_os_str().as_bytes()).unwrap();
         let fd = open_at(ROOTED, &path, Access::READ | Access::DIRECTORY, 0).unwrap();
-        let mut directory = Directory::new(fd);
+        let mut reader = Names::default();
         let mut names = BTreeSet::new();
-        while let Some(entry) = directory.next_entry().unwrap() {
+        while let Some(entry) = reader.next_in(fd.as_fd()).unwrap() {
             let name = entry.name.to_str().unwrap().to_owned();
             let is_directory = entry.kind == Some(Kind::Directory);
             assert!(entry.kind.is_none() || is_directory == (name == "sub"));

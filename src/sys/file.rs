@@ -20,6 +20,26 @@ pub const ROOTED: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT
 /// The longest target of a symbolic link that is read.
 const MAX_LINK: usize = 64 * 1024;
 
+/// The error of a symbolic link where none may be.
+pub fn is_link() -> io::Error {
+    io::Error::from_raw_os_error(libc::ELOOP)
+}
+
+/// The error of a directory where a file is wanted.
+pub fn is_directory() -> io::Error {
+    io::Error::from_raw_os_error(libc::EISDIR)
+}
+
+/// The error of something there where nothing may be.
+pub fn exists() -> io::Error {
+    io::Error::from_raw_os_error(libc::EEXIST)
+}
+
+/// The error of a value that the system cannot mean anything by.
+pub fn invalid() -> io::Error {
+    io::Error::from_raw_os_error(libc::EINVAL)
+}
+
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -311,8 +331,11 @@ pub fn rename_at(
         // SAFETY: both are C strings.
         unsafe { libc::renameat(from_dir, from, to_dir, to) }
     } else {
-        // SAFETY: both are C strings.
-        unsafe { libc::renameat2(from_dir, from, to_dir, to, libc::RENAME_NOREPLACE) }
+        let flags = libc::RENAME_NOREPLACE;
+        // SAFETY: both are C strings. Not every musl has a function for this call.
+        unsafe {
+            libc::syscall(libc::SYS_renameat2, from_dir, from, to_dir, to, flags) as libc::c_int
+        }
     };
     check(result).map(drop)
 }

@@ -9,6 +9,7 @@ mod support;
 mod bulk;
 mod discovery;
 mod envelope;
+mod files;
 mod handshake;
 mod keepalive;
 mod lifetime;

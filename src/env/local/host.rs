@@ -9,10 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockRead
 use std::time::{Duration, Instant};
 
 use super::process::Process;
-use super::workers::Workers;
 use crate::log;
 use crate::sys::guardian::Guardian;
 use crate::sys::process::{self, own_pid};
+use crate::workers::Workers;
 
 /// Limits on processes.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ impl Host {
     pub fn new(config: HostConfig) -> io::Result<Self> {
         Ok(Self {
             config,
-            workers: Workers::default(),
+            workers: Workers::named("process"),
             guardian: Mutex::default(),
             null: open_null()?,
             retained: AtomicUsize::new(0),

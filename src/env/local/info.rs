@@ -36,6 +36,7 @@ pub fn environment_info(extensions: &'static [&'static str]) -> EnvironmentInfo 
         temporary_directories: temporary.iter().cloned().collect(),
         temp_dir: temporary.unwrap_or_else(|| to_uri(Path::new("/tmp"))),
         capabilities: Capabilities {
+            file_write_streaming: true,
             fs_watch_missing: true,
             exec_server: ExecServer {
                 version: VERSION,

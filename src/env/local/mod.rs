@@ -22,6 +22,7 @@ mod cgroup;
 mod control;
 pub mod environment;
 mod events;
+pub mod files;
 mod host;
 pub mod info;
 mod launch;
@@ -32,7 +33,6 @@ mod process;
 mod pump;
 mod read;
 mod stdin;
-mod workers;
 
 pub use events::{Event, ProcessExit, Subscriber};
 pub use host::{Host, HostConfig};

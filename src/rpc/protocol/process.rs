@@ -84,6 +84,10 @@ pub struct PermissionsOutline<'a> {
     pub kind: Cow<'a, str>,
 }
 
+/// The result of what has none.
+#[derive(Debug, Serialize)]
+pub struct Empty {}
+
 /// Result of `process/start`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

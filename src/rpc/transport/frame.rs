@@ -6,7 +6,7 @@ use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 /// The longest header that a server writes.
 const MAX_HEADER: usize = 10;
 /// Longer messages are cut: the real client refuses a frame above 16 MiB.
-const MAX_PAYLOAD: usize = 1024 * 1024;
+pub(super) const MAX_PAYLOAD: usize = 1024 * 1024;
 
 /// Why we end a websocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,18 +46,36 @@ pub(super) fn text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         fragments(out, &payload);
         return;
     }
-    let header = header(OpCode::Data(Data::Text), true);
+    put_header(out, start, &header(OpCode::Data(Data::Text), true));
+}
+
+/// Appends one frame of a text message in several. `write` appends at most `MAX_PAYLOAD` bytes.
+pub(super) fn piece(
+    out: &mut Vec<u8>,
+    is_first: bool,
+    is_last: bool,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
+    let kind = if is_first { Data::Text } else { Data::Continue };
+    let start = out.len();
+    out.extend_from_slice(&[0; MAX_HEADER]);
+    write(out);
+    put_header(out, start, &header(OpCode::Data(kind), is_last));
+}
+
+/// Writes the header of the payload that begins `MAX_HEADER` bytes behind `start`, and moves the
+/// payload up to it.
+fn put_header(out: &mut Vec<u8>, start: usize, header: &FrameHeader) {
+    let payload_start = start + MAX_HEADER;
+    let payload_len = out.len() - payload_start;
     let header_len = header.len(payload_len as u64);
     if header_len < MAX_HEADER {
         // musl moves a block onto itself byte by byte, so a move by nothing is left out.
         out.copy_within(payload_start.., start + header_len);
         out.truncate(start + header_len + payload_len);
     }
-    format(
-        &header,
-        payload_len,
-        &mut &mut out[start..start + header_len],
-    );
+    let place = &mut &mut out[start..start + header_len];
+    format(header, payload_len, place);
 }
 
 fn fragments(out: &mut Vec<u8>, payload: &[u8]) {
@@ -156,6 +174,30 @@ mod tests {
         );
         let joined: Vec<u8> = frames.into_iter().flat_map(|frame| frame.2).collect();
         assert_eq!(joined, payload);
+    }
+
+    #[test]
+    fn pieces_join_to_one_message() {
+        let mut out = Vec::new();
+        piece(&mut out, true, false, |out| out.extend_from_slice(b"one "));
+        ping(&mut out);
+        piece(&mut out, false, false, |out| {
+            out.extend_from_slice(&[b'x'; 70_000])
+        });
+        piece(&mut out, false, true, |_| ());
+        let shape: Vec<_> = frames(&out)
+            .into_iter()
+            .map(|frame| (frame.0, frame.1, frame.2.len()))
+            .collect();
+        assert_eq!(
+            shape,
+            [
+                (false, OpCode::Data(Data::Text), 4),
+                (true, OpCode::Control(Control::Ping), 0),
+                (false, OpCode::Data(Data::Continue), 70_000),
+                (true, OpCode::Data(Data::Continue), 0),
+            ]
+        );
     }
 
     #[test]

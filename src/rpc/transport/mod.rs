@@ -21,7 +21,7 @@ mod websocket;
 pub use frame::Goodbye;
 pub use inbuffer::InBuffer;
 pub use lines::LineReader;
-pub use outbound::{Flush, Framing, Offer, Outbound, Sink};
+pub use outbound::{Flush, Framing, LongMessage, Offer, Outbound, Sink};
 pub use source::{SocketSource, Source, StreamSource};
 pub use websocket::WebSocketReader;
 

@@ -6,6 +6,13 @@
 //! one thread at a time has the duty to flush it. That is the process thread
 //! whose output met the full stream (it polls for room along with its
 //! pipes), or else a thread started for it.
+//!
+//! A [`LongMessage`] is written piece by piece. Nothing may come between its
+//! pieces but control frames, so what is added meanwhile waits behind it.
+
+mod long;
+
+pub use long::LongMessage;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -93,6 +100,10 @@ struct State {
     buffer: Vec<u8>,
     /// How much of the buffer is sent already.
     sent: usize,
+    /// Whether a long message is on its way.
+    has_long: bool,
+    /// Whole messages that wait for its end.
+    behind: Vec<u8>,
     /// Whether somebody has the duty to flush.
     has_flusher: bool,
     is_dead: bool,
@@ -107,7 +118,52 @@ struct State {
 
 impl State {
     fn unsent(&self) -> usize {
+        self.pending() + self.behind.len()
+    }
+
+    /// What could be sent now.
+    fn pending(&self) -> usize {
         self.buffer.len() - self.sent
+    }
+
+    /// What the limit on output counts: not the pieces of a long message, which has its own.
+    fn ahead_of_output(&self) -> usize {
+        if self.has_long {
+            self.behind.len()
+        } else {
+            self.pending()
+        }
+    }
+
+    /// Makes room in the buffer where that costs little.
+    fn compact(&mut self) {
+        if self.sent >= self.buffer.len() / 2 && self.sent > 0 {
+            let sent = std::mem::take(&mut self.sent);
+            self.buffer.drain(..sent);
+        }
+    }
+}
+
+/// Whether the client takes anything.
+struct Progress {
+    total_sent: u64,
+    since: Instant,
+}
+
+impl Progress {
+    fn new(state: &State) -> Self {
+        Self {
+            total_sent: state.total_sent,
+            since: Instant::now(),
+        }
+    }
+
+    /// Whether it has taken nothing for as long as `patience`.
+    fn is_over(&mut self, state: &State, patience: Duration) -> bool {
+        if state.total_sent != self.total_sent {
+            *self = Self::new(state);
+        }
+        self.since.elapsed() >= patience
     }
 }
 
@@ -174,7 +230,7 @@ impl Outbound {
         if state.is_dead {
             return Offer::Dead;
         }
-        if state.unsent() > OUTPUT_LIMIT {
+        if state.ahead_of_output() > OUTPUT_LIMIT {
             state.wakers.push(Arc::clone(waker));
             return Offer::Full;
         }
@@ -235,13 +291,17 @@ impl Outbound {
     /// Waits until the client has taken enough of its answers. False, and the
     /// end of the connection, when it takes nothing for as long as `patience`.
     pub fn wait_for_room(&self, patience: Duration) -> bool {
+        self.wait_until_below(ANSWER_LIMIT, patience)
+    }
+
+    /// The same for who answers much and leaves room for others: waits until at most `limit`
+    /// bytes are unsent.
+    pub fn wait_until_below(&self, limit: usize, patience: Duration) -> bool {
         let mut state = self.lock();
-        let mut progress = (state.total_sent, Instant::now());
-        while state.unsent() > ANSWER_LIMIT && !state.is_dead {
+        let mut progress = Progress::new(&state);
+        while state.unsent() > limit && !state.is_dead {
             state = self.wait(state, FLUSH_TICK);
-            if state.total_sent != progress.0 {
-                progress = (state.total_sent, Instant::now());
-            } else if progress.1.elapsed() >= patience {
+            if progress.is_over(&state, patience) {
                 self.die(&mut state);
                 return false;
             }
@@ -249,11 +309,16 @@ impl Outbound {
         true
     }
 
+    /// Bytes that are not sent yet.
+    pub fn unsent(&self) -> usize {
+        self.lock().unsent()
+    }
+
     /// Sends what is left until `deadline`; whether all of it went.
     pub fn drain(self: &Arc<Self>, deadline: Instant) -> bool {
         self.flush();
         let mut state = self.lock();
-        while state.unsent() > 0 && !state.is_dead {
+        while (state.unsent() > 0 || state.has_long) && !state.is_dead {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -313,21 +378,23 @@ impl Outbound {
     }
 
     fn append(&self, state: &mut State, write: impl FnOnce(&mut Vec<u8>)) {
-        if state.sent >= state.buffer.len() / 2 && state.sent > 0 {
-            let sent = std::mem::take(&mut state.sent);
-            state.buffer.drain(..sent);
-        }
+        state.compact();
+        let out = if state.has_long {
+            &mut state.behind
+        } else {
+            &mut state.buffer
+        };
         match self.framing {
-            Framing::WebSocket => frame::text(&mut state.buffer, write),
+            Framing::WebSocket => frame::text(out, write),
             Framing::Lines => {
-                write(&mut state.buffer);
-                state.buffer.push(b'\n');
+                write(out);
+                out.push(b'\n');
             }
         }
     }
 
     fn push(&self, state: &mut State) -> Flush {
-        while state.unsent() > 0 {
+        while state.pending() > 0 {
             match self.sink.write_now(&state.buffer[state.sent..]) {
                 Ok(0) => self.die(state),
                 Ok(count) => {
@@ -349,7 +416,7 @@ impl Outbound {
             }
         }
         state.sent = 0;
-        if state.buffer.capacity() > BUSY_KEEP {
+        if state.buffer.capacity() > BUSY_KEEP && !state.has_long {
             state.buffer = Vec::new();
         } else {
             state.buffer.clear();
@@ -359,7 +426,7 @@ impl Outbound {
     }
 
     fn announce_room(&self, state: &mut State) {
-        if state.unsent() <= OUTPUT_LIMIT / 2 {
+        if state.ahead_of_output() <= OUTPUT_LIMIT / 2 {
             for waker in state.wakers.drain(..) {
                 waker.set();
             }
@@ -373,6 +440,7 @@ impl Outbound {
         state.is_dead = true;
         state.sent = 0;
         state.buffer = Vec::new();
+        state.behind = Vec::new();
         self.announce_room(state);
         if let Sink::Socket(socket) = &self.sink {
             // Already disconnected is as good.

@@ -115,7 +115,102 @@ const CASES: &[Difference] = &[
         "/answer 0/error/message",
         "0.130's words, and where it is",
     ),
+    row("fs/copy a file onto itself", BOTH, "/tree", ONTO_ITSELF),
+    row("fs/copy onto its link", BOTH, "/tree", ONTO_ITSELF),
+    row("fs/copy onto its hard link", BOTH, "/tree", ONTO_ITSELF),
+    row(
+        "fs/copy a setuid file",
+        BOTH,
+        "/tree/copy",
+        "setuid is not copied unless asked for",
+    ),
+    row("fs/copy a tree", BOTH, "/tree/copy/sub", TREE_MODES),
+    row(
+        "fs/copy a tree into new parents",
+        BOTH,
+        "/tree/new/er/copy/sub",
+        TREE_MODES,
+    ),
+    row(
+        "fs/copy a tree onto a tree",
+        BOTH,
+        "/tree/empty/sub",
+        TREE_MODES,
+    ),
+    row(
+        "fs/getMetadata",
+        BOTH,
+        "/*/result/createdAtMs",
+        "the time of birth, which theirs never finds",
+    ),
+    row(
+        "fs/readBlock",
+        V169,
+        "/*/result/eof",
+        "the end is told with the last bytes, not by a read more",
+    ),
+    row(
+        "fs/readBlock far out",
+        V169,
+        "/answer 2",
+        "an offset that is too large leaves the handle open",
+    ),
+    row("fs/readDirectory", BOTH, "/*/result/entries/dang", DANGLING),
+    row(
+        "fs/readDirectory",
+        BOTH,
+        "/*/result/entries/loop1",
+        DANGLING,
+    ),
+    row(
+        "fs/readDirectory",
+        BOTH,
+        "/*/result/entries/loop2",
+        DANGLING,
+    ),
+    row(
+        "fs/walk",
+        V169,
+        "/*/result/entries/lf",
+        "links to files are files, so none is lost",
+    ),
+    row(
+        "fs/remove not following, a tree",
+        V169,
+        "",
+        "a tree can be removed without following links; theirs refuses",
+    ),
+    row(
+        "fs/readFile a bad sandbox",
+        BOTH,
+        "/answer 0/error",
+        "a sandbox is refused whole as long as none can be enforced",
+    ),
     // Extensions.
+    row(
+        "fs/getMetadata",
+        BOTH,
+        "/*/result/mode",
+        "extension: the permission bits",
+    ),
+    row(
+        "fs/readDirectory",
+        BOTH,
+        "/*/result/entries/*/isSymlink",
+        "extension: what is a link says so",
+    ),
+    row(
+        "fs/walk",
+        V169,
+        "/*/result/entries/*/isSymlink",
+        "extension: what is a link says so",
+    ),
+    row(
+        "fs/walk",
+        V169,
+        "/*/result/others",
+        "extension: what is neither file nor directory",
+    ),
     row(
         ANY,
         BOTH,
@@ -165,3 +260,6 @@ const CASES: &[Difference] = &[
 const TERMINAL_SIGNAL: &str = "128 and the signal, on a terminal as on a pipe";
 const NO_DIRECTORIES: &str =
     "an empty list where theirs has no member: it depends on how theirs is installed";
+const ONTO_ITSELF: &str = "a file copied onto itself keeps its content; theirs empties it";
+const TREE_MODES: &str = "the directories of a copied tree keep their modes";
+const DANGLING: &str = "links that lead nowhere are listed, so no name is lost";

@@ -270,6 +270,9 @@ const FIXED_ENVIRONMENT: &[(&str, &str)] = &[
     ("INTEROP_secret", "secret"),
 ];
 
+/// What the fixture sets as the time of most things in it.
+const FIXED_MS: u64 = 1_700_000_000_000;
+
 fn is(message: &Value, method: &str) -> bool {
     message["method"] == method
 }
@@ -381,13 +384,33 @@ fn level(message: &mut Value) {
         }
         *chunks = joined;
     }
-    // A directory has no order of its own.
-    if let Some(entries) = message
-        .pointer_mut("/result/entries")
-        .and_then(Value::as_array_mut)
-        && entries.iter().all(|entry| entry["fileName"].is_string())
+    // A directory has no order of its own, and ours lists more: each entry is compared with its own.
+    for list in ["/result/entries", "/result/others"] {
+        if let Some(entries) = message.pointer_mut(list) {
+            let own = entries
+                .as_array_mut()
+                .map(std::mem::take)
+                .unwrap_or_default();
+            let named = own.into_iter().map(|entry| {
+                let name = entry
+                    .get("fileName")
+                    .or(entry.get("path"))
+                    .unwrap_or(&Value::Null);
+                let name = text(name)
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or_default()
+                    .to_string();
+                (name, entry)
+            });
+            *entries = Value::Object(named.collect());
+        }
+    }
+    // Other times are those of the run.
+    if let Some(at) = message.pointer_mut("/result/modifiedAtMs")
+        && *at == FIXED_MS
     {
-        entries.sort_by_key(|entry| entry["fileName"].to_string());
+        *at = "as the fixture set it".into();
     }
     equalize(message);
 }

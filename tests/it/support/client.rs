@@ -168,6 +168,11 @@ impl Client {
         }
     }
 
+    /// Sends a ping.
+    pub fn ping(&mut self, payload: &[u8]) {
+        self.send_raw(websocket::frame(websocket::PING, true, payload));
+    }
+
     /// Sends a close frame.
     pub fn send_close(&mut self, code: u16) {
         self.send_raw(websocket::frame(

@@ -21,7 +21,7 @@ pub use client::{Client, RpcError, params};
 pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
 pub use observed::{Event, Sink};
 pub use procfs::{alive, descriptors, peak_resident, resident, signal, threads, zombies_of};
-pub use program::{child, scratch};
+pub use program::{Scratch, child, scratch};
 pub use server::Server;
 pub use start::Start;
 pub use websocket::frame;

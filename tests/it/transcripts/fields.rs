@@ -15,6 +15,8 @@ pub fn equalize(value: &mut Value) {
         Value::Object(object) => {
             // The facts of a machine: their names and types count.
             let facts = object.contains_key("executorVersion");
+            // How large a directory is depends on its file system.
+            let is_directory = object.get("isDirectory") == Some(&Value::Bool(true));
             for (name, member) in object.iter_mut() {
                 match name.as_str() {
                     "sessionId" => *member = "a session id".into(),
@@ -24,6 +26,10 @@ pub fn equalize(value: &mut Value) {
                             .unwrap()
                             .into()
                     }
+                    "modifiedAtMs" => kinds(member),
+                    // 0 means that it is not known.
+                    "createdAtMs" if *member != 0 => kinds(member),
+                    "size" if is_directory => kinds(member),
                     _ if facts => kinds(member),
                     _ => equalize(member),
                 }

@@ -1,7 +1,7 @@
-//! Threads for processes, kept for a moment after use.
+//! Threads that are kept for a moment after use.
 //!
 //! Starting a thread costs a good part of what starting a small program
-//! costs, so a thread that is done waits a little for the next process.
+//! costs, so a thread that is done waits a little for the next job.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,17 +11,17 @@ use std::time::Duration;
 
 /// How long a thread waits for more work.
 const IDLE: Duration = Duration::from_secs(5);
-/// A process thread's stack, of which only the touched pages count.
+/// A thread's stack, of which only the touched pages count.
 const STACK_BYTES: usize = 256 * 1024;
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A set of threads that grows with the work.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Workers(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
+    name: &'static str,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -33,6 +33,15 @@ struct State {
 }
 
 impl Workers {
+    /// A set without threads yet; `name` will be theirs.
+    pub fn named(name: &'static str) -> Self {
+        Self(Arc::new(Shared {
+            name,
+            state: Mutex::default(),
+            work: Condvar::new(),
+        }))
+    }
+
     /// Runs `job` on a thread of its own. Fails when the system gives no more threads.
     pub fn run(&self, job: Job) -> io::Result<()> {
         let mut state = self.0.lock();
@@ -44,7 +53,7 @@ impl Workers {
         drop(state);
         let shared = Arc::clone(&self.0);
         thread::Builder::new()
-            .name("process".into())
+            .name(shared.name.into())
             .stack_size(STACK_BYTES)
             .spawn(move || {
                 job();
@@ -91,7 +100,7 @@ mod tests {
 
     #[test]
     fn jobs_run_at_the_same_time_however_many() {
-        let workers = Workers::default();
+        let workers = Workers::named("test");
         let (here, there) = mpsc::channel();
         let barrier = Arc::new(std::sync::Barrier::new(8));
         for _ in 0..8 {
@@ -109,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_thread_is_used_again() {
-        let workers = Workers::default();
+        let workers = Workers::named("test");
         let (here, there) = mpsc::channel();
         let mut threads = std::collections::HashSet::new();
         for _ in 0..4 {

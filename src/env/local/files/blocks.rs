@@ -1,0 +1,126 @@
+//! Files that stay open between requests, read and written block by block.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::errors::FileError;
+use super::place::Links;
+use super::read::open_regular;
+use super::write::{empty, open_to_fill};
+use crate::sys::file;
+
+/// The largest block in bytes; the reference's limit, as those below.
+pub const MAX_BLOCK: usize = 1024 * 1024;
+/// Files open at once.
+pub(super) const MAX_OPEN: usize = 128;
+/// Bytes in a handle's id.
+pub(super) const MAX_ID: usize = 32;
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// To be read.
+    Read,
+    /// To be written anew: it is made, or emptied, at once.
+    Replace,
+}
+
+/// The open files of one connection, by the ids that the client gave them.
+#[derive(Debug, Default)]
+pub struct OpenFiles(HashMap<String, File>);
+
+/// What [`OpenFiles::read`] has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Whether there was nothing behind it.
+    pub is_last: bool,
+}
+
+impl OpenFiles {
+    /// Opens a file under an id that is free.
+    pub fn open(&mut self, id: String, path: &Path, mode: Mode) -> Result<(), FileError> {
+        if id.len() > MAX_ID {
+            return Err(FileError::LongHandle);
+        }
+        if self.0.contains_key(&id) {
+            return Err(FileError::HandleExists(id));
+        }
+        if self.0.len() >= MAX_OPEN {
+            return Err(FileError::ManyHandles);
+        }
+        let file = match mode {
+            Mode::Read => open_regular(path, Links::Follow)?.0,
+            Mode::Replace => {
+                let (file, status) = open_to_fill(path, Links::Follow)?;
+                empty(&file, &status)?;
+                file
+            }
+        };
+        self.0.insert(id, file);
+        Ok(())
+    }
+
+    /// Reads `length` bytes at `offset` into `buffer`, fewer only at the end of the file. An
+    /// error leaves the file open.
+    pub fn read(
+        &self,
+        id: &str,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Block, FileError> {
+        if !(1..=MAX_BLOCK).contains(&length) {
+            return Err(FileError::ReadLength);
+        }
+        let file = self.find(id)?;
+        let Some(behind) = (i64::MAX as u64).checked_sub(offset) else {
+            return Err(file::invalid().into());
+        };
+        // One byte more than asked for tells whether there is more.
+        let room = usize::try_from(behind).map_or(length + 1, |behind| behind.min(length + 1));
+        buffer.resize(room, 0);
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let at = offset.saturating_add(filled as u64);
+            match file.read_at(&mut buffer[filled..], at) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What was asked for is here; the byte too many is not worth an error.
+                Err(_) if filled == length => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        buffer.truncate(filled.min(length));
+        Ok(Block {
+            is_last: filled <= length,
+        })
+    }
+
+    /// Writes a block at `offset`; what is left out before it reads as zeros. An error leaves
+    /// the file open.
+    pub fn write(&self, id: &str, offset: u64, data: &[u8]) -> Result<(), FileError> {
+        if !(1..=MAX_BLOCK).contains(&data.len()) {
+            return Err(FileError::WriteLength);
+        }
+        let end = offset.saturating_add(data.len() as u64);
+        if i64::try_from(end).is_err() {
+            return Err(FileError::WriteRange);
+        }
+        Ok(self.find(id)?.write_all_at(data, offset)?)
+    }
+
+    /// Closes a file; an id that is not known is fine.
+    pub fn close(&mut self, id: &str) {
+        self.0.remove(id);
+    }
+
+    fn find(&self, id: &str) -> Result<&File, FileError> {
+        self.0
+            .get(id)
+            .ok_or_else(|| FileError::UnknownHandle(id.to_owned()))
+    }
+}

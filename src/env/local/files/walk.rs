@@ -1,0 +1,193 @@
+//! Walking a tree, breadth first and within limits.
+
+use std::collections::{HashSet, VecDeque};
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::errors::FileError;
+use super::list::{kind_of, own_kind};
+use super::place::{Links, Place, c_path};
+use crate::sys::directory::Names;
+use crate::sys::file::{self, Access, Kind, LastLink, ROOTED};
+
+/// Levels below the top's own names.
+pub(super) const MAX_DEPTH: u64 = 64;
+/// Directories read.
+pub(super) const MAX_DIRECTORIES: u64 = 10_000;
+/// Names seen.
+pub(super) const MAX_ENTRIES: u64 = 50_000;
+
+/// How to walk. The maximums are the reference's.
+#[derive(Clone, Copy, Debug)]
+pub struct WalkOptions {
+    /// Levels below the top's own names, 0 to 64.
+    pub depth: u64,
+    /// Directories read, 1 to 10,000.
+    pub directories: u64,
+    /// Names seen, 1 to 50,000.
+    pub entries: u64,
+    /// Whether links to directories are walked into, each directory once.
+    pub follow: bool,
+    /// Whether directories whose names begin with a dot are not walked into.
+    pub prune_hidden: bool,
+}
+
+impl WalkOptions {
+    fn check(&self) -> Result<(), FileError> {
+        if self.directories == 0 || self.entries == 0 {
+            return Err(FileError::WalkLimitZero);
+        }
+        if self.depth > MAX_DEPTH
+            || self.directories > MAX_DIRECTORIES
+            || self.entries > MAX_ENTRIES
+        {
+            return Err(FileError::WalkLimitHigh);
+        }
+        Ok(())
+    }
+}
+
+/// A name that was come upon.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Where.
+    pub path: &'a Path,
+    /// What it is. Of a link: what it leads to if that is a file, or a directory that links are
+    /// followed to; and else a link.
+    pub kind: Option<Kind>,
+    /// Whether it is a link.
+    pub is_link: bool,
+}
+
+/// How a walk went.
+#[derive(Debug, Default)]
+pub struct WalkReport {
+    /// Directories that could not be read, and why.
+    pub errors: Vec<(PathBuf, String)>,
+    /// Whether a limit on directories or names cut it short.
+    pub is_truncated: bool,
+}
+
+/// Hands every name below `top` to `each`: level by level, sorted within a directory. A top
+/// that is no directory, or a link that is not to be followed, has nothing below it.
+pub fn walk(
+    top: &Path,
+    options: WalkOptions,
+    each: impl FnMut(Found<'_>),
+) -> Result<WalkReport, FileError> {
+    options.check()?;
+    let place = Place::find(top, Links::Follow)?;
+    let status = place.status()?;
+    let status = match status.kind {
+        Kind::Link if options.follow => {
+            file::status_at(place.dir(), place.path(), LastLink::Follow)?
+        }
+        _ => status,
+    };
+    if status.kind != Kind::Directory {
+        return Ok(WalkReport::default());
+    }
+    let mut walk = Walk {
+        options,
+        each,
+        names: Names::default(),
+        seen: HashSet::new(),
+        to_visit: VecDeque::from([(top.to_owned(), 0)]),
+        directories: 0,
+        entries: 0,
+        report: WalkReport::default(),
+    };
+    while let Some((path, depth)) = walk.to_visit.pop_front() {
+        if walk.directories == options.directories {
+            walk.report.is_truncated = true;
+            break;
+        }
+        if let Err(error) = walk.visit(&path, depth) {
+            walk.report.errors.push((path, error.to_string()));
+        }
+        if walk.report.is_truncated {
+            break;
+        }
+    }
+    Ok(walk.report)
+}
+
+struct Walk<F> {
+    options: WalkOptions,
+    each: F,
+    names: Names,
+    /// The directories that were read, where links could lead to them again.
+    seen: HashSet<file::Identity>,
+    to_visit: VecDeque<(PathBuf, u64)>,
+    directories: u64,
+    entries: u64,
+    report: WalkReport,
+}
+
+impl<F: FnMut(Found<'_>)> Walk<F> {
+    fn visit(&mut self, path: &Path, depth: u64) -> io::Result<()> {
+        let links = if self.options.follow {
+            Access::DIRECTORY
+        } else {
+            Access::DIRECTORY | Access::NO_LINK
+        };
+        let dir = file::open_at(ROOTED, &c_path(path)?, Access::READ | links, 0)?;
+        if self.options.follow && !self.seen.insert(file::status_of(dir.as_fd())?.identity) {
+            return Ok(());
+        }
+        self.directories += 1;
+        let room = (self.options.entries - self.entries) as usize;
+        let found = self.first_names(dir.as_fd(), room)?;
+        self.entries += found.len() as u64;
+        for (name, own) in found {
+            let is_link = own == Some(Kind::Link);
+            let kind = if is_link {
+                match kind_of(dir.as_fd(), &name, LastLink::Follow) {
+                    Some(Kind::Directory) if self.options.follow => Some(Kind::Directory),
+                    Some(Kind::Regular) => Some(Kind::Regular),
+                    _ => own,
+                }
+            } else {
+                own
+            };
+            let path = path.join(OsStr::from_bytes(name.to_bytes()));
+            (self.each)(Found {
+                path: &path,
+                kind,
+                is_link,
+            });
+            let is_pruned = self.options.prune_hidden && name.to_bytes().starts_with(b".");
+            if kind == Some(Kind::Directory) && !is_pruned && depth < self.options.depth {
+                self.to_visit.push_back((path, depth + 1));
+            }
+        }
+        Ok(())
+    }
+    /// The first names of a directory, sorted, and whether there are more.
+    fn first_names(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        most: usize,
+    ) -> io::Result<Vec<(CString, Option<Kind>)>> {
+        let mut found: Vec<(CString, Option<Kind>)> = Vec::new();
+        self.names.restart();
+        while let Some(entry) = self.names.next_in(dir)? {
+            found.push((entry.name.to_owned(), own_kind(dir, &entry)));
+            // However large a directory is, no more are kept than could be wanted.
+            if found.len() > 2 * most.max(1024) {
+                self.cut(&mut found, most);
+            }
+        }
+        self.cut(&mut found, most);
+        Ok(found)
+    }
+
+    fn cut(&mut self, found: &mut Vec<(CString, Option<Kind>)>, most: usize) {
+        found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        self.report.is_truncated |= found.len() > most;
+        found.truncate(most);
+    }
+}

@@ -1,0 +1,38 @@
+//! Writing one file, in place.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use super::errors::FileError;
+use super::place::{Links, Place};
+use crate::sys::file::{self, Access, Kind, Status};
+
+/// Opens a file to be written from its start: made if there is none, with links followed or
+/// refused, and not emptied yet. Neither a FIFO nor a socket nor a disk is opened; a device
+/// such as `/dev/null` is.
+pub(super) fn open_to_fill(path: &Path, links: Links) -> Result<(File, Status), FileError> {
+    let fd = Place::find(path, links)?.open(Access::WRITE | Access::CREATE)?;
+    let status = file::status_of(fd.as_fd())?;
+    match status.kind {
+        Kind::Regular | Kind::CharacterDevice => Ok((File::from(fd), status)),
+        _ => Err(FileError::NotAFile(path.to_owned())),
+    }
+}
+
+/// Empties a file that is to be filled again; a device has nothing to empty.
+pub(super) fn empty(file: &File, status: &Status) -> std::io::Result<()> {
+    if status.kind == Kind::Regular && status.size > 0 {
+        file.set_len(0)?;
+    }
+    Ok(())
+}
+
+/// Makes a file with this content, or replaces the content of one, which keeps its mode, owner
+/// and other names. A failure may leave a part.
+pub fn write(path: &Path, data: &[u8], links: Links) -> Result<(), FileError> {
+    let (mut file, status) = open_to_fill(path, links)?;
+    empty(&file, &status)?;
+    Ok(file.write_all(data)?)
+}

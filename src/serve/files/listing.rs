@@ -1,0 +1,103 @@
+//! The results that list names, written as JSON name by name.
+
+use std::path::Path;
+
+use crate::env::local::files::{self, FileError, Found, Listed, WalkOptions};
+use crate::rpc::base64;
+use crate::rpc::encode::json;
+use crate::rpc::error::RpcError;
+use crate::rpc::path_uri::WirePath;
+use crate::rpc::transport::MAX_MESSAGE;
+use crate::sys::file::Kind;
+
+/// What the rest of a message needs besides a result.
+const ENVELOPE: usize = 4096;
+
+/// The result of `fs/readDirectory`.
+pub(super) fn read_directory(path: &Path) -> Result<Vec<u8>, RpcError> {
+    let mut out = b"{\"entries\":[".to_vec();
+    let mut is_too_large = false;
+    files::list(path, |listed| {
+        is_too_large |= out.len() > MAX_MESSAGE - ENVELOPE;
+        if !is_too_large {
+            write_listed(&mut out, &listed);
+        }
+    })?;
+    if is_too_large {
+        return Err(RpcError::invalid_request(format!(
+            "the names in this directory do not fit in a message of {MAX_MESSAGE} bytes; \
+             fs/walk gives as many as are asked for"
+        )));
+    }
+    end_array(&mut out);
+    out.push(b'}');
+    Ok(out)
+}
+
+fn write_listed(out: &mut Vec<u8>, listed: &Listed<'_>) {
+    let name = listed.name.to_bytes();
+    out.extend_from_slice(b"{\"fileName\":");
+    json(out, &String::from_utf8_lossy(name));
+    out.extend_from_slice(b",\"isDirectory\":");
+    json(out, &(listed.kind == Some(Kind::Directory)));
+    out.extend_from_slice(b",\"isFile\":");
+    json(out, &(listed.kind == Some(Kind::Regular)));
+    if listed.is_link {
+        out.extend_from_slice(b",\"isSymlink\":true");
+    }
+    if std::str::from_utf8(name).is_err() {
+        out.extend_from_slice(b",\"fileNameBase64\":\"");
+        base64::encode_into(name, out);
+        out.push(b'"');
+    }
+    out.extend_from_slice(b"},");
+}
+
+/// The result of `fs/walk`.
+pub(super) fn walk(top: &WirePath, options: WalkOptions) -> Result<Vec<u8>, FileError> {
+    let mut out = b"{\"entries\":[".to_vec();
+    let mut others = Vec::new();
+    let report = files::walk(&top.path, options, |found| match found.kind {
+        Some(Kind::Regular | Kind::Directory) => write_found(&mut out, top, &found),
+        // Clients know two kinds only.
+        _ => write_found(&mut others, top, &found),
+    })?;
+    end_array(&mut out);
+    out.extend_from_slice(b",\"errors\":[");
+    for (path, message) in &report.errors {
+        out.extend_from_slice(b"{\"path\":");
+        json(&mut out, &top.style.render(path));
+        out.extend_from_slice(b",\"message\":");
+        json(&mut out, message);
+        out.extend_from_slice(b"},");
+    }
+    end_array(&mut out);
+    out.extend_from_slice(b",\"truncated\":");
+    json(&mut out, &report.is_truncated);
+    if !others.is_empty() {
+        out.extend_from_slice(b",\"others\":[");
+        out.extend_from_slice(&others);
+        end_array(&mut out);
+    }
+    out.push(b'}');
+    Ok(out)
+}
+
+fn write_found(out: &mut Vec<u8>, top: &WirePath, found: &Found<'_>) {
+    out.extend_from_slice(b"{\"path\":");
+    json(out, &top.style.render(found.path));
+    out.extend_from_slice(b",\"kind\":");
+    json(out, found.kind.map_or("unknown", Kind::name));
+    if found.is_link && found.kind != Some(Kind::Link) {
+        out.extend_from_slice(b",\"isSymlink\":true");
+    }
+    out.extend_from_slice(b"},");
+}
+
+/// Every item has a comma behind it; the last one's becomes the end.
+fn end_array(out: &mut Vec<u8>) {
+    if out.last() == Some(&b',') {
+        out.pop();
+    }
+    out.push(b']');
+}

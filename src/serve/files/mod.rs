@@ -1,0 +1,311 @@
+//! The `fs/*` methods: what a request asks for ([`decode`]), what is done, and the answer.
+//!
+//! A request is decoded by the connection's reader, down to the bytes that are
+//! to be written, and then waits in the [lane](super::lane) for its turn.
+
+mod decode;
+mod listing;
+mod stream;
+
+pub(super) use decode::decode;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dispatch::Later;
+use crate::env::local::files::{
+    self, CopyOptions, FileError, Links, Mode, OpenFiles, RemoveOptions, Skipped, WalkOptions,
+};
+use crate::rpc::base64;
+use crate::rpc::encode::json;
+use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::path_uri::{PathStyle, WirePath};
+use crate::rpc::protocol::files::{
+    CanonicalizeResult, CopyResult, GetMetadataResult, OpenResult, SkippedEntry,
+};
+use crate::rpc::protocol::process::Empty;
+use crate::rpc::transport::Outbound;
+use crate::sys::file::Kind;
+
+/// Room for small answers that is kept between requests.
+const KEEP: usize = 64 * 1024;
+
+/// What a client wants done with files.
+pub(super) enum FileRequest {
+    ReadFile {
+        path: PathBuf,
+        links: Links,
+        /// The longest message the client takes.
+        max_message: u64,
+    },
+    WriteFile {
+        path: PathBuf,
+        data: Vec<u8>,
+        links: Links,
+        is_atomic: bool,
+    },
+    CreateDirectory {
+        path: PathBuf,
+        recursive: bool,
+        links: Links,
+    },
+    GetMetadata {
+        path: PathBuf,
+        links: Links,
+    },
+    ReadDirectory {
+        path: PathBuf,
+    },
+    Remove {
+        path: PathBuf,
+        options: RemoveOptions,
+    },
+    Copy {
+        source: WirePath,
+        destination: PathBuf,
+        options: CopyOptions,
+    },
+    Canonicalize {
+        path: WirePath,
+    },
+    Open {
+        handle: String,
+        path: PathBuf,
+        mode: Mode,
+    },
+    ReadBlock {
+        handle: String,
+        offset: u64,
+        length: usize,
+    },
+    WriteBlock {
+        handle: String,
+        offset: u64,
+        data: Vec<u8>,
+    },
+    Close {
+        handle: String,
+    },
+    Walk {
+        path: WirePath,
+        options: WalkOptions,
+    },
+    Rename {
+        source: PathBuf,
+        destination: PathBuf,
+        overwrites: bool,
+    },
+    SetPermissions {
+        path: PathBuf,
+        mode: u32,
+        links: Links,
+    },
+    Symlink {
+        path: PathBuf,
+        target: PathBuf,
+    },
+}
+
+impl FileRequest {
+    /// About how much memory it holds.
+    pub(super) fn bytes(&self) -> usize {
+        let data = match self {
+            Self::WriteFile { data, .. } | Self::WriteBlock { data, .. } => data.capacity(),
+            _ => 0,
+        };
+        data + size_of::<Self>()
+    }
+}
+
+/// Carries out one connection's file requests.
+pub(super) struct FileService {
+    outbound: Arc<Outbound>,
+    /// How long a client may take nothing of a long answer.
+    patience: Duration,
+    open: OpenFiles,
+    buffer: Vec<u8>,
+}
+
+impl FileService {
+    pub(super) fn new(outbound: Arc<Outbound>, patience: Duration) -> Self {
+        Self {
+            outbound,
+            patience,
+            open: OpenFiles::default(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Does what a request asks for, and adds the answer.
+    pub(super) fn answer(&mut self, later: &Later, request: FileRequest) {
+        if let Err(error) = self.carry_out(later, request) {
+            later.add(Err::<&Empty, _>(&error));
+        }
+    }
+
+    /// Gives back memory that only a burst has needed.
+    pub(super) fn relax(&mut self) {
+        if self.buffer.capacity() > KEEP {
+            self.buffer = Vec::new();
+        }
+    }
+
+    fn carry_out(&mut self, later: &Later, request: FileRequest) -> Result<(), RpcError> {
+        let done = || later.add(Ok(&Empty {}));
+        match request {
+            FileRequest::ReadFile {
+                path,
+                links,
+                max_message,
+            } => self.read_file(later, &path, links, max_message)?,
+            FileRequest::WriteFile {
+                path,
+                data,
+                links,
+                is_atomic,
+            } => {
+                if is_atomic {
+                    files::replace(&path, &data, links)?;
+                } else {
+                    files::write(&path, &data, links)?;
+                }
+                done();
+            }
+            FileRequest::CreateDirectory {
+                path,
+                recursive,
+                links,
+            } => {
+                files::make_directory(&path, recursive, links)?;
+                done();
+            }
+            FileRequest::GetMetadata { path, links } => {
+                let found = files::metadata(&path, links)?;
+                later.add(Ok(&GetMetadataResult {
+                    is_directory: found.status.kind == Kind::Directory,
+                    is_file: found.status.kind == Kind::Regular,
+                    is_symlink: found.is_link,
+                    size: found.status.size,
+                    created_at_ms: found.status.created_ms.unwrap_or(0),
+                    modified_at_ms: found.status.modified_ms,
+                    mode: found.status.mode,
+                }));
+            }
+            FileRequest::ReadDirectory { path } => {
+                let result = listing::read_directory(&path)?;
+                later.add_with(|out| out.extend_from_slice(&result));
+            }
+            FileRequest::Remove { path, options } => {
+                files::remove(&path, options)?;
+                done();
+            }
+            FileRequest::Copy {
+                source,
+                destination,
+                options,
+            } => {
+                let skipped = files::copy(&source.path, &destination, options)?;
+                later.add(Ok(&CopyResult {
+                    skipped: tell_skipped(skipped, source.style),
+                }));
+            }
+            FileRequest::Canonicalize { path } => {
+                let real = files::canonicalize(&path.path)?;
+                later.add(Ok(&CanonicalizeResult {
+                    path: path.style.render(&real),
+                }));
+            }
+            FileRequest::Open { handle, path, mode } => {
+                self.open.open(handle.clone(), &path, mode)?;
+                later.add(Ok(&OpenResult { handle_id: &handle }));
+            }
+            FileRequest::ReadBlock {
+                handle,
+                offset,
+                length,
+            } => self.read_block(later, &handle, offset, length)?,
+            FileRequest::WriteBlock {
+                handle,
+                offset,
+                data,
+            } => {
+                self.open.write(&handle, offset, &data)?;
+                done();
+            }
+            FileRequest::Close { handle } => {
+                self.open.close(&handle);
+                done();
+            }
+            FileRequest::Walk { path, options } => {
+                let result = listing::walk(&path, options)?;
+                later.add_with(|out| out.extend_from_slice(&result));
+            }
+            FileRequest::Rename {
+                source,
+                destination,
+                overwrites,
+            } => {
+                files::rename(&source, &destination, overwrites)?;
+                done();
+            }
+            FileRequest::SetPermissions { path, mode, links } => {
+                files::set_permissions(&path, mode, links)?;
+                done();
+            }
+            FileRequest::Symlink { path, target } => {
+                files::make_link(&target, &path)?;
+                done();
+            }
+        }
+        Ok(())
+    }
+
+    fn read_block(
+        &mut self,
+        later: &Later,
+        handle: &str,
+        offset: u64,
+        length: usize,
+    ) -> Result<(), RpcError> {
+        let buffer = &mut self.buffer;
+        let block = self.open.read(handle, offset, length, buffer)?;
+        later.add_with(|out| {
+            out.reserve(base64::encoded_len(buffer.len()) + 64);
+            out.extend_from_slice(b"{\"chunk\":\"");
+            base64::encode_into(buffer, out);
+            out.extend_from_slice(b"\",\"eof\":");
+            json(out, &block.is_last);
+            out.push(b'}');
+        });
+        Ok(())
+    }
+}
+
+fn tell_skipped(skipped: Vec<Skipped>, style: PathStyle) -> Vec<SkippedEntry> {
+    skipped
+        .into_iter()
+        .map(|entry| SkippedEntry {
+            path: style.render(&entry.path),
+            reason: format!("a {} is not copied", entry.kind),
+        })
+        .collect()
+}
+
+impl From<FileError> for RpcError {
+    fn from(error: FileError) -> Self {
+        let kind = match &error {
+            FileError::System(error) => match error.kind() {
+                std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::PermissionDenied => {
+                    ErrorKind::InvalidRequest
+                }
+                _ => ErrorKind::Failed,
+            },
+            FileError::UnknownHandle(_) => ErrorKind::NotFound,
+            FileError::Moved => ErrorKind::Failed,
+            _ => ErrorKind::InvalidRequest,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

@@ -1,0 +1,111 @@
+//! `fs/readFile`: from the file to base64 to the connection, a piece at a time.
+//!
+//! A file that ends within the first piece is answered like anything else. A
+//! longer one becomes a long message, of which a few pieces are in memory.
+//!
+//! Once the message has begun it can no longer become an error. Should the
+//! file fail after that, its text ends in a `!`, which is no base64, so that no
+//! client takes the part for the whole; behind it `incomplete` says how many
+//! bytes are good and what happened. The connection goes on.
+
+use std::path::Path;
+
+use super::FileService;
+use crate::env::local::files::{Content, FileError, Links, Part};
+use crate::log;
+use crate::rpc::base64;
+use crate::rpc::encode::{json, number};
+use crate::rpc::error::RpcError;
+use crate::serve::dispatch::Later;
+
+/// Bytes of a file that are read before the answer begins; a multiple of 3, as every piece but
+/// the last must be, so that the base64 of the pieces joins.
+const FIRST: usize = 768 * 1024;
+/// Bytes of a file in a piece.
+const PIECE: usize = 192 * 1024;
+/// What a message needs besides base64 and its id.
+const ENVELOPE: u64 = 64;
+
+impl FileService {
+    pub(super) fn read_file(
+        &mut self,
+        later: &Later,
+        path: &Path,
+        links: Links,
+        max_message: u64,
+    ) -> Result<(), RpcError> {
+        let mut content = Content::open(path, links)?;
+        let used = ENVELOPE + later.id_len() as u64;
+        let most = max_message.saturating_sub(used) / 4 * 3;
+        if content.size() > most {
+            return Err(too_long(content.size(), max_message));
+        }
+        content.limit(most);
+        let first = content.fill(&mut self.buffer, FIRST);
+        // It has grown, or did not tell its size.
+        let first = first.map_err(|error| match error {
+            FileError::TooLargeToRead => too_long(content.taken(), max_message),
+            error => error.into(),
+        })?;
+        let buffer = &self.buffer;
+        match first {
+            Part::Last => later.add_with(|out| {
+                out.reserve(base64::encoded_len(buffer.len()) + 64);
+                out.extend_from_slice(b"{\"dataBase64\":\"");
+                base64::encode_into(buffer, out);
+                out.extend_from_slice(b"\"}");
+            }),
+            Part::Full => self.stream(later, path, content),
+        }
+        Ok(())
+    }
+
+    /// Sends what is in the buffer and then the rest of the file.
+    fn stream(&mut self, later: &Later, path: &Path, mut content: Content) {
+        let Some(mut message) = self.outbound.begin_long(self.patience) else {
+            return;
+        };
+        let buffer = &mut self.buffer;
+        if !message.add(|out| later.begin_result(out, b"{\"dataBase64\":\"")) {
+            return;
+        }
+        for piece in buffer.chunks(PIECE) {
+            if !message.add(|out| base64::encode_into(piece, out)) {
+                return;
+            }
+        }
+        let mut sent = buffer.len() as u64;
+        let failure = loop {
+            let part = match content.fill(buffer, PIECE) {
+                Ok(part) => part,
+                Err(error) => break Some(error),
+            };
+            sent += buffer.len() as u64;
+            if !message.add(|out| base64::encode_into(buffer, out)) {
+                return;
+            }
+            if part == Part::Last {
+                break None;
+            }
+        };
+        message.finish(|out| {
+            if let Some(error) = failure {
+                log::warn!("reading {} failed in the middle: {error}", path.display());
+                out.extend_from_slice(b"!\",\"incomplete\":{\"bytes\":");
+                number(out, sent as i64);
+                out.extend_from_slice(b",\"message\":");
+                json(out, &error.to_string());
+                out.extend_from_slice(b"}}}");
+            } else {
+                out.extend_from_slice(b"\"}}");
+            }
+        });
+    }
+}
+
+fn too_long(size: u64, max_message: u64) -> RpcError {
+    RpcError::invalid_request(format!(
+        "the file has {size} bytes or more, which as base64 exceed a message of {max_message} \
+         bytes; read it with fs/open and fs/readBlock"
+    ))
+}

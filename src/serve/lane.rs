@@ -1,0 +1,199 @@
+//! The file requests of one connection, one after the other on a thread of their own.
+//!
+//! They take effect in the order in which they were sent, and however long one
+//! takes, the connection's reader goes on. Only when very much waits does the
+//! reader wait too. The thread comes with the first request and goes a moment
+//! after the last.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::dispatch::Later;
+use super::files::{FileRequest, FileService};
+use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::transport::Outbound;
+use crate::workers::Workers;
+
+/// Requests that may wait.
+const MAX_WAITING: usize = 1024;
+/// Bytes that waiting requests may hold, and one request more.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// How long a thread waits for the next request.
+const LINGER: Duration = Duration::from_secs(3);
+/// Answers are sent together up to so many bytes.
+const BATCH: usize = 64 * 1024;
+/// Above so many unsent bytes the next request waits: far enough below the reader's own limit
+/// that file answers alone never keep it from reading.
+const ROOM: usize = 1024 * 1024;
+/// A client that takes nothing for so long is gone.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Between looks at a dead connection.
+const TICK: Duration = Duration::from_secs(1);
+
+/// One connection's file requests.
+pub(super) struct Lane {
+    shared: Arc<Shared>,
+    workers: Workers,
+}
+
+struct Shared {
+    outbound: Arc<Outbound>,
+    queue: Mutex<Queue>,
+    /// Told of a request, and of the end.
+    work: Condvar,
+    /// Told when a request is done.
+    done: Condvar,
+    /// Only ever locked by the thread that runs.
+    service: Mutex<FileService>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<(Later, FileRequest)>,
+    bytes: usize,
+    is_running: bool,
+    /// A request is being answered.
+    is_busy: bool,
+    /// Nothing more will come.
+    is_closed: bool,
+    answered: u64,
+}
+
+impl Queue {
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= MAX_WAITING || self.bytes > MAX_BYTES
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.is_busy
+    }
+}
+
+impl Lane {
+    /// A lane without a thread yet.
+    pub(super) fn new(outbound: Arc<Outbound>, workers: Workers) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                service: Mutex::new(FileService::new(Arc::clone(&outbound), PATIENCE)),
+                outbound,
+                queue: Mutex::default(),
+                work: Condvar::new(),
+                done: Condvar::new(),
+            }),
+            workers,
+        }
+    }
+
+    /// Takes a request, which is answered later. Waits while there is no room for it.
+    pub(super) fn push(&self, later: Later, request: FileRequest) -> Result<(), RpcError> {
+        let shared = &self.shared;
+        let mut queue = shared.lock();
+        while queue.is_full() && !shared.outbound.is_dead() {
+            queue = wait(&shared.done, queue, TICK);
+        }
+        if !queue.is_running {
+            let job = Arc::clone(shared);
+            self.workers
+                .run(Box::new(move || job.run()))
+                .map_err(|error| {
+                    let message = format!("no thread for file requests: {error}; try again later");
+                    RpcError::new(ErrorKind::Busy, message)
+                })?;
+            queue.is_running = true;
+        }
+        queue.bytes += request.bytes();
+        queue.waiting.push_back((later, request));
+        shared.work.notify_one();
+        Ok(())
+    }
+
+    /// No more requests will come: the thread ends, with its open files, after those it has.
+    pub(super) fn close(&self) {
+        self.shared.lock().is_closed = true;
+        self.shared.work.notify_one();
+    }
+
+    /// Waits until all requests are answered. Not for ever: when none was for as long as
+    /// `patience`, or nobody is left to answer, that is the end of the wait.
+    pub(super) fn wait_until_idle(&self, patience: Duration) {
+        let mut queue = self.shared.lock();
+        let mut progress = (queue.answered, Instant::now());
+        while !queue.is_idle() && !self.shared.outbound.is_dead() {
+            queue = wait(&self.shared.done, queue, TICK.min(patience));
+            if queue.answered != progress.0 {
+                progress = (queue.answered, Instant::now());
+            } else if progress.1.elapsed() >= patience {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((later, request)) = self.next() {
+            service.answer(&later, request);
+            drop(later);
+            let is_last = self.finished();
+            let unsent = self.outbound.unsent();
+            if is_last || unsent > BATCH {
+                self.outbound.flush();
+            }
+            if unsent > ROOM {
+                self.outbound.wait_until_below(ROOM, PATIENCE);
+            }
+        }
+        service.relax();
+    }
+
+    /// The next request, or none when there was none for a while.
+    fn next(&self) -> Option<(Later, FileRequest)> {
+        let mut queue = self.lock();
+        let give_up = Instant::now() + LINGER;
+        loop {
+            if let Some(next) = queue.waiting.pop_front() {
+                queue.bytes -= next.1.bytes();
+                queue.is_busy = true;
+                return Some(next);
+            }
+            let left = give_up.saturating_duration_since(Instant::now());
+            if queue.is_closed || left.is_zero() {
+                queue.is_running = false;
+                return None;
+            }
+            queue = wait(&self.work, queue, left);
+        }
+    }
+
+    /// One request is done; whether no other waits.
+    fn finished(&self) -> bool {
+        let mut queue = self.lock();
+        queue.is_busy = false;
+        queue.answered += 1;
+        self.done.notify_all();
+        queue.waiting.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wait<'a>(
+    condition: &Condvar,
+    queue: MutexGuard<'a, Queue>,
+    limit: Duration,
+) -> MutexGuard<'a, Queue> {
+    condition
+        .wait_timeout(queue, limit)
+        .unwrap_or_else(PoisonError::into_inner)
+        .0
+}
