@@ -250,6 +250,42 @@ const CASES: &[Difference] = &[
     ),
     // One server for clients of both versions.
     row(
+        "(envelope) an empty array",
+        V130,
+        "/answer -1/error/message",
+        WORDS,
+    ),
+    row(
+        "(envelope) a batch",
+        V130,
+        "/answer -1/error/message",
+        WORDS,
+    ),
+    row(
+        "(envelope) a scalar",
+        V130,
+        "/answer -1/error/message",
+        WORDS,
+    ),
+    row(
+        "(envelope) a fraction as id",
+        V130,
+        "",
+        "a bad id is answered and costs no connection, as in 0.169",
+    ),
+    row(
+        "(envelope) a member twice",
+        V130,
+        "",
+        "a member given twice is answered and costs no connection, as in 0.169",
+    ),
+    row(
+        "fs/getMetadata",
+        V130,
+        "/*/result/size",
+        "a member that only 0.169 has; 0.130's client ignores it",
+    ),
+    row(
         "process/write without an id",
         V169,
         "/answer 1",
@@ -263,3 +299,6 @@ const NO_DIRECTORIES: &str =
 const ONTO_ITSELF: &str = "a file copied onto itself keeps its content; theirs empties it";
 const TREE_MODES: &str = "the directories of a copied tree keep their modes";
 const DANGLING: &str = "links that lead nowhere are listed, so no name is lost";
+const WORDS: &str = "0.169's words";
+const DEATH: &str = "128 and the signal, as a shell says it and 0.169 does";
+const ONLY_FILES: &str = "only regular files are read, as in 0.169: a device may have no end";

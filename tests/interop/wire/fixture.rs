@@ -1,5 +1,7 @@
 //! The directory that every case finds, and what it looks like afterwards.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
@@ -46,7 +48,12 @@ touch -h -d @1700000000 f.txt d d/a lf ld dang fifo run.sh big empty
 pub struct Fixture {
     pub path: PathBuf,
     identity: Identity,
+    /// What was made last.
+    made: RefCell<State>,
 }
+
+/// Everything below a directory: what it is, and when it was changed.
+type State = BTreeMap<String, (String, i64)>;
 
 impl Fixture {
     /// Nothing is there yet.
@@ -54,11 +61,20 @@ impl Fixture {
         Self {
             path: place.scratch.join("fixture"),
             identity,
+            made: RefCell::default(),
         }
     }
 
-    /// Makes everything afresh.
+    /// Makes everything afresh, unless it is as it was made.
     pub fn reset(&self) {
+        let mut made = self.made.borrow_mut();
+        if made.is_empty() || *made != state(&self.path) {
+            self.make();
+            *made = state(&self.path);
+        }
+    }
+
+    fn make(&self) {
         if self.path.exists() {
             fs::remove_dir_all(&self.path)
                 .unwrap_or_else(|error| panic!("{}: {error}", self.path.display()));
@@ -84,13 +100,20 @@ impl Fixture {
 
     /// Everything that is there, file by file.
     pub fn state(&self) -> Fields {
-        let mut fields = Fields::new();
-        look(&self.path, "/tree", &mut fields);
-        fields
+        state(&self.path)
+            .into_iter()
+            .map(|(at, (what, _))| (at, what))
+            .collect()
     }
 }
 
-fn look(path: &Path, at: &str, fields: &mut Fields) {
+fn state(path: &Path) -> State {
+    let mut state = State::new();
+    look(path, "/tree", &mut state);
+    state
+}
+
+fn look(path: &Path, at: &str, state: &mut State) {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return;
     };
@@ -101,7 +124,7 @@ fn look(path: &Path, at: &str, fields: &mut Fields) {
     } else if kind.is_dir() {
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            look(&entry.path(), &format!("{at}/{name}"), fields);
+            look(&entry.path(), &format!("{at}/{name}"), state);
         }
         format!("directory {mode:o}")
     } else if kind.is_file() {
@@ -118,5 +141,6 @@ fn look(path: &Path, at: &str, fields: &mut Fields) {
             if kind.is_fifo() { "fifo" } else { "special" }
         )
     };
-    fields.insert(at.to_string(), what);
+    let changed = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
+    state.insert(at.to_string(), (what, changed));
 }

@@ -382,6 +382,10 @@ fn level(message: &mut Value) {
                 _ => joined.push(chunk),
             }
         }
+        // Numbers count pieces, and how output is cut is not promised.
+        for (number, chunk) in joined.iter_mut().enumerate() {
+            chunk["seq"] = (number + 1).into();
+        }
         *chunks = joined;
     }
     // A directory has no order of its own, and ours lists more: each entry is compared with its own.
