@@ -5,8 +5,12 @@
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::os::fd::AsFd;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use crate::sys::poll::{self, PollFd, WRITABLE};
 
 /// How much a line matters; a level includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +60,8 @@ impl fmt::Display for UnknownLevel {
 
 impl std::error::Error for UnknownLevel {}
 
-/// A line goes out in one `write`, which a pipe keeps whole up to this many bytes.
+/// A line goes out in one `write`, which a pipe keeps whole up to this many bytes, and which does
+/// not wait when the pipe is writable at all.
 const MAX_LINE: usize = 4096;
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
@@ -75,8 +80,15 @@ pub fn is_enabled(level: Level) -> bool {
 ///
 /// A line that standard error does not take is lost: logging must not stop the server.
 pub fn write(level: Level, message: fmt::Arguments<'_>) {
-    if is_enabled(level) {
-        let _ = std::io::stderr().write(line(level, message).as_bytes());
+    if !is_enabled(level) {
+        return;
+    }
+    let line = line(level, message);
+    // Locked before the question, so that no other thread takes the room in between.
+    let mut stderr = std::io::stderr().lock();
+    let mut room = [PollFd::new(stderr.as_fd(), WRITABLE)];
+    if poll::wait(&mut room, Some(Duration::ZERO)).is_ok() && room[0].is_ready() {
+        let _ = stderr.write(line.as_bytes());
     }
 }
 

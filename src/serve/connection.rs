@@ -187,9 +187,6 @@ pub(super) fn serve_messages(
                 break;
             }
         }
-        if !reader.has_more() {
-            outbound.flush();
-        }
         if outbound.is_dead() {
             log::info!("{peer}: takes no more messages");
             break;

@@ -27,6 +27,10 @@ const DEFAULT_SIZE: WindowSize = WindowSize { rows: 24, cols: 80 };
 /// `process/start`.
 pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcError> {
     refuse_confinement(&params)?;
+    if call.server.is_draining() {
+        let message = "the server is shutting down";
+        return Err(RpcError::new(ErrorKind::Busy, message));
+    }
     let spec = specify(call, params)?;
     let process = call.session.add(call.server.host(), &spec)?;
     let session = Arc::clone(call.session);

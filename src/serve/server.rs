@@ -39,6 +39,8 @@ const TERM_TIME: Duration = Duration::from_millis(800);
 const KILL_TIME: Duration = Duration::from_millis(400);
 /// Time for clients to take the last messages.
 const FLUSH_TIME: Duration = Duration::from_millis(500);
+/// Time for all of that, should one of them take longer than it may.
+const END_TIME: Duration = Duration::from_millis(1900);
 /// Room in a standard output that is a pipe.
 const STDOUT_PIPE: i32 = 1024 * 1024;
 /// The one connection of a server on standard input and output.
@@ -272,8 +274,20 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     }
     main.watch().map_err(system("wait for clients"))?;
     main.listener = None;
+    end_at_the_latest(END_TIME);
     main.server.shut_down();
     Ok(())
+}
+
+/// Ends the program after `limit` whatever its threads wait for, such as a terminal whose output
+/// was stopped. What still runs of our children dies with us.
+fn end_at_the_latest(limit: Duration) {
+    let end = move || {
+        thread::sleep(limit);
+        std::process::exit(0)
+    };
+    // Without a thread to spare, the end is as soon as the streams let it be.
+    let _ = thread::Builder::new().name("end".into()).spawn(end);
 }
 
 /// The main thread.
@@ -350,7 +364,7 @@ impl Main {
 fn serve_streams(server: &Arc<Server>, stdin: OwnedFd, stdout: OwnedFd) {
     let outbound = Arc::new(Outbound::new(Sink::Stream(stdout.into()), Framing::Lines));
     server.register(STDIO_CONNECTION, &outbound);
-    let mut reader = LineReader::new(StreamSource::new(stdin));
+    let mut reader = LineReader::new(StreamSource::new(stdin), Arc::clone(&outbound));
     connection::serve_messages(
         server,
         &mut reader,

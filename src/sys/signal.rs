@@ -91,6 +91,9 @@ impl SignalEvents {
     /// Blocks `signals` for this thread and all that it will start, and
     /// collects them. Must run before the first thread is started.
     pub fn collect(signals: &[Signal]) -> io::Result<Self> {
+        // Who started us may ignore this one, and then the kernel would throw the exit codes of
+        // our children away.
+        kernel_action(libc::SIGCHLD, Some(&KernelAction::default()), None);
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: sigemptyset initialises the set, sigaddset changes an initialised one, and the
         // calls that follow only read it.

@@ -147,7 +147,6 @@ impl Control {
     /// The leader is reaped; its event follows when its output is in.
     pub(super) fn ended(&mut self) {
         self.phase = Phase::Exited;
-        self.kill_at = None;
         self.timeout_at = None;
         if let Some((leader, guardian)) = &self.group {
             if leader.is_group_empty() {
@@ -158,6 +157,9 @@ impl Control {
         }
         if self.is_abandoned {
             self.drop_group();
+        }
+        if self.group.is_none() {
+            self.kill_at = None;
         }
         self.stdin.close();
     }
@@ -189,9 +191,10 @@ impl Control {
         self.output.shrink();
     }
 
-    /// The thread leaves; nothing will happen any more.
-    pub(super) fn thread_left(&mut self) {
+    /// The thread has nothing more to tell; when it must still kill what is left of the group.
+    pub(super) fn thread_leaves(&mut self) -> Option<Instant> {
         self.waker = None;
+        self.kill_at.take()
     }
 
     /// Whether every event is where it should be and nobody waits.

@@ -189,7 +189,7 @@ impl Host {
                 return over;
             };
             if let Some(process) = oldest.upgrade() {
-                process.forget_output();
+                process.forget_sent_output();
             }
         }
     }
@@ -215,6 +215,11 @@ impl Host {
             return false;
         }
         true
+    }
+
+    /// Accounts for a byte or two that must not be refused.
+    pub(super) fn add_to_stdin(&self, bytes: usize) {
+        self.queued_stdin.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Accounts for bytes that no longer wait.

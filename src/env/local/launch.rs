@@ -22,6 +22,9 @@ use crate::sys::spawn::{self, Launch, SpawnError, Stage};
 /// Where programs are looked for when the child's environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// A longer variable no kernel with pages of 4 KiB takes, and every colon of PATH is a candidate.
+const LONGEST_PATH: usize = 128 * 1024;
+
 /// What to run, and how.
 #[derive(Debug)]
 pub struct ProcessSpec {
@@ -163,6 +166,10 @@ impl Strings {
             return Err(StartError::NoProgram);
         }
         let searched = (!name.contains('/')).then(|| path_of(&spec.env));
+        if searched.as_ref().is_some_and(|it| it.len() > LONGEST_PATH) {
+            let error = io::ErrorKind::ArgumentListTooLong.into();
+            return Err(StartError::Program(name.into(), error));
+        }
         let programs = match &searched {
             None => vec![c_string("argv", name)?],
             Some(path) => path

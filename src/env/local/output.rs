@@ -57,8 +57,15 @@ pub struct Retained {
 
 impl Retained {
     /// Adds a chunk and drops the oldest ones until all cost at most `limit`
-    /// bytes. The new one always stays: it may not have been sent yet.
-    pub fn push(&mut self, seq: u64, stream: Stream, data: &[u8], limit: usize) {
+    /// bytes. What is above the number `sent` always stays.
+    pub fn push(&mut self, seq: u64, stream: Stream, data: &[u8], limit: usize, sent: u64) {
+        self.evict_to(limit.saturating_sub(data.len() + CHUNK_COST), sent);
+        let len = self.bytes.len() + data.len();
+        if len > self.bytes.capacity() {
+            // Doubling beyond the limit would take twice the memory that is accounted for.
+            let capacity = (self.bytes.capacity() * 2).min(limit).max(len);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
         self.entries.push_back(Entry {
             seq,
             // A chunk is one read, far below 4 GiB.
@@ -66,15 +73,15 @@ impl Retained {
             stream,
         });
         self.bytes.extend(data);
-        while self.cost() > limit && self.entries.len() > 1 {
-            self.evict_oldest();
-        }
     }
 
-    /// Drops the oldest chunks until at least `cost` is freed, but never the newest.
-    pub fn evict(&mut self, cost: usize) {
-        let target = self.cost().saturating_sub(cost);
-        while self.cost() > target && self.entries.len() > 1 {
+    /// Drops the oldest chunks until at least `cost` is freed, but none above the number `sent`.
+    pub fn evict(&mut self, cost: usize, sent: u64) {
+        self.evict_to(self.cost().saturating_sub(cost), sent);
+    }
+
+    fn evict_to(&mut self, target: usize, sent: u64) {
+        while self.cost() > target && self.entries.front().is_some_and(|it| it.seq <= sent) {
             self.evict_oldest();
         }
     }
@@ -168,7 +175,7 @@ mod tests {
         let mut retained = Retained::default();
         let chunk = |seq: u64| vec![seq as u8; 100 + seq as usize % 7];
         for seq in 1..=500 {
-            retained.push(seq, Stream::Stdout, &chunk(seq), 3000);
+            retained.push(seq, Stream::Stdout, &chunk(seq), 3000, seq - 1);
             let kept = seqs(&retained, 0);
             assert_eq!(kept.last(), Some(&seq));
             assert_eq!(kept.first(), Some(&retained.first_retained_seq()));
@@ -184,18 +191,21 @@ mod tests {
     #[test]
     fn numbers_may_have_holes_where_other_events_were() {
         let mut retained = Retained::default();
-        retained.push(1, Stream::Stdout, b"a", 1000);
-        retained.push(4, Stream::Stderr, b"b", 1000);
+        retained.push(1, Stream::Stdout, b"a", 1000, 0);
+        retained.push(4, Stream::Stderr, b"b", 1000, 1);
         assert_eq!(seqs(&retained, 2), [4]);
         assert_eq!(retained.first_retained_seq(), 1);
         assert!(retained.has_after(3) && !retained.has_after(4));
     }
 
     #[test]
-    fn the_newest_chunk_stays_whatever_the_limit() {
+    fn what_is_not_sent_stays_whatever_the_limit() {
         let mut retained = Retained::default();
-        retained.push(1, Stream::Pty, b"one", 0);
-        retained.push(2, Stream::Pty, b"two", 0);
+        retained.push(1, Stream::Pty, b"one", 0, 0);
+        retained.push(2, Stream::Pty, b"two", 0, 0);
+        retained.evict(usize::MAX, 0);
+        assert_eq!(seqs(&retained, 0), [1, 2]);
+        retained.evict(usize::MAX, 1);
         assert_eq!(seqs(&retained, 0), [2]);
         assert_eq!(retained.first_retained_seq(), 2);
         retained.clear();

@@ -301,20 +301,32 @@ impl Process {
         self.host.account_retained(before, 0);
     }
 
+    /// Drops the retained output that the client has been sent or can no longer expect.
+    pub(super) fn forget_sent_output(&self) {
+        let mut control = self.lock();
+        let before = control.output.cost();
+        let sent = control.published;
+        control.output.evict(usize::MAX, sent);
+        control.output.shrink();
+        self.host.account_retained(before, control.output.cost());
+    }
+
     /// Retains a chunk and numbers it.
     pub(super) fn record_output(&self, stream: super::output::Stream, data: &[u8]) {
         let mut control = self.lock();
         let seq = control.take_seq();
         let limit = self.host.config().retained_output;
         let before = control.output.cost();
-        control.output.push(seq, stream, data, limit);
+        let sent = control.published;
+        control.output.push(seq, stream, data, limit, sent);
         let over = self.host.account_retained(before, control.output.cost());
         drop(control);
         if over > 0 {
             let over = self.host.relieve();
             let mut control = self.lock();
             let before = control.output.cost();
-            control.output.evict(over);
+            let sent = control.published;
+            control.output.evict(over, sent);
             self.host.account_retained(before, control.output.cost());
         }
     }

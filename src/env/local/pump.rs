@@ -40,6 +40,10 @@ const TYPING: usize = 1024;
 const TERMINAL_OWED: usize = 256 * 1024;
 /// A drain window beyond this is as good as none.
 const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// Between looks at a terminal that a running program has closed.
+const HANG_UP_TICK: Duration = Duration::from_millis(50);
+/// Between looks at whether descendants that were asked to end have.
+const DESCENDANTS_TICK: Duration = Duration::from_millis(250);
 /// Between looks at a child, where the kernel has no pidfd.
 const EXIT_TICK: Duration = Duration::from_millis(20);
 
@@ -97,6 +101,7 @@ pub(super) fn run(
                 file: Some(file),
                 owed: 0,
                 is_wide: false,
+                is_hung_up: false,
             })
             .collect(),
         exit: None,
@@ -105,9 +110,9 @@ pub(super) fn run(
         buffer: Vec::new(),
     };
     pump.carry();
-    let left = pump.finish();
+    let (left, kill_at) = pump.finish();
     drop(running);
-    discard(left);
+    discard(process, left, kill_at);
 }
 
 /// One stream of output.
@@ -119,6 +124,8 @@ struct Output {
     owed: usize,
     /// Whether the pipe was made larger.
     is_wide: bool,
+    /// Whether nobody has the terminal open; the program may open it again.
+    is_hung_up: bool,
 }
 
 struct Pump<'a> {
@@ -205,9 +212,17 @@ impl Pump<'_> {
         if is_blind {
             timeout = Some(timeout.map_or(EXIT_TICK, |limit| limit.min(EXIT_TICK)));
         }
-        let output = |index: usize| match self.outputs.get(index).and_then(|out| out.file.as_ref())
-        {
-            Some(file) if wants_output => PollFd::new(file.as_fd(), READABLE),
+        // A terminal that is hung up is always ready, so it is not polled but tried.
+        let tries = wants_output && self.outputs.iter().any(|out| out.is_hung_up);
+        if tries {
+            timeout = Some(timeout.map_or(HANG_UP_TICK, |limit| limit.min(HANG_UP_TICK)));
+        }
+        let output = |index: usize| match self.outputs.get(index) {
+            Some(Output {
+                file: Some(file),
+                is_hung_up: false,
+                ..
+            }) if wants_output => PollFd::new(file.as_fd(), READABLE),
             _ => PollFd::never(),
         };
         let exit_event = self.exit_event.as_deref().filter(|_| watches_exit);
@@ -238,7 +253,8 @@ impl Pump<'_> {
         }
         Ready {
             exit: exit || is_blind,
-            outputs: [out, err],
+            // A terminal is the only output of its process.
+            outputs: [out || tries, err],
         }
     }
 
@@ -249,7 +265,12 @@ impl Pump<'_> {
             return;
         };
         match leader.reap() {
-            Ok(None) => return,
+            Ok(None) => {
+                // Whoever traces it collects it first. Its event stays set meanwhile: look now
+                // and again instead, as where there are no events.
+                self.exit_event = None;
+                return;
+            }
             Ok(Some(exit)) => self.exit = Some(exit),
             Err(error) => {
                 // Somebody else has reaped our child; without an exit there would be no end.
@@ -295,6 +316,7 @@ impl Pump<'_> {
                 Ok(0) => break true,
                 Ok(count) => {
                     filled += count;
+                    output.is_hung_up = false;
                     // Asking an empty terminal for more waits for a kernel thread, which
                     // costs more than all the rest of an echo.
                     let is_typing = output.stream == Stream::Pty && count < TYPING;
@@ -306,10 +328,15 @@ impl Pump<'_> {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => {
                         output.owed = 0;
+                        output.is_hung_up = false;
                         break false;
                     }
                     // A terminal whose other end is closed says EIO.
-                    _ => break true,
+                    _ => {
+                        let is_running = self.exit.is_none() && self.drain_until.is_none();
+                        output.is_hung_up = output.stream == Stream::Pty && is_running;
+                        break !output.is_hung_up;
+                    }
                 },
             }
         };
@@ -359,28 +386,42 @@ impl Pump<'_> {
         }
     }
 
-    /// Leaves the process to its session; gives the streams that are still open.
-    fn finish(mut self) -> Vec<Arc<File>> {
+    /// Leaves the process to its session; gives the streams that are still open, and when
+    /// descendants that were asked to end must.
+    fn finish(mut self) -> (Vec<Arc<File>>, Option<Instant>) {
         if let Some(subscriber) = self.flush.take() {
             subscriber.give_up_duty();
         }
-        self.process.lock().thread_left();
-        self.outputs
-            .into_iter()
-            .filter_map(|output| output.file)
-            .collect()
+        let kill_at = self.process.lock().thread_leaves();
+        let left = self.outputs.into_iter().filter_map(|output| output.file);
+        (left.collect(), kill_at)
     }
 }
 
-/// Reads what descendants still write, until the last of them is gone. Ends with the server.
-fn discard(mut left: Vec<Arc<File>>) {
+/// Reads what descendants still write, until the last of them is gone, and kills them at
+/// `kill_at`. Ends with the server.
+fn discard(process: &Process, mut left: Vec<Arc<File>>, mut kill_at: Option<Instant>) {
     let mut buffer = vec![0; FIRST_CHUNK];
-    while !left.is_empty() {
+    while !left.is_empty() || kill_at.is_some() {
+        if kill_at.is_some_and(|at| at <= Instant::now()) {
+            process.terminate(None, |_| ());
+            kill_at = None;
+            continue;
+        }
+        if kill_at.is_some() && process.has_no_descendants() {
+            kill_at = None;
+            continue;
+        }
         let mut fds: Vec<_> = left
             .iter()
             .map(|file| PollFd::new(file.as_fd(), READABLE))
             .collect();
-        if poll::wait(&mut fds, None).is_err() {
+        // Their end is no event, and should not keep a thread until then.
+        let timeout = kill_at.map(|at| {
+            let left = at.saturating_duration_since(Instant::now());
+            left.min(DESCENDANTS_TICK)
+        });
+        if poll::wait(&mut fds, timeout).is_err() {
             return;
         }
         let ready: Vec<_> = fds.iter().map(PollFd::is_ready).collect();

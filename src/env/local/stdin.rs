@@ -17,6 +17,10 @@ use crate::sys::socket::widen_pipe;
 const ANSWER_LIMIT: usize = 256 * 1024;
 /// Above this many waiting bytes a write is refused.
 const QUEUE_LIMIT: usize = 16 * 1024 * 1024;
+/// Writes whose answers wait at once.
+const MAX_WAITING: usize = 4096;
+/// Writes that wait are put together up to this size.
+const PIECE: usize = 4 * 1024;
 /// Room in the pipe of a program that gets that much: fewer changes between it and us.
 const BULK_PIPE: i32 = 256 * 1024;
 /// How many write ids are remembered, as in the reference.
@@ -91,6 +95,9 @@ impl Stdin {
     /// The terminal is there.
     pub(super) fn open_terminal(&mut self, terminal: Arc<File>) {
         self.target = Target::Terminal(terminal);
+        if std::mem::take(&mut self.ends) {
+            self.queue_end_character();
+        }
         self.pump();
     }
 
@@ -105,14 +112,12 @@ impl Stdin {
             Seen::Other => return reply(Err(WriteError::IdReused)),
         }
         let is_full = self.queued > 0 && self.queued + data.len() > QUEUE_LIMIT;
+        let is_full = is_full || self.waiting.len() >= MAX_WAITING;
         if is_full || !self.host.queue_stdin(data.len()) {
             return reply(Err(WriteError::Full));
         }
         self.ids.remember(id, &data);
-        self.queued += data.len();
-        if !data.is_empty() {
-            self.queue.push_back(data);
-        }
+        self.enqueue(data);
         self.pump();
         if self.is_closed() {
             reply(Ok(WriteStatus::StdinClosed));
@@ -129,16 +134,27 @@ impl Stdin {
             return WriteStatus::StdinClosed;
         }
         if matches!(self.target, Target::Terminal(_)) {
-            if !self.host.queue_stdin(1) {
-                return WriteStatus::StdinClosed;
-            }
-            self.queued += 1;
-            self.queue.push_back(vec![END_OF_TRANSMISSION]);
+            self.queue_end_character();
         } else {
             self.ends = true;
         }
         self.pump();
         WriteStatus::Accepted
+    }
+
+    fn queue_end_character(&mut self) {
+        self.host.add_to_stdin(1);
+        self.enqueue(vec![END_OF_TRANSMISSION]);
+    }
+
+    /// Appends small pieces to each other: one byte a piece would cost seventy.
+    fn enqueue(&mut self, data: Vec<u8>) {
+        self.queued += data.len();
+        match self.queue.back_mut() {
+            Some(last) if last.len() + data.len() <= PIECE => last.extend_from_slice(&data),
+            _ if data.is_empty() => {}
+            _ => self.queue.push_back(data),
+        }
     }
 
     /// Nobody will read any more.

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{InBuffer, MAX_MESSAGE, Reader, Received, Refusal, Source};
+use super::{InBuffer, MAX_MESSAGE, Outbound, Reader, Received, Refusal, Source};
 
 /// The reading half of a connection whose messages are lines.
 ///
@@ -13,6 +14,7 @@ use super::{InBuffer, MAX_MESSAGE, Reader, Received, Refusal, Source};
 pub struct LineReader<S> {
     source: S,
     buffer: InBuffer,
+    outbound: Arc<Outbound>,
     message: Range<usize>,
     /// Bytes at the start of the buffer that the last message took.
     used: usize,
@@ -23,10 +25,11 @@ pub struct LineReader<S> {
 }
 
 impl<S: Source> LineReader<S> {
-    /// Reads lines from `source`.
-    pub fn new(source: S) -> Self {
+    /// Reads lines from `source`; `outbound` is flushed before each wait.
+    pub fn new(source: S, outbound: Arc<Outbound>) -> Self {
         Self {
             source,
+            outbound,
             buffer: InBuffer::default(),
             message: 0..0,
             used: 0,
@@ -36,8 +39,19 @@ impl<S: Source> LineReader<S> {
         }
     }
 
-    /// Takes the next whole line out of the buffer, if there is one.
+    /// Takes the next whole line that is not blank out of the buffer, if there is one.
     fn take_line(&mut self) -> Option<Received> {
+        // A loop: a recursion would let a client choose the depth of our stack.
+        while !self.buffer.bytes().is_empty() {
+            match self.take_any_line()? {
+                Line::Blank => {}
+                Line::Received(received) => return Some(received),
+            }
+        }
+        None
+    }
+
+    fn take_any_line(&mut self) -> Option<Line> {
         let unseen = &self.buffer.bytes()[self.searched..];
         let end = memchr::memchr(b'\n', unseen).map(|at| self.searched + at);
         let (end, used) = match end {
@@ -60,22 +74,15 @@ impl<S: Source> LineReader<S> {
         }
         if let Some(refusal) = self.refusal.take() {
             self.forget(used);
-            return Some(Received::Refused(refusal));
+            return Some(Line::Received(Received::Refused(refusal)));
         }
         if self.buffer.bytes()[..end].trim_ascii().is_empty() {
             self.forget(used);
-            return self.take_next_or_none();
+            return Some(Line::Blank);
         }
         self.used = used;
         self.message = 0..end;
-        Some(Received::Message)
-    }
-
-    fn take_next_or_none(&mut self) -> Option<Received> {
-        if self.buffer.bytes().is_empty() {
-            return None;
-        }
-        self.take_line()
+        Some(Line::Received(Received::Message))
     }
 
     fn forget(&mut self, count: usize) {
@@ -84,20 +91,26 @@ impl<S: Source> LineReader<S> {
     }
 }
 
+/// What a line turned out to be.
+enum Line {
+    Blank,
+    Received(Received),
+}
+
 impl<S: Source> Reader for LineReader<S> {
     fn receive(&mut self, timeout: Duration) -> Received {
         let used = std::mem::take(&mut self.used);
         self.forget(used);
         self.message = 0..0;
         loop {
-            if !self.buffer.bytes().is_empty()
-                && let Some(received) = self.take_line()
-            {
+            if let Some(received) = self.take_line() {
                 return received;
             }
             if self.is_at_end {
                 return Received::Closed("end of input".into());
             }
+            // The answers to all that has arrived go out at once, and before any wait.
+            self.outbound.flush();
             // One byte more than allowed, so that a line of just the limit fits with its end.
             let wanted = MAX_MESSAGE + 1;
             match self.buffer.fill(&mut self.source, wanted, timeout) {
@@ -121,10 +134,6 @@ impl<S: Source> Reader for LineReader<S> {
 
     fn message(&self) -> &[u8] {
         &self.buffer.bytes()[self.message.clone()]
-    }
-
-    fn has_more(&self) -> bool {
-        self.buffer.bytes().len() > self.used
     }
 
     fn last_heard(&self) -> Instant {

@@ -52,14 +52,12 @@ pub enum Refusal {
 
 /// One thread's end of a connection.
 pub trait Reader {
-    /// The next message, or what happened instead.
+    /// The next message, or what happened instead. What was added to the
+    /// outbound half is sent before this waits.
     fn receive(&mut self, timeout: std::time::Duration) -> Received;
 
     /// The message of the last [`Received::Message`].
     fn message(&self) -> &[u8];
-
-    /// Whether another message is already here, at least in part.
-    fn has_more(&self) -> bool;
 
     /// When the peer was last heard of.
     fn last_heard(&self) -> std::time::Instant;

@@ -290,14 +290,20 @@ impl Outbound {
 
     /// Waits until the client has taken enough of its answers. False, and the
     /// end of the connection, when it takes nothing for as long as `patience`.
-    pub fn wait_for_room(&self, patience: Duration) -> bool {
+    pub fn wait_for_room(self: &Arc<Self>, patience: Duration) -> bool {
         self.wait_until_below(ANSWER_LIMIT, patience)
     }
 
     /// The same for who answers much and leaves room for others: waits until at most `limit`
     /// bytes are unsent.
-    pub fn wait_until_below(&self, limit: usize, patience: Duration) -> bool {
+    pub fn wait_until_below(self: &Arc<Self>, limit: usize, patience: Duration) -> bool {
         let mut state = self.lock();
+        if state.unsent() > limit {
+            // What was only added has nobody yet who sends it.
+            drop(state);
+            self.flush();
+            state = self.lock();
+        }
         let mut progress = Progress::new(&state);
         while state.unsent() > limit && !state.is_dead {
             state = self.wait(state, FLUSH_TICK);
@@ -341,9 +347,12 @@ impl Outbound {
         self.control(frame::ping);
     }
 
-    /// Answers a ping.
+    /// Answers a ping, unless the peer takes nothing: it may ask as often as
+    /// it likes, and the answers must not pile up.
     pub fn pong(self: &Arc<Self>, payload: &[u8]) {
-        self.control(|out| frame::pong(out, payload));
+        if self.lock().unsent() <= OUTPUT_LIMIT {
+            self.control(|out| frame::pong(out, payload));
+        }
     }
 
     /// Says goodbye, where the transport has a word for it.
@@ -357,6 +366,7 @@ impl Outbound {
         }
         let mut state = self.lock();
         if !state.is_dead {
+            state.compact();
             write(&mut state.buffer);
         }
         drop(state);

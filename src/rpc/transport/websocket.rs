@@ -224,6 +224,7 @@ impl Need {
 
 impl<S: Source> Reader for WebSocketReader<S> {
     fn receive(&mut self, timeout: Duration) -> Received {
+        let began = Instant::now();
         loop {
             self.release_last();
             let wanted = match self.step() {
@@ -235,9 +236,17 @@ impl<S: Source> Reader for WebSocketReader<S> {
                     return Received::Closed(why);
                 }
             };
+            // The answers to all that has arrived go out at once, and before any wait.
+            self.outbound.flush();
             match self.buffer.fill(&mut self.source, wanted, timeout) {
                 Ok(0) => return Received::Closed("the peer hung up".into()),
-                Ok(_) => self.outbound.note_heard(),
+                Ok(_) => {
+                    self.outbound.note_heard();
+                    // A peer that trickles pings or parts must not put off every deadline.
+                    if began.elapsed() >= timeout {
+                        return Received::Idle;
+                    }
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                         self.buffer.relax();
@@ -257,10 +266,6 @@ impl<S: Source> Reader for WebSocketReader<S> {
             Place::Buffer(range) => &self.buffer.bytes()[range.clone()],
             Place::Assembled => &self.assembled,
         }
-    }
-
-    fn has_more(&self) -> bool {
-        self.buffer.bytes().len() > self.used
     }
 
     fn last_heard(&self) -> Instant {
