@@ -1,7 +1,7 @@
 //! Where ours answers these cases otherwise than the reference, and why.
 //!
-//! Three tables, from the particular to the general: rows of single methods and cases here, what is true of two error
-//! texts, and the rows of the recorded exchanges that are about every exchange.
+//! From the particular to the general: rows of single methods and cases, what holds for two values wherever they are,
+//! and the rows of the recorded exchanges that are about every exchange.
 
 use super::case::Case;
 use super::recorded::{ANY, BOTH, DIFFERENCES, Difference, V130, V169, row};
@@ -29,6 +29,7 @@ pub fn reason(
     particular
         .map(|row| row.why)
         .or_else(|| texts(pointer, theirs?, ours?))
+        .or_else(|| deaths(pointer, theirs?, ours?))
         .or_else(|| general().map(|row| row.why))
 }
 
@@ -44,6 +45,13 @@ fn texts(pointer: &str, theirs: &str, ours: &str) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// What a death by a signal is as an exit code.
+fn deaths(pointer: &str, theirs: &str, ours: &str) -> Option<&'static str> {
+    let by_signal = ours.parse().is_ok_and(|code: u8| code > 128);
+    (pointer.ends_with("/exitCode") && matches!(theirs, "-1" | "1") && by_signal)
+        .then_some("128 and the signal, as a shell says it, on a terminal as on a pipe")
 }
 
 /// Method, or method and case; version; field; reason.
@@ -78,24 +86,6 @@ const CASES: &[Difference] = &[
         BOTH,
         "",
         "a missing directory is an error; theirs runs the command in the home directory",
-    ),
-    row(
-        "process/start killed on a terminal",
-        BOTH,
-        "/p exited/params/exitCode",
-        TERMINAL_SIGNAL,
-    ),
-    row(
-        "process/terminate one on a terminal",
-        BOTH,
-        "/p exited/params/exitCode",
-        TERMINAL_SIGNAL,
-    ),
-    row(
-        "process/write to a terminal",
-        BOTH,
-        "/p exited/params/exitCode",
-        TERMINAL_SIGNAL,
     ),
     row(
         "process/write with one id twice",
@@ -249,6 +239,68 @@ const CASES: &[Difference] = &[
         NO_DIRECTORIES,
     ),
     // One server for clients of both versions.
+    row("fs/readFile of /dev/null", V130, "/answer 0", ONLY_FILES),
+    row(
+        "fs/readFile a directory",
+        V130,
+        "/answer 0/error",
+        ONLY_FILES,
+    ),
+    row(
+        "fs/readFile a relative path",
+        V130,
+        "/answer 0/error/message",
+        WORDS,
+    ),
+    row(
+        "fs/readFile an empty path",
+        V130,
+        "/answer 0/error/message",
+        WORDS,
+    ),
+    row(
+        "fs/writeFile by a bad path",
+        V130,
+        "/answer 0/error/message",
+        WORDS,
+    ),
+    row(
+        "initialize a session in use",
+        V130,
+        "/answer 0/error/code",
+        "0.169's code; 0.130's client never asks for a session again",
+    ),
+    row(
+        "process/start no such program on a terminal",
+        V130,
+        "/answer 0/error/message",
+        "the same words on a terminal as on a pipe",
+    ),
+    row(
+        "process/write with one id twice",
+        V130,
+        "",
+        "a write id counts for every client; 0.130's sends none",
+    ),
+    row(
+        "process/write an empty id",
+        V130,
+        "/answer 1",
+        "a write id counts for every client; 0.130's sends none",
+    ),
+    row(
+        ANY,
+        V130,
+        "/*/result/nextSeq",
+        "0.169's number, which counts the exit and the close",
+    ),
+    row(
+        "process/terminate one on a terminal",
+        V130,
+        "/p pty",
+        LINE_END,
+    ),
+    row("process/write to a terminal", V130, "/p pty", LINE_END),
     row(
         "(envelope) an empty array",
         V130,
@@ -293,12 +345,12 @@ const CASES: &[Difference] = &[
     ),
 ];
 
-const TERMINAL_SIGNAL: &str = "128 and the signal, on a terminal as on a pipe";
 const NO_DIRECTORIES: &str =
     "an empty list where theirs has no member: it depends on how theirs is installed";
 const ONTO_ITSELF: &str = "a file copied onto itself keeps its content; theirs empties it";
 const TREE_MODES: &str = "the directories of a copied tree keep their modes";
 const DANGLING: &str = "links that lead nowhere are listed, so no name is lost";
 const WORDS: &str = "0.169's words";
-const DEATH: &str = "128 and the signal, as a shell says it and 0.169 does";
 const ONLY_FILES: &str = "only regular files are read, as in 0.169: a device may have no end";
+const LINE_END: &str =
+    "nothing is typed that nobody sent; theirs types a line end as it lets go of a terminal";

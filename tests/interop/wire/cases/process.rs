@@ -19,7 +19,7 @@ fn read(name: &'static str, more: Value) -> Case {
         READ,
         name,
         vec![
-            shell("p", "echo out; exit 3", json!({})),
+            shell("p", "echo out; sleep 0.1; exit 3", json!({})),
             Step::Closed("p"),
             Step::Ask(READ, params),
         ],
