@@ -36,7 +36,7 @@ pub fn reason(
 /// Error texts that say the same in other words; the code is a field of its own.
 fn texts(pointer: &str, theirs: &str, ours: &str) -> Option<&'static str> {
     let (theirs, ours) = (theirs.trim_matches('"'), ours.trim_matches('"'));
-    if !pointer.ends_with("/error/message") {
+    if !pointer.ends_with("/error/message") && !pointer.ends_with(" done") {
         None
     } else if ours.ends_with(&format!(": {theirs}")) || ours.starts_with(&format!("{theirs}: ")) {
         Some("the error names what it is about; the words of theirs are in it")
@@ -238,6 +238,30 @@ const CASES: &[Difference] = &[
         "/*/result/environmentInfo/prependPathDirs",
         NO_DIRECTORIES,
     ),
+    row(
+        "http/request an endless redirect",
+        V130,
+        "/answer 0/error/message",
+        WORDS,
+    ),
+    row(
+        "http/request a time limit",
+        BOTH,
+        "/answer 0/error/message",
+        TIME_LIMIT,
+    ),
+    row(
+        "http/request no time at all",
+        BOTH,
+        "/answer 0/error/message",
+        TIME_LIMIT,
+    ),
+    row(
+        "http/request a bad body",
+        BOTH,
+        "/answer 0/error/message",
+        "what is wrong with base64 is said in one way everywhere",
+    ),
     // One server for clients of both versions.
     row("fs/readFile of /dev/null", V130, "/answer 0", ONLY_FILES),
     row(
@@ -354,3 +378,4 @@ const WORDS: &str = "0.169's words";
 const ONLY_FILES: &str = "only regular files are read, as in 0.169: a device may have no end";
 const LINE_END: &str =
     "nothing is typed that nobody sent; theirs types a line end as it lets go of a terminal";
+const TIME_LIMIT: &str = "a time limit says so, and which it was";
