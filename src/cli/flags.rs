@@ -9,6 +9,8 @@ use lexopt::Arg;
 use super::suggest::closest;
 use super::table::{FLAGS, Kind, Value};
 use crate::log::Level;
+use crate::serve::auth;
+use crate::serve::tls::TlsFiles;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -29,6 +31,10 @@ pub enum Command {
 pub struct ServeFlags {
     /// Where to listen; not looked into yet.
     pub listen: String,
+    /// How clients prove who they are; not looked into yet.
+    pub auth: auth::Settings,
+    /// How the listener proves itself.
+    pub tls: TlsFiles,
     /// Most websocket connections at once.
     pub max_connections: usize,
     /// Values of `Origin` to accept.

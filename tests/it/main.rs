@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod auth;
 mod bulk;
 mod discovery;
 mod envelope;
@@ -17,6 +18,8 @@ mod listen;
 mod process;
 mod resume;
 mod sessions_takeover;
+mod tls;
 mod transcripts;
+mod unix;
 mod upgrade;
 mod watch_missing;

@@ -28,6 +28,8 @@ fn defaults() {
         flags(&[]),
         ServeFlags {
             listen: "ws://127.0.0.1:0".into(),
+            auth: auth::Settings::default(),
+            tls: TlsFiles::default(),
             max_connections: 1024,
             allow_origins: vec![],
             allow_hosts: vec![],
@@ -44,7 +46,9 @@ fn defaults() {
 
 #[test]
 fn every_value_is_taken() {
-    let words = "--listen=stdio --max-connections 3 --allow-origin https://a.example \
+    let words = "--listen=stdio --ws-auth signed-bearer-token --ws-token-file /t --ws-token-sha256 00 \
+                 --ws-shared-secret-file s --ws-issuer i --ws-audience a \
+                 --ws-max-clock-skew-seconds 0 --tls-cert c --tls-key k --max-connections 3 --allow-origin https://a.example \
                  --allow-origin=null --allow-host b.example --allow-host c.example:81 \
                  --session-retention 0.25 --retained-output 2048 --retained-total 3K \
                  --ping-interval 1.5 --drain-window 0 --max-processes=7 --log-level DEBUG";
@@ -53,6 +57,20 @@ fn every_value_is_taken() {
         flags(&words),
         ServeFlags {
             listen: "stdio".into(),
+            auth: auth::Settings {
+                mode: Some(auth::Mode::SignedBearerToken),
+                token_file: Some("/t".into()),
+                token_sha256: Some("00".into()),
+                shared_secret_file: Some("s".into()),
+                issuer: Some("i".into()),
+                audience: Some("a".into()),
+                max_clock_skew: Some(0),
+                token: None,
+            },
+            tls: TlsFiles {
+                certificate: Some("c".into()),
+                key: Some("k".into()),
+            },
             max_connections: 3,
             allow_origins: vec!["https://a.example".into(), "null".into()],
             allow_hosts: vec!["b.example".into(), "c.example:81".into()],
@@ -166,6 +184,11 @@ fn values_of_the_wrong_kind_are_refused() {
         ["--allow-host", ""],
         ["--allow-host", "http://x"],
         ["--log-level", "trace"],
+        ["--ws-auth", "basic"],
+        ["--ws-token-file", ""],
+        ["--tls-cert", ""],
+        ["--ws-shared-secret-file", ""],
+        ["--ws-max-clock-skew-seconds", "1.5"],
     ] {
         let fault = fault(&words);
         assert!(fault.starts_with("invalid value '"), "{words:?}: {fault}");

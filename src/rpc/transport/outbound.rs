@@ -14,19 +14,17 @@ mod long;
 
 pub use long::LongMessage;
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::frame::{self, Goodbye};
+use super::sink::Sink;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, WRITABLE};
-use crate::sys::socket;
 
 /// Above this many unsent bytes, process output waits in its pipe.
 const OUTPUT_LIMIT: usize = 256 * 1024;
@@ -40,31 +38,6 @@ const IDLE_KEEP: usize = 16 * 1024;
 const BUSY_KEEP: usize = 2 * OUTPUT_LIMIT;
 /// How long a flushing thread sleeps at most between looks at a dead connection.
 const FLUSH_TICK: Duration = Duration::from_secs(1);
-
-/// Where the bytes go.
-#[derive(Debug)]
-pub enum Sink {
-    /// A TCP connection.
-    Socket(Arc<TcpStream>),
-    /// A stream in non-blocking mode, or a file or terminal, where a write may wait.
-    Stream(File),
-}
-
-impl Sink {
-    fn write_now(&self, data: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Socket(socket) => socket::send_now(socket.as_fd(), data),
-            Self::Stream(file) => (&*file).write(data),
-        }
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Socket(socket) => socket.as_fd(),
-            Self::Stream(file) => file.as_fd(),
-        }
-    }
-}
 
 /// How messages are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -375,10 +348,7 @@ impl Outbound {
 
     /// Tells the peer that nothing more will come, so that it can hang up.
     pub fn stop_sending(&self) {
-        if let Sink::Socket(socket) = &self.sink {
-            // Already disconnected is as good.
-            let _ = socket.shutdown(Shutdown::Write);
-        }
+        self.sink.stop_sending();
     }
 
     /// Ends the connection for both halves; a reader that sleeps wakes up.
@@ -452,10 +422,7 @@ impl Outbound {
         state.buffer = Vec::new();
         state.behind = Vec::new();
         self.announce_room(state);
-        if let Sink::Socket(socket) = &self.sink {
-            // Already disconnected is as good.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+        self.sink.hang_up();
     }
 
     fn flush_until_done(&self) {

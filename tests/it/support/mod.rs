@@ -7,8 +7,10 @@ mod link;
 mod observed;
 mod procfs;
 mod program;
+mod run;
 mod server;
 mod start;
+mod tls;
 mod transcript;
 mod websocket;
 mod within;
@@ -22,8 +24,10 @@ pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
 pub use observed::{Event, Sink};
 pub use procfs::{alive, descriptors, peak_resident, resident, signal, threads, zombies_of};
 pub use program::{Scratch, child, scratch};
+pub use run::{fails, run};
 pub use server::Server;
 pub use start::Start;
+pub use tls::Certificate;
 pub use websocket::frame;
 pub use within::within;
 
@@ -36,11 +40,11 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 macro_rules! over_both {
     ($($(#[$meta:meta])* fn $name:ident($client:ident $(, $flag:literal)*) $body:block)*) => {$(
         $(#[$meta])*
-        mod $name {
+        pub mod $name {
             #[allow(unused_imports)]
             use super::*;
 
-            fn behaviour($client: &mut $crate::support::Client) $body
+            pub fn behaviour($client: &mut $crate::support::Client) $body
 
             #[test]
             fn over_stdio() {
