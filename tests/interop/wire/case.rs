@@ -10,8 +10,6 @@ pub enum Step {
     Ask(&'static str, Value),
     /// Any text as a message, and all that comes of it.
     Send(String),
-    /// A notification, and all that comes of it.
-    Tell(&'static str, Value),
     /// `process/closed` of this process.
     Closed(&'static str),
     /// Output of this process that has this in it.

@@ -28,7 +28,7 @@ impl Connection {
         let socket =
             TcpStream::connect(address).unwrap_or_else(|error| panic!("connecting: {error}"));
         let _ = socket.set_nodelay(true);
-        let (socket, early) = upgrade(socket);
+        let (socket, early) = upgrade(socket, "");
         Self::new(Link::websocket(socket, early), None)
     }
 

@@ -152,10 +152,6 @@ impl Peer {
                 connection.send(text);
                 self.settle(number, connection);
             }
-            Step::Tell(method, params) => {
-                connection.send(&json!({"method": method, "params": at(params)}).to_string());
-                self.settle(number, connection);
-            }
             Step::Closed(process) => {
                 connection.hear(LIMIT, |heard| {
                     heard
