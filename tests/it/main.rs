@@ -17,6 +17,7 @@ mod keepalive;
 mod lifetime;
 mod listen;
 mod process;
+mod protocol_examples;
 mod resume;
 mod sessions_takeover;
 mod tls;
