@@ -9,6 +9,8 @@ use lexopt::Arg;
 use super::suggest::closest;
 use super::table::{FLAGS, Kind, Value};
 use crate::log::Level;
+use crate::serve::auth;
+use crate::serve::tls::TlsFiles;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -29,6 +31,10 @@ pub enum Command {
 pub struct ServeFlags {
     /// Where to listen; not looked into yet.
     pub listen: String,
+    /// How clients prove who they are; not looked into yet.
+    pub auth: auth::Settings,
+    /// How the listener proves itself.
+    pub tls: TlsFiles,
     /// Most websocket connections at once.
     pub max_connections: usize,
     /// Values of `Origin` to accept.
@@ -47,6 +53,10 @@ pub struct ServeFlags {
     pub drain_window: Duration,
     /// Most processes at once.
     pub max_processes: usize,
+    /// Make no HTTP requests for clients.
+    pub no_http: bool,
+    /// Let HTTP requests go to link-local and metadata addresses.
+    pub allow_link_local: bool,
     /// What to log.
     pub log_level: Level,
 }
@@ -88,12 +98,17 @@ pub fn parse(
             Kind::Help => return Ok(Command::Help),
             Kind::Version => version = true,
             Kind::Verbose => verbose = true,
+            Kind::Switch(set) => {
+                if given[index] {
+                    return Err(used_twice(&format!("--{}", flag.long)));
+                }
+                given[index] = true;
+                set(&mut flags);
+            }
             Kind::Value(value) => {
                 let full = format!("--{} <{}>", flag.long, value.name);
                 if given[index] && !value.repeatable {
-                    return Err(UsageError(format!(
-                        "the argument '{full}' cannot be used multiple times"
-                    )));
+                    return Err(used_twice(&full));
                 }
                 given[index] = true;
                 let text = parser.value().ok().filter(|text| !is_flag(text));
@@ -140,6 +155,12 @@ fn find(argument: &Arg<'_>) -> Option<usize> {
         Arg::Short(name) => flag.short == Some(*name),
         Arg::Value(_) => false,
     })
+}
+
+fn used_twice(argument: &str) -> UsageError {
+    UsageError(format!(
+        "the argument '{argument}' cannot be used multiple times"
+    ))
 }
 
 /// Whether what stands where a value should is the next flag.

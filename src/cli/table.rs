@@ -1,10 +1,12 @@
 //! The table of flags, from which arguments are read and `--help` is made.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::flags::ServeFlags;
+use crate::serve::auth::Mode;
 
 /// One row of the table.
 pub(super) struct Flag {
@@ -28,6 +30,8 @@ pub(super) enum Kind {
     Help,
     Version,
     Verbose,
+    /// Sets something when it is there.
+    Switch(fn(&mut ServeFlags)),
     Value(Value),
 }
 
@@ -48,8 +52,15 @@ type Store = fn(&mut ServeFlags, &str) -> Result<(), String>;
 impl Value {
     const fn new(name: &'static str, default: &'static str, store: Store) -> Value {
         Value {
-            name,
             default: Some(default),
+            ..Value::optional(name, store)
+        }
+    }
+
+    const fn optional(name: &'static str, store: Store) -> Value {
+        Value {
+            name,
+            default: None,
             env: None,
             repeatable: false,
             store,
@@ -58,11 +69,8 @@ impl Value {
 
     const fn list(name: &'static str, store: Store) -> Value {
         Value {
-            name,
-            default: None,
-            env: None,
             repeatable: true,
-            store,
+            ..Value::optional(name, store)
         }
     }
 }
@@ -99,13 +107,95 @@ impl Flag {
     }
 }
 
-pub(super) static FLAGS: [Flag; 14] = [
+pub(super) static FLAGS: [Flag; 25] = [
     Flag::value(
         Category::Listening,
         "listen",
-        "Where to listen: ws://IP:PORT (port 0: any free one), or stdio",
+        "Where to listen: ws://IP:PORT (port 0: any free one), unix:///PATH, or stdio",
         Value::new("URL", "ws://127.0.0.1:0", |flags, text| {
             flags.listen = text.to_owned();
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Listening,
+        "tls-cert",
+        "Speak wss:// with the certificate chain in this PEM file, read again on SIGHUP",
+        Value::optional("FILE", |flags, text| {
+            flags.tls.certificate = Some(path(text)?);
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Listening,
+        "tls-key",
+        "The PEM file with the private key of the certificate, read again on SIGHUP",
+        Value::optional("FILE", |flags, text| {
+            flags.tls.key = Some(path(text)?);
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Access,
+        "ws-auth",
+        "Ask clients for a bearer token: capability-token or signed-bearer-token (a JWT, HS256)",
+        Value::optional("MODE", |flags, text| {
+            flags.auth.mode = Some(Mode::from_name(text)?);
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Access,
+        "ws-token-file",
+        "The file with the capability token, read again on SIGHUP; instead of a file the token \
+         may be in the variable EXEC_SERVER_TOKEN, which also turns capability-token on",
+        Value::optional("PATH", |flags, text| {
+            flags.auth.token_file = Some(path(text)?);
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Access,
+        "ws-token-sha256",
+        "The SHA-256 digest of the capability token, so that the token need not be here",
+        Value::optional("HEX", |flags, text| {
+            flags.auth.token_sha256 = Some(text.to_owned());
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Access,
+        "ws-shared-secret-file",
+        "The file with the secret that signs tokens, 32 bytes or more; read again on SIGHUP",
+        Value::optional("PATH", |flags, text| {
+            flags.auth.shared_secret_file = Some(path(text)?);
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Access,
+        "ws-issuer",
+        "What `iss` of a signed token must be",
+        Value::optional("ISSUER", |flags, text| {
+            flags.auth.issuer = Some(text.to_owned());
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Access,
+        "ws-audience",
+        "What `aud` of a signed token must be or contain",
+        Value::optional("AUDIENCE", |flags, text| {
+            flags.auth.audience = Some(text.to_owned());
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Access,
+        "ws-max-clock-skew-seconds",
+        "By how much the clock that signs tokens may differ; 30 unless given",
+        Value::optional("SECONDS", |flags, text| {
+            flags.auth.max_clock_skew = Some(parsed(text)?);
             Ok(())
         }),
     ),
@@ -127,6 +217,20 @@ pub(super) static FLAGS: [Flag; 14] = [
             Ok(())
         }),
     ),
+    Flag {
+        category: Category::Access,
+        short: None,
+        long: "no-http",
+        help: "Make no HTTP requests for clients",
+        kind: Kind::Switch(|flags| flags.no_http = true),
+    },
+    Flag {
+        category: Category::Access,
+        short: None,
+        long: "allow-link-local",
+        help: "Let HTTP requests go to link-local and cloud metadata addresses, too",
+        kind: Kind::Switch(|flags| flags.allow_link_local = true),
+    },
     Flag::value(
         Category::Limits,
         "max-connections",
@@ -248,6 +352,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
         return Err("expected seconds, such as 90 or 0.5".to_owned());
     }
     Duration::try_from_secs_f64(parsed(text)?).map_err(|error| error.to_string())
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        Err("expected the path of a file".to_owned())
+    } else {
+        Ok(PathBuf::from(text))
+    }
 }
 
 fn origin(text: &str) -> Result<String, String> {

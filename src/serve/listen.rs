@@ -2,26 +2,37 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// What `--listen` names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
     /// Websocket connections on this address; port 0 lets the system choose one.
     WebSocket(SocketAddr),
+    /// Websocket connections on a socket at this absolute path.
+    Unix(PathBuf),
     /// One client on standard input and output.
     Stdio,
 }
 
 impl ListenAddress {
-    /// Reads `ws://IP:PORT`, `stdio` or `stdio://`, and nothing that only resembles them.
+    /// Reads `ws://IP:PORT`, `unix:///PATH`, `stdio` or `stdio://`, and nothing that only
+    /// resembles them; with `tls` also `wss://IP:PORT`, which is then the same as `ws`.
     ///
     /// # Errors
     /// The text is of another kind, or its address is not an IP and a port.
-    pub fn parse(text: &str) -> Result<ListenAddress, ListenUrlError> {
+    pub fn parse(text: &str, tls: bool) -> Result<ListenAddress, ListenUrlError> {
         if matches!(text, "stdio" | "stdio://") {
             return Ok(ListenAddress::Stdio);
         }
-        match text.strip_prefix("ws://").map(str::parse) {
+        if let Some(path) = text.strip_prefix("unix://")
+            && path.starts_with('/')
+            && !path.ends_with('/')
+        {
+            return Ok(ListenAddress::Unix(PathBuf::from(path)));
+        }
+        let encrypted = text.strip_prefix("wss://").filter(|_| tls);
+        match text.strip_prefix("ws://").or(encrypted).map(str::parse) {
             Some(Ok(address)) => Ok(ListenAddress::WebSocket(address)),
             Some(Err(_)) => Err(ListenUrlError::NoAddress(text.to_owned())),
             None => Err(ListenUrlError::Unsupported(text.to_owned())),
@@ -33,7 +44,7 @@ impl ListenAddress {
         match self {
             // An IPv4 address in IPv6 clothes is as local as it is without.
             ListenAddress::WebSocket(address) => address.ip().to_canonical().is_loopback(),
-            ListenAddress::Stdio => true,
+            ListenAddress::Unix(_) | ListenAddress::Stdio => true,
         }
     }
 }
@@ -42,6 +53,7 @@ impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ListenAddress::WebSocket(address) => write!(f, "ws://{address}"),
+            ListenAddress::Unix(path) => write!(f, "unix://{}", path.display()),
             ListenAddress::Stdio => f.write_str("stdio"),
         }
     }
@@ -59,10 +71,18 @@ pub enum ListenUrlError {
 impl fmt::Display for ListenUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ListenUrlError::Unsupported(url) => write!(
-                f,
-                "unsupported --listen URL `{url}`; expected `ws://IP:PORT` or `stdio`"
-            ),
+            ListenUrlError::Unsupported(url) => {
+                write!(
+                    f,
+                    "unsupported --listen URL `{url}`; expected `ws://IP:PORT` or `stdio`"
+                )?;
+                // Below the reference's words, what it does not have.
+                match url.split(':').next() {
+                    Some("wss") => f.write_str("\nwss:// needs --tls-cert and --tls-key"),
+                    Some("unix") => f.write_str("\na Unix socket is unix:// and its absolute path"),
+                    _ => Ok(()),
+                }
+            }
             ListenUrlError::NoAddress(url) => write!(
                 f,
                 "invalid websocket --listen URL `{url}`; expected `ws://IP:PORT`"
@@ -92,8 +112,10 @@ mod tests {
             ("ws://[::]:8765", "ws://[::]:8765", false),
             ("stdio", "stdio", true),
             ("stdio://", "stdio", true),
+            ("unix:///run/x", "unix:///run/x", true),
+            ("unix:///a b%20", "unix:///a b%20", true),
         ] {
-            let address = ListenAddress::parse(text).expect(text);
+            let address = ListenAddress::parse(text, false).expect(text);
             assert_eq!(address.to_string(), shown);
             assert_eq!(address.is_local(), local, "{text}");
         }
@@ -104,7 +126,6 @@ mod tests {
         for text in [
             "http://127.0.0.1:0",
             "127.0.0.1:0",
-            "wss://127.0.0.1:0",
             "STDIO",
             "stdio:",
             "stdio://x",
@@ -112,13 +133,52 @@ mod tests {
             "",
             " ws://127.0.0.1:0",
             "ws",
-            "unix://",
         ] {
             assert_eq!(
-                ListenAddress::parse(text).expect_err(text).to_string(),
+                ListenAddress::parse(text, false)
+                    .expect_err(text)
+                    .to_string(),
                 format!("unsupported --listen URL `{text}`; expected `ws://IP:PORT` or `stdio`")
             );
         }
+    }
+
+    #[test]
+    fn what_needs_more_is_told_so() {
+        for (text, tip) in [
+            (
+                "wss://127.0.0.1:0",
+                "\nwss:// needs --tls-cert and --tls-key",
+            ),
+            (
+                "unix://",
+                "\na Unix socket is unix:// and its absolute path",
+            ),
+            (
+                "unix://x",
+                "\na Unix socket is unix:// and its absolute path",
+            ),
+            (
+                "unix:///",
+                "\na Unix socket is unix:// and its absolute path",
+            ),
+            (
+                "unix:/x",
+                "\na Unix socket is unix:// and its absolute path",
+            ),
+        ] {
+            assert_eq!(
+                ListenAddress::parse(text, false)
+                    .expect_err(text)
+                    .to_string(),
+                format!(
+                    "unsupported --listen URL `{text}`; expected `ws://IP:PORT` or `stdio`{tip}"
+                )
+            );
+        }
+        let encrypted = ListenAddress::parse("wss://127.0.0.1:1", true);
+        assert_eq!(encrypted, ListenAddress::parse("ws://127.0.0.1:1", true));
+        assert!(ListenAddress::parse("wss://localhost:1", true).is_err());
     }
 
     #[test]
@@ -135,7 +195,9 @@ mod tests {
             "ws://::1:0",
         ] {
             assert_eq!(
-                ListenAddress::parse(text).expect_err(text).to_string(),
+                ListenAddress::parse(text, false)
+                    .expect_err(text)
+                    .to_string(),
                 format!("invalid websocket --listen URL `{text}`; expected `ws://IP:PORT`")
             );
         }

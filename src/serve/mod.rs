@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!   main thread       listener, signals, expiry of sessions
-//!   conn thread       one a connection: HTTP upgrade, then reads requests and
+//!   conn thread       one a connection: TLS, HTTP upgrade, then reads requests and
 //!                     answers them; never waits for anything but its socket
 //!   files thread      while a connection has file requests: answers them in
 //!                     their order, so that no slow disk holds up a reader
 //!   process thread    one a process (env/local): publishes events to the
 //!                     connection that is attached to the session
+//!   http thread       one a request (env/local/http), 64 at most
+//!   watch thread      one, from the first `fs/watchMissing` on
 //!   flush thread      only while a client is slow and no process thread does it
 //! ```
 //!
@@ -15,21 +17,31 @@
 //! by the retention time; a connection is attached to at most one session, a
 //! session to at most one connection, its [`Holder`](holder::Holder).
 
+mod access;
+pub mod auth;
 mod confinement;
 mod connection;
 mod discovery;
 mod dispatch;
+mod entry;
 mod extensions;
 mod files;
 mod holder;
 pub mod host;
+mod http_requests;
+mod http_stream;
+mod jwt;
 mod lane;
 pub mod listen;
+mod listener;
 mod notify;
 mod owned;
 mod processes;
+mod secret;
 mod server;
 mod session;
+pub mod tls;
+mod unix;
 pub mod upgrade;
 mod watches;
 

@@ -2,19 +2,24 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::access::Access;
+use super::auth::{self, AuthError};
 use super::connection::{self, Peer};
 use super::extensions::EXTENSIONS;
+use super::http_requests::HttpService;
 use super::listen::ListenAddress;
+use super::listener::Listener;
 use super::session::Sessions;
-use super::upgrade::{UpgradePolicy, too_many_connections};
+use super::tls::{TlsError, TlsFiles};
 use crate::env::local::info::environment_info;
 use crate::env::local::{Host, HostConfig, MissingWatches};
 use crate::log;
@@ -28,13 +33,9 @@ use crate::sys::socket::{is_private_stream, set_blocking, set_nonblocking, widen
 use crate::workers::Workers;
 
 /// A connection thread's stack, of which only the touched pages count.
-const STACK_BYTES: usize = 256 * 1024;
+pub(super) const STACK_BYTES: usize = 256 * 1024;
 /// Between looks at what has expired, while there are sessions.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Connections that are accepted before the main thread looks at its other duties.
-const ACCEPT_AT_ONCE: usize = 64;
-/// Connections above the limit that may be told so at a time; others are just closed.
-const MAX_REFUSALS: usize = 16;
 /// Time for processes to end after TERM, when the server ends.
 const TERM_TIME: Duration = Duration::from_millis(800);
 /// Time for processes to end after KILL.
@@ -46,13 +47,17 @@ const END_TIME: Duration = Duration::from_millis(1900);
 /// Room in a standard output that is a pipe.
 const STDOUT_PIPE: i32 = 1024 * 1024;
 /// The one connection of a server on standard input and output.
-const STDIO_CONNECTION: u64 = 0;
+pub(super) const STDIO_CONNECTION: u64 = 0;
 
 /// How to serve.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen.
     pub listen: ListenAddress,
+    /// How clients prove who they are.
+    pub auth: auth::Settings,
+    /// How the listener proves itself; with these files it speaks TLS.
+    pub tls: TlsFiles,
     /// Most websocket connections at once.
     pub max_connections: usize,
     /// Values of `Origin` to accept.
@@ -71,6 +76,10 @@ pub struct Config {
     pub drain_window: Duration,
     /// Most processes at once.
     pub max_processes: usize,
+    /// Whether clients may have HTTP requests made here.
+    pub http: bool,
+    /// Whether those may go to link-local and metadata addresses.
+    pub allow_link_local: bool,
 }
 
 /// Why the server could not serve.
@@ -78,8 +87,14 @@ pub struct Config {
 pub enum ServeError {
     /// The address could be reached from elsewhere, and nothing would ask who comes.
     Unprotected(SocketAddr),
+    /// Clients could not be asked who they are.
+    Auth(AuthError),
+    /// The listener could not prove itself.
+    Tls(TlsError),
     /// The address cannot be listened on.
     Bind(SocketAddr, io::Error),
+    /// The path cannot be listened on.
+    BindPath(PathBuf, io::Error),
     /// The system refused something that every server needs.
     System(&'static str, io::Error),
 }
@@ -89,9 +104,17 @@ impl fmt::Display for ServeError {
         match self {
             Self::Unprotected(address) => write!(
                 f,
-                "refusing to listen on {address}: anyone who reaches it could run commands here, \
-                 and this server cannot ask for a token yet; listen on 127.0.0.1 or [::1] and \
-                 reach it through ssh -L, or use --listen stdio"
+                "refusing to listen on {address}: anyone who reaches it could run commands here; \
+                 ask for a token with --ws-auth capability-token --ws-token-file FILE, or listen \
+                 on 127.0.0.1 or [::1] and reach it through ssh -L"
+            ),
+            Self::Auth(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
+            Self::BindPath(path, error) => write!(
+                f,
+                "{error}\ncannot listen on unix://{}; a path of at most 107 bytes in a directory \
+                 of your own, such as under $XDG_RUNTIME_DIR, may do",
+                path.display()
             ),
             // The reference's words come first: scripts look for them.
             Self::Bind(address, error) => write!(
@@ -111,6 +134,7 @@ pub(super) struct Server {
     host: Arc<Host>,
     sessions: Sessions,
     missing_watches: MissingWatches,
+    http: Option<Arc<HttpService>>,
     retention: Duration,
     ping_interval: Duration,
     info: OnceLock<Info>,
@@ -151,6 +175,11 @@ impl Server {
         &self.missing_watches
     }
 
+    /// What makes HTTP requests, unless that is turned off.
+    pub(super) fn http(&self) -> Option<&Arc<HttpService>> {
+        self.http.as_ref()
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
     }
@@ -167,7 +196,8 @@ impl Server {
 
     fn info(&self) -> &Info {
         self.info.get_or_init(|| {
-            let info: EnvironmentInfo = environment_info(EXTENSIONS);
+            let mut info: EnvironmentInfo = environment_info(EXTENSIONS);
+            info.capabilities.http_header_env_vars = self.http.is_some();
             let mut json = Vec::new();
             crate::rpc::encode::json(&mut json, &info);
             let shell = info.shell.path;
@@ -234,8 +264,12 @@ impl Server {
 /// Every child is gone on return.
 pub fn run(config: Config) -> Result<(), ServeError> {
     let system = |what| move |error| ServeError::System(what, error);
-    let signals = SignalEvents::collect(&[Signal::TERMINATE, Signal::INTERRUPT, Signal::CHILD])
-        .map_err(system("receive signals"))?;
+    let access = Access::open(&config)?;
+    let mut wanted = vec![Signal::TERMINATE, Signal::INTERRUPT, Signal::CHILD];
+    if access.has_files() {
+        wanted.push(Signal::HANGUP);
+    }
+    let signals = SignalEvents::collect(&wanted).map_err(system("receive signals"))?;
     if let Err(error) = raise_descriptor_limit() {
         log::warn!("the limit on open files stays as it is: {error}");
     }
@@ -251,6 +285,9 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         host: Arc::new(host),
         sessions: Sessions::default(),
         missing_watches: MissingWatches::default(),
+        http: config
+            .http
+            .then(|| HttpService::new(config.allow_link_local)),
         retention: config.session_retention,
         // Zero would ping without end.
         ping_interval: config.ping_interval.max(Duration::from_millis(10)),
@@ -260,10 +297,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         is_draining: AtomicBool::new(false),
         wake,
     });
-    let listener = match config.listen {
-        ListenAddress::WebSocket(address) => Some(Listener::open(&config, address)?),
-        ListenAddress::Stdio => None,
-    };
+    let listener = Listener::open(&config, access)?;
     let mut main = Main {
         server,
         signals,
@@ -324,7 +358,7 @@ impl Main {
                 PollFd::new(self.server.wake.as_fd(), READABLE),
                 self.listener
                     .as_ref()
-                    .map_or_else(never, |it| PollFd::new(it.socket.as_fd(), READABLE)),
+                    .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
             ];
             let has_sessions = !self.server.sessions.is_empty();
             let must_sweep = has_sessions || !has_reaped_all;
@@ -337,9 +371,13 @@ impl Main {
                 return Ok(());
             }
             while let Some(signal) = self.signals.take() {
-                if signal != Signal::CHILD {
-                    log::info!("ending on {}", signal.name());
-                    return Ok(());
+                match signal {
+                    Signal::CHILD => {}
+                    Signal::HANGUP => self.listener.iter().for_each(Listener::reload),
+                    _ => {
+                        log::info!("ending on {}", signal.name());
+                        return Ok(());
+                    }
                 }
             }
             has_reaped_all = self.server.host.reap();
@@ -391,120 +429,4 @@ fn serve_streams(server: &Arc<Server>, stdin: OwnedFd, stdout: OwnedFd) {
         STDIO_CONNECTION,
         Peer::Stdio,
     );
-}
-
-/// The listening socket.
-struct Listener {
-    socket: TcpListener,
-    policy: Arc<UpgradePolicy>,
-    max_connections: usize,
-    /// Connections that have a thread.
-    living: Arc<AtomicUsize>,
-    next_number: u64,
-}
-
-impl Listener {
-    fn open(config: &Config, address: SocketAddr) -> Result<Self, ServeError> {
-        if !config.listen.is_local() {
-            return Err(ServeError::Unprotected(address));
-        }
-        let bind = |error| ServeError::Bind(address, error);
-        let socket = TcpListener::bind(address).map_err(bind)?;
-        socket.set_nonblocking(true).map_err(bind)?;
-        Ok(Self {
-            socket,
-            policy: Arc::new(UpgradePolicy {
-                loopback: config.listen.is_local(),
-                allow_origins: config.allow_origins.clone(),
-                allow_hosts: config.allow_hosts.clone(),
-            }),
-            max_connections: config.max_connections,
-            living: Arc::default(),
-            next_number: STDIO_CONNECTION + 1,
-        })
-    }
-
-    /// Prints the address that was bound, the one line on standard output.
-    fn announce(&self) {
-        let Ok(address) = self.socket.local_addr() else {
-            return;
-        };
-        let mut stdout = io::stdout().lock();
-        let written = writeln!(stdout, "ws://{address}").and_then(|()| stdout.flush());
-        if let Err(error) = written {
-            log::warn!("cannot print the address ws://{address}: {error}");
-        }
-    }
-
-    fn accept(&mut self, server: &Arc<Server>) {
-        for _ in 0..ACCEPT_AT_ONCE {
-            match self.socket.accept() {
-                Ok((socket, address)) => self.take(server, socket, address),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return,
-                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
-                    _ => {
-                        // Mostly for want of descriptors: the connection stays in the
-                        // queue, and without a pause we would spin on it.
-                        log::warn!("cannot accept a connection: {error}");
-                        thread::sleep(Duration::from_millis(20));
-                        return;
-                    }
-                },
-            }
-        }
-    }
-
-    fn take(&mut self, server: &Arc<Server>, socket: TcpStream, address: SocketAddr) {
-        let number = self.next_number;
-        self.next_number += 1;
-        let living = Living::one_more(&self.living);
-        let is_refused = living.count > self.max_connections;
-        if living.count > self.max_connections + MAX_REFUSALS {
-            return;
-        }
-        // A response followed by an event would otherwise wait 40 ms for an acknowledgement.
-        if let Err(error) = socket.set_nodelay(true) {
-            log::info!("{address}: gone before it was served: {error}");
-            return;
-        }
-        let server = Arc::clone(server);
-        let policy = Arc::clone(&self.policy);
-        let serve = move || {
-            let _living = living;
-            if is_refused {
-                // Best effort: the connection ends either way.
-                let _ = connection::refuse(&socket, &too_many_connections());
-            } else {
-                connection::serve_socket(&server, socket, address, number, &policy);
-            }
-        };
-        let thread = thread::Builder::new()
-            .name(format!("conn-{number}"))
-            .stack_size(STACK_BYTES);
-        if let Err(error) = thread.spawn(serve) {
-            log::warn!("{address}: no thread to serve it: {error}");
-        }
-    }
-}
-
-/// One connection in the count.
-struct Living {
-    all: Arc<AtomicUsize>,
-    count: usize,
-}
-
-impl Living {
-    fn one_more(all: &Arc<AtomicUsize>) -> Self {
-        Self {
-            all: Arc::clone(all),
-            count: all.fetch_add(1, Ordering::Relaxed) + 1,
-        }
-    }
-}
-
-impl Drop for Living {
-    fn drop(&mut self) {
-        self.all.fetch_sub(1, Ordering::Relaxed);
-    }
 }

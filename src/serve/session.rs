@@ -99,7 +99,10 @@ impl Session {
             Attachment::Detached(_) => {}
             Attachment::Attached(former) => {
                 if !former.is_gone(Instant::now()) {
-                    let message = "session ID is already attached to another connection";
+                    let message = format!(
+                        "session {} is already attached to another connection",
+                        self.id
+                    );
                     return Err(RpcError::new(ErrorKind::SessionAttached, message));
                 }
                 former.dismiss();

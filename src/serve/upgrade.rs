@@ -4,9 +4,12 @@
 //! come first: no `Origin` that was not allowed, and no `Host` that a foreign DNS name could have
 //! brought. Nothing here reads or writes; the caller feeds bytes and sends what it gets.
 
+use std::sync::Arc;
+
 use httparse::{Header, Request, Status};
 use tungstenite::handshake::derive_accept_key;
 
+use super::auth::Authenticator;
 use super::host::is_own_host;
 
 /// Longest head of a request, in bytes.
@@ -23,6 +26,8 @@ pub struct UpgradePolicy {
     pub allow_origins: Vec<String>,
     /// Names to accept in `Host` on a loopback listener, with or without a port.
     pub allow_hosts: Vec<String>,
+    /// Who asks for a token, if anyone does.
+    pub(super) authenticator: Option<Arc<Authenticator>>,
 }
 
 /// What to do after the bytes received so far.
@@ -136,7 +141,12 @@ impl UpgradePolicy {
                 "Request method must be `GET` or `HEAD`\n",
             )),
             ("/", "GET") if draining => Err(DRAINING),
-            ("/", "GET") => websocket_key(request.headers),
+            ("/", "GET") => {
+                // In this order, as the reference: what is no upgrade is told so without a token.
+                let key = websocket_key(request.headers)?;
+                self.check_token(request.headers)?;
+                Ok(key)
+            }
             ("/", _) => Err(Answer::with(
                 NOT_ALLOWED,
                 "Allow: GET\r\n",
@@ -174,6 +184,17 @@ impl UpgradePolicy {
         }
     }
 
+    fn check_token(&self, headers: &[Header<'_>]) -> Result<(), Answer> {
+        let Some(authenticator) = &self.authenticator else {
+            return Ok(());
+        };
+        // The first one counts, as in the reference.
+        let token = values(headers, "authorization").next();
+        authenticator
+            .check(token)
+            .map_err(|text| Answer::with("401 Unauthorized", "WWW-Authenticate: Bearer\r\n", text))
+    }
+
     fn check_host(&self, headers: &[Header<'_>]) -> Result<(), Answer> {
         let mut hosts = values(headers, "host");
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -207,6 +228,15 @@ pub fn timed_out() -> Vec<u8> {
     Answer::new(
         "408 Request Timeout",
         "The request took too long; send it at once after connecting.\n",
+    )
+    .bytes(true)
+}
+
+/// For a client that speaks in clear text where TLS is spoken.
+pub fn wants_tls() -> Vec<u8> {
+    Answer::new(
+        BAD,
+        "This port speaks TLS: connect with wss://, not ws://.\n",
     )
     .bytes(true)
 }

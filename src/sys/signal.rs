@@ -53,6 +53,8 @@ impl Signal {
     pub const TERMINATE: Self = Self(libc::SIGTERM);
     /// The end.
     pub const KILL: Self = Self(libc::SIGKILL);
+    /// The terminal is gone; to a server, the wish that it read its files again.
+    pub const HANGUP: Self = Self(libc::SIGHUP);
     /// A child has changed its state.
     pub const CHILD: Self = Self(libc::SIGCHLD);
 

@@ -1,6 +1,6 @@
 //! What `std::net` does not offer: a send that never waits.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Sends what fits into the socket's buffer now and tells how much that was.
@@ -18,6 +18,57 @@ pub fn send_now(socket: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
         )
     };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// The same for several slices, of which the kernel takes the first 1024.
+pub fn send_vectored_now(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: all zero is a valid msghdr, and leaves fields out that only some C libraries have.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    // An IoSlice is an iovec in memory; the kernel only reads it.
+    message.msg_iov = slices.as_ptr().cast::<libc::iovec>().cast_mut();
+    message.msg_iovlen = slices.len().min(libc::UIO_MAXIOV as usize) as _;
+    // SAFETY: the message describes readable slices that outlive the call.
+    let sent = unsafe {
+        libc::sendmsg(
+            socket.as_raw_fd(),
+            &raw const message,
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Reads without taking: the same bytes come again. Sleeps as a read does.
+pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and the length describe one writable slice.
+    let count = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            libc::MSG_PEEK,
+        )
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// The user at the other end of a Unix socket, as of its connecting.
+pub fn peer_user(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut peer = std::mem::MaybeUninit::<libc::ucred>::uninit();
+    let mut size = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: both pointers are to writable memory of the size that is passed.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            peer.as_mut_ptr().cast(),
+            &raw mut size,
+        )
+    };
+    super::check(result)?;
+    // SAFETY: the kernel has filled the whole structure.
+    Ok(unsafe { peer.assume_init() }.uid)
 }
 
 /// Whether reads and writes on `fd` may be made non-blocking without

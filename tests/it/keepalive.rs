@@ -12,7 +12,7 @@ const INITIALIZE: &str = r#"{"id":1,"method":"initialize","params":{"clientName"
 
 /// A client that has introduced itself and from then on only listens.
 fn mute(server: &Server) -> TcpStream {
-    let (mut socket, early) = upgrade(server.dial());
+    let (mut socket, early) = upgrade(server.dial(), "");
     assert!(early.is_empty());
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket

@@ -1,59 +1,11 @@
 //! The command line: what is listened on, what is printed, and how a mistake is told.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{Client, PATIENCE, Server, Start, signal, within};
-
-/// Runs to the end; nothing on stdin.
-fn run(arguments: &[&str]) -> Output {
-    let mut command = Server::command();
-    finish(command.args(arguments))
-}
-
-fn finish(command: &mut Command) -> Output {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut status = None;
-    within(PATIENCE, &format!("{command:?} ends"), || {
-        status = child.try_wait().unwrap();
-        status.is_some()
-    });
-    let mut output = Output {
-        status: status.unwrap(),
-        stdout: Vec::new(),
-        stderr: Vec::new(),
-    };
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_end(&mut output.stdout)
-        .unwrap();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_end(&mut output.stderr)
-        .unwrap();
-    output
-}
-
-/// Fails with this code and a message on stderr that has `text`; nothing on stdout.
-#[track_caller]
-fn fails(arguments: &[&str], code: i32, text: &str) {
-    let output = run(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
-    assert!(stderr.contains(text), "{arguments:?}: {stderr}");
-    assert_eq!(output.stdout, b"", "{arguments:?}");
-}
+use crate::support::{Client, PATIENCE, Server, Start, fails, run, signal, within};
 
 #[test]
 fn an_unknown_kind_of_address_is_named() {

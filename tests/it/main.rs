@@ -6,17 +6,22 @@
 #[macro_use]
 mod support;
 
+mod auth;
 mod bulk;
 mod discovery;
 mod envelope;
 mod files;
 mod handshake;
+mod http;
 mod keepalive;
 mod lifetime;
 mod listen;
 mod process;
+mod protocol_examples;
 mod resume;
 mod sessions_takeover;
+mod tls;
 mod transcripts;
+mod unix;
 mod upgrade;
 mod watch_missing;

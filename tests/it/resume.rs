@@ -204,7 +204,10 @@ fn an_attached_session_is_not_given_away() {
     assert_eq!(error.code, -32010);
     assert_eq!(
         error.message,
-        "session ID is already attached to another connection"
+        format!(
+            "session {} is already attached to another connection",
+            client.session
+        )
     );
     client.still_serves();
     second.initialize();

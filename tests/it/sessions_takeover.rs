@@ -59,7 +59,10 @@ fn a_living_peer_keeps_its_session_however_often_another_asks() {
         assert_eq!(error.code, -32010);
         assert_eq!(
             error.message,
-            "session ID is already attached to another connection"
+            format!(
+                "session {} is already attached to another connection",
+                client.session
+            )
         );
     }
     client.still_serves();

@@ -11,30 +11,34 @@
 //! difference needs a row in `differences.rs`, and every row needs a difference.
 
 mod differences;
+mod fields;
 mod fixture;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::{Client, PATIENCE, Server, decode};
+use crate::support::{Client, PATIENCE, Server, Web, decode};
 use differences::DIFFERENCES;
+use fields::{Fields, equalize, flatten};
 use fixture::Fixture;
 
 const TRANSCRIPTS: &str = include_str!("../data/transcripts.jsonl");
 
-/// Pointers into an exchange, each with what is there.
-type Fields = BTreeMap<String, String>;
+/// What was asked by HTTP in the recordings.
+const WEB: &str = "http://127.0.0.1:18099";
 
 #[test]
 fn every_difference_from_the_reference_is_intended() {
     let server = Server::websocket(&[]);
+    let web = web();
     let mut unexplained = String::new();
     let mut used = BTreeSet::new();
     let mut records = 0;
     for line in TRANSCRIPTS.lines() {
-        let record: Value = serde_json::from_str(line).unwrap();
+        let line = line.replace(WEB, &web.url(""));
+        let record: Value = serde_json::from_str(&line).unwrap();
         let (name, version) = (
             record["name"].as_str().unwrap(),
             record["version"].as_str().unwrap(),
@@ -72,6 +76,17 @@ fn every_difference_from_the_reference_is_intended() {
         }
     }
     assert!(unexplained.is_empty(), "\n{unexplained}");
+}
+
+/// Answers as the web server of the recordings did.
+fn web() -> Web {
+    Web::serve(|asked, wire| {
+        let common = "server: BaseHTTP/0.6 Python/3.11.7\r\ndate: now";
+        match asked.path() {
+            "/redir" => wire.reply(&format!("302 Found\r\n{common}\r\nlocation: /x"), b""),
+            _ => wire.reply(&format!("200 OK\r\n{common}\r\nx-a: 1\r\nx-a: 2"), b"body"),
+        }
+    })
 }
 
 /// The messages of a record: `send` may be one or several.
@@ -163,6 +178,7 @@ fn send_and_settle(client: &mut Client, send: Vec<&str>, expected: &[&str]) {
                 output_length(heard),
                 count(heard, "process/exited"),
                 count(heard, "process/closed"),
+                count(heard, "http/request/bodyDelta"),
             )
         };
         let (ours, theirs) = (told(heard), told(&expected));
@@ -173,6 +189,7 @@ fn send_and_settle(client: &mut Client, send: Vec<&str>, expected: &[&str]) {
             && ours.0 >= theirs.0
             && ours.1 >= theirs.1
             && ours.2 >= theirs.2
+            && ours.3 >= theirs.3
             && (!(ends && client.has_started("p")) || ours.2 > 0)
     });
     // Its answer comes behind everything that was under way, or the connection is gone.
@@ -222,7 +239,11 @@ fn fields(heard: &[Value], closed: bool) -> Fields {
             }
             continue;
         }
-        let process = message["params"]["processId"].as_str().unwrap().to_string();
+        let params = &message["params"];
+        let process = params["processId"]
+            .as_str()
+            .or(params["requestId"].as_str());
+        let process = process.unwrap().to_string();
         let before = notifications.entry(process).or_default();
         let same = |last: &Value| {
             last["method"] == "process/output"
@@ -245,81 +266,4 @@ fn fields(heard: &[Value], closed: bool) -> Fields {
         }
     }
     fields
-}
-
-/// Makes equal what is another on every run.
-fn equalize(value: &mut Value) {
-    match value {
-        Value::Object(object) => {
-            // The facts of a machine: their names and types count.
-            let facts = object.contains_key("executorVersion");
-            // How large a directory is depends on its file system.
-            let is_directory = object.get("isDirectory") == Some(&Value::Bool(true));
-            for (name, member) in object.iter_mut() {
-                match name.as_str() {
-                    "sessionId" => *member = "a session id".into(),
-                    "message" => *member = without_address(member.as_str().unwrap()).into(),
-                    "chunk" => {
-                        *member = String::from_utf8(decode(member.as_str().unwrap()))
-                            .unwrap()
-                            .into()
-                    }
-                    "modifiedAtMs" => kinds(member),
-                    // 0 means that it is not known.
-                    "createdAtMs" if *member != 0 => kinds(member),
-                    "size" if is_directory => kinds(member),
-                    _ if facts => kinds(member),
-                    _ => equalize(member),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(equalize),
-        _ => {}
-    }
-}
-
-/// Replaces values by their types.
-fn kinds(value: &mut Value) {
-    *value = match value {
-        Value::Object(object) => {
-            object.values_mut().for_each(kinds);
-            return;
-        }
-        Value::Array(_) => json!("array"),
-        Value::String(_) => json!("string"),
-        Value::Bool(_) => json!("bool"),
-        Value::Number(_) => json!("number"),
-        Value::Null => json!("null"),
-    };
-}
-
-/// An error text without the port of the client that it names.
-fn without_address(text: &str) -> String {
-    match text.split_once("websocket 127.0.0.1:") {
-        Some((before, after)) => {
-            format!(
-                "{before}websocket ADDRESS{}",
-                after.trim_start_matches(|digit: char| digit.is_ascii_digit())
-            )
-        }
-        None => text.to_string(),
-    }
-}
-
-fn flatten(at: String, value: &Value, into: &mut Fields) {
-    match value {
-        Value::Object(members) if !members.is_empty() => {
-            for (name, member) in members {
-                flatten(format!("{at}/{name}"), member, into);
-            }
-        }
-        Value::Array(items) if !items.is_empty() => {
-            for (number, item) in items.iter().enumerate() {
-                flatten(format!("{at}/{number}"), item, into);
-            }
-        }
-        leaf => {
-            into.insert(at, leaf.to_string());
-        }
-    }
 }

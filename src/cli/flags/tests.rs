@@ -28,6 +28,8 @@ fn defaults() {
         flags(&[]),
         ServeFlags {
             listen: "ws://127.0.0.1:0".into(),
+            auth: auth::Settings::default(),
+            tls: TlsFiles::default(),
             max_connections: 1024,
             allow_origins: vec![],
             allow_hosts: vec![],
@@ -37,6 +39,8 @@ fn defaults() {
             retained_total: 64 << 20,
             drain_window: Duration::from_secs(2),
             max_processes: 1024,
+            no_http: false,
+            allow_link_local: false,
             log_level: Level::Warn,
         }
     );
@@ -44,15 +48,31 @@ fn defaults() {
 
 #[test]
 fn every_value_is_taken() {
-    let words = "--listen=stdio --max-connections 3 --allow-origin https://a.example \
+    let words = "--listen=stdio --ws-auth signed-bearer-token --ws-token-file /t --ws-token-sha256 00 \
+                 --ws-shared-secret-file s --ws-issuer i --ws-audience a \
+                 --ws-max-clock-skew-seconds 0 --tls-cert c --tls-key k --max-connections 3 --allow-origin https://a.example \
                  --allow-origin=null --allow-host b.example --allow-host c.example:81 \
                  --session-retention 0.25 --retained-output 2048 --retained-total 3K \
-                 --ping-interval 1.5 --drain-window 0 --max-processes=7 --log-level DEBUG";
+                 --ping-interval 1.5 --drain-window 0 --max-processes=7 --no-http --allow-link-local --log-level DEBUG";
     let words: Vec<&str> = words.split_whitespace().collect();
     assert_eq!(
         flags(&words),
         ServeFlags {
             listen: "stdio".into(),
+            auth: auth::Settings {
+                mode: Some(auth::Mode::SignedBearerToken),
+                token_file: Some("/t".into()),
+                token_sha256: Some("00".into()),
+                shared_secret_file: Some("s".into()),
+                issuer: Some("i".into()),
+                audience: Some("a".into()),
+                max_clock_skew: Some(0),
+                token: None,
+            },
+            tls: TlsFiles {
+                certificate: Some("c".into()),
+                key: Some("k".into()),
+            },
             max_connections: 3,
             allow_origins: vec!["https://a.example".into(), "null".into()],
             allow_hosts: vec!["b.example".into(), "c.example:81".into()],
@@ -62,6 +82,8 @@ fn every_value_is_taken() {
             retained_total: 3 << 10,
             drain_window: Duration::ZERO,
             max_processes: 7,
+            no_http: true,
+            allow_link_local: true,
             log_level: Level::Debug,
         }
     );
@@ -166,6 +188,11 @@ fn values_of_the_wrong_kind_are_refused() {
         ["--allow-host", ""],
         ["--allow-host", "http://x"],
         ["--log-level", "trace"],
+        ["--ws-auth", "basic"],
+        ["--ws-token-file", ""],
+        ["--tls-cert", ""],
+        ["--ws-shared-secret-file", ""],
+        ["--ws-max-clock-skew-seconds", "1.5"],
     ] {
         let fault = fault(&words);
         assert!(fault.starts_with("invalid value '"), "{words:?}: {fault}");

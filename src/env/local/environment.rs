@@ -84,6 +84,16 @@ pub fn child_environment(
     Ok(child.into_iter().collect())
 }
 
+/// A variable of the server whose content a client may have sent somewhere. As with a child,
+/// naming one is enough, apart from those that are never passed.
+pub fn variable_for_client(name: &str) -> Option<OsString> {
+    let is_name = !name.is_empty() && !name.contains(['=', '\0']);
+    if !is_name || is_one_of(&NEVER_PASSED, name.as_ref()) {
+        return None;
+    }
+    std::env::var_os(name)
+}
+
 fn apply(
     server: impl IntoIterator<Item = (OsString, OsString)>,
     policy: &EnvPolicy,

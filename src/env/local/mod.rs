@@ -25,6 +25,7 @@ pub mod environment;
 mod events;
 pub mod files;
 mod host;
+pub mod http;
 pub mod info;
 mod launch;
 mod leftovers;

@@ -15,14 +15,21 @@ mod frame;
 mod inbuffer;
 mod lines;
 mod outbound;
+mod sink;
+mod socket;
 mod source;
+mod tls;
 mod websocket;
 
+pub use budget::Charge;
 pub use frame::Goodbye;
 pub use inbuffer::InBuffer;
 pub use lines::LineReader;
-pub use outbound::{Flush, Framing, LongMessage, Offer, Outbound, Sink};
+pub use outbound::{Flush, Framing, LongMessage, Offer, Outbound};
+pub use sink::Sink;
+pub use socket::Socket;
 pub use source::{SocketSource, Source, StreamSource};
+pub use tls::{TlsSession, TlsSource};
 pub use websocket::WebSocketReader;
 
 /// The largest message taken from a client, in bytes: the reference's limit.

@@ -11,22 +11,22 @@
 //! pieces but control frames, so what is added meanwhile waits behind it.
 
 mod long;
+mod state;
 
 pub use long::LongMessage;
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::state::{Progress, State};
 use super::frame::{self, Goodbye};
+use super::sink::Sink;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, WRITABLE};
-use crate::sys::socket;
 
 /// Above this many unsent bytes, process output waits in its pipe.
 const OUTPUT_LIMIT: usize = 256 * 1024;
@@ -40,31 +40,6 @@ const IDLE_KEEP: usize = 16 * 1024;
 const BUSY_KEEP: usize = 2 * OUTPUT_LIMIT;
 /// How long a flushing thread sleeps at most between looks at a dead connection.
 const FLUSH_TICK: Duration = Duration::from_secs(1);
-
-/// Where the bytes go.
-#[derive(Debug)]
-pub enum Sink {
-    /// A TCP connection.
-    Socket(Arc<TcpStream>),
-    /// A stream in non-blocking mode, or a file or terminal, where a write may wait.
-    Stream(File),
-}
-
-impl Sink {
-    fn write_now(&self, data: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Socket(socket) => socket::send_now(socket.as_fd(), data),
-            Self::Stream(file) => (&*file).write(data),
-        }
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Socket(socket) => socket.as_fd(),
-            Self::Stream(file) => file.as_fd(),
-        }
-    }
-}
 
 /// How messages are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,78 +68,6 @@ pub enum Flush {
     Done,
     /// Something.
     Pending,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    buffer: Vec<u8>,
-    /// How much of the buffer is sent already.
-    sent: usize,
-    /// Whether a long message is on its way.
-    has_long: bool,
-    /// Whole messages that wait for its end.
-    behind: Vec<u8>,
-    /// Whether somebody has the duty to flush.
-    has_flusher: bool,
-    is_dead: bool,
-    /// Bytes that the stream has taken so far.
-    total_sent: u64,
-    /// Whether the stream was full at the last attempt.
-    was_full: bool,
-    /// How often a full stream had room again.
-    drained: u64,
-    wakers: Vec<Arc<WakeEvent>>,
-}
-
-impl State {
-    fn unsent(&self) -> usize {
-        self.pending() + self.behind.len()
-    }
-
-    /// What could be sent now.
-    fn pending(&self) -> usize {
-        self.buffer.len() - self.sent
-    }
-
-    /// What the limit on output counts: not the pieces of a long message, which has its own.
-    fn ahead_of_output(&self) -> usize {
-        if self.has_long {
-            self.behind.len()
-        } else {
-            self.pending()
-        }
-    }
-
-    /// Makes room in the buffer where that costs little.
-    fn compact(&mut self) {
-        if self.sent >= self.buffer.len() / 2 && self.sent > 0 {
-            let sent = std::mem::take(&mut self.sent);
-            self.buffer.drain(..sent);
-        }
-    }
-}
-
-/// Whether the client takes anything.
-struct Progress {
-    total_sent: u64,
-    since: Instant,
-}
-
-impl Progress {
-    fn new(state: &State) -> Self {
-        Self {
-            total_sent: state.total_sent,
-            since: Instant::now(),
-        }
-    }
-
-    /// Whether it has taken nothing for as long as `patience`.
-    fn is_over(&mut self, state: &State, patience: Duration) -> bool {
-        if state.total_sent != self.total_sent {
-            *self = Self::new(state);
-        }
-        self.since.elapsed() >= patience
-    }
 }
 
 /// The sending half of a connection.
@@ -224,7 +127,7 @@ impl Outbound {
         }
     }
 
-    /// Adds a message of a process, unless too much is unsent.
+    /// Adds a message that can wait, unless too much is unsent.
     pub fn offer(&self, waker: &Arc<WakeEvent>, write: impl FnOnce(&mut Vec<u8>)) -> Offer {
         let mut state = self.lock();
         if state.is_dead {
@@ -259,6 +162,14 @@ impl Outbound {
         }
         state.has_flusher = true;
         true
+    }
+
+    /// As [`Outbound::flush_offered`], for a thread that may wait: where that
+    /// would lay the duty on it, it sends until everything is gone.
+    pub fn flush_waiting(&self) {
+        if self.flush_offered() {
+            self.flush_until_done();
+        }
     }
 
     /// For who has the duty to flush: sends what the stream takes now.
@@ -386,10 +297,7 @@ impl Outbound {
 
     /// Tells the peer that nothing more will come, so that it can hang up.
     pub fn stop_sending(&self) {
-        if let Sink::Socket(socket) = &self.sink {
-            // Already disconnected is as good.
-            let _ = socket.shutdown(Shutdown::Write);
-        }
+        self.sink.stop_sending();
     }
 
     /// Ends the connection for both halves; a reader that sleeps wakes up.
@@ -463,10 +371,7 @@ impl Outbound {
         state.buffer = Vec::new();
         state.behind = Vec::new();
         self.announce_room(state);
-        if let Sink::Socket(socket) = &self.sink {
-            // Already disconnected is as good.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+        self.sink.hang_up();
     }
 
     fn flush_until_done(&self) {

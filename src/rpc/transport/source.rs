@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::socket::Socket;
 use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::socket::peek;
 
 /// Where a reader gets its bytes. Owned by one thread.
 pub trait Source {
@@ -15,17 +16,23 @@ pub trait Source {
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize>;
 }
 
-/// A TCP connection. Its reader sleeps in the read itself, so a message
+impl Source for Box<dyn Source> {
+    fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
+        (**self).read(buffer, timeout)
+    }
+}
+
+/// A socket. Its reader sleeps in the read itself, so a message
 /// costs one system call; shutting the socket down wakes it.
 #[derive(Debug)]
 pub struct SocketSource {
-    socket: Arc<TcpStream>,
+    socket: Arc<Socket>,
     timeout: Duration,
 }
 
 impl SocketSource {
     /// Reads from `socket`, which its writer shares.
-    pub fn new(socket: Arc<TcpStream>) -> Self {
+    pub fn new(socket: Arc<Socket>) -> Self {
         Self {
             socket,
             timeout: Duration::ZERO,
@@ -33,15 +40,29 @@ impl SocketSource {
     }
 }
 
-impl Source for SocketSource {
-    fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
+impl SocketSource {
+    /// The first byte that is to be read, which stays there; none at the end.
+    /// `WouldBlock` when `timeout` has passed.
+    pub fn peek(&mut self, timeout: Duration) -> io::Result<Option<u8>> {
+        self.sleep_at_most(timeout)?;
+        let mut first = [0];
+        let count = peek(self.socket.as_fd(), &mut first)?;
+        Ok((count > 0).then_some(first[0]))
+    }
+
+    fn sleep_at_most(&mut self, timeout: Duration) -> io::Result<()> {
         if timeout != self.timeout {
-            // Zero would mean "for ever" to the kernel.
-            self.socket
-                .set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
+            self.socket.set_read_timeout(timeout)?;
             self.timeout = timeout;
         }
-        (&*self.socket).read(buffer)
+        Ok(())
+    }
+}
+
+impl Source for SocketSource {
+    fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
+        self.sleep_at_most(timeout)?;
+        self.socket.read(buffer)
     }
 }
 

@@ -16,11 +16,16 @@ pub struct Reply {
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// What came behind the head, for an upgrade.
+    /// What came behind the head.
     rest: Vec<u8>,
 }
 
 impl Reply {
+    /// The body of an answer that is no upgrade.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.rest).into_owned()
+    }
+
     /// The first header of that (lower-case) name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -41,10 +46,16 @@ pub fn upgrade_head(target: &str, host: Option<&str>, extra: &str) -> String {
     )
 }
 
-/// Upgrades a connection; gives it back with what came right behind the answer.
-pub fn upgrade(mut stream: TcpStream) -> (TcpStream, Vec<u8>) {
-    let host = stream.peer_addr().unwrap().to_string();
-    let reply = exchange(&mut stream, upgrade_head("/", Some(&host), "").as_bytes());
+/// Upgrades a connection with `extra` header lines; gives it back with what came right behind the answer.
+pub fn upgrade(mut stream: TcpStream, extra: &str) -> (TcpStream, Vec<u8>) {
+    // A Unix socket has no address to show.
+    let host = stream
+        .peer_addr()
+        .map_or("localhost".to_owned(), |address| address.to_string());
+    let reply = exchange(
+        &mut stream,
+        upgrade_head("/", Some(&host), extra).as_bytes(),
+    );
     assert_eq!(reply.status, 101, "{reply:?}");
     assert_eq!(
         reply.header("sec-websocket-accept"),

@@ -7,9 +7,12 @@ mod link;
 mod observed;
 mod procfs;
 mod program;
+mod run;
 mod server;
 mod start;
+mod tls;
 mod transcript;
+mod web;
 mod websocket;
 mod within;
 
@@ -25,8 +28,11 @@ pub use procfs::{
     zombies_of,
 };
 pub use program::{Scratch, child, scratch};
+pub use run::{fails, run};
 pub use server::Server;
 pub use start::Start;
+pub use tls::Certificate;
+pub use web::{ROOT, Web};
 pub use websocket::frame;
 pub use within::{settled, within};
 
@@ -39,11 +45,11 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 macro_rules! over_both {
     ($($(#[$meta:meta])* fn $name:ident($client:ident $(, $flag:literal)*) $body:block)*) => {$(
         $(#[$meta])*
-        mod $name {
+        pub mod $name {
             #[allow(unused_imports)]
             use super::*;
 
-            fn behaviour($client: &mut $crate::support::Client) $body
+            pub fn behaviour($client: &mut $crate::support::Client) $body
 
             #[test]
             fn over_stdio() {

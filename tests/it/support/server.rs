@@ -23,7 +23,9 @@ impl Server {
     pub fn command() -> Command {
         let built = env!("CARGO_BIN_EXE_exec-server").into();
         let mut command = Command::new(std::env::var_os("EXEC_SERVER_BIN").unwrap_or(built));
-        command.env_remove("EXEC_SERVER_LOG");
+        command
+            .env_remove("EXEC_SERVER_LOG")
+            .env_remove("EXEC_SERVER_TOKEN");
         command
     }
 
@@ -53,10 +55,13 @@ impl Server {
         let url = line
             .strip_suffix('\n')
             .unwrap_or_else(|| panic!("first line {line:?}"));
-        let address = url
-            .strip_prefix("ws://")
+        let (scheme, address) = url
+            .split_once("://")
             .unwrap_or_else(|| panic!("first line {line:?}"));
-        server.address = Some(address.parse().unwrap());
+        if scheme != "unix" {
+            assert!(matches!(scheme, "ws" | "wss"), "first line {line:?}");
+            server.address = Some(address.parse().unwrap());
+        }
         server
     }
 

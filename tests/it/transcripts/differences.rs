@@ -11,7 +11,7 @@ pub struct Difference {
     at: &'static str,
     /// The reason.
     #[allow(dead_code, reason = "for the reader of this table and of a failure")]
-    why: &'static str,
+    pub why: &'static str,
 }
 
 impl Difference {
@@ -28,7 +28,8 @@ impl Difference {
     }
 }
 
-const fn row(
+/// A row of a table of differences.
+pub const fn row(
     name: &'static str,
     version: &'static str,
     at: &'static str,
@@ -42,10 +43,10 @@ const fn row(
     }
 }
 
-const V130: &str = "0.130.0";
-const V169: &str = "0.169.0";
-const BOTH: &str = "*";
-const ANY: &str = "*";
+pub const V130: &str = "0.130.0";
+pub const V169: &str = "0.169.0";
+pub const BOTH: &str = "*";
+pub const ANY: &str = "*";
 
 /// The table: exchange, version, field, reason.
 pub const DIFFERENCES: &[Difference] = &[
@@ -325,5 +326,12 @@ pub const DIFFERENCES: &[Difference] = &[
         V169,
         "/answer 1/result/eof",
         "there is nothing behind the block, so it is the last",
+    ),
+    // HTTP.
+    row(
+        "http-refused",
+        BOTH,
+        "/answer 1/error/message",
+        "the reason is said at the end",
     ),
 ];

@@ -134,6 +134,7 @@ impl Drop for LongMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::transport::Socket;
     use crate::rpc::transport::{Offer, Sink};
     use crate::sys::event::WakeEvent;
     use std::io::Read;
@@ -149,7 +150,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (served, _) = listener.accept().unwrap();
-        let sink = Sink::Socket(Arc::new(served));
+        let sink = Sink::Socket(Arc::new(Socket::Tcp(served)));
         (Arc::new(Outbound::new(sink, Framing::Lines)), client)
     }
 

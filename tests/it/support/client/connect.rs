@@ -1,6 +1,7 @@
 //! Where a client comes from: a server of its own on either transport, or an address.
 
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use super::Client;
@@ -39,9 +40,19 @@ impl Client {
 
     /// A websocket to an address, nothing said.
     pub fn dial(address: SocketAddr) -> Self {
+        Self::dial_with(address, "")
+    }
+
+    /// The same with further header lines.
+    pub fn dial_with(address: SocketAddr, extra: &str) -> Self {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_nodelay(true).unwrap();
-        let (socket, early) = upgrade(socket);
+        Self::over(socket, extra)
+    }
+
+    /// The same over any stream socket: the calls that are needed are those of TCP.
+    pub fn over(socket: impl Into<OwnedFd>, extra: &str) -> Self {
+        let (socket, early) = upgrade(TcpStream::from(socket.into()), extra);
         Self::new(Link::websocket(socket, early))
     }
 

@@ -1,0 +1,357 @@
+//! Who may connect: bearer tokens in the upgrade request.
+//!
+//! A capability token is a word that both sides know, a signed bearer token a JSON web token whose
+//! secret both sides know. Rules and texts are the reference's, so that its users' scripts work.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::hint::black_box;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
+
+use super::jwt::{self, Claims};
+use super::secret::{self, Moment};
+use crate::log;
+
+/// A signing secret shorter than its hash could be guessed.
+const MIN_SECRET: usize = 32;
+/// By how many seconds clocks may differ, unless told.
+const DEFAULT_SKEW: u64 = 30;
+
+/// What the flags and the environment say about authentication; [`Settings::rules`] makes sense of it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// How clients prove who they are.
+    pub mode: Option<Mode>,
+    /// The file with the capability token.
+    pub token_file: Option<PathBuf>,
+    /// The SHA-256 of the capability token, in hex.
+    pub token_sha256: Option<String>,
+    /// The file with the secret that signs tokens.
+    pub shared_secret_file: Option<PathBuf>,
+    /// The issuer that signed tokens must name.
+    pub issuer: Option<String>,
+    /// The audience that signed tokens must name.
+    pub audience: Option<String>,
+    /// By how many seconds the clock of whoever signs may differ.
+    pub max_clock_skew: Option<u64>,
+    /// The capability token itself, from the environment; alone, it chooses the mode.
+    pub token: Option<OsString>,
+}
+
+/// How clients prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// With a word that we know.
+    CapabilityToken,
+    /// With a token signed by a secret that we know.
+    SignedBearerToken,
+}
+
+impl Mode {
+    /// The mode of this name; the error says which there are.
+    pub fn from_name(name: &str) -> Result<Self, String> {
+        match name {
+            "capability-token" => Ok(Self::CapabilityToken),
+            "signed-bearer-token" => Ok(Self::SignedBearerToken),
+            _ => Err("expected capability-token or signed-bearer-token".to_owned()),
+        }
+    }
+}
+
+// A token must not get into a log by way of a debug print.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// The rules that follow, none if everyone may connect.
+    ///
+    /// # Errors
+    /// Something is missing, or does not go together. No file is read yet.
+    pub fn rules(self) -> Result<Option<Rules>, AuthError> {
+        let for_capability = self.token_file.is_some() || self.token_sha256.is_some();
+        let for_signed = self.shared_secret_file.is_some()
+            || self.issuer.is_some()
+            || self.audience.is_some()
+            || self.max_clock_skew.is_some();
+        let token = self
+            .token
+            .map(|token| token.into_string().map_err(|_| AuthError::Variable))
+            .transpose()?;
+        // A blank variable is how some launchers say that there is none.
+        let token = named(token);
+        let mode = match self.mode {
+            None if for_capability || for_signed => return Err(AuthError::NoMode),
+            // Who sets a token wants it asked for: to ignore it would be the dangerous mistake.
+            None if token.is_some() => Mode::CapabilityToken,
+            None => return Ok(None),
+            Some(mode) => mode,
+        };
+        match mode {
+            Mode::CapabilityToken if for_signed => Err(AuthError::SignedOnly),
+            Mode::CapabilityToken => match (self.token_file, self.token_sha256, token) {
+                (Some(_), Some(_), _) => Err(AuthError::TwoTokens),
+                (Some(file), None, _) => Ok(Rule::TokenFile(file)),
+                (None, Some(hex), _) => digest_from_hex(&hex)
+                    .map(Rule::TokenDigest)
+                    .ok_or(AuthError::NoDigest),
+                (None, None, Some(token)) => Ok(Rule::TokenDigest(digest(token.as_bytes()))),
+                (None, None, None) => Err(AuthError::NoToken),
+            },
+            Mode::SignedBearerToken if for_capability => Err(AuthError::CapabilityOnly),
+            Mode::SignedBearerToken => Ok(Rule::Signed {
+                secret_file: self.shared_secret_file.ok_or(AuthError::NoSecret)?,
+                claims: Claims {
+                    issuer: named(self.issuer),
+                    audience: named(self.audience),
+                    skew: self.max_clock_skew.unwrap_or(DEFAULT_SKEW),
+                },
+            }),
+        }
+        .map(|rule| Some(Rules(rule)))
+    }
+}
+
+/// A text without the blanks around it, none if nothing is left.
+fn named(text: Option<String>) -> Option<String> {
+    text.map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty())
+}
+
+/// What is asked of a client, and where the secret is.
+#[derive(Clone, Debug)]
+pub struct Rules(Rule);
+
+#[derive(Clone, Debug)]
+enum Rule {
+    TokenFile(PathBuf),
+    TokenDigest([u8; 32]),
+    Signed {
+        secret_file: PathBuf,
+        claims: Claims,
+    },
+}
+
+impl Rule {
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::TokenFile(file) => Some(file),
+            Self::TokenDigest(_) => None,
+            Self::Signed { secret_file, .. } => Some(secret_file),
+        }
+    }
+
+    /// What clients are checked against; reads the file.
+    fn key(&self, moment: Moment) -> Result<Key, AuthError> {
+        match self {
+            Self::TokenFile(file) => read(file, moment).map(|token| Key::Token(digest(&token))),
+            Self::TokenDigest(digest) => Ok(Key::Token(*digest)),
+            Self::Signed {
+                secret_file,
+                claims,
+            } => {
+                let secret = read(secret_file, moment)?;
+                if secret.len() < MIN_SECRET {
+                    return Err(AuthError::Short(secret_file.clone()));
+                }
+                Ok(Key::Signed(secret, claims.clone()))
+            }
+        }
+    }
+}
+
+/// The secret in a file, without the blanks around it.
+fn read(file: &Path, moment: Moment) -> Result<Vec<u8>, AuthError> {
+    let bytes = secret::read(file, moment).map_err(|error| AuthError::Read(file.into(), error))?;
+    let secret = bytes.trim_ascii();
+    if secret.is_empty() {
+        return Err(AuthError::Empty(file.into()));
+    }
+    Ok(secret.to_vec())
+}
+
+enum Key {
+    /// The digest only, so that the comparison tells nothing of the token.
+    Token([u8; 32]),
+    Signed(Vec<u8>, Claims),
+}
+
+/// Asks every client who it is.
+pub(super) struct Authenticator {
+    rule: Rule,
+    key: RwLock<Key>,
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator").finish_non_exhaustive()
+    }
+}
+
+impl Authenticator {
+    /// Reads the secret, and warns if others can.
+    pub(super) fn open(rules: Rules) -> Result<Self, AuthError> {
+        let key = RwLock::new(rules.0.key(Moment::Start)?);
+        if let Some(file) = rules.0.file() {
+            secret::warn_if_exposed(file);
+        }
+        Ok(Self { rule: rules.0, key })
+    }
+
+    /// Whether there is a file that may change.
+    pub(super) fn has_file(&self) -> bool {
+        self.rule.file().is_some()
+    }
+
+    /// Reads the secret again. On an error the one that was read before stays.
+    pub(super) fn reload(&self) {
+        match self.rule.key(Moment::Reload) {
+            Ok(key) => {
+                *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
+                log::info!("the secret for clients was read again");
+            }
+            Err(error) => log::warn!("clients are still asked for the secret from before: {error}"),
+        }
+    }
+
+    /// Checks the value of an `Authorization` header; the error is the text for the client.
+    pub(super) fn check(&self, authorization: Option<&[u8]>) -> Result<(), &'static str> {
+        let token = bearer(authorization.ok_or("missing websocket bearer token")?)
+            .ok_or("invalid authorization header")?;
+        match &*self.key.read().unwrap_or_else(PoisonError::into_inner) {
+            Key::Token(wanted) if same(wanted, &digest(token.as_bytes())) => Ok(()),
+            Key::Token(_) => Err("invalid websocket bearer token"),
+            Key::Signed(secret, claims) => jwt::check(token, secret, claims, now()),
+        }
+    }
+}
+
+/// The token in `Bearer TOKEN`.
+fn bearer(value: &[u8]) -> Option<&str> {
+    let (scheme, token) = str::from_utf8(value).ok()?.split_once(' ')?;
+    let token = token.trim_matches([' ', '\t']);
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// Seconds since 1970; a clock before that is at 0, where every token is too young.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+fn digest_from_hex(hex: &str) -> Option<[u8; 32]> {
+    let digits: &[u8; 64] = hex.as_bytes().try_into().ok()?;
+    let mut digest = [0; 32];
+    for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |at: usize| char::from(pair[at]).to_digit(16);
+        *byte = (digit(0)? * 16 + digit(1)?) as u8;
+    }
+    Some(digest)
+}
+
+/// Whether the bytes are the same, found out in a time that depends on their number only.
+pub(super) fn same(one: &[u8], other: &[u8]) -> bool {
+    let differing = one
+        .iter()
+        .zip(other)
+        .fold(0, |so_far, (a, b)| black_box(so_far | (a ^ b)));
+    one.len() == other.len() && differing == 0
+}
+
+/// Why nobody could be let in. The texts are the reference's.
+#[derive(Debug)]
+pub enum AuthError {
+    /// Flags without the mode that they belong to.
+    NoMode,
+    /// Flags of signed tokens in the other mode.
+    SignedOnly,
+    /// Flags of capability tokens in the other mode.
+    CapabilityOnly,
+    /// A capability token is wanted, and none is known.
+    NoToken,
+    /// A capability token is given in two ways.
+    TwoTokens,
+    /// The digest is none.
+    NoDigest,
+    /// The token in the environment is no text.
+    Variable,
+    /// Signed tokens are wanted, and no secret is known.
+    NoSecret,
+    /// Whoever is on standard input has started us already.
+    Stdio,
+    /// The file cannot be read.
+    Read(PathBuf, io::Error),
+    /// The file holds nothing but blanks.
+    Empty(PathBuf),
+    /// The secret is shorter than 32 bytes.
+    Short(PathBuf),
+}
+
+impl fmt::Display for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMode => f.write_str(
+                "websocket auth flags require `--ws-auth capability-token` or \
+                 `--ws-auth signed-bearer-token`",
+            ),
+            Self::SignedOnly => f.write_str(
+                "`--ws-shared-secret-file`, `--ws-issuer`, `--ws-audience`, and \
+                 `--ws-max-clock-skew-seconds` require `--ws-auth signed-bearer-token`",
+            ),
+            Self::CapabilityOnly => f.write_str(
+                "`--ws-token-file` and `--ws-token-sha256` require `--ws-auth capability-token`, \
+                 not `signed-bearer-token`",
+            ),
+            Self::NoToken => f.write_str(
+                "`--ws-token-file` or `--ws-token-sha256` is required when \
+                 `--ws-auth capability-token` is set\nor put the token into the variable \
+                 EXEC_SERVER_TOKEN",
+            ),
+            Self::TwoTokens => {
+                f.write_str("`--ws-token-file` and `--ws-token-sha256` are mutually exclusive")
+            }
+            Self::NoDigest => {
+                f.write_str("--ws-token-sha256 must be a 64-character hex SHA-256 digest")
+            }
+            Self::Variable => f.write_str("the token in EXEC_SERVER_TOKEN is not UTF-8"),
+            Self::NoSecret => f.write_str(
+                "`--ws-shared-secret-file` is required when `--ws-auth signed-bearer-token` is set",
+            ),
+            Self::Stdio => f.write_str("WebSocket auth requires a WebSocket listener, not stdio"),
+            Self::Read(path, error) => write!(
+                f,
+                "failed to read websocket auth secret {}: {error}",
+                path.display()
+            ),
+            Self::Empty(path) => write!(
+                f,
+                "websocket auth secret {} must not be empty",
+                path.display()
+            ),
+            Self::Short(path) => write!(
+                f,
+                "signed websocket bearer secret {} must be at least 32 bytes",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for AuthError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! From an accepted socket to a websocket: TLS where it is asked for, then the HTTP request.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+
+use super::server::Server;
+use super::upgrade::{self, Progress, UpgradePolicy};
+use crate::rpc::transport::{InBuffer, Sink, Socket, SocketSource, Source, TlsSession, TlsSource};
+
+/// From the connection to the upgrade, and from there to `initialize`.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long the last bytes to a client may take.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The first byte of every TLS connection, and of no HTTP request.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A client that has been let in.
+pub(super) struct Entry {
+    pub(super) source: Box<dyn Source>,
+    pub(super) sink: Sink,
+    /// What came behind the request.
+    pub(super) buffer: InBuffer,
+}
+
+/// Reads the HTTP request and answers it; none if it did not become a websocket.
+pub(super) fn let_in(
+    server: &Server,
+    socket: Socket,
+    tls: Option<Arc<ServerConfig>>,
+    policy: &UpgradePolicy,
+) -> io::Result<Option<Entry>> {
+    let deadline = Instant::now() + HANDSHAKE;
+    let Some((mut source, sink)) = halves(socket, tls, HANDSHAKE)? else {
+        return Ok(None);
+    };
+    let mut buffer = InBuffer::default();
+    loop {
+        match policy.examine(buffer.bytes(), server.is_draining()) {
+            Progress::NeedMore => {}
+            Progress::Respond(answer) => {
+                return refuse(&mut *source, &sink, &answer).map(|()| None);
+            }
+            Progress::Upgrade { response, head_len } => {
+                sink.write_all(&response, deadline)?;
+                buffer.consume(head_len);
+                return Ok(Some(Entry {
+                    source,
+                    sink,
+                    buffer,
+                }));
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let filled = if left.is_zero() {
+            Err(io::ErrorKind::TimedOut.into())
+        } else {
+            buffer.fill(&mut *source, upgrade::MAX_HEAD, left)
+        };
+        match filled {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                    return refuse(&mut *source, &sink, &upgrade::timed_out()).map(|()| None);
+                }
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
+/// Gives any request this answer.
+pub(super) fn turn_away(
+    socket: Socket,
+    tls: Option<Arc<ServerConfig>>,
+    answer: &[u8],
+) -> io::Result<()> {
+    let is_encrypted = tls.is_some();
+    let Some((mut source, sink)) = halves(socket, tls, LAST_WORDS)? else {
+        return Ok(());
+    };
+    if is_encrypted {
+        // The answer can be told only once there is a session.
+        source.read(&mut [0; 64], LAST_WORDS)?;
+    }
+    refuse(&mut *source, &sink, answer)
+}
+
+/// Both directions of a socket. None for a client that speaks no TLS where it must: it has been
+/// told so.
+fn halves(
+    socket: Socket,
+    tls: Option<Arc<ServerConfig>>,
+    patience: Duration,
+) -> io::Result<Option<(Box<dyn Source>, Sink)>> {
+    let socket = Arc::new(socket);
+    let mut source = SocketSource::new(Arc::clone(&socket));
+    let Some(config) = tls else {
+        return Ok(Some((Box::new(source), Sink::Socket(socket))));
+    };
+    match source.peek(patience)? {
+        Some(TLS_HANDSHAKE) => {}
+        None => return Ok(None),
+        Some(_) => {
+            let answer = upgrade::wants_tls();
+            return refuse(&mut source, &Sink::Socket(socket), &answer).map(|()| None);
+        }
+    }
+    let session = TlsSession::new(socket, config).map_err(io::Error::other)?;
+    let session = Arc::new(session);
+    let source = TlsSource::new(source, Arc::clone(&session));
+    Ok(Some((Box::new(source), Sink::Tls(session))))
+}
+
+/// Sends an HTTP answer and closes so that the client can read it: what it
+/// still sends is taken for a moment, since unread bytes would reset the connection.
+fn refuse(source: &mut dyn Source, sink: &Sink, answer: &[u8]) -> io::Result<()> {
+    let deadline = Instant::now() + LAST_WORDS;
+    sink.write_all(answer, deadline)?;
+    sink.stop_sending();
+    let mut rest = [0; 4096];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        match source.read(&mut rest, left) {
+            Ok(0) | Err(_) => return Ok(()),
+            Ok(_) => {}
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The listening socket, and a thread for each connection that it brings.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::access::Access;
+use super::connection::{self, Peer};
+use super::entry::turn_away;
+use super::listen::ListenAddress;
+use super::server::{Config, STACK_BYTES, STDIO_CONNECTION, ServeError, Server};
+use super::unix::UnixSocket;
+use super::upgrade::{UpgradePolicy, too_many_connections};
+use crate::log;
+use crate::rpc::transport::Socket;
+
+/// Connections that are accepted before the main thread looks at its other duties.
+const ACCEPT_AT_ONCE: usize = 64;
+/// Connections above the limit that may be told so at a time; others are just closed.
+const MAX_REFUSALS: usize = 16;
+
+/// The listening socket.
+pub(super) struct Listener {
+    port: Port,
+    policy: Arc<UpgradePolicy>,
+    access: Access,
+    max_connections: usize,
+    /// Connections that have a thread.
+    living: Arc<AtomicUsize>,
+    next_number: u64,
+}
+
+/// What is listened on.
+enum Port {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
+}
+
+impl Port {
+    fn tcp(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self::Tcp(socket))
+    }
+
+    /// The next connection; none if it was refused already.
+    fn accept(&self) -> io::Result<Option<(Socket, Peer)>> {
+        match self {
+            Self::Tcp(socket) => {
+                let (socket, address) = socket.accept()?;
+                // A response followed by an event would otherwise wait 40 ms for an
+                // acknowledgement. It fails on a peer that is gone, which its reader will see.
+                let _ = socket.set_nodelay(true);
+                Ok(Some((Socket::Tcp(socket), Peer::WebSocket(address))))
+            }
+            Self::Unix(socket) => Ok(socket
+                .accept()?
+                .map(|socket| (Socket::Unix(socket), Peer::Unix))),
+        }
+    }
+}
+
+impl Listener {
+    /// Listens where `config` says; none on stdio. `access` knows whom to let in.
+    pub(super) fn open(config: &Config, access: Access) -> Result<Option<Self>, ServeError> {
+        let port = match &config.listen {
+            ListenAddress::Stdio => return Ok(None),
+            ListenAddress::Unix(path) => UnixSocket::bind(path)
+                .map(Port::Unix)
+                .map_err(|error| ServeError::BindPath(path.clone(), error))?,
+            ListenAddress::WebSocket(address) => {
+                if !config.listen.is_local() {
+                    if access.authenticator().is_none() {
+                        return Err(ServeError::Unprotected(*address));
+                    }
+                    if !access.is_encrypted() {
+                        log::warn!(
+                            "{address}: tokens and all else cross the network in clear text; use \
+                             --tls-cert and --tls-key, or listen on 127.0.0.1 and come through \
+                             ssh -L"
+                        );
+                    }
+                }
+                Port::tcp(*address).map_err(|error| ServeError::Bind(*address, error))?
+            }
+        };
+        let is_loopback = matches!(port, Port::Tcp(_)) && config.listen.is_local();
+        Ok(Some(Self {
+            port,
+            policy: Arc::new(UpgradePolicy {
+                loopback: is_loopback,
+                allow_origins: config.allow_origins.clone(),
+                allow_hosts: config.allow_hosts.clone(),
+                authenticator: access.authenticator().cloned(),
+            }),
+            access,
+            max_connections: config.max_connections,
+            living: Arc::default(),
+            next_number: STDIO_CONNECTION + 1,
+        }))
+    }
+
+    /// Reads again what is in files.
+    pub(super) fn reload(&self) {
+        self.access.reload();
+    }
+
+    /// Prints the address that was bound, the one line on standard output.
+    pub(super) fn announce(&self) {
+        let url = match &self.port {
+            Port::Tcp(socket) => {
+                let scheme = if self.access.is_encrypted() {
+                    "wss"
+                } else {
+                    "ws"
+                };
+                match socket.local_addr() {
+                    Ok(address) => format!("{scheme}://{address}"),
+                    Err(error) => {
+                        log::warn!("cannot tell the address: {error}");
+                        return;
+                    }
+                }
+            }
+            Port::Unix(socket) => ListenAddress::Unix(socket.path().to_owned()).to_string(),
+        };
+        let mut stdout = io::stdout().lock();
+        let written = writeln!(stdout, "{url}").and_then(|()| stdout.flush());
+        if let Err(error) = written {
+            log::warn!("cannot print the address {url}: {error}");
+        }
+    }
+
+    /// Takes all connections that have arrived; each gets a thread.
+    pub(super) fn accept(&mut self, server: &Arc<Server>) {
+        for _ in 0..ACCEPT_AT_ONCE {
+            match self.port.accept() {
+                Ok(Some((socket, peer))) => self.take(server, socket, peer),
+                Ok(None) => {}
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return,
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        // Mostly for want of descriptors: the connection stays in the
+                        // queue, and without a pause we would spin on it.
+                        log::warn!("cannot accept a connection: {error}");
+                        thread::sleep(Duration::from_millis(20));
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, server: &Arc<Server>, socket: Socket, peer: Peer) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let living = Living::one_more(&self.living);
+        let is_refused = living.count > self.max_connections;
+        if living.count > self.max_connections + MAX_REFUSALS {
+            return;
+        }
+        let server = Arc::clone(server);
+        let policy = Arc::clone(&self.policy);
+        let tls = self.access.tls();
+        let serve = move || {
+            let _living = living;
+            if is_refused {
+                // Best effort: the connection ends either way.
+                let _ = turn_away(socket, tls, &too_many_connections());
+            } else {
+                connection::serve_socket(&server, socket, tls, peer, number, &policy);
+            }
+        };
+        let thread = thread::Builder::new()
+            .name(format!("conn-{number}"))
+            .stack_size(STACK_BYTES);
+        if let Err(error) = thread.spawn(serve) {
+            log::warn!("{peer}: no thread to serve it: {error}");
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.port {
+            Port::Tcp(socket) => socket.as_fd(),
+            Port::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// One connection in the count.
+struct Living {
+    all: Arc<AtomicUsize>,
+    count: usize,
+}
+
+impl Living {
+    fn one_more(all: &Arc<AtomicUsize>) -> Self {
+        Self {
+            all: Arc::clone(all),
+            count: all.fetch_add(1, Ordering::Relaxed) + 1,
+        }
+    }
+}
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}

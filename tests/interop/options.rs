@@ -1,0 +1,40 @@
+//! What to run: everything, one half, or what has a word in its name.
+
+const USAGE: &str = "usage: interop [wire|cli] [WORD]...\n\
+    Runs both halves, or one; with WORDs only what has one of them in its name.";
+
+/// The command line.
+pub struct Options {
+    pub wire: bool,
+    pub cli: bool,
+    words: Vec<String>,
+}
+
+impl Options {
+    /// Reads the arguments; the error is the usage.
+    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            wire: true,
+            cli: true,
+            words: Vec::new(),
+        };
+        for (number, argument) in arguments.enumerate() {
+            match argument.as_str() {
+                "wire" if number == 0 => options.cli = false,
+                "cli" if number == 0 => options.wire = false,
+                // cargo bench adds it, to whatever it runs.
+                "--bench" => {}
+                flag if flag.starts_with('-') => {
+                    return Err(format!("no such flag: {flag}\n{USAGE}"));
+                }
+                word => options.words.push(word.to_string()),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether something of that name is wanted.
+    pub fn wants(&self, name: &str) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| name.contains(word.as_str()))
+    }
+}

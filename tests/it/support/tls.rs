@@ -1,0 +1,131 @@
+//! The client's side of TLS: a certificate made for the test, and a tunnel that encrypts for an ordinary client.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+
+use super::program::Scratch;
+
+/// A certificate for 127.0.0.1, signed by itself, in files.
+pub struct Certificate {
+    /// The PEM file of the certificate.
+    pub certificate: String,
+    /// The PEM file of its key.
+    pub key: String,
+    der: CertificateDer<'static>,
+}
+
+impl Certificate {
+    /// Writes a new one; an old one of that name is replaced.
+    pub fn make(dir: &Scratch, name: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = dir.path(&format!("{name}.crt"));
+        let key = dir.path(&format!("{name}.key"));
+        fs::write(&certificate, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        Self {
+            certificate,
+            key,
+            der: made.cert.der().clone(),
+        }
+    }
+
+    /// The flags of a server that is this.
+    pub fn flags(&self) -> [&str; 4] {
+        ["--tls-cert", &self.certificate, "--tls-key", &self.key]
+    }
+
+    /// What a client that trusts this certificate says first.
+    pub fn hello(&self, version: &'static SupportedProtocolVersion) -> ClientConnection {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        ClientConnection::new(Arc::new(config), name).unwrap()
+    }
+
+    /// Connects, and gives the end at which everything is in clear text. The error is TLS's.
+    pub fn tunnel(
+        &self,
+        address: SocketAddr,
+        version: &'static SupportedProtocolVersion,
+    ) -> Result<UnixStream, std::io::Error> {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.set_nodelay(true).unwrap();
+        let mut connection = self.hello(version);
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket)?;
+        }
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let connection = Arc::new(Mutex::new(connection));
+        let up = (theirs.try_clone().unwrap(), socket.try_clone().unwrap());
+        let shared = Arc::clone(&connection);
+        thread::spawn(move || encrypt(up.0, up.1, &shared));
+        thread::spawn(move || decrypt(socket, theirs, &connection));
+        Ok(ours)
+    }
+}
+
+fn encrypt(mut from: UnixStream, mut to: TcpStream, connection: &Mutex<ClientConnection>) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = from.read(&mut buffer).unwrap_or(0);
+        let mut sealed = Vec::new();
+        {
+            let mut connection = connection.lock().unwrap();
+            if count == 0 {
+                connection.send_close_notify();
+            } else {
+                connection.writer().write_all(&buffer[..count]).unwrap();
+            }
+            while connection.wants_write() {
+                connection.write_tls(&mut sealed).unwrap();
+            }
+        }
+        if to.write_all(&sealed).is_err() || count == 0 {
+            let _ = to.shutdown(Shutdown::Write);
+            return;
+        }
+    }
+}
+
+/// Takes no more from the server than our end takes, so that a slow client is one through the tunnel, too.
+fn decrypt(mut from: TcpStream, mut to: UnixStream, connection: &Mutex<ClientConnection>) {
+    let mut sealed = vec![0; 64 << 10];
+    let mut plain = vec![0; 64 << 10];
+    'all: while let Ok(count @ 1..) = from.read(&mut sealed) {
+        let mut rest = &sealed[..count];
+        while !rest.is_empty() {
+            let opened = {
+                let mut connection = connection.lock().unwrap();
+                connection.read_tls(&mut rest).unwrap();
+                if connection.process_new_packets().is_err() {
+                    break 'all;
+                }
+                let mut opened = Vec::new();
+                while let Ok(count @ 1..) = connection.reader().read(&mut plain) {
+                    opened.extend(&plain[..count]);
+                }
+                opened
+            };
+            if to.write_all(&opened).is_err() {
+                break 'all;
+            }
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
