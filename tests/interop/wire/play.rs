@@ -133,6 +133,12 @@ impl Peer {
         if case.files {
             fields.extend(fixture.state());
         }
+        let session = self.session.borrow();
+        if !session.is_empty() {
+            for value in fields.values_mut() {
+                *value = value.replace(session.as_str(), "(the session)");
+            }
+        }
         fields
     }
 
@@ -171,10 +177,13 @@ impl Peer {
                 });
             }
             Step::Told(method) => {
+                let last =
+                    |message: &Value| is(message, method) && message["params"]["done"] != false;
+                // Nothing is told of what has failed.
                 connection.hear(LIMIT, |heard| {
                     heard
                         .iter()
-                        .any(|message| is(message, method) && message["params"]["done"] != false)
+                        .any(|message| last(message) || message.get("error").is_some())
                 });
             }
             Step::Make(name) => {
