@@ -12,6 +12,9 @@ use super::error::RpcError;
 /// The id that answers a message whose own id could not be told.
 pub const UNKNOWN_ID: RequestId<'static> = RequestId("-1");
 
+/// The longest id, in bytes of JSON: it is held and echoed.
+const LONGEST_ID: usize = 1024;
+
 /// A request's id as it was written: an integer or a string. Echoed unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId<'a>(&'a str);
@@ -94,6 +97,12 @@ impl<'a> Envelope<'a> {
     fn classify(self) -> Result<Message<'a>, String> {
         let id = match self.id {
             None => None,
+            Some(raw) if raw.len() > LONGEST_ID => {
+                return Err(format!(
+                    "the id has {} bytes, more than the {LONGEST_ID} that are allowed",
+                    raw.len()
+                ));
+            }
             Some(raw) => Some(RequestId::parse(raw).ok_or_else(|| {
                 "data did not match any variant of untagged enum RequestId".to_owned()
             })?),
@@ -266,6 +275,16 @@ mod tests {
         for (text, message) in table {
             assert_eq!(error_of(text), message, "{text}");
         }
+    }
+
+    #[test]
+    fn an_id_that_is_too_long_is_not_taken_and_not_shown() {
+        let message = |len: usize| format!(r#"{{"id":"{}","method":"x"}}"#, "i".repeat(len));
+        assert!(Message::decode(&message(LONGEST_ID - 2)).is_ok());
+        assert_eq!(
+            error_of(&message(LONGEST_ID - 1)),
+            "the id has 1025 bytes, more than the 1024 that are allowed"
+        );
     }
 
     #[test]

@@ -212,7 +212,7 @@ fn normal_host(host: &str) -> Result<String, PathError> {
 }
 
 /// Decodes `%XX`; a `%` that two hexadecimal digits do not follow stays as it is.
-fn percent_decode(text: &str) -> Vec<u8> {
+pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
     let mut rest = text.as_bytes();
     let mut decoded = Vec::with_capacity(rest.len());
     while let [first, tail @ ..] = rest {

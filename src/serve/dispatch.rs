@@ -14,7 +14,7 @@ use super::owned::Owned;
 use super::processes;
 use super::server::Server;
 use super::session::Session;
-use super::{discovery, watches};
+use super::{discovery, http_requests, watches};
 use crate::env::local::Subscriber;
 use crate::log;
 use crate::rpc::encode;
@@ -269,6 +269,10 @@ impl Dispatch {
             "fs/watchMissing" => {
                 let params = decode_params(params)?;
                 watches::watch_missing(&self.call(id, "filesystem")?, &params)
+            }
+            "http/request" => {
+                let params = decode_params(params)?;
+                http_requests::request(&self.call(id, "http")?, &params)
             }
             "environmentConfig/read" => {
                 let params = decode_params(params)?;

@@ -9,15 +9,18 @@ use std::thread;
 use std::time::Duration;
 
 use super::access::Access;
+use super::config::Config;
 use super::connection::{self, Peer};
 use super::entry::turn_away;
 use super::listen::ListenAddress;
-use super::server::{Config, STACK_BYTES, STDIO_CONNECTION, ServeError, Server};
+use super::server::{STACK_BYTES, STDIO_CONNECTION, ServeError, Server};
 use super::unix::UnixSocket;
 use super::upgrade::{UpgradePolicy, too_many_connections};
 use crate::log;
 use crate::rpc::transport::Socket;
 
+/// Connections that are accepted before the main thread looks at its other duties.
+const ACCEPT_AT_ONCE: usize = 64;
 /// Connections above the limit that may be told so at a time; others are just closed.
 const MAX_REFUSALS: usize = 16;
 
@@ -91,12 +94,12 @@ impl Listener {
             port,
             policy: Arc::new(UpgradePolicy {
                 loopback: is_loopback,
-                allow_origins: config.allow_origins.clone(),
-                allow_hosts: config.allow_hosts.clone(),
+                allow_origins: config.options.allow_origins.clone(),
+                allow_hosts: config.options.allow_hosts.clone(),
                 authenticator: access.authenticator().cloned(),
             }),
             access,
-            max_connections: config.max_connections,
+            max_connections: config.options.max_connections,
             living: Arc::default(),
             next_number: STDIO_CONNECTION + 1,
         }))
@@ -135,7 +138,7 @@ impl Listener {
 
     /// Takes all connections that have arrived; each gets a thread.
     pub(super) fn accept(&mut self, server: &Arc<Server>) {
-        loop {
+        for _ in 0..ACCEPT_AT_ONCE {
             match self.port.accept() {
                 Ok(Some((socket, peer))) => self.take(server, socket, peer),
                 Ok(None) => {}

@@ -8,6 +8,8 @@
 //!                     their order, so that no slow disk holds up a reader
 //!   process thread    one a process (env/local): publishes events to the
 //!                     connection that is attached to the session
+//!   http thread       one a request (env/local/http), 64 at most
+//!   watch thread      one, from the first `fs/watchMissing` on
 //!   flush thread      only while a client is slow and no process thread does it
 //! ```
 //!
@@ -17,6 +19,7 @@
 
 mod access;
 pub mod auth;
+mod config;
 mod confinement;
 mod connection;
 mod discovery;
@@ -26,6 +29,8 @@ mod extensions;
 mod files;
 mod holder;
 pub mod host;
+mod http_requests;
+mod http_stream;
 mod jwt;
 mod lane;
 pub mod listen;
@@ -41,4 +46,5 @@ mod unix;
 pub mod upgrade;
 mod watches;
 
-pub use server::{Config, ServeError, run};
+pub use config::{Config, Options};
+pub use server::{ServeError, run};

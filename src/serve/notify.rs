@@ -17,6 +17,10 @@ impl Subscriber for Notifications {
         self.0.offer(waker, |out| write(out, process_id, event))
     }
 
+    fn has_room(&self, waker: &Arc<WakeEvent>) -> bool {
+        self.0.has_room(waker)
+    }
+
     fn flush(&self) -> bool {
         self.0.flush_offered()
     }

@@ -1,7 +1,9 @@
 //! What belongs to a connection, not to its session, and ends with it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::http_requests::HttpRequests;
 use super::server::Server;
 
 /// The belongings of one connection.
@@ -10,6 +12,7 @@ pub(super) struct Owned {
     pub(super) connection: u64,
     /// One more than the last id of a `fs/watchMissing`.
     next_watch: AtomicU64,
+    pub(super) http: Arc<HttpRequests>,
 }
 
 impl Owned {
@@ -17,6 +20,7 @@ impl Owned {
         Self {
             connection,
             next_watch: AtomicU64::new(0),
+            http: Arc::default(),
         }
     }
 
@@ -28,6 +32,7 @@ impl Owned {
 
     /// The connection is over.
     pub(super) fn release(&self, server: &Server) {
+        self.http.cancel_all();
         server.missing_watches().forget(self.connection);
     }
 }

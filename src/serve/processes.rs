@@ -24,6 +24,9 @@ use crate::sys::signal::Signal;
 /// A terminal's size unless the client says otherwise, as in the reference.
 const DEFAULT_SIZE: WindowSize = WindowSize { rows: 24, cols: 80 };
 
+/// The longest name of a process, in bytes: every event carries it.
+const LONGEST_ID: usize = 4096;
+
 /// `process/start`.
 pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcError> {
     refuse_confinement(&params)?;
@@ -73,6 +76,11 @@ fn refuse_confinement(params: &StartParams<'_>) -> Result<(), RpcError> {
 }
 
 fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcError> {
+    if params.process_id.len() > LONGEST_ID {
+        return Err(RpcError::invalid_params(format!(
+            "processId must not be longer than {LONGEST_ID} bytes"
+        )));
+    }
     if params.argv.is_empty() {
         return Err(RpcError::invalid_params("argv must not be empty"));
     }
@@ -89,7 +97,9 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
             ))),
         })
         .collect::<Result<_, _>>()?;
-    let mut env = child_environment(std::env::vars_os(), params.env_policy.as_ref(), &params.env);
+    let policy = params.env_policy.as_ref();
+    let mut env = child_environment(std::env::vars_os(), policy, &params.env)
+        .map_err(|error| RpcError::invalid_params(error.to_string()))?;
     if params.tty && !env.iter().any(|(name, _)| name == "SHELL") {
         env.push(("SHELL".into(), call.server.shell().into()));
     }
@@ -302,5 +312,9 @@ fn find(call: &Call<'_>, id: &str) -> Result<Arc<Process>, RpcError> {
 }
 
 fn unknown_process(id: &str) -> RpcError {
-    RpcError::invalid_request(format!("unknown process id {id}"))
+    RpcError::invalid_request(if id.len() > LONGEST_ID {
+        format!("unknown process id of {} bytes", id.len())
+    } else {
+        format!("unknown process id {id}")
+    })
 }

@@ -12,13 +12,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::access::Access;
-use super::auth::{self, AuthError};
+use super::auth::AuthError;
+use super::config::Config;
 use super::connection::{self, Peer};
 use super::extensions::EXTENSIONS;
-use super::listen::ListenAddress;
+use super::http_requests::HttpService;
 use super::listener::Listener;
 use super::session::Sessions;
-use super::tls::{TlsError, TlsFiles};
+use super::tls::TlsError;
 use crate::env::local::info::environment_info;
 use crate::env::local::{Host, HostConfig, MissingWatches};
 use crate::log;
@@ -28,7 +29,7 @@ use crate::sys::event::WakeEvent;
 use crate::sys::limits::raise_descriptor_limit;
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::signal::{Signal, SignalEvents};
-use crate::sys::socket::{is_private_stream, set_nonblocking, widen_pipe};
+use crate::sys::socket::{is_private_stream, set_blocking, set_nonblocking, widen_pipe};
 use crate::workers::Workers;
 
 /// A connection thread's stack, of which only the touched pages count.
@@ -47,35 +48,6 @@ const END_TIME: Duration = Duration::from_millis(1900);
 const STDOUT_PIPE: i32 = 1024 * 1024;
 /// The one connection of a server on standard input and output.
 pub(super) const STDIO_CONNECTION: u64 = 0;
-
-/// How to serve.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Where to listen.
-    pub listen: ListenAddress,
-    /// How clients prove who they are.
-    pub auth: auth::Settings,
-    /// How the listener proves itself; with these files it speaks TLS.
-    pub tls: TlsFiles,
-    /// Most websocket connections at once.
-    pub max_connections: usize,
-    /// Values of `Origin` to accept.
-    pub allow_origins: Vec<String>,
-    /// Names to accept in `Host` on a loopback listener.
-    pub allow_hosts: Vec<String>,
-    /// Time between pings; a client silent for three of them is gone.
-    pub ping_interval: Duration,
-    /// How long a session without a connection, and an ended process, is kept.
-    pub session_retention: Duration,
-    /// Bytes of output kept for each process.
-    pub retained_output: usize,
-    /// Bytes of output kept for all processes.
-    pub retained_total: usize,
-    /// How long output goes on after a process ended.
-    pub drain_window: Duration,
-    /// Most processes at once.
-    pub max_processes: usize,
-}
 
 /// Why the server could not serve.
 #[derive(Debug)]
@@ -129,6 +101,7 @@ pub(super) struct Server {
     host: Arc<Host>,
     sessions: Sessions,
     missing_watches: MissingWatches,
+    http: Option<Arc<HttpService>>,
     retention: Duration,
     ping_interval: Duration,
     info: OnceLock<Info>,
@@ -169,6 +142,11 @@ impl Server {
         &self.missing_watches
     }
 
+    /// What makes HTTP requests, unless that is turned off.
+    pub(super) fn http(&self) -> Option<&Arc<HttpService>> {
+        self.http.as_ref()
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
     }
@@ -185,7 +163,8 @@ impl Server {
 
     fn info(&self) -> &Info {
         self.info.get_or_init(|| {
-            let info: EnvironmentInfo = environment_info(EXTENSIONS);
+            let mut info: EnvironmentInfo = environment_info(EXTENSIONS);
+            info.capabilities.http_header_env_vars = self.http.is_some();
             let mut json = Vec::new();
             crate::rpc::encode::json(&mut json, &info);
             let shell = info.shell.path;
@@ -262,20 +241,21 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         log::warn!("the limit on open files stays as it is: {error}");
     }
     let host = Host::new(HostConfig {
-        retained_output: config.retained_output,
-        retained_total: config.retained_total,
-        drain_window: config.drain_window,
-        max_processes: config.max_processes,
+        retained_output: config.options.retained_output,
+        retained_total: config.options.retained_total,
+        drain_window: config.options.drain_window,
+        max_processes: config.options.max_processes,
     })
-    .map_err(system("open the standard input of processes"))?;
+    .map_err(system("get what processes will need"))?;
     let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
     let server = Arc::new(Server {
         host: Arc::new(host),
         sessions: Sessions::default(),
         missing_watches: MissingWatches::default(),
-        retention: config.session_retention,
+        http: (!config.options.no_http).then(|| HttpService::new(config.options.allow_link_local)),
+        retention: config.options.session_retention,
         // Zero would ping without end.
-        ping_interval: config.ping_interval.max(Duration::from_millis(10)),
+        ping_interval: config.options.ping_interval.max(Duration::from_millis(10)),
         info: OnceLock::new(),
         file_workers: Workers::named("files"),
         connections: Mutex::default(),
@@ -288,6 +268,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         signals,
         listener,
         stdio_ended: Arc::default(),
+        borrowed: Arc::default(),
     };
     match &main.listener {
         Some(listener) => listener.announce(),
@@ -295,20 +276,30 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     }
     main.watch().map_err(system("wait for clients"))?;
     main.listener = None;
-    end_at_the_latest(END_TIME);
+    end_at_the_latest(END_TIME, Arc::clone(&main.borrowed));
     main.server.shut_down();
+    give_back(&main.borrowed);
     Ok(())
 }
 
 /// Ends the program after `limit` whatever its threads wait for, such as a terminal whose output
 /// was stopped. What still runs of our children dies with us.
-fn end_at_the_latest(limit: Duration) {
+fn end_at_the_latest(limit: Duration, borrowed: Arc<Vec<OwnedFd>>) {
     let end = move || {
         thread::sleep(limit);
+        give_back(&borrowed);
         std::process::exit(0)
     };
     // Without a thread to spare, the end is as soon as the streams let it be.
     let _ = thread::Builder::new().name("end".into()).spawn(end);
+}
+
+/// Makes streams wait again that others may share with us, such as the shell that started us.
+fn give_back(borrowed: &[OwnedFd]) {
+    for stream in borrowed {
+        // There is nobody left to be told.
+        let _ = set_blocking(stream.as_fd());
+    }
 }
 
 /// The main thread.
@@ -317,11 +308,14 @@ struct Main {
     signals: SignalEvents,
     listener: Option<Listener>,
     stdio_ended: Arc<AtomicBool>,
+    /// Streams that we have made non-blocking.
+    borrowed: Arc<Vec<OwnedFd>>,
 }
 
 impl Main {
     /// Accepts, sweeps and reaps until it is time to end.
     fn watch(&mut self) -> io::Result<()> {
+        let mut has_reaped_all = true;
         loop {
             let never = PollFd::never;
             let mut fds = [
@@ -332,7 +326,8 @@ impl Main {
                     .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
             ];
             let has_sessions = !self.server.sessions.is_empty();
-            poll::wait(&mut fds, has_sessions.then_some(SWEEP))?;
+            let must_sweep = has_sessions || !has_reaped_all;
+            poll::wait(&mut fds, must_sweep.then_some(SWEEP))?;
             let [_, woken, incoming] = fds.map(|fd| fd.is_ready());
             if woken {
                 self.server.wake.take();
@@ -350,7 +345,7 @@ impl Main {
                     }
                 }
             }
-            self.server.host.reap_orphans();
+            has_reaped_all = self.server.host.reap();
             if incoming && let Some(listener) = &mut self.listener {
                 listener.accept(&self.server);
             }
@@ -363,14 +358,16 @@ impl Main {
     }
 
     /// Serves the one client that started us, on a thread beside this one.
-    fn serve_stdio(&self) -> io::Result<()> {
+    fn serve_stdio(&mut self) -> io::Result<()> {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        let mut borrowed = Vec::new();
         for stream in [&stdin, &stdout] {
-            if is_private_stream(stream.as_fd()) {
-                set_nonblocking(stream.as_fd())?;
+            if is_private_stream(stream.as_fd()) && set_nonblocking(stream.as_fd())? {
+                borrowed.push(stream.try_clone()?);
             }
         }
+        self.borrowed = Arc::new(borrowed);
         widen_pipe(stdout.as_fd(), STDOUT_PIPE);
         let server = Arc::clone(&self.server);
         let ended = Arc::clone(&self.stdio_ended);

@@ -142,6 +142,12 @@ impl Session {
             return true;
         }
         state.forget(|process| process.closed_at().is_some_and(is_past));
+        // To ask is to let go of the group, and of its descriptor, when the answer is yes.
+        for process in state.processes.values() {
+            if process.closed_at().is_some() {
+                process.has_no_descendants();
+            }
+        }
         state
             .lingering
             .retain(|process| !process.has_no_descendants());

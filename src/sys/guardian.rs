@@ -6,11 +6,14 @@
 //! every process group that was registered and not struck off.
 //!
 //! A child registers *itself* between fork and exec, so there is no moment at
-//! which it runs unregistered.
+//! which it runs unregistered. We keep the same table: should somebody kill
+//! the guardian, its successor is born with it.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::check;
 use super::socket::set_nonblocking;
@@ -24,52 +27,149 @@ const REAPED: i64 = 1;
 const REMOVE: i64 = 2;
 const OPERATION_BITS: i64 = 0b11;
 
-/// Our end of the guardian's pipe.
+/// The guardian, and its successors.
 #[derive(Debug)]
-pub struct Guardian {
-    pipe: File,
+pub struct Guardian(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    current: Current,
+    /// What the guardian has to know of each group.
+    groups: HashMap<i32, i64>,
+    /// Former guardians that were killed but not reaped yet.
+    former: Vec<libc::pid_t>,
+}
+
+#[derive(Debug)]
+struct Current {
+    /// `None` once it is reaped, when the number may be another's.
+    pid: Option<libc::pid_t>,
+    /// Our end.
+    pipe: Arc<File>,
 }
 
 impl Guardian {
     /// Forks the guardian. Cheap while we are small, so do it before the first child.
     pub fn start() -> io::Result<Self> {
+        let groups = HashMap::new();
+        Ok(Self(Mutex::new(State {
+            current: Current::fork(&groups)?,
+            groups,
+            former: Vec::new(),
+        })))
+    }
+
+    /// For when some child has ended: replaces the guardian if it was that. Whether it was.
+    pub fn replace_if_ended(&self) -> io::Result<bool> {
+        let mut state = self.lock();
+        state.former.retain(|pid| !is_reaped(*pid));
+        let is_gone = state.current.pid.is_none_or(is_reaped);
+        if is_gone {
+            state.current.pid = None;
+            state.replace()?;
+        }
+        Ok(is_gone)
+    }
+
+    /// For when a child could not register: replaces the guardian if it is gone or stuck.
+    /// Whether it was.
+    pub fn replace_if_silent(&self) -> io::Result<bool> {
+        let mut state = self.lock();
+        // There is no group 0, so this says nothing.
+        let is_silent = state.current.tell(0, REMOVE).is_err();
+        if is_silent {
+            state.replace()?;
+        }
+        Ok(is_silent)
+    }
+
+    /// What a child uses to register itself.
+    pub(super) fn pipe(&self) -> Arc<File> {
+        Arc::clone(&self.lock().current.pipe)
+    }
+
+    /// A child has registered this group through `pipe`.
+    pub(super) fn added(&self, group: i32, pipe: &Arc<File>) {
+        let mut state = self.lock();
+        state.groups.insert(group, ADD);
+        if !Arc::ptr_eq(pipe, &state.current.pipe) {
+            // Its guardian has been replaced since.
+            state.tell(group, ADD);
+        }
+    }
+
+    /// The leader of this group has been reaped; members of the group live on.
+    pub fn leader_reaped(&self, group: i32) {
+        let mut state = self.lock();
+        state.groups.insert(group, REAPED);
+        state.tell(group, REAPED);
+    }
+
+    /// The group is gone.
+    pub fn remove(&self, group: i32) {
+        let mut state = self.lock();
+        state.groups.remove(&group);
+        state.tell(group, REMOVE);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn tell(&self, group: i32, operation: i64) {
+        // A guardian that is gone is replaced soon, and one that is stuck at the next start.
+        let _ = self.current.tell(group, operation);
+    }
+
+    fn replace(&mut self) -> io::Result<()> {
+        let next = Current::fork(&self.groups)?;
+        let former = std::mem::replace(&mut self.current, next);
+        if let Some(pid) = former.pid {
+            // One that is only stuck must never come to see the end of its pipe.
+            // SAFETY: takes no pointers, and an unreaped child's number is its own.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            self.former.push(pid);
+        }
+        Ok(())
+    }
+}
+
+impl Current {
+    fn fork(groups: &HashMap<i32, i64>) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         let reader = OwnedFd::from(reader);
         let writer = OwnedFd::from(writer);
         set_nonblocking(writer.as_fd())?;
         // Made here because the child of a threaded process must not allocate.
         // Zeroed pages cost nothing until they are written.
-        let mut groups = vec![0_i64; CAPACITY];
+        let mut table = vec![0_i64; CAPACITY];
+        let known = groups.iter().map(|(group, state)| encode(*group, *state));
+        let count = groups.len().min(CAPACITY);
+        for (place, entry) in table.iter_mut().zip(known) {
+            *place = entry;
+        }
         // SAFETY: the child calls only async-signal-safe functions (watch) and never returns.
         let pid = check(unsafe { libc::fork() })?;
         if pid == 0 {
-            watch(&reader, &mut groups);
+            watch(&reader, &mut table, count);
         }
         Ok(Self {
-            pipe: File::from(writer),
+            pid: Some(pid),
+            pipe: Arc::new(File::from(writer)),
         })
     }
 
-    /// The descriptor that a child uses to register itself.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.pipe.as_fd()
+    fn tell(&self, group: i32, operation: i64) -> io::Result<usize> {
+        (&*self.pipe).write(&encode(group, operation).to_ne_bytes())
     }
+}
 
-    /// The leader of this group has been reaped; members of the group live on.
-    pub fn leader_reaped(&self, group: i32) {
-        self.tell(group, REAPED);
-    }
-
-    /// The group is gone.
-    pub fn remove(&self, group: i32) {
-        self.tell(group, REMOVE);
-    }
-
-    fn tell(&self, group: i32, operation: i64) {
-        let message = encode(group, operation).to_ne_bytes();
-        // A guardian that is gone or stuck is found out at the next start, which fails then.
-        let _ = (&self.pipe).write(&message);
-    }
+/// Whether this child of ours is no more, not even as a zombie.
+fn is_reaped(pid: libc::pid_t) -> bool {
+    // SAFETY: a null status is allowed.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) != 0 }
 }
 
 fn encode(group: i32, operation: i64) -> i64 {
@@ -93,8 +193,7 @@ pub(super) fn register_self(pipe: BorrowedFd<'_>) -> Result<(), i32> {
 }
 
 /// The guardian's life. No allocation, no panic, no return.
-fn watch(pipe: &OwnedFd, groups: &mut [i64]) -> ! {
-    let mut count = 0_usize;
+fn watch(pipe: &OwnedFd, groups: &mut [i64], mut count: usize) -> ! {
     let mut buffer = [0_u8; 512];
     let mut filled = 0_usize;
     // SAFETY: plain system calls on our own descriptors and buffers. Standard

@@ -157,20 +157,21 @@ pub fn own_pid() -> i32 {
 
 /// Reaps orphans that the kernel has handed to us, which happens when we are
 /// process 1 of a container. `is_ours` tells the children that have a thread
-/// waiting for them; those are left alone.
-pub fn reap_orphans(is_ours: &dyn Fn(i32) -> bool) {
+/// waiting for them; those are left alone. False when such a one hides others
+/// that may have ended, until its thread has reaped it.
+pub fn reap_orphans(is_ours: &dyn Fn(i32) -> bool) -> bool {
     loop {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         // SAFETY: waitid fills the structure, which is valid when zeroed too.
         let pid = unsafe {
             let peek = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
             if libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), peek) != 0 {
-                return;
+                return true;
             }
             info.assume_init().si_pid()
         };
         if pid == 0 || is_ours(pid) {
-            return;
+            return pid == 0;
         }
         // SAFETY: a null status is allowed; the child is a zombie, so this cannot wait.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };

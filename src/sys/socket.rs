@@ -86,18 +86,31 @@ pub fn is_private_stream(fd: BorrowedFd<'_>) -> bool {
     matches!(mode & libc::S_IFMT, libc::S_IFIFO | libc::S_IFSOCK)
 }
 
-/// Makes reads and writes on `fd` return `WouldBlock` instead of waiting.
-pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+/// Makes reads and writes on `fd` return `WouldBlock` instead of waiting. Whether they waited
+/// before.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    change_flags(fd, |flags| flags | libc::O_NONBLOCK)
+}
+
+/// Makes reads and writes on `fd` wait again.
+pub fn set_blocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    change_flags(fd, |flags| flags & !libc::O_NONBLOCK).map(drop)
+}
+
+/// Whether that changed anything.
+fn change_flags(
+    fd: BorrowedFd<'_>,
+    change: impl Fn(libc::c_int) -> libc::c_int,
+) -> io::Result<bool> {
     // SAFETY: F_GETFL and F_SETFL take no pointers.
     unsafe {
         let flags = super::check(libc::fcntl(fd.as_raw_fd(), libc::F_GETFL))?;
-        super::check(libc::fcntl(
-            fd.as_raw_fd(),
-            libc::F_SETFL,
-            flags | libc::O_NONBLOCK,
-        ))?;
+        let wanted = change(flags);
+        if wanted != flags {
+            super::check(libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted))?;
+        }
+        Ok(wanted != flags)
     }
-    Ok(())
 }
 
 /// Asks for a pipe of `bytes`; what the kernel refuses stays as it was.

@@ -10,7 +10,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::null;
 
 use super::guardian::{self, Guardian};
@@ -85,6 +85,7 @@ impl fmt::Display for SpawnError {
 /// What the child sees of its parent, and where it leaves its failure.
 struct Shared<'a> {
     launch: &'a Launch<'a>,
+    guardian: BorrowedFd<'a>,
     argv: &'a [*const c_char],
     env: &'a [*const c_char],
     parent: libc::pid_t,
@@ -102,8 +103,10 @@ struct Shared<'a> {
 pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
     let argv = pointers(launch.argv);
     let env = pointers(launch.env);
+    let registry = launch.guardian.pipe();
     let mut shared = Shared {
         launch,
+        guardian: registry.as_fd(),
         argv: &argv,
         env: &env,
         parent: super::process::own_pid(),
@@ -156,6 +159,7 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
             error: io::Error::from_raw_os_error(errno),
         });
     }
+    launch.guardian.added(pid, &registry);
     Ok(Leader::new(pid, pidfd))
 }
 
@@ -209,7 +213,7 @@ fn prepare_and_exec(shared: &Shared<'_>) -> (Stage, i32) {
     if unsafe { libc::setsid() } < 0 {
         return (Stage::Session, errno());
     }
-    if let Err(errno) = guardian::register_self(launch.guardian.fd()) {
+    if let Err(errno) = guardian::register_self(shared.guardian) {
         return (Stage::Guardian, errno);
     }
     // SAFETY: takes no pointers. The parent may have died before the signal was asked for.

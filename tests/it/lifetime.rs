@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    Client, PATIENCE, Server, Start, alive, descriptors, signal, threads, within, zombies_of,
+    Client, PATIENCE, Server, Start, alive, children_named, cpu_ticks, descriptors, settled,
+    signal, threads, within, zombies_of,
 };
 
 /// Processes of every stubborn kind; gives the ids of their groups and of what they put in the background.
@@ -38,6 +39,14 @@ fn stubborn(client: &mut Client) -> Vec<u32> {
     pids
 }
 
+/// A process that only the guardian can end when the server is killed.
+fn stubborn_orphan(client: &mut Client) -> u32 {
+    let script = "(trap '' TERM HUP INT; sleep 1000) & echo $!";
+    client.start(Start::shell("another deaf orphan", script));
+    client.exited("another deaf orphan");
+    client.number("another deaf orphan")
+}
+
 #[track_caller]
 fn all_gone(pids: &[u32]) {
     within(PATIENCE, &format!("all of {pids:?} are gone"), || {
@@ -50,6 +59,24 @@ over_both! {
         let pids = stubborn(client);
         client.server.as_mut().unwrap().kill();
         all_gone(&pids);
+    }
+
+    fn nor_when_its_guardian_was_killed_before(client) {
+        let pids = stubborn(client);
+        let server = client.server_pid();
+        for _ in 0..2 {
+            let guardian = children_named(server, "exec-guardian");
+            signal(guardian[0], "KILL");
+            within(PATIENCE, "there is another", || {
+                let next = children_named(server, "exec-guardian");
+                next.len() == 1 && next != guardian
+            });
+        }
+        assert_eq!(zombies_of(server), 0);
+        let more = stubborn_orphan(client);
+        client.server.as_mut().unwrap().kill();
+        all_gone(&pids);
+        all_gone(&[more]);
     }
 
     fn the_server_ends_in_order_on_term_and_interrupt(client) {
@@ -77,6 +104,47 @@ fn an_idle_server_ends_within_two_seconds_of_a_signal() {
     }
 }
 
+/// Far more than anybody has room for.
+fn flood(id: &str) -> Start {
+    Start::child(id, &["write", &(4_u64 << 30).to_string()])
+}
+
+over_both! {
+    fn a_client_that_reads_nothing_does_not_delay_the_end(client) {
+        client.start(flood("p"));
+        settled(|| cpu_ticks(client.server_pid()));
+        let server = client.server.as_mut().unwrap();
+        signal(server.pid(), "TERM");
+        assert_eq!(server.ended(Duration::from_secs(3)).code(), Some(0));
+    }
+}
+
+#[test]
+fn nor_does_a_terminal_that_nobody_reads() {
+    // The terminal of one server is another server's, which does not read it since we do not.
+    let mut client = Client::stdio();
+    let program = Server::command().get_program().to_str().unwrap().to_owned();
+    let inner = Start::command("inner", &[&program, "--listen", "stdio"]);
+    client.start(inner.tty());
+    let list = client.ok("process/list", json!({}));
+    let pid = list["processes"][0]["pid"].as_u64().unwrap() as u32;
+    let messages = [
+        json!({"id": 1, "method": "initialize", "params": {"clientName": "test"}}),
+        json!({"method": "initialized", "params": {}}),
+        json!({"id": 2, "method": "process/start", "params": flood("p").0}),
+    ];
+    for (number, message) in messages.iter().enumerate() {
+        let line = format!("{message}\n");
+        client.write("inner", line.as_bytes(), &number.to_string());
+    }
+    client.wait("the flood", |client| {
+        (client.observed("inner").bytes("pty").len() > 1 << 20).then_some(())
+    });
+    settled(|| cpu_ticks(pid));
+    signal(pid, "TERM");
+    within(Duration::from_secs(3), "the server ends", || !alive(pid));
+}
+
 #[test]
 fn the_end_of_stdin_is_the_end_of_everything() {
     let mut client = Client::stdio();
@@ -85,6 +153,28 @@ fn the_end_of_stdin_is_the_end_of_everything() {
     let status = client.server.as_mut().unwrap().ended(PATIENCE);
     assert_eq!(status.code(), Some(0), "{status}");
     all_gone(&pids);
+}
+
+#[test]
+fn a_pipe_that_was_lent_waits_again_afterwards() {
+    // The shell lends its own pipe, and its flags, to the server.
+    let mut command = Command::new("/bin/sh");
+    let script = "\"$0\" --listen stdio; grep flags: /proc/self/fdinfo/0 /proc/self/fdinfo/1";
+    command
+        .args(["-c", script])
+        .arg(Server::command().get_program());
+    let output = command.stdin(Stdio::piped()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let flags: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    assert_eq!(flags.len(), 2, "{text}");
+    for flags in flags {
+        let flags = u32::from_str_radix(flags, 8).unwrap();
+        // O_NONBLOCK.
+        assert_eq!(flags & 0o4000, 0, "{text}");
+    }
 }
 
 #[test]

@@ -85,6 +85,54 @@ fn nothing_is_lost_or_doubled_over_a_lost_connection() {
 }
 
 #[test]
+fn what_was_missed_may_be_read_in_pages_while_more_is_written() {
+    let server = Server::websocket(&["--retained-output", "327680"]);
+    let mut client = server.connect();
+    client.start(Start::child("p", &["steps", "10000"]).pipe_stdin());
+    client.write("p", "go\n".repeat(24).as_bytes(), "1");
+    client.wait("24 steps", |client| {
+        (client.observed("p").bytes("stdout").len() == 240_000).then_some(())
+    });
+    let session = client.session.clone();
+    let seen = client.observed("p").last_seq.unwrap();
+    drop(client);
+    let mut client = resume(&server, &session);
+    client.skip_to("p", seen);
+    let mut last = 0;
+    let mut bytes = Vec::new();
+    while bytes.len() < 240_000 {
+        let read = client.read(
+            "p",
+            json!({"afterSeq": last, "maxBytes": 10_000, "waitMs": 10_000}),
+        );
+        for chunk in read["chunks"].as_array().unwrap() {
+            assert_eq!(
+                chunk["seq"],
+                last + 1,
+                "no page was pushed out: {}",
+                bytes.len()
+            );
+            last += 1;
+            bytes.extend(decode(chunk["chunk"].as_str().unwrap()));
+        }
+        if last == 1 {
+            client.write("p", "go\n".repeat(100).as_bytes(), "2");
+            client.wait("more output", |client| {
+                (!client.observed("p").bytes("stdout").is_empty()).then_some(())
+            });
+            // As much time as the process may want for the rest.
+            client.run(Start::shell(
+                "q",
+                "for i in 1 2 3 4 5 6 7 8 9; do /bin/true; done",
+            ));
+        }
+    }
+    let mut expected = vec![0; bytes.len()];
+    pattern::fill(0, &mut expected);
+    assert!(bytes == expected);
+}
+
+#[test]
 fn output_while_nobody_is_attached_is_kept_as_far_as_it_fits() {
     let server = Server::websocket(&[]);
     let scratch = scratch();

@@ -19,21 +19,26 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Client, PATIENCE, Server, decode};
+use crate::support::{Client, PATIENCE, Server, Web, decode};
 use differences::DIFFERENCES;
 use fields::{Fields, equalize, flatten};
 use fixture::Fixture;
 
 const TRANSCRIPTS: &str = include_str!("../data/transcripts.jsonl");
 
+/// What was asked by HTTP in the recordings.
+const WEB: &str = "http://127.0.0.1:18099";
+
 #[test]
 fn every_difference_from_the_reference_is_intended() {
     let server = Server::websocket(&[]);
+    let web = web();
     let mut unexplained = String::new();
     let mut used = BTreeSet::new();
     let mut records = 0;
     for line in TRANSCRIPTS.lines() {
-        let record: Value = serde_json::from_str(line).unwrap();
+        let line = line.replace(WEB, &web.url(""));
+        let record: Value = serde_json::from_str(&line).unwrap();
         let (name, version) = (
             record["name"].as_str().unwrap(),
             record["version"].as_str().unwrap(),
@@ -71,6 +76,17 @@ fn every_difference_from_the_reference_is_intended() {
         }
     }
     assert!(unexplained.is_empty(), "\n{unexplained}");
+}
+
+/// Answers as the web server of the recordings did.
+fn web() -> Web {
+    Web::serve(|asked, wire| {
+        let common = "server: BaseHTTP/0.6 Python/3.11.7\r\ndate: now";
+        match asked.path() {
+            "/redir" => wire.reply(&format!("302 Found\r\n{common}\r\nlocation: /x"), b""),
+            _ => wire.reply(&format!("200 OK\r\n{common}\r\nx-a: 1\r\nx-a: 2"), b"body"),
+        }
+    })
 }
 
 /// The messages of a record: `send` may be one or several.
@@ -162,6 +178,7 @@ fn send_and_settle(client: &mut Client, send: Vec<&str>, expected: &[&str]) {
                 output_length(heard),
                 count(heard, "process/exited"),
                 count(heard, "process/closed"),
+                count(heard, "http/request/bodyDelta"),
             )
         };
         let (ours, theirs) = (told(heard), told(&expected));
@@ -172,6 +189,7 @@ fn send_and_settle(client: &mut Client, send: Vec<&str>, expected: &[&str]) {
             && ours.0 >= theirs.0
             && ours.1 >= theirs.1
             && ours.2 >= theirs.2
+            && ours.3 >= theirs.3
             && (!(ends && client.has_started("p")) || ours.2 > 0)
     });
     // Its answer comes behind everything that was under way, or the connection is gone.
@@ -221,7 +239,11 @@ fn fields(heard: &[Value], closed: bool) -> Fields {
             }
             continue;
         }
-        let process = message["params"]["processId"].as_str().unwrap().to_string();
+        let params = &message["params"];
+        let process = params["processId"]
+            .as_str()
+            .or(params["requestId"].as_str());
+        let process = process.unwrap().to_string();
         let before = notifications.entry(process).or_default();
         let same = |last: &Value| {
             last["method"] == "process/output"

@@ -49,6 +49,8 @@ pub(super) struct Control {
     /// Until when nothing may be dropped for want of room.
     pub(super) catch_up_until: Option<Instant>,
     pub(super) waiting: Vec<Waiting>,
+    /// Whether their answers wait for the client to take what it has.
+    pub(super) holds_answers: bool,
     pub(super) stdin: Stdin,
     pub(super) terminal: Option<Arc<File>>,
     /// When to send KILL.
@@ -199,7 +201,7 @@ impl Control {
 
     /// Whether every event is where it should be and nobody waits.
     pub(super) fn is_settled(&self) -> bool {
-        self.closed.is_some() && self.published + 1 == self.next_seq
+        self.closed.is_some() && self.published + 1 == self.next_seq && self.waiting.is_empty()
     }
 
     /// Whether the last event has its number.
@@ -249,8 +251,10 @@ impl Control {
         (until > Instant::now() && self.output.cost() + chunk > limit).then_some(until)
     }
 
-    /// Answers the reads that have news or whose time is up.
-    pub(super) fn answer_reads(&mut self) {
+    /// Answers the reads that have news or whose time is up, as far as the client has room: each
+    /// answer may be as large as all that is retained.
+    pub(super) fn answer_reads(&mut self, waker: &Arc<WakeEvent>) {
+        self.holds_answers = false;
         if self.waiting.is_empty() {
             return;
         }
@@ -261,6 +265,12 @@ impl Control {
             if !is_due && !self.has_news(&waiting.query) {
                 index += 1;
                 continue;
+            }
+            if let Some(subscriber) = &self.subscriber
+                && !subscriber.has_room(waker)
+            {
+                self.holds_answers = true;
+                return;
             }
             let Waiting { query, reply, .. } = self.waiting.remove(index);
             reply(Some(&ReadView {
@@ -283,7 +293,8 @@ impl Control {
             self.kill_at = None;
             self.kill();
         }
-        let reads = self.waiting.iter().filter_map(|waiting| waiting.deadline);
+        let reads = self.waiting.iter().filter(|_| !self.holds_answers);
+        let reads = reads.filter_map(|waiting| waiting.deadline);
         reads.chain(self.timeout_at).chain(self.kill_at).min()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::rpc::protocol::env_policy::{EnvPolicy, Inherit};
@@ -34,6 +35,35 @@ const NEVER_INHERITED: [&str; 4] = [
     "OPENAI_API_KEY",
 ];
 
+/// The longest pattern, and the longest name that a client may hold against patterns, in bytes.
+const LONGEST: usize = 4096;
+
+/// Steps that holding all names against all patterns may take: a tenth of a second or so.
+const MAX_STEPS: usize = 1 << 27;
+
+/// Why a policy is not applied: it would take too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyError {
+    /// One of its patterns or names is too long.
+    TooLong,
+    /// It has too many patterns for as many names.
+    TooMany,
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(
+                f,
+                "envPolicy has a pattern or a name of more than {LONGEST} bytes"
+            ),
+            Self::TooMany => f.write_str("envPolicy has too many patterns for as many variables"),
+        }
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
 /// The environment of a child, sorted by name.
 ///
 /// `server` is the server's own environment, of which a child sees something only through a
@@ -43,21 +73,33 @@ pub fn child_environment(
     server: impl IntoIterator<Item = (OsString, OsString)>,
     policy: Option<&EnvPolicy>,
     env: &BTreeMap<String, String>,
-) -> Vec<(OsString, OsString)> {
+) -> Result<Vec<(OsString, OsString)>, PolicyError> {
     let mut child = match policy {
-        Some(policy) => apply(server, policy),
+        Some(policy) => apply(server, policy)?,
         None => BTreeMap::new(),
     };
     child.extend(owned(env));
     // Neither an empty name nor one of ours can be meant.
     child.retain(|name, _| !name.is_empty() && !is_one_of(&NEVER_PASSED, name));
-    child.into_iter().collect()
+    Ok(child.into_iter().collect())
+}
+
+/// A variable of the server whose content a client may have sent somewhere. As with a child,
+/// naming one is enough, apart from those that are never passed.
+pub fn variable_for_client(name: &str) -> Option<OsString> {
+    let is_name = !name.is_empty() && !name.contains(['=', '\0']);
+    if !is_name || is_one_of(&NEVER_PASSED, name.as_ref()) {
+        return None;
+    }
+    std::env::var_os(name)
 }
 
 fn apply(
     server: impl IntoIterator<Item = (OsString, OsString)>,
     policy: &EnvPolicy,
-) -> BTreeMap<OsString, OsString> {
+) -> Result<BTreeMap<OsString, OsString>, PolicyError> {
+    let server: Vec<_> = server.into_iter().collect();
+    check_cost(&server, policy)?;
     let inherits = |name: &OsStr| {
         let wanted = match policy.inherit {
             Inherit::All => true,
@@ -77,7 +119,27 @@ fn apply(
     if !policy.include_only.is_empty() {
         child.retain(|name, _| matches_any(&policy.include_only, name));
     }
-    child
+    Ok(child)
+}
+
+/// A name takes as many steps as it and the pattern have bytes, multiplied.
+fn check_cost(server: &[(OsString, OsString)], policy: &EnvPolicy) -> Result<(), PolicyError> {
+    let patterns = policy.exclude.iter().chain(&policy.include_only);
+    if patterns
+        .clone()
+        .chain(policy.set.keys())
+        .any(|text| text.len() > LONGEST)
+    {
+        return Err(PolicyError::TooLong);
+    }
+    // One more for each, since the empty ones are looked at too.
+    let patterns: usize = patterns.map(|pattern| pattern.len() + 1).sum();
+    let inherited: usize = server.iter().map(|(name, _)| name.len() + 1).sum();
+    let set: usize = policy.set.keys().map(|name| name.len() + 1).sum();
+    if patterns.saturating_mul(inherited + set) > MAX_STEPS {
+        return Err(PolicyError::TooMany);
+    }
+    Ok(())
 }
 
 fn owned(variables: &BTreeMap<String, String>) -> impl Iterator<Item = (OsString, OsString)> {
@@ -180,6 +242,7 @@ mod tests {
             .map(|entry| entry.split_once('=').unwrap())
             .map(|(name, value)| (name.into(), value.into()));
         let entries: Vec<String> = child_environment(server, policy, &map(env))
+            .unwrap()
             .into_iter()
             .map(|(name, value)| format!("{}={}", name.display(), value.display()))
             .collect();
@@ -287,6 +350,33 @@ mod tests {
                 "{pattern} {name}"
             );
         }
+    }
+
+    #[test]
+    fn what_would_take_long_is_refused() {
+        let of = |exclude: Vec<String>, set: Vec<String>| {
+            let policy = EnvPolicy {
+                exclude,
+                set: set.into_iter().map(|name| (name, String::new())).collect(),
+                ..policy(Inherit::None)
+            };
+            child_environment([], Some(&policy), &map(&[])).map(drop)
+        };
+        let names = |count: usize| (0..count).map(|number| number.to_string()).collect();
+        assert_eq!(
+            of(vec!["*".repeat(LONGEST)], vec!["n".repeat(LONGEST)]),
+            Ok(())
+        );
+        assert_eq!(
+            of(vec!["*".repeat(LONGEST + 1)], Vec::new()),
+            Err(PolicyError::TooLong)
+        );
+        assert_eq!(
+            of(Vec::new(), vec!["n".repeat(LONGEST + 1)]),
+            Err(PolicyError::TooLong)
+        );
+        assert_eq!(of(names(1000), names(1000)), Ok(()));
+        assert_eq!(of(names(10_000), names(10_000)), Err(PolicyError::TooMany));
     }
 
     #[test]

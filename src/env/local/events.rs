@@ -46,6 +46,9 @@ pub trait Subscriber: Send + Sync {
     /// it. What is taken may wait in a buffer until [`Subscriber::flush`].
     fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Arc<WakeEvent>) -> Offer;
 
+    /// Whether a read that has waited may be answered; if not, sets `waker` when it may.
+    fn has_room(&self, waker: &Arc<WakeEvent>) -> bool;
+
     /// Sends what was taken. True lays the duty on the caller to poll
     /// [`Subscriber::fd`] for room and call [`Subscriber::flush_duty`] until it is done.
     fn flush(&self) -> bool;

@@ -5,9 +5,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError, Weak,
+};
 use std::time::{Duration, Instant};
 
+use super::leftovers::Leftovers;
 use super::process::Process;
 use crate::log;
 use crate::sys::guardian::Guardian;
@@ -38,9 +41,10 @@ pub struct Host {
     null: OwnedFd,
     retained: AtomicUsize,
     /// Ended processes with output, oldest first: the first to lose it.
-    ended: Mutex<VecDeque<Weak<Process>>>,
+    ended: Mutex<Ended>,
     queued_stdin: AtomicUsize,
     leaders: Option<Leaders>,
+    leftovers: Leftovers,
     running: Mutex<usize>,
     fewer_running: Condvar,
 }
@@ -57,6 +61,7 @@ impl Host {
             ended: Mutex::default(),
             queued_stdin: AtomicUsize::new(0),
             leaders: (own_pid() == 1).then(Leaders::default),
+            leftovers: Leftovers::new()?,
             running: Mutex::new(0),
             fewer_running: Condvar::new(),
         })
@@ -69,6 +74,11 @@ impl Host {
 
     pub(super) fn workers(&self) -> &Workers {
         &self.workers
+    }
+
+    /// What ended processes have left behind.
+    pub(super) fn leftovers(&self) -> &Leftovers {
+        &self.leftovers
     }
 
     /// An input that is at its end.
@@ -87,12 +97,17 @@ impl Host {
         Ok(started)
     }
 
-    /// Forgets a guardian that does not answer, so that the next start makes a new one.
-    pub(super) fn forget_guardian(&self) {
-        log::error!(
-            "the guardian process is gone; processes started before may outlive a killed server"
-        );
-        *lock(&self.guardian) = None;
+    /// Puts another in the place of a guardian that fails.
+    pub(super) fn replace_guardian(&self, replace: impl Fn(&Guardian) -> io::Result<bool>) {
+        let guardian = lock(&self.guardian).clone();
+        match guardian.map_or(Ok(false), |guardian| replace(&guardian)) {
+            Ok(false) => {}
+            Ok(true) => log::warn!("the guardian process was gone; started another"),
+            Err(error) => log::error!(
+                "the guardian process is gone, so processes may outlive a killed server; \
+                 cannot start another: {error}"
+            ),
+        }
     }
 
     /// Whether orphans come to us, as they do to process 1 of a container.
@@ -100,16 +115,22 @@ impl Host {
         self.leaders.is_some()
     }
 
-    /// Reaps orphans that have ended, and none of the children that have a thread.
-    pub fn reap_orphans(&self) {
-        if let Some(leaders) = &self.leaders {
-            let _no_births = leaders
-                .births
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            let alive = lock(&leaders.alive);
-            process::reap_orphans(&|pid| alive.contains(&pid));
-        }
+    /// For when children may have ended: reaps those that have no thread, which are the guardian,
+    /// who gets a successor, and orphans. False when some may be left, to be asked again soon.
+    pub fn reap(&self) -> bool {
+        self.replace_guardian(Guardian::replace_if_ended);
+        let Some(leaders) = &self.leaders else {
+            return true;
+        };
+        // A birth may take as long as the disk that its program is on, and whoever waited for it
+        // here would also keep further births waiting.
+        let _no_births = match leaders.births.try_write() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let alive = lock(&leaders.alive);
+        process::reap_orphans(&|pid| alive.contains(&pid))
     }
 
     /// Until the guard is dropped, a child may exist that is not noted yet.
@@ -185,7 +206,7 @@ impl Host {
             if over == 0 {
                 return 0;
             }
-            let Some(oldest) = lock(&self.ended).pop_front() else {
+            let Some(oldest) = lock(&self.ended).processes.pop_front() else {
                 return over;
             };
             if let Some(process) = oldest.upgrade() {
@@ -197,13 +218,11 @@ impl Host {
     /// Remembers a process that has ended.
     pub(super) fn note_ended(&self, process: &Arc<Process>) {
         let mut ended = lock(&self.ended);
-        while ended
-            .front()
-            .is_some_and(|oldest| oldest.strong_count() == 0)
-        {
-            ended.pop_front();
+        if ended.processes.len() >= ended.clean_at {
+            ended.processes.retain(|process| process.strong_count() > 0);
+            ended.clean_at = 2 * ended.processes.len();
         }
-        ended.push_back(Arc::downgrade(process));
+        ended.processes.push_back(Arc::downgrade(process));
     }
 
     /// Accounts for bytes that begin to wait for a standard input; false when too many do.
@@ -226,6 +245,14 @@ impl Host {
     pub(super) fn unqueue_stdin(&self, bytes: usize) {
         self.queued_stdin.fetch_sub(bytes, Ordering::Relaxed);
     }
+}
+
+/// Processes that have ended, oldest first; some of them forgotten by their sessions.
+#[derive(Default)]
+struct Ended {
+    processes: VecDeque<Weak<Process>>,
+    /// The length from which forgotten ones are looked for: twice what the last look left.
+    clean_at: usize,
 }
 
 /// The children that have a thread, kept where orphans must be told from them.

@@ -136,7 +136,7 @@ pub(super) fn launch(host: &Host, spec: &ProcessSpec) -> Result<Launched, StartE
     };
     let (mut spawned, mut guardian) = start()?;
     if matches!(&spawned, Err(error) if error.stage == Stage::Guardian) {
-        host.forget_guardian();
+        host.replace_guardian(Guardian::replace_if_silent);
         (spawned, guardian) = start()?;
     }
     let leader = spawned.map_err(|error| strings.explain(spec, error))?;

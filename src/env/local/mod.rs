@@ -14,7 +14,8 @@
 //!   connection's Outbound ◄── events ──────┘             └─ wake event
 //! ```
 //!
-//! Besides, one thread watches directories for all clients ([`MissingWatches`]).
+//! Besides, one thread watches directories for all clients ([`MissingWatches`]), and one reads
+//! what descendants of ended processes still write ([`leftovers`]).
 //!
 //! Locks are taken in the order session, process, outbound, and never back.
 
@@ -24,8 +25,10 @@ pub mod environment;
 mod events;
 pub mod files;
 mod host;
+pub mod http;
 pub mod info;
 mod launch;
+mod leftovers;
 mod missing;
 mod output;
 mod passwd;

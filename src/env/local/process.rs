@@ -77,6 +77,7 @@ impl Process {
             subscriber,
             catch_up_until: None,
             waiting: Vec::new(),
+            holds_answers: false,
             stdin: Stdin::new(Arc::clone(host), has_terminal || spec.pipe_stdin),
             terminal: None,
             kill_at: None,
@@ -111,7 +112,13 @@ impl Process {
         let on_thread = Arc::clone(&reply);
         let job = move || {
             if let Some(started) = take(&on_thread) {
-                pump::run(&process, spec, running, started);
+                let left = pump::run(&process, spec, running, started);
+                let host = Arc::clone(&process.host);
+                // This thread may now serve the leftovers of others for long.
+                drop(process);
+                if let Some(left) = left {
+                    host.leftovers().leave(left);
+                }
             }
         };
         if let Err(error) = self.host.workers().run(Box::new(job))
@@ -139,7 +146,6 @@ impl Process {
     /// the time is up. False, and no answer, when too many reads wait.
     pub fn read(&self, query: ReadQuery, reply: ReadReply) -> bool {
         let mut control = self.lock();
-        control.catch_up_until = None;
         let has_news = control.has_news(&query) || control.phase == Phase::Failed;
         if has_news || query.wait.is_zero() {
             let view = ReadView {
@@ -147,10 +153,14 @@ impl Process {
                 query,
             };
             reply((control.phase != Phase::Failed).then_some(&view));
-            // The thread may have held back output for this read.
-            control.wake();
+            if control.catch_up_until.is_some() && view.reaches_end() {
+                control.catch_up_until = None;
+                // The thread may have held back output for this read.
+                control.wake();
+            }
             return true;
         }
+        control.catch_up_until = None;
         if control.waiting.len() >= MAX_WAITING {
             return false;
         }

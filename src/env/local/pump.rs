@@ -1,14 +1,14 @@
 //! The life of a process on its thread: start, carry its bytes, see it end.
 //!
 //! ```text
-//!   launch ─► running ─► exit seen ─► exited ─► closed ─► (discarding)
+//!   launch ─► running ─► exit seen ─► exited ─► closed ─► (leftovers)
 //! ```
 //!
 //! *Exit seen* lasts until the bytes that were in the pipes at that moment,
 //! which are all that was written before the exit, have been read. After
 //! *exited*, a descendant that holds a pipe may go on for the drain window.
-//! After *closed* what it still writes is read and thrown away, so that it
-//! neither blocks nor dies of a broken pipe.
+//! After *closed* what it still writes is no concern of this thread
+//! ([`leftovers`](super::leftovers)).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use super::events::Subscriber;
 use super::host::Running;
 use super::launch::{self, Launched, ProcessSpec};
+use super::leftovers::Leftover;
 use super::output::Stream;
 use super::process::{Process, StartReply};
 use crate::log;
@@ -42,18 +43,17 @@ const TERMINAL_OWED: usize = 256 * 1024;
 const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
 /// Between looks at a terminal that a running program has closed.
 const HANG_UP_TICK: Duration = Duration::from_millis(50);
-/// Between looks at whether descendants that were asked to end have.
-const DESCENDANTS_TICK: Duration = Duration::from_millis(250);
 /// Between looks at a child, where the kernel has no pidfd.
 const EXIT_TICK: Duration = Duration::from_millis(20);
 
-/// Runs a process from start to end. `running` counts it meanwhile.
+/// Runs a process from start to end; gives what its descendants still hold. `running` counts it
+/// meanwhile.
 pub(super) fn run(
     process: &Arc<Process>,
     spec: ProcessSpec,
     running: Running,
     started: StartReply,
-) {
+) -> Option<Leftover> {
     let birth = process.host().begin_birth();
     let begun = WakeEvent::new()
         .map_err(|error| launch::StartError::Resources("an event", error))
@@ -64,7 +64,7 @@ pub(super) fn run(
             drop(birth);
             process.lock().failed();
             started(Err(error));
-            return;
+            return None;
         }
     };
     let Launched {
@@ -110,9 +110,9 @@ pub(super) fn run(
         buffer: Vec::new(),
     };
     pump.carry();
-    let (left, kill_at) = pump.finish();
+    let left = pump.finish();
     drop(running);
-    discard(process, left, kill_at);
+    Some(left)
 }
 
 /// One stream of output.
@@ -187,7 +187,7 @@ impl Pump<'_> {
     fn publish(&mut self) -> bool {
         let mut control = self.process.lock();
         let has_room = control.publish(self.process.id(), &self.waker);
-        control.answer_reads();
+        control.answer_reads(&self.waker);
         let subscriber = control.subscriber();
         drop(control);
         if self.flush.is_none()
@@ -386,59 +386,16 @@ impl Pump<'_> {
         }
     }
 
-    /// Leaves the process to its session; gives the streams that are still open, and when
-    /// descendants that were asked to end must.
-    fn finish(mut self) -> (Vec<Arc<File>>, Option<Instant>) {
+    /// Leaves the process to its session.
+    fn finish(mut self) -> Leftover {
         if let Some(subscriber) = self.flush.take() {
             subscriber.give_up_duty();
         }
         let kill_at = self.process.lock().thread_leaves();
-        let left = self.outputs.into_iter().filter_map(|output| output.file);
-        (left.collect(), kill_at)
-    }
-}
-
-/// Reads what descendants still write, until the last of them is gone, and kills them at
-/// `kill_at`. Ends with the server.
-fn discard(process: &Process, mut left: Vec<Arc<File>>, mut kill_at: Option<Instant>) {
-    let mut buffer = vec![0; FIRST_CHUNK];
-    while !left.is_empty() || kill_at.is_some() {
-        if kill_at.is_some_and(|at| at <= Instant::now()) {
-            process.terminate(None, |_| ());
-            kill_at = None;
-            continue;
+        let streams = self.outputs.into_iter().filter_map(|output| output.file);
+        Leftover {
+            streams: streams.collect(),
+            kill: kill_at.map(|at| (Arc::downgrade(self.process), at)),
         }
-        if kill_at.is_some() && process.has_no_descendants() {
-            kill_at = None;
-            continue;
-        }
-        let mut fds: Vec<_> = left
-            .iter()
-            .map(|file| PollFd::new(file.as_fd(), READABLE))
-            .collect();
-        // Their end is no event, and should not keep a thread until then.
-        let timeout = kill_at.map(|at| {
-            let left = at.saturating_duration_since(Instant::now());
-            left.min(DESCENDANTS_TICK)
-        });
-        if poll::wait(&mut fds, timeout).is_err() {
-            return;
-        }
-        let ready: Vec<_> = fds.iter().map(PollFd::is_ready).collect();
-        let mut ready = ready.into_iter();
-        left.retain(|file| {
-            let is_ready = ready.next().unwrap_or(false);
-            !is_ready || !is_ended((&**file).read(&mut buffer))
-        });
-    }
-}
-
-fn is_ended(read: io::Result<usize>) -> bool {
-    match read {
-        Ok(count) => count == 0,
-        Err(error) => !matches!(
-            error.kind(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-        ),
     }
 }

@@ -50,6 +50,13 @@ impl ReadView<'_> {
             })
     }
 
+    /// Whether no output is kept beyond what is given.
+    pub(super) fn reaches_end(&self) -> bool {
+        let last = self.chunks().last();
+        let given = last.map_or(self.query.after, |last| last.seq);
+        self.query.max_bytes.is_none() || !self.control.output.has_after(given)
+    }
+
     /// The number to continue from: that of the next event, or with
     /// `max_bytes` that after the last chunk given.
     pub fn next_seq(&self) -> u64 {

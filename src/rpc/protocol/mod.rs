@@ -5,6 +5,7 @@ pub mod discovery;
 pub mod env_policy;
 pub mod environment;
 pub mod files;
+pub mod http;
 pub mod initialize;
 pub mod process;
 pub mod watch;

@@ -1,4 +1,4 @@
-//! One limit over all connections on memory for large incoming messages.
+//! One limit over all connections on memory for large messages.
 //!
 //! A single message may have 64 MiB, and a thousand connections could each
 //! send one. Small buffers are not counted; their number is limited already.
@@ -14,11 +14,11 @@ static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// What one buffer has drawn from the common limit; given back on drop.
 #[derive(Debug, Default)]
-pub(super) struct Charge(usize);
+pub struct Charge(usize);
 
 impl Charge {
     /// Accounts for a buffer of `bytes`; false when the limit forbids it.
-    pub(super) fn set(&mut self, bytes: usize) -> bool {
+    pub fn set(&mut self, bytes: usize) -> bool {
         let wanted = bytes.saturating_sub(FREE);
         if wanted > self.0 {
             let more = wanted - self.0;

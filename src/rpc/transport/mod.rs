@@ -21,6 +21,7 @@ mod source;
 mod tls;
 mod websocket;
 
+pub use budget::Charge;
 pub use frame::Goodbye;
 pub use inbuffer::InBuffer;
 pub use lines::LineReader;

@@ -11,6 +11,7 @@
 //! pieces but control frames, so what is added meanwhile waits behind it.
 
 mod long;
+mod state;
 
 pub use long::LongMessage;
 
@@ -21,6 +22,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::state::{Progress, State};
 use super::frame::{self, Goodbye};
 use super::sink::Sink;
 use crate::sys::event::WakeEvent;
@@ -66,78 +68,6 @@ pub enum Flush {
     Done,
     /// Something.
     Pending,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    buffer: Vec<u8>,
-    /// How much of the buffer is sent already.
-    sent: usize,
-    /// Whether a long message is on its way.
-    has_long: bool,
-    /// Whole messages that wait for its end.
-    behind: Vec<u8>,
-    /// Whether somebody has the duty to flush.
-    has_flusher: bool,
-    is_dead: bool,
-    /// Bytes that the stream has taken so far.
-    total_sent: u64,
-    /// Whether the stream was full at the last attempt.
-    was_full: bool,
-    /// How often a full stream had room again.
-    drained: u64,
-    wakers: Vec<Arc<WakeEvent>>,
-}
-
-impl State {
-    fn unsent(&self) -> usize {
-        self.pending() + self.behind.len()
-    }
-
-    /// What could be sent now.
-    fn pending(&self) -> usize {
-        self.buffer.len() - self.sent
-    }
-
-    /// What the limit on output counts: not the pieces of a long message, which has its own.
-    fn ahead_of_output(&self) -> usize {
-        if self.has_long {
-            self.behind.len()
-        } else {
-            self.pending()
-        }
-    }
-
-    /// Makes room in the buffer where that costs little.
-    fn compact(&mut self) {
-        if self.sent >= self.buffer.len() / 2 && self.sent > 0 {
-            let sent = std::mem::take(&mut self.sent);
-            self.buffer.drain(..sent);
-        }
-    }
-}
-
-/// Whether the client takes anything.
-struct Progress {
-    total_sent: u64,
-    since: Instant,
-}
-
-impl Progress {
-    fn new(state: &State) -> Self {
-        Self {
-            total_sent: state.total_sent,
-            since: Instant::now(),
-        }
-    }
-
-    /// Whether it has taken nothing for as long as `patience`.
-    fn is_over(&mut self, state: &State, patience: Duration) -> bool {
-        if state.total_sent != self.total_sent {
-            *self = Self::new(state);
-        }
-        self.since.elapsed() >= patience
-    }
 }
 
 /// The sending half of a connection.
@@ -197,7 +127,7 @@ impl Outbound {
         }
     }
 
-    /// Adds a message of a process, unless too much is unsent.
+    /// Adds a message that can wait, unless too much is unsent.
     pub fn offer(&self, waker: &Arc<WakeEvent>, write: impl FnOnce(&mut Vec<u8>)) -> Offer {
         let mut state = self.lock();
         if state.is_dead {
@@ -211,6 +141,17 @@ impl Outbound {
         Offer::Taken
     }
 
+    /// Whether an answer that has waited may be added now: not while the reader would wait for
+    /// room either. If not, the waker will be set when there is room.
+    pub fn has_room(&self, waker: &Arc<WakeEvent>) -> bool {
+        let mut state = self.lock();
+        let has_room = state.is_dead || state.unsent() <= ANSWER_LIMIT;
+        if !has_room {
+            state.wakers.push(Arc::clone(waker));
+        }
+        has_room
+    }
+
     /// Sends what the stream takes of what was offered. True lays the duty on
     /// the caller to poll [`Outbound::fd`] for room and call
     /// [`Outbound::flush_duty`] until it is done.
@@ -221,6 +162,14 @@ impl Outbound {
         }
         state.has_flusher = true;
         true
+    }
+
+    /// As [`Outbound::flush_offered`], for a thread that may wait: where that
+    /// would lay the duty on it, it sends until everything is gone.
+    pub fn flush_waiting(&self) {
+        if self.flush_offered() {
+            self.flush_until_done();
+        }
     }
 
     /// For who has the duty to flush: sends what the stream takes now.

@@ -85,6 +85,17 @@ over_both! {
         refused(client, "fs/readFile", json!({"path": path, "maxMessageBytes": 1_u64 << 40}), -32600, message);
     }
 
+    fn what_fails_in_the_middle_is_not_taken_for_the_whole(client) {
+        // A file of the kernel that does not end, and does not say so.
+        let params = json!({"path": "/proc/self/pagemap", "maxMessageBytes": 4 << 20});
+        let read = client.ok("fs/readFile", params);
+        let good = read["dataBase64"].as_str().unwrap().strip_suffix('!').unwrap();
+        assert_eq!(read["incomplete"]["bytes"], decode(good).len());
+        assert!(good.len() > 3 << 20 && good.len() <= 4 << 20, "{}", good.len());
+        assert!(read["incomplete"]["message"].is_string());
+        client.still_serves();
+    }
+
     fn a_client_may_take_longer_messages(client) {
         client.patience = Duration::from_secs(120);
         let scratch = scratch();

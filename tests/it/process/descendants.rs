@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::{PATIENCE, Start, alive, params, scratch, within};
+use crate::support::{
+    PATIENCE, Start, alive, descriptors, params, scratch, signal, threads, within,
+};
 
 over_both! {
     fn output_goes_on_while_a_descendant_holds_the_pipe(client, "--drain-window", "15") {
@@ -62,6 +64,41 @@ over_both! {
         let pid = client.number("p");
         client.closed("p");
         assert!(alive(pid));
-        crate::support::signal(pid, "KILL");
+        signal(pid, "KILL");
+    }
+
+    fn many_that_hold_pipes_cost_one_thread(client, "--max-processes", "2", "--drain-window", "0") {
+        let server = client.server_pid();
+        client.run(Start::child("first", &["true"]));
+        let before = descriptors(server);
+        for number in 0..20 {
+            let id = number.to_string();
+            client.run(Start::child(&id, &["background", "sleep"]));
+        }
+        within(PATIENCE, "the threads of the processes are gone", || threads(server) <= 4);
+        for number in 0..20 {
+            let id = number.to_string();
+            let pid = client.number(&id);
+            assert!(alive(pid));
+            client.ok("process/terminate", params(&id, json!({})));
+        }
+        within(PATIENCE, "their streams are closed", || descriptors(server) <= before);
+    }
+
+    fn those_that_are_deaf_are_killed_when_the_grace_ends(client, "--drain-window", "0") {
+        for held in ["", ">/dev/null 2>&1"] {
+            let script = format!("(trap '' TERM; exec sleep 1000) {held} & echo $!; wait");
+            let id = format!("p{held}");
+            client.start(Start::shell(&id, &script));
+            let pid = client.number(&id);
+            // The shell in the background is deaf once it has become the other program.
+            within(PATIENCE, "it sleeps", || {
+                std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
+            });
+            client.ok("process/terminate", params(&id, json!({"graceMs": 1500})));
+            assert_eq!(client.closed(&id).code, 143);
+            assert!(alive(pid), "it has its grace though its leader has gone");
+            within(PATIENCE, "it is killed", || !alive(pid));
+        }
     }
 }

@@ -34,6 +34,15 @@ over_both! {
         assert_eq!((&exited["sandboxDenied"], &exited["processId"]), (&json!(false), &json!("p")));
     }
 
+    fn a_name_may_be_long_but_not_endless(client) {
+        let error = client.err("process/start", Start::child(&"p".repeat(4097), &["true"]).0);
+        assert_eq!(error.code, -32602);
+        assert!(error.message.len() < 200, "{error:?}");
+        client.run(Start::child(&"p".repeat(4096), &["true"]));
+        let error = client.err("process/read", json!({"processId": "p".repeat(1 << 20)}));
+        assert_eq!((error.code, error.message.as_str()), (-32600, "unknown process id of 1048576 bytes"));
+    }
+
     fn stderr_is_told_from_stdout(client) {
         let outcome = client.run(Start::shell("p", "echo out; echo err >&2"));
         assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("out\n", "err\n"));

@@ -12,6 +12,7 @@ mod server;
 mod start;
 mod tls;
 mod transcript;
+mod web;
 mod websocket;
 mod within;
 
@@ -22,14 +23,18 @@ pub use base64::{decode, encode};
 pub use client::{Client, RpcError, params};
 pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
 pub use observed::{Event, Sink};
-pub use procfs::{alive, descriptors, peak_resident, resident, signal, threads, zombies_of};
+pub use procfs::{
+    alive, children_named, cpu_ticks, descriptors, peak_resident, resident, signal, threads,
+    zombies_of,
+};
 pub use program::{Scratch, child, scratch};
 pub use run::{fails, run};
 pub use server::Server;
 pub use start::Start;
 pub use tls::Certificate;
+pub use web::{ROOT, Web};
 pub use websocket::frame;
-pub use within::within;
+pub use within::{settled, within};
 
 use std::time::Duration;
 

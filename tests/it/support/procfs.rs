@@ -10,11 +10,24 @@ pub fn alive(pid: u32) -> bool {
 
 /// Children of a process that have ended and were not reaped.
 pub fn zombies_of(parent: u32) -> usize {
-    fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+    all()
         .filter(|&pid| stat(pid) == Some(('Z', parent)))
         .count()
+}
+
+/// Living children of a process that go by this name.
+pub fn children_named(parent: u32, name: &str) -> Vec<u32> {
+    let is_child = |pid: &u32| stat(*pid).is_some_and(|(state, of)| of == parent && state != 'Z');
+    let has_name = |pid: &u32| {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
+        comm.is_ok_and(|comm| comm.trim_end() == name)
+    };
+    all().filter(is_child).filter(has_name).collect()
+}
+
+fn all() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").unwrap();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 /// Descriptors the process has open.
@@ -39,6 +52,13 @@ pub fn peak_resident(pid: u32) -> u64 {
 /// Memory the process has in RAM now, in KiB.
 pub fn resident(pid: u32) -> u64 {
     status(pid, "VmRSS:")
+}
+
+/// Processor time the process has used, in ticks.
+pub fn cpu_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 /// Threads of the process.

@@ -327,4 +327,11 @@ pub const DIFFERENCES: &[Difference] = &[
         "/answer 1/result/eof",
         "there is nothing behind the block, so it is the last",
     ),
+    // HTTP.
+    row(
+        "http-refused",
+        BOTH,
+        "/answer 1/error/message",
+        "the reason is said at the end",
+    ),
 ];

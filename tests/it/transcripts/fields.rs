@@ -15,6 +15,9 @@ pub fn equalize(value: &mut Value) {
         Value::Object(object) => {
             // The facts of a machine: their names and types count.
             let facts = object.contains_key("executorVersion");
+            if object.get("name").is_some_and(|name| name == "date") {
+                object.insert("value".into(), "a date".into());
+            }
             // How large a directory is depends on its file system.
             let is_directory = object.get("isDirectory") == Some(&Value::Bool(true));
             for (name, member) in object.iter_mut() {

@@ -57,9 +57,24 @@ pub fn replace(path: &Path, data: &[u8], links: Links) -> Result<(), FileError> 
         let _ = file::unlink_at(dir, &temporary);
         return Err(error.into());
     }
-    // Only this makes the new name outlive a crash.
-    let dir = file::open_at(dir, c".", Access::READ | Access::DIRECTORY, 0)?;
-    Ok(File::from(dir).sync_all()?)
+    Ok(sync_names(dir)?)
+}
+
+/// Makes the new name outlive a crash, where the system lets us.
+fn sync_names(dir: BorrowedFd<'_>) -> io::Result<()> {
+    let opened = file::open_at(dir, c".", Access::READ | Access::DIRECTORY, 0);
+    match opened.and_then(|dir| File::from(dir).sync_all()) {
+        // One may write to a directory without reading it, and not every file system syncs one.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            Ok(())
+        }
+        outcome => outcome,
+    }
 }
 
 /// The path that `path` leads to when only its last component may be a link, which may dangle.

@@ -1,0 +1,229 @@
+//! A request, checked before anything is sent.
+
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use ureq::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::url::{Url, UrlError};
+use crate::env::local::environment::variable_for_client;
+
+/// Headers that a request may have.
+const MAX_HEADERS: usize = 256;
+/// What their names and values may have together, in bytes.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// What to ask of whom.
+#[derive(Debug)]
+pub struct Request {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    /// Headers made of variables of this machine, which are for the URL's server alone.
+    pub(super) secret: Vec<HeaderName>,
+    header_bytes: usize,
+    /// What is sent along; usually nothing.
+    pub body: Vec<u8>,
+    /// From the first lookup to the last byte of the answer; `None` is no limit.
+    pub timeout: Option<Duration>,
+    /// Whether redirects are followed, up to ten.
+    pub follows_redirects: bool,
+}
+
+/// Why a request makes no sense. `Display` is the message for the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// No method of HTTP.
+    Method,
+    /// `CONNECT` opens a tunnel, which nobody could use.
+    Tunnel,
+    /// No URL to ask for.
+    Url(UrlError),
+    /// No name of a header.
+    HeaderName,
+    /// No value of the header of this name.
+    HeaderValue(String),
+    /// A header needs a variable that is not set.
+    Variable {
+        /// The header.
+        header: String,
+        /// The variable.
+        variable: String,
+    },
+    /// Too many headers, or too long ones.
+    TooManyHeaders,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("http/request ")?;
+        match self {
+            Self::Method => f.write_str("method is invalid: invalid HTTP method"),
+            Self::Tunnel => f.write_str("method is invalid: CONNECT opens a tunnel, not a request"),
+            Self::Url(UrlError::Scheme(scheme)) => {
+                write!(f, "only supports http and https URLs, got {scheme}")
+            }
+            Self::Url(UrlError::Invalid(why)) => write!(f, "url is invalid: {why}"),
+            Self::HeaderName => f.write_str("header name is invalid: invalid HTTP header name"),
+            Self::HeaderValue(name) => write!(
+                f,
+                "header value is invalid for {name}: failed to parse header value"
+            ),
+            Self::Variable { header, variable } => write!(
+                f,
+                "header {header} requires executor environment variable {variable}"
+            ),
+            Self::TooManyHeaders => write!(
+                f,
+                "headers are too large: at most {MAX_HEADERS}, of {MAX_HEADER_BYTES} bytes together"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+impl Request {
+    /// A request without headers and body, which follows redirects.
+    pub fn new(method: &str, url: &str) -> Result<Self, RequestError> {
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| RequestError::Method)?;
+        if method == Method::CONNECT {
+            return Err(RequestError::Tunnel);
+        }
+        let url = Url::parse(url).map_err(RequestError::Url)?;
+        Ok(Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            secret: Vec::new(),
+            header_bytes: 0,
+            body: Vec::new(),
+            timeout: None,
+            follows_redirects: true,
+        })
+    }
+
+    /// Adds a header behind those of the same name. The content of `variable`, if given, is
+    /// appended to the value. What frames the body is ours to say and left out.
+    pub fn header(
+        &mut self,
+        name: &str,
+        value: &str,
+        variable: Option<&str>,
+    ) -> Result<(), RequestError> {
+        let header =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| RequestError::HeaderName)?;
+        let mut bytes = value.as_bytes().to_vec();
+        if let Some(variable) = variable {
+            let content = variable_for_client(variable).ok_or_else(|| RequestError::Variable {
+                header: name.to_owned(),
+                variable: variable.to_owned(),
+            })?;
+            bytes.extend_from_slice(content.as_bytes());
+        }
+        let mut value = HeaderValue::from_bytes(&bytes)
+            .map_err(|_| RequestError::HeaderValue(name.to_owned()))?;
+        if header == CONTENT_LENGTH || header == TRANSFER_ENCODING {
+            return Ok(());
+        }
+        self.header_bytes += name.len() + bytes.len();
+        if self.headers.len() >= MAX_HEADERS || self.header_bytes > MAX_HEADER_BYTES {
+            return Err(RequestError::TooManyHeaders);
+        }
+        if variable.is_some() {
+            value.set_sensitive(true);
+            self.secret.push(header.clone());
+        }
+        self.headers.append(header, value);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Request {
+        Request::new("GET", "http://h/").unwrap()
+    }
+
+    #[test]
+    fn headers_keep_their_order_and_repeats() {
+        let mut request = request();
+        for (name, value) in [
+            ("X-A", "1"),
+            ("b", "2"),
+            ("x-a", "3"),
+            ("Content-Length", "9"),
+        ] {
+            request.header(name, value, None).unwrap();
+        }
+        let headers: Vec<_> = request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        assert_eq!(headers, [("x-a", &b"1"[..]), ("x-a", b"3"), ("b", b"2")]);
+    }
+
+    #[test]
+    fn a_variable_is_appended_if_it_is_set_and_may_be_told() {
+        let mut request = request();
+        // Cargo sets it for every test.
+        request.header("x", "v ", Some("CARGO_PKG_NAME")).unwrap();
+        assert_eq!(request.headers["x"], "v exec-server");
+        assert!(request.headers["x"].is_sensitive());
+        for variable in ["NOT_SET_X", "", "A=B", "A\0B", "EXEC_SERVER_TOKEN"] {
+            let error = request.header("X-E", "", Some(variable)).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "http/request header X-E requires executor environment variable {variable}"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn too_much_is_refused() {
+        let mut many = request();
+        let filled = (0..MAX_HEADERS).try_for_each(|_| many.header("a", "b", None));
+        filled.unwrap();
+        assert_eq!(
+            many.header("a", "b", None),
+            Err(RequestError::TooManyHeaders)
+        );
+        let long = "x".repeat(MAX_HEADER_BYTES);
+        assert_eq!(
+            request().header("a", &long, None),
+            Err(RequestError::TooManyHeaders)
+        );
+    }
+
+    #[test]
+    fn errors_are_said_in_the_words_of_the_reference() {
+        let error = |method: &str, url: &str| Request::new(method, url).unwrap_err().to_string();
+        assert_eq!(
+            error("b m", "http://x/"),
+            "http/request method is invalid: invalid HTTP method"
+        );
+        assert_eq!(
+            error("GET", "x"),
+            "http/request url is invalid: relative URL without a base"
+        );
+        assert_eq!(
+            error("GET", "ftp://x/"),
+            "http/request only supports http and https URLs, got ftp"
+        );
+        assert_eq!(
+            request().header("a b", "", None).unwrap_err().to_string(),
+            "http/request header name is invalid: invalid HTTP header name"
+        );
+        assert_eq!(
+            request().header("a", "x\ny", None).unwrap_err().to_string(),
+            "http/request header value is invalid for a: failed to parse header value"
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! What a connection has yet to send.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::sys::event::WakeEvent;
+
+/// What is yet to be sent, and how that goes.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) buffer: Vec<u8>,
+    /// How much of the buffer is sent already.
+    pub(super) sent: usize,
+    /// Whether a long message is on its way.
+    pub(super) has_long: bool,
+    /// Whole messages that wait for its end.
+    pub(super) behind: Vec<u8>,
+    /// Whether somebody has the duty to flush.
+    pub(super) has_flusher: bool,
+    pub(super) is_dead: bool,
+    /// Bytes that the stream has taken so far.
+    pub(super) total_sent: u64,
+    /// Whether the stream was full at the last attempt.
+    pub(super) was_full: bool,
+    /// How often a full stream had room again.
+    pub(super) drained: u64,
+    pub(super) wakers: Vec<Arc<WakeEvent>>,
+}
+
+impl State {
+    pub(super) fn unsent(&self) -> usize {
+        self.pending() + self.behind.len()
+    }
+
+    /// What could be sent now.
+    pub(super) fn pending(&self) -> usize {
+        self.buffer.len() - self.sent
+    }
+
+    /// What the limit on output counts: not the pieces of a long message, which has its own.
+    pub(super) fn ahead_of_output(&self) -> usize {
+        if self.has_long {
+            self.behind.len()
+        } else {
+            self.pending()
+        }
+    }
+
+    /// Makes room in the buffer where that costs little.
+    pub(super) fn compact(&mut self) {
+        if self.sent >= self.buffer.len() / 2 && self.sent > 0 {
+            let sent = std::mem::take(&mut self.sent);
+            self.buffer.drain(..sent);
+        }
+    }
+}
+
+/// Whether the client takes anything.
+pub(super) struct Progress {
+    total_sent: u64,
+    since: Instant,
+}
+
+impl Progress {
+    pub(super) fn new(state: &State) -> Self {
+        Self {
+            total_sent: state.total_sent,
+            since: Instant::now(),
+        }
+    }
+
+    /// Whether it has taken nothing for as long as `patience`.
+    pub(super) fn is_over(&mut self, state: &State, patience: Duration) -> bool {
+        if state.total_sent != self.total_sent {
+            *self = Self::new(state);
+        }
+        self.since.elapsed() >= patience
+    }
+}

@@ -1,0 +1,85 @@
+//! Where requests do not go.
+
+use serde_json::json;
+
+use super::{fetch, get};
+use crate::support::{Client, Server, Web};
+
+const METADATA: [&str; 8] = [
+    "169.254.169.254",
+    "0xA9FEA9FE",
+    "2852039166",
+    "169.254.43518",
+    "[::ffff:169.254.169.254]",
+    "[fe80::1]",
+    "[fd00:ec2::254]",
+    "[64:ff9b::169.254.169.254]",
+];
+
+over_both! {
+    fn link_local_addresses_are_refused(client) {
+        for host in METADATA {
+            for scheme in ["http", "https"] {
+                let url = format!("{scheme}://{host}/latest/meta-data");
+                let error = client.err("http/request", get(&url, json!({"timeoutMs": 5000})));
+                assert_eq!(error.code, -32600, "{}", error.message);
+                assert!(error.message.contains("--allow-link-local"), "{}", error.message);
+            }
+        }
+    }
+
+    fn a_redirect_does_not_lead_there_either(client) {
+        let web = Web::serve(|asked, wire| {
+            let target = asked.path().trim_start_matches('/');
+            wire.reply(&format!("302 Found\r\nlocation: //{target}/"), b"");
+        });
+        for host in METADATA {
+            let url = web.url(&format!("/{host}"));
+            let error = client.err("http/request", get(&url, json!({"timeoutMs": 5000})));
+            assert_eq!(error.code, -32600, "{}", error.message);
+        }
+    }
+}
+
+/// A proxy that is every server itself.
+fn proxy() -> Web {
+    Web::serve(|asked, wire| {
+        assert!(asked.line.starts_with("CONNECT "), "{}", asked.line);
+        wire.raw(b"HTTP/1.1 200 OK\r\n\r\n");
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if !matches!(wire.read(&mut byte), Ok(1)) {
+                return;
+            }
+            request.extend(byte);
+        }
+        wire.reply("200 OK", b"by proxy");
+    })
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_used_but_not_for_this_machine() {
+    let (proxy, web) = (
+        proxy(),
+        Web::serve(|_, wire| wire.reply("200 OK", b"direct")),
+    );
+    let mut command = Server::command();
+    command.args(["--listen", "stdio"]);
+    command.env("http_proxy", proxy.url("")).env("no_proxy", "");
+    let mut client = Client::stdio_command(command);
+    let (_, body) = fetch(&mut client, get("http://name.invalid:81/x", json!({})));
+    assert_eq!(body, b"by proxy");
+    assert_eq!(proxy.asked()[0].line, "CONNECT name.invalid:81 HTTP/1.1");
+    for url in [web.url("/"), web.url_by_name("/")] {
+        assert_eq!(fetch(&mut client, get(&url, json!({}))).1, b"direct");
+    }
+    for host in METADATA {
+        let url = format!("http://{host}/");
+        assert_eq!(
+            client.err("http/request", get(&url, json!({}))).code,
+            -32600
+        );
+    }
+    assert_eq!(proxy.asked().len(), 1);
+}
