@@ -9,7 +9,7 @@ use crate::workload::Workload;
 pub const USAGE: &str = "\
 Usage: cargo bench --bench compare -- [OPTIONS]
 
-  --quick          one round of shorter measurements (under a minute)
+  --quick          one round of shorter measurements (about a minute)
   --rounds N       interleaved rounds (default 5)
   --only NAME      only this workload; may be given several times
   --no-pin         leave short latencies to the scheduler instead of one core

@@ -54,10 +54,10 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes the directory if there is one.
+/// Removes the directory if there is one. Whoever comes second waits, lest the process end halfway.
 pub fn remove() {
-    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(path) = live {
+    let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = live.take() {
         // What cannot be removed stays where temporary files do.
         let _ = fs::remove_dir_all(path);
     }
