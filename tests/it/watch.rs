@@ -55,7 +55,10 @@ fn short(scratch: &Scratch, changes: &[Value]) -> Vec<String> {
         let kind = change["kind"].as_str().unwrap();
         format!("{kind} {}{path}{slash}", from.unwrap_or_default())
     };
-    changes.iter().map(line).collect()
+    let mut lines: Vec<_> = changes.iter().map(line).collect();
+    // Writing is two modifications, which a slow machine may tell apart.
+    lines.dedup();
+    lines
 }
 
 over_both! {
@@ -65,7 +68,7 @@ over_both! {
         fs::write(scratch.path("old"), "x").unwrap();
         watch(client, "w", &scratch.dir(), false);
         let file = scratch.path("a b");
-        fs::write(&file, "1").unwrap();
+        fs::write(&file, "").unwrap();
         fs::write(scratch.path("old"), "y").unwrap();
         fs::write(scratch.path("sub/unseen"), "y").unwrap();
         fs::rename(&file, scratch.path("c")).unwrap();
@@ -248,7 +251,13 @@ fn a_client_that_does_not_read_gets_an_overflow_and_costs_no_memory() {
     assert!(grown < 8 * 1024, "{grown} KiB more");
     while slow.notice("fs/changed")["overflow"] != true {}
     fs::write(scratch.path("end"), "").unwrap();
-    while slow.notice("fs/changed")["changes"][0]["path"] != scratch.path("end") {}
+    let is_end = |change: &Value| change["path"] == scratch.path("end");
+    while !slow.notice("fs/changed")["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(is_end)
+    {}
     slow.still_serves();
 }
 

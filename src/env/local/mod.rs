@@ -38,6 +38,7 @@ mod pump;
 mod read;
 mod stdin;
 mod tree;
+mod tree_watch;
 mod trees;
 mod watcher;
 
@@ -49,5 +50,5 @@ pub use missing::MissingWatch;
 pub use output::{Chunk, Stream};
 pub use process::{Process, Summary, WriteError, WriteReply};
 pub use read::{ReadQuery, ReadReply, ReadView};
-pub use trees::{TreeWatch, WatchError};
+pub use tree_watch::{TreeWatch, WatchError};
 pub use watcher::Watches;

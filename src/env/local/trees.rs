@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -16,75 +15,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::changes::Kind;
-use super::tree::{Left, Report, Tree};
+use super::tree::{Left, Tree};
+use super::tree_watch::{MAX_ALL_DIRECTORIES, MAX_DIRECTORIES, MAX_TREES, TreeWatch, WatchError};
 use crate::sys::event::WakeEvent;
 use crate::sys::inotify::{
     ADDED, DIRECTORY, GONE, Inotify, MODIFIED, MOVED_FROM, MOVED_TO, NAMED_ONLY, NO_LINK, OVERFLOW,
     REMOVED, SELF_MOVED, WatchNumber,
 };
 
-/// Trees that a client may watch.
-const MAX_TREES: usize = 64;
-/// Directories of a tree.
-const MAX_DIRECTORIES: usize = 8192;
-/// Directories of all trees.
-const MAX_ALL_DIRECTORIES: usize = 65_536;
 /// Reads after which others have their turn; more than the kernel keeps at a time.
 const MAX_READS: usize = 256;
 /// What is of interest about a directory.
 const ALL: u32 = ADDED | REMOVED | MODIFIED | SELF_MOVED | NAMED_ONLY;
-
-/// A directory that a client wants to be told about.
-pub struct TreeWatch {
-    /// What the client calls it.
-    pub id: String,
-    /// The directory.
-    pub root: PathBuf,
-    /// Whether those below it are watched, too. Links are not followed.
-    pub is_recursive: bool,
-    /// Called with whether there is a watch now, before any report.
-    pub answer: Box<dyn FnOnce(Result<(), WatchError>) + Send>,
-    /// Takes a notice if there is room for it, and else sets the waker when there is.
-    pub report: Report,
-}
-
-/// Why there is no watch.
-#[derive(Debug)]
-pub enum WatchError {
-    /// The client has one of this id.
-    Duplicate(String),
-    /// The client has [`MAX_TREES`].
-    TooManyTrees,
-    /// More than [`MAX_DIRECTORIES`] would be watched.
-    TooManyDirectories,
-    /// All clients together watch [`MAX_ALL_DIRECTORIES`], or want too much at once.
-    Busy,
-    /// The system refused.
-    System(io::Error),
-}
-
-impl fmt::Display for WatchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Duplicate(id) => write!(f, "watch `{id}` exists; unwatch it first"),
-            Self::TooManyTrees => write!(
-                f,
-                "a connection has at most {MAX_TREES} watches; unwatch one first"
-            ),
-            Self::TooManyDirectories => write!(
-                f,
-                "more than {MAX_DIRECTORIES} directories to watch; watch less of them"
-            ),
-            Self::Busy => f.write_str("too much is watched at once; try again later"),
-            Self::System(error) if error.kind() == io::ErrorKind::StorageFull => f.write_str(
-                "the user has no inotify watches left; raise fs.inotify.max_user_watches",
-            ),
-            Self::System(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for WatchError {}
 
 /// The client's number and its name for the watch.
 type Key = (u64, Arc<str>);
@@ -179,10 +121,13 @@ impl Trees {
     }
 
     /// Ends all watches of a client.
-    pub(super) fn forget(&mut self, client: u64) {
+    pub(super) fn forget(&mut self, client: u64) -> io::Result<()> {
         for key in self.keys_of(client) {
             self.end(&key);
+            // The end of a watch is an event: those of many trees would be more than the kernel keeps.
+            self.take_changes()?;
         }
+        Ok(())
     }
 
     fn keys_of(&self, client: u64) -> Vec<Key> {
@@ -466,3 +411,6 @@ impl Trees {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

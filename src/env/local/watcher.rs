@@ -14,7 +14,8 @@ use std::thread;
 use std::time::Instant;
 
 use super::missing::{Missing, MissingWatch};
-use super::trees::{TreeWatch, Trees, WatchError};
+use super::tree_watch::{TreeWatch, WatchError};
+use super::trees::Trees;
 use crate::log;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE};
@@ -33,7 +34,7 @@ struct Shared {
     wake: Arc<WakeEvent>,
 }
 
-/// Called when a tree is no longer watched, or never will be asked about.
+/// Called when a tree is no longer watched, or when that is refused.
 type Unwatched = Box<dyn FnOnce(Result<(), WatchError>) + Send>;
 
 enum Wish {
@@ -154,27 +155,31 @@ struct Watcher {
 impl Watcher {
     fn run(mut self) {
         loop {
-            if let Err(error) = self.wait().and_then(|()| self.take_changes()) {
+            let round = self.wait().and_then(|()| self.take_changes());
+            if let Err(error) = round.and_then(|()| self.grant_wishes()) {
                 log::error!("watching files ends: {error}");
                 return;
             }
-            loop {
-                let next = self.shared.lock().pop_front();
-                match next {
-                    Some(Wish::Missing(client, watch)) => self.missing.watch(client, watch),
-                    Some(Wish::Tree(client, watch)) => self.trees.watch(client, watch),
-                    Some(Wish::Unwatch(client, id, answer)) => {
-                        self.trees.unwatch(client, &id);
-                        answer(Ok(()));
-                    }
-                    Some(Wish::Forget(client)) => {
-                        self.missing.end(client);
-                        self.trees.forget(client);
-                    }
-                    None => break,
-                }
-            }
             self.trees.report(Instant::now());
+        }
+    }
+
+    fn grant_wishes(&mut self) -> io::Result<()> {
+        loop {
+            let next = self.shared.lock().pop_front();
+            match next {
+                Some(Wish::Missing(client, watch)) => self.missing.watch(client, watch),
+                Some(Wish::Tree(client, watch)) => self.trees.watch(client, watch),
+                Some(Wish::Unwatch(client, id, answer)) => {
+                    self.trees.unwatch(client, &id);
+                    answer(Ok(()));
+                }
+                Some(Wish::Forget(client)) => {
+                    self.missing.end(client);
+                    self.trees.forget(client)?;
+                }
+                None => return Ok(()),
+            }
         }
     }
 
