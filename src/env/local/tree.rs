@@ -19,6 +19,13 @@ pub(super) struct Left {
     pub(super) is_directory: bool,
 }
 
+/// Whether what is found in a directory is reported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Reported,
+    Known,
+}
+
 pub(super) struct Tree {
     pub(super) root: PathBuf,
     pub(super) is_recursive: bool,
@@ -53,6 +60,20 @@ impl Tree {
             kind,
             is_directory,
         });
+    }
+
+    /// Goes through what is in a directory; those in it are to be visited, too.
+    pub(super) fn list(&mut self, directory: &Path, found: Found, to_visit: &mut Vec<PathBuf>) {
+        let entries = std::fs::read_dir(directory).into_iter().flatten();
+        for entry in entries.flatten() {
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if found == Found::Reported {
+                self.push(&entry.path(), Kind::Created, is_directory);
+            }
+            if is_directory {
+                to_visit.push(entry.path());
+            }
+        }
     }
 
     /// Takes a directory and all below it out of what is watched.

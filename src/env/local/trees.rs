@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::changes::Kind;
-use super::tree::{Left, Tree};
+use super::tree::{Found, Left, Tree};
 use super::tree_watch::{MAX_ALL_DIRECTORIES, MAX_DIRECTORIES, MAX_TREES, TreeWatch, WatchError};
 use crate::sys::event::WakeEvent;
 use crate::sys::inotify::{
@@ -47,13 +47,6 @@ struct Event {
     what: u32,
     cookie: u32,
     name: OsString,
-}
-
-/// Whether what is found in a directory is reported.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
-    Reported,
-    Known,
 }
 
 impl Trees {
@@ -278,19 +271,7 @@ impl Trees {
                 continue;
             }
             if tree.is_recursive {
-                for entry in std::fs::read_dir(&directory)
-                    .into_iter()
-                    .flatten()
-                    .flatten()
-                {
-                    let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                    if found == Found::Reported {
-                        tree.push(&entry.path(), Kind::Created, is_directory);
-                    }
-                    if is_directory {
-                        to_visit.push(entry.path());
-                    }
-                }
+                tree.list(&directory, found, &mut to_visit);
             }
             if let Some(before) = before {
                 self.leave(key, &directory, before);
