@@ -17,7 +17,7 @@ pub const PONG: u8 = 10;
 /// Not zero, so that a server has the real work of unmasking.
 const MASK: [u8; 4] = [0x5a, 0xc3, 0x96, 0x2d];
 
-/// Where one frame of the inbox begins and ends.
+/// What a frame's first bytes say of it.
 pub struct Head {
     pub opcode: u8,
     pub last: bool,
@@ -26,8 +26,21 @@ pub struct Head {
     pub payload: usize,
 }
 
+/// Whether a frame with this opcode is about the connection, and no part of a message.
+pub fn is_control(opcode: u8) -> bool {
+    opcode & 0x08 != 0
+}
+
 /// The first frame of `bytes`, if it is there in full.
 pub fn first(bytes: &[u8]) -> Option<Head> {
+    head(bytes).filter(|head| {
+        let end = head.header.checked_add(head.payload);
+        end.is_some_and(|end| bytes.len() >= end)
+    })
+}
+
+/// The head of the first frame of `bytes`, if that much is there.
+pub fn head(bytes: &[u8]) -> Option<Head> {
     let (&flags, &length) = (bytes.first()?, bytes.get(1)?);
     let masked: usize = if length & 0x80 == 0 { 0 } else { 4 };
     let (size, payload) = match length & 0x7f {
@@ -42,7 +55,7 @@ pub fn first(bytes: &[u8]) -> Option<Head> {
         short => (2, usize::from(short)),
     };
     let header = size + masked;
-    (bytes.len() >= header.checked_add(payload)?).then_some(Head {
+    (bytes.len() >= header).then_some(Head {
         opcode: flags & 0x0f,
         last: flags & 0x80 != 0,
         header,

@@ -109,13 +109,63 @@ impl Link {
             if let Some(found) = self.next_buffered()? {
                 break found;
             }
-            match &mut self.wire {
-                Wire::Websocket(stream) => self.inbox.fill(stream),
-                Wire::Pipes(_, stdout) => self.inbox.fill(stdout),
-            }
-            .during("waiting for the server")?;
+            self.fill()?;
         };
         Ok(self.inbox.at(found))
+    }
+
+    /// Hands over the next message in the pieces in which it arrives, in any number of frames: one
+    /// of many megabytes, gathered first, would cost the client more than a fast server.
+    pub fn receive_pieces(&mut self, mut piece: impl FnMut(&[u8])) -> Result<(), Failure> {
+        if matches!(self.wire, Wire::Pipes(..)) {
+            self.scanned = 0;
+            loop {
+                let unread = self.inbox.unread();
+                let end = end_of_line(unread);
+                let length = end.unwrap_or(unread.len());
+                piece(&unread[..length]);
+                self.inbox.take(0, length + usize::from(end.is_some()));
+                if end.is_some() {
+                    return Ok(());
+                }
+                self.fill()?;
+            }
+        }
+        loop {
+            let Some(head) = frame::head(self.inbox.unread()) else {
+                self.fill()?;
+                continue;
+            };
+            if frame::is_control(head.opcode) {
+                match frame::first(self.inbox.unread()) {
+                    Some(head) => self.control(&head)?,
+                    None => self.fill()?,
+                }
+                continue;
+            }
+            self.inbox.take(0, head.header);
+            let mut left = head.payload;
+            while left > 0 {
+                if self.inbox.unread().is_empty() {
+                    self.fill()?;
+                }
+                let length = left.min(self.inbox.unread().len());
+                piece(&self.inbox.unread()[..length]);
+                self.inbox.take(0, length);
+                left -= length;
+            }
+            if head.last {
+                return Ok(());
+            }
+        }
+    }
+
+    fn fill(&mut self) -> Result<(), Failure> {
+        match &mut self.wire {
+            Wire::Websocket(stream) => self.inbox.fill(stream),
+            Wire::Pipes(_, stdout) => self.inbox.fill(stdout),
+        }
+        .during("waiting for the server")
     }
 
     /// The next message if it has been read already; never waits.
@@ -129,25 +179,31 @@ impl Link {
             return Ok(self.next_line());
         }
         while let Some(head) = frame::first(self.inbox.unread()) {
-            let payload = self.inbox.take(head.header, head.payload);
-            match head.opcode {
-                frame::PING => {
-                    frame::masked(&mut self.outbox, frame::PONG, self.inbox.at(payload));
-                    self.flush()?;
-                }
-                frame::PONG => {}
-                frame::CLOSE => {
-                    return Err(Failure::Unexpected("the server closed".to_owned()));
-                }
-                _ if head.last => return Ok(Some(payload)),
-                _ => {
-                    return Err(Failure::Unexpected(
-                        "a message in several frames, far larger than any expected".to_owned(),
-                    ));
-                }
+            if frame::is_control(head.opcode) {
+                self.control(&head)?;
+                continue;
             }
+            if !head.last {
+                return Err(Failure::Unexpected(
+                    "a message in several frames, far larger than any expected".to_owned(),
+                ));
+            }
+            return Ok(Some(self.inbox.take(head.header, head.payload)));
         }
         Ok(None)
+    }
+
+    /// Does what a control frame, which is there in full, asks for.
+    fn control(&mut self, head: &frame::Head) -> Result<(), Failure> {
+        let payload = self.inbox.take(head.header, head.payload);
+        match head.opcode {
+            frame::PING => {
+                frame::masked(&mut self.outbox, frame::PONG, self.inbox.at(payload));
+                self.flush()
+            }
+            frame::CLOSE => Err(Failure::Unexpected("the server closed".to_owned())),
+            _ => Ok(()),
+        }
     }
 
     fn next_line(&mut self) -> Option<Range<usize>> {

@@ -19,6 +19,7 @@ mod results;
 mod row;
 mod run;
 mod sample;
+mod scratch;
 mod server;
 mod step;
 mod subject;

@@ -9,6 +9,10 @@ use crate::failure::Failure;
 const PREFIX: usize = 256;
 /// How far before a message's end the chunk's closing quote is looked for.
 const SUFFIX: usize = 128;
+/// How much of a message's end is kept: before the quote there may be padding.
+const TAIL: usize = SUFFIX + PADDING;
+/// The most that base64 is padded with.
+const PADDING: usize = 2;
 
 /// One message.
 pub enum Event<'a> {
@@ -91,15 +95,67 @@ pub fn event(message: &[u8]) -> Result<Event<'_>, Failure> {
 }
 
 /// How many bytes of output a message carries, without a look at them; `None` if it is not an
-/// output notification. Base64 holds no quote, so its end is the first quote near the message's end.
+/// output notification.
 pub fn output_bytes(message: &[u8]) -> Option<u64> {
     const CHUNK: &[u8] = b"\"chunk\":\"";
     let prefix = &message[..message.len().min(PREFIX)];
     find(prefix, b"\"process/output\"")?;
-    let start = find(prefix, CHUNK)? + CHUNK.len();
-    let from = start.max(message.len().saturating_sub(SUFFIX));
-    let end = from + message[from..].iter().position(|&byte| byte == b'"')?;
-    Some(decoded(&message[start..end]))
+    let tail = &message[message.len().saturating_sub(TAIL)..];
+    base64_bytes(message.len(), prefix, tail, CHUNK)
+}
+
+/// The length and both ends of a message that is too large to keep.
+#[derive(Default)]
+pub struct Outline {
+    length: usize,
+    prefix: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Outline {
+    /// Takes the next piece of the message.
+    pub fn add(&mut self, piece: &[u8]) {
+        self.length += piece.len();
+        let missing = (PREFIX - self.prefix.len()).min(piece.len());
+        self.prefix.extend_from_slice(&piece[..missing]);
+        let last = &piece[piece.len().saturating_sub(TAIL)..];
+        let excess = (self.tail.len() + last.len()).saturating_sub(TAIL);
+        self.tail.drain(..excess);
+        self.tail.extend_from_slice(last);
+    }
+
+    /// How many bytes of a file the message carries as the answer to `fs/readFile`.
+    pub fn file_bytes(&self) -> Result<u64, Failure> {
+        let bytes = base64_bytes(self.length, &self.prefix, &self.tail, b"\"dataBase64\":\"");
+        if let Some(bytes) = bytes {
+            return Ok(bytes);
+        }
+        match event(&self.prefix)? {
+            Event::Refused { code, message } => Err(Failure::Refused { code, message }),
+            _ => Err(Failure::Unexpected(
+                "an answer without the file's bytes".to_owned(),
+            )),
+        }
+    }
+}
+
+/// How many bytes the base64 behind `key` stands for, by the ends of the message alone. Base64 holds
+/// no quote, so its end is the first quote near the message's end.
+fn base64_bytes(length: usize, prefix: &[u8], tail: &[u8], key: &[u8]) -> Option<u64> {
+    let start = find(prefix, key)? + key.len();
+    let dropped = length - tail.len();
+    let from = start.max(length.saturating_sub(SUFFIX)) - dropped;
+    let end = from + tail.get(from..)?.iter().position(|&byte| byte == b'"')?;
+    let last = &tail[start.saturating_sub(dropped)..end];
+    Some(decoded(dropped + end - start, last))
+}
+
+/// How many bytes padded base64 of this length stands for, by the last of it.
+pub fn decoded(length: usize, last: &[u8]) -> u64 {
+    let padding = last.iter().rev().take(PADDING);
+    let padding = padding.filter(|&&byte| byte == b'=').count();
+    let whole = length / 4 * 3;
+    (whole - padding.min(whole)) as u64
 }
 
 /// Whether `message` is the good answer to request `id`; cheaper than [`event`].
@@ -115,17 +171,6 @@ pub fn answers(message: &[u8], id: u64) -> bool {
         sum.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
     });
     seen == id && find(message, b"\"result\"").is_some()
-}
-
-/// How many bytes a piece of padded base64 stands for.
-pub fn decoded(base64: &[u8]) -> u64 {
-    let padding = base64
-        .iter()
-        .rev()
-        .take(2)
-        .filter(|&&byte| byte == b'=')
-        .count();
-    (base64.len() / 4 * 3 - padding.min(base64.len() / 4 * 3)) as u64
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

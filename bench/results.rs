@@ -55,6 +55,14 @@ impl Results {
                 format!("at least {:.0} % of {}", share * 100.0, name(key)),
                 floor(key).map(|floor| floor * share),
             ),
+            Goal::TimesRow(factor, key) => {
+                let other = workload.rows().iter().find(|row| row.key == key);
+                let ours = self.figure(workload, Subject::Ours, key);
+                (
+                    format!("at most {factor} x {}", other.map_or(key, |row| row.label)),
+                    ours.map(|ours| ours.median * factor),
+                )
+            }
             Goal::TimesReference(factor) => (
                 format!("at least {factor} x the references"),
                 self.best_reference(workload, row).map(|best| best * factor),

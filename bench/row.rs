@@ -14,7 +14,7 @@ pub enum Unit {
     Bytes,
 }
 
-/// What issue 2 promises of a figure of ours.
+/// What the issues promise of a figure of ours.
 #[derive(Clone, Copy)]
 pub enum Goal {
     /// At most this, in the base unit.
@@ -23,6 +23,8 @@ pub enum Goal {
     TimesFloor(f64, &'static str),
     /// At least this share of a floor.
     ShareOfFloor(f64, &'static str),
+    /// At most so many times our figure of another row of the workload.
+    TimesRow(f64, &'static str),
     /// At least so many times the better of the references.
     TimesReference(f64),
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::{During, Failure};
 use crate::guard::{self, Guarded};
+use crate::scratch;
 use crate::subject::{self, Subject, Transport};
 use crate::workload::{Step, Workload};
 
@@ -163,6 +164,7 @@ fn end_with_the_run() {
     thread::spawn(|| {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         guard::kill_all();
+        scratch::remove();
         std::process::exit(1);
     });
 }

@@ -98,7 +98,7 @@ fn echo(
         match client.event()? {
             Event::Answer { id: other, .. } if other == id => answered = true,
             Event::Output { chunk } => {
-                seen += message::decoded(chunk.as_bytes());
+                seen += message::decoded(chunk.len(), chunk.as_bytes());
                 first = first.or_else(|| Some(begun.elapsed()));
                 if seen >= expected {
                     all = Some(begun.elapsed());

@@ -4,6 +4,7 @@
 //! can be pinned, timed out, and be none of its neighbours' business.
 
 mod echo;
+mod files;
 mod input;
 mod memory;
 mod output;
@@ -12,6 +13,7 @@ mod pipelined;
 mod roundtrip;
 mod spawn;
 mod startup;
+mod transfer;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ pub enum Workload {
     Echo,
     Output,
     Input,
+    Files,
+    Transfer,
     Memory,
 }
 
@@ -67,7 +71,7 @@ impl Step {
 }
 
 impl Workload {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Startup,
         Self::Roundtrip,
         Self::Pipelined,
@@ -76,6 +80,8 @@ impl Workload {
         Self::Echo,
         Self::Output,
         Self::Input,
+        Self::Files,
+        Self::Transfer,
         Self::Memory,
     ];
 
@@ -89,6 +95,8 @@ impl Workload {
             Self::Echo => "echo",
             Self::Output => "output",
             Self::Input => "input",
+            Self::Files => "files",
+            Self::Transfer => "transfer",
             Self::Memory => "memory",
         }
     }
@@ -109,6 +117,8 @@ impl Workload {
             Self::Echo => "Echo of a line through cat",
             Self::Output => "256 MiB of output",
             Self::Input => "64 MiB of input",
+            Self::Files => "Files: small requests, one at a time",
+            Self::Transfer => "Files: whole large ones, one at a time",
             Self::Memory => "Memory of the server",
         }
     }
@@ -117,7 +127,7 @@ impl Workload {
     pub fn pinned(self) -> bool {
         !matches!(
             self,
-            Self::Parallel | Self::Output | Self::Input | Self::Memory
+            Self::Parallel | Self::Output | Self::Input | Self::Transfer | Self::Memory
         )
     }
 
@@ -148,6 +158,8 @@ impl Workload {
             Self::Echo => echo::ROWS,
             Self::Output => output::ROWS,
             Self::Input => input::ROWS,
+            Self::Files => files::ROWS,
+            Self::Transfer => transfer::ROWS,
             Self::Memory => memory::ROWS,
         }
     }
@@ -172,6 +184,10 @@ impl Workload {
             Self::Output => output::server(step),
             Self::Input if floor => input::floor(step),
             Self::Input => input::server(step),
+            Self::Files if floor => files::floor(step),
+            Self::Files => files::server(step),
+            Self::Transfer if floor => transfer::floor(step),
+            Self::Transfer => transfer::server(step),
             Self::Memory if floor => Ok(()),
             Self::Memory => memory::server(step),
         }

@@ -121,7 +121,8 @@ pub fn server(step: &Step) -> Result<(), Failure> {
     Ok(())
 }
 
-fn round_trip(client: &mut Client, method: &str, params: &str) -> Result<Duration, Failure> {
+/// Sends a request that cannot be refused, and waits for its answer.
+pub fn round_trip(client: &mut Client, method: &str, params: &str) -> Result<Duration, Failure> {
     let begun = Instant::now();
     let id = client.queue(method, &params);
     client.link.flush()?;

@@ -2,15 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::time::Duration;
 
 use lexopt::Arg;
 
 use super::suggest::closest;
 use super::table::{FLAGS, Kind, Value};
 use crate::log::Level;
-use crate::serve::auth;
-use crate::serve::tls::TlsFiles;
+use crate::serve::Options;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -31,32 +29,8 @@ pub enum Command {
 pub struct ServeFlags {
     /// Where to listen; not looked into yet.
     pub listen: String,
-    /// How clients prove who they are; not looked into yet.
-    pub auth: auth::Settings,
-    /// How the listener proves itself.
-    pub tls: TlsFiles,
-    /// Most websocket connections at once.
-    pub max_connections: usize,
-    /// Values of `Origin` to accept.
-    pub allow_origins: Vec<String>,
-    /// Names to accept in `Host` on a loopback listener.
-    pub allow_hosts: Vec<String>,
-    /// Time between pings to a websocket client.
-    pub ping_interval: Duration,
-    /// How long a session without a connection, and an ended process, are kept.
-    pub session_retention: Duration,
-    /// Bytes of output kept for each process.
-    pub retained_output: usize,
-    /// Bytes of output kept for all processes.
-    pub retained_total: usize,
-    /// How long output goes on after a process ended, when a descendant holds its pipes.
-    pub drain_window: Duration,
-    /// Most processes at once.
-    pub max_processes: usize,
-    /// Make no HTTP requests for clients.
-    pub no_http: bool,
-    /// Let HTTP requests go to link-local and metadata addresses.
-    pub allow_link_local: bool,
+    /// How to serve; nothing in it is looked into yet.
+    pub options: Options,
     /// What to log.
     pub log_level: Level,
 }

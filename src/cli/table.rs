@@ -122,7 +122,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "tls-cert",
         "Speak wss:// with the certificate chain in this PEM file, read again on SIGHUP",
         Value::optional("FILE", |flags, text| {
-            flags.tls.certificate = Some(path(text)?);
+            flags.options.tls.certificate = Some(path(text)?);
             Ok(())
         }),
     ),
@@ -131,7 +131,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "tls-key",
         "The PEM file with the private key of the certificate, read again on SIGHUP",
         Value::optional("FILE", |flags, text| {
-            flags.tls.key = Some(path(text)?);
+            flags.options.tls.key = Some(path(text)?);
             Ok(())
         }),
     ),
@@ -140,7 +140,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "ws-auth",
         "Ask clients for a bearer token: capability-token or signed-bearer-token (a JWT, HS256)",
         Value::optional("MODE", |flags, text| {
-            flags.auth.mode = Some(Mode::from_name(text)?);
+            flags.options.auth.mode = Some(Mode::from_name(text)?);
             Ok(())
         }),
     ),
@@ -150,7 +150,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "The file with the capability token, read again on SIGHUP; instead of a file the token \
          may be in the variable EXEC_SERVER_TOKEN, which also turns capability-token on",
         Value::optional("PATH", |flags, text| {
-            flags.auth.token_file = Some(path(text)?);
+            flags.options.auth.token_file = Some(path(text)?);
             Ok(())
         }),
     ),
@@ -159,7 +159,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "ws-token-sha256",
         "The SHA-256 digest of the capability token, so that the token need not be here",
         Value::optional("HEX", |flags, text| {
-            flags.auth.token_sha256 = Some(text.to_owned());
+            flags.options.auth.token_sha256 = Some(text.to_owned());
             Ok(())
         }),
     ),
@@ -168,7 +168,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "ws-shared-secret-file",
         "The file with the secret that signs tokens, 32 bytes or more; read again on SIGHUP",
         Value::optional("PATH", |flags, text| {
-            flags.auth.shared_secret_file = Some(path(text)?);
+            flags.options.auth.shared_secret_file = Some(path(text)?);
             Ok(())
         }),
     ),
@@ -177,7 +177,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "ws-issuer",
         "What `iss` of a signed token must be",
         Value::optional("ISSUER", |flags, text| {
-            flags.auth.issuer = Some(text.to_owned());
+            flags.options.auth.issuer = Some(text.to_owned());
             Ok(())
         }),
     ),
@@ -186,7 +186,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "ws-audience",
         "What `aud` of a signed token must be or contain",
         Value::optional("AUDIENCE", |flags, text| {
-            flags.auth.audience = Some(text.to_owned());
+            flags.options.auth.audience = Some(text.to_owned());
             Ok(())
         }),
     ),
@@ -195,7 +195,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "ws-max-clock-skew-seconds",
         "By how much the clock that signs tokens may differ; 30 unless given",
         Value::optional("SECONDS", |flags, text| {
-            flags.auth.max_clock_skew = Some(parsed(text)?);
+            flags.options.auth.max_clock_skew = Some(parsed(text)?);
             Ok(())
         }),
     ),
@@ -204,7 +204,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "allow-origin",
         "Let pages of this origin connect, e.g. https://app.example; may be repeated",
         Value::list("ORIGIN", |flags, text| {
-            flags.allow_origins.push(origin(text)?);
+            flags.options.allow_origins.push(origin(text)?);
             Ok(())
         }),
     ),
@@ -213,7 +213,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "allow-host",
         "On a loopback listener also accept this name in `Host`; may be repeated",
         Value::list("HOST", |flags, text| {
-            flags.allow_hosts.push(host(text)?);
+            flags.options.allow_hosts.push(host(text)?);
             Ok(())
         }),
     ),
@@ -222,21 +222,21 @@ pub(super) static FLAGS: [Flag; 25] = [
         short: None,
         long: "no-http",
         help: "Make no HTTP requests for clients",
-        kind: Kind::Switch(|flags| flags.no_http = true),
+        kind: Kind::Switch(|flags| flags.options.no_http = true),
     },
     Flag {
         category: Category::Access,
         short: None,
         long: "allow-link-local",
         help: "Let HTTP requests go to link-local and cloud metadata addresses, too",
-        kind: Kind::Switch(|flags| flags.allow_link_local = true),
+        kind: Kind::Switch(|flags| flags.options.allow_link_local = true),
     },
     Flag::value(
         Category::Limits,
         "max-connections",
         "Most websocket connections at once; further ones get 503",
         Value::new("N", "1024", |flags, text| {
-            flags.max_connections = count(text)?;
+            flags.options.max_connections = count(text)?;
             Ok(())
         }),
     ),
@@ -245,7 +245,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "max-processes",
         "Most processes at once",
         Value::new("N", "1024", |flags, text| {
-            flags.max_processes = count(text)?;
+            flags.options.max_processes = count(text)?;
             Ok(())
         }),
     ),
@@ -254,7 +254,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "ping-interval",
         "Time between pings; a websocket client that is silent for three of them is gone",
         Value::new("SECONDS", "30", |flags, text| {
-            flags.ping_interval = seconds(text)?;
+            flags.options.ping_interval = seconds(text)?;
             Ok(())
         }),
     ),
@@ -263,7 +263,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "session-retention",
         "How long a session without a connection, and an ended process, are kept",
         Value::new("SECONDS", "90", |flags, text| {
-            flags.session_retention = seconds(text)?;
+            flags.options.session_retention = seconds(text)?;
             Ok(())
         }),
     ),
@@ -272,7 +272,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "retained-output",
         "Output kept for each process, for clients that come back (suffixes k, m)",
         Value::new("BYTES", "1m", |flags, text| {
-            flags.retained_output = bytes(text)?;
+            flags.options.retained_output = bytes(text)?;
             Ok(())
         }),
     ),
@@ -281,7 +281,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "retained-total",
         "Output kept for all processes together (suffixes k, m)",
         Value::new("BYTES", "64m", |flags, text| {
-            flags.retained_total = bytes(text)?;
+            flags.options.retained_total = bytes(text)?;
             Ok(())
         }),
     ),
@@ -290,7 +290,7 @@ pub(super) static FLAGS: [Flag; 25] = [
         "drain-window",
         "How long output goes on after a process ended, when a descendant holds its pipes",
         Value::new("SECONDS", "2", |flags, text| {
-            flags.drain_window = seconds(text)?;
+            flags.options.drain_window = seconds(text)?;
             Ok(())
         }),
     ),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 
 use super::auth::{AuthError, Authenticator};
+use super::config::Config;
 use super::listen::ListenAddress;
-use super::server::{Config, ServeError};
+use super::server::ServeError;
 use super::tls::{Identity, TlsError};
 
 /// Who may connect, and to whom.
@@ -57,10 +58,10 @@ impl Access {
 }
 
 fn authenticator(config: &Config) -> Result<Option<Arc<Authenticator>>, AuthError> {
-    let rules = config.auth.clone().rules()?;
+    let rules = config.options.auth.clone().rules()?;
     if config.listen == ListenAddress::Stdio {
         // A token that is merely in the environment is not meant for us then.
-        return match config.auth.mode {
+        return match config.options.auth.mode {
             Some(_) => Err(AuthError::Stdio),
             None => Ok(None),
         };
@@ -72,8 +73,8 @@ fn authenticator(config: &Config) -> Result<Option<Arc<Authenticator>>, AuthErro
 
 fn identity(config: &Config) -> Result<Option<Identity>, TlsError> {
     match config.listen {
-        ListenAddress::WebSocket(_) => Identity::open(&config.tls),
-        _ if config.tls.is_wanted() => Err(TlsError::NoNetwork),
+        ListenAddress::WebSocket(_) => Identity::open(&config.options.tls),
+        _ if config.options.tls.is_wanted() => Err(TlsError::NoNetwork),
         _ => Ok(None),
     }
 }

@@ -9,10 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::access::Access;
+use super::config::Config;
 use super::connection::{self, Peer};
 use super::entry::turn_away;
 use super::listen::ListenAddress;
-use super::server::{Config, STACK_BYTES, STDIO_CONNECTION, ServeError, Server};
+use super::server::{STACK_BYTES, STDIO_CONNECTION, ServeError, Server};
 use super::unix::UnixSocket;
 use super::upgrade::{UpgradePolicy, too_many_connections};
 use crate::log;
@@ -93,12 +94,12 @@ impl Listener {
             port,
             policy: Arc::new(UpgradePolicy {
                 loopback: is_loopback,
-                allow_origins: config.allow_origins.clone(),
-                allow_hosts: config.allow_hosts.clone(),
+                allow_origins: config.options.allow_origins.clone(),
+                allow_hosts: config.options.allow_hosts.clone(),
                 authenticator: access.authenticator().cloned(),
             }),
             access,
-            max_connections: config.max_connections,
+            max_connections: config.options.max_connections,
             living: Arc::default(),
             next_number: STDIO_CONNECTION + 1,
         }))

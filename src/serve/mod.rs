@@ -19,6 +19,7 @@
 
 mod access;
 pub mod auth;
+mod config;
 mod confinement;
 mod connection;
 mod discovery;
@@ -45,4 +46,5 @@ mod unix;
 pub mod upgrade;
 mod watches;
 
-pub use server::{Config, ServeError, run};
+pub use config::{Config, Options};
+pub use server::{ServeError, run};

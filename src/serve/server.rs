@@ -12,14 +12,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::access::Access;
-use super::auth::{self, AuthError};
+use super::auth::AuthError;
+use super::config::Config;
 use super::connection::{self, Peer};
 use super::extensions::EXTENSIONS;
 use super::http_requests::HttpService;
-use super::listen::ListenAddress;
 use super::listener::Listener;
 use super::session::Sessions;
-use super::tls::{TlsError, TlsFiles};
+use super::tls::TlsError;
 use crate::env::local::info::environment_info;
 use crate::env::local::{Host, HostConfig, Watches};
 use crate::log;
@@ -48,39 +48,6 @@ const END_TIME: Duration = Duration::from_millis(1900);
 const STDOUT_PIPE: i32 = 1024 * 1024;
 /// The one connection of a server on standard input and output.
 pub(super) const STDIO_CONNECTION: u64 = 0;
-
-/// How to serve.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Where to listen.
-    pub listen: ListenAddress,
-    /// How clients prove who they are.
-    pub auth: auth::Settings,
-    /// How the listener proves itself; with these files it speaks TLS.
-    pub tls: TlsFiles,
-    /// Most websocket connections at once.
-    pub max_connections: usize,
-    /// Values of `Origin` to accept.
-    pub allow_origins: Vec<String>,
-    /// Names to accept in `Host` on a loopback listener.
-    pub allow_hosts: Vec<String>,
-    /// Time between pings; a client silent for three of them is gone.
-    pub ping_interval: Duration,
-    /// How long a session without a connection, and an ended process, is kept.
-    pub session_retention: Duration,
-    /// Bytes of output kept for each process.
-    pub retained_output: usize,
-    /// Bytes of output kept for all processes.
-    pub retained_total: usize,
-    /// How long output goes on after a process ended.
-    pub drain_window: Duration,
-    /// Most processes at once.
-    pub max_processes: usize,
-    /// Whether clients may have HTTP requests made here.
-    pub http: bool,
-    /// Whether those may go to link-local and metadata addresses.
-    pub allow_link_local: bool,
-}
 
 /// Why the server could not serve.
 #[derive(Debug)]
@@ -274,10 +241,10 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         log::warn!("the limit on open files stays as it is: {error}");
     }
     let host = Host::new(HostConfig {
-        retained_output: config.retained_output,
-        retained_total: config.retained_total,
-        drain_window: config.drain_window,
-        max_processes: config.max_processes,
+        retained_output: config.options.retained_output,
+        retained_total: config.options.retained_total,
+        drain_window: config.options.drain_window,
+        max_processes: config.options.max_processes,
     })
     .map_err(system("get what processes will need"))?;
     let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
@@ -285,12 +252,10 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         host: Arc::new(host),
         sessions: Sessions::default(),
         watches: Watches::default(),
-        http: config
-            .http
-            .then(|| HttpService::new(config.allow_link_local)),
-        retention: config.session_retention,
+        http: (!config.options.no_http).then(|| HttpService::new(config.options.allow_link_local)),
+        retention: config.options.session_retention,
         // Zero would ping without end.
-        ping_interval: config.ping_interval.max(Duration::from_millis(10)),
+        ping_interval: config.options.ping_interval.max(Duration::from_millis(10)),
         info: OnceLock::new(),
         file_workers: Workers::named("files"),
         connections: Mutex::default(),

@@ -6,6 +6,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
 
 /// Tells the inner program its directory; the outer one has none.
 const INSIDE: &str = "EXEC_SERVER_INTEROP_INSIDE";
@@ -24,6 +25,17 @@ pub struct Place {
 pub fn enter() -> Result<Place, ExitCode> {
     let root = owner("/proc/self") == 0;
     if let Some(scratch) = std::env::var_os(INSIDE) {
+        thread::spawn(end_with_the_outer);
+        // What is in memory leaves nothing behind, even if nobody comes back to clean up.
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "mode=755", "none"])
+            .arg(&scratch)
+            .status();
+        assert!(
+            mounted.is_ok_and(|status| status.success()),
+            "no tmpfs on {}",
+            scratch.display()
+        );
         return Ok(Place {
             scratch: scratch.into(),
             // Root of a user namespace has no other users.
@@ -58,16 +70,28 @@ pub fn enter() -> Result<Place, ExitCode> {
         });
     }
     // The shell is the namespace's first process; the program is not, so that Ctrl-C ends it.
-    let status = inside(&["/bin/sh", "-c", "\"$@\"; exit $?", "sh"])
+    let inner = inside(&["/bin/sh", "-c", "\"$@\"; exit $?", "sh"])
         .arg(std::env::current_exe().expect("the program has a path"))
         .args(std::env::args_os().skip(1))
         .env(INSIDE, &scratch.0)
-        .status();
+        .stdin(Stdio::piped())
+        .spawn();
+    let status = inner.and_then(|mut inner| {
+        // Open for as long as this process lives.
+        let _lifeline = inner.stdin.take();
+        inner.wait()
+    });
     match status.map(|status| status.code()) {
         Ok(Some(0)) => Err(ExitCode::SUCCESS),
         Ok(Some(2)) => Err(ExitCode::from(2)),
         _ => Err(ExitCode::FAILURE),
     }
+}
+
+/// Ends the inner program once the outer one is gone, however that came.
+fn end_with_the_outer() {
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    std::process::exit(1);
 }
 
 /// Who owns a path; of `/proc/self` that is who we are.

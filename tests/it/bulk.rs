@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    Client, PATIENCE, Server, Sink, Start, alive, child, encode, params, pattern, peak_resident,
-    resident, scratch, within,
+    Client, PATIENCE, Server, Sink, Start, alive, child, cpu_ticks, decode, encode, params,
+    pattern, peak_resident, resident, scratch, settled, within,
 };
 
 /// Holds output against the pattern as it comes, keeping nothing.
@@ -104,6 +104,36 @@ over_both! {
         }
     }
 
+    fn large_answers_asked_for_at_once_all_come_to_a_client_that_reads_late(client) {
+        const EACH: usize = 900_000;
+        let ids = ["a", "b", "c", "d"];
+        for id in ids {
+            client.run(Start::child(id, &["write", &EACH.to_string()]));
+        }
+        let reads: Vec<i64> = (0..20).map(|number| client.ask("process/read", params(ids[number % 4], json!({})))).collect();
+        settled(|| cpu_ticks(client.server_pid()));
+        let mut expected = vec![0; EACH];
+        pattern::fill(0, &mut expected);
+        for read in reads {
+            let answer = client.answer(read).unwrap();
+            let chunks = answer["chunks"].as_array().unwrap();
+            let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| decode(chunk["chunk"].as_str().unwrap())).collect();
+            assert!(bytes == expected, "{} bytes", bytes.len());
+        }
+    }
+
+    fn a_slow_client_gets_all_however_little_is_retained(client, "--retained-total", "65536", "--retained-output", "16384") {
+        const EACH: usize = 6 << 20;
+        client.start(Start::child("p", &["write", &EACH.to_string(), "both"]));
+        settled(|| cpu_ticks(client.server_pid()));
+        client.closed("p");
+        let mut expected = vec![0; EACH];
+        pattern::fill(0, &mut expected);
+        for stream in ["stdout", "stderr"] {
+            assert!(client.observed("p").bytes(stream) == expected, "{stream}");
+        }
+    }
+
     fn reads_that_have_waited_are_answered_as_the_client_takes_the_answers(client) {
         let ids = ["a", "b", "c", "d"];
         let mut reads = Vec::new();
@@ -167,25 +197,6 @@ fn feed(client: &mut Client, process: &str, total: usize) {
     }
 }
 
-/// Waits until a figure has not changed for half a second.
-fn settled(mut figure: impl FnMut() -> u64) {
-    let mut last = (figure(), std::time::Instant::now());
-    within(Duration::from_secs(60), "it comes to rest", || {
-        let now = figure();
-        if now != last.0 {
-            last = (now, std::time::Instant::now());
-        }
-        last.1.elapsed() > Duration::from_millis(500)
-    });
-}
-
-/// Processor time the process has used, in ticks.
-fn cpu_ticks(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
 #[test]
 fn what_is_kept_of_many_ended_processes_is_bounded() {
     let mut client = Client::websocket();
@@ -231,7 +242,7 @@ fn the_room_for_all_output_can_be_set() {
         let chunks = read["chunks"].as_array().unwrap();
         kept += chunks
             .iter()
-            .map(|chunk| crate::support::decode(chunk["chunk"].as_str().unwrap()).len())
+            .map(|chunk| decode(chunk["chunk"].as_str().unwrap()).len())
             .sum::<usize>();
     }
     assert!(kept <= 2 << 20, "{kept} bytes kept");

@@ -1,8 +1,10 @@
 //! What is around every message: bad ones are answered or ignored, and neither the connection nor its processes suffer.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{Client, Start, params};
+use crate::support::{Client, Start, frame, params};
 
 /// What a bad message must be met with.
 #[derive(Clone, Copy)]
@@ -223,6 +225,69 @@ fn a_message_in_fragments_with_a_ping_between_is_one_message() {
     );
     assert_eq!(client.pong(), b"hello");
     assert_eq!(client.answer(900).unwrap()["status"], "ready");
+}
+
+const ASK: &str = r#"{"id":900,"method":"environment/status"}"#;
+const ASK_NEXT: &str = r#"{"id":901,"method":"environment/status"}"#;
+
+/// What comes right behind a request, and what would complete it, must not delay the answer.
+fn answers_though_more_is_coming(
+    client: &mut Client,
+    request: Vec<u8>,
+    tails: &[(Vec<u8>, Vec<u8>)],
+) {
+    client.initialize();
+    client.patience = Duration::from_secs(5);
+    for (tail, rest) in tails {
+        client.send_raw([request.clone(), tail.clone()].concat());
+        assert_eq!(client.answer(900).unwrap()["status"], "ready");
+        client.send_raw(rest.clone());
+        if !rest.is_empty() {
+            assert_eq!(client.answer(901).unwrap()["status"], "ready");
+        }
+    }
+}
+
+#[test]
+fn the_beginning_of_a_line_does_not_hold_up_an_answer() {
+    let (begin, end) = ASK_NEXT.split_at(10);
+    let tails = [
+        ("", ""),
+        ("\n", ""),
+        ("\r\n", ""),
+        (begin, end),
+        ("\n \n", ""),
+    ]
+    .map(|(tail, rest)| {
+        let rest = if rest.is_empty() {
+            String::new()
+        } else {
+            format!("{rest}\n")
+        };
+        (tail.as_bytes().to_vec(), rest.into_bytes())
+    });
+    let mut client = Client::stdio_silent(&[]);
+    answers_though_more_is_coming(&mut client, format!("{ASK}\n").into_bytes(), &tails);
+}
+
+#[test]
+fn the_beginning_of_a_frame_does_not_hold_up_an_answer() {
+    const TEXT: u8 = 1;
+    const PING: u8 = 9;
+    let next = frame(TEXT, true, ASK_NEXT.as_bytes());
+    let ping = frame(PING, true, b"hello");
+    let first = frame(TEXT, false, &ASK_NEXT.as_bytes()[..10]);
+    let last = frame(0, true, &ASK_NEXT.as_bytes()[10..]);
+    let tails = [
+        (Vec::new(), Vec::new()),
+        (next[..1].to_vec(), next[1..].to_vec()),
+        (next[..10].to_vec(), next[10..].to_vec()),
+        (ping.clone(), Vec::new()),
+        (ping[..3].to_vec(), [&ping[3..], &next].concat()),
+        ([&first, &ping[..]].concat(), last),
+    ];
+    let mut client = Client::websocket_silent(&[]);
+    answers_though_more_is_coming(&mut client, frame(TEXT, true, ASK.as_bytes()), &tails);
 }
 
 /// A request so long, in a member that means nothing.

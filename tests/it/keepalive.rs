@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::{PATIENCE, Server, frame, upgrade, within};
+use crate::support::{PATIENCE, Server, frame, peak_resident, upgrade, within};
 
 const TEXT: u8 = 1;
 const PING: u8 = 9;
@@ -74,4 +74,23 @@ fn a_client_that_only_answers_pings_stays() {
         quiet >= 20
     });
     client.ok("environment/status", serde_json::json!({}));
+}
+
+#[test]
+fn answers_to_pings_that_nobody_reads_do_not_pile_up() {
+    let server = Server::websocket(&[]);
+    let mut socket = mute(&server);
+    let before = peak_resident(server.pid());
+    let pings = frame(PING, true, &[b'x'; 125]).repeat(8000);
+    let mut sent = 0;
+    while sent < 100 << 20 {
+        socket.write_all(&pings).unwrap();
+        sent += pings.len();
+    }
+    let more = peak_resident(server.pid()) - before;
+    assert!(
+        more < 8 << 10,
+        "{more} KiB for the answers to {sent} bytes of pings"
+    );
+    server.connect().still_serves();
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    Client, PATIENCE, Server, Start, alive, children_named, descriptors, signal, threads, within,
-    zombies_of,
+    Client, PATIENCE, Server, Start, alive, children_named, cpu_ticks, descriptors, settled,
+    signal, threads, within, zombies_of,
 };
 
 /// Processes of every stubborn kind; gives the ids of their groups and of what they put in the background.
@@ -102,6 +102,47 @@ fn an_idle_server_ends_within_two_seconds_of_a_signal() {
             assert_eq!(server.ended(Duration::from_secs(3)).code(), Some(0));
         }
     }
+}
+
+/// Far more than anybody has room for.
+fn flood(id: &str) -> Start {
+    Start::child(id, &["write", &(4_u64 << 30).to_string()])
+}
+
+over_both! {
+    fn a_client_that_reads_nothing_does_not_delay_the_end(client) {
+        client.start(flood("p"));
+        settled(|| cpu_ticks(client.server_pid()));
+        let server = client.server.as_mut().unwrap();
+        signal(server.pid(), "TERM");
+        assert_eq!(server.ended(Duration::from_secs(3)).code(), Some(0));
+    }
+}
+
+#[test]
+fn nor_does_a_terminal_that_nobody_reads() {
+    // The terminal of one server is another server's, which does not read it since we do not.
+    let mut client = Client::stdio();
+    let program = Server::command().get_program().to_str().unwrap().to_owned();
+    let inner = Start::command("inner", &[&program, "--listen", "stdio"]);
+    client.start(inner.tty());
+    let list = client.ok("process/list", json!({}));
+    let pid = list["processes"][0]["pid"].as_u64().unwrap() as u32;
+    let messages = [
+        json!({"id": 1, "method": "initialize", "params": {"clientName": "test"}}),
+        json!({"method": "initialized", "params": {}}),
+        json!({"id": 2, "method": "process/start", "params": flood("p").0}),
+    ];
+    for (number, message) in messages.iter().enumerate() {
+        let line = format!("{message}\n");
+        client.write("inner", line.as_bytes(), &number.to_string());
+    }
+    client.wait("the flood", |client| {
+        (client.observed("inner").bytes("pty").len() > 1 << 20).then_some(())
+    });
+    settled(|| cpu_ticks(pid));
+    signal(pid, "TERM");
+    within(Duration::from_secs(3), "the server ends", || !alive(pid));
 }
 
 #[test]

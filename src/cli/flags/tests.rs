@@ -1,6 +1,10 @@
 //! Command lines, good and bad.
 
+use std::time::Duration;
+
 use super::*;
+use crate::serve::auth;
+use crate::serve::tls::TlsFiles;
 
 fn run(words: &[&str]) -> Result<Command, UsageError> {
     run_with(words, |_| None)
@@ -28,19 +32,21 @@ fn defaults() {
         flags(&[]),
         ServeFlags {
             listen: "ws://127.0.0.1:0".into(),
-            auth: auth::Settings::default(),
-            tls: TlsFiles::default(),
-            max_connections: 1024,
-            allow_origins: vec![],
-            allow_hosts: vec![],
-            ping_interval: Duration::from_secs(30),
-            session_retention: Duration::from_secs(90),
-            retained_output: 1 << 20,
-            retained_total: 64 << 20,
-            drain_window: Duration::from_secs(2),
-            max_processes: 1024,
-            no_http: false,
-            allow_link_local: false,
+            options: Options {
+                auth: auth::Settings::default(),
+                tls: TlsFiles::default(),
+                max_connections: 1024,
+                allow_origins: vec![],
+                allow_hosts: vec![],
+                ping_interval: Duration::from_secs(30),
+                session_retention: Duration::from_secs(90),
+                retained_output: 1 << 20,
+                retained_total: 64 << 20,
+                drain_window: Duration::from_secs(2),
+                max_processes: 1024,
+                no_http: false,
+                allow_link_local: false,
+            },
             log_level: Level::Warn,
         }
     );
@@ -59,31 +65,33 @@ fn every_value_is_taken() {
         flags(&words),
         ServeFlags {
             listen: "stdio".into(),
-            auth: auth::Settings {
-                mode: Some(auth::Mode::SignedBearerToken),
-                token_file: Some("/t".into()),
-                token_sha256: Some("00".into()),
-                shared_secret_file: Some("s".into()),
-                issuer: Some("i".into()),
-                audience: Some("a".into()),
-                max_clock_skew: Some(0),
-                token: None,
+            options: Options {
+                auth: auth::Settings {
+                    mode: Some(auth::Mode::SignedBearerToken),
+                    token_file: Some("/t".into()),
+                    token_sha256: Some("00".into()),
+                    shared_secret_file: Some("s".into()),
+                    issuer: Some("i".into()),
+                    audience: Some("a".into()),
+                    max_clock_skew: Some(0),
+                    token: None,
+                },
+                tls: TlsFiles {
+                    certificate: Some("c".into()),
+                    key: Some("k".into()),
+                },
+                max_connections: 3,
+                allow_origins: vec!["https://a.example".into(), "null".into()],
+                allow_hosts: vec!["b.example".into(), "c.example:81".into()],
+                ping_interval: Duration::from_millis(1500),
+                session_retention: Duration::from_millis(250),
+                retained_output: 2048,
+                retained_total: 3 << 10,
+                drain_window: Duration::ZERO,
+                max_processes: 7,
+                no_http: true,
+                allow_link_local: true,
             },
-            tls: TlsFiles {
-                certificate: Some("c".into()),
-                key: Some("k".into()),
-            },
-            max_connections: 3,
-            allow_origins: vec!["https://a.example".into(), "null".into()],
-            allow_hosts: vec!["b.example".into(), "c.example:81".into()],
-            ping_interval: Duration::from_millis(1500),
-            session_retention: Duration::from_millis(250),
-            retained_output: 2048,
-            retained_total: 3 << 10,
-            drain_window: Duration::ZERO,
-            max_processes: 7,
-            no_http: true,
-            allow_link_local: true,
             log_level: Level::Debug,
         }
     );

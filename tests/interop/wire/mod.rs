@@ -2,8 +2,8 @@
 //!
 //! A [`case::Case`] is a short session about one method. It is played to both servers over both transports, as root
 //! and as an ordinary user, each time in a fresh directory ([`fixture`]) whose state afterwards counts as well
-//! ([`play`]). A difference needs a row in one of two tables: the one of the recorded exchanges, as far as it speaks of
-//! every exchange, and [`differences`].
+//! ([`play`], [`heard`]). A difference needs a row in one of two tables: [`differences`], and the one of the recorded
+//! exchanges as far as it speaks of every exchange.
 
 mod case;
 mod cases;
@@ -12,6 +12,7 @@ mod differences;
 #[path = "../../it/transcripts/fields.rs"]
 mod fields;
 mod fixture;
+mod heard;
 mod identity;
 mod play;
 #[path = "../../it/transcripts/differences.rs"]

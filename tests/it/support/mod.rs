@@ -24,7 +24,8 @@ pub use client::{Client, RpcError, params};
 pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
 pub use observed::{Event, Sink};
 pub use procfs::{
-    alive, children_named, descriptors, peak_resident, resident, signal, threads, zombies_of,
+    alive, children_named, cpu_ticks, descriptors, peak_resident, resident, signal, threads,
+    zombies_of,
 };
 pub use program::{Scratch, child, scratch};
 pub use run::{fails, run};
@@ -33,7 +34,7 @@ pub use start::Start;
 pub use tls::Certificate;
 pub use web::{ROOT, Web};
 pub use websocket::frame;
-pub use within::within;
+pub use within::{settled, within};
 
 use std::time::Duration;
 

@@ -2,6 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+/// Waits until a figure has not changed for half a second.
+pub fn settled(mut figure: impl FnMut() -> u64) {
+    let mut last = (figure(), Instant::now());
+    within(Duration::from_secs(60), "it comes to rest", || {
+        let now = figure();
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        last.1.elapsed() > Duration::from_millis(500)
+    });
+}
+
 /// Waits until `condition` holds; fails the test with `what` if it does not within `limit`.
 pub fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();

@@ -82,6 +82,7 @@ pub fn cases() -> Vec<Case> {
                     READ,
                     json!({"processId": "p", "afterSeq": 0, "waitMs": 5000}),
                 ),
+                Step::Output("p", "late"),
             ],
         ),
         Case::new(
