@@ -270,6 +270,14 @@ impl Dispatch {
                 let params = decode_params(params)?;
                 watches::watch_missing(&self.call(id, "filesystem")?, &params)
             }
+            "fs/watch" => {
+                let params = decode_params(params)?;
+                watches::watch(&self.call(id, "filesystem")?, params)
+            }
+            "fs/unwatch" => {
+                let params = decode_params(params)?;
+                watches::unwatch(&self.call(id, "filesystem")?, params)
+            }
             "http/request" => {
                 let params = decode_params(params)?;
                 http_requests::request(&self.call(id, "http")?, &params)

@@ -3,6 +3,7 @@
 /// Methods, and members written `method.member`.
 pub(super) const EXTENSIONS: &[&str] = &[
     "environment/info.cgroup",
+    "fs/changed",
     "fs/copy.preserveSetuid",
     "fs/copy.skipped",
     "fs/getMetadata.mode",
@@ -13,8 +14,10 @@ pub(super) const EXTENSIONS: &[&str] = &[
     "fs/rename",
     "fs/setPermissions",
     "fs/symlink",
+    "fs/unwatch",
     "fs/walk.isSymlink",
     "fs/walk.others",
+    "fs/watch",
     "fs/writeFile.atomic",
     "process/closeStdin",
     "process/list",

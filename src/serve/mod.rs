@@ -9,7 +9,7 @@
 //!   process thread    one a process (env/local): publishes events to the
 //!                     connection that is attached to the session
 //!   http thread       one a request (env/local/http), 64 at most
-//!   watch thread      one, from the first `fs/watchMissing` on
+//!   watch thread      one, from the first `fs/watchMissing` or `fs/watch` on
 //!   flush thread      only while a client is slow and no process thread does it
 //! ```
 //!

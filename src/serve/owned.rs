@@ -33,7 +33,7 @@ impl Owned {
     /// The connection is over.
     pub(super) fn release(&self, server: &Server) {
         self.http.cancel_all();
-        server.missing_watches().forget(self.connection);
+        server.watches().forget(self.connection);
     }
 }
 

@@ -21,7 +21,7 @@ use super::listener::Listener;
 use super::session::Sessions;
 use super::tls::TlsError;
 use crate::env::local::info::environment_info;
-use crate::env::local::{Host, HostConfig, MissingWatches};
+use crate::env::local::{Host, HostConfig, Watches};
 use crate::log;
 use crate::rpc::protocol::environment::EnvironmentInfo;
 use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound, Sink, StreamSource};
@@ -100,7 +100,7 @@ impl std::error::Error for ServeError {}
 pub(super) struct Server {
     host: Arc<Host>,
     sessions: Sessions,
-    missing_watches: MissingWatches,
+    watches: Watches,
     http: Option<Arc<HttpService>>,
     retention: Duration,
     ping_interval: Duration,
@@ -138,8 +138,8 @@ impl Server {
         self.ping_interval
     }
 
-    pub(super) fn missing_watches(&self) -> &MissingWatches {
-        &self.missing_watches
+    pub(super) fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     /// What makes HTTP requests, unless that is turned off.
@@ -251,7 +251,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     let server = Arc::new(Server {
         host: Arc::new(host),
         sessions: Sessions::default(),
-        missing_watches: MissingWatches::default(),
+        watches: Watches::default(),
         http: (!config.options.no_http).then(|| HttpService::new(config.options.allow_link_local)),
         retention: config.options.session_retention,
         // Zero would ping without end.

@@ -1,14 +1,23 @@
-//! `fs/watchMissing` and its notification.
+//! `fs/watchMissing`, `fs/watch` and their notifications.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::confinement::refuse_sandbox;
 use super::dispatch::Call;
-use crate::env::local::MissingWatch;
+use crate::env::local::files::FileError;
+use crate::env::local::{ChangeKind, FileChange, MissingWatch, Notice, TreeWatch, WatchError};
 use crate::rpc::encode::json;
-use crate::rpc::error::RpcError;
-use crate::rpc::path_uri::{PathError, WirePath};
-use crate::rpc::protocol::watch::{WatchMissingParams, WatchMissingResult};
+use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::path_uri::{PathError, PathStyle, WirePath};
+use crate::rpc::protocol::process::Empty;
+use crate::rpc::protocol::watch::{
+    UnwatchParams, WatchMissingParams, WatchMissingResult, WatchParams, WatchResult,
+};
+use crate::rpc::transport::Offer;
+
+/// The longest name of a watch, in bytes: every notification carries it.
+const LONGEST_ID: usize = 64;
 
 /// `fs/watchMissing`. A connection has one watch; a newer one takes its place.
 pub(super) fn watch_missing(
@@ -41,7 +50,106 @@ pub(super) fn watch_missing(
         }),
     };
     call.server
-        .missing_watches()
-        .watch(call.owned.connection, watch);
+        .watches()
+        .watch_missing(call.owned.connection, watch);
     Ok(())
+}
+
+/// `fs/watch`.
+pub(super) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcError> {
+    let root = WirePath::parse(&params.path)?;
+    refuse_sandbox(params.sandbox, "nothing is watched")?;
+    if params.watch_id.len() > LONGEST_ID {
+        return Err(RpcError::invalid_params(format!(
+            "watchId must not be longer than {LONGEST_ID} bytes"
+        )));
+    }
+    let later = call.later();
+    let outbound = Arc::clone(call.outbound);
+    let id = params.watch_id.into_owned();
+    let watch = TreeWatch {
+        id: id.clone(),
+        root: root.path,
+        is_recursive: params.recursive.unwrap_or(false),
+        answer: Box::new(move |outcome| match outcome {
+            Ok(()) => later.send(Ok(&WatchResult { watching: true })),
+            Err(error) => later.send(Err::<&Empty, _>(&error.into())),
+        }),
+        report: Box::new(move |notice, waker| {
+            let offer = outbound.offer(waker, |out| write(out, &id, notice, root.style));
+            if offer == Offer::Taken {
+                outbound.flush();
+            }
+            offer
+        }),
+    };
+    call.server
+        .watches()
+        .watch_tree(call.owned.connection, watch);
+    Ok(())
+}
+
+/// `fs/unwatch`. No such watch is no error.
+pub(super) fn unwatch(call: &Call<'_>, params: UnwatchParams<'_>) -> Result<(), RpcError> {
+    let later = call.later();
+    let answer = move |outcome: Result<(), WatchError>| match outcome {
+        Ok(()) => later.send(Ok(&Empty {})),
+        Err(error) => later.send(Err::<&Empty, _>(&error.into())),
+    };
+    let id = params.watch_id.into_owned();
+    call.server
+        .watches()
+        .unwatch_tree(call.owned.connection, id, answer);
+    Ok(())
+}
+
+fn write(out: &mut Vec<u8>, id: &str, notice: &Notice<'_>, style: PathStyle) {
+    out.extend_from_slice(b"{\"method\":\"fs/changed\",\"params\":{\"watchId\":");
+    json(out, id);
+    out.extend_from_slice(b",\"changes\":[");
+    match notice {
+        Notice::Overflow => out.extend_from_slice(b"],\"overflow\":true}}"),
+        Notice::Changes(changes) => {
+            for (index, change) in changes.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                write_change(out, change, style);
+            }
+            out.extend_from_slice(b"]}}");
+        }
+    }
+}
+
+fn write_change(out: &mut Vec<u8>, change: &FileChange, style: PathStyle) {
+    out.extend_from_slice(b"{\"path\":");
+    json(out, &style.render(&change.path));
+    out.extend_from_slice(b",\"kind\":");
+    let kind = match &change.kind {
+        ChangeKind::Created => "created",
+        ChangeKind::Modified => "modified",
+        ChangeKind::Removed => "removed",
+        ChangeKind::Renamed { .. } => "renamed",
+    };
+    json(out, kind);
+    if let ChangeKind::Renamed { from } = &change.kind {
+        out.extend_from_slice(b",\"from\":");
+        json(out, &style.render(from));
+    }
+    out.extend_from_slice(b",\"isDirectory\":");
+    json(out, &change.is_directory);
+    out.push(b'}');
+}
+
+impl From<WatchError> for RpcError {
+    fn from(error: WatchError) -> Self {
+        let kind = match error {
+            WatchError::System(error) if error.kind() != std::io::ErrorKind::StorageFull => {
+                return FileError::System(error).into();
+            }
+            WatchError::Busy | WatchError::System(_) => ErrorKind::Busy,
+            _ => ErrorKind::InvalidRequest,
+        };
+        Self::new(kind, error.to_string())
+    }
 }

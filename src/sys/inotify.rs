@@ -12,6 +12,20 @@ use super::check;
 pub const ADDED: u32 = libc::IN_CREATE | libc::IN_MOVED_TO;
 /// A name has gone from a directory.
 pub const REMOVED: u32 = libc::IN_DELETE | libc::IN_MOVED_FROM;
+/// A name has left a directory for another; [`Change::cookie`] ties the two together.
+pub const MOVED_FROM: u32 = libc::IN_MOVED_FROM;
+/// A name has come from another directory.
+pub const MOVED_TO: u32 = libc::IN_MOVED_TO;
+/// The content or the attributes of a name, or of the directory itself, are others.
+pub const MODIFIED: u32 = libc::IN_MODIFY | libc::IN_ATTRIB;
+/// The directory itself has another path.
+pub const SELF_MOVED: u32 = libc::IN_MOVE_SELF;
+/// What a name has changed about is a directory.
+pub const DIRECTORY: u32 = libc::IN_ISDIR;
+/// Asked for: files that have no name any more are of no interest.
+pub const NAMED_ONLY: u32 = libc::IN_EXCL_UNLINK;
+/// Asked for: a link is no directory.
+pub const NO_LINK: u32 = libc::IN_DONT_FOLLOW;
 /// What was watched is gone itself, and the watch with it.
 pub const GONE: u32 = libc::IN_IGNORED | libc::IN_UNMOUNT;
 /// Events were lost; anything may have changed.
@@ -28,6 +42,8 @@ pub struct Change<'a> {
     pub watch: WatchNumber,
     /// What, as bits of the constants here and of `inotify(7)`.
     pub what: u32,
+    /// The same for both ends of a move, zero for anything else.
+    pub cookie: u32,
     /// The name in the directory; empty for the directory itself.
     pub name: &'a OsStr,
 }
@@ -45,7 +61,7 @@ impl Inotify {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Watches a directory, links followed. A directory that is watched already keeps its number.
+    /// Watches a directory, links followed unless [`NO_LINK`] says otherwise. A directory that is watched already keeps its number.
     /// `ENOTDIR` for anything else, `ENOSPC` when the user watches too much.
     pub fn watch(&self, directory: &Path, what: u32) -> io::Result<WatchNumber> {
         let path = CString::new(directory.as_os_str().as_bytes())?;
@@ -95,6 +111,7 @@ impl Inotify {
             each(Change {
                 watch: WatchNumber(event.wd),
                 what: event.mask,
+                cookie: event.cookie,
                 name: OsStr::from_bytes(&name[..end.unwrap_or(name.len())]),
             });
             rest = tail;

@@ -24,4 +24,5 @@ mod tls;
 mod transcripts;
 mod unix;
 mod upgrade;
+mod watch;
 mod watch_missing;

@@ -1,35 +1,21 @@
 //! Watching for files to appear where there are none.
 //!
-//! One thread does it for all clients: it alone touches the file system, which
-//! may hang, and it sleeps until a directory changes or a client wants
-//! something. It starts with the first wish and stays.
-//!
 //! To wait for `/a/b/c` is to watch every directory on the way for the one
 //! name that leads on: `/` for `a`, `/a` for `b` and so on up to the first name
 //! that is not there. Whatever happens to one of these names is reported, once,
 //! and the client looks for itself: the file may have come, or a directory on
 //! the way may have gone or been replaced.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
-use crate::log;
-use crate::sys::event::WakeEvent;
 use crate::sys::inotify::{ADDED, GONE, Inotify, OVERFLOW, REMOVED, WatchNumber};
-use crate::sys::poll::{self, PollFd, READABLE};
 
 /// Names that one client's watch may be about, those of the directories on the way included.
 const MAX_NAMES: usize = 2048;
-/// Wishes that may wait for the thread; more are refused.
-const MAX_WAITING: usize = 1024;
-/// The thread's stack, of which only the touched pages count.
-const STACK_BYTES: usize = 128 * 1024;
-
 /// What a client wants to be told of.
 pub struct MissingWatch {
     /// Paths that must not exist yet.
@@ -42,99 +28,8 @@ pub struct MissingWatch {
     pub report: Box<dyn FnOnce() + Send>,
 }
 
-/// The watches of all clients; each has at most one.
-#[derive(Default)]
-pub struct MissingWatches(Mutex<Inbox>);
-
-#[derive(Default)]
-struct Inbox {
-    /// Of the thread, once it runs.
-    shared: Option<Arc<Shared>>,
-}
-
-struct Shared {
-    wishes: Mutex<VecDeque<Wish>>,
-    wake: WakeEvent,
-}
-
-enum Wish {
-    Watch(u64, MissingWatch),
-    Forget(u64),
-}
-
-impl MissingWatches {
-    /// Watches for `client` in place of what it watched for before. Does not
-    /// wait; the answer comes from another thread, or from this one if there
-    /// cannot be a watch at all.
-    pub fn watch(&self, client: u64, watch: MissingWatch) {
-        let refused = match self.running() {
-            Ok(shared) => shared.wish(client, watch),
-            Err(error) => {
-                log::warn!("cannot watch for missing files: {error}");
-                Some(watch)
-            }
-        };
-        if let Some(watch) = refused {
-            (watch.answer)(false);
-        }
-    }
-
-    /// Ends the watch of `client`, if it has one.
-    pub fn forget(&self, client: u64) {
-        if let Some(shared) = &self.lock().shared {
-            shared.lock().push_back(Wish::Forget(client));
-            shared.wake.set();
-        }
-    }
-
-    fn running(&self) -> io::Result<Arc<Shared>> {
-        let mut inbox = self.lock();
-        if let Some(shared) = &inbox.shared {
-            return Ok(Arc::clone(shared));
-        }
-        let shared = Arc::new(Shared {
-            wishes: Mutex::default(),
-            wake: WakeEvent::new()?,
-        });
-        let watcher = Watcher {
-            shared: Arc::clone(&shared),
-            inotify: Inotify::new()?,
-            clients: HashMap::new(),
-            names: HashMap::new(),
-        };
-        thread::Builder::new()
-            .name("watch-missing".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || watcher.run())?;
-        inbox.shared = Some(Arc::clone(&shared));
-        Ok(shared)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inbox> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Shared {
-    /// Hands the wish over, or back if too many wait.
-    fn wish(&self, client: u64, watch: MissingWatch) -> Option<MissingWatch> {
-        let mut wishes = self.lock();
-        if wishes.len() >= MAX_WAITING {
-            return Some(watch);
-        }
-        wishes.push_back(Wish::Watch(client, watch));
-        self.wake.set();
-        None
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Wish>> {
-        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The thread's own.
-struct Watcher {
-    shared: Arc<Shared>,
+/// The watches for missing files of all clients; each has at most one.
+pub(super) struct Missing {
     inotify: Inotify,
     clients: HashMap<u64, Watched>,
     /// Who waits for which name in which directory.
@@ -147,32 +42,22 @@ struct Watched {
     report: Box<dyn FnOnce() + Send>,
 }
 
-impl Watcher {
-    fn run(mut self) {
-        loop {
-            let mut fds = [
-                PollFd::new(self.shared.wake.as_fd(), READABLE),
-                PollFd::new(self.inotify.as_fd(), READABLE),
-            ];
-            let polled = poll::wait(&mut fds, None);
-            let changes = polled.and_then(|()| self.take_changes());
-            if let Err(error) = changes {
-                log::error!("watching for missing files ends: {error}");
-                return;
-            }
-            self.shared.wake.take();
-            loop {
-                let next = self.shared.lock().pop_front();
-                match next {
-                    Some(Wish::Watch(client, watch)) => self.watch(client, watch),
-                    Some(Wish::Forget(client)) => drop(self.forget(client)),
-                    None => break,
-                }
-            }
-        }
+impl Missing {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            inotify: Inotify::new()?,
+            clients: HashMap::new(),
+            names: HashMap::new(),
+        })
     }
 
-    fn take_changes(&mut self) -> io::Result<()> {
+    /// What becomes readable when something has changed.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+
+    /// Reports what has changed.
+    pub(super) fn take_changes(&mut self) -> io::Result<()> {
         loop {
             let mut told = Vec::new();
             let is_more = self.inotify.take(|change| {
@@ -196,7 +81,8 @@ impl Watcher {
         }
     }
 
-    fn watch(&mut self, client: u64, watch: MissingWatch) {
+    /// Watches for `client` in place of what it watched for before.
+    pub(super) fn watch(&mut self, client: u64, watch: MissingWatch) {
         self.forget(client);
         let mut way = Way {
             inotify: &self.inotify,
@@ -230,6 +116,11 @@ impl Watcher {
             self.forget(client);
         }
         (watch.answer)(is_set);
+    }
+
+    /// Ends the watch of `client`, if it has one.
+    pub(super) fn end(&mut self, client: u64) {
+        self.forget(client);
     }
 
     fn forget(&mut self, client: u64) -> Option<Watched> {
@@ -287,6 +178,7 @@ impl Way<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::local::Watches;
     use std::fs;
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;
@@ -311,7 +203,7 @@ mod tests {
 
     /// Sets a watch; the answer, and where the report will come.
     fn watch(
-        watches: &MissingWatches,
+        watches: &Watches,
         client: u64,
         missing: &[PathBuf],
         present: Option<&Path>,
@@ -324,7 +216,7 @@ mod tests {
             answer: Box::new(move |is_set| answer.send(is_set).unwrap()),
             report: Box::new(move || report.send(()).unwrap()),
         };
-        watches.watch(client, watch);
+        watches.watch_missing(client, watch);
         let limit = Duration::from_secs(10);
         (answered.recv_timeout(limit).unwrap(), reported)
     }
@@ -332,7 +224,7 @@ mod tests {
     #[test]
     fn every_step_towards_a_missing_file_is_one_report() {
         let scratch = Scratch::new("steps");
-        let watches = MissingWatches::default();
+        let watches = Watches::default();
         let target = scratch.0.join("a/b/c");
         for step in ["a", "a/b", "a/b/c"] {
             let (is_set, reported) =
@@ -350,7 +242,7 @@ mod tests {
     #[test]
     fn a_way_that_goes_is_reported() {
         let scratch = Scratch::new("gone");
-        let watches = MissingWatches::default();
+        let watches = Watches::default();
         let dir = scratch.0.join("dir/inner");
         fs::create_dir_all(&dir).unwrap();
         let (is_set, reported) = watch(&watches, 1, &[dir.join("x")], None);
@@ -362,7 +254,7 @@ mod tests {
     #[test]
     fn a_watch_that_makes_no_sense_is_not_set() {
         let scratch = Scratch::new("sense");
-        let watches = MissingWatches::default();
+        let watches = Watches::default();
         let (file, missing) = (scratch.0.join("f"), scratch.0.join("m"));
         fs::write(&file, "").unwrap();
         std::os::unix::fs::symlink("nowhere", scratch.0.join("dangling")).unwrap();
@@ -383,7 +275,7 @@ mod tests {
     #[test]
     fn clients_share_directories_and_forget_alone() {
         let scratch = Scratch::new("share");
-        let watches = MissingWatches::default();
+        let watches = Watches::default();
         let path = [scratch.0.join("x")];
         let (_, replaced) = watch(&watches, 1, &path, None);
         let (_, first) = watch(&watches, 1, &path, None);

@@ -14,12 +14,13 @@
 //!   connection's Outbound ◄── events ──────┘             └─ wake event
 //! ```
 //!
-//! Besides, one thread watches directories for all clients ([`MissingWatches`]), and one reads
-//! what descendants of ended processes still write ([`leftovers`]).
+//! Besides, one thread watches directories for all clients ([`Watches`]), and one reads what
+//! descendants of ended processes still write ([`leftovers`]).
 //!
 //! Locks are taken in the order session, process, outbound, and never back.
 
 mod cgroup;
+mod changes;
 mod control;
 pub mod environment;
 mod events;
@@ -36,11 +37,18 @@ mod process;
 mod pump;
 mod read;
 mod stdin;
+mod tree;
+mod tree_watch;
+mod trees;
+mod watcher;
 
+pub use changes::{FileChange, Kind as ChangeKind, Notice};
 pub use events::{Event, ProcessExit, Subscriber};
 pub use host::{Host, HostConfig};
 pub use launch::{ProcessSpec, StartError};
-pub use missing::{MissingWatch, MissingWatches};
+pub use missing::MissingWatch;
 pub use output::{Chunk, Stream};
 pub use process::{Process, Summary, WriteError, WriteReply};
 pub use read::{ReadQuery, ReadReply, ReadView};
+pub use tree_watch::{TreeWatch, WatchError};
+pub use watcher::Watches;

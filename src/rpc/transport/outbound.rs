@@ -134,7 +134,7 @@ impl Outbound {
             return Offer::Dead;
         }
         if state.ahead_of_output() > OUTPUT_LIMIT {
-            state.wakers.push(Arc::clone(waker));
+            state.remember(waker);
             return Offer::Full;
         }
         self.append(&mut state, write);
@@ -147,7 +147,7 @@ impl Outbound {
         let mut state = self.lock();
         let has_room = state.is_dead || state.unsent() <= ANSWER_LIMIT;
         if !has_room {
-            state.wakers.push(Arc::clone(waker));
+            state.remember(waker);
         }
         has_room
     }

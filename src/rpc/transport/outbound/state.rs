@@ -28,6 +28,13 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Keeps a waker, once, for when there is room.
+    pub(super) fn remember(&mut self, waker: &Arc<WakeEvent>) {
+        if !self.wakers.iter().any(|known| Arc::ptr_eq(known, waker)) {
+            self.wakers.push(Arc::clone(waker));
+        }
+    }
+
     pub(super) fn unsent(&self) -> usize {
         self.pending() + self.behind.len()
     }
