@@ -121,6 +121,10 @@ fn run(example: &Example, transport: &str) {
             }
             Step::Reconnect => {
                 heard.nothing_more(&mut client, &place);
+                // To the end, after which the session has no connection: what an example shows
+                // is no race with a server that still has to notice.
+                client.send_close(1000);
+                client.hang_up();
                 let server = server.as_ref();
                 client = server.expect("`~` is for `ws` only").connect_silent();
                 client.record();
