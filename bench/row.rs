@@ -40,6 +40,25 @@ pub struct Row {
     pub goal: Option<Goal>,
 }
 
+impl Row {
+    /// A figure with floors beside it, and perhaps a goal.
+    pub const fn new(
+        unit: Unit,
+        key: &'static str,
+        label: &'static str,
+        floors: &'static [(&'static str, &'static str)],
+        goal: Option<Goal>,
+    ) -> Self {
+        Self {
+            key,
+            label,
+            unit,
+            floors,
+            goal,
+        }
+    }
+}
+
 impl Unit {
     pub fn more_is_better(self) -> bool {
         matches!(self, Self::PerSecond | Self::MegabytesPerSecond)

@@ -25,34 +25,44 @@ const ALL: &[(&str, &str)] = &[("pty.all", "cat, bare pty")];
 const GOAL: Option<Goal> = Some(Goal::Limit(60e-6));
 
 pub const ROWS: &[Row] = &[
-    row("ws.pipe.p50", "ws, pipe, p50", PIPE, GOAL),
-    row(
+    Row::new(Unit::Seconds, "ws.pipe.p50", "ws, pipe, p50", PIPE, GOAL),
+    Row::new(
+        Unit::Seconds,
         "ws.pipe.p99",
         "ws, pipe, p99",
         &[("pipe.p99", "cat, pipes")],
         None,
     ),
-    row("ws.pty.p50", "ws, pty, first, p50", FIRST, GOAL),
-    row("ws.pty.all", "ws, pty, all, p50", ALL, None),
-    row("stdio.pipe.p50", "stdio, pipe, p50", PIPE, None),
-    row("stdio.pty.p50", "stdio, pty, first, p50", FIRST, None),
-    row("stdio.pty.all", "stdio, pty, all, p50", ALL, None),
+    Row::new(
+        Unit::Seconds,
+        "ws.pty.p50",
+        "ws, pty, first, p50",
+        FIRST,
+        GOAL,
+    ),
+    Row::new(Unit::Seconds, "ws.pty.all", "ws, pty, all, p50", ALL, None),
+    Row::new(
+        Unit::Seconds,
+        "stdio.pipe.p50",
+        "stdio, pipe, p50",
+        PIPE,
+        None,
+    ),
+    Row::new(
+        Unit::Seconds,
+        "stdio.pty.p50",
+        "stdio, pty, first, p50",
+        FIRST,
+        None,
+    ),
+    Row::new(
+        Unit::Seconds,
+        "stdio.pty.all",
+        "stdio, pty, all, p50",
+        ALL,
+        None,
+    ),
 ];
-
-const fn row(
-    key: &'static str,
-    label: &'static str,
-    floors: &'static [(&'static str, &'static str)],
-    goal: Option<Goal>,
-) -> Row {
-    Row {
-        key,
-        label,
-        unit: Unit::Seconds,
-        floors,
-        goal,
-    }
-}
 
 const LINE: &[u8; 16] = b"0123456789abcde\n";
 /// What a terminal makes of it: each of two newlines gains a carriage return.

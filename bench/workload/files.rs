@@ -26,55 +26,63 @@ const READ: &[(&str, &str)] = &[("read.p50", "fs::read")];
 const LIST: &[(&str, &str)] = &[("list.p50", "fs::read_dir")];
 
 pub const ROWS: &[Row] = &[
-    row("ws.metadata.p50", "ws, fs/getMetadata, p50", STAT, None),
-    row(
+    Row::new(
+        Unit::Seconds,
+        "ws.metadata.p50",
+        "ws, fs/getMetadata, p50",
+        STAT,
+        None,
+    ),
+    Row::new(
+        Unit::Seconds,
         "ws.read.p50",
         "ws, fs/readFile 1 KiB, p50",
         READ,
         Some(Goal::TimesRow(1.3, "ws.metadata.p50")),
     ),
-    row("ws.list.p50", "ws, 10,000 entries, p50", LIST, None),
-    row(
+    Row::new(
+        Unit::Seconds,
+        "ws.list.p50",
+        "ws, 10,000 entries, p50",
+        LIST,
+        None,
+    ),
+    Row::new(
+        Unit::Seconds,
         "ws.list.cpu",
         "ws, 10,000 entries, server CPU",
         LIST,
         Some(Goal::Limit(5e-3)),
     ),
-    row(
+    Row::new(
+        Unit::Seconds,
         "stdio.metadata.p50",
         "stdio, fs/getMetadata, p50",
         STAT,
         None,
     ),
-    row(
+    Row::new(
+        Unit::Seconds,
         "stdio.read.p50",
         "stdio, fs/readFile 1 KiB, p50",
         READ,
         Some(Goal::TimesRow(1.3, "stdio.metadata.p50")),
     ),
-    row("stdio.list.p50", "stdio, 10,000 entries, p50", LIST, None),
-    row(
+    Row::new(
+        Unit::Seconds,
+        "stdio.list.p50",
+        "stdio, 10,000 entries, p50",
+        LIST,
+        None,
+    ),
+    Row::new(
+        Unit::Seconds,
         "stdio.list.cpu",
         "stdio, 10,000 entries, CPU",
         LIST,
         Some(Goal::Limit(5e-3)),
     ),
 ];
-
-const fn row(
-    key: &'static str,
-    label: &'static str,
-    floors: &'static [(&'static str, &'static str)],
-    goal: Option<Goal>,
-) -> Row {
-    Row {
-        key,
-        label,
-        unit: Unit::Seconds,
-        floors,
-        goal,
-    }
-}
 
 const SIZE: usize = 1024;
 const ENTRIES: usize = 10_000;

@@ -23,28 +23,32 @@ use crate::server::Server;
 const GOAL: Option<Goal> = Some(Goal::TimesReference(4.0));
 
 pub const ROWS: &[Row] = &[
-    rate_row(
+    Row::new(
+        Unit::PerSecond,
         "ws.together.rate",
         "ws, sent together",
         &[("tcp.together", "TCP"), ("canned.together", "canned ws")],
         GOAL,
     ),
     cpu_row("ws.together.cpu", "ws, together, CPU a request"),
-    rate_row(
+    Row::new(
+        Unit::PerSecond,
         "ws.singly.rate",
         "ws, sent singly",
         &[("tcp.singly", "TCP"), ("canned.singly", "canned ws")],
         None,
     ),
     cpu_row("ws.singly.cpu", "ws, singly, CPU a request"),
-    rate_row(
+    Row::new(
+        Unit::PerSecond,
         "stdio.together.rate",
         "stdio, sent together",
         &[("pipe.together", "pipe")],
         GOAL,
     ),
     cpu_row("stdio.together.cpu", "stdio, together, CPU a request"),
-    rate_row(
+    Row::new(
+        Unit::PerSecond,
         "stdio.singly.rate",
         "stdio, sent singly",
         &[("pipe.singly", "pipe")],
@@ -52,21 +56,6 @@ pub const ROWS: &[Row] = &[
     ),
     cpu_row("stdio.singly.cpu", "stdio, singly, CPU a request"),
 ];
-
-const fn rate_row(
-    key: &'static str,
-    label: &'static str,
-    floors: &'static [(&'static str, &'static str)],
-    goal: Option<Goal>,
-) -> Row {
-    Row {
-        key,
-        label,
-        unit: Unit::PerSecond,
-        floors,
-        goal,
-    }
-}
 
 const fn cpu_row(key: &'static str, label: &'static str) -> Row {
     Row {

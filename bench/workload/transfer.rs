@@ -25,37 +25,41 @@ const READ: &[(&str, &str)] = &[("read.rate", "fs::read")];
 const WRITE: &[(&str, &str)] = &[("write.rate", "fs::write")];
 
 pub const ROWS: &[Row] = &[
-    rate("ws.read.rate", "ws, fs/readFile 64 MiB", READ, FOUR_TIMES),
+    Row::new(
+        Unit::MegabytesPerSecond,
+        "ws.read.rate",
+        "ws, fs/readFile 64 MiB",
+        READ,
+        FOUR_TIMES,
+    ),
     cpu("ws.read.cpu", "ws, the same, server CPU"),
-    rate("ws.write.rate", "ws, fs/writeFile 8 MiB", WRITE, None),
+    Row::new(
+        Unit::MegabytesPerSecond,
+        "ws.write.rate",
+        "ws, fs/writeFile 8 MiB",
+        WRITE,
+        None,
+    ),
     cpu("ws.write.cpu", "ws, the same, server CPU"),
-    rate(
+    Row::new(
+        Unit::MegabytesPerSecond,
         "stdio.read.rate",
         "stdio, fs/readFile 64 MiB",
         READ,
         FOUR_TIMES,
     ),
     cpu("stdio.read.cpu", "stdio, the same, server CPU"),
-    rate("stdio.write.rate", "stdio, fs/writeFile 8 MiB", WRITE, None),
+    Row::new(
+        Unit::MegabytesPerSecond,
+        "stdio.write.rate",
+        "stdio, fs/writeFile 8 MiB",
+        WRITE,
+        None,
+    ),
     cpu("stdio.write.cpu", "stdio, the same, server CPU"),
 ];
 
 const FOUR_TIMES: Option<Goal> = Some(Goal::TimesReference(4.0));
-
-const fn rate(
-    key: &'static str,
-    label: &'static str,
-    floors: &'static [(&'static str, &'static str)],
-    goal: Option<Goal>,
-) -> Row {
-    Row {
-        key,
-        label,
-        unit: Unit::MegabytesPerSecond,
-        floors,
-        goal,
-    }
-}
 
 const fn cpu(key: &'static str, label: &'static str) -> Row {
     Row {
