@@ -10,15 +10,17 @@ use crate::rpc::path_uri::WirePath;
 use crate::rpc::transport::MAX_MESSAGE;
 use crate::sys::file::Kind;
 
-/// What the rest of a message needs besides a result.
-const ENVELOPE: usize = 4096;
+/// What a message needs besides the names below its limit: the longest one, and the rest.
+const ENVELOPE: usize = 64 * 1024;
+/// Above so many bytes nothing more is listed; the last name may have exceeded it by its own length.
+const ROOM: usize = MAX_MESSAGE - ENVELOPE;
 
 /// The result of `fs/readDirectory`.
 pub(super) fn read_directory(path: &Path) -> Result<Vec<u8>, RpcError> {
     let mut out = b"{\"entries\":[".to_vec();
     let mut is_too_large = false;
     files::list(path, |listed| {
-        is_too_large |= out.len() > MAX_MESSAGE - ENVELOPE;
+        is_too_large |= out.len() > ROOM;
         if !is_too_large {
             write_listed(&mut out, &listed);
         }
@@ -57,14 +59,23 @@ fn write_listed(out: &mut Vec<u8>, listed: &Listed<'_>) {
 pub(super) fn walk(top: &WirePath, options: WalkOptions) -> Result<Vec<u8>, FileError> {
     let mut out = b"{\"entries\":[".to_vec();
     let mut others = Vec::new();
-    let report = files::walk(&top.path, options, |found| match found.kind {
-        Some(Kind::Regular | Kind::Directory) => write_found(&mut out, top, &found),
-        // Clients know two kinds only.
-        _ => write_found(&mut others, top, &found),
+    let mut is_too_large = false;
+    let report = files::walk(&top.path, options, |found| {
+        is_too_large |= out.len() + others.len() > ROOM;
+        match found.kind {
+            _ if is_too_large => {}
+            Some(Kind::Regular | Kind::Directory) => write_found(&mut out, top, &found),
+            // Clients know two kinds only.
+            _ => write_found(&mut others, top, &found),
+        }
     })?;
     end_array(&mut out);
     out.extend_from_slice(b",\"errors\":[");
     for (path, message) in &report.errors {
+        is_too_large |= out.len() + others.len() > ROOM;
+        if is_too_large {
+            break;
+        }
         out.extend_from_slice(b"{\"path\":");
         json(&mut out, &top.style.render(path));
         out.extend_from_slice(b",\"message\":");
@@ -73,7 +84,7 @@ pub(super) fn walk(top: &WirePath, options: WalkOptions) -> Result<Vec<u8>, File
     }
     end_array(&mut out);
     out.extend_from_slice(b",\"truncated\":");
-    json(&mut out, &report.is_truncated);
+    json(&mut out, &(report.is_truncated || is_too_large));
     if !others.is_empty() {
         out.extend_from_slice(b",\"others\":[");
         out.extend_from_slice(&others);

@@ -110,11 +110,34 @@ pub(super) enum FileRequest {
 impl FileRequest {
     /// About how much memory it holds.
     pub(super) fn bytes(&self) -> usize {
-        let data = match self {
-            Self::WriteFile { data, .. } | Self::WriteBlock { data, .. } => data.capacity(),
-            _ => 0,
+        let path = |path: &PathBuf| path.capacity();
+        let held = match self {
+            Self::WriteFile { path: at, data, .. } => path(at) + data.capacity(),
+            Self::WriteBlock { handle, data, .. } => handle.capacity() + data.capacity(),
+            Self::ReadFile { path: at, .. }
+            | Self::CreateDirectory { path: at, .. }
+            | Self::GetMetadata { path: at, .. }
+            | Self::ReadDirectory { path: at }
+            | Self::Remove { path: at, .. }
+            | Self::SetPermissions { path: at, .. } => path(at),
+            Self::Canonicalize { path: at } | Self::Walk { path: at, .. } => path(&at.path),
+            Self::Open {
+                handle, path: at, ..
+            } => handle.capacity() + path(at),
+            Self::ReadBlock { handle, .. } | Self::Close { handle } => handle.capacity(),
+            Self::Copy {
+                source,
+                destination,
+                ..
+            } => path(&source.path) + path(destination),
+            Self::Rename {
+                source,
+                destination,
+                ..
+            } => path(source) + path(destination),
+            Self::Symlink { path: at, target } => path(at) + path(target),
         };
-        data + size_of::<Self>()
+        held + size_of::<Self>()
     }
 }
 

@@ -16,6 +16,9 @@ use super::place::{Links, Place};
 use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, Identity, Kind};
 
+/// How often a removal begins anew because others remove in the same tree.
+const MAX_TRIES: usize = 100;
+
 /// How to remove.
 #[derive(Clone, Copy, Debug)]
 pub struct RemoveOptions {
@@ -32,10 +35,19 @@ pub fn remove(path: &Path, options: RemoveOptions) -> Result<(), FileError> {
     if path.parent().is_none() {
         return Err(FileError::RemoveRoot);
     }
-    match remove_place(path, options) {
-        Err(error) if options.force && error.is_not_found() => Ok(()),
-        outcome => outcome,
+    for _ in 0..MAX_TRIES {
+        match remove_place(path, options) {
+            // Below it something has gone that was to be removed: the rest is still to do.
+            Err(error) if error.is_not_found() && is_there(path, options) => {}
+            Err(error) if error.is_not_found() && options.force => return Ok(()),
+            outcome => return outcome,
+        }
     }
+    Err(FileError::Moved)
+}
+
+fn is_there(path: &Path, options: RemoveOptions) -> bool {
+    Place::find(path, options.links).is_ok_and(|place| place.status().is_ok())
 }
 
 fn remove_place(path: &Path, options: RemoveOptions) -> Result<(), FileError> {
@@ -143,6 +155,31 @@ mod tests {
         remove(&dir.join("t"), TREE).unwrap();
         assert!(!dir.join("t").exists());
         assert!(dir.join("kept/inner/f").exists());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_left_when_others_remove_in_the_same_tree() {
+        let dir = scratch("contended");
+        let top = dir.join("t");
+        let forced = RemoveOptions {
+            force: true,
+            ..TREE
+        };
+        for _ in 0..20 {
+            for number in 0..40 {
+                std::fs::create_dir_all(top.join(format!("{number}/a/b"))).unwrap();
+            }
+            let remove_all = || {
+                remove(&top, forced).unwrap();
+                assert!(!top.exists(), "reported as removed");
+            };
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(remove_all);
+                }
+            });
+        }
         std::fs::remove_dir_all(dir).unwrap();
     }
 

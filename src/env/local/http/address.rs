@@ -3,11 +3,17 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
+use ureq::unversioned::transport::time::Duration;
+
+/// The stack of a lookup's thread: the C library keeps its packets there.
+const LOOKUP_STACK: usize = 256 * 1024;
 
 /// Services about the machine itself that are not on the link.
 const METADATA: [IpAddr; 5] = [
@@ -81,7 +87,7 @@ impl Resolver for CheckedResolver {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let found = DefaultResolver::default().resolve(uri, config, timeout)?;
+        let found = look_up(uri, config, timeout)?;
         if self.allow_link_local {
             return Ok(found);
         }
@@ -98,6 +104,33 @@ impl Resolver for CheckedResolver {
             Some(refused) if allowed.is_empty() => Err(ureq::Error::Other(refused.into())),
             _ => Ok(allowed),
         }
+    }
+}
+
+/// A lookup cannot be cancelled, so a thread does it, which may outlive the wait. The library would
+/// start one too, but panics where the system has no more threads.
+fn look_up(
+    uri: &Uri,
+    config: &Config,
+    timeout: NextTimeout,
+) -> Result<ResolvedSocketAddrs, ureq::Error> {
+    let (tell, told) = mpsc::sync_channel(1);
+    let (uri, config) = (uri.clone(), config.clone());
+    let endless = NextTimeout {
+        after: Duration::NotHappening,
+        ..timeout
+    };
+    let thread = thread::Builder::new()
+        .name("lookup".into())
+        .stack_size(LOOKUP_STACK);
+    thread.spawn(move || {
+        // Whoever asked may have lost patience.
+        let _ = tell.send(DefaultResolver::default().resolve(&uri, &config, endless));
+    })?;
+    match told.recv_timeout(*timeout.after) {
+        Ok(found) => found,
+        Err(RecvTimeoutError::Timeout) => Err(ureq::Error::Timeout(timeout.reason)),
+        Err(RecvTimeoutError::Disconnected) => Err(ureq::Error::HostNotFound),
     }
 }
 
