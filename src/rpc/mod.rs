@@ -6,6 +6,7 @@
 //! connection ([`transport::Outbound`]).
 
 pub mod base64;
+pub mod client;
 pub mod encode;
 pub mod error;
 pub mod message;

@@ -1,0 +1,57 @@
+//! Why something could not be done in an environment.
+
+use std::fmt;
+
+use crate::rpc::client::ClientError;
+
+/// Why something could not be done in an environment. `Display` is for a person, and names
+/// the environment where that helps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvironmentError {
+    /// A remote one: the connection, or the server's answer.
+    Remote(ClientError),
+    /// This machine's answer, with the code that a client elsewhere would see.
+    Local {
+        /// As in JSON-RPC.
+        code: i64,
+        /// What went wrong.
+        message: String,
+    },
+    /// `environments.toml` or its variables are wrong.
+    Config(String),
+}
+
+impl EnvironmentError {
+    /// The JSON-RPC code, where the environment was reached.
+    pub fn code(&self) -> Option<i64> {
+        match self {
+            Self::Remote(ClientError::Rejected { code, .. }) | Self::Local { code, .. } => {
+                Some(*code)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the environment said that there is no such file or handle.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(i64::from(crate::rpc::error::ErrorKind::NotFound.code()))
+    }
+}
+
+impl fmt::Display for EnvironmentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote(error) => error.fmt(f),
+            Self::Local { message, .. } => f.write_str(message),
+            Self::Config(message) => write!(f, "exec-server protocol error: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for EnvironmentError {}
+
+impl From<ClientError> for EnvironmentError {
+    fn from(error: ClientError) -> Self {
+        Self::Remote(error)
+    }
+}

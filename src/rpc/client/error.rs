@@ -1,0 +1,41 @@
+//! Why a call on a server did not succeed.
+
+use std::fmt;
+
+/// Why a call on a server did not succeed. `Display` is for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientError {
+    /// No connection came about: stage, cause, what to do.
+    Connect(String),
+    /// The connection is gone, and so is what was asked.
+    Disconnected(String),
+    /// The server answered with an error.
+    Rejected {
+        /// The JSON-RPC code.
+        code: i64,
+        /// The server's words.
+        message: String,
+    },
+    /// The server's answer makes no sense.
+    Protocol(String),
+    /// No answer within the time allowed.
+    TimedOut(String),
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(why) | Self::TimedOut(why) => f.write_str(why),
+            Self::Disconnected(why) if why.is_empty() => {
+                f.write_str("exec-server transport disconnected")
+            }
+            Self::Disconnected(why) => write!(f, "exec-server transport disconnected: {why}"),
+            Self::Rejected { code, message } => {
+                write!(f, "exec-server rejected request ({code}): {message}")
+            }
+            Self::Protocol(why) => write!(f, "exec-server protocol error: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}

@@ -1,0 +1,192 @@
+//! What a caller gives and gets: owned values, free of the wire's forms.
+//!
+//! The `Environment` trait of `env` speaks in the same words, so what runs here
+//! and what runs elsewhere look alike.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::rpc::protocol::env_policy::EnvPolicy;
+
+/// What to run.
+#[derive(Clone, Debug, Default)]
+pub struct Command {
+    /// The program and its arguments; at least one.
+    pub argv: Vec<String>,
+    /// What the program sees as its name, if not `argv[0]`.
+    pub arg0: Option<String>,
+    /// Where to start: an absolute path; none is the environment's own directory.
+    pub cwd: Option<String>,
+    /// Laid over what `env_policy` lets through.
+    pub env: BTreeMap<String, String>,
+    /// What to inherit of the environment variables there; none inherits nothing.
+    pub env_policy: Option<EnvPolicy>,
+    /// A terminal of this size instead of pipes.
+    pub terminal: Option<TerminalSize>,
+    /// Whether standard input is a pipe. A terminal always takes input.
+    pub pipe_stdin: bool,
+    /// How long it may run; then its group gets TERM and 2 s later KILL.
+    pub timeout: Option<Duration>,
+    /// The confinement, as JSON of the wire.
+    pub sandbox: Option<String>,
+}
+
+/// A terminal's size in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters a line.
+    pub cols: u16,
+}
+
+/// Which of a process's streams a piece of output came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A terminal, where the two are one.
+    Pty,
+}
+
+/// What happens to a process, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProcessEvent {
+    /// It has printed something.
+    Output {
+        /// Where.
+        stream: Stream,
+        /// At least one byte.
+        data: Vec<u8>,
+    },
+    /// Events of these numbers are lost for good: output that was no longer kept.
+    Gap {
+        /// The first that is missing.
+        first: u64,
+        /// The last that is missing.
+        last: u64,
+    },
+    /// It has ended.
+    Exited(Exit),
+    /// Nothing more will come.
+    Closed,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Its code, or 128+n when signal n killed it.
+    pub code: i32,
+    /// The name of the signal that killed it, without `SIG`, where the server tells.
+    pub signal: Option<String>,
+    /// Whether its time was up, where the server tells.
+    pub timed_out: bool,
+    /// Whether the sandbox is what it failed of, as far as the server can tell.
+    pub sandbox_denied: bool,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// With bytes in it.
+    Regular,
+    /// With names in it.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, a socket or a FIFO.
+    Other,
+}
+
+/// What is known about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMetadata {
+    /// What it is, or what a link leads to.
+    pub kind: FileKind,
+    /// Whether the path itself is a link.
+    pub is_symlink: bool,
+    /// Bytes, where the server tells; 0.130 does not.
+    pub size: Option<u64>,
+    /// Milliseconds since 1970.
+    pub modified_ms: i64,
+    /// The permission bits, where the server tells.
+    pub mode: Option<u32>,
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    /// The name alone.
+    pub name: String,
+    /// What it is; a link is [`FileKind::Other`] where the server does not look behind it.
+    pub kind: FileKind,
+}
+
+/// What to open a file for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenFor {
+    /// Reading blocks.
+    Reading,
+    /// Writing blocks into an empty file.
+    Replacing,
+    /// Writing blocks into what is there, for a transfer that goes on; an extension.
+    Updating,
+}
+
+/// A piece of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileBlock {
+    /// Fewer bytes than were asked for only at the end.
+    pub data: Vec<u8>,
+    /// Whether the file ends here.
+    pub is_last: bool,
+}
+
+/// An HTTP request to make on the environment's network.
+#[derive(Clone, Debug, Default)]
+pub struct HttpRequest {
+    /// Any token.
+    pub method: String,
+    /// Of `http` or `https`.
+    pub url: String,
+    /// In order, with repeats.
+    pub headers: Vec<(String, String)>,
+    /// What to send along.
+    pub body: Vec<u8>,
+    /// For everything including the body of the answer.
+    pub timeout: Option<Duration>,
+    /// Whether redirects are followed, ten at most, or answered with.
+    pub follows_redirects: bool,
+}
+
+/// The answer to an HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpResponse {
+    /// The status code.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// All of it.
+    pub body: Vec<u8>,
+}
+
+/// What an environment tells about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnvironmentFacts {
+    /// The server's version, where it tells.
+    pub version: Option<String>,
+    /// The path of a shell, where it tells.
+    pub shell: Option<String>,
+    /// Where the server was started, as a native path.
+    pub cwd: Option<String>,
+    /// The user's home, as a native path.
+    pub home: Option<String>,
+    /// `linux` where it tells.
+    pub platform: Option<String>,
+    /// The extensions it announces; empty for the reference.
+    pub extensions: Vec<String>,
+    /// What it says about the confinement it can enforce, as JSON, where it tells.
+    pub sandbox: Option<String>,
+}
