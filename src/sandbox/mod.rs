@@ -15,3 +15,4 @@ pub mod bundled;
 pub mod bwrap;
 pub mod mounts;
 pub mod policy;
+pub mod seccomp;

@@ -5,17 +5,21 @@
 //! owned one and close-on-exec.
 #![allow(unsafe_code)]
 
+pub mod capabilities;
 pub mod directory;
 pub mod event;
 pub mod file;
 pub mod guardian;
 pub mod identity;
 pub mod inotify;
+pub mod landlock;
 pub mod limits;
+pub mod memfd;
 pub mod poll;
 pub mod process;
 pub mod pty;
 pub mod random;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

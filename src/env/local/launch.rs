@@ -17,7 +17,7 @@ use crate::sys::limits::Resource;
 use crate::sys::process::Leader;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::socket::set_nonblocking;
-use crate::sys::spawn::{self, Launch, SpawnError, Stage};
+use crate::sys::spawn::{self, Launch, Program, Restrictions, SpawnError, Stage};
 
 /// Where programs are looked for when the child's environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -120,7 +120,7 @@ pub(super) fn launch(host: &Host, spec: &ProcessSpec) -> Result<Launched, StartE
             .guardian()
             .map_err(|error| StartError::Resources("a guardian process", error))?;
         let launch = Launch {
-            programs: &strings.programs,
+            program: Program::Paths(&strings.programs),
             argv: &strings.argv,
             env: &strings.env,
             cwd: &strings.cwd,
@@ -129,6 +129,8 @@ pub(super) fn launch(host: &Host, spec: &ProcessSpec) -> Result<Launched, StartE
             stderr: streams.child[2].as_fd(),
             has_terminal: spec.terminal.is_some(),
             limits: &spec.limits,
+            descriptors: &[],
+            restrictions: Restrictions::default(),
             guardian: &guardian,
         };
         let spawned = spawn::spawn(&launch);
