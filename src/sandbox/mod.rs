@@ -13,6 +13,9 @@
 
 pub mod bundled;
 pub mod bwrap;
+pub mod inside;
 pub mod mounts;
 pub mod policy;
 pub mod seccomp;
+#[cfg(test)]
+mod scratch;

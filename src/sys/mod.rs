@@ -7,6 +7,7 @@
 
 pub mod capabilities;
 pub mod directory;
+pub mod enter;
 pub mod event;
 pub mod file;
 pub mod guardian;
@@ -15,6 +16,7 @@ pub mod inotify;
 pub mod landlock;
 pub mod limits;
 pub mod memfd;
+pub mod namespaces;
 pub mod poll;
 pub mod process;
 pub mod pty;

@@ -232,6 +232,10 @@ impl Strings {
             Stage::Guardian => StartError::Resources("an answer of the guardian", error),
             Stage::Terminal => StartError::Resources("control of the terminal", error),
             Stage::Descriptors => StartError::Resources("the standard descriptors", error),
+            Stage::Capabilities => StartError::Resources("rid of capabilities", error),
+            Stage::NoNewPrivs => StartError::Resources("no_new_privs", error),
+            Stage::Landlock => StartError::Resources("into the Landlock domain", error),
+            Stage::Seccomp => StartError::Resources("the filter of system calls", error),
         }
     }
 }

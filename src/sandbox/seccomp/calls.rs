@@ -3,6 +3,8 @@
 /// A system call and its number; `None` where the architecture does not have it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
+    /// For the failures of tests.
+    #[cfg_attr(not(test), expect(dead_code))]
     pub(super) name: &'static str,
     pub(super) x86_64: Option<u32>,
     pub(super) aarch64: Option<u32>,

@@ -12,7 +12,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::null;
 
 use super::guardian::Guardian;
@@ -210,17 +210,17 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
 }
 
 /// A null-terminated array of pointers, as exec wants it.
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+pub(super) fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     let mut pointers: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
     pointers.push(null());
     pointers
 }
 
 /// All signals blocked on this thread: a handler must not run in the child on our memory.
-struct Quiet(libc::sigset_t);
+pub(super) struct Quiet(libc::sigset_t);
 
 impl Quiet {
-    fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         let mut all = MaybeUninit::<libc::sigset_t>::uninit();
         let mut before = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: sigfillset initialises `all`, pthread_sigmask initialises `before`.
