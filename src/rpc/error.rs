@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use super::path_uri::PathError;
 
 /// What kind of error a request ended with; decides its JSON-RPC code.
@@ -45,6 +47,8 @@ pub struct RpcError {
     pub kind: ErrorKind,
     /// What a person reads.
     pub message: String,
+    /// What a program reads, where there is more to say than the code.
+    pub data: Option<Value>,
 }
 
 impl RpcError {
@@ -53,7 +57,14 @@ impl RpcError {
         Self {
             kind,
             message: message.into(),
+            data: None,
         }
+    }
+
+    /// The same with something for programs to read.
+    pub fn with_data(mut self, data: Value) -> Self {
+        self.data = Some(data);
+        self
     }
 
     /// The message, or its moment, is wrong.

@@ -14,6 +14,8 @@
 pub mod bundled;
 pub mod bwrap;
 pub mod inside;
+pub mod journal;
+pub mod launcher;
 pub mod mounts;
 pub mod policy;
 pub mod seccomp;

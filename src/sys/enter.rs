@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use super::limits::Resource;
 use super::spawn::child::{
@@ -15,7 +15,7 @@ use super::spawn::{Stage, pointers};
 use super::{capabilities, seccomp, signal};
 
 /// The program to become.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Image {
     /// Paths to try in turn.
     pub programs: Vec<CString>,
@@ -76,8 +76,10 @@ pub fn lead_session(terminal: Option<&OwnedFd>) -> Result<(), (Stage, i32)> {
 /// Becomes the program, with these as its descriptors 0, 1 and 2 and no other, but for `kept`
 /// until the exec succeeds. Returns only when it has failed.
 pub fn become_program(image: &Image, standard: [OwnedFd; 3], kept: &OwnedFd) -> (Stage, i32) {
+    // Given up as owned: they are closed below with all others.
+    let standard = standard.map(IntoRawFd::into_raw_fd);
     let prepared = set_limits(&image.limits).and_then(|()| {
-        place_standard(standard.each_ref().map(AsRawFd::as_raw_fd))
+        place_standard(standard)
             .map_err(|errno| (Stage::Descriptors, errno))
     });
     if let Err(failure) = prepared {
@@ -89,7 +91,7 @@ pub fn become_program(image: &Image, standard: [OwnedFd; 3], kept: &OwnedFd) -> 
     }
     let kept = kept.as_raw_fd();
     for fd in 3..kept {
-        // SAFETY: takes no pointers; what they were has its copies, and nothing uses them after this.
+        // SAFETY: takes no pointers; nobody owns them any more.
         unsafe { libc::close(fd) };
     }
     close_from(kept as libc::c_uint + 1);

@@ -45,7 +45,7 @@ mod watcher;
 pub use changes::{FileChange, Kind as ChangeKind, Notice};
 pub use events::{Event, ProcessExit, Subscriber};
 pub use host::{Host, HostConfig};
-pub use launch::{ProcessSpec, StartError};
+pub use launch::{ProcessSpec, StartError, Started};
 pub use missing::MissingWatch;
 pub use output::{Chunk, Stream};
 pub use process::{Process, Summary, WriteError, WriteReply};

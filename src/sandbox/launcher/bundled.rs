@@ -23,8 +23,6 @@ const BESIDE: &str = "exec-server-resources/bwrap";
 #[derive(Debug)]
 pub(super) struct Bundled {
     pub(super) program: OwnedFd,
-    /// Where it comes from.
-    pub(super) origin: Origin,
     /// Whether it was held against a digest. Not where none was known when this program was built.
     pub(super) is_verified: bool,
 }
@@ -93,7 +91,6 @@ fn verified(bytes: &[u8], known: Option<&str>, origin: Origin) -> Result<Bundled
     }
     Ok(Bundled {
         program,
-        origin,
         is_verified: known.is_some(),
     })
 }

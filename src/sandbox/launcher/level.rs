@@ -1,10 +1,7 @@
 //! What a start says about the confinement in force.
 
-use serde::Serialize;
-
 /// Who builds sandboxes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Nobody: nothing is confined.
     None,
@@ -19,6 +16,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The launcher of a name that an operator may choose.
+    ///
+    /// # Errors
+    /// What to choose from.
+    pub fn from_name(name: &str) -> Result<Self, String> {
+        let choice = [Self::System, Self::Bundled, Self::Landlock];
+        let found = choice.into_iter().find(|kind| kind.name() == name);
+        found.ok_or_else(|| "expected system, bundled or landlock".to_owned())
+    }
+
     /// Its name on the command line and in messages.
     pub const fn name(self) -> &'static str {
         match self {
@@ -32,8 +39,7 @@ impl Kind {
 }
 
 /// The confinement in force, as the extension `sandboxLevel` tells it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level {
     /// Who built it.
     pub launcher: Kind,
