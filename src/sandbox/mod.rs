@@ -13,6 +13,7 @@
 
 pub mod bundled;
 pub mod bwrap;
+pub mod journal;
 pub mod mounts;
 pub mod policy;
 #[cfg(test)]
