@@ -9,6 +9,7 @@
 
 mod error;
 mod glob;
+mod landlock;
 mod metadata;
 mod place;
 mod resolve;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::error::PolicyError;
 pub use self::glob::Glob;
+pub use self::landlock::{Inexpressible, LandlockRules};
 pub use self::metadata::PROTECTED;
 pub use self::place::Link;
 pub(super) use self::place::Place;
