@@ -5,10 +5,10 @@ use std::fmt;
 
 use lexopt::Arg;
 
-use super::suggest::closest;
 use super::table::{FLAGS, Kind, Value};
 use crate::log::Level;
 use crate::serve::Options;
+use crate::suggest::closest;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]

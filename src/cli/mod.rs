@@ -3,7 +3,6 @@
 mod flags;
 mod help;
 mod serve;
-mod suggest;
 mod table;
 
 use std::ffi::OsString;
