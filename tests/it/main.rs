@@ -10,6 +10,7 @@ mod auth;
 mod bulk;
 mod discovery;
 mod envelope;
+mod environments;
 mod files;
 mod handshake;
 mod http;
