@@ -80,13 +80,11 @@ fn watch(process: &dyn RunningProcess) -> Seen {
         assert!(left > Duration::ZERO, "no end in time: {seen:?}");
         match process.next_event(left).unwrap() {
             None => {}
-            Some(ProcessEvent::Output { stream, data }) => {
-                match stream {
-                    Stream::Stdout => seen.stdout.extend(data),
-                    Stream::Stderr => seen.stderr.extend(data),
-                    Stream::Pty => seen.terminal.extend(data),
-                }
-            }
+            Some(ProcessEvent::Output { stream, data }) => match stream {
+                Stream::Stdout => seen.stdout.extend(data),
+                Stream::Stderr => seen.stderr.extend(data),
+                Stream::Pty => seen.terminal.extend(data),
+            },
             Some(ProcessEvent::Exited(exit)) => {
                 assert_eq!(seen.exit, None, "a second exit");
                 seen.exit = Some(exit);
