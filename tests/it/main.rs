@@ -19,6 +19,7 @@ mod listen;
 mod process;
 mod protocol_examples;
 mod resume;
+mod sandbox;
 mod sessions_takeover;
 mod tls;
 mod transcripts;
