@@ -12,4 +12,5 @@ pub mod error;
 pub mod message;
 pub mod path_uri;
 pub mod protocol;
+pub mod redact;
 pub mod transport;

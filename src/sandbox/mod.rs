@@ -15,3 +15,5 @@ pub mod bundled;
 pub mod bwrap;
 pub mod mounts;
 pub mod policy;
+#[cfg(test)]
+mod scratch;
