@@ -7,6 +7,7 @@
 
 pub mod base64;
 pub mod client;
+pub mod dial;
 pub mod encode;
 pub mod error;
 pub mod message;
@@ -14,3 +15,4 @@ pub mod path_uri;
 pub mod protocol;
 pub mod redact;
 pub mod transport;
+pub mod url;

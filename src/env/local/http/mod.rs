@@ -11,7 +11,6 @@ mod body;
 mod fetch;
 mod request;
 mod tls;
-mod url;
 
 pub use body::{DECODING, PIECE};
 pub use fetch::{BodyReader, Cancel, Fetch, FetchError, Network, Reply};
