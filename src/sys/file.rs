@@ -392,5 +392,23 @@ fn owned(fd: libc::c_int) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// Reads up to `length` bytes at `offset` to the end of `out`; how many, 0 at the file's end.
+pub fn read_behind(
+    file: BorrowedFd<'_>,
+    offset: u64,
+    length: usize,
+    out: &mut Vec<u8>,
+) -> io::Result<usize> {
+    let offset = i64::try_from(offset).map_err(|_| invalid())?;
+    out.reserve(length);
+    let room = &mut out.spare_capacity_mut()[..length];
+    // SAFETY: the room is `length` writable bytes.
+    let count = unsafe { libc::pread(file.as_raw_fd(), room.as_mut_ptr().cast(), length, offset) };
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the kernel has written `count` bytes of the room behind the vector's bytes.
+    unsafe { out.set_len(out.len() + count) };
+    Ok(count)
+}
+
 #[cfg(test)]
 mod tests;
