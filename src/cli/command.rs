@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use super::grammar::{Flag, Grammar, Operands};
 use super::parse::{Request, UsageError, parse};
-use super::suggest::closest;
 use super::{help, print, serve};
+use crate::suggest::closest;
 
 /// One command.
 pub(super) struct Command {

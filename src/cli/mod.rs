@@ -8,7 +8,6 @@ mod grammar;
 mod help;
 mod parse;
 mod serve;
-mod suggest;
 mod values;
 
 use std::ffi::OsString;

@@ -6,7 +6,7 @@ use std::fmt;
 use lexopt::Arg;
 
 use super::grammar::{Flag, Grammar, Kind, Operands, Value};
-use super::suggest::closest;
+use crate::suggest::closest;
 
 /// What a command line asks for.
 #[derive(Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde::Serialize;
 
 use super::path_uri::PathError;
 
@@ -47,8 +47,24 @@ pub struct RpcError {
     pub kind: ErrorKind,
     /// What a person reads.
     pub message: String,
-    /// What a program reads, where there is more to say than the code.
-    pub data: Option<Value>,
+    /// What a program reads, where there is more to say than the kind.
+    pub data: Option<Box<ErrorData>>,
+}
+
+/// Where a request failed, for programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ErrorData {
+    /// The step that failed, in a word.
+    pub stage: &'static str,
+    /// The kernel's number for why, where it was the kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errno: Option<i32>,
+    /// What it was about, written as the client writes paths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What a person may do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 impl RpcError {
@@ -61,9 +77,9 @@ impl RpcError {
         }
     }
 
-    /// The same with something for programs to read.
-    pub fn with_data(mut self, data: Value) -> Self {
-        self.data = Some(data);
+    /// The same error with `data` added.
+    pub fn with_data(mut self, data: ErrorData) -> Self {
+        self.data = Some(Box::new(data));
         self
     }
 

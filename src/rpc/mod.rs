@@ -7,9 +7,12 @@
 
 pub mod base64;
 pub mod client;
+pub mod dial;
 pub mod encode;
 pub mod error;
 pub mod message;
 pub mod path_uri;
 pub mod protocol;
+pub mod redact;
 pub mod transport;
+pub mod url;

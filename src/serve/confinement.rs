@@ -1,29 +1,11 @@
-//! From the `sandbox` of a request to a confinement, or to the error of one that cannot be had.
+//! What a client is told of a confinement, and the refusals of those that cannot be had.
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use std::path::PathBuf;
-
 use crate::rpc::error::RpcError;
-use crate::rpc::path_uri::WirePath;
 use crate::rpc::protocol::process::SandboxOutline;
-use crate::sandbox::launcher::{Confinement, Kind, Level, Refusal};
-use crate::sandbox::policy::{Context, Policy};
-
-/// The confinement of a process that is to start in `cwd`.
-pub(super) fn of_process(sandbox: &RawValue, cwd: &WirePath) -> Result<Confinement, RpcError> {
-    let tmpdir = std::env::var_os("TMPDIR").map(PathBuf::from);
-    let context = Context {
-        process_cwd: Some(&cwd.path),
-        tmpdir: tmpdir.as_deref(),
-        style: cwd.style,
-    };
-    Ok(Confinement {
-        policy: Policy::parse(sandbox.get(), &context)?,
-        cwd: cwd.path.clone(),
-    })
-}
+use crate::sandbox::launcher::{Kind, Level};
 
 /// What the reference would call a confinement.
 pub(super) fn sandbox_type(level: Option<&Level>) -> &'static str {
@@ -42,16 +24,6 @@ pub(super) fn level(level: &Level) -> Value {
         "landlockAbi": level.landlock_abi,
         "seccomp": level.seccomp,
         "weaker": level.weaker,
-    })
-}
-
-/// What a program reads of a refusal.
-pub(super) fn data(refusal: &Refusal) -> Value {
-    json!({
-        "stage": refusal.stage.name(),
-        "errno": refusal.errno,
-        "path": refusal.path,
-        "hint": refusal.hint,
     })
 }
 

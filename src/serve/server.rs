@@ -15,18 +15,18 @@ use super::access::Access;
 use super::auth::AuthError;
 use super::config::Config;
 use super::connection::{self, Peer};
-use super::extensions::EXTENSIONS;
 use super::http_requests::HttpService;
 use super::listener::Listener;
 use super::session::Sessions;
 use super::tls::TlsError;
+use crate::env::local::extensions::EXTENSIONS;
 use crate::env::local::info::environment_info;
 use crate::env::local::{Host, HostConfig, Watches};
 use crate::log;
 use crate::rpc::protocol::environment::EnvironmentInfo;
+use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound, Sink, StreamSource};
 use crate::sandbox::journal::Journal;
 use crate::sandbox::launcher::Launchers;
-use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound, Sink, StreamSource};
 use crate::sys::event::WakeEvent;
 use crate::sys::limits::raise_descriptor_limit;
 use crate::sys::poll::{self, PollFd, READABLE};
@@ -249,8 +249,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         max_processes: config.options.max_processes,
     };
     let launchers = Launchers::new(config.options.sandbox.clone(), Journal::open());
-    let host = Host::new(limits, launchers)
-    .map_err(system("get what processes will need"))?;
+    let host = Host::new(limits, launchers).map_err(system("get what processes will need"))?;
     let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
     let server = Arc::new(Server {
         host: Arc::new(host),

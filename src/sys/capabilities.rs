@@ -29,7 +29,13 @@ pub(super) fn drop_all() -> Result<(), i32> {
     // SAFETY: takes no pointers. Who may not change the bounding set has no capability to bound;
     // the number after the last capability ends the loop.
     unsafe {
-        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+        libc::prctl(
+            libc::PR_CAP_AMBIENT,
+            libc::PR_CAP_AMBIENT_CLEAR_ALL,
+            0,
+            0,
+            0,
+        );
         for number in 0..64 {
             if libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) < 0 {
                 break;
@@ -54,13 +60,7 @@ pub fn has_none() -> io::Result<bool> {
     };
     let mut sets = [Sets::default(); 2];
     // SAFETY: the kernel reads the header, may write its version, and writes two halves.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_capget,
-            &raw mut header,
-            sets.as_mut_ptr(),
-        )
-    };
+    let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
     check(result as libc::c_int)?;
     Ok(sets
         .iter()

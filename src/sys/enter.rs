@@ -78,10 +78,8 @@ pub fn lead_session(terminal: Option<&OwnedFd>) -> Result<(), (Stage, i32)> {
 pub fn become_program(image: &Image, standard: [OwnedFd; 3], kept: &OwnedFd) -> (Stage, i32) {
     // Given up as owned: they are closed below with all others.
     let standard = standard.map(IntoRawFd::into_raw_fd);
-    let prepared = set_limits(&image.limits).and_then(|()| {
-        place_standard(standard)
-            .map_err(|errno| (Stage::Descriptors, errno))
-    });
+    let prepared = set_limits(&image.limits)
+        .and_then(|()| place_standard(standard).map_err(|errno| (Stage::Descriptors, errno)));
     if let Err(failure) = prepared {
         return failure;
     }

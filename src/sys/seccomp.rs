@@ -22,7 +22,16 @@ impl Instruction {
         let code = self.code.to_ne_bytes();
         let k = self.k.to_ne_bytes();
         let [k0, k1, k2, k3] = k;
-        [code[0], code[1], self.jump_true, self.jump_false, k0, k1, k2, k3]
+        [
+            code[0],
+            code[1],
+            self.jump_true,
+            self.jump_false,
+            k0,
+            k1,
+            k2,
+            k3,
+        ]
     }
 }
 

@@ -8,8 +8,10 @@ mod support;
 
 mod auth;
 mod bulk;
+mod dial;
 mod discovery;
 mod envelope;
+mod environments;
 mod files;
 mod handshake;
 mod http;
@@ -19,6 +21,7 @@ mod listen;
 mod process;
 mod protocol_examples;
 mod resume;
+mod sandbox;
 mod sessions_takeover;
 mod tls;
 mod transcripts;

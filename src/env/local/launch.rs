@@ -309,7 +309,12 @@ impl Strings {
                     StartError::NotOnPath(spec.argv[0].clone(), path, error)
                 }
                 _ => {
-                    let program = self.image.programs.into_iter().nth(place).unwrap_or_default();
+                    let program = self
+                        .image
+                        .programs
+                        .into_iter()
+                        .nth(place)
+                        .unwrap_or_default();
                     let path = PathBuf::from(OsString::from_vec(program.into_bytes()));
                     StartError::Program(path, error)
                 }

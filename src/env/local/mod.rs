@@ -21,12 +21,15 @@
 
 mod cgroup;
 mod changes;
+mod confinement;
 mod control;
 pub mod environment;
 mod events;
+pub mod extensions;
 pub mod files;
 mod host;
 pub mod http;
+mod in_process;
 pub mod info;
 mod launch;
 mod leftovers;
@@ -36,6 +39,7 @@ mod passwd;
 mod process;
 mod pump;
 mod read;
+pub mod refusal;
 mod stdin;
 mod tree;
 mod tree_watch;
@@ -43,8 +47,10 @@ mod trees;
 mod watcher;
 
 pub use changes::{FileChange, Kind as ChangeKind, Notice};
+pub use confinement::confinement;
 pub use events::{Event, ProcessExit, Subscriber};
 pub use host::{Host, HostConfig};
+pub use in_process::LocalEnvironment;
 pub use launch::{ProcessSpec, StartError, Started};
 pub use missing::MissingWatch;
 pub use output::{Chunk, Stream};

@@ -95,7 +95,10 @@ mod tests {
             let read = Message::decode(&message.encode());
             assert_eq!(read, Some(message));
         }
-        assert_eq!(Message::decode(&Message::Ready.encode()), Some(Message::Ready));
+        assert_eq!(
+            Message::decode(&Message::Ready.encode()),
+            Some(Message::Ready)
+        );
     }
 
     #[test]

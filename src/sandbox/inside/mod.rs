@@ -21,8 +21,8 @@ use std::os::fd::OwnedFd;
 pub use message::{Message, SIZE};
 pub use request::Request;
 
-use crate::sys::{enter, file};
 use crate::sys::spawn::Stage;
+use crate::sys::{enter, file};
 
 /// The argument by which this program knows that it is inside.
 pub const ARGUMENT: &str = "inside-sandbox";
@@ -67,8 +67,15 @@ pub fn run() -> u8 {
 }
 
 fn enter_and_become(control: &OwnedFd) -> Result<(), (Stage, i32)> {
-    let invalid = || (Stage::Descriptors, file::invalid().raw_os_error().unwrap_or(0));
-    let request = enter::inherited(REQUEST).and_then(read).ok_or_else(invalid)?;
+    let invalid = || {
+        (
+            Stage::Descriptors,
+            file::invalid().raw_os_error().unwrap_or(0),
+        )
+    };
+    let request = enter::inherited(REQUEST)
+        .and_then(read)
+        .ok_or_else(invalid)?;
     let [Some(stdin), Some(stdout), Some(stderr)] = STANDARD.map(enter::inherited) else {
         return Err(invalid());
     };
@@ -80,9 +87,11 @@ fn enter_and_become(control: &OwnedFd) -> Result<(), (Stage, i32)> {
         && matches!(pipe.read(&mut permission), Ok(1));
     drop(pipe);
     match request.image {
-        Some(image) if is_permitted => {
-            Err(enter::become_program(&image, [stdin, stdout, stderr], control))
-        }
+        Some(image) if is_permitted => Err(enter::become_program(
+            &image,
+            [stdin, stdout, stderr],
+            control,
+        )),
         _ => Ok(()),
     }
 }

@@ -53,7 +53,12 @@ impl Request {
 
 fn decode_image(bytes: &[u8]) -> Option<Image> {
     let mut rest = Rest(bytes);
-    let [programs, argv, env, limits] = [rest.number()?, rest.number()?, rest.number()?, rest.number()?];
+    let [programs, argv, env, limits] = [
+        rest.number()?,
+        rest.number()?,
+        rest.number()?,
+        rest.number()?,
+    ];
     let limits = (0..limits)
         .map(|_| {
             let resource = i32::try_from(rest.number()?).ok()?;

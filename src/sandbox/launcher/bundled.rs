@@ -27,24 +27,13 @@ pub(super) struct Bundled {
     pub(super) is_verified: bool,
 }
 
-/// Where a bundled bwrap comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// From inside this program.
-    Embedded,
-    /// From this file.
-    File(PathBuf),
-}
-
 /// Takes the file if one was named, otherwise the embedded one, otherwise the file beside this program. The error says
-/// where it was looked for and what is wrong with it.
-pub(super) fn open(named: Option<&Path>) -> Result<Bundled, (Origin, String)> {
+/// what is wrong with it.
+pub(super) fn open(named: Option<&Path>) -> Result<Bundled, String> {
     let known = known_digest(BUNDLED_BWRAP.map(|bundled| bundled.sha256));
     match (named, BUNDLED_BWRAP) {
         (Some(path), _) => from_file(path, known),
-        (None, Some(bundled)) => {
-            verified(bundled.elf, known, Origin::Embedded).map_err(|why| (Origin::Embedded, why))
-        }
+        (None, Some(bundled)) => verified(bundled.elf, known),
         (None, None) => from_file(&beside(), known),
     }
 }
@@ -59,10 +48,9 @@ fn known_digest(built: Option<&'static str>) -> Option<&'static str> {
     built.filter(|digest| digest.bytes().any(|byte| byte != b'0'))
 }
 
-fn from_file(path: &Path, known: Option<&str>) -> Result<Bundled, (Origin, String)> {
-    let origin = Origin::File(path.to_owned());
-    let bytes = read(path).map_err(|error| (origin.clone(), format!("cannot read it: {error}")))?;
-    verified(&bytes, known, origin.clone()).map_err(|why| (origin, why))
+fn from_file(path: &Path, known: Option<&str>) -> Result<Bundled, String> {
+    let bytes = read(path).map_err(|error| format!("cannot read it: {error}"))?;
+    verified(&bytes, known)
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -78,11 +66,12 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn verified(bytes: &[u8], known: Option<&str>, origin: Origin) -> Result<Bundled, String> {
+fn verified(bytes: &[u8], known: Option<&str>) -> Result<Bundled, String> {
     let program = memfd::sealed(c"bwrap", bytes, Use::Program)
         .map_err(|error| format!("it cannot be put into memory to be run: {error}"))?;
     if let Some(known) = known {
-        let found = digest(&program).map_err(|error| format!("it cannot be read again: {error}"))?;
+        let found =
+            digest(&program).map_err(|error| format!("it cannot be read again: {error}"))?;
         if found != known {
             return Err(format!(
                 "digest mismatch: its SHA-256 is {found}, expected {known}"
@@ -106,7 +95,11 @@ fn digest(program: &OwnedFd) -> io::Result<String> {
             count => hash.update(&buffer[..count]),
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 #[cfg(test)]
@@ -118,13 +111,13 @@ mod tests {
 
     #[test]
     fn the_right_bytes_are_taken() {
-        let found = verified(b"abc", Some(ABC), Origin::Embedded).unwrap();
+        let found = verified(b"abc", Some(ABC)).unwrap();
         assert!(found.is_verified);
     }
 
     #[test]
     fn one_other_byte_is_refused() {
-        let why = verified(b"abd", Some(ABC), Origin::Embedded).unwrap_err();
+        let why = verified(b"abd", Some(ABC)).unwrap_err();
         assert!(why.starts_with("digest mismatch"), "{why}");
     }
 
@@ -133,13 +126,12 @@ mod tests {
         assert_eq!(known_digest(Some("0000")), None);
         assert_eq!(known_digest(None), None);
         assert_eq!(known_digest(Some(ABC)), Some(ABC));
-        assert!(!verified(b"abd", None, Origin::Embedded).unwrap().is_verified);
+        assert!(!verified(b"abd", None).unwrap().is_verified);
     }
 
     #[test]
     fn what_is_no_file_is_refused() {
-        let (origin, _) = from_file(Path::new("/dev/null"), None).unwrap_err();
-        assert_eq!(origin, Origin::File("/dev/null".into()));
+        assert!(from_file(Path::new("/dev/null"), None).is_err());
         assert!(from_file(Path::new("/nowhere/bwrap"), None).is_err());
     }
 }

@@ -105,6 +105,11 @@ mod tests {
         let [candidate] = &found[..] else {
             panic!("{found:?}");
         };
-        assert!(candidate.file.as_ref().is_err_and(|why| why.contains("/var/tmp")));
+        assert!(
+            candidate
+                .file
+                .as_ref()
+                .is_err_and(|why| why.contains("/var/tmp"))
+        );
     }
 }

@@ -46,7 +46,9 @@ pub fn find() -> Option<Cause> {
 /// ENOSPC: a limit is used up.
 fn exhausted() -> (String, String) {
     let limits = KINDS.map(|kind| (kind, limit_of(kind)));
-    let zero = limits.iter().find(|(_, limit)| limit.as_deref() == Some("0"));
+    let zero = limits
+        .iter()
+        .find(|(_, limit)| limit.as_deref() == Some("0"));
     match zero {
         Some((kind, _)) => (
             format!("user.max_{kind}_namespaces is 0 (ENOSPC)"),
@@ -95,7 +97,8 @@ fn forbidden() -> (String, String) {
         );
     }
     (
-        "the kernel or a security module forbids namespaces (EPERM); so it is inside a chroot, too".to_owned(),
+        "the kernel or a security module forbids namespaces (EPERM); so it is inside a chroot, too"
+            .to_owned(),
         "Run the server outside a chroot, and look for denials in the kernel's log".to_owned(),
     )
 }
@@ -104,7 +107,8 @@ fn forbidden() -> (String, String) {
 pub fn apparmor() -> (String, String) {
     let program = std::env::current_exe().unwrap_or_default();
     (
-        "AppArmor restricts user namespaces (kernel.apparmor_restrict_unprivileged_userns is 1)".to_owned(),
+        "AppArmor restricts user namespaces (kernel.apparmor_restrict_unprivileged_userns is 1)"
+            .to_owned(),
         format!(
             "Allow it for this program by a profile in /etc/apparmor.d with the line `profile exec-server {} \
              flags=(unconfined) {{ userns, }}`, or for all: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
@@ -125,6 +129,8 @@ fn setting(name: &str) -> Option<String> {
 
 fn seccomp_mode() -> Option<u32> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Seccomp:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Seccomp:"))?;
     line.trim().parse().ok()
 }

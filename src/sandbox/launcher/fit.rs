@@ -9,6 +9,7 @@ use super::help::{self, Help};
 use super::level::Kind;
 use super::refusal::{Refusal, Stage};
 use super::start::{self, Failure, Launcher, Surroundings};
+use crate::rpc::path_uri::PathStyle;
 use crate::sandbox::bwrap::{self, Arguments, Proc, Run};
 use crate::sandbox::inside::{self, Request};
 use crate::sandbox::journal::Journal;
@@ -17,7 +18,6 @@ use crate::sandbox::policy::{Context, Policy};
 use crate::sandbox::seccomp;
 use crate::sys::memfd::{self, Use};
 use crate::sys::process::{Exit, Leader};
-use crate::rpc::path_uri::PathStyle;
 
 /// Where this program is inside if there is no `/proc` to find it in.
 const WITHOUT_PROC: &str = "/dev/exec-server";
@@ -150,8 +150,13 @@ impl Fit {
         let mut arguments = bwrap::arguments(plan, &self.help.capabilities, run)
             .map_err(|error| Refusal::new(Stage::Policy, error.to_string(), ""))?;
         if !self.has_proc {
-            let words = ["--ro-bind-fd", &inside::PROGRAM.to_string(), WITHOUT_PROC].map(OsString::from);
-            let command = arguments.args.iter().position(|word| word == "--").unwrap_or(0);
+            let words =
+                ["--ro-bind-fd", &inside::PROGRAM.to_string(), WITHOUT_PROC].map(OsString::from);
+            let command = arguments
+                .args
+                .iter()
+                .position(|word| word == "--")
+                .unwrap_or(0);
             arguments.args.splice(command..command, words);
         }
         Ok(arguments)
@@ -162,7 +167,9 @@ impl Fit {
 pub(super) fn plan(policy: &Policy, cwd: &Path, journal: &Journal) -> Result<MountPlan, Refusal> {
     MountPlan::build(policy, cwd, journal).map_err(|error| {
         let mut refusal = Refusal::new(Stage::Policy, error.to_string(), "");
-        refusal.path = error.path().map(Path::to_owned);
+        let (path, errno) = error.place();
+        refusal.path = path.map(Path::to_owned);
+        refusal.errno = errno;
         refusal
     })
 }
@@ -176,7 +183,11 @@ fn has_ended_well(mut leader: Leader, surroundings: &Surroundings<'_>) -> Result
             if exit == Exit::Code(0) {
                 return Ok(());
             }
-            Err(Refusal::new(Stage::SetUp, format!("the trial ended with {exit:?}"), ""))
+            Err(Refusal::new(
+                Stage::SetUp,
+                format!("the trial ended with {exit:?}"),
+                "",
+            ))
         }
         None => {
             start::end(&mut leader, surroundings.guardian);

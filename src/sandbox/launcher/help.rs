@@ -45,7 +45,10 @@ pub(super) fn ask(
 fn version_of(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
     let last = first.split_whitespace().last().unwrap_or("unknown");
-    last.chars().filter(|letter| letter.is_ascii_graphic()).take(32).collect()
+    last.chars()
+        .filter(|letter| letter.is_ascii_graphic())
+        .take(32)
+        .collect()
 }
 
 /// What a run with one option prints on either stream. The exit code says nothing: old ones fail after `--help`.

@@ -6,10 +6,10 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::refusal::{Refusal, Stage};
-use crate::sandbox::policy::{Access, Policy};
+use crate::sandbox::policy::{LandlockRules, Policy};
 use crate::sys::file;
 use crate::sys::landlock::{self, Handled, Rules};
 
@@ -59,8 +59,14 @@ pub(super) fn domain(policy: &Policy, has_network: bool) -> Result<Domain, Refus
         let hint = "Boot a kernel with Landlock (5.13) and `landlock` in its `lsm=` list";
         Refusal::new(Stage::Launcher, "the kernel has no Landlock", hint)
     })?;
-    expressible(policy)?;
-    let rules = rules(policy, abi, has_network)
+    let trees = policy.as_landlock().map_err(|entry| {
+        let hint =
+            "Allow namespaces, so that bwrap can do it, or leave the entry out of the policy";
+        let mut refusal = Refusal::new(Stage::Policy, entry.to_string(), hint);
+        refusal.path = Some(PathBuf::from(entry.entry));
+        refusal
+    })?;
+    let rules = rules(&trees, abi, has_network)
         .map_err(|error| Refusal::new(Stage::Policy, "Landlock rules", "").because(&error))?;
     Ok(Domain {
         rules,
@@ -69,52 +75,18 @@ pub(super) fn domain(policy: &Policy, has_network: bool) -> Result<Domain, Refus
     })
 }
 
-/// Whether every rule allows at least what the rule around it does.
-fn expressible(policy: &Policy) -> Result<(), Refusal> {
-    let inexpressible = |path: &Path, what: &str| {
-        let mut refusal = Refusal::new(
-            Stage::Policy,
-            format!("Landlock cannot express {what}"),
-            "Allow namespaces, so that bwrap can do it, or leave the entry out of the policy",
-        );
-        refusal.path = Some(path.to_owned());
-        refusal
-    };
-    if let Some(glob) = policy.globs().first() {
-        let what = format!("the denial of `{}`", glob.pattern);
-        return Err(inexpressible(&glob.base, &what));
-    }
-    for rule in policy.rules() {
-        let Some(parent) = rule.path.parent() else {
-            continue;
-        };
-        let around = policy.access(parent);
-        if around >= Access::Read && rule.access < around {
-            let path = rule.path.display();
-            let what = match rule.access {
-                Access::Read => format!("that {path} is read-only inside what may be written"),
-                _ => format!("the denial of {path} inside what may be read"),
-            };
-            return Err(inexpressible(&rule.path, &what));
-        }
-    }
-    Ok(())
-}
-
-fn rules(policy: &Policy, abi: u32, has_network: bool) -> io::Result<OwnedFd> {
+fn rules(trees: &LandlockRules, abi: u32, has_network: bool) -> io::Result<OwnedFd> {
     let handled = Handled {
         files: known_files(abi),
         network: if abi >= 4 && !has_network { TCP } else { 0 },
         scopes: if abi >= 6 { SCOPES } else { 0 },
     };
     let rules = Rules::new(&handled)?;
-    for rule in policy.rules() {
-        let access = match rule.access {
-            Access::Write => WRITE,
-            Access::Read => READ,
-            Access::Deny | Access::None => continue,
-        };
-        allow(&rules, &rule.path, access & handled.files)?;
+    for path in &trees.read {
+        allow(&rules, path, READ & handled.files)?;
+    }
+    for path in &trees.write {
+        allow(&rules, path, WRITE & handled.files)?;
     }
     for device in DEVICES {
         let access = READ_FILE | WRITE_FILE | READ_DIR | IOCTL_DEV;
@@ -122,7 +94,11 @@ fn rules(policy: &Policy, abi: u32, has_network: bool) -> io::Result<OwnedFd> {
     }
     // Its own processes are what a program looks for there; signals do not leave the domain, and foreign ones are not
     // shown more than to any user.
-    allow(&rules, Path::new("/proc"), (READ_FILE | READ_DIR) & handled.files)?;
+    allow(
+        &rules,
+        Path::new("/proc"),
+        (READ_FILE | READ_DIR) & handled.files,
+    )?;
     Ok(rules.into_fd())
 }
 
@@ -156,7 +132,9 @@ fn weaker(policy: &Policy, abi: u32) -> Vec<String> {
     let mut weaker = policy.weaker().to_vec();
     let mut say = |sentence: &str| weaker.push(sentence.to_owned());
     say("processes of the host can be seen in /proc");
-    say("modes, owners, times and extended attributes of files can be changed wherever the user may");
+    say(
+        "modes, owners, times and extended attributes of files can be changed wherever the user may",
+    );
     say("names and attributes of files that must not be read can be seen");
     if abi < 3 {
         say("files that must not be written can be truncated (Landlock ABI below 3)");

@@ -27,7 +27,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use bundled::Origin;
 pub use level::{Kind, Level};
 pub use refusal::{Refusal, Stage};
 pub use start::{Failure, Surroundings};
@@ -135,9 +134,13 @@ impl Launchers {
         }
         level.launcher = Kind::Seccomp;
         level.seccomp = true;
-        level.weaker.push("the network is denied by a filter of system calls only".to_owned());
+        level
+            .weaker
+            .push("the network is denied by a filter of system calls only".to_owned());
         if !capabilities::has_none().unwrap_or(false) {
-            level.weaker.push("the capabilities of the server are kept".to_owned());
+            level
+                .weaker
+                .push("the capabilities of the server are kept".to_owned());
         }
         let filter = seccomp::filter(Network::Restricted);
         let restrictions = Restrictions {
@@ -245,7 +248,7 @@ impl Launchers {
             return None;
         }
         let examined = self.remembered(Key::Bundled, || {
-            let bundled = bundled::open(self.config.bwrap.as_deref()).map_err(|(_, why)| why)?;
+            let bundled = bundled::open(self.config.bwrap.as_deref())?;
             fit::examine(bundled.into(), inside.as_fd(), &self.journal, surroundings)
         });
         match examined {
@@ -279,11 +282,13 @@ impl Launchers {
         let search = std::env::var_os("PATH").unwrap_or_default();
         for candidate in candidates::on_path(&search) {
             let path = candidate.path;
-            let reach = || trust::is_in_reach(
-                &path,
-                Some(&confinement.cwd),
-                confinement.policy.writable_roots(),
-            );
+            let reach = || {
+                trust::is_in_reach(
+                    &path,
+                    Some(&confinement.cwd),
+                    confinement.policy.writable_roots(),
+                )
+            };
             let examined = match candidate.file {
                 Err(why) => Err(why),
                 Ok((identity, file)) => match reach() {
@@ -335,7 +340,8 @@ impl From<Bundled> for Unknown {
     fn from(bundled: Bundled) -> Self {
         let mut weaker = Vec::new();
         if !bundled.is_verified {
-            let sentence = "the bwrap is not verified: no digest was known when this program was built";
+            let sentence =
+                "the bwrap is not verified: no digest was known when this program was built";
             weaker.push(sentence.to_owned());
         }
         Self {
@@ -351,7 +357,8 @@ fn inside() -> Result<File, Refusal> {
     let path = Path::new("/proc/self/exe");
     File::open(path).map_err(|error| {
         let hint = "Mount /proc, and let the server read its own program";
-        let mut refusal = Refusal::new(Stage::Start, "cannot open this program", hint).because(&error);
+        let mut refusal =
+            Refusal::new(Stage::Start, "cannot open this program", hint).because(&error);
         refusal.path = Some(path.to_owned());
         refusal
     })
@@ -396,7 +403,12 @@ fn refusal(rejected: &[Rejected], last: Option<Refusal>) -> Refusal {
     let mut what = String::from("no launcher can make the sandbox");
     for (index, one) in rejected.iter().enumerate() {
         let separator = if index == 0 { ": " } else { "; " };
-        what += &format!("{separator}{} bwrap, {}: {}", one.kind.name(), one.place, one.why);
+        what += &format!(
+            "{separator}{} bwrap, {}: {}",
+            one.kind.name(),
+            one.place,
+            one.why
+        );
     }
     let mut refusal = last.unwrap_or_else(|| Refusal::new(Stage::Launcher, "", ""));
     if !refusal.what.is_empty() {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::rpc::error::ErrorData;
+
 /// How far a start came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -59,6 +61,16 @@ impl Refusal {
         }
     }
 
+    /// The same for programs to read.
+    pub fn data(&self) -> ErrorData {
+        ErrorData {
+            stage: self.stage.name(),
+            errno: self.errno,
+            path: self.path.as_ref().map(|path| path.display().to_string()),
+            hint: (!self.hint.is_empty()).then(|| self.hint.clone()),
+        }
+    }
+
     /// The same with what the kernel said.
     pub fn because(mut self, error: &io::Error) -> Self {
         self.errno = error.raw_os_error();
@@ -69,7 +81,12 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the sandbox was refused ({}): {}", self.stage.name(), self.what)?;
+        write!(
+            f,
+            "the sandbox was refused ({}): {}",
+            self.stage.name(),
+            self.what
+        )?;
         if !self.hint.is_empty() {
             write!(f, ". {}", self.hint)?;
         }

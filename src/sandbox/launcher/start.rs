@@ -72,7 +72,8 @@ pub(super) fn start(
     request: &Request,
     surroundings: &Surroundings<'_>,
 ) -> Result<Leader, Failure> {
-    let unable = |error: io::Error| Refusal::new(Stage::Start, "no descriptors", "").because(&error);
+    let unable =
+        |error: io::Error| Refusal::new(Stage::Start, "no descriptors", "").because(&error);
     let (ours, theirs) = packet_pair().map_err(unable)?;
     let bytes = request.encode();
     let request_file = memfd::sealed(c"request", &bytes, Use::Data).map_err(unable)?;
@@ -90,7 +91,12 @@ pub(super) fn start(
     debug_assert_eq!(descriptors.len(), inside::DESCRIPTORS);
     descriptors.extend(arguments.descriptors.iter().map(AsFd::as_fd));
     let argv = std::iter::once(Ok(c"bwrap".to_owned()))
-        .chain(arguments.args.iter().map(|argument| CString::new(argument.clone().into_vec())))
+        .chain(
+            arguments
+                .args
+                .iter()
+                .map(|argument| CString::new(argument.clone().into_vec())),
+        )
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| Refusal::new(Stage::Policy, "a path has a NUL byte inside", ""))?;
     let launch = Launch {
@@ -100,7 +106,11 @@ pub(super) fn start(
         cwd: c"/",
         stdin: surroundings.null,
         // From its own output bwrap learns which terminal to show inside.
-        stdout: if request.has_terminal { stdout } else { surroundings.null },
+        stdout: if request.has_terminal {
+            stdout
+        } else {
+            surroundings.null
+        },
         stderr: complain.as_fd(),
         // The program takes the terminal inside: bwrap must not be in its way.
         has_terminal: false,
@@ -193,14 +203,18 @@ impl Started {
         let exit = end(&mut self.leader, guardian);
         let mut complaint = Vec::new();
         // What there is; the pipe does not wait.
-        let _ = (&self.complaints).take(COMPLAINT as u64).read_to_end(&mut complaint);
+        let _ = (&self.complaints)
+            .take(COMPLAINT as u64)
+            .read_to_end(&mut complaint);
         let complaint = String::from_utf8_lossy(&complaint);
         let error = |errno| io::Error::from_raw_os_error(errno);
         match ending {
             Ending::Said(stage, errno) => match stage {
                 spawn::Stage::Capabilities | spawn::Stage::NoNewPrivs | spawn::Stage::Seccomp => {
                     let what = format!("{stage:?} was not as it must be inside");
-                    Refusal::new(Stage::Check, what, "").because(&error(errno)).into()
+                    Refusal::new(Stage::Check, what, "")
+                        .because(&error(errno))
+                        .into()
                 }
                 _ => Failure::Program(SpawnError {
                     stage,

@@ -23,8 +23,12 @@ fn fault(found: &Metadata) -> Option<String> {
     if found.uid() != 0 {
         return Some(format!("belongs to user {}, not to root", found.uid()));
     }
-    (found.mode() & OTHERS_WRITE != 0)
-        .then(|| format!("can be written to by others than root (mode {:o})", found.mode() & 0o7777))
+    (found.mode() & OTHERS_WRITE != 0).then(|| {
+        format!(
+            "can be written to by others than root (mode {:o})",
+            found.mode() & 0o7777
+        )
+    })
 }
 
 /// Why a program at a canonical path may not be used by a start in `cwd` that can write to `roots`.
@@ -39,7 +43,10 @@ pub(super) fn is_in_reach<'a>(
         return Some(format!("is below the working directory {}", cwd.display()));
     }
     let root = roots.into_iter().find(|root| path.starts_with(root))?;
-    Some(format!("is below {}, which the policy lets programs write to", root.display()))
+    Some(format!(
+        "is below {}, which the policy lets programs write to",
+        root.display()
+    ))
 }
 
 #[cfg(test)]

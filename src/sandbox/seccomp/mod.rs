@@ -15,9 +15,7 @@ mod tests;
 
 use super::policy::Network;
 use crate::sys::seccomp::Instruction;
-use calls::{
-    ALWAYS_DENIED, CLONE, CLONE3, IOCTL, NETWORK_DENIED, SOCKET, SOCKETPAIR, UNSHARE,
-};
+use calls::{ALWAYS_DENIED, CLONE, CLONE3, IOCTL, NETWORK_DENIED, SOCKET, SOCKETPAIR, UNSHARE};
 use program::{Argument, Program};
 
 /// An architecture whose calls a filter can be made for.

@@ -114,8 +114,16 @@ fn what_is_always_denied_is_denied_with_and_without_a_network() {
 fn the_network_is_denied_only_where_it_is_restricted() {
     for call in NETWORK_DENIED {
         let name = call.name;
-        assert_eq!(answer(Network::Restricted, *call, &[]), Answer::Errno(1), "{name}");
-        assert_eq!(answer(Network::Enabled, *call, &[]), Answer::Allow, "{name}");
+        assert_eq!(
+            answer(Network::Restricted, *call, &[]),
+            Answer::Errno(1),
+            "{name}"
+        );
+        assert_eq!(
+            answer(Network::Enabled, *call, &[]),
+            Answer::Allow,
+            "{name}"
+        );
     }
 }
 
@@ -125,9 +133,15 @@ fn user_namespaces_are_denied_and_other_clones_are_not() {
     let new_user = u64::from(CLONE_NEWUSER);
     for network in NETWORKS {
         assert_eq!(answer(network, CLONE, &[SIGCHLD]), Answer::Allow);
-        assert_eq!(answer(network, CLONE, &[new_user | SIGCHLD]), Answer::Errno(1));
+        assert_eq!(
+            answer(network, CLONE, &[new_user | SIGCHLD]),
+            Answer::Errno(1)
+        );
         assert_eq!(answer(network, UNSHARE, &[0x400]), Answer::Allow);
-        assert_eq!(answer(network, UNSHARE, &[new_user | 0x2_0000]), Answer::Errno(1));
+        assert_eq!(
+            answer(network, UNSHARE, &[new_user | 0x2_0000]),
+            Answer::Errno(1)
+        );
         assert_eq!(answer(network, CLONE3, &[]), Answer::Errno(38));
     }
 }
@@ -141,7 +155,10 @@ fn characters_cannot_be_put_into_a_terminal() {
         for request in [TIOCSTI, TIOCLINUX].map(u64::from) {
             assert_eq!(answer(network, IOCTL, &[0, request]), Answer::Errno(1));
             // The kernel ignores the upper half, so it must not matter to us either.
-            assert_eq!(answer(network, IOCTL, &[0, garbage | request]), Answer::Errno(1));
+            assert_eq!(
+                answer(network, IOCTL, &[0, garbage | request]),
+                Answer::Errno(1)
+            );
         }
     }
 }
@@ -159,23 +176,40 @@ fn sockets_are_judged_by_family_and_type() {
             assert_eq!(pair(network, unix, kind), Answer::Allow);
         }
         for kind in [datagram, raw, datagram | CLOEXEC, 0] {
-            assert_eq!(pair(network, unix, kind), Answer::Errno(1), "type {kind:#x}");
+            assert_eq!(
+                pair(network, unix, kind),
+                Answer::Errno(1),
+                "type {kind:#x}"
+            );
         }
         assert_eq!(pair(network, inet, stream), Answer::Errno(1));
         for family in [vsock, alg, 17, 1 << 20] {
-            assert_eq!(socket(network, family, stream), Answer::Errno(1), "family {family}");
+            assert_eq!(
+                socket(network, family, stream),
+                Answer::Errno(1),
+                "family {family}"
+            );
         }
     }
     for family in [inet, inet6, netlink] {
-        assert_eq!(socket(Network::Restricted, family, stream), Answer::Errno(1));
+        assert_eq!(
+            socket(Network::Restricted, family, stream),
+            Answer::Errno(1)
+        );
         assert_eq!(socket(Network::Enabled, family, stream), Answer::Allow);
     }
     assert_eq!(socket(Network::Restricted, unix, stream), Answer::Allow);
-    assert_eq!(socket(Network::Restricted, unix, datagram), Answer::Errno(1));
+    assert_eq!(
+        socket(Network::Restricted, unix, datagram),
+        Answer::Errno(1)
+    );
     // It could be connected to any path that is visible.
     assert_eq!(socket(Network::Enabled, unix, stream), Answer::Errno(1));
     // The upper half of an int says nothing.
-    assert_eq!(socket(Network::Restricted, 1 << 32 | inet, stream), Answer::Errno(1));
+    assert_eq!(
+        socket(Network::Restricted, 1 << 32 | inet, stream),
+        Answer::Errno(1)
+    );
 }
 
 #[test]
@@ -187,7 +221,11 @@ fn ordinary_calls_are_allowed() {
     ] {
         for number in numbers {
             let filter = filter_for(architecture, Network::Restricted);
-            assert_eq!(evaluate(&filter, audit, number, &[]), Answer::Allow, "{number}");
+            assert_eq!(
+                evaluate(&filter, audit, number, &[]),
+                Answer::Allow,
+                "{number}"
+            );
         }
     }
 }

@@ -146,8 +146,8 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
     let env = pointers(launch.env);
     let registry = launch.guardian.pipe();
     let mut parked = vec![-1; launch.descriptors.len() + 1];
-    let open_path = CString::new(format!("/proc/self/fd/{}", 3 + launch.descriptors.len()))
-        .unwrap_or_default();
+    let open_path =
+        CString::new(format!("/proc/self/fd/{}", 3 + launch.descriptors.len())).unwrap_or_default();
     let mut shared = Shared {
         launch,
         guardian: registry.as_fd(),
@@ -175,7 +175,13 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
             let argument = (&raw mut shared).cast::<c_void>();
             let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
             let with_pidfd = flags | libc::CLONE_PIDFD;
-            let pid = libc::clone(child::main, top.cast(), with_pidfd, argument, &raw mut pidfd);
+            let pid = libc::clone(
+                child::main,
+                top.cast(),
+                with_pidfd,
+                argument,
+                &raw mut pidfd,
+            );
             if pid < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
                 // Before Linux 5.2 there is no CLONE_PIDFD.
                 libc::clone(child::main, top.cast(), flags, argument, &raw mut pidfd)
@@ -240,4 +246,3 @@ impl Drop for Quiet {
         };
     }
 }
-
