@@ -174,11 +174,12 @@ impl Directory {
             return;
         }
         let records = Record::read_all(&bytes);
-        let is_in_use = records
+        // Each of them has its turn, also behind one that is in use.
+        let in_use = records
             .iter()
-            .map(Record::remove)
-            .fold(false, |any, one| any || one == Removal::InUse);
-        if !is_in_use {
+            .filter(|record| record.remove() == Removal::InUse)
+            .count();
+        if in_use == 0 {
             self.remove(name);
         }
     }

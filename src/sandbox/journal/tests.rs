@@ -1,6 +1,7 @@
 //! What is made goes, whatever happens in between; what was there stays.
 
 use std::fs;
+use std::slice::from_ref;
 
 use super::*;
 use crate::sandbox::scratch::Scratch;
@@ -66,7 +67,7 @@ fn what_was_there_before_stays() {
 fn what_has_got_content_stays() {
     let there = There::new();
     let point = there.point(".git");
-    let claim = there.journal().claim(&[point.clone()], &[]).unwrap();
+    let claim = there.journal().claim(from_ref(&point), &[]).unwrap();
     fs::write(point.path.join("mine"), "").unwrap();
     drop(claim);
     assert_eq!(there.names("proj"), [".git"]);
@@ -76,7 +77,7 @@ fn what_has_got_content_stays() {
 fn what_was_put_in_its_place_stays() {
     let there = There::new();
     let point = there.point(".git");
-    let claim = there.journal().claim(&[point.clone()], &[]).unwrap();
+    let claim = there.journal().claim(from_ref(&point), &[]).unwrap();
     fs::rename(&point.path, there.scratch.path().join("moved")).unwrap();
     fs::create_dir(&point.path).unwrap();
     drop(claim);
@@ -88,8 +89,8 @@ fn the_last_of_several_runs_takes_it_away() {
     let there = There::new();
     let point = there.point(".git");
     let (one, other) = (there.journal(), there.journal());
-    let first = one.claim(&[point.clone()], &[]).unwrap();
-    let second = other.claim(&[], &[point.path.clone()]).unwrap();
+    let first = one.claim(from_ref(&point), &[]).unwrap();
+    let second = other.claim(&[], from_ref(&point.path)).unwrap();
     drop(first);
     assert_eq!(there.names("proj"), [".git"]);
     let third = one.claim(&[point], &[]).unwrap();
@@ -156,7 +157,7 @@ fn many_runs_at_once_leave_nothing() {
             scope.spawn(|| {
                 for _ in 0..50 {
                     let point = there.point(".git");
-                    let claim = journal.claim(&[point.clone()], &[]).unwrap();
+                    let claim = journal.claim(from_ref(&point), &[]).unwrap();
                     assert!(point.path.is_dir());
                     drop(claim);
                 }
