@@ -19,7 +19,7 @@ fn evaluate(filter: &[Instruction], architecture: u32, number: u32, arguments: &
     let word = |offset: u32| match offset {
         0 => number,
         4 => architecture,
-        16.. if offset % 8 == 0 => argument((offset as usize - 16) / 8) as u32,
+        16.. if offset.is_multiple_of(8) => argument((offset as usize - 16) / 8) as u32,
         20.. if offset % 8 == 4 => (argument((offset as usize - 20) / 8) >> 32) as u32,
         _ => panic!("a load from {offset}"),
     };
