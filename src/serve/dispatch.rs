@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::confined::ConfinedRequest;
 use super::connection::Peer;
-use super::files;
+use super::files::{self, Asked};
 use super::holder::Holder;
-use super::lane::Lane;
+use super::lane::{Job, Lane};
 use super::owned::Owned;
 use super::processes;
 use super::server::Server;
@@ -65,10 +66,7 @@ impl Call<'_> {
 
     /// A way to answer later, from any thread.
     pub(super) fn later(&self) -> Later {
-        Later {
-            id: self.id.to_owned(),
-            outbound: Arc::clone(self.outbound),
-        }
+        Later::new(self.id, self.outbound)
     }
 }
 
@@ -79,6 +77,14 @@ pub(super) struct Later {
 }
 
 impl Later {
+    /// A way to answer the request `id` by `outbound`.
+    pub(super) fn new(id: RequestId<'_>, outbound: &Arc<Outbound>) -> Self {
+        Self {
+            id: id.to_owned(),
+            outbound: Arc::clone(outbound),
+        }
+    }
+
     /// Adds the answer; whoever calls this sees to the flush.
     pub(super) fn add(&self, result: Result<&impl Serialize, &RpcError>) {
         self.outbound.add(|out| match result {
@@ -91,6 +97,11 @@ impl Later {
     pub(super) fn add_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
         self.outbound
             .add(|out| encode::result_with(out, self.id.borrow(), write));
+    }
+
+    /// Adds an answer that is encoded already, with this request's id.
+    pub(super) fn add_encoded(&self, answer: &[u8]) {
+        self.outbound.add(|out| out.extend_from_slice(answer));
     }
 
     /// Appends the beginning of an answer in several pieces, whose end is the caller's to write.
@@ -119,7 +130,7 @@ impl Dispatch {
         connection: u64,
         peer: Peer,
     ) -> Self {
-        let lane = Lane::new(Arc::clone(&outbound), server.file_workers().clone());
+        let lane = Lane::new(Arc::clone(&outbound), &server);
         Self {
             server,
             outbound,
@@ -306,15 +317,22 @@ impl Dispatch {
         params: Option<&RawValue>,
     ) -> Result<(), RpcError> {
         let name = method.strip_prefix("fs/");
-        let Some(request) = name.and_then(|name| files::decode(name, params)) else {
+        let asked = name.and_then(|name| Some((name, files::decode(name, params)?)));
+        let Some((name, asked)) = asked else {
             return Err(RpcError::new(
                 ErrorKind::UnknownMethod,
                 format!("exec-server stub does not implement `{method}` yet"),
             ));
         };
-        let request = request?;
+        let asked = asked?;
         let call = self.call(id, "filesystem")?;
-        self.lane.push(call.later(), request)
+        let job = match asked {
+            Asked::Plain(request) => Job::Plain(request),
+            Asked::Confined(confinement) => {
+                Job::Confined(ConfinedRequest::new(id, name, params, confinement))
+            }
+        };
+        self.lane.push(call.later(), job)
     }
 
     /// What a request needs, once the handshake is complete.
