@@ -3,6 +3,7 @@
 //! A step is one workload on one subject over one transport, in a process of its own, so that it
 //! can be pinned, timed out, and be none of its neighbours' business.
 
+mod confined;
 mod echo;
 mod files;
 mod input;
@@ -35,6 +36,7 @@ pub enum Workload {
     Output,
     Input,
     Files,
+    Confined,
     Transfer,
     Memory,
 }
@@ -71,7 +73,7 @@ impl Step {
 }
 
 impl Workload {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Startup,
         Self::Roundtrip,
         Self::Pipelined,
@@ -81,6 +83,7 @@ impl Workload {
         Self::Output,
         Self::Input,
         Self::Files,
+        Self::Confined,
         Self::Transfer,
         Self::Memory,
     ];
@@ -96,6 +99,7 @@ impl Workload {
             Self::Output => "output",
             Self::Input => "input",
             Self::Files => "files",
+            Self::Confined => "confined",
             Self::Transfer => "transfer",
             Self::Memory => "memory",
         }
@@ -118,6 +122,7 @@ impl Workload {
             Self::Output => "256 MiB of output",
             Self::Input => "64 MiB of input",
             Self::Files => "Files: small requests, one at a time",
+            Self::Confined => "Files: writing under a policy, one at a time",
             Self::Transfer => "Files: whole large ones, one at a time",
             Self::Memory => "Memory of the server",
         }
@@ -159,6 +164,7 @@ impl Workload {
             Self::Output => output::ROWS,
             Self::Input => input::ROWS,
             Self::Files => files::ROWS,
+            Self::Confined => confined::ROWS,
             Self::Transfer => transfer::ROWS,
             Self::Memory => memory::ROWS,
         }
@@ -186,6 +192,8 @@ impl Workload {
             Self::Input => input::server(step),
             Self::Files if floor => files::floor(step),
             Self::Files => files::server(step),
+            Self::Confined if floor => confined::floor(step),
+            Self::Confined => confined::server(step),
             Self::Transfer if floor => transfer::floor(step),
             Self::Transfer => transfer::server(step),
             Self::Memory if floor => Ok(()),
