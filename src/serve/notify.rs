@@ -64,7 +64,8 @@ fn write(out: &mut Vec<u8>, process_id: &str, event: &Event<'_>) {
         Event::Exited { exit, .. } => {
             out.extend_from_slice(b",\"exitCode\":");
             number(out, exit.code.into());
-            out.extend_from_slice(b",\"sandboxDenied\":false");
+            out.extend_from_slice(b",\"sandboxDenied\":");
+            json(out, &exit.is_denied);
             write_exit_extensions(out, exit);
         }
         Event::Closed { .. } => {}

@@ -73,7 +73,7 @@ fn refuse_confinement(params: &StartParams<'_>) -> Result<(), RpcError> {
     }
 }
 
-fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcError> {
+fn specify(call: &Call<'_>, mut params: StartParams<'_>) -> Result<ProcessSpec, RpcError> {
     if params.process_id.len() > LONGEST_ID {
         return Err(RpcError::invalid_params(format!(
             "processId must not be longer than {LONGEST_ID} bytes"
@@ -82,11 +82,19 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     if params.argv.is_empty() {
         return Err(RpcError::invalid_params("argv must not be empty"));
     }
-    let cwd = WirePath::parse(&params.cwd)
+    let mut cwd = WirePath::parse(&params.cwd)
         .map_err(|error| RpcError::invalid_params(error.cwd_message()))?;
     let confinement = match params.sandbox {
         Some(sandbox) => Some(local::confinement(sandbox.get(), &cwd)?),
-        None => None,
+        None => match local::helper_command(&params.argv, params.arg0.as_deref())? {
+            Some((command, confinement)) => {
+                params.argv = command;
+                params.arg0 = None;
+                cwd.path.clone_from(&confinement.cwd);
+                Some(confinement)
+            }
+            None => None,
+        },
     };
     let limits = params
         .rlimits
@@ -171,7 +179,13 @@ fn write_view(out: &mut Vec<u8>, view: &ReadView<'_>) {
     json(out, &exit.map(|exit| exit.code));
     out.extend_from_slice(b",\"closed\":");
     json(out, &view.is_closed());
-    out.extend_from_slice(b",\"failure\":null,\"sandboxDenied\":false,\"firstRetainedSeq\":");
+    out.extend_from_slice(b",\"failure\":null,\"sandboxDenied\":");
+    json(out, &exit.is_some_and(|exit| exit.is_denied));
+    if let Some(denial) = view.denial() {
+        out.extend_from_slice(b",\"sandboxDenial\":");
+        json(out, denial);
+    }
+    out.extend_from_slice(b",\"firstRetainedSeq\":");
     number(out, view.first_retained_seq() as i64);
     if let Some(exit) = exit {
         write_exit_extensions(out, &exit);

@@ -11,6 +11,7 @@ use super::output::Retained;
 use super::read::{ReadQuery, ReadView, Waiting};
 use super::stdin::Stdin;
 use crate::rpc::transport::Offer;
+use crate::sandbox::denial::DenialData;
 use crate::sys::event::WakeEvent;
 use crate::sys::guardian::Guardian;
 use crate::sys::process::Leader;
@@ -41,6 +42,8 @@ pub(super) struct Control {
     pub(super) output: Retained,
     pub(super) next_seq: u64,
     pub(super) exited: Option<(u64, ProcessExit)>,
+    /// What its sandbox kept it from, if that is why it failed.
+    pub(super) denial: Option<DenialData>,
     pub(super) closed: Option<u64>,
     pub(super) closed_at: Option<Instant>,
     /// The last event that the subscriber has, or will never get.
@@ -174,13 +177,20 @@ impl Control {
     }
 
     /// Numbers the exit.
-    pub(super) fn record_exit(&mut self, code: i32, signal: Option<Signal>) {
+    pub(super) fn record_exit(
+        &mut self,
+        code: i32,
+        signal: Option<Signal>,
+        denial: Option<DenialData>,
+    ) {
         let seq = self.take_seq();
         let exit = ProcessExit {
             code,
             signal,
             timed_out: self.has_timed_out,
+            is_denied: denial.is_some(),
         };
+        self.denial = denial;
         self.exited = Some((seq, exit));
     }
 

@@ -17,6 +17,8 @@ pub struct ProcessExit {
     pub signal: Option<Signal>,
     /// Whether its time was up.
     pub timed_out: bool,
+    /// Whether it failed because of its sandbox, as far as can be told.
+    pub is_denied: bool,
 }
 
 /// One numbered event of a process.

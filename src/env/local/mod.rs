@@ -23,6 +23,7 @@ mod cgroup;
 mod changes;
 mod confinement;
 mod control;
+mod denial_watch;
 pub mod environment;
 mod events;
 pub mod extensions;
@@ -47,7 +48,7 @@ mod trees;
 mod watcher;
 
 pub use changes::{FileChange, Kind as ChangeKind, Notice};
-pub use confinement::confinement;
+pub use confinement::{confinement, helper_command};
 pub use events::{Event, ProcessExit, Subscriber};
 pub use host::{Host, HostConfig};
 pub use in_process::LocalEnvironment;

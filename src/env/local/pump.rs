@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::denial_watch::DenialWatch;
 use super::events::Subscriber;
 use super::host::Running;
 use super::launch::{self, Launched, ProcessSpec, Started};
@@ -25,6 +26,7 @@ use super::process::{Process, StartReply};
 use crate::log;
 use crate::rpc::transport::Flush;
 use crate::sandbox::journal::Claim;
+use crate::sandbox::launcher::Level;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
 use crate::sys::process::Exit;
@@ -80,6 +82,7 @@ pub(super) fn run(
     process.host().note_leader(leader.pid());
     drop(birth);
     let exit_event = leader.exit_event();
+    let is_confined = level.as_ref().is_some_and(Level::confines);
     {
         let mut control = process.lock();
         // The answer first: nobody else can publish an event of this process.
@@ -108,6 +111,10 @@ pub(super) fn run(
             })
             .collect(),
         exit: None,
+        watch: spec
+            .confinement
+            .filter(|_| is_confined)
+            .map(DenialWatch::new),
         claim,
         drain_until: None,
         flush: None,
@@ -142,6 +149,8 @@ struct Pump<'a> {
     exit: Option<Exit>,
     /// The mount points that its sandbox needs, until it has ended.
     claim: Option<Claim>,
+    /// Looks for what a sandbox denies, if there is one.
+    watch: Option<DenialWatch>,
     /// Set when the exit is recorded: until when to wait for the streams' ends.
     drain_until: Option<Instant>,
     /// The connection that we have the duty to flush.
@@ -359,6 +368,9 @@ impl Pump<'_> {
         }
         output.owed = output.owed.saturating_sub(filled);
         if filled > 0 {
+            if let Some(watch) = &mut self.watch {
+                watch.see(&self.buffer[..filled]);
+            }
             self.process
                 .record_output(output.stream, &self.buffer[..filled]);
         }
@@ -375,7 +387,8 @@ impl Pump<'_> {
                 Exit::Code(code) => (code, None),
                 Exit::Killed(signal) => (128 + signal.number(), Some(signal)),
             };
-            self.process.lock().record_exit(code, signal);
+            let denial = self.watch.take().and_then(|watch| watch.judge(code));
+            self.process.lock().record_exit(code, signal, denial);
             self.exit = None;
             let window = self.process.host().config().drain_window;
             self.drain_until = Some(Instant::now() + window.min(MAX_WINDOW));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::control::Control;
 use super::events::ProcessExit;
 use super::output::Chunk;
+use crate::sandbox::denial::DenialData;
 
 /// Answers a read, now or when there is news; `None` when the process did not
 /// start after all. Called under the process's lock.
@@ -70,6 +71,11 @@ impl ReadView<'_> {
     /// Output below this number is gone.
     pub fn first_retained_seq(&self) -> u64 {
         self.control.output.first_retained_seq()
+    }
+
+    /// What its sandbox kept it from, if that is why it failed.
+    pub fn denial(&self) -> Option<&DenialData> {
+        self.control.denial.as_ref()
     }
 
     /// How it ended.

@@ -135,7 +135,7 @@ fn describe(exit: &ProcessExit) -> Exit {
         code: exit.code,
         signal: name.map(|name| name.trim_start_matches("SIG").to_owned()),
         timed_out: exit.timed_out,
-        sandbox_denied: false,
+        sandbox_denied: exit.is_denied,
     }
 }
 
