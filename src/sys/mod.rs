@@ -25,6 +25,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod terminal;
 
 use std::io;
 
