@@ -50,14 +50,20 @@ pub fn deny(words: &str, command: &[&str]) -> ! {
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
         let mode = libc::SECCOMP_SET_MODE_FILTER;
-        assert_eq!(libc::syscall(libc::SYS_seccomp, mode, 0, &raw const program), 0);
+        assert_eq!(
+            libc::syscall(libc::SYS_seccomp, mode, 0, &raw const program),
+            0
+        );
     }
     panic!("{}", Command::new(command[0]).args(&command[1..]).exec());
 }
 
 /// A call that fails with an errno.
 fn fails(number: libc::c_long, errno: u32) -> [libc::sock_filter; 2] {
-    [step(0x15, 0, 1, number as u32), step(0x06, 0, 0, 0x0005_0000 | errno)]
+    [
+        step(0x15, 0, 1, number as u32),
+        step(0x06, 0, 0, 0x0005_0000 | errno),
+    ]
 }
 
 fn step(code: u16, jt: u8, jf: u8, k: u32) -> libc::sock_filter {

@@ -46,8 +46,14 @@ fn a_bwrap_makes_the_sandbox_where_there_are_namespaces() {
     let mut client = Client::stdio_with(&["--sandbox-launcher", "bundled"]);
     let level = holds(&mut client, "bundled");
     assert_eq!(level["launcher"], "bundled");
-    assert_eq!(level["namespaces"], json!(["user", "mount", "pid", "ipc", "network"]));
-    assert_eq!((&level["seccomp"], &level["landlockAbi"]), (&json!(true), &json!(0)));
+    assert_eq!(
+        level["namespaces"],
+        json!(["user", "mount", "pid", "ipc", "network"])
+    );
+    assert_eq!(
+        (&level["seccomp"], &level["landlockAbi"]),
+        (&json!(true), &json!(0))
+    );
     assert_eq!(level["version"], BUNDLED_BWRAP.unwrap().version);
 }
 
@@ -57,7 +63,10 @@ fn landlock_confines_where_namespaces_are_denied() {
     let level = holds(&mut client, "namespaces");
     assert_eq!(level["launcher"], "landlock");
     assert!(level["landlockAbi"].as_u64() > Some(0), "{level}");
-    assert!(!level["weaker"].as_array().unwrap().is_empty(), "what is weaker is said: {level}");
+    assert!(
+        !level["weaker"].as_array().unwrap().is_empty(),
+        "what is weaker is said: {level}"
+    );
 }
 
 #[test]
@@ -70,7 +79,11 @@ fn a_policy_that_landlock_cannot_express_is_refused_with_the_entry() {
     let error = client.err("process/start", start.0);
     assert_eq!(error.code, -32603);
     assert!(error.message.contains(".git"), "{}", error.message);
-    assert!(error.message.contains("EPERM"), "the cause is named: {}", error.message);
+    assert!(
+        error.message.contains("EPERM"),
+        "the cause is named: {}",
+        error.message
+    );
     assert!(!fs::exists(&target).unwrap());
     client.still_serves();
 }
@@ -91,7 +104,14 @@ fn without_namespaces_and_landlock_nothing_runs() {
 
 #[test]
 fn a_missing_system_call_never_makes_the_sandbox_less() {
-    for words in ["mount", "memfd_create", "openat2", "pidfd_open", "close_range", "clone3"] {
+    for words in [
+        "mount",
+        "memfd_create",
+        "openat2",
+        "pidfd_open",
+        "close_range",
+        "clone3",
+    ] {
         holds(&mut denied(words, &[]), words);
     }
 }
@@ -99,7 +119,10 @@ fn a_missing_system_call_never_makes_the_sandbox_less() {
 #[test]
 fn calls_that_have_an_older_way_do_not_cost_the_namespaces() {
     for words in ["openat2", "pidfd_open", "close_range", "clone3"] {
-        let level = level(&mut denied(words, &["--sandbox-launcher", "bundled"]), read_only());
+        let level = level(
+            &mut denied(words, &["--sandbox-launcher", "bundled"]),
+            read_only(),
+        );
         assert_eq!(level["launcher"], "bundled", "{words}");
     }
 }
@@ -109,11 +132,24 @@ fn a_limit_of_namespaces_is_named_with_its_remedy() {
     let server = Server::command();
     let script = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" --listen stdio --sandbox-launcher bundled";
     let mut command = Command::new("unshare");
-    command.args(["-Ur", "sh", "-c", script]).arg(server.get_program());
+    command
+        .args(["-Ur", "sh", "-c", script])
+        .arg(server.get_program());
     let mut client = Client::stdio_command(command);
-    let error = client.err("process/start", Start::child("p", &["true"]).with("sandbox", read_only()).0);
-    assert!(error.message.contains("user.max_user_namespaces is 0"), "{}", error.message);
-    assert!(error.message.contains("sysctl -w user.max_user_namespaces"), "{}", error.message);
+    let error = client.err(
+        "process/start",
+        Start::child("p", &["true"]).with("sandbox", read_only()).0,
+    );
+    assert!(
+        error.message.contains("user.max_user_namespaces is 0"),
+        "{}",
+        error.message
+    );
+    assert!(
+        error.message.contains("sysctl -w user.max_user_namespaces"),
+        "{}",
+        error.message
+    );
 }
 
 #[test]
@@ -130,8 +166,15 @@ fn a_bundled_file_with_another_byte_is_refused() {
     bytes[middle] ^= 1;
     fs::write(&file, &bytes).unwrap();
     let mut client = Client::stdio_with(&flags);
-    let error = client.err("process/start", Start::child("p", &["true"]).with("sandbox", read_only()).0);
-    assert!(error.message.contains("digest mismatch"), "{}", error.message);
+    let error = client.err(
+        "process/start",
+        Start::child("p", &["true"]).with("sandbox", read_only()).0,
+    );
+    assert!(
+        error.message.contains("digest mismatch"),
+        "{}",
+        error.message
+    );
 }
 
 /// A directory that only root can write to, as a system's own are; goes with its test.
@@ -146,7 +189,10 @@ impl Trusted {
             return None;
         }
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let place = PathBuf::from(format!("/opt/exec-server-test-{}-{number}", std::process::id()));
+        let place = PathBuf::from(format!(
+            "/opt/exec-server-test-{}-{number}",
+            std::process::id()
+        ));
         fs::create_dir_all(&place).unwrap();
         let trusted = Self(place);
         fs::write(trusted.0.join("bwrap"), bytes).unwrap();
@@ -161,7 +207,9 @@ impl Trusted {
             .args(["--listen", "stdio", "--sandbox-launcher", "system"])
             .env("PATH", &self.0);
         let mut client = Client::stdio_command(command);
-        let start = Start::child("p", &["true"]).cwd(cwd).with("sandbox", read_only());
+        let start = Start::child("p", &["true"])
+            .cwd(cwd)
+            .with("sandbox", read_only());
         client.err("process/start", start.0).message
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{read_only, workspace};
-use crate::support::{Client, Server, Start, alive, params, scratch, within, PATIENCE};
+use crate::support::{Client, PATIENCE, Server, Start, alive, params, scratch, within};
 
 over_both! {
     fn a_confined_process_has_no_privilege_and_no_way_to_one(client) {
@@ -135,7 +135,9 @@ over_both! {
 #[test]
 fn secrets_of_the_server_are_nowhere_inside() {
     let mut command = Server::command();
-    command.args(["--listen", "stdio"]).env("EXEC_SERVER_TOKEN_LIKE", "very-secret-value");
+    command
+        .args(["--listen", "stdio"])
+        .env("EXEC_SERVER_TOKEN_LIKE", "very-secret-value");
     let mut client = Client::stdio_command(command);
     let script = "cat /proc/*/environ /proc/*/cmdline 2>/dev/null; env";
     let outcome = client.run(Start::shell("p", script).with("sandbox", read_only()));
