@@ -1,3 +1,4 @@
 //! Confinement, as an attacker and as its users meet it.
 
+mod examples;
 mod upstream;
