@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::confinement::{self, refuse_sandbox};
+use super::confinement;
 use super::dispatch::{Call, Later};
 use super::notify::write_exit_extensions;
 use crate::env::local::environment::{add_shell, child_environment};
-use crate::env::local::{Process, ProcessSpec, ReadQuery, ReadView, WriteError, refusal};
+use crate::env::local::{
+    self, Process, ProcessSpec, ReadQuery, ReadView, Started, WriteError, refusal,
+};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
@@ -38,17 +40,15 @@ pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
     let session = Arc::clone(call.session);
     let later = call.later();
     let started = Arc::clone(&process);
-    process.start(spec, move |outcome| {
-        let result = StartResult {
+    process.start(spec, move |outcome| match outcome {
+        Ok(Started { level }) => later.send(Ok(&StartResult {
             process_id: started.id(),
-            sandbox_type: "none",
-        };
-        match outcome {
-            Ok(()) => later.send(Ok(&result)),
-            Err(error) => {
-                session.remove(&started);
-                later.send(Err::<&Empty, _>(&RpcError::from(&error)));
-            }
+            sandbox_type: confinement::sandbox_type(level.as_ref()),
+            sandbox_level: level.as_ref().map(confinement::level),
+        })),
+        Err(error) => {
+            session.remove(&started);
+            later.send(Err::<&Empty, _>(&RpcError::from(&error)));
         }
     });
     Ok(())
@@ -59,7 +59,6 @@ const NOT_STARTED: &str = "the process was not started";
 /// Without a sandbox to put it in, a process that must be confined does not run.
 fn refuse_confinement(params: &StartParams<'_>) -> Result<(), RpcError> {
     let refused = |what| Err(confinement::refused(what, NOT_STARTED));
-    refuse_sandbox(params.sandbox, NOT_STARTED)?;
     if params.enforce_managed_network {
         return refused("enforceManagedNetwork");
     }
@@ -85,6 +84,10 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     }
     let cwd = WirePath::parse(&params.cwd)
         .map_err(|error| RpcError::invalid_params(error.cwd_message()))?;
+    let confinement = match params.sandbox {
+        Some(sandbox) => Some(local::confinement(sandbox.get(), &cwd)?),
+        None => None,
+    };
     let limits = params
         .rlimits
         .iter()
@@ -118,6 +121,7 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
         pipe_stdin: params.pipe_stdin,
         timeout: params.timeout_ms.map(Duration::from_millis),
         limits,
+        confinement,
     })
 }
 

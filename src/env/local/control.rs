@@ -114,7 +114,7 @@ impl Control {
         timeout: Option<Duration>,
     ) {
         self.phase = Phase::Running;
-        self.pid = Some(leader.pid());
+        self.pid = Some(leader.program_pid());
         self.group = Some((leader, guardian));
         self.waker = Some(waker);
         self.terminal = terminal;

@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 
 use super::events::Subscriber;
 use super::host::Running;
-use super::launch::{self, Launched, ProcessSpec};
+use super::launch::{self, Launched, ProcessSpec, Started};
 use super::leftovers::Leftover;
 use super::output::Stream;
 use super::process::{Process, StartReply};
 use crate::log;
 use crate::rpc::transport::Flush;
+use crate::sandbox::journal::Claim;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
 use crate::sys::process::Exit;
@@ -73,6 +74,8 @@ pub(super) fn run(
         outputs,
         stdin,
         terminal,
+        level,
+        claim,
     } = launched;
     process.host().note_leader(leader.pid());
     drop(birth);
@@ -80,7 +83,7 @@ pub(super) fn run(
     {
         let mut control = process.lock();
         // The answer first: nobody else can publish an event of this process.
-        started(Ok(()));
+        started(Ok(Started { level }));
         let shared = terminal.clone();
         control.began(leader, guardian, Arc::clone(&waker), shared, spec.timeout);
         if let Some(pipe) = stdin {
@@ -105,6 +108,7 @@ pub(super) fn run(
             })
             .collect(),
         exit: None,
+        claim,
         drain_until: None,
         flush: None,
         buffer: Vec::new(),
@@ -136,6 +140,8 @@ struct Pump<'a> {
     outputs: Vec<Output>,
     /// The exit that was seen but not recorded yet.
     exit: Option<Exit>,
+    /// The mount points that its sandbox needs, until it has ended.
+    claim: Option<Claim>,
     /// Set when the exit is recorded: until when to wait for the streams' ends.
     drain_until: Option<Instant>,
     /// The connection that we have the duty to flush.
@@ -283,6 +289,8 @@ impl Pump<'_> {
         let pid = leader.pid();
         control.ended();
         drop(control);
+        // Whoever hears of the exit finds no mount point any more.
+        self.claim = None;
         self.process.host().forget_leader(pid);
         for output in &mut self.outputs {
             if let Some(file) = &output.file {

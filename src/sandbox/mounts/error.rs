@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::rpc::error::RpcError;
 
@@ -38,6 +38,19 @@ impl PlanError {
             Self::Changed(_) | Self::Source(..) => "mountSource",
             Self::MountPoint(..) => "mountPoint",
             Self::Matches { .. } | Self::Tree { .. } => "globScan",
+        }
+    }
+}
+
+impl PlanError {
+    /// The file that it is about, and what the kernel said.
+    pub fn place(&self) -> (Option<&Path>, Option<i32>) {
+        match self {
+            Self::Changed(path) => (Some(path), None),
+            Self::Source(path, error) | Self::MountPoint(path, error) => {
+                (Some(path), error.raw_os_error())
+            }
+            Self::Matches { .. } | Self::Tree { .. } => (None, None),
         }
     }
 }
