@@ -19,6 +19,7 @@ use crate::rpc::protocol::process::{
     StartParams, StartResult, TerminateParams, TerminateResult, WriteParams, WriteResult,
     WriteStatus,
 };
+use crate::sandbox::helper_form::{HelperForm, is_helper};
 use crate::sys::limits::Resource;
 use crate::sys::pty::WindowSize;
 
@@ -84,8 +85,18 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     }
     let cwd = WirePath::parse(&params.cwd)
         .map_err(|error| RpcError::invalid_params(error.cwd_message()))?;
+    let (mut argv, mut arg0, mut directory) = (params.argv, params.arg0, cwd.path.clone());
     let confinement = match params.sandbox {
         Some(sandbox) => Some(local::confinement(sandbox.get(), &cwd)?),
+        // A client of the older generation puts its own sandbox in front.
+        None if is_helper(&argv[0], arg0.as_deref()) => {
+            let form = HelperForm::parse(&argv[1..])?;
+            let confinement = local::helper_confinement(&form)?;
+            arg0 = None;
+            argv = form.command;
+            directory = form.command_cwd;
+            Some(confinement)
+        }
         None => None,
     };
     let limits = params
@@ -113,9 +124,9 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     });
     Ok(ProcessSpec {
         id: params.process_id.into_owned(),
-        argv: params.argv,
-        arg0: params.arg0,
-        cwd: cwd.path,
+        argv,
+        arg0,
+        cwd: directory,
         env,
         terminal,
         pipe_stdin: params.pipe_stdin,
@@ -171,10 +182,12 @@ fn write_view(out: &mut Vec<u8>, view: &ReadView<'_>) {
     json(out, &exit.map(|exit| exit.code));
     out.extend_from_slice(b",\"closed\":");
     json(out, &view.is_closed());
-    out.extend_from_slice(b",\"failure\":null,\"sandboxDenied\":false,\"firstRetainedSeq\":");
+    out.extend_from_slice(b",\"failure\":null,\"sandboxDenied\":");
+    json(out, &exit.is_some_and(|exit| exit.sandbox_denied));
+    out.extend_from_slice(b",\"firstRetainedSeq\":");
     number(out, view.first_retained_seq() as i64);
     if let Some(exit) = exit {
-        write_exit_extensions(out, &exit);
+        write_exit_extensions(out, &exit, view.denial());
     }
     out.push(b'}');
 }

@@ -71,6 +71,7 @@ impl Process {
             output: Retained::default(),
             next_seq: 1,
             exited: None,
+            denial: None,
             closed: None,
             closed_at: None,
             published: 0,

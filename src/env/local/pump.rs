@@ -22,6 +22,7 @@ use super::launch::{self, Launched, ProcessSpec, Started};
 use super::leftovers::Leftover;
 use super::output::Stream;
 use super::process::{Process, StartReply};
+use super::witness::Witness;
 use crate::log;
 use crate::rpc::transport::Flush;
 use crate::sandbox::journal::Claim;
@@ -109,6 +110,7 @@ pub(super) fn run(
             .collect(),
         exit: None,
         claim,
+        witness: spec.confinement.map(Witness::new),
         drain_until: None,
         flush: None,
         buffer: Vec::new(),
@@ -142,6 +144,8 @@ struct Pump<'a> {
     exit: Option<Exit>,
     /// The mount points that its sandbox needs, until it has ended.
     claim: Option<Claim>,
+    /// Sees why it fails, if it is confined.
+    witness: Option<Witness>,
     /// Set when the exit is recorded: until when to wait for the streams' ends.
     drain_until: Option<Instant>,
     /// The connection that we have the duty to flush.
@@ -359,6 +363,9 @@ impl Pump<'_> {
         }
         output.owed = output.owed.saturating_sub(filled);
         if filled > 0 {
+            if let Some(witness) = &mut self.witness {
+                witness.sees(&self.buffer[..filled]);
+            }
             self.process
                 .record_output(output.stream, &self.buffer[..filled]);
         }
@@ -375,7 +382,8 @@ impl Pump<'_> {
                 Exit::Code(code) => (code, None),
                 Exit::Killed(signal) => (128 + signal.number(), Some(signal)),
             };
-            self.process.lock().record_exit(code, signal);
+            let denial = self.witness.take().and_then(|it| it.judge(code));
+            self.process.lock().record_exit(code, signal, denial);
             self.exit = None;
             let window = self.process.host().config().drain_window;
             self.drain_until = Some(Instant::now() + window.min(MAX_WINDOW));

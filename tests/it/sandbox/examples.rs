@@ -348,6 +348,49 @@ as_both_users! {
         assert_eq!(ran.start["sandboxType"], "linuxSeccomp");
     }
 
+    fn example_12_a_denial_is_told_with_its_path(site) {
+        let sandbox = site.managed(true, "restricted", WORKSPACE);
+        let outside = site.scratch.path("other/n");
+        let (id, _) = site.start(sandbox.clone(), &format!("touch {outside}"));
+        site.client.closed(&id);
+        let exited = site.client.exited(&id);
+        assert_eq!(exited["sandboxDenied"], true, "{exited}");
+        let expected = json!({"kind": "path", "path": outside, "errno": "EROFS"});
+        assert_eq!(exited["sandboxDenial"], expected, "{exited}");
+        let read = site.client.read(&id, json!({}));
+        assert_eq!(read["sandboxDenied"], true, "{read}");
+        for script in ["exit 7", "exit 0", "touch src/n"] {
+            let (id, _) = site.start(sandbox.clone(), script);
+            site.client.closed(&id);
+            let exited = site.client.exited(&id);
+            assert_eq!(exited["sandboxDenied"], false, "{script}: {exited}");
+        }
+    }
+
+    fn the_old_clients_helper_is_understood(site) {
+        let proj = site.scratch.path("proj");
+        let profile = site.managed(false, "restricted", WORKSPACE)["permissions"].to_string();
+        let helper = "/gone/tmp/arg0/codex-arg0Ab12/codex-linux-sandbox";
+        let start = |id: &str, option: &str, script: &str| {
+            let profile = ["--permission-profile", profile.as_str(), option];
+            let places = ["--sandbox-policy-cwd", proj.as_str(), "--command-cwd", proj.as_str()];
+            let command = ["--", "/bin/sh", "-c", script];
+            let argv = [&[helper][..], &places, &profile, &command].concat();
+            Start::command(id, &argv).env("PATH", "/usr/bin:/bin").with("arg0", helper)
+        };
+        let script = "pwd; touch src/n && touch .git/n; touch ../other/n; exit 3";
+        let outcome = site.client.run(start("old", "--no-proc", script));
+        assert_eq!((outcome.code, outcome.stdout), (3, format!("{proj}\n")));
+        assert!(site.exists("proj/src/n"));
+        assert!(!site.exists("proj/.git/n") && !site.exists("other/n"));
+        let refused = start("new", "--more-confined", "touch src/m");
+        let error = site.client.request("process/start", refused.0).unwrap_err();
+        assert_eq!(error.code, -32602);
+        assert!(error.message.contains("--more-confined"), "{error:?}");
+        assert!(!site.exists("proj/src/m"));
+        assert_eq!(site.names(), NAMES);
+    }
+
     fn example_13_nothing_is_confined_and_said_to_be(site) {
         let sandbox = json!({"permissions": {"type": "disabled"}, "windowsSandboxLevel": "disabled"});
         let ran = site.run(sandbox, "grep Seccomp: /proc/self/status; touch src/n");
