@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use crate::rpc::error::RpcError;
 use crate::rpc::protocol::process::SandboxOutline;
-use crate::sandbox::launcher::Level;
+use crate::sandbox::launcher::{Kind, Level};
 
 /// What the reference would call a confinement.
 pub(super) fn sandbox_type(level: Option<&Level>) -> &'static str {
     match level {
-        Some(level) if level.confines() => "linuxSeccomp",
+        Some(level) if level.launcher != Kind::None => "linuxSeccomp",
         _ => "none",
     }
 }

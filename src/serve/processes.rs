@@ -19,6 +19,7 @@ use crate::rpc::protocol::process::{
     StartParams, StartResult, TerminateParams, TerminateResult, WriteParams, WriteResult,
     WriteStatus,
 };
+use crate::sandbox::helper_form::{HelperForm, is_helper};
 use crate::sys::limits::Resource;
 use crate::sys::pty::WindowSize;
 
@@ -73,7 +74,7 @@ fn refuse_confinement(params: &StartParams<'_>) -> Result<(), RpcError> {
     }
 }
 
-fn specify(call: &Call<'_>, mut params: StartParams<'_>) -> Result<ProcessSpec, RpcError> {
+fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcError> {
     if params.process_id.len() > LONGEST_ID {
         return Err(RpcError::invalid_params(format!(
             "processId must not be longer than {LONGEST_ID} bytes"
@@ -82,19 +83,21 @@ fn specify(call: &Call<'_>, mut params: StartParams<'_>) -> Result<ProcessSpec, 
     if params.argv.is_empty() {
         return Err(RpcError::invalid_params("argv must not be empty"));
     }
-    let mut cwd = WirePath::parse(&params.cwd)
+    let cwd = WirePath::parse(&params.cwd)
         .map_err(|error| RpcError::invalid_params(error.cwd_message()))?;
+    let (mut argv, mut arg0, mut directory) = (params.argv, params.arg0, cwd.path.clone());
     let confinement = match params.sandbox {
         Some(sandbox) => Some(local::confinement(sandbox.get(), &cwd)?),
-        None => match local::helper_command(&params.argv, params.arg0.as_deref())? {
-            Some((command, confinement)) => {
-                params.argv = command;
-                params.arg0 = None;
-                cwd.path.clone_from(&confinement.cwd);
-                Some(confinement)
-            }
-            None => None,
-        },
+        // A client of the older generation puts its own sandbox in front.
+        None if is_helper(&argv[0], arg0.as_deref()) => {
+            let form = HelperForm::parse(&argv[1..])?;
+            let confinement = local::helper_confinement(&form)?;
+            arg0 = None;
+            argv = form.command;
+            directory = form.command_cwd;
+            Some(confinement)
+        }
+        None => None,
     };
     let limits = params
         .rlimits
@@ -121,9 +124,9 @@ fn specify(call: &Call<'_>, mut params: StartParams<'_>) -> Result<ProcessSpec, 
     });
     Ok(ProcessSpec {
         id: params.process_id.into_owned(),
-        argv: params.argv,
-        arg0: params.arg0,
-        cwd: cwd.path,
+        argv,
+        arg0,
+        cwd: directory,
         env,
         terminal,
         pipe_stdin: params.pipe_stdin,
@@ -180,15 +183,11 @@ fn write_view(out: &mut Vec<u8>, view: &ReadView<'_>) {
     out.extend_from_slice(b",\"closed\":");
     json(out, &view.is_closed());
     out.extend_from_slice(b",\"failure\":null,\"sandboxDenied\":");
-    json(out, &exit.is_some_and(|exit| exit.is_denied));
-    if let Some(denial) = view.denial() {
-        out.extend_from_slice(b",\"sandboxDenial\":");
-        json(out, denial);
-    }
+    json(out, &exit.is_some_and(|exit| exit.sandbox_denied));
     out.extend_from_slice(b",\"firstRetainedSeq\":");
     number(out, view.first_retained_seq() as i64);
     if let Some(exit) = exit {
-        write_exit_extensions(out, &exit);
+        write_exit_extensions(out, &exit, view.denial());
     }
     out.push(b'}');
 }

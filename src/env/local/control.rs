@@ -11,7 +11,7 @@ use super::output::Retained;
 use super::read::{ReadQuery, ReadView, Waiting};
 use super::stdin::Stdin;
 use crate::rpc::transport::Offer;
-use crate::sandbox::denial::DenialData;
+use crate::sandbox::denial::Denial;
 use crate::sys::event::WakeEvent;
 use crate::sys::guardian::Guardian;
 use crate::sys::process::Leader;
@@ -42,8 +42,8 @@ pub(super) struct Control {
     pub(super) output: Retained,
     pub(super) next_seq: u64,
     pub(super) exited: Option<(u64, ProcessExit)>,
-    /// What its sandbox kept it from, if that is why it failed.
-    pub(super) denial: Option<DenialData>,
+    /// Why it is taken to have failed for its sandbox.
+    pub(super) denial: Option<Denial>,
     pub(super) closed: Option<u64>,
     pub(super) closed_at: Option<Instant>,
     /// The last event that the subscriber has, or will never get.
@@ -181,14 +181,14 @@ impl Control {
         &mut self,
         code: i32,
         signal: Option<Signal>,
-        denial: Option<DenialData>,
+        denial: Option<Denial>,
     ) {
         let seq = self.take_seq();
         let exit = ProcessExit {
             code,
             signal,
             timed_out: self.has_timed_out,
-            is_denied: denial.is_some(),
+            sandbox_denied: denial.is_some(),
         };
         self.denial = denial;
         self.exited = Some((seq, exit));
@@ -233,7 +233,11 @@ impl Control {
             };
             let seq = self.published + 1;
             let event = match (self.exited, self.closed) {
-                (Some((exited, exit)), _) if exited == seq => Some(Event::Exited { seq, exit }),
+                (Some((exited, exit)), _) if exited == seq => Some(Event::Exited {
+                    seq,
+                    exit,
+                    denial: self.denial.as_ref(),
+                }),
                 (_, Some(closed)) if closed == seq => Some(Event::Closed { seq }),
                 _ => {
                     let next = self.output.after(seq - 1).next();

@@ -16,17 +16,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::denial_watch::DenialWatch;
 use super::events::Subscriber;
 use super::host::Running;
 use super::launch::{self, Launched, ProcessSpec, Started};
 use super::leftovers::Leftover;
 use super::output::Stream;
 use super::process::{Process, StartReply};
+use super::witness::Witness;
 use crate::log;
 use crate::rpc::transport::Flush;
 use crate::sandbox::journal::Claim;
-use crate::sandbox::launcher::Level;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
 use crate::sys::process::Exit;
@@ -82,7 +81,6 @@ pub(super) fn run(
     process.host().note_leader(leader.pid());
     drop(birth);
     let exit_event = leader.exit_event();
-    let is_confined = level.as_ref().is_some_and(Level::confines);
     {
         let mut control = process.lock();
         // The answer first: nobody else can publish an event of this process.
@@ -111,11 +109,8 @@ pub(super) fn run(
             })
             .collect(),
         exit: None,
-        watch: spec
-            .confinement
-            .filter(|_| is_confined)
-            .map(DenialWatch::new),
         claim,
+        witness: spec.confinement.map(Witness::new),
         drain_until: None,
         flush: None,
         buffer: Vec::new(),
@@ -149,8 +144,8 @@ struct Pump<'a> {
     exit: Option<Exit>,
     /// The mount points that its sandbox needs, until it has ended.
     claim: Option<Claim>,
-    /// Looks for what a sandbox denies, if there is one.
-    watch: Option<DenialWatch>,
+    /// Sees why it fails, if it is confined.
+    witness: Option<Witness>,
     /// Set when the exit is recorded: until when to wait for the streams' ends.
     drain_until: Option<Instant>,
     /// The connection that we have the duty to flush.
@@ -368,8 +363,8 @@ impl Pump<'_> {
         }
         output.owed = output.owed.saturating_sub(filled);
         if filled > 0 {
-            if let Some(watch) = &mut self.watch {
-                watch.see(&self.buffer[..filled]);
+            if let Some(witness) = &mut self.witness {
+                witness.sees(&self.buffer[..filled]);
             }
             self.process
                 .record_output(output.stream, &self.buffer[..filled]);
@@ -387,7 +382,7 @@ impl Pump<'_> {
                 Exit::Code(code) => (code, None),
                 Exit::Killed(signal) => (128 + signal.number(), Some(signal)),
             };
-            let denial = self.watch.take().and_then(|watch| watch.judge(code));
+            let denial = self.witness.take().and_then(|it| it.judge(code));
             self.process.lock().record_exit(code, signal, denial);
             self.exit = None;
             let window = self.process.host().config().drain_window;

@@ -56,11 +56,6 @@ pub struct Level {
 }
 
 impl Level {
-    /// Whether anything is confined.
-    pub fn confines(&self) -> bool {
-        self.launcher != Kind::None
-    }
-
     /// No confinement.
     pub fn none() -> Self {
         Self {

@@ -41,7 +41,6 @@ use super::inside::Request;
 use super::journal::{Claim, Journal};
 use super::policy::{Enforcement, Network, Policy};
 use super::seccomp;
-use crate::rpc::path_uri::PathStyle;
 use crate::sys::capabilities;
 use crate::sys::process::Leader;
 use crate::sys::spawn::{self, Launch, Program, Restrictions};
@@ -65,8 +64,6 @@ pub struct Confinement {
     pub policy: Policy,
     /// Where it starts, as the client says it.
     pub cwd: PathBuf,
-    /// How the client writes paths.
-    pub style: PathStyle,
 }
 
 /// A program that runs confined. What holds its sandbox up goes when this is dropped, so keep it to the program's end.

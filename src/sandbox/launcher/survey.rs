@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use super::fit::{self, Fit};
 use super::{Confinement, Failure, Key, Kind, Launchers, Level, Surroundings, inside, start};
-use crate::rpc::path_uri::PathStyle;
 use crate::sandbox::inside::Request;
 use crate::sys::enter::Image;
 use crate::sys::process::Exit;
@@ -76,7 +75,6 @@ impl Launchers {
         let confinement = Confinement {
             policy: fit::trial_policy().map_err(|refusal| refusal.to_string())?,
             cwd: Path::new("/").to_owned(),
-            style: PathStyle::Native,
         };
         let request = Request {
             image: Some(Image {

@@ -1,6 +1,7 @@
 //! Confinement, as an attacker and as its users meet it.
 
 mod doctor;
+mod examples;
 mod ladder;
 mod start;
 mod terminal;

@@ -1,7 +1,6 @@
 //! Processes that start confined: what they have, what is told of them, and how they end.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::json;
 
@@ -102,33 +101,6 @@ over_both! {
         let mut left: Vec<_> = fs::read_dir(project.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort_unstable();
         assert_eq!(left, ["made"]);
-    }
-
-    fn a_denial_is_told_with_what_is_known_of_it(client) {
-        let script = "echo x >/denied-by-policy";
-        client.run(Start::shell("p", script).with("sandbox", read_only()));
-        let read = client.read("p", json!({}));
-        assert_eq!(read["sandboxDenied"], true, "{read}");
-        assert_eq!(read["sandboxDenial"]["path"], "/denied-by-policy", "{read}");
-        client.run(Start::shell("q", "exit 3").with("sandbox", read_only()));
-        let read = client.read("q", json!({}));
-        assert_eq!((&read["sandboxDenied"], read.get("sandboxDenial")), (&json!(false), None));
-    }
-
-    fn the_command_line_of_the_old_helper_is_confined_by_us(client) {
-        let profile = read_only()["permissions"].to_string();
-        let scratch = scratch();
-        let target = scratch.path("made");
-        let helper = "/no/such/codex-arg0/codex-linux-sandbox";
-        let start = |id: &str, command: &[&str]| {
-            let options = [helper, "--sandbox-policy-cwd", "/", "--command-cwd", "/", "--permission-profile", &profile, "--"];
-            Start::command(id, &[&options, command].concat())
-        };
-        let outcome = client.run(start("p", &["/bin/sh", "-c", &format!("echo ran; echo x >{target}")]));
-        assert_eq!(outcome.stdout, "ran\n");
-        assert!(!Path::new(&target).exists());
-        let unknown = Start::command("q", &[helper, "--new-option", "--", "/bin/true"]);
-        assert!(client.err("process/start", unknown.0).message.contains("--new-option"));
     }
 }
 
