@@ -418,7 +418,10 @@ impl Shared {
             state.attempt += 1;
             state.link = match (dial, state.is_ended) {
                 (Some(_), false) => Link::Recovering(why.clone()),
-                _ => Link::Failed(ClientError::Disconnected(why.clone())),
+                _ => {
+                    session.fail(&why);
+                    Link::Failed(ClientError::Disconnected(why.clone()))
+                }
             };
             self.changed.notify_all();
         }
@@ -456,8 +459,9 @@ impl Shared {
                 if !failure.is_empty() {
                     why = format!("{why}; failed to resume exec-server session: {failure}");
                 }
-                session.fail(&why);
+                // With the lock in hand: who learns of it and tries again gets a fresh attempt.
                 let mut state = self.lock();
+                session.fail(&why);
                 state.stray.clear();
                 if !state.is_ended {
                     state.link = Link::Failed(ClientError::Disconnected(why));
