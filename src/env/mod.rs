@@ -9,6 +9,9 @@
 //! What is asked of one environment is never done in another. One that cannot be
 //! reached is an error, and is tried again on its next use.
 
+use std::path::Path;
+use std::sync::Arc;
+
 pub mod config;
 mod environment;
 mod error;
@@ -23,6 +26,19 @@ pub use manager::{EnvironmentManager, UnknownEnvironment};
 pub use provider::{
     DefaultSelection, EnvironmentProvider, FileProvider, Provided, Snapshot, UrlProvider,
 };
+
+/// The environments that the user has configured, in the file `named` or where
+/// [`config::home::configured`] looks for them, with this machine as it says there.
+///
+/// # Errors
+/// What is configured is wrong, or cannot be read.
+pub fn configured(named: Option<&Path>) -> Result<EnvironmentManager, EnvironmentError> {
+    let home = local::info::user_home();
+    let provider =
+        config::home::configured(named, &|name| std::env::var_os(name), home.as_deref())?;
+    let local = Arc::new(local::LocalEnvironment::new()?);
+    EnvironmentManager::from_provider(&*provider, Some(local))
+}
 
 /// The id of this machine.
 pub const LOCAL: &str = "local";

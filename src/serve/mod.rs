@@ -25,7 +25,6 @@ mod connection;
 mod discovery;
 mod dispatch;
 mod entry;
-mod extensions;
 mod files;
 mod holder;
 pub mod host;
