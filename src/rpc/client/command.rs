@@ -26,7 +26,7 @@ use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::process::{Exit, Leader};
 use crate::sys::signal::Signal;
 use crate::sys::socket::set_nonblocking;
-use crate::sys::spawn::{self, Launch, SpawnError, Stage};
+use crate::sys::spawn::{self, Launch, Program, Restrictions, SpawnError, Stage};
 
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(2);
