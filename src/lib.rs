@@ -9,4 +9,5 @@ pub mod serve;
 pub mod suggest;
 pub mod sys;
 pub mod version;
+pub mod visible;
 pub mod workers;

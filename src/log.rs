@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crate::sys::poll::{self, PollFd, WRITABLE};
+use crate::visible;
 
 /// How much a line matters; a level includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,9 +111,7 @@ impl fmt::Write for Line {
             if self.0.len() + LONGEST_ESCAPE > MAX_LINE {
                 return Err(fmt::Error);
             }
-            let steers = c.is_control()
-                || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if steers {
+            if visible::steers(c) {
                 self.0.extend(c.escape_unicode());
             } else {
                 self.0.push(c);

@@ -91,6 +91,11 @@ impl<T> Reading<'_, T> {
                     store(&mut self.flags, word)?;
                     continue;
                 }
+                (Arg::Value(word), Operands::Rest(store)) => {
+                    let rest = parser.raw_args().map_err(|error| error.to_string())?;
+                    store(&mut self.flags, std::iter::once(word).chain(rest).collect());
+                    break;
+                }
                 (argument, _) => argument,
             };
             let index = self

@@ -20,6 +20,7 @@ pub mod random;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod terminal;
 
 use std::io;
 
