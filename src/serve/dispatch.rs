@@ -322,6 +322,10 @@ impl Dispatch {
                 let params = decode_params(params)?;
                 processes::terminate(&self.call(id, PROCESSES)?, &params)
             }
+            "process/acknowledge" => {
+                let params = decode_params(params)?;
+                processes::acknowledge(&self.call(id, PROCESSES)?, &params)
+            }
             "process/closeStdin" => {
                 let params = decode_params(params)?;
                 processes::close_stdin(&self.call(id, PROCESSES)?, &params)

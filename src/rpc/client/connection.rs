@@ -17,6 +17,8 @@ use crate::rpc::transport::{Framing, Goodbye, Outbound, Payload, Reader, Receive
 
 /// A server from which nothing came for so many pings is gone.
 const LOST_PINGS: u32 = 3;
+/// An extension: nothing that was not acknowledged so is dropped.
+const ACKNOWLEDGE: &str = "process/acknowledge";
 /// How much of a line that is no message is shown.
 const MAX_SHOWN: usize = 200;
 
@@ -152,6 +154,14 @@ impl Connection {
     /// Asks what nobody waits for. Whether it could be sent.
     pub(super) fn post(&self, method: &str, params: impl FnOnce(&mut Vec<u8>)) -> bool {
         self.send(method, params, &[], Waiting::Nobody).is_ok()
+    }
+
+    /// Lets a process run on whose events nobody wants: all that will come is acknowledged.
+    pub(super) fn ignore(&self, session: &Session, id: &str) {
+        if session.facts.has(ACKNOWLEDGE) {
+            let params = serde_json::json!({ "processId": id, "seq": i64::MAX });
+            self.post(ACKNOWLEDGE, |out| encode::json(out, &params));
+        }
     }
 
     /// Asks for the events of a process behind `after`; the reader merges the answer.
@@ -319,20 +329,37 @@ impl Connection {
                         let _ = tell.send(outcome.map(Into::into));
                     }
                     Some(Waiting::Block(tell)) => return take_block(outcome, tell),
-                    Some(Waiting::Replay(route)) => replay(&route, outcome)?,
+                    Some(Waiting::Replay(route)) => {
+                        replay(&route, outcome)?;
+                        // What was told on the last connection may be lost, and the program wait.
+                        self.acknowledge(session, &route, true);
+                    }
                     Some(Waiting::Nobody) | None => {}
                 }
                 Ok(Taken::Nothing)
             }
-            Incoming::Notice { method, params } => session.take(&method, params).map(|in_order| {
-                if in_order {
-                    Taken::Nothing
-                } else {
-                    Taken::OutOfOrder
+            Incoming::Notice { method, params } => {
+                let route = session.take(&method, params)?;
+                if let Some(route) = &route {
+                    self.acknowledge(session, route, false);
                 }
-            }),
+                Ok(match route {
+                    Some(route) if route.has_gap() => Taken::OutOfOrder,
+                    _ => Taken::Nothing,
+                })
+            }
             Incoming::Complaint(why) => Ok(Taken::Complaint(why)),
             Incoming::Other => Ok(Taken::Nothing),
+        }
+    }
+
+    /// Tells the server what has come, where it wants to know: until then it keeps it.
+    fn acknowledge(&self, session: &Session, route: &Route, is_urgent: bool) {
+        if let Some(seq) = route.to_acknowledge(is_urgent)
+            && session.facts.has(ACKNOWLEDGE)
+        {
+            let params = serde_json::json!({ "processId": route.id, "seq": seq });
+            self.post(ACKNOWLEDGE, |out| encode::json(out, &params));
         }
     }
 

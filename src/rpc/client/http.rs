@@ -52,7 +52,7 @@ impl ExecServerClient {
     /// The server cannot be reached, or the request failed.
     pub fn http(&self, request: &HttpRequest) -> Result<HttpResponse, ClientError> {
         let (mut response, mut body) = self.http_streamed(request)?;
-        while let Some(piece) = body.next()? {
+        while let Some(piece) = body.next_piece()? {
             response.body.extend_from_slice(&piece);
         }
         Ok(response)
@@ -114,7 +114,7 @@ impl HttpBody {
     ///
     /// # Errors
     /// The body broke off, the connection is lost, or the request's time is up.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+    pub fn next_piece(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
         let left = self
             .deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()));

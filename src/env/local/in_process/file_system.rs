@@ -111,6 +111,16 @@ impl FileSystem for LocalEnvironment {
         Ok(files::make_link(target.as_ref(), &native(path)?)?)
     }
 
+    fn read_link(&self, path: &str) -> Result<String> {
+        let path = native(path)?;
+        let target = std::fs::read_link(&path).map_err(FileError::from)?;
+        target.into_os_string().into_string().map_err(|target| {
+            let (path, target) = (path.display(), target.display());
+            let message = format!("what the link {path} says is not UTF-8: {target}");
+            RpcError::failed(message).into()
+        })
+    }
+
     fn open(&self, path: &str, purpose: OpenFor) -> Result<Box<dyn OpenFile>> {
         let mode = match purpose {
             OpenFor::Reading => Mode::Read,
