@@ -47,13 +47,11 @@ impl PlanError {
             Self::Matches { .. } | Self::Tree { .. } => "globScan",
         }
     }
-}
 
-impl PlanError {
     /// The file that it is about, and what the kernel said.
     pub fn place(&self) -> (Option<&Path>, Option<i32>) {
         match self {
-            Self::Changed(path) => (Some(path), None),
+            Self::Changed(path) | Self::Closed { path, .. } => (Some(path), None),
             Self::Source(path, error) | Self::MountPoint(path, error) => {
                 (Some(path), error.raw_os_error())
             }
