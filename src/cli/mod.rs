@@ -5,6 +5,7 @@
 
 mod command;
 mod cp;
+mod doctor;
 mod env;
 mod environments;
 mod grammar;

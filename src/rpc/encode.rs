@@ -32,10 +32,6 @@ pub fn begin_result(out: &mut Vec<u8>, id: RequestId<'_>) {
 pub fn error(out: &mut Vec<u8>, id: RequestId<'_>, error: &RpcError) {
     out.extend_from_slice(b"{\"error\":{\"code\":");
     number(out, error.kind.code().into());
-    if let Some(data) = &error.data {
-        out.extend_from_slice(b",\"data\":");
-        json(out, data);
-    }
     out.extend_from_slice(b",\"message\":");
     json(out, &error.message);
     if let Some(data) = &error.data {

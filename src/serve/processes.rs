@@ -15,10 +15,11 @@ use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::path_uri::WirePath;
 use crate::rpc::protocol::process::{
-    CloseStdinParams, Empty, ListResult, ListedProcess, ReadParams, ResizeParams, SignalParams,
-    StartParams, StartResult, TerminateParams, TerminateResult, WriteParams, WriteResult,
-    WriteStatus,
+    AcknowledgeParams, CloseStdinParams, Empty, ListResult, ListedProcess, ReadParams,
+    ResizeParams, SignalParams, StartParams, StartResult, TerminateParams, TerminateResult,
+    WriteParams, WriteResult, WriteStatus,
 };
+use crate::sandbox::helper_form::{HelperForm, is_helper};
 use crate::sys::limits::Resource;
 use crate::sys::pty::WindowSize;
 
@@ -35,8 +36,12 @@ pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
         let message = "the server is shutting down";
         return Err(RpcError::new(ErrorKind::Busy, message));
     }
+    let acknowledges = params.acknowledges;
     let spec = specify(call, params)?;
     let process = call.session.add(call.server.host(), &spec)?;
+    if acknowledges {
+        process.acknowledge(0);
+    }
     let session = Arc::clone(call.session);
     let later = call.later();
     let started = Arc::clone(&process);
@@ -84,8 +89,18 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     }
     let cwd = WirePath::parse(&params.cwd)
         .map_err(|error| RpcError::invalid_params(error.cwd_message()))?;
+    let (mut argv, mut arg0, mut directory) = (params.argv, params.arg0, cwd.path.clone());
     let confinement = match params.sandbox {
         Some(sandbox) => Some(local::confinement(sandbox.get(), &cwd)?),
+        // A client of the older generation puts its own sandbox in front.
+        None if is_helper(&argv[0], arg0.as_deref()) => {
+            let form = HelperForm::parse(&argv[1..])?;
+            let confinement = local::helper_confinement(&form)?;
+            arg0 = None;
+            argv = form.command;
+            directory = form.command_cwd;
+            Some(confinement)
+        }
         None => None,
     };
     let limits = params
@@ -113,9 +128,9 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     });
     Ok(ProcessSpec {
         id: params.process_id.into_owned(),
-        argv: params.argv,
-        arg0: params.arg0,
-        cwd: cwd.path,
+        argv,
+        arg0,
+        cwd: directory,
         env,
         terminal,
         socket: None,
@@ -172,10 +187,12 @@ fn write_view(out: &mut Vec<u8>, view: &ReadView<'_>) {
     json(out, &exit.map(|exit| exit.code));
     out.extend_from_slice(b",\"closed\":");
     json(out, &view.is_closed());
-    out.extend_from_slice(b",\"failure\":null,\"sandboxDenied\":false,\"firstRetainedSeq\":");
+    out.extend_from_slice(b",\"failure\":null,\"sandboxDenied\":");
+    json(out, &exit.is_some_and(|exit| exit.sandbox_denied));
+    out.extend_from_slice(b",\"firstRetainedSeq\":");
     number(out, view.first_retained_seq() as i64);
     if let Some(exit) = exit {
-        write_exit_extensions(out, &exit);
+        write_exit_extensions(out, &exit, view.denial());
     }
     out.push(b'}');
 }
@@ -208,6 +225,13 @@ fn answer_write(later: &Later, outcome: Result<WriteStatus, WriteError>) {
         Ok(status) => later.add(Ok(&WriteResult { status })),
         Err(error) => later.add(Err::<&Empty, _>(&RpcError::from(error))),
     }
+}
+
+/// `process/acknowledge`.
+pub(super) fn acknowledge(call: &Call<'_>, params: &AcknowledgeParams<'_>) -> Result<(), RpcError> {
+    find(call, &params.process_id)?.acknowledge(params.seq);
+    call.answer(&Empty {});
+    Ok(())
 }
 
 /// `process/closeStdin`.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::rpc::error::RpcError;
-use crate::rpc::path_uri::WirePath;
+use crate::rpc::path_uri::{PathStyle, WirePath};
+use crate::sandbox::helper_form::HelperForm;
 use crate::sandbox::launcher::Confinement;
 use crate::sandbox::policy::{Context, Policy};
 
@@ -21,5 +22,22 @@ pub fn confinement(sandbox: &str, cwd: &WirePath) -> Result<Confinement, RpcErro
     Ok(Confinement {
         policy: Policy::parse(sandbox, &context)?,
         cwd: cwd.path.clone(),
+    })
+}
+
+/// The confinement that the command line of a 0.130 client's helper asks for.
+///
+/// # Errors
+/// As for [`confinement`].
+pub fn helper_confinement(form: &HelperForm) -> Result<Confinement, RpcError> {
+    let tmpdir = std::env::var_os("TMPDIR").map(PathBuf::from);
+    let context = Context {
+        process_cwd: None,
+        tmpdir: tmpdir.as_deref(),
+        style: PathStyle::Native,
+    };
+    Ok(Confinement {
+        policy: form.policy(&context)?,
+        cwd: form.command_cwd.clone(),
     })
 }

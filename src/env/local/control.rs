@@ -11,6 +11,7 @@ use super::output::Retained;
 use super::read::{ReadQuery, ReadView, Waiting};
 use super::stdin::Stdin;
 use crate::rpc::transport::Offer;
+use crate::sandbox::denial::Denial;
 use crate::sys::event::WakeEvent;
 use crate::sys::guardian::Guardian;
 use crate::sys::process::Leader;
@@ -41,11 +42,15 @@ pub(super) struct Control {
     pub(super) output: Retained,
     pub(super) next_seq: u64,
     pub(super) exited: Option<(u64, ProcessExit)>,
+    /// Why it is taken to have failed for its sandbox.
+    pub(super) denial: Option<Denial>,
     pub(super) closed: Option<u64>,
     pub(super) closed_at: Option<Instant>,
     /// The last event that the subscriber has, or will never get.
     pub(super) published: u64,
     pub(super) subscriber: Option<Arc<dyn Subscriber>>,
+    /// The last event that the client has told it has, if it tells.
+    pub(super) acknowledged: Option<u64>,
     /// Until when nothing may be dropped for want of room.
     pub(super) catch_up_until: Option<Instant>,
     pub(super) waiting: Vec<Waiting>,
@@ -174,13 +179,20 @@ impl Control {
     }
 
     /// Numbers the exit.
-    pub(super) fn record_exit(&mut self, code: i32, signal: Option<Signal>) {
+    pub(super) fn record_exit(
+        &mut self,
+        code: i32,
+        signal: Option<Signal>,
+        denial: Option<Denial>,
+    ) {
         let seq = self.take_seq();
         let exit = ProcessExit {
             code,
             signal,
             timed_out: self.has_timed_out,
+            sandbox_denied: denial.is_some(),
         };
+        self.denial = denial;
         self.exited = Some((seq, exit));
     }
 
@@ -223,7 +235,11 @@ impl Control {
             };
             let seq = self.published + 1;
             let event = match (self.exited, self.closed) {
-                (Some((exited, exit)), _) if exited == seq => Some(Event::Exited { seq, exit }),
+                (Some((exited, exit)), _) if exited == seq => Some(Event::Exited {
+                    seq,
+                    exit,
+                    denial: self.denial.as_ref(),
+                }),
                 (_, Some(closed)) if closed == seq => Some(Event::Closed { seq }),
                 _ => {
                     let next = self.output.after(seq - 1).next();
@@ -249,6 +265,20 @@ impl Control {
     pub(super) fn must_hold_output(&self, limit: usize, chunk: usize) -> Option<Instant> {
         let until = self.catch_up_until?;
         (until > Instant::now() && self.output.cost() + chunk > limit).then_some(until)
+    }
+
+    /// The last event whose output may be dropped: the client has it, or was sent it and does not
+    /// tell what it has.
+    pub(super) fn expendable(&self) -> u64 {
+        match self.acknowledged {
+            Some(seq) if !self.is_abandoned => seq.min(self.published),
+            _ => self.published,
+        }
+    }
+
+    /// Whether the program must wait until the client tells that it has more.
+    pub(super) fn awaits_acknowledgement(&self, window: usize) -> bool {
+        self.acknowledged.is_some() && !self.is_abandoned && self.output.cost() > window
     }
 
     /// Answers the reads that have news or whose time is up, as far as the client has room: each

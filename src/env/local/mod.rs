@@ -46,9 +46,10 @@ mod tree;
 mod tree_watch;
 mod trees;
 mod watcher;
+mod witness;
 
 pub use changes::{FileChange, Kind as ChangeKind, Notice};
-pub use confinement::confinement;
+pub use confinement::{confinement, helper_confinement};
 pub use events::{Event, ProcessExit, Subscriber};
 pub use helper::{Helper, Helpers, StartedHelper};
 pub use host::{Host, HostConfig};

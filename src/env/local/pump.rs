@@ -22,6 +22,7 @@ use super::launch::{self, Launched, ProcessSpec, Started};
 use super::leftovers::Leftover;
 use super::output::Stream;
 use super::process::{Process, StartReply};
+use super::witness::Witness;
 use crate::log;
 use crate::rpc::transport::Flush;
 use crate::sandbox::journal::Claim;
@@ -44,6 +45,8 @@ const TERMINAL_OWED: usize = 256 * 1024;
 const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
 /// Between looks at a terminal that a running program has closed.
 const HANG_UP_TICK: Duration = Duration::from_millis(50);
+/// How often it is looked for room while the output of all processes is too much.
+const CROWDED_TICK: Duration = Duration::from_millis(100);
 /// Between looks at a child, where the kernel has no pidfd.
 const EXIT_TICK: Duration = Duration::from_millis(20);
 
@@ -109,6 +112,7 @@ pub(super) fn run(
             .collect(),
         exit: None,
         claim,
+        witness: spec.confinement.map(Witness::new),
         drain_until: None,
         flush: None,
         buffer: Vec::new(),
@@ -142,6 +146,8 @@ struct Pump<'a> {
     exit: Option<Exit>,
     /// The mount points that its sandbox needs, until it has ended.
     claim: Option<Claim>,
+    /// Sees why it fails, if it is confined.
+    witness: Option<Witness>,
     /// Set when the exit is recorded: until when to wait for the streams' ends.
     drain_until: Option<Instant>,
     /// The connection that we have the duty to flush.
@@ -171,11 +177,19 @@ impl Pump<'_> {
             if control.is_abandoned() && self.drain_until.is_some() {
                 self.drain_until = Some(Instant::now());
             }
+            let host = self.process.host();
+            let awaits = control.awaits_acknowledgement(host.acknowledgement_window());
+            // Nobody tells when there is room again for the output of all.
+            let is_crowded = awaits && host.is_crowded();
+            let crowded = is_crowded.then(|| Instant::now() + CROWDED_TICK);
             let input = control.stdin.waits_on();
             drop(control);
-            let wants_output = is_flowing && held.is_none();
+            if is_crowded {
+                self.process.forget_expendable_output();
+            }
+            let wants_output = is_flowing && held.is_none() && !awaits;
             let drain = self.drain_until.filter(|_| wants_output);
-            let deadline = [due, held, drain].into_iter().flatten().min();
+            let deadline = [due, held, drain, crowded].into_iter().flatten().min();
             let ready = self.wait(wants_output, input.as_deref(), deadline);
             if ready.exit {
                 self.see_exit();
@@ -359,6 +373,9 @@ impl Pump<'_> {
         }
         output.owed = output.owed.saturating_sub(filled);
         if filled > 0 {
+            if let Some(witness) = &mut self.witness {
+                witness.sees(&self.buffer[..filled]);
+            }
             self.process
                 .record_output(output.stream, &self.buffer[..filled]);
         }
@@ -375,7 +392,8 @@ impl Pump<'_> {
                 Exit::Code(code) => (code, None),
                 Exit::Killed(signal) => (128 + signal.number(), Some(signal)),
             };
-            self.process.lock().record_exit(code, signal);
+            let denial = self.witness.take().and_then(|it| it.judge(code));
+            self.process.lock().record_exit(code, signal, denial);
             self.exit = None;
             let window = self.process.host().config().drain_window;
             self.drain_until = Some(Instant::now() + window.min(MAX_WINDOW));

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::help::{self, Help};
-use super::level::Kind;
+use super::level::{Kind, Level};
 use super::refusal::{Refusal, Stage};
 use super::start::{self, Failure, Launcher, Surroundings};
 use crate::rpc::path_uri::PathStyle;
@@ -14,7 +14,7 @@ use crate::sandbox::bwrap::{self, Arguments, Proc, Run};
 use crate::sandbox::inside::{self, Request};
 use crate::sandbox::journal::Journal;
 use crate::sandbox::mounts::MountPlan;
-use crate::sandbox::policy::{Context, Policy};
+use crate::sandbox::policy::{Context, Network, Policy};
 use crate::sandbox::seccomp;
 use crate::sys::memfd::{self, Use};
 use crate::sys::process::{Exit, Leader};
@@ -93,13 +93,7 @@ impl Fit {
         journal: &Journal,
         surroundings: &Surroundings<'_>,
     ) -> Result<(), Refusal> {
-        let context = Context {
-            process_cwd: None,
-            tmpdir: None,
-            style: PathStyle::Native,
-        };
-        let policy = Policy::parse(TRIAL, &context)
-            .map_err(|error| Refusal::new(Stage::Policy, error.to_string(), ""))?;
+        let policy = trial_policy()?;
         let request = Request {
             image: None,
             has_terminal: false,
@@ -112,6 +106,22 @@ impl Fit {
                 let what = format!("{:?}", error.stage);
                 Err(Refusal::new(Stage::Start, what, "").because(&error.error))
             }
+        }
+    }
+
+    /// What its sandboxes give; `weaker` is said of one of them.
+    pub(super) fn level(&self, network: Network, weaker: &[String]) -> Level {
+        let mut namespaces = vec!["user", "mount", "pid", "ipc"];
+        if network == Network::Restricted {
+            namespaces.push("network");
+        }
+        Level {
+            launcher: self.kind,
+            version: Some(self.help.version.clone()),
+            namespaces,
+            landlock_abi: 0,
+            seccomp: true,
+            weaker: self.weaker.iter().chain(weaker).cloned().collect(),
         }
     }
 
@@ -161,6 +171,17 @@ impl Fit {
         }
         Ok(arguments)
     }
+}
+
+/// The policy of trials.
+pub(super) fn trial_policy() -> Result<Policy, Refusal> {
+    let context = Context {
+        process_cwd: None,
+        tmpdir: None,
+        style: PathStyle::Native,
+    };
+    Policy::parse(TRIAL, &context)
+        .map_err(|error| Refusal::new(Stage::Policy, error.to_string(), ""))
 }
 
 /// Plans the mounts of a policy.

@@ -16,6 +16,7 @@ mod landlock;
 mod level;
 mod refusal;
 mod start;
+mod survey;
 mod trust;
 
 use std::collections::HashMap;
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 pub use level::{Kind, Level};
 pub use refusal::{Refusal, Stage};
 pub use start::{Failure, Surroundings};
+pub use survey::Surveyed;
 
 use self::bundled::Bundled;
 use self::candidates::Identity;
@@ -174,31 +176,7 @@ impl Launchers {
         if !self.may_use(Kind::Landlock) {
             return Err(refusal(&rejected, None).into());
         }
-        let has_network = policy.network() == Network::Enabled;
-        // A helper of the server is no program of the client's, so no policy has to name it.
-        let is_ours = |image: &Image| image.programs.iter().all(|path| **path == *OURS);
-        let own = match request.image.as_ref().is_some_and(is_ours) {
-            true => Some(inside()?),
-            false => None,
-        };
-        let domain = landlock::domain(policy, has_network, own.as_ref().map(File::as_fd))
-            .map_err(|why| refusal(&rejected, Some(why)))?;
-        let level = Level {
-            launcher: Kind::Landlock,
-            version: None,
-            namespaces: Vec::new(),
-            landlock_abi: domain.abi,
-            seccomp: true,
-            weaker: domain.weaker,
-        };
-        let filter = seccomp::filter(policy.network());
-        let restrictions = Restrictions {
-            drop_capabilities: true,
-            no_new_privs: true,
-            landlock: Some(domain.rules.as_fd()),
-            filter: Some(&filter),
-        };
-        direct(&request, surroundings, restrictions, level)
+        with_landlock(policy, &request, surroundings, &rejected)
     }
 
     fn may_use(&self, kind: Kind) -> bool {
@@ -222,18 +200,7 @@ impl Launchers {
             plan.cwd = cwd;
         }
         let leader = fit.start(policy, &plan, inside.as_fd(), &request, surroundings)?;
-        let mut namespaces = vec!["user", "mount", "pid", "ipc"];
-        if policy.network() == Network::Restricted {
-            namespaces.push("network");
-        }
-        let level = Level {
-            launcher: fit.kind,
-            version: Some(fit.help.version.clone()),
-            namespaces,
-            landlock_abi: 0,
-            seccomp: true,
-            weaker: fit.weaker.iter().chain(&plan.weaker).cloned().collect(),
-        };
+        let level = fit.level(policy.network(), &plan.weaker);
         Ok(Launched {
             leader,
             level,
@@ -258,11 +225,7 @@ impl Launchers {
         if !self.may_use(Kind::Bundled) {
             return None;
         }
-        let examined = self.remembered(Key::Bundled, || {
-            let bundled = bundled::open(self.config.bwrap.as_deref())?;
-            fit::examine(bundled.into(), inside.as_fd(), &self.journal, surroundings)
-        });
-        match examined {
+        match self.bundled(inside, surroundings) {
             Ok(fit) => Some(fit),
             Err(why) => {
                 rejected.push(Rejected {
@@ -273,6 +236,13 @@ impl Launchers {
                 None
             }
         }
+    }
+
+    fn bundled(&self, inside: &File, surroundings: &Surroundings<'_>) -> Result<Arc<Fit>, String> {
+        self.remembered(Key::Bundled, || {
+            let bundled = bundled::open(self.config.bwrap.as_deref())?;
+            fit::examine(bundled.into(), inside.as_fd(), &self.journal, surroundings)
+        })
     }
 
     fn bundled_place(&self) -> String {
@@ -305,11 +275,7 @@ impl Launchers {
                 Ok((identity, file)) => match reach() {
                     Some(why) => Err(format!("it {why}")),
                     None => self.remembered(Key::System(identity), || {
-                        let unknown = Unknown {
-                            kind: Kind::System,
-                            program: OwnedFd::from(file),
-                            weaker: Vec::new(),
-                        };
+                        let unknown = system_bwrap(file);
                         fit::examine(unknown, inside.as_fd(), &self.journal, surroundings)
                     }),
                 },
@@ -344,6 +310,14 @@ impl Launchers {
         };
         known.insert(key, verdict.clone());
         verdict.outcome
+    }
+}
+
+fn system_bwrap(file: File) -> Unknown {
+    Unknown {
+        kind: Kind::System,
+        program: OwnedFd::from(file),
+        weaker: Vec::new(),
     }
 }
 
@@ -406,6 +380,40 @@ fn direct(
         level,
         claim: None,
     })
+}
+
+/// Starts a program under Landlock; `rejected` are the launchers that would have been better.
+fn with_landlock(
+    policy: &Policy,
+    request: &Request,
+    surroundings: &Surroundings<'_>,
+    rejected: &[Rejected],
+) -> Result<Launched, Failure> {
+    let has_network = policy.network() == Network::Enabled;
+    // A helper of the server is no program of the client's, so no policy has to name it.
+    let is_ours = |image: &Image| image.programs.iter().all(|path| **path == *OURS);
+    let own = match request.image.as_ref().is_some_and(is_ours) {
+        true => Some(inside()?),
+        false => None,
+    };
+    let domain = landlock::domain(policy, has_network, own.as_ref().map(File::as_fd))
+        .map_err(|why| refusal(rejected, Some(why)))?;
+    let level = Level {
+        launcher: Kind::Landlock,
+        version: None,
+        namespaces: Vec::new(),
+        landlock_abi: domain.abi,
+        seccomp: true,
+        weaker: domain.weaker,
+    };
+    let filter = seccomp::filter(policy.network());
+    let restrictions = Restrictions {
+        drop_capabilities: true,
+        no_new_privs: true,
+        landlock: Some(domain.rules.as_fd()),
+        filter: Some(&filter),
+    };
+    direct(request, surroundings, restrictions, level)
 }
 
 /// The end of the ladder.

@@ -8,7 +8,7 @@ mod fault;
 mod listing;
 mod stream;
 
-pub(super) use decode::{Asked, Confinement, decode, decode_plain};
+pub(super) use decode::{Asked, Confinement, decode, decode_plain, decode_raw_write, payload_len};
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -22,14 +22,14 @@ use crate::env::local::files::{
     WalkOptions,
 };
 use crate::rpc::base64;
-use crate::rpc::encode::json;
+use crate::rpc::encode::{json, number};
 use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::{PathStyle, WirePath};
 use crate::rpc::protocol::files::{
     CanonicalizeResult, CopyResult, GetMetadataResult, OpenResult, SkippedEntry,
 };
 use crate::rpc::protocol::process::Empty;
-use crate::rpc::transport::{LongMessage, Outbound};
+use crate::rpc::transport::{LongMessage, Outbound, PayloadBuffer};
 use crate::sys::file::Kind;
 use crate::sys::pass::send_descriptor;
 
@@ -83,6 +83,8 @@ pub(super) enum FileRequest {
         handle: String,
         offset: u64,
         length: usize,
+        /// Whether the bytes follow the answer as they are.
+        is_raw: bool,
     },
     WriteBlock {
         handle: String,
@@ -155,6 +157,8 @@ pub(super) struct FileService {
     /// Where files that are opened go instead: to who asked for them.
     hand_over: Option<OwnedFd>,
     buffer: Vec<u8>,
+    /// A block on its way out.
+    raw: PayloadBuffer,
 }
 
 impl FileService {
@@ -165,6 +169,7 @@ impl FileService {
             open: OpenFiles::default(),
             hand_over: None,
             buffer: Vec::new(),
+            raw: PayloadBuffer::default(),
         }
     }
 
@@ -213,6 +218,7 @@ impl FileService {
         if self.buffer.capacity() > KEEP {
             self.buffer = Vec::new();
         }
+        self.raw.relax(KEEP);
     }
 
     fn carry_out(&mut self, later: &Later, request: FileRequest) -> Result<(), Fault> {
@@ -295,7 +301,14 @@ impl FileService {
                 handle,
                 offset,
                 length,
+                is_raw: false,
             } => self.read_block(later, &handle, offset, length)?,
+            FileRequest::ReadBlock {
+                handle,
+                offset,
+                length,
+                is_raw: true,
+            } => self.read_raw_block(later, &handle, offset, length)?,
             FileRequest::WriteBlock {
                 handle,
                 offset,
@@ -348,6 +361,26 @@ impl FileService {
             base64::encode_into(buffer, out);
             out.extend_from_slice(b"\",\"eof\":");
             json(out, &block.is_last);
+            out.push(b'}');
+        });
+        Ok(())
+    }
+
+    fn read_raw_block(
+        &mut self,
+        later: &Later,
+        handle: &str,
+        offset: u64,
+        length: usize,
+    ) -> Result<(), RpcError> {
+        let raw = &mut self.raw;
+        let block = self.open.find(handle)?.read(offset, length, raw.begin())?;
+        let count = raw.bytes().len();
+        later.add_with_buffer(raw, |out| {
+            out.extend_from_slice(b"{\"eof\":");
+            json(out, &block.is_last);
+            out.extend_from_slice(b",\"rawBytes\":");
+            number(out, count as i64);
             out.push(b'}');
         });
         Ok(())

@@ -28,7 +28,7 @@ pub use procfs::{
     alive, children_named, cpu_ticks, descendants, descriptors, peak_resident, resident, signal,
     threads, working_children, zombies_of,
 };
-pub use program::{Scratch, child, scratch};
+pub use program::{Scratch, child, example, scratch};
 pub use run::{fails, run};
 pub use server::Server;
 pub use start::Start;

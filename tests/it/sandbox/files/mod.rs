@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::read_only;
 use crate::support::sandbox::ORDINARY;
 use crate::support::{Client, PATIENCE, RpcError, Scratch, Server, decode, encode, scratch};
 
@@ -233,11 +234,6 @@ fn glob(pattern: &str) -> Value {
 /// The entry that lets everything be read.
 fn everything() -> Value {
     special("root", "read")
-}
-
-/// A policy that lets everything be read and nothing changed.
-fn read_only() -> Value {
-    restricted(&[everything()])
 }
 
 /// Params of `fs/writeFile`.
