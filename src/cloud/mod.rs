@@ -1,0 +1,2 @@
+//! Offering this machine through a control plane.
+pub mod relay;

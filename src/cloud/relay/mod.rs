@@ -1,0 +1,5 @@
+//! Many clients over one rendezvous websocket.
+#[cfg(test)]
+mod chance;
+mod flow;
+pub mod frame;
