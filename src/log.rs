@@ -100,7 +100,26 @@ fn line(level: Level, message: fmt::Arguments<'_>) -> String {
     line.0
 }
 
-/// Takes text and escapes what could steer a terminal, forge a line or reorder it.
+/// A text of somebody else's with what could steer a terminal, forge a line or reorder it escaped.
+pub fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        push_harmless(&mut shown, c);
+    }
+    shown
+}
+
+fn push_harmless(shown: &mut String, c: char) {
+    let steers = c.is_control()
+        || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if steers {
+        shown.extend(c.escape_unicode());
+    } else {
+        shown.push(c);
+    }
+}
+
+/// Takes text as far as a line has room for it.
 struct Line(String);
 
 impl fmt::Write for Line {
@@ -110,13 +129,7 @@ impl fmt::Write for Line {
             if self.0.len() + LONGEST_ESCAPE > MAX_LINE {
                 return Err(fmt::Error);
             }
-            let steers = c.is_control()
-                || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if steers {
-                self.0.extend(c.escape_unicode());
-            } else {
-                self.0.push(c);
-            }
+            push_harmless(&mut self.0, c);
         }
         Ok(())
     }

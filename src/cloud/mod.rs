@@ -1,2 +1,12 @@
 //! Offering this machine through a control plane.
-pub mod relay;
+
+mod auth;
+mod backoff;
+mod calendar;
+mod error;
+mod exchange;
+mod registration;
+mod relay;
+mod target;
+
+pub use error::{CloudError, Service};

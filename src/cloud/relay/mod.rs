@@ -2,4 +2,4 @@
 #[cfg(test)]
 mod chance;
 mod flow;
-pub mod frame;
+mod frame;

@@ -20,7 +20,7 @@ use ureq::{Agent, AsSendBody, Body, Proxy, ProxyProtocol, Timeout};
 use super::address::{CheckedResolver, OffLimits, is_off_limits};
 use super::request::Request;
 use super::tls::{TlsConnector, client_config};
-use super::url::{Url, UrlError};
+use super::url::{Url, UrlError, is_loopback_host};
 use crate::log;
 use crate::rpc::base64;
 
@@ -295,7 +295,7 @@ impl Exchange<'_> {
             why,
         };
         // The resolver sees no address where a proxy does the connecting.
-        let literal = url.host().parse().ok();
+        let literal = url.host().parse::<IpAddr>().ok();
         if let Some(address) = literal.filter(|address| is_off_limits(*address))
             && !self.allow_link_local
         {
@@ -319,7 +319,7 @@ impl Exchange<'_> {
                 .insert(AUTHORIZATION, basic(user, password));
         }
         let left = self.limits.left()?;
-        let proxy = self.proxy.filter(|_| !is_loopback(url.host(), literal));
+        let proxy = self.proxy.filter(|_| !is_loopback_host(url.host()));
         // A body that is empty is still one where the method means to have one.
         let has_body =
             !body.is_empty() || matches!(*method, Method::POST | Method::PUT | Method::PATCH);
@@ -362,13 +362,6 @@ fn reason(error: &ureq::Error) -> String {
             None => error.to_string(),
         },
     }
-}
-
-fn is_loopback(host: &str, literal: Option<IpAddr>) -> bool {
-    literal.map_or_else(
-        || host == "localhost" || host.ends_with(".localhost"),
-        |address| address.is_loopback(),
-    )
 }
 
 fn basic(user: &[u8], password: &[u8]) -> HeaderValue {

@@ -14,3 +14,4 @@ mod url;
 
 pub use fetch::{BodyReader, Cancel, Fetch, FetchError, Network, Reply};
 pub use request::{Request, RequestError};
+pub use url::{Url, UrlError, is_loopback_host};

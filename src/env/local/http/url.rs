@@ -2,7 +2,7 @@
 //! everyone who looks at it.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An absolute `http` or `https` URL, normalized, without fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +121,14 @@ impl Url {
         let port = |url: &Self| url.port.unwrap_or(url.scheme.port());
         self.host == other.host && port(self) == port(other) && self.scheme == other.scheme
     }
+}
+
+/// Whether a host, as [`Url::host`] gives it, is this machine.
+pub fn is_loopback_host(host: &str) -> bool {
+    host.parse::<IpAddr>().map_or_else(
+        |_| host == "localhost" || host.ends_with(".localhost"),
+        |address| address.is_loopback(),
+    )
 }
 
 /// Without credentials, which are nobody's business in a message or on the wire.
