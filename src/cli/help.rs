@@ -1,44 +1,53 @@
-//! The text of `--help`, made from the table of flags.
+//! The text of `--help`, made from a command's grammar.
 
-use super::table::{Category, FLAGS, Flag, Kind};
+use super::grammar::{Category, Flag, Grammar, Kind};
 
 const WIDTH: usize = 80;
 
 /// A blank at which no line is broken, until the lines are written.
 const UNBROKEN: char = '\u{a0}';
 
-/// The whole text, with a line end.
-pub(super) fn text() -> String {
-    let mut text = String::from(
-        "Runs commands and reads and writes files of this machine for a client elsewhere,\n\
-         over JSON-RPC on a websocket or on standard input and output.\n\n\
-         Usage: exec-server [OPTIONS]\n",
-    );
-    let column = FLAGS
-        .iter()
-        .map(|flag| usage(flag).len())
-        .max()
-        .unwrap_or(0)
-        + 2;
-    for (category, title) in [
-        (Category::Listening, "Listening"),
-        (Category::Access, "Access"),
-        (Category::Limits, "Limits"),
-        (Category::General, "General"),
-    ] {
-        text.push_str(&format!("\n{title}:\n"));
-        for flag in FLAGS.iter().filter(|flag| flag.category == category) {
-            let mut start = format!("{:column$}", usage(flag));
-            for line in wrap(&explanation(flag), WIDTH - column) {
-                text.push_str(&format!("{start}{}\n", line.replace(UNBROKEN, " ")));
-                start = " ".repeat(column);
+/// The whole text, with a line end; `commands` are listed with what they do, if there are any.
+pub(super) fn text<T>(grammar: &Grammar<T>, commands: &[(&str, &str)]) -> String {
+    let mut text = format!("{}\nUsage: {}\n", grammar.about, grammar.usage);
+    if !commands.is_empty() {
+        text.push_str("       exec-server COMMAND --help\n\nCommands:\n");
+        for (name, summary) in commands {
+            push_row(&mut text, &format!("  {name}"), 8, summary);
+        }
+    }
+    let mut categories: Vec<Category> = Vec::new();
+    for flag in grammar.flags {
+        if !categories.contains(&flag.category) {
+            categories.push(flag.category);
+        }
+    }
+    let widths = grammar.flags.iter().map(|flag| usage(flag).len());
+    let column = widths.max().unwrap_or(0) + 2;
+    for category in categories {
+        text.push_str(&format!("\n{}:\n", category.title()));
+        for flag in grammar.flags {
+            if flag.category == category {
+                push_row(&mut text, &usage(flag), column, &explanation(flag));
             }
         }
+    }
+    if !grammar.notes.is_empty() {
+        text.push('\n');
+        text.push_str(grammar.notes);
     }
     text
 }
 
-fn usage(flag: &Flag) -> String {
+fn push_row(text: &mut String, name: &str, column: usize, meaning: &str) {
+    let mut start = format!("{name:column$}");
+    for line in wrap(meaning, WIDTH - column) {
+        text.push_str(&format!("{start}{}\n", line.replace(UNBROKEN, " ")));
+        start = " ".repeat(column);
+    }
+}
+
+fn usage<T>(flag: &Flag<T>) -> String {
     let short = match flag.short {
         Some(short) => format!("-{short}, "),
         None => "    ".to_owned(),
@@ -50,7 +59,7 @@ fn usage(flag: &Flag) -> String {
     format!("  {short}--{}{value}", flag.long)
 }
 
-fn explanation(flag: &Flag) -> String {
+fn explanation<T>(flag: &Flag<T>) -> String {
     let mut text = flag.help.to_owned();
     if let Kind::Value(value) = &flag.kind {
         if let Some(default) = value.default {
@@ -82,15 +91,25 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::serve;
+
+    fn fits<T>(grammar: &Grammar<T>) {
+        let text = text(grammar, &[("name", "what it does")]);
+        for flag in grammar.flags {
+            assert!(text.contains(&format!("--{}", flag.long)), "{}", flag.long);
+        }
+        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
+        assert!(text.contains("\n  -h, --help  ") && text.contains("\n  name  what it does\n"));
+    }
 
     #[test]
     fn help_lists_every_flag_and_fits_a_terminal() {
-        let text = text();
-        for flag in &FLAGS {
-            assert!(text.contains(&format!("--{}", flag.long)));
-        }
-        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
-        assert!(text.contains("\n  -h, --help  "));
+        fits(&serve::GRAMMAR);
+    }
+
+    #[test]
+    fn defaults_variables_and_values_are_shown() {
+        let text = text(&serve::GRAMMAR, &[]);
         for piece in [
             "ws://127.0.0.1:0]",
             "EXEC_SERVER_LOG]",
@@ -98,5 +117,6 @@ mod tests {
         ] {
             assert!(text.contains(piece), "{piece}");
         }
+        assert!(!text.contains("Commands:"));
     }
 }

@@ -1,10 +1,15 @@
 //! What a person types: the command line, its errors and exit codes.
+//!
+//! A command is a folder with its flags in one table and a row in [`command::COMMANDS`]; without
+//! one the program serves. [`parse`] reads any command line by its table, [`help`] explains it.
 
-mod flags;
+mod command;
+mod grammar;
 mod help;
+mod parse;
 mod serve;
 mod suggest;
-mod table;
+mod values;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,7 +20,9 @@ use crate::serve::ServeError;
 use crate::serve::listen::ListenUrlError;
 use crate::version;
 
-pub use flags::{Command, ServeFlags, UsageError};
+use command::Selected;
+use parse::Request;
+pub use parse::UsageError;
 
 /// Why the program ends without success. `Display` is the whole text for standard error.
 #[derive(Debug)]
@@ -46,8 +53,8 @@ impl fmt::Display for RunError {
 
 /// Runs the program with its arguments (the first is the program's own name).
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match command(args) {
-        Ok(()) => ExitCode::SUCCESS,
+    match command(args.into_iter().collect()) {
+        Ok(code) => code,
         Err(error) => {
             // There is nobody to tell when standard error is gone.
             let _ = writeln!(std::io::stderr(), "{error}");
@@ -56,23 +63,22 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn command(args: impl IntoIterator<Item = OsString>) -> Result<(), RunError> {
-    match flags::parse(args, |name| std::env::var_os(name)).map_err(RunError::Usage)? {
-        Command::Serve(flags) => serve::run(*flags),
-        Command::Help => {
-            print(&help::text());
-            Ok(())
-        }
-        Command::Version { verbose } => {
-            let text = if verbose {
-                version::verbose()
-            } else {
-                version::short()
-            };
-            print(&format!("{text}\n"));
-            Ok(())
-        }
+fn command(args: Vec<OsString>) -> Result<ExitCode, RunError> {
+    match command::select(args).map_err(RunError::Usage)? {
+        Selected::Command(command, args) => (command.perform)(args).map_err(RunError::Usage),
+        Selected::Serve(args) => serving(args),
     }
+}
+
+fn serving(args: Vec<OsString>) -> Result<ExitCode, RunError> {
+    let env = |name: &str| std::env::var_os(name);
+    match parse::parse(&serve::GRAMMAR, args, env).map_err(RunError::Usage)? {
+        Request::Perform(flags) => serve::run(*flags)?,
+        Request::Help => print(&command::overview()),
+        Request::Version { verbose: true } => print(&format!("{}\n", version::verbose())),
+        Request::Version { verbose: false } => print(&format!("{}\n", version::short())),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print(text: &str) {

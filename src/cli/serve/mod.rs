@@ -1,10 +1,24 @@
-//! From flags to a running server.
+//! Serving: what the program does when no command is named.
+
+mod table;
 
 use super::RunError;
-use super::flags::ServeFlags;
-use crate::log;
+use crate::log::{self, Level};
 use crate::serve::listen::{ListenAddress, ListenUrlError};
-use crate::serve::{self, Config};
+use crate::serve::{self, Config, Options};
+
+pub(super) use table::GRAMMAR;
+
+/// The flags of serving, as given or by default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct ServeFlags {
+    /// Where to listen; not looked into yet.
+    listen: String,
+    /// How to serve; nothing in it is looked into yet.
+    options: Options,
+    /// What to log.
+    log_level: Level,
+}
 
 /// Serves as the flags say, until told to stop.
 pub(super) fn run(flags: ServeFlags) -> Result<(), RunError> {
@@ -22,3 +36,6 @@ fn config(flags: ServeFlags) -> Result<Config, ListenUrlError> {
         options,
     })
 }
+
+#[cfg(test)]
+mod tests;

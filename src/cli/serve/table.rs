@@ -1,113 +1,20 @@
-//! The table of flags, from which arguments are read and `--help` is made.
+//! The flags of serving.
 
-use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
-
-use super::flags::ServeFlags;
+use super::ServeFlags;
+use crate::cli::grammar::{Category, Flag, Grammar, Kind, Operands, Value};
+use crate::cli::values::{bytes, count, host, origin, parsed, path, seconds};
 use crate::serve::auth::Mode;
 
-/// One row of the table.
-pub(super) struct Flag {
-    pub(super) category: Category,
-    pub(super) short: Option<char>,
-    pub(super) long: &'static str,
-    pub(super) help: &'static str,
-    pub(super) kind: Kind,
-}
+pub(in crate::cli) static GRAMMAR: Grammar<ServeFlags> = Grammar {
+    about: "Runs commands and reads and writes files of this machine for a client elsewhere,\n\
+            over JSON-RPC on a websocket or on standard input and output.\n",
+    usage: "exec-server [OPTIONS]",
+    flags: FLAGS,
+    operands: Operands::None,
+    notes: "",
+};
 
-/// Where `--help` lists a flag.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Category {
-    Listening,
-    Access,
-    Limits,
-    General,
-}
-
-pub(super) enum Kind {
-    Help,
-    Version,
-    Verbose,
-    /// Sets something when it is there.
-    Switch(fn(&mut ServeFlags)),
-    Value(Value),
-}
-
-pub(super) struct Value {
-    /// What `--help` and errors call it.
-    pub(super) name: &'static str,
-    /// The text that holds when there is none.
-    pub(super) default: Option<&'static str>,
-    /// The variable that holds when the flag is absent.
-    pub(super) env: Option<&'static str>,
-    pub(super) repeatable: bool,
-    /// Reads the text into its place; the error says what is wrong with it.
-    pub(super) store: Store,
-}
-
-type Store = fn(&mut ServeFlags, &str) -> Result<(), String>;
-
-impl Value {
-    const fn new(name: &'static str, default: &'static str, store: Store) -> Value {
-        Value {
-            default: Some(default),
-            ..Value::optional(name, store)
-        }
-    }
-
-    const fn optional(name: &'static str, store: Store) -> Value {
-        Value {
-            name,
-            default: None,
-            env: None,
-            repeatable: false,
-            store,
-        }
-    }
-
-    const fn list(name: &'static str, store: Store) -> Value {
-        Value {
-            repeatable: true,
-            ..Value::optional(name, store)
-        }
-    }
-}
-
-impl Flag {
-    const fn value(
-        category: Category,
-        long: &'static str,
-        help: &'static str,
-        value: Value,
-    ) -> Flag {
-        Flag {
-            category,
-            short: None,
-            long,
-            help,
-            kind: Kind::Value(value),
-        }
-    }
-
-    const fn switch(
-        short: Option<char>,
-        long: &'static str,
-        help: &'static str,
-        kind: Kind,
-    ) -> Flag {
-        Flag {
-            category: Category::General,
-            short,
-            long,
-            help,
-            kind,
-        }
-    }
-}
-
-pub(super) static FLAGS: [Flag; 25] = [
+static FLAGS: &[Flag<ServeFlags>] = &[
     Flag::value(
         Category::Listening,
         "listen",
@@ -306,77 +213,19 @@ pub(super) static FLAGS: [Flag; 25] = [
             })
         },
     ),
-    Flag::switch(Some('h'), "help", "Print this and exit", Kind::Help),
+    Flag::help(),
     Flag::switch(
+        Category::General,
         Some('V'),
         "version",
         "Print the version and exit",
         Kind::Version,
     ),
     Flag::switch(
+        Category::General,
         None,
         "verbose",
         "With --version: also the commit, the target and what is inside",
-        Kind::Verbose,
+        Kind::VersionDetails,
     ),
 ];
-
-fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: T::Err| error.to_string())
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    match parsed(text)? {
-        0 => Err("must be at least 1".to_owned()),
-        count => Ok(count),
-    }
-}
-
-fn bytes(text: &str) -> Result<usize, String> {
-    let lower = text.to_ascii_lowercase();
-    let (digits, unit) = if let Some(digits) = lower.strip_suffix('k') {
-        (digits, 1 << 10)
-    } else if let Some(digits) = lower.strip_suffix('m') {
-        (digits, 1 << 20)
-    } else {
-        (&lower[..], 1)
-    };
-    count(digits)?
-        .checked_mul(unit)
-        .ok_or_else(|| "number too large".to_owned())
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    // `f64` would also take `inf`, `1e3` and signs.
-    if !text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        return Err("expected seconds, such as 90 or 0.5".to_owned());
-    }
-    Duration::try_from_secs_f64(parsed(text)?).map_err(|error| error.to_string())
-}
-
-fn path(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() {
-        Err("expected the path of a file".to_owned())
-    } else {
-        Ok(PathBuf::from(text))
-    }
-}
-
-fn origin(text: &str) -> Result<String, String> {
-    let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
-        !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '*', ' '])
-    });
-    if is_origin || text == "null" {
-        Ok(text.to_owned())
-    } else {
-        Err("expected SCHEME://HOST[:PORT] as browsers send it, with no path".to_owned())
-    }
-}
-
-fn host(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains(['/', '*', '@', ' ']) {
-        Err("expected a host name, with or without :PORT".to_owned())
-    } else {
-        Ok(text.to_owned())
-    }
-}

@@ -1,29 +1,34 @@
 //! Command lines, good and bad.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use super::*;
+use crate::cli::parse::{Request, UsageError, parse};
 use crate::serve::auth;
 use crate::serve::tls::TlsFiles;
 
-fn run(words: &[&str]) -> Result<Command, UsageError> {
+fn run(words: &[&str]) -> Result<Request<ServeFlags>, UsageError> {
     run_with(words, |_| None)
 }
 
-fn run_with(words: &[&str], env: impl Fn(&str) -> Option<OsString>) -> Result<Command, UsageError> {
+fn run_with(
+    words: &[&str],
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<Request<ServeFlags>, UsageError> {
     let args = ["exec-server"].iter().chain(words).map(OsString::from);
-    parse(args, env)
+    parse(&GRAMMAR, args.collect(), env)
 }
 
 fn flags(words: &[&str]) -> ServeFlags {
     match run(words) {
-        Ok(Command::Serve(flags)) => *flags,
+        Ok(Request::Perform(flags)) => *flags,
         other => panic!("{words:?}: {other:?}"),
     }
 }
 
 fn fault(words: &[&str]) -> String {
-    run(words).expect_err("refused").0
+    run(words).expect_err("refused").message
 }
 
 #[test]
@@ -102,7 +107,7 @@ fn every_value_is_taken() {
 fn the_environment_is_asked_when_the_flag_is_absent() {
     let env = |name: &str| (name == "EXEC_SERVER_LOG").then(|| OsString::from("info"));
     let level = |words: &[&str]| match run_with(words, env) {
-        Ok(Command::Serve(flags)) => flags.log_level,
+        Ok(Request::Perform(flags)) => flags.log_level,
         other => panic!("{other:?}"),
     };
     assert_eq!(level(&[]), Level::Info);
@@ -112,7 +117,7 @@ fn the_environment_is_asked_when_the_flag_is_absent() {
     assert_eq!(empty, run(&[]));
     let odd = run_with(&[], |_| Some("loud".into())).unwrap_err();
     assert_eq!(
-        odd.0,
+        odd.message,
         "invalid value 'loud' for 'EXEC_SERVER_LOG': expected error, warn, info or debug"
     );
 }
@@ -124,7 +129,7 @@ fn help_and_version() {
         &["--help"],
         &["--listen", "x", "--help", "junk"],
     ] {
-        assert_eq!(run(words), Ok(Command::Help));
+        assert_eq!(run(words), Ok(Request::Help));
     }
     for (words, verbose) in [
         (&["-V"][..], false),
@@ -132,7 +137,7 @@ fn help_and_version() {
         (&["--version", "--verbose"], true),
         (&["--verbose", "-V"], true),
     ] {
-        assert_eq!(run(words), Ok(Command::Version { verbose }));
+        assert_eq!(run(words), Ok(Request::Version { verbose }));
     }
     assert!(fault(&["--verbose"]).contains("goes with '--version'"));
 }
@@ -207,6 +212,6 @@ fn values_of_the_wrong_kind_are_refused() {
     }
     assert!(fault(&["--verbose=1"]).contains("--verbose"));
     let word = std::os::unix::ffi::OsStringExt::from_vec(b"--listen=\xff".to_vec());
-    let error = parse([OsString::from("exec-server"), word], |_| None).unwrap_err();
-    assert!(error.0.ends_with("it is not UTF-8"), "{error}");
+    let error = parse(&GRAMMAR, vec!["exec-server".into(), word], |_| None).unwrap_err();
+    assert!(error.message.ends_with("it is not UTF-8"), "{error}");
 }

@@ -1,0 +1,438 @@
+//! Patterns of paths that are denied.
+//!
+//! `*` and `?` stay within one component, `**` as a whole component is any number of them, `[a-z]` and `[!a]` are classes,
+//! `{a,b}` alternatives, `\` takes the next character as it is. A `[` that nothing closes is a plain one. Names that begin
+//! with a dot are like any other.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Patterns that the alternatives of one may stand for.
+const MAX_ALTERNATIVES: usize = 256;
+/// Bytes of a pattern; the kernel takes no longer path either.
+const MAX_LENGTH: usize = 4096;
+
+/// One pattern without alternatives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Glob {
+    /// The directory that all matches are below, canonical.
+    pub base: PathBuf,
+    /// What follows it, at least one part with a wildcard.
+    parts: Vec<Part>,
+    /// As the client wrote it.
+    pub pattern: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Part {
+    /// Any number of components.
+    Any,
+    /// One component.
+    Name(Vec<Token>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Token {
+    Literal(u8),
+    /// `?`
+    One,
+    /// `*`
+    Many,
+    /// `[...]`; the flag is for `[!...]`.
+    Class(bool, Vec<(u8, u8)>),
+}
+
+/// What a pattern turns out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// A single path, or a directory with all below it.
+    Plain(PathBuf),
+    /// What has to be searched for.
+    Wild(Glob),
+}
+
+/// Reads a pattern, which is absolute. More than one comes of alternatives.
+pub(super) fn parse(pattern: &str) -> Result<Vec<Shape>, &'static str> {
+    if pattern.contains('\0') {
+        return Err("it has a NUL in it");
+    }
+    if pattern.len() > MAX_LENGTH {
+        return Err("it is longer than 4096 bytes");
+    }
+    let mut plain = Vec::new();
+    expand(pattern.as_bytes(), &mut plain)?;
+    plain
+        .iter()
+        .map(|bytes| shape(bytes, pattern))
+        .collect::<Result<_, _>>()
+}
+
+/// Writes a path so that a pattern takes it as it is.
+pub(super) fn escape(path: &str) -> String {
+    let mut escaped = String::with_capacity(path.len());
+    for character in path.chars() {
+        if "*?[]{},\\".contains(character) {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
+
+/// Replaces the first group of alternatives by each of them, and so on.
+fn expand(pattern: &[u8], into: &mut Vec<Vec<u8>>) -> Result<(), &'static str> {
+    let Some((start, end, commas)) = group(pattern) else {
+        if into.len() == MAX_ALTERNATIVES {
+            return Err("it stands for more than 256 patterns");
+        }
+        into.push(pattern.to_vec());
+        return Ok(());
+    };
+    let mut from = start + 1;
+    for to in commas.into_iter().chain([end]) {
+        let one = [&pattern[..start], &pattern[from..to], &pattern[end + 1..]].concat();
+        expand(&one, into)?;
+        from = to + 1;
+    }
+    Ok(())
+}
+
+/// The first `{...}`: where it begins, where it ends, and its commas. One that is not closed is none.
+fn group(pattern: &[u8]) -> Option<(usize, usize, Vec<usize>)> {
+    let mut start = None;
+    let mut depth = 0;
+    let mut commas = Vec::new();
+    let mut at = 0;
+    while at < pattern.len() {
+        match pattern[at] {
+            b'\\' => at += 1,
+            b'[' => at = class_end(pattern, at).unwrap_or(at),
+            b'{' => {
+                depth += 1;
+                start = start.or(Some(at));
+            }
+            b',' if depth == 1 => commas.push(at),
+            b'}' if depth == 1 => return start.map(|start| (start, at, commas)),
+            b'}' if depth > 1 => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+fn shape(pattern: &[u8], written: &str) -> Result<Shape, &'static str> {
+    let mut parts = Vec::new();
+    for name in pattern.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." => match parts.pop() {
+                None | Some(Part::Name(_)) => {}
+                Some(Part::Any) => return Err("`..` cannot follow `**`"),
+            },
+            b"**" if parts.last() == Some(&Part::Any) => {}
+            b"**" => parts.push(Part::Any),
+            name => parts.push(Part::Name(tokens(name))),
+        }
+    }
+    let literal = parts.iter().map_while(Part::literal).collect::<Vec<_>>();
+    let count = literal.len();
+    let mut base = PathBuf::from("/");
+    base.extend(literal.iter().map(|name| OsStr::from_bytes(name)));
+    let rest = parts.split_off(count);
+    // All below a directory is denied best with the directory: what comes later is covered too.
+    let is_everything = match rest.as_slice() {
+        [] | [Part::Any] => true,
+        [Part::Any, Part::Name(name)] => name.as_slice() == [Token::Many],
+        _ => false,
+    };
+    Ok(if is_everything {
+        Shape::Plain(base)
+    } else {
+        Shape::Wild(Glob {
+            base,
+            parts: rest,
+            pattern: written.to_owned(),
+        })
+    })
+}
+
+fn tokens(name: &[u8]) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while at < name.len() {
+        let token = match name[at] {
+            b'*' => Token::Many,
+            b'?' => Token::One,
+            b'[' => match class_end(name, at) {
+                Some(end) => {
+                    let class = class(&name[at + 1..end]);
+                    at = end;
+                    class
+                }
+                None => Token::Literal(b'['),
+            },
+            b'\\' if at + 1 < name.len() => {
+                at += 1;
+                Token::Literal(name[at])
+            }
+            byte => Token::Literal(byte),
+        };
+        if !(token == Token::Many && tokens.last() == Some(&Token::Many)) {
+            tokens.push(token);
+        }
+        at += 1;
+    }
+    tokens
+}
+
+/// Where the class that begins at `start` ends: at the first `]` that is not its first member, in the same component.
+fn class_end(pattern: &[u8], start: usize) -> Option<usize> {
+    let negation = usize::from(matches!(pattern.get(start + 1), Some(b'!' | b'^')));
+    let first = start + 1 + negation;
+    let inside = pattern.get(first + 1..)?;
+    let length = inside.iter().position(|byte| matches!(byte, b']' | b'/'))?;
+    (inside[length] == b']' && pattern[first] != b'/').then_some(first + 1 + length)
+}
+
+fn class(inside: &[u8]) -> Token {
+    let (is_negated, members) = match inside {
+        [b'!' | b'^', members @ ..] => (true, members),
+        members => (false, members),
+    };
+    let mut ranges = Vec::new();
+    let mut rest = members;
+    loop {
+        match rest {
+            [low, b'-', high, after @ ..] => {
+                ranges.push((*low, *high));
+                rest = after;
+            }
+            [one, after @ ..] => {
+                ranges.push((*one, *one));
+                rest = after;
+            }
+            [] => return Token::Class(is_negated, ranges),
+        }
+    }
+}
+
+impl Part {
+    fn literal(&self) -> Option<Vec<u8>> {
+        let Self::Name(tokens) = self else {
+            return None;
+        };
+        tokens
+            .iter()
+            .map(|token| match token {
+                Token::Literal(byte) => Some(*byte),
+                Token::One | Token::Many | Token::Class(..) => None,
+            })
+            .collect()
+    }
+}
+
+impl Glob {
+    /// Whether the path itself matches.
+    pub fn matches(&self, path: &Path) -> bool {
+        let Ok(below) = path.strip_prefix(&self.base) else {
+            return false;
+        };
+        let names: Vec<&[u8]> = below.iter().map(OsStr::as_bytes).collect();
+        parts_match(&self.parts, &names)
+    }
+
+    /// Whether something below the directory can match; false saves a search.
+    pub fn reaches_below(&self, directory: &Path) -> bool {
+        let Ok(below) = directory.strip_prefix(&self.base) else {
+            return self.base.starts_with(directory);
+        };
+        let mut parts = self.parts.iter();
+        for name in below {
+            match parts.next() {
+                Some(Part::Any) => return true,
+                Some(Part::Name(tokens)) if name_matches(tokens, name.as_bytes()) => {}
+                _ => return false,
+            }
+        }
+        parts.next().is_some()
+    }
+}
+
+fn parts_match(parts: &[Part], names: &[&[u8]]) -> bool {
+    // Where the last `**` was, and how many names it has taken: only that one need ever take more.
+    let mut retry: Option<(usize, usize)> = None;
+    let (mut part, mut name) = (0, 0);
+    loop {
+        match parts.get(part) {
+            None if name == names.len() => return true,
+            Some(Part::Any) => {
+                retry = Some((part, name));
+                part += 1;
+                // A `**` at the end takes at least one name: the directory itself is not below it.
+                if part == parts.len() {
+                    return name < names.len();
+                }
+                continue;
+            }
+            Some(Part::Name(tokens)) if name < names.len() && name_matches(tokens, names[name]) => {
+                part += 1;
+                name += 1;
+                continue;
+            }
+            _ => {}
+        }
+        match retry {
+            Some((at, taken)) if taken < names.len() => {
+                retry = Some((at, taken + 1));
+                part = at + 1;
+                name = taken + 1;
+            }
+            _ => return false,
+        }
+    }
+}
+
+fn name_matches(tokens: &[Token], name: &[u8]) -> bool {
+    let mut retry: Option<(usize, usize)> = None;
+    let (mut token, mut at) = (0, 0);
+    loop {
+        let taken = match tokens.get(token) {
+            None if at == name.len() => return true,
+            Some(Token::Many) => {
+                retry = Some((token, at));
+                token += 1;
+                continue;
+            }
+            Some(one) => one.take(&name[at..]),
+            None => None,
+        };
+        if let Some(length) = taken {
+            token += 1;
+            at += length;
+            continue;
+        }
+        match retry {
+            Some((many, from)) if from < name.len() => {
+                retry = Some((many, from + 1));
+                token = many + 1;
+                at = from + 1;
+            }
+            _ => return false,
+        }
+    }
+}
+
+impl Token {
+    /// How many bytes of `name` this takes; none if it does not match.
+    fn take(&self, name: &[u8]) -> Option<usize> {
+        let first = *name.first()?;
+        match self {
+            Self::Literal(byte) => (first == *byte).then_some(1),
+            Self::One => Some(character(name)),
+            Self::Class(is_negated, ranges) => {
+                let is_member = ranges
+                    .iter()
+                    .any(|(low, high)| (*low..=*high).contains(&first));
+                match (is_member, is_negated) {
+                    (true, false) => Some(1),
+                    (false, true) => Some(character(name)),
+                    _ => None,
+                }
+            }
+            Self::Many => None,
+        }
+    }
+}
+
+/// The length of the first character in UTF-8; one byte of what is not.
+fn character(name: &[u8]) -> usize {
+    let continued = name[1..]
+        .iter()
+        .take(3)
+        .take_while(|byte| **byte & 0xc0 == 0x80)
+        .count();
+    if name[0] >= 0xc0 { 1 + continued } else { 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, path: &str) -> bool {
+        parse(pattern).unwrap().iter().any(|shape| match shape {
+            Shape::Plain(plain) => Path::new(path).starts_with(plain),
+            Shape::Wild(glob) => glob.matches(Path::new(path)),
+        })
+    }
+
+    #[test]
+    fn wildcards_match_what_they_should() {
+        let cases = [
+            ("/p/**/*.env", "/p/a.env", true),
+            ("/p/**/*.env", "/p/.env", true),
+            ("/p/**/*.env", "/p/a/b/c.env", true),
+            ("/p/**/*.env", "/p/a.environment", false),
+            ("/p/**/*.env", "/q/a.env", false),
+            ("/p/*.env", "/p/a/b.env", false),
+            ("/p/*/b", "/p/a/b", true),
+            ("/p/*/b", "/p/b", false),
+            ("/p/?.c", "/p/\u{fc}.c", true),
+            ("/p/?.c", "/p/ab.c", false),
+            ("/p/[a-c]x", "/p/bx", true),
+            ("/p/[!a-c]x", "/p/bx", false),
+            ("/p/[!a-c]x", "/p/dx", true),
+            ("/p/[]a]x", "/p/]x", true),
+            ("/p/[ab", "/p/[ab", true),
+            ("/p/[ab", "/p/a", false),
+            ("/p/{a,b*}.key", "/p/bcd.key", true),
+            ("/p/{a,{x,y}}.key", "/p/y.key", true),
+            ("/p/{a,b}.key", "/p/c.key", false),
+            ("/p/{a", "/p/{a", true),
+            ("/p/\\*", "/p/*", true),
+            ("/p/\\*", "/p/a", false),
+            ("/p/a/**", "/p/a/x/y", true),
+            ("/p/**/a/**/b", "/p/x/a/y/z/b", true),
+            ("/p/**/a/**/b", "/p/a/b", true),
+            ("/p/**/a/*b*c", "/p/a/xbxbxcxc", true),
+            ("/p/x/../*.y", "/p/a.y", true),
+            ("/**/id_rsa", "/home/u/.ssh/id_rsa", true),
+        ];
+        for (pattern, path, expected) in cases {
+            assert_eq!(matches(pattern, path), expected, "{pattern} on {path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_for_everything_below_is_the_directory() {
+        for pattern in ["/p/a/**", "/p/a/**/*", "/p/a/**/**", "/p/a"] {
+            assert_eq!(parse(pattern), Ok(vec![Shape::Plain("/p/a".into())]));
+        }
+    }
+
+    #[test]
+    fn a_search_goes_only_where_a_match_can_be() {
+        let shapes = parse("/p/a*/b/*.key").unwrap();
+        let [Shape::Wild(glob)] = shapes.as_slice() else {
+            panic!("{shapes:?}");
+        };
+        let reached = |path: &str| glob.reaches_below(Path::new(path));
+        assert!(reached("/p") && reached("/p/ax") && reached("/p/ax/b") && reached("/"));
+        assert!(!reached("/p/x") && !reached("/p/ax/b/c") && !reached("/q"));
+    }
+
+    #[test]
+    fn too_many_alternatives_are_refused() {
+        let pattern = format!("/p/{}", "{a,b}".repeat(9));
+        assert_eq!(parse(&pattern), Err("it stands for more than 256 patterns"));
+    }
+
+    #[test]
+    fn a_hostile_pattern_takes_no_time() {
+        let pattern = format!("/p/{}", "*a".repeat(60));
+        let path = format!("/p/{}", "a".repeat(4000));
+        assert!(matches(&pattern, &path));
+        assert!(!matches(&format!("{pattern}b"), &path));
+    }
+}

@@ -1,0 +1,107 @@
+//! What a program must not change inside a root that it may write: repositories and the configuration of agents, whose
+//! content somebody runs later with more rights.
+//!
+//! Present or missing, each name is protected right below each writable root, unless an entry is about that very path. A
+//! `.git` that is a file points elsewhere; where that is writable too, the directory and what it shares with its main
+//! repository are protected with it.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::error::PolicyError;
+use super::place::Place;
+use super::resolve::{find, name_is_open, replaceable};
+use super::{Access, Origin, Policy, Rule};
+use crate::sys::file::{self, Kind, LastLink, ROOTED};
+
+/// The names.
+pub const PROTECTED: [&str; 4] = [".git", ".codex", ".agents", ".aws"];
+
+/// The longest `.git` or `commondir` file that is read: a path and a few bytes more.
+const LONGEST_POINTER: u64 = 4200;
+
+/// Adds the rules. A root that is missing, or a file, has nothing to protect.
+pub(super) fn protect(policy: &mut Policy) -> Result<(), PolicyError> {
+    let roots: Vec<PathBuf> = policy
+        .writable_roots()
+        .filter(|root| has_metadata(root))
+        .map(Path::to_owned)
+        .collect();
+    for root in roots {
+        for name in PROTECTED {
+            let written = root.join(name);
+            let place = find(&written)?;
+            add(policy, &written, &place);
+            if name == ".git" && kind(&place.path) == Some(Kind::Regular) {
+                for target in repositories(&place.path, &root)? {
+                    add(policy, &written, &target);
+                }
+            }
+        }
+    }
+    policy.rules.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(())
+}
+
+fn has_metadata(root: &Path) -> bool {
+    let is_protected = root
+        .file_name()
+        .is_none_or(|name| PROTECTED.iter().any(|one| name == *one));
+    !is_protected && kind(root) == Some(Kind::Directory)
+}
+
+/// Makes a place read-only where it would be writable, unless a rule is about it.
+fn add(policy: &mut Policy, written: &Path, place: &Place) {
+    if policy.rules.iter().any(|rule| rule.path == place.path) {
+        return;
+    }
+    if let Some(link) = replaceable(policy, place) {
+        let note = name_is_open(written, link, &place.path);
+        policy.weaker.push(note);
+    }
+    if policy.access(&place.path) == Access::Write {
+        policy.rules.push(Rule {
+            path: place.path.clone(),
+            logical: Vec::new(),
+            access: Access::Read,
+            origin: Origin::Metadata,
+        });
+    }
+}
+
+/// Where a `.git` file points, and where the repository there has what it shares with others.
+fn repositories(pointer: &Path, root: &Path) -> Result<Vec<Place>, PolicyError> {
+    let Some(target) = read_pointer(pointer, b"gitdir:") else {
+        return Ok(Vec::new());
+    };
+    let repository = find(&root.join(target))?;
+    let mut places = Vec::new();
+    if let Some(common) = read_pointer(&repository.path.join("commondir"), b"") {
+        places.push(find(&repository.path.join(common))?);
+    }
+    places.push(repository);
+    Ok(places)
+}
+
+/// The path in a file of one line, behind `prefix`.
+fn read_pointer(path: &Path, prefix: &[u8]) -> Option<PathBuf> {
+    // Anything but a file may make the opening wait.
+    if kind(path) != Some(Kind::Regular) {
+        return None;
+    }
+    let mut text = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(LONGEST_POINTER).read_to_end(&mut text).ok()?;
+    let target = text.strip_prefix(prefix)?.trim_ascii();
+    (!target.is_empty() && !target.contains(&0))
+        .then(|| PathBuf::from(std::ffi::OsStr::from_bytes(target)))
+}
+
+fn kind(path: &Path) -> Option<Kind> {
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
+    file::status_at(ROOTED, &path, LastLink::Keep)
+        .ok()
+        .map(|status| status.kind)
+}

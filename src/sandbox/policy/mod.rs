@@ -1,0 +1,229 @@
+//! What a client permits.
+//!
+//! The `sandbox` of a request, and the profile that a 0.130 client puts into the arguments of its helper, become the same
+//! [`Policy`]: rules of canonical paths, and patterns that deny. Special places (the roots of the workspace, the temporary
+//! directories) are looked up once, in a [`Context`] that the caller states; nothing is taken from the environment here.
+//!
+//! The deepest rule that a path lies under wins; at equal depth a denial beats a permission to write, and that one to
+//! read. What no rule covers is not there at all.
+
+mod error;
+mod glob;
+mod metadata;
+mod place;
+mod resolve;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub use self::error::PolicyError;
+pub use self::glob::Glob;
+pub use self::metadata::PROTECTED;
+use crate::rpc::path_uri::PathStyle;
+
+/// What may be done with a path, from the least to the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// No rule covers it.
+    None,
+    /// A rule denies it.
+    Deny,
+    /// It may be read.
+    Read,
+    /// It may be read and changed.
+    Write,
+}
+
+/// Whether the network can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// Not at all.
+    Restricted,
+    /// As the server reaches it.
+    Enabled,
+}
+
+/// Who is asked to confine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Enforcement {
+    /// Nobody: everything is permitted.
+    Disabled,
+    /// Somebody else confines files; the network is for us.
+    External,
+    /// We do.
+    Managed,
+}
+
+/// What a request wants to do with files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Only look.
+    Read,
+    /// Change.
+    Write,
+}
+
+/// Where special places are, for one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The working directory of the process, for a policy that has none of its own. Nothing becomes writable by it.
+    pub process_cwd: Option<&'a Path>,
+    /// The server's own `TMPDIR`.
+    pub tmpdir: Option<&'a Path>,
+    /// How the request writes its own paths, which tells the generation of the client.
+    pub style: PathStyle,
+}
+
+/// Where a rule comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// An entry of the client.
+    Asked,
+    /// The protection of metadata.
+    Metadata,
+}
+
+/// One rule about one path and all below it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// Canonical as far as it exists.
+    pub path: PathBuf,
+    /// The path as the client knows it, where symbolic links lead from there to `path`; more than one of several entries.
+    pub logical: Vec<PathBuf>,
+    /// What the rule says; never [`Access::None`].
+    pub access: Access,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// What a client permits. Equal policies lead to equal sandboxes, as long as the file system stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Policy {
+    enforcement: Enforcement,
+    network: Network,
+    /// Whether the rules say all; otherwise they are empty, and every file is free.
+    confines_files: bool,
+    /// One a path, in the order of the paths.
+    rules: Vec<Rule>,
+    globs: Vec<Glob>,
+    scan_depth: Option<u32>,
+    weaker: Vec<String>,
+}
+
+impl Policy {
+    /// Who is asked to confine.
+    pub fn enforcement(&self) -> Enforcement {
+        self.enforcement
+    }
+
+    /// Whether the network can be reached.
+    pub fn network(&self) -> Network {
+        self.network
+    }
+
+    /// The rules, one a path and in the order of the paths. None if files are free.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The patterns of what is denied.
+    pub fn globs(&self) -> &[Glob] {
+        &self.globs
+    }
+
+    /// Levels of directories below its base that a pattern is searched in; all when there is none.
+    pub fn scan_depth(&self) -> Option<u32> {
+        self.scan_depth
+    }
+
+    /// What cannot be enforced as asked, a sentence each.
+    pub fn weaker(&self) -> &[String] {
+        &self.weaker
+    }
+
+    /// What may be done with a canonical path.
+    pub fn access(&self, path: &Path) -> Access {
+        if !self.confines_files {
+            return Access::Write;
+        }
+        let rule = self.rule_for(path);
+        let depth = rule.map_or(0, |rule| depth(&rule.path));
+        let is_denied = self.globs.iter().any(|glob| {
+            path.ancestors()
+                .take_while(|part| depth <= self::depth(part))
+                .any(|part| glob.matches(part))
+        });
+        if is_denied {
+            Access::Deny
+        } else {
+            rule.map_or(Access::None, |rule| rule.access)
+        }
+    }
+
+    /// The deepest rule that a canonical path lies under.
+    pub fn rule_for(&self, path: &Path) -> Option<&Rule> {
+        let covering = self
+            .rules
+            .iter()
+            .filter(|rule| path.starts_with(&rule.path));
+        covering.max_by_key(|rule| depth(&rule.path))
+    }
+
+    /// Whether every file may be read.
+    pub fn has_full_read(&self) -> bool {
+        !self.confines_files
+            || (self.root_access() >= Access::Read
+                && self.globs.is_empty()
+                && self.rules.iter().all(|rule| rule.access != Access::Deny))
+    }
+
+    /// Whether every file may be changed.
+    pub fn has_full_write(&self) -> bool {
+        !self.confines_files
+            || (self.root_access() == Access::Write
+                && self.globs.is_empty()
+                && self.rules.iter().all(|rule| rule.access == Access::Write))
+    }
+
+    /// Whether a file request has to be confined at all.
+    pub fn needs_confinement(&self, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Read => !self.has_full_read(),
+            Purpose::Write => !self.has_full_write(),
+        }
+    }
+
+    /// The paths that may be changed with what is below them.
+    pub fn writable_roots(&self) -> impl Iterator<Item = &Path> {
+        self.rules
+            .iter()
+            .filter(|rule| rule.access == Access::Write)
+            .map(|rule| rule.path.as_path())
+    }
+
+    fn root_access(&self) -> Access {
+        match self.rules.first() {
+            Some(rule) if rule.path == Path::new("/") => rule.access,
+            _ => Access::None,
+        }
+    }
+}
+
+impl Access {
+    /// Of two rules about the same path the one that counts.
+    fn at_equal_depth(self, other: Self) -> Self {
+        if self == Self::Deny || other == Self::Deny {
+            Self::Deny
+        } else {
+            self.max(other)
+        }
+    }
+}
+
+/// Components below the root.
+fn depth(path: &Path) -> usize {
+    path.iter().count().saturating_sub(1)
+}

@@ -1,0 +1,116 @@
+//! Where a path leads, with every symbolic link on the way.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// Links followed for one path, as the kernel's limit has it.
+const MAX_LINKS: usize = 40;
+
+/// Where a path leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::sandbox) struct Place {
+    /// Canonical as far as it exists; what is missing is added as it was written.
+    pub(in crate::sandbox) path: PathBuf,
+    /// The canonical paths of the links that were followed.
+    pub(in crate::sandbox) links: Vec<PathBuf>,
+}
+
+impl Place {
+    /// Follows an absolute path.
+    ///
+    /// # Errors
+    /// Only if links lead in circles. What cannot be looked at counts as missing.
+    pub(in crate::sandbox) fn find(path: &Path) -> io::Result<Self> {
+        let mut ahead: VecDeque<OsString> = names(path);
+        let mut here = PathBuf::from("/");
+        let mut links = Vec::new();
+        let mut is_missing = false;
+        while let Some(name) = ahead.pop_front() {
+            if name == ".." {
+                here.pop();
+                continue;
+            }
+            here.push(&name);
+            if is_missing {
+                continue;
+            }
+            match fs::symlink_metadata(&here) {
+                Ok(status) if status.is_symlink() => {
+                    if links.len() == MAX_LINKS {
+                        return Err(io::Error::from_raw_os_error(libc::ELOOP));
+                    }
+                    let Ok(target) = fs::read_link(&here) else {
+                        is_missing = true;
+                        continue;
+                    };
+                    links.push(here.clone());
+                    here.pop();
+                    if target.is_absolute() {
+                        here = PathBuf::from("/");
+                    }
+                    for name in names(&target).into_iter().rev() {
+                        ahead.push_front(name);
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => is_missing = true,
+            }
+        }
+        Ok(Self { path: here, links })
+    }
+}
+
+fn names(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::scratch::Scratch;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_are_followed_and_remembered() {
+        let scratch = Scratch::new("place");
+        let root = scratch.path();
+        fs::create_dir_all(root.join("real/sub")).unwrap();
+        symlink("real", root.join("one")).unwrap();
+        symlink(root.join("one/../one"), root.join("two")).unwrap();
+        let found = Place::find(&root.join("two/sub/missing/x")).unwrap();
+        assert_eq!(found.path, root.join("real/sub/missing/x"));
+        assert_eq!(
+            found.links,
+            [root.join("two"), root.join("one"), root.join("one")]
+        );
+    }
+
+    #[test]
+    fn a_dangling_link_leads_to_its_target() {
+        let scratch = Scratch::new("dangling");
+        let root = scratch.path();
+        symlink("nowhere/x", root.join("link")).unwrap();
+        let found = Place::find(&root.join("link")).unwrap();
+        assert_eq!(found.path, root.join("nowhere/x"));
+        assert_eq!(found.links, [root.join("link")]);
+    }
+
+    #[test]
+    fn a_circle_of_links_is_an_error() {
+        let scratch = Scratch::new("circle");
+        let root = scratch.path();
+        symlink("b", root.join("a")).unwrap();
+        symlink("a", root.join("b")).unwrap();
+        let error = Place::find(&root.join("a/x")).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
+    }
+}

@@ -1,0 +1,314 @@
+//! From the words of a client to rules about canonical paths.
+
+use std::path::{Path, PathBuf};
+
+use super::error::PolicyError;
+use super::glob::{self, Glob, Shape};
+use super::metadata;
+use super::place::Place;
+use super::wire::{Entry, FileSystem, Profile, Sandbox, Special, Switch, Target, Wanted};
+use super::{Access, Context, Enforcement, Network, Origin, Policy, Rule};
+use crate::rpc::path_uri::{PathStyle, resolve_dots};
+
+/// What any program needs to run, where it exists: programs, their libraries, and the configuration of the system.
+const PLATFORM: [&str; 8] = [
+    "/bin",
+    "/sbin",
+    "/usr",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/nix/store",
+    "/run/current-system/sw",
+];
+
+impl Policy {
+    /// Reads the `sandbox` of a request.
+    ///
+    /// # Errors
+    /// The JSON is malformed, an entry needs a `cwd` and there is none, or a permission leads through a link that the
+    /// policy lets a program replace.
+    pub fn parse(json: &str, context: &Context<'_>) -> Result<Self, PolicyError> {
+        let sandbox: Sandbox<'_> = serde_json::from_str(json).map_err(PolicyError::Malformed)?;
+        let profile = Profile::parse(sandbox.permissions.get()).map_err(PolicyError::Malformed)?;
+        let cwd = sandbox.cwd.as_ref().map(|cwd| cwd.0.path.as_path());
+        let project_roots = match &sandbox.workspace_roots {
+            Some(roots) => roots.iter().map(|root| root.0.path.clone()).collect(),
+            // The older generation has no other word for the roots of the project than its cwd.
+            None => match &sandbox.cwd {
+                Some(cwd) if cwd.is_native() => vec![cwd.0.path.clone()],
+                _ => Vec::new(),
+            },
+        };
+        resolve(profile, cwd, &project_roots, context)
+    }
+
+    /// Reads the profile of a 0.130 client's helper, whose project is the directory `cwd`.
+    ///
+    /// # Errors
+    /// As for [`Policy::parse`].
+    pub fn parse_profile(
+        json: &str,
+        cwd: &Path,
+        context: &Context<'_>,
+    ) -> Result<Self, PolicyError> {
+        let profile = Profile::parse(json).map_err(PolicyError::Malformed)?;
+        let cwd = resolve_dots(cwd.as_os_str().as_encoded_bytes());
+        resolve(profile, Some(&cwd), std::slice::from_ref(&cwd), context)
+    }
+}
+
+fn resolve(
+    profile: Profile,
+    cwd: Option<&Path>,
+    project_roots: &[PathBuf],
+    context: &Context<'_>,
+) -> Result<Policy, PolicyError> {
+    let whole = |enforcement, network| Policy {
+        enforcement,
+        network,
+        confines_files: false,
+        rules: Vec::new(),
+        globs: Vec::new(),
+        scan_depth: None,
+        weaker: Vec::new(),
+    };
+    let (files, network) = match profile {
+        Profile::Disabled => return Ok(whole(Enforcement::Disabled, Network::Enabled)),
+        Profile::External(network) => return Ok(whole(Enforcement::External, network.into())),
+        Profile::Managed(files, network) => (files, network.into()),
+    };
+    let FileSystem::Restricted {
+        entries,
+        glob_scan_max_depth,
+    } = files
+    else {
+        return Ok(whole(Enforcement::Managed, network));
+    };
+    let mut rules = Rules {
+        cwd,
+        project_roots,
+        context,
+        found: Vec::new(),
+        globs: Vec::new(),
+    };
+    for entry in entries {
+        rules.add(entry)?;
+    }
+    let mut policy = Policy {
+        enforcement: Enforcement::Managed,
+        network,
+        confines_files: true,
+        rules: merged(&rules.found),
+        globs: rules.globs,
+        scan_depth: glob_scan_max_depth.map(std::num::NonZeroU32::get),
+        weaker: Vec::new(),
+    };
+    if !policy.has_full_write() {
+        metadata::protect(&mut policy)?;
+    }
+    check_links(&mut policy, &rules.found)?;
+    Ok(policy)
+}
+
+/// A rule as it was found, with the links on the way.
+struct Found {
+    written: PathBuf,
+    place: Place,
+    access: Access,
+}
+
+/// Collects rules, one entry after the other.
+struct Rules<'a> {
+    cwd: Option<&'a Path>,
+    project_roots: &'a [PathBuf],
+    context: &'a Context<'a>,
+    found: Vec<Found>,
+    globs: Vec<Glob>,
+}
+
+impl Rules<'_> {
+    fn add(&mut self, entry: Entry) -> Result<(), PolicyError> {
+        let access = match entry.access {
+            Wanted::Read => Access::Read,
+            Wanted::Write => Access::Write,
+            Wanted::Deny => Access::Deny,
+        };
+        match entry.path {
+            Target::Path { path } => self.path(path.0.path, access),
+            // A pattern can only take away.
+            Target::GlobPattern { .. } if access != Access::Deny => Ok(()),
+            Target::GlobPattern { pattern } => self.pattern(&pattern),
+            Target::Special { value } => self.special(&value, access),
+        }
+    }
+
+    fn path(&mut self, written: PathBuf, access: Access) -> Result<(), PolicyError> {
+        let place = find(&written)?;
+        self.found.push(Found {
+            written,
+            place,
+            access,
+        });
+        Ok(())
+    }
+
+    fn pattern(&mut self, pattern: &str) -> Result<(), PolicyError> {
+        let absolute = if pattern.starts_with('/') {
+            pattern.to_owned()
+        } else {
+            let cwd = self.cwd_for(|| format!("`{pattern}`"))?;
+            // A pattern is text; a directory whose name is not cannot be written in one.
+            let cwd = cwd.to_str().ok_or(PolicyError::Pattern {
+                pattern: pattern.to_owned(),
+                fault: "it is relative, and cwd is not UTF-8; write it from the root on",
+            })?;
+            format!("{}/{pattern}", glob::escape(cwd))
+        };
+        let shapes = glob::parse(&absolute).map_err(|fault| PolicyError::Pattern {
+            pattern: pattern.to_owned(),
+            fault,
+        })?;
+        for shape in shapes {
+            match shape {
+                Shape::Plain(path) => self.path(path, Access::Deny)?,
+                Shape::Wild(mut glob) => {
+                    glob.base = find(&glob.base)?.path;
+                    self.globs.push(glob);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn special(&mut self, special: &Special, access: Access) -> Result<(), PolicyError> {
+        match special {
+            Special::Root => self.path("/".into(), access),
+            Special::Minimal => PLATFORM
+                .iter()
+                .filter(|path| Path::new(path).exists())
+                .try_for_each(|path| self.path(path.into(), access.min(Access::Read))),
+            Special::CurrentWorkingDirectory => {
+                let cwd = self.cwd_for(|| "`current_working_directory`".to_owned())?;
+                // Where a process starts is the choice of whoever starts it, and must not decide what it may write.
+                let is_own = self.cwd.is_some();
+                let cwd = cwd.to_owned();
+                let access = if is_own {
+                    access
+                } else {
+                    access.min(Access::Read)
+                };
+                self.path(cwd, access)
+            }
+            Special::ProjectRoots { subpath } => {
+                self.cwd_for(|| "`project_roots`".to_owned())?;
+                let subpath = subpath.as_ref().map(|subpath| subpath.0.as_path());
+                let roots = self.project_roots;
+                roots.iter().try_for_each(|root| match subpath {
+                    Some(subpath) if subpath != Path::new("") => {
+                        self.path(root.join(subpath), access)
+                    }
+                    _ => self.path(root.clone(), access),
+                })
+            }
+            Special::Tmpdir => match self.context.tmpdir {
+                Some(path) if path.is_absolute() => {
+                    self.path(resolve_dots(path.as_os_str().as_encoded_bytes()), access)
+                }
+                _ => Ok(()),
+            },
+            Special::SlashTmp if Path::new("/tmp").is_dir() => self.path("/tmp".into(), access),
+            Special::SlashTmp | Special::Unknown {} => Ok(()),
+        }
+    }
+
+    /// The directory that an entry is relative to.
+    fn cwd_for(&self, entry: impl Fn() -> String) -> Result<&Path, PolicyError> {
+        self.cwd
+            .or(self.context.process_cwd)
+            .ok_or_else(|| PolicyError::NoCwd {
+                entry: entry(),
+                is_native: self.context.style == PathStyle::Native,
+            })
+    }
+}
+
+pub(super) fn find(path: &Path) -> Result<Place, PolicyError> {
+    Place::find(path).map_err(|error| PolicyError::Links {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+/// One rule a path: of several the strictest, in the order of their paths.
+fn merged(found: &[Found]) -> Vec<Rule> {
+    let mut rules: Vec<Rule> = Vec::new();
+    for one in found {
+        let logical = (one.written != one.place.path).then(|| one.written.clone());
+        match rules.iter_mut().find(|rule| rule.path == one.place.path) {
+            Some(rule) => {
+                rule.access = rule.access.at_equal_depth(one.access);
+                rule.logical.extend(logical);
+            }
+            None => rules.push(Rule {
+                path: one.place.path.clone(),
+                logical: logical.into_iter().collect(),
+                access: one.access,
+                origin: Origin::Asked,
+            }),
+        }
+    }
+    rules.sort_by(|one, other| one.path.cmp(&other.path));
+    rules
+}
+
+/// A link that a program can replace must not decide where a permission leads, the next time.
+fn check_links(policy: &mut Policy, found: &[Found]) -> Result<(), PolicyError> {
+    for one in found {
+        let Some(link) = replaceable(policy, &one.place) else {
+            continue;
+        };
+        let target = &one.place.path;
+        let around = target
+            .parent()
+            .map_or(Access::Write, |parent| policy.access(parent));
+        if one.access >= Access::Read && one.access > around {
+            return Err(PolicyError::Redirected {
+                path: one.written.clone(),
+                link: link.clone(),
+                target: target.clone(),
+            });
+        }
+        if one.access < Access::Write {
+            let note = name_is_open(&one.written, link, target);
+            policy.weaker.push(note);
+        }
+    }
+    Ok(())
+}
+
+/// The first link on the way to a place that lies where a program may write.
+pub(super) fn replaceable<'a>(policy: &Policy, place: &'a Place) -> Option<&'a PathBuf> {
+    place.links.iter().find(|link| {
+        let directory = link.parent().unwrap_or(link);
+        policy.access(directory) == Access::Write
+    })
+}
+
+pub(super) fn name_is_open(written: &Path, link: &Path, target: &Path) -> String {
+    format!(
+        "{}: the target {} is protected, but a program can replace the symbolic link {}",
+        written.display(),
+        target.display(),
+        link.display()
+    )
+}
+
+impl From<Switch> for Network {
+    fn from(switch: Switch) -> Self {
+        match switch {
+            Switch::Restricted => Self::Restricted,
+            Switch::Enabled => Self::Enabled,
+        }
+    }
+}

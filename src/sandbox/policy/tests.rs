@@ -1,0 +1,488 @@
+//! The proven examples of the reference as policies, in both generations' words, and what else they must say.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::rpc::error::ErrorKind;
+use crate::rpc::path_uri::to_uri;
+use crate::sandbox::scratch::Scratch;
+
+const FILE_REQUEST: Context<'_> = Context {
+    process_cwd: None,
+    tmpdir: None,
+    style: PathStyle::Native,
+};
+
+/// A project with a repository and a source file, and a directory beside it.
+struct Project {
+    scratch: Scratch,
+}
+
+impl Project {
+    fn new() -> Self {
+        let scratch = Scratch::new("policy");
+        for directory in ["proj/.git", "proj/src", "proj/sub/a", "other"] {
+            fs::create_dir_all(scratch.path().join(directory)).unwrap();
+        }
+        fs::write(scratch.path().join("proj/src/a.txt"), "a").unwrap();
+        Self { scratch }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.scratch.path().join(path)
+    }
+
+    fn text(&self, path: &str) -> String {
+        self.at(path).to_str().unwrap().to_owned()
+    }
+
+    fn access(&self, policy: &Policy, path: &str) -> Access {
+        policy.access(&self.at(path))
+    }
+}
+
+fn special(kind: &str, access: &str) -> Value {
+    json!({"path": {"type": "special", "value": {"kind": kind}}, "access": access})
+}
+
+fn project(subpath: &str, access: &str) -> Value {
+    let value = json!({"kind": "project_roots", "subpath": subpath});
+    json!({"path": {"type": "special", "value": value}, "access": access})
+}
+
+fn path(path: String, access: &str) -> Value {
+    json!({"path": {"type": "path", "path": path}, "access": access})
+}
+
+fn pattern(pattern: &str, access: &str) -> Value {
+    json!({"path": {"type": "glob_pattern", "pattern": pattern}, "access": access})
+}
+
+fn managed(entries: Vec<Value>) -> Value {
+    json!({
+        "permissions": {
+            "type": "managed",
+            "file_system": {"type": "restricted", "entries": entries},
+            "network": "restricted",
+        },
+        "windowsSandboxLevel": "disabled",
+    })
+}
+
+fn workspace_write() -> Value {
+    managed(vec![
+        special("root", "read"),
+        special("project_roots", "write"),
+        special("slash_tmp", "write"),
+        special("tmpdir", "write"),
+        project(".git", "read"),
+        project(".codex", "read"),
+        project(".agents", "read"),
+    ])
+}
+
+fn with(mut sandbox: Value, member: &str, value: Value) -> Value {
+    sandbox[member] = value;
+    sandbox
+}
+
+fn parse(sandbox: &Value) -> Result<Policy, PolicyError> {
+    Policy::parse(&sandbox.to_string(), &FILE_REQUEST)
+}
+
+fn parsed(sandbox: &Value) -> Policy {
+    parse(sandbox).unwrap_or_else(|error| panic!("{error}: {sandbox}"))
+}
+
+#[test]
+fn example_1_read_only() {
+    let there = Project::new();
+    let policy = parsed(&managed(vec![special("root", "read")]));
+    assert_eq!(there.access(&policy, "proj/src/a.txt"), Access::Read);
+    assert!(policy.has_full_read() && !policy.has_full_write());
+    assert!(!policy.needs_confinement(Purpose::Read));
+    assert!(policy.needs_confinement(Purpose::Write));
+    assert_eq!(policy.network(), Network::Restricted);
+}
+
+#[test]
+fn example_2_workspace_write_in_the_old_form() {
+    let there = Project::new();
+    let sandbox = with(workspace_write(), "cwd", json!(there.text("proj")));
+    let tmpdir = there.at("other");
+    let context = Context {
+        tmpdir: Some(&tmpdir),
+        ..FILE_REQUEST
+    };
+    let policy = Policy::parse(&sandbox.to_string(), &context).unwrap();
+    for (path, access) in [
+        ("proj/src/n", Access::Write),
+        ("other/n", Access::Write),
+        ("elsewhere", Access::Read),
+        ("proj/.git/n", Access::Read),
+        ("proj/.codex/n", Access::Read),
+        ("proj/.agents", Access::Read),
+        ("proj/.aws/credentials", Access::Read),
+        ("proj/src/.git", Access::Write),
+        ("other/.git", Access::Read),
+    ] {
+        assert_eq!(there.access(&policy, path), access, "{path}");
+    }
+    assert_eq!(policy.access(Path::new("/tmp/x")), Access::Write);
+    assert_eq!(policy.access(Path::new("/tmp/.git/x")), Access::Read);
+}
+
+#[test]
+fn project_roots_without_cwd_are_refused_as_each_generation_does() {
+    let sandbox = workspace_write().to_string();
+    let error = Policy::parse(&sandbox, &FILE_REQUEST).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    let message = error.to_string();
+    assert!(
+        message.contains("dynamic permissions require cwd") && message.contains("project_roots"),
+        "{message}"
+    );
+    let context = Context {
+        style: PathStyle::Uri,
+        ..FILE_REQUEST
+    };
+    let error = Policy::parse(&sandbox, &context).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidParams);
+}
+
+#[test]
+fn example_3_workspace_write_in_the_new_form() {
+    let there = Project::new();
+    let uri = to_uri(&there.at("proj"));
+    let sandbox = with(workspace_write(), "cwd", json!(uri));
+    let without_roots = parsed(&sandbox);
+    assert_eq!(there.access(&without_roots, "proj/src/n"), Access::Read);
+    let policy = parsed(&with(sandbox, "workspaceRoots", json!([uri])));
+    assert_eq!(there.access(&policy, "proj/src/n"), Access::Write);
+    assert_eq!(there.access(&policy, "proj/.git/n"), Access::Read);
+}
+
+#[test]
+fn a_directory_of_a_process_makes_nothing_writable() {
+    let there = Project::new();
+    let cwd = there.at("proj");
+    let context = Context {
+        process_cwd: Some(&cwd),
+        ..FILE_REQUEST
+    };
+    let sandbox = managed(vec![
+        special("current_working_directory", "write"),
+        special("project_roots", "write"),
+        pattern("**/*.env", "deny"),
+    ]);
+    let policy = Policy::parse(&sandbox.to_string(), &context).unwrap();
+    assert_eq!(there.access(&policy, "proj/src/n"), Access::Read);
+    assert_eq!(there.access(&policy, "proj/src/n.env"), Access::Deny);
+    assert_eq!(there.access(&policy, "other"), Access::None);
+}
+
+#[test]
+fn example_4_a_directory_is_denied() {
+    let there = Project::new();
+    for word in ["none", "deny"] {
+        let policy = parsed(&managed(vec![
+            special("root", "read"),
+            path(there.text("proj"), "write"),
+            path(there.text("proj/sub"), word),
+        ]));
+        assert_eq!(there.access(&policy, "proj/sub/a/x"), Access::Deny);
+        assert_eq!(there.access(&policy, "proj/subx"), Access::Write);
+        assert!(policy.needs_confinement(Purpose::Read));
+    }
+}
+
+#[test]
+fn example_5_a_pattern_is_denied() {
+    let there = Project::new();
+    let mut sandbox = managed(vec![
+        special("root", "read"),
+        path(there.text("proj"), "write"),
+        pattern(&format!("{}/**/*.env", there.text("proj")), "none"),
+    ]);
+    sandbox["permissions"]["file_system"]["glob_scan_max_depth"] = json!(1);
+    let policy = parsed(&sandbox);
+    assert_eq!(there.access(&policy, "proj/sub/x.env"), Access::Deny);
+    assert_eq!(there.access(&policy, "proj/sub/x.env/below"), Access::Deny);
+    assert_eq!(there.access(&policy, "proj/sub/x"), Access::Write);
+    assert_eq!(policy.scan_depth(), Some(1));
+}
+
+#[test]
+fn example_6_a_minimal_view() {
+    let there = Project::new();
+    let policy = parsed(&managed(vec![
+        special("minimal", "read"),
+        path(there.text("proj/src"), "read"),
+    ]));
+    assert_eq!(there.access(&policy, "proj/src/a.txt"), Access::Read);
+    assert_eq!(policy.access(Path::new("/etc/hostname")), Access::Read);
+    assert_eq!(there.access(&policy, "other/o.txt"), Access::None);
+}
+
+#[test]
+fn example_7_everything_but_a_directory() {
+    let there = Project::new();
+    let policy = parsed(&managed(vec![
+        special("root", "write"),
+        path(there.text("proj/sub"), "none"),
+    ]));
+    assert_eq!(there.access(&policy, "proj/.git/x"), Access::Write);
+    assert_eq!(there.access(&policy, "proj/sub/x"), Access::Deny);
+    assert!(!policy.has_full_write() && !policy.has_full_read());
+    let asked = parsed(&managed(vec![
+        special("root", "write"),
+        path(there.text("proj/.git"), "read"),
+    ]));
+    assert_eq!(there.access(&asked, "proj/.git/x"), Access::Read);
+}
+
+#[test]
+fn example_8_an_explicit_grant_lifts_the_protection() {
+    let there = Project::new();
+    let grant = |git: &str| {
+        parsed(&managed(vec![
+            path(there.text("proj"), "write"),
+            path(there.text("proj/.git"), git),
+        ]))
+    };
+    assert_eq!(there.access(&grant("write"), "proj/.git/x"), Access::Write);
+    assert_eq!(there.access(&grant("write"), "proj/.codex"), Access::Read);
+    assert_eq!(there.access(&grant("deny"), "proj/.git/x"), Access::Deny);
+}
+
+#[test]
+fn example_9_a_directory_is_opened_again_below_a_denial() {
+    let there = Project::new();
+    let policy = parsed(&managed(vec![
+        path(there.text("proj"), "write"),
+        path(there.text("proj/sub"), "none"),
+        path(there.text("proj/sub/a"), "write"),
+    ]));
+    assert_eq!(there.access(&policy, "proj/sub/a/x"), Access::Write);
+    assert_eq!(there.access(&policy, "proj/sub/s"), Access::Deny);
+}
+
+#[test]
+fn example_10_a_missing_root_protects_nothing() {
+    let policy = parsed(&managed(vec![path("/nonexist".into(), "write")]));
+    assert_eq!(policy.rules().len(), 1);
+    assert_eq!(policy.access(Path::new("/nonexist/x")), Access::Write);
+}
+
+#[test]
+fn examples_13_and_14_files_that_nobody_here_confines() {
+    let permissions = |permissions: Value| {
+        parsed(&json!({"permissions": permissions, "windowsSandboxLevel": "mxc"}))
+    };
+    let disabled = permissions(json!({"type": "disabled", "more": 1}));
+    assert_eq!(disabled.enforcement(), Enforcement::Disabled);
+    assert_eq!(disabled.network(), Network::Enabled);
+    let external = permissions(json!({"type": "external", "network": "restricted"}));
+    assert_eq!(external.enforcement(), Enforcement::External);
+    assert_eq!(external.network(), Network::Restricted);
+    let unrestricted = permissions(json!({
+        "type": "managed",
+        "file_system": {"type": "unrestricted"},
+        "network": "restricted",
+    }));
+    assert_eq!(unrestricted.enforcement(), Enforcement::Managed);
+    for policy in [disabled, external, unrestricted] {
+        assert!(policy.has_full_read() && policy.has_full_write());
+    }
+}
+
+#[test]
+fn the_strictest_of_equal_rules_counts() {
+    let there = Project::new();
+    let both = |one: &str, other: &str| {
+        let entries = [one, other].map(|access| path(there.text("other"), access));
+        there.access(&parsed(&managed(entries.into())), "other/x")
+    };
+    assert_eq!(both("read", "write"), Access::Write);
+    assert_eq!(both("write", "deny"), Access::Deny);
+    assert_eq!(both("deny", "read"), Access::Deny);
+}
+
+#[test]
+fn the_untagged_profile_is_the_same() {
+    let there = Project::new();
+    let profile = |permissions: Value| {
+        parsed(&json!({"permissions": permissions, "windowsSandboxLevel": "disabled"}))
+    };
+    let nothing = profile(json!({}));
+    assert_eq!(there.access(&nothing, "proj"), Access::None);
+    assert_eq!(nothing.network(), Network::Restricted);
+    let lists = profile(json!({
+        "file_system": {"read": ["/"], "write": [there.text("proj")]},
+        "network": {"enabled": true},
+    }));
+    assert_eq!(there.access(&lists, "proj/x"), Access::Write);
+    assert_eq!(there.access(&lists, "other"), Access::Read);
+    assert_eq!(lists.network(), Network::Enabled);
+    let entries = profile(json!({"file_system": {"entries": [special("root", "read")]}}));
+    assert!(entries.has_full_read());
+}
+
+#[test]
+fn a_profile_of_a_helper_has_its_directory_as_project() {
+    let there = Project::new();
+    let profile = workspace_write()["permissions"].to_string();
+    let policy = Policy::parse_profile(&profile, &there.at("proj"), &FILE_REQUEST).unwrap();
+    assert_eq!(there.access(&policy, "proj/x"), Access::Write);
+    assert_eq!(there.access(&policy, "proj/.codex/x"), Access::Read);
+}
+
+#[test]
+fn what_is_malformed_is_refused_with_its_reason() {
+    let entry = |entry: Value| managed(vec![entry]);
+    let depth = {
+        let mut sandbox = managed(vec![]);
+        sandbox["permissions"]["file_system"]["glob_scan_max_depth"] = json!(0);
+        sandbox
+    };
+    let mut no_level = managed(vec![]);
+    no_level
+        .as_object_mut()
+        .unwrap()
+        .remove("windowsSandboxLevel");
+    let mut no_network = managed(vec![]);
+    no_network["permissions"]
+        .as_object_mut()
+        .unwrap()
+        .remove("network");
+    let cases = [
+        (
+            json!({"sandboxPolicy": {"type": "read-only"}}),
+            "missing field `permissions`",
+        ),
+        (no_level, "missing field `windowsSandboxLevel`"),
+        (no_network, "missing field `network`"),
+        (
+            with(managed(vec![]), "windowsSandboxLevel", json!("high")),
+            "unknown variant `high`",
+        ),
+        (
+            with(managed(vec![]), "cwd", json!("relative")),
+            "relative URL without a base",
+        ),
+        (
+            with(managed(vec![]), "permissions", json!({"type": "none"})),
+            "unknown variant `none`",
+        ),
+        (entry(special("home", "read")), "unknown variant `home`"),
+        (
+            entry(special("root", "execute")),
+            "unknown variant `execute`",
+        ),
+        (
+            entry(path("a/b".into(), "read")),
+            "relative URL without a base",
+        ),
+        (
+            entry(project("../x", "write")),
+            "stay below the project root",
+        ),
+        (entry(project("/x", "write")), "stay below the project root"),
+        (
+            entry(pattern("/a/**/..", "deny")),
+            "`..` cannot follow `**`",
+        ),
+        (depth, "nonzero u32"),
+    ];
+    for (sandbox, reason) in cases {
+        let error = parse(&sandbox).expect_err(&sandbox.to_string());
+        assert_eq!(error.kind(), ErrorKind::InvalidParams, "{error}");
+        assert!(error.to_string().contains(reason), "{error}, not {reason}");
+    }
+}
+
+#[test]
+fn what_is_new_is_ignored_and_what_may_be_null_is() {
+    let mut root = special("root", "read");
+    root["missing_path_behavior"] = json!("skip");
+    root["added"] = json!([1]);
+    let mut unknown = special("unknown", "write");
+    unknown["path"]["value"]["path"] = json!("~/x");
+    unknown["missing_path_behavior"] = json!(null);
+    let mut sandbox = managed(vec![root, unknown, pattern("/a/*", "write")]);
+    for member in ["cwd", "workspaceRoots", "useLegacyLandlock", "userHomeDir"] {
+        sandbox[member] = json!(null);
+    }
+    sandbox["policyContext"] = json!({"cwd": "file:///x"});
+    let policy = parsed(&sandbox);
+    assert!(policy.has_full_read() && policy.rules().len() == 1);
+}
+
+#[test]
+fn a_symbolic_link_for_metadata_is_protected_by_its_target() {
+    let there = Project::new();
+    fs::create_dir(there.at("proj/real")).unwrap();
+    symlink("real", there.at("proj/.codex")).unwrap();
+    let policy = parsed(&managed(vec![path(there.text("proj"), "write")]));
+    assert_eq!(there.access(&policy, "proj/real/x"), Access::Read);
+    assert!(
+        policy.weaker().iter().any(|note| note.contains(".codex")),
+        "{:?}",
+        policy.weaker()
+    );
+}
+
+#[test]
+fn a_permission_through_a_link_that_a_program_can_replace_is_refused() {
+    let there = Project::new();
+    symlink(there.at("other"), there.at("proj/link")).unwrap();
+    let error = parse(&managed(vec![
+        special("root", "read"),
+        path(there.text("proj"), "write"),
+        path(there.text("proj/link"), "write"),
+    ]))
+    .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Failed);
+    let message = error.to_string();
+    for part in ["proj/link", "other"] {
+        assert!(message.contains(&there.text(part)), "{message}");
+    }
+    // The link to the root itself is not the program's.
+    symlink(there.at("proj"), there.at("alias")).unwrap();
+    let policy = parsed(&managed(vec![path(there.text("alias"), "write")]));
+    assert_eq!(there.access(&policy, "proj/x"), Access::Write);
+    assert_eq!(policy.rules()[0].logical, [there.at("alias")]);
+}
+
+#[test]
+fn a_git_file_protects_what_it_points_at() {
+    let there = Project::new();
+    let repository = there.at("other/bare/worktrees/one");
+    fs::create_dir_all(&repository).unwrap();
+    fs::write(repository.join("commondir"), "../..\n").unwrap();
+    fs::create_dir(there.at("other/tree")).unwrap();
+    let pointer = format!("gitdir: {}\n", repository.display());
+    fs::write(there.at("other/tree/.git"), pointer).unwrap();
+    let policy = parsed(&managed(vec![
+        path(there.text("other"), "write"),
+        path(there.text("other/tree"), "write"),
+    ]));
+    for (path, access) in [
+        ("other/tree/.git", Access::Read),
+        ("other/bare/worktrees/one/HEAD", Access::Read),
+        ("other/bare/hooks/post-commit", Access::Read),
+        ("other/x", Access::Write),
+    ] {
+        assert_eq!(there.access(&policy, path), access, "{path}");
+    }
+}
+
+#[test]
+fn a_file_as_a_root_has_no_metadata() {
+    let there = Project::new();
+    let policy = parsed(&managed(vec![path(there.text("proj/src/a.txt"), "write")]));
+    assert_eq!(policy.rules().len(), 1);
+}
