@@ -7,6 +7,8 @@ mod error;
 mod exchange;
 mod registration;
 mod relay;
+mod settings;
 mod target;
 
 pub use error::{CloudError, Service};
+pub use settings::{Settings, Transport};

@@ -17,6 +17,7 @@ use super::exchange::{self, Answer};
 use super::target;
 use crate::env::local::http::Network;
 use crate::log;
+use crate::rpc::dial::Target;
 use crate::sys::random;
 
 /// What the idempotency ids of all launches begin with.
@@ -52,8 +53,8 @@ pub(super) enum Form {
 /// What a registration leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Registration {
-    /// Where clients come from; it is signed, so a secret.
-    pub(super) url: String,
+    /// Where clients come from; its query is a signature.
+    pub(super) rendezvous: Target,
     /// What the reference says on standard error.
     pub(super) news: Option<String>,
 }
@@ -196,7 +197,7 @@ impl Form {
         }
         let url = answer.url.as_deref().ok_or(missing("url"))?;
         Ok(Registration {
-            url: target::rendezvous_url(url)
+            rendezvous: target::rendezvous(url)
                 .map_err(|error| unfit(format!("a rendezvous URL that {error}")))?,
             news: news.map(|news| log::harmless(&news)),
         })

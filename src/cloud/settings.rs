@@ -1,7 +1,9 @@
 //! What the command line and the environment ask for, looked at as a whole.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -96,7 +98,9 @@ impl Settings {
         let without = |flag: &str, needed: &str| Some(format!("'{flag}' goes with '{needed}'"));
         let remote = "--remote <URL>";
         if self.cloud && self.remote.is_some() {
-            return Some(format!("the argument '--cloud' cannot be used with '{remote}'"));
+            return Some(format!(
+                "the argument '--cloud' cannot be used with '{remote}'"
+            ));
         }
         let given = [
             ("--executor-id <ID>", self.executor_id.is_some()),
@@ -114,7 +118,10 @@ impl Settings {
         }
         let given = [
             ("--cloud-base-url <URL>", self.cloud_base_url.is_some()),
-            ("--cloud-environment-id <ID>", self.cloud_environment_id.is_some()),
+            (
+                "--cloud-environment-id <ID>",
+                self.cloud_environment_id.is_some(),
+            ),
             ("--cloud-name <NAME>", self.cloud_name.is_some()),
         ];
         if !self.cloud
@@ -144,10 +151,7 @@ impl Settings {
     }
 
     /// Checks everything that can be checked without a network. `env` looks a variable up.
-    pub(super) fn plan(
-        &self,
-        env: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Plan, CloudError> {
+    pub(super) fn plan(&self, env: impl Fn(&str) -> Option<OsString>) -> Result<Plan, CloudError> {
         let variable = |name: &str| {
             let text = env(name)?.into_string().ok()?;
             Some(text.trim().to_owned())
@@ -156,7 +160,10 @@ impl Settings {
         let (form, authority) = match (&self.remote, &self.executor_id) {
             (Some(remote), Some(id)) => {
                 let form = executor(remote, id, self.name.as_deref())?;
-                (form, Authority::Given(self.executor_bearer(variable(REMOTE_BEARER))?))
+                (
+                    form,
+                    Authority::Given(self.executor_bearer(variable(REMOTE_BEARER))?),
+                )
             }
             (Some(remote), None) => {
                 let noise = self.enable_noise
@@ -171,7 +178,10 @@ impl Settings {
             }
             (None, _) => {
                 let form = self.cloud(filled(BASE_URL))?;
-                (form, Authority::login(home(Service::CloudEnvironments, &env)?))
+                (
+                    form,
+                    Authority::login(home(Service::CloudEnvironments, &env)?),
+                )
             }
         };
         Ok(Plan {
@@ -234,7 +244,9 @@ impl Settings {
         };
         Err(CloudError::Authentication(
             service,
-            format!("executor registry bearer token environment variable `{REMOTE_BEARER}` {fault}"),
+            format!(
+                "executor registry bearer token environment variable `{REMOTE_BEARER}` {fault}"
+            ),
         ))
     }
 }
@@ -256,7 +268,10 @@ fn executor(remote: &str, id: &str, given_name: Option<&str>) -> Result<Form, Cl
 
 fn base(service: Service, text: &str, what: &str) -> Result<String, CloudError> {
     if text.trim().trim_matches('/').is_empty() {
-        return Err(CloudError::Configuration(service, format!("{what} is required")));
+        return Err(CloudError::Configuration(
+            service,
+            format!("{what} is required"),
+        ));
     }
     checked(service, what, target::base_url(text))
 }
@@ -275,10 +290,7 @@ fn name(given: Option<&str>) -> String {
 }
 
 /// Where the login is.
-fn home(
-    service: Service,
-    env: &impl Fn(&str) -> Option<OsString>,
-) -> Result<PathBuf, CloudError> {
+fn home(service: Service, env: &impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, CloudError> {
     let named = |name: &str| env(name).filter(|path| !path.is_empty()).map(PathBuf::from);
     if let Some(home) = named("CODEX_HOME") {
         if home.is_dir() {
@@ -287,16 +299,19 @@ fn home(
         let text = format!("CODEX_HOME points to {home:?}, but that path is not a directory");
         return Err(CloudError::Configuration(service, text));
     }
-    named("HOME").map(|home| home.join(".codex")).ok_or_else(|| {
-        let text = "neither CODEX_HOME nor HOME says where the login is".to_owned();
-        CloudError::Configuration(service, text)
-    })
+    named("HOME")
+        .map(|home| home.join(".codex"))
+        .ok_or_else(|| {
+            let text = "neither CODEX_HOME nor HOME says where the login is".to_owned();
+            CloudError::Configuration(service, text)
+        })
 }
 
 /// The token on the first line of standard input. Not a byte more is read: what follows belongs
 /// to nobody, but its end may mean something.
 fn bearer(service: Service) -> Result<String, CloudError> {
-    first_line(io::stdin().lock()).ok_or_else(|| {
+    let stdin = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    stdin.ok().and_then(first_line).ok_or_else(|| {
         CloudError::Authentication(
             service,
             "expected a newline-terminated registration bearer of at most 16 KiB".to_owned(),

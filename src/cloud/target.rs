@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::env::local::http::{Url, is_loopback_host};
+use crate::rpc::dial::Target;
+use crate::rpc::url::{Url, UrlError};
 
 /// The longest id, in bytes.
 const MAX_ID: usize = 256;
@@ -33,42 +34,35 @@ pub(super) fn base_url(text: &str) -> Result<String, Unfit> {
     if base.contains(['?', '#', '@']) {
         return Err(Unfit("must have no user, query or fragment"));
     }
-    secure(base, "https://", "http://")
+    private(base, Url::parse)
         .map_err(|_| Unfit("must begin with https://, or http:// for this machine itself"))?;
     Ok(base.to_owned())
 }
 
-/// The URL of a websocket that a control plane has given out.
-pub(super) fn rendezvous_url(text: &str) -> Result<String, Unfit> {
-    secure(text, "wss://", "ws://")?;
-    Ok(text.to_owned())
+/// A websocket that a control plane has given out.
+pub(super) fn rendezvous(text: &str) -> Result<Target, Unfit> {
+    private(text, Url::parse_websocket).map(Target::WebSocket)
 }
 
-/// Who a URL leads to, for a log: its query may be a signature.
-pub(super) fn shown(url: &str) -> &str {
-    let end = url.find(['?', '#']).unwrap_or(url.len());
-    &url[..end]
-}
-
-/// Whether nobody on the way can read along.
-fn secure(url: &str, encrypted: &str, plain: &str) -> Result<(), Unfit> {
-    if url.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
+/// A URL on whose way nobody can read along. What forgiving readers would read differently is
+/// not forgiven.
+fn private(text: &str, parse: impl FnOnce(&str) -> Result<Url, UrlError>) -> Result<Url, Unfit> {
+    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
         return Err(Unfit("has blanks or backslashes"));
     }
-    let parsed = |rest: &str| {
-        // The same rules for both kinds of URLs.
-        let url = Url::parse(&format!("http://{rest}")).map_err(|_| Unfit("is malformed"))?;
-        match url.credentials {
-            None => Ok(url),
-            Some(_) => Err(Unfit("must have no user")),
-        }
-    };
-    if let Some(rest) = url.strip_prefix(encrypted) {
-        return parsed(rest).map(drop);
+    let after_scheme = text.split_once("://").map(|(_, rest)| rest);
+    if after_scheme.is_none_or(|rest| rest.starts_with('/')) {
+        return Err(Unfit("has no host"));
     }
-    let rest = url.strip_prefix(plain).ok_or(Unfit("has another scheme"))?;
-    if is_loopback_host(parsed(rest)?.host()) {
-        Ok(())
+    let url = parse(text).map_err(|error| match error {
+        UrlError::Scheme(_) => Unfit("has another scheme"),
+        UrlError::Invalid(_) => Unfit("is malformed"),
+    })?;
+    if url.credentials.is_some() {
+        return Err(Unfit("must have no user"));
+    }
+    if url.is_encrypted() || url.is_loopback() {
+        Ok(url)
     } else {
         Err(Unfit("is not encrypted"))
     }
@@ -134,26 +128,18 @@ mod tests {
             "ws://127.0.0.1:5/x?role=executor",
             "ws://localhost:5",
         ] {
-            assert!(rendezvous_url(good).is_ok(), "{good}");
+            assert!(rendezvous(good).is_ok(), "{good}");
         }
         for bad in [
             "ws://r.example/x",
             "ws://127.0.0.1@r.example/x",
             "ws://127.0.0.1\\@r.example/x",
-            "WSS://r.example",
             "https://r.example",
             "wss://",
             "wss://u:p@r.example/",
             "",
         ] {
-            assert!(rendezvous_url(bad).is_err(), "{bad}");
+            assert!(rendezvous(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn what_is_shown_has_no_query() {
-        assert_eq!(shown("wss://r/x?sig=secret"), "wss://r/x");
-        assert_eq!(shown("wss://r/x#frag?"), "wss://r/x");
-        assert_eq!(shown("wss://r"), "wss://r");
     }
 }

@@ -7,9 +7,11 @@
 
 pub mod base64;
 pub mod client;
+pub mod dial;
 pub mod encode;
 pub mod error;
 pub mod message;
 pub mod path_uri;
 pub mod protocol;
 pub mod transport;
+pub mod url;

@@ -15,7 +15,7 @@ use super::upgrade::UpgradePolicy;
 use crate::log;
 use crate::rpc::error::RpcError;
 use crate::rpc::transport::{
-    Framing, Goodbye, Outbound, Reader, Received, Socket, WebSocketReader,
+    Framing, Goodbye, Outbound, Reader, Received, Role, Socket, WebSocketReader,
 };
 
 /// A peer that lets so many pings go unanswered is gone.
@@ -72,7 +72,7 @@ pub(super) fn serve_socket(
             return;
         }
     };
-    let outbound = Arc::new(Outbound::new(entry.sink, Framing::WebSocket));
+    let outbound = Arc::new(Outbound::new(entry.sink, Framing::WebSocket(Role::Server)));
     server.register(number, &outbound);
     let mut reader = WebSocketReader::new(entry.source, entry.buffer, Arc::clone(&outbound));
     serve_messages(server, &mut reader, &outbound, number, peer);

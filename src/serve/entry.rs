@@ -110,7 +110,7 @@ fn halves(
             return refuse(&mut source, &Sink::Socket(socket), &answer).map(|()| None);
         }
     }
-    let session = TlsSession::new(socket, config).map_err(io::Error::other)?;
+    let session = TlsSession::accept(socket, config).map_err(io::Error::other)?;
     let session = Arc::new(session);
     let source = TlsSource::new(source, Arc::clone(&session));
     Ok(Some((Box::new(source), Sink::Tls(session))))

@@ -1,7 +1,12 @@
-//! What `std::net` does not offer: a send that never waits.
+//! What `std::net` does not offer: a send that never waits, a connect to a path that does not
+//! wait for ever.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 /// Sends what fits into the socket's buffer now and tells how much that was.
 ///
@@ -50,6 +55,41 @@ pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
         )
     };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Connects to the Unix stream socket at `path`. `WouldBlock` when its listener has not made room
+/// in its queue within `timeout`.
+pub fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    // SAFETY: all zero is a valid sockaddr_un.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() >= address.sun_path.len() || bytes.contains(&0) {
+        let why = "the path is too long for a socket, or no path";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    for (place, byte) in address.sun_path.iter_mut().zip(bytes) {
+        *place = *byte as libc::c_char;
+    }
+    // SAFETY: no pointers.
+    let socket = super::check(unsafe {
+        libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)
+    })?;
+    // SAFETY: the descriptor is new and nobody else's.
+    let stream = UnixStream::from(unsafe { OwnedFd::from_raw_fd(socket) });
+    // The kernel's limit on sending is its limit on this wait too; zero would mean none.
+    stream.set_write_timeout(Some(timeout.max(Duration::from_millis(1))))?;
+    // SAFETY: the address is a whole sockaddr_un that outlives the call.
+    let connected = unsafe {
+        libc::connect(
+            stream.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_un>() as libc::socklen_t,
+        )
+    };
+    super::check(connected)?;
+    stream.set_write_timeout(None)?;
+    Ok(stream)
 }
 
 /// The user at the other end of a Unix socket, as of its connecting.

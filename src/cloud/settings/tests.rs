@@ -68,15 +68,24 @@ fn what_is_missing_or_unfit_is_named_in_the_reference_s_words() {
             "executor registry configuration error: executor registry base URL is required",
         ),
         (
-            with(|it| it.executor_id = Some("a b/../c?x".into()), executor_flags()),
+            with(
+                |it| it.executor_id = Some("a b/../c?x".into()),
+                executor_flags(),
+            ),
             "executor registry configuration error: --executor-id must be 1 to 256 letters, digits, '-' or '_'",
         ),
         (
-            with(|it| it.remote = Some("http://plane.example".into()), executor_flags()),
+            with(
+                |it| it.remote = Some("http://plane.example".into()),
+                executor_flags(),
+            ),
             "executor registry configuration error: executor registry base URL must begin with https://, or http:// for this machine itself",
         ),
         (
-            with(|it| it.transport = Some(Transport::Noise), environment_flags()),
+            with(
+                |it| it.transport = Some(Transport::Noise),
+                environment_flags(),
+            ),
             "environment registry configuration error: the Noise transport is not spoken here",
         ),
         (

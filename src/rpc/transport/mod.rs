@@ -14,6 +14,7 @@ mod budget;
 mod frame;
 mod inbuffer;
 mod lines;
+mod mask;
 mod outbound;
 mod sink;
 mod socket;
@@ -25,6 +26,7 @@ pub use budget::Charge;
 pub use frame::Goodbye;
 pub use inbuffer::InBuffer;
 pub use lines::LineReader;
+pub use mask::Role;
 pub use outbound::{Flush, Framing, LongMessage, Offer, Outbound};
 pub use sink::Sink;
 pub use socket::Socket;
@@ -32,7 +34,7 @@ pub use source::{SocketSource, Source, StreamSource};
 pub use tls::{TlsSession, TlsSource};
 pub use websocket::WebSocketReader;
 
-/// The largest message taken from a client, in bytes: the reference's limit.
+/// The largest message taken from a peer, in bytes: the reference's limit.
 pub const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
 /// What a reader has come upon.

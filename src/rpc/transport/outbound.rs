@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use self::state::{Progress, State};
 use super::frame::{self, Goodbye};
+use super::mask::{Masks, Role};
 use super::sink::Sink;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, WRITABLE};
@@ -46,8 +47,8 @@ const FLUSH_TICK: Duration = Duration::from_secs(1);
 pub enum Framing {
     /// One line each.
     Lines,
-    /// Websocket text messages.
-    WebSocket,
+    /// Websocket text messages, as this end of a websocket writes and reads them.
+    WebSocket(Role),
 }
 
 /// What became of a message that may wait.
@@ -85,10 +86,14 @@ pub struct Outbound {
 impl Outbound {
     /// Sends to `sink`.
     pub fn new(sink: Sink, framing: Framing) -> Self {
+        let masks = match framing {
+            Framing::WebSocket(role) => Masks::new(role),
+            Framing::Lines => Masks::default(),
+        };
         Self {
             sink,
             framing,
-            state: Mutex::default(),
+            state: Mutex::new(State::new(masks)),
             room: Condvar::new(),
             heard: AtomicU64::new(0),
         }
@@ -188,6 +193,11 @@ impl Outbound {
         self.flush();
     }
 
+    /// How messages are told apart.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
     /// Whether nothing can be sent any more.
     pub fn is_dead(&self) -> bool {
         self.lock().is_dead
@@ -273,25 +283,26 @@ impl Outbound {
     /// it likes, and the answers must not pile up.
     pub fn pong(self: &Arc<Self>, payload: &[u8]) {
         if self.lock().unsent() <= OUTPUT_LIMIT {
-            self.control(|out| frame::pong(out, payload));
+            self.control(|out, masks| frame::pong(out, masks, payload));
         }
     }
 
     /// Says goodbye, where the transport has a word for it.
     pub fn say_goodbye(self: &Arc<Self>, why: Goodbye) {
-        self.control(|out| frame::close(out, why));
+        self.control(|out, masks| frame::close(out, masks, why));
     }
 
-    fn control(self: &Arc<Self>, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.framing != Framing::WebSocket {
+    fn control(self: &Arc<Self>, write: impl FnOnce(&mut Vec<u8>, &mut Masks)) {
+        if self.framing == Framing::Lines {
             return;
         }
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         if !state.is_dead {
             state.compact();
-            write(&mut state.buffer);
+            write(&mut state.buffer, &mut state.masks);
         }
-        drop(state);
+        drop(guard);
         self.flush();
     }
 
@@ -314,7 +325,7 @@ impl Outbound {
             &mut state.buffer
         };
         match self.framing {
-            Framing::WebSocket => frame::text(out, write),
+            Framing::WebSocket(_) => frame::text(out, &mut state.masks, write),
             Framing::Lines => {
                 write(out);
                 out.push(b'\n');

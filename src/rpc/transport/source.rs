@@ -16,7 +16,7 @@ pub trait Source {
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize>;
 }
 
-impl Source for Box<dyn Source> {
+impl<S: Source + ?Sized> Source for Box<S> {
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
         (**self).read(buffer, timeout)
     }

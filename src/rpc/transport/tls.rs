@@ -13,7 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustls::{ServerConfig, ServerConnection};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
 use super::socket::Socket;
 use super::source::{SocketSource, Source};
@@ -36,7 +37,7 @@ pub struct TlsSession {
 }
 
 struct State {
-    connection: ServerConnection,
+    connection: Connection,
     /// Bytes of the sender that are encrypted and not yet reported as sent.
     sealed: usize,
 }
@@ -68,16 +69,34 @@ impl TlsSession {
     ///
     /// # Errors
     /// The configuration cannot be used.
-    pub fn new(socket: Arc<Socket>, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
-        let mut connection = ServerConnection::new(config)?;
+    pub fn accept(socket: Arc<Socket>, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
+        Ok(Self::new(socket, ServerConnection::new(config)?.into()))
+    }
+
+    /// A session that begins the handshake, with a server that must be `name`.
+    ///
+    /// # Errors
+    /// The configuration cannot be used.
+    pub fn connect(
+        socket: Arc<Socket>,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Self, rustls::Error> {
+        Ok(Self::new(
+            socket,
+            ClientConnection::new(config, name)?.into(),
+        ))
+    }
+
+    fn new(socket: Arc<Socket>, mut connection: Connection) -> Self {
         connection.set_buffer_limit(Some(HELD));
-        Ok(Self {
+        Self {
             socket,
             state: Mutex::new(State {
                 connection,
                 sealed: 0,
             }),
-        })
+        }
     }
 
     /// Sends the beginning of `data`, as [`Sink::write_now`](super::Sink) does.
@@ -120,26 +139,46 @@ impl TlsSession {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
-            if cipher.bytes().is_empty() {
-                let is_stuck = state.connection.is_handshaking() && state.connection.wants_write();
-                return Ok(if is_stuck {
-                    Opened::NeedRoom
-                } else {
-                    Opened::NeedMore
-                });
+            if let Some(opened) = self.feed(&mut state, cipher)? {
+                return Ok(opened);
             }
-            match state.connection.read_tls(&mut cipher.bytes())? {
-                0 => return Ok(Opened::End),
-                count => cipher.consume(count),
-            }
-            let processed = state.connection.process_new_packets();
-            match state.flush(&self.socket) {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                // What did not go out goes with what is sent next.
-                _ => {}
-            }
-            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         }
+    }
+
+    /// Gets on with the handshake; nothing for the reader once it is done.
+    fn shake_hands(&self, cipher: &mut Cipher) -> io::Result<Opened> {
+        let mut state = self.lock();
+        while state.connection.is_handshaking() {
+            if let Some(opened) = self.feed(&mut state, cipher)? {
+                return Ok(opened);
+            }
+        }
+        Ok(Opened::Plain(0))
+    }
+
+    /// Hands over what has arrived encrypted, and sends what is to be said to it. None when that
+    /// may have brought something; else why nothing can come.
+    fn feed(&self, state: &mut State, cipher: &mut Cipher) -> io::Result<Option<Opened>> {
+        if cipher.bytes().is_empty() {
+            let is_stuck = state.connection.is_handshaking() && state.connection.wants_write();
+            return Ok(Some(if is_stuck {
+                Opened::NeedRoom
+            } else {
+                Opened::NeedMore
+            }));
+        }
+        match state.connection.read_tls(&mut cipher.bytes())? {
+            0 => return Ok(Some(Opened::End)),
+            count => cipher.consume(count),
+        }
+        let processed = state.connection.process_new_packets();
+        match state.flush(&self.socket) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            // What did not go out goes with what is sent next.
+            _ => {}
+        }
+        processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok(None)
     }
 
     fn flush(&self) -> io::Result<()> {
@@ -202,17 +241,31 @@ impl TlsSource {
     }
 }
 
-impl Source for TlsSource {
-    fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
+impl TlsSource {
+    /// Does the handshake alone, before there is anything to read. `WouldBlock` when `timeout`
+    /// has passed, `UnexpectedEof` when the peer hangs up, `InvalidData` when it is not trusted.
+    pub fn shake_hands(&mut self, timeout: Duration) -> io::Result<()> {
+        match self.wait_for(timeout, TlsSession::shake_hands)? {
+            Some(_) => Ok(()),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Waits for the socket until `step` has opened something; none at the end.
+    fn wait_for(
+        &mut self,
+        timeout: Duration,
+        mut step: impl FnMut(&TlsSession, &mut Cipher) -> io::Result<Opened>,
+    ) -> io::Result<Option<usize>> {
         let deadline = Instant::now() + timeout;
         let mut left = timeout;
         loop {
-            match self.session.open(&mut self.cipher, buffer)? {
-                Opened::Plain(count) => return Ok(count),
-                Opened::End => return Ok(0),
+            match step(&self.session, &mut self.cipher)? {
+                Opened::Plain(count) => return Ok(Some(count)),
+                Opened::End => return Ok(None),
                 Opened::NeedMore => {
                     if self.cipher.fill(&mut self.socket, left)? == 0 {
-                        return Ok(0);
+                        return Ok(None);
                     }
                 }
                 Opened::NeedRoom => {
@@ -234,6 +287,13 @@ impl Source for TlsSource {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
+    }
+}
+
+impl Source for TlsSource {
+    fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
+        let count = self.wait_for(timeout, |session, cipher| session.open(cipher, buffer))?;
+        Ok(count.unwrap_or(0))
     }
 }
 

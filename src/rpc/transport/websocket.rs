@@ -1,4 +1,4 @@
-//! Reading websocket messages as a server: masked frames in, text or binary.
+//! Reading websocket messages, text or binary: masked ones of a client, plain ones of a server.
 
 use std::io::{self, Cursor};
 use std::ops::Range;
@@ -9,7 +9,8 @@ use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::budget::Charge;
-use super::{Goodbye, InBuffer, MAX_MESSAGE, Outbound, Reader, Received, Refusal, Source};
+use super::mask::{self, Role};
+use super::{Framing, Goodbye, InBuffer, MAX_MESSAGE, Outbound, Reader, Received, Refusal, Source};
 
 /// The longest header of a masked frame.
 const MAX_HEADER: usize = 14;
@@ -24,6 +25,7 @@ pub struct WebSocketReader<S> {
     source: S,
     buffer: InBuffer,
     outbound: Arc<Outbound>,
+    role: Role,
     /// Bytes at the start of the buffer that the last message took.
     used: usize,
     message: Place,
@@ -48,16 +50,22 @@ enum Place {
 struct Frame {
     header_len: usize,
     payload_len: u64,
-    mask: [u8; 4],
+    /// None on the frames of a server.
+    mask: Option<[u8; 4]>,
     is_final: bool,
     opcode: OpCode,
 }
 
 impl<S: Source> WebSocketReader<S> {
     /// Reads frames from `source`, of which `buffer` already has the first
-    /// bytes. Pings and closes are answered through `outbound`.
+    /// bytes. Pings and closes are answered through `outbound`, whose role is ours.
     pub fn new(source: S, buffer: InBuffer, outbound: Arc<Outbound>) -> Self {
+        let role = match outbound.framing() {
+            Framing::WebSocket(role) => role,
+            Framing::Lines => Role::Server,
+        };
         Self {
+            role,
             source,
             buffer,
             outbound,
@@ -95,13 +103,15 @@ impl<S: Source> WebSocketReader<S> {
         if header.rsv1 || header.rsv2 || header.rsv3 {
             return Err(Need::goodbye("a reserved bit is set"));
         }
-        let Some(mask) = header.mask else {
-            return Err(Need::goodbye("a frame is not masked"));
-        };
+        match (self.role, header.mask) {
+            (Role::Server, None) => return Err(Need::goodbye("a frame is not masked")),
+            (Role::Client, Some(_)) => return Err(Need::goodbye("a server's frame is masked")),
+            _ => {}
+        }
         Ok(Some(Frame {
             header_len: cursor.position() as usize,
             payload_len,
-            mask,
+            mask: header.mask,
             is_final: header.is_final,
             opcode: header.opcode,
         }))
@@ -174,7 +184,9 @@ impl<S: Source> WebSocketReader<S> {
         let Some(payload) = bytes.get_mut(frame.header_len..end) else {
             return Err(Need::Bytes(end));
         };
-        unmask(payload, frame.mask);
+        if let Some(mask) = frame.mask {
+            mask::apply(payload, mask);
+        }
         self.used = end;
         Ok(frame.header_len..end)
     }
@@ -270,22 +282,5 @@ impl<S: Source> Reader for WebSocketReader<S> {
 
     fn last_heard(&self) -> Instant {
         self.buffer.last_heard()
-    }
-}
-
-/// Undoes a client's mask, eight bytes at a time.
-fn unmask(payload: &mut [u8], mask: [u8; 4]) {
-    let mut wide = [0; 8];
-    wide[..4].copy_from_slice(&mask);
-    wide[4..].copy_from_slice(&mask);
-    let wide = u64::from_ne_bytes(wide);
-    let mut chunks = payload.chunks_exact_mut(8);
-    for chunk in &mut chunks {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(chunk);
-        chunk.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ wide).to_ne_bytes());
-    }
-    for (byte, key) in chunks.into_remainder().iter_mut().zip(mask.iter().cycle()) {
-        *byte ^= key;
     }
 }

@@ -3,8 +3,6 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -12,8 +10,7 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::NextTimeout;
 use ureq::unversioned::transport::time::Duration;
 
-/// The stack of a lookup's thread: the C library keeps its packets there.
-const LOOKUP_STACK: usize = 256 * 1024;
+use crate::rpc::dial::in_time;
 
 /// Services about the machine itself that are not on the link.
 const METADATA: [IpAddr; 5] = [
@@ -107,31 +104,22 @@ impl Resolver for CheckedResolver {
     }
 }
 
-/// A lookup cannot be cancelled, so a thread does it, which may outlive the wait. The library would
-/// start one too, but panics where the system has no more threads.
+/// The library would start a thread of its own for a deadline, but panics where the system has no
+/// more of them.
 fn look_up(
     uri: &Uri,
     config: &Config,
     timeout: NextTimeout,
 ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-    let (tell, told) = mpsc::sync_channel(1);
     let (uri, config) = (uri.clone(), config.clone());
     let endless = NextTimeout {
         after: Duration::NotHappening,
         ..timeout
     };
-    let thread = thread::Builder::new()
-        .name("lookup".into())
-        .stack_size(LOOKUP_STACK);
-    thread.spawn(move || {
-        // Whoever asked may have lost patience.
-        let _ = tell.send(DefaultResolver::default().resolve(&uri, &config, endless));
+    let found = in_time(*timeout.after, move || {
+        DefaultResolver::default().resolve(&uri, &config, endless)
     })?;
-    match told.recv_timeout(*timeout.after) {
-        Ok(found) => found,
-        Err(RecvTimeoutError::Timeout) => Err(ureq::Error::Timeout(timeout.reason)),
-        Err(RecvTimeoutError::Disconnected) => Err(ureq::Error::HostNotFound),
-    }
+    found.unwrap_or(Err(ureq::Error::Timeout(timeout.reason)))
 }
 
 #[cfg(test)]

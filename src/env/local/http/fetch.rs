@@ -19,10 +19,11 @@ use ureq::{Agent, AsSendBody, Body, Proxy, ProxyProtocol, Timeout};
 
 use super::address::{CheckedResolver, OffLimits, is_off_limits};
 use super::request::Request;
-use super::tls::{TlsConnector, client_config};
-use super::url::{Url, UrlError, is_loopback_host};
+use super::tls::TlsConnector;
 use crate::log;
 use crate::rpc::base64;
+use crate::rpc::dial::client_config;
+use crate::rpc::url::{Url, UrlError};
 
 /// How often a request is redirected at most.
 const MAX_REDIRECTS: usize = 10;
@@ -66,7 +67,7 @@ impl Network {
         let resolver = CheckedResolver {
             allow_link_local: self.allow_link_local,
         };
-        let tls = TlsConnector(Arc::clone(self.tls.get_or_init(client_config)));
+        let tls = TlsConnector(Arc::clone(self.tls.get_or_init(|| client_config(&[]))));
         let connector =
             ().chain(ConnectProxyConnector::default())
                 .chain(TcpConnector::default())
@@ -295,7 +296,7 @@ impl Exchange<'_> {
             why,
         };
         // The resolver sees no address where a proxy does the connecting.
-        let literal = url.host().parse::<IpAddr>().ok();
+        let literal: Option<IpAddr> = url.host().parse().ok();
         if let Some(address) = literal.filter(|address| is_off_limits(*address))
             && !self.allow_link_local
         {
@@ -319,7 +320,7 @@ impl Exchange<'_> {
                 .insert(AUTHORIZATION, basic(user, password));
         }
         let left = self.limits.left()?;
-        let proxy = self.proxy.filter(|_| !is_loopback_host(url.host()));
+        let proxy = self.proxy.filter(|_| !url.is_loopback());
         // A body that is empty is still one where the method means to have one.
         let has_body =
             !body.is_empty() || matches!(*method, Method::POST | Method::PUT | Method::PATCH);

@@ -10,8 +10,6 @@ pub mod address;
 mod fetch;
 mod request;
 mod tls;
-mod url;
 
 pub use fetch::{BodyReader, Cancel, Fetch, FetchError, Network, Reply};
 pub use request::{Request, RequestError};
-pub use url::{Url, UrlError, is_loopback_host};

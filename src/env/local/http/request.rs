@@ -7,8 +7,8 @@ use std::time::Duration;
 use ureq::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::url::{Url, UrlError};
 use crate::env::local::environment::variable_for_client;
+use crate::rpc::url::{Url, UrlError};
 
 /// Headers that a request may have.
 const MAX_HEADERS: usize = 256;

@@ -1,50 +1,16 @@
-//! TLS to servers: the roots that are built in, and those of `SSL_CERT_FILE`.
+//! TLS to servers, within ureq's chain of transports.
 
 use std::fmt;
 use std::io::{Read, Write};
-use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use ureq::Error;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
     TransportAdapter,
 };
-
-use crate::log;
-
-/// How to speak TLS with anyone whose certificate a root vouches for.
-pub(super) fn client_config() -> Arc<ClientConfig> {
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    if let Some(file) = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty()) {
-        add_file(&mut roots, Path::new(&file));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        // Only a provider without any cipher suite of these versions fails, and ring has them.
-        .expect("ring speaks TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
-}
-
-fn add_file(roots: &mut RootCertStore, file: &Path) {
-    let certificates = CertificateDer::pem_file_iter(file)
-        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>());
-    match certificates {
-        Ok(certificates) => {
-            let (added, ignored) = roots.add_parsable_certificates(certificates);
-            log::info!("{added} roots from {}, {ignored} unusable", file.display());
-        }
-        Err(error) => log::warn!("no roots from SSL_CERT_FILE {}: {error}", file.display()),
-    }
-}
 
 /// Wraps a connection in TLS where the URL asks for it.
 pub(super) struct TlsConnector(pub(super) Arc<ClientConfig>);

@@ -71,13 +71,17 @@ impl LongMessage {
     }
 
     fn append(&mut self, is_last: bool, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let mut state = self.outbound.lock();
+        let mut guard = self.outbound.lock();
+        let state = &mut *guard;
         if state.is_dead {
             return false;
         }
         state.compact();
         match self.outbound.framing {
-            Framing::WebSocket => frame::piece(&mut state.buffer, self.is_first, is_last, write),
+            Framing::WebSocket(_) => {
+                let (buffer, masks) = (&mut state.buffer, &mut state.masks);
+                frame::piece(buffer, masks, self.is_first, is_last, write);
+            }
             Framing::Lines => {
                 write(&mut state.buffer);
                 if is_last {
@@ -86,7 +90,7 @@ impl LongMessage {
             }
         }
         self.is_first = false;
-        self.outbound.push(&mut state);
+        self.outbound.push(state);
         !state.is_dead
     }
 

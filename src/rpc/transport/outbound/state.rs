@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::rpc::transport::mask::Masks;
 use crate::sys::event::WakeEvent;
 
 /// What is yet to be sent, and how that goes.
@@ -25,9 +26,18 @@ pub(super) struct State {
     /// How often a full stream had room again.
     pub(super) drained: u64,
     pub(super) wakers: Vec<Arc<WakeEvent>>,
+    /// For the frames that are added.
+    pub(super) masks: Masks,
 }
 
 impl State {
+    pub(super) fn new(masks: Masks) -> Self {
+        Self {
+            masks,
+            ..Self::default()
+        }
+    }
+
     /// Keeps a waker, once, for when there is room.
     pub(super) fn remember(&mut self, waker: &Arc<WakeEvent>) {
         if !self.wakers.iter().any(|known| Arc::ptr_eq(known, waker)) {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An absolute `http` or `https` URL, normalized, without fragment.
+/// An absolute URL of HTTP or of a websocket, normalized, without fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     scheme: Scheme,
@@ -24,6 +24,15 @@ pub struct Url {
 enum Scheme {
     Http,
     Https,
+    Ws,
+    Wss,
+}
+
+/// Schemes that may stand for each other, as in a redirect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Http,
+    WebSocket,
 }
 
 impl Scheme {
@@ -31,14 +40,24 @@ impl Scheme {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
         }
     }
 
-    fn port(self) -> u16 {
+    fn family(self) -> Family {
         match self {
-            Self::Http => 80,
-            Self::Https => 443,
+            Self::Http | Self::Https => Family::Http,
+            Self::Ws | Self::Wss => Family::WebSocket,
         }
+    }
+
+    fn is_encrypted(self) -> bool {
+        matches!(self, Self::Https | Self::Wss)
+    }
+
+    fn port(self) -> u16 {
+        if self.is_encrypted() { 443 } else { 80 }
     }
 }
 
@@ -52,10 +71,19 @@ pub enum UrlError {
 }
 
 impl Url {
-    /// Reads an absolute URL.
+    /// Reads an absolute URL of `http` or `https`.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
+        Self::parse_as(Family::Http, text)
+    }
+
+    /// Reads an absolute URL of `ws` or `wss`.
+    pub fn parse_websocket(text: &str) -> Result<Self, UrlError> {
+        Self::parse_as(Family::WebSocket, text)
+    }
+
+    fn parse_as(family: Family, text: &str) -> Result<Self, UrlError> {
         let text = clean(text);
-        match split_scheme(&text)? {
+        match split_scheme(&text, family)? {
             Some((scheme, rest)) => Self::absolute(scheme, rest),
             None => Err(UrlError::Invalid("relative URL without a base")),
         }
@@ -64,7 +92,7 @@ impl Url {
     /// Reads a reference, relative or not, that was found at this URL.
     pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
         let text = clean(reference);
-        if let Some((scheme, rest)) = split_scheme(&text)? {
+        if let Some((scheme, rest)) = split_scheme(&text, self.scheme.family())? {
             return Self::absolute(scheme, rest);
         }
         let (path, query) = split_query(&text);
@@ -116,33 +144,57 @@ impl Url {
         host.unwrap_or(&self.host)
     }
 
+    /// The port, its own or the scheme's.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(self.scheme.port())
+    }
+
+    /// Whether it is spoken to in TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.scheme.is_encrypted()
+    }
+
+    /// Whether its host is this machine, whatever a proxy would make of it.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host();
+        match host.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => host == "localhost" || host.ends_with(".localhost"),
+        }
+    }
+
+    /// Host and port as a `Host` header has them.
+    pub fn authority(&self) -> String {
+        match self.port {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
+    /// Path and query, as the first line of a request has them.
+    pub fn request_target(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+
+    /// For messages: without credentials and query, of which either may be a secret.
+    pub fn redacted(&self) -> String {
+        format!("{}://{}{}", self.scheme.name(), self.authority(), self.path)
+    }
+
     /// Whether both lead to the same server.
     pub fn is_same_server(&self, other: &Self) -> bool {
-        let port = |url: &Self| url.port.unwrap_or(url.scheme.port());
-        self.host == other.host && port(self) == port(other) && self.scheme == other.scheme
+        self.host == other.host && self.port() == other.port() && self.scheme == other.scheme
     }
-}
-
-/// Whether a host, as [`Url::host`] gives it, is this machine.
-pub fn is_loopback_host(host: &str) -> bool {
-    host.parse::<IpAddr>().map_or_else(
-        |_| host == "localhost" || host.ends_with(".localhost"),
-        |address| address.is_loopback(),
-    )
 }
 
 /// Without credentials, which are nobody's business in a message or on the wire.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.name(), self.host)?;
-        if let Some(port) = self.port {
-            write!(f, ":{port}")?;
-        }
-        f.write_str(&self.path)?;
-        match &self.query {
-            Some(query) => write!(f, "?{query}"),
-            None => Ok(()),
-        }
+        let (scheme, authority) = (self.scheme.name(), self.authority());
+        write!(f, "{scheme}://{authority}{}", self.request_target())
     }
 }
 
@@ -156,7 +208,7 @@ fn clean(text: &str) -> String {
     text
 }
 
-fn split_scheme(text: &str) -> Result<Option<(Scheme, &str)>, UrlError> {
+fn split_scheme(text: &str, family: Family) -> Result<Option<(Scheme, &str)>, UrlError> {
     let Some((scheme, rest)) = text.split_once(':') else {
         return Ok(None);
     };
@@ -167,11 +219,15 @@ fn split_scheme(text: &str) -> Result<Option<(Scheme, &str)>, UrlError> {
     if !is_scheme {
         return Ok(None);
     }
-    match &*scheme.to_ascii_lowercase() {
-        "http" => Ok(Some((Scheme::Http, rest))),
-        "https" => Ok(Some((Scheme::Https, rest))),
-        other => Err(UrlError::Scheme(other.to_owned())),
-    }
+    let name = scheme.to_ascii_lowercase();
+    let scheme = match (family, &*name) {
+        (Family::Http, "http") => Scheme::Http,
+        (Family::Http, "https") => Scheme::Https,
+        (Family::WebSocket, "ws") => Scheme::Ws,
+        (Family::WebSocket, "wss") => Scheme::Wss,
+        _ => return Err(UrlError::Scheme(name)),
+    };
+    Ok(Some((scheme, rest)))
 }
 
 fn split_query(text: &str) -> (&str, Option<&str>) {
@@ -325,84 +381,4 @@ fn decode(text: &str) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_normalized() {
-        for (text, expected) in [
-            (
-                " HTTP://Example.COM:80/a/../b c?q=ü'#frag ",
-                "http://example.com/b%20c?q=%C3%BC%27",
-            ),
-            ("https://h:443", "https://h/"),
-            ("http:h\\x?a\\b", "http://h/x?a\\b"),
-            ("http:///h/./%2e%2E/y/.", "http://h/y/"),
-            ("http://u:p@h:81/", "http://h:81/"),
-            ("http://[0:0::1]:8080/?", "http://[::1]:8080/?"),
-            ("http://127.1/", "http://127.0.0.1/"),
-            ("http://0xA9FEA9FE/", "http://169.254.169.254/"),
-            ("http://0251.254.43518/", "http://169.254.169.254/"),
-            ("http://2852039166/", "http://169.254.169.254/"),
-            ("http://a.b.c1/", "http://a.b.c1/"),
-        ] {
-            assert_eq!(Url::parse(text).unwrap().to_string(), expected, "{text}");
-        }
-        let url = Url::parse("http://us%65r:p%3Aw@h/").unwrap();
-        assert_eq!(url.credentials, Some((b"user".to_vec(), b"p:w".to_vec())));
-    }
-
-    #[test]
-    fn what_is_no_url_is_refused() {
-        for (text, why) in [
-            ("x", "relative URL without a base"),
-            ("", "relative URL without a base"),
-            ("/x", "relative URL without a base"),
-            ("http://", "empty host"),
-            ("http://[::1", "invalid IPv6 address"),
-            ("http://a b/", "invalid international domain name"),
-            ("http://h:99999/", "invalid port number"),
-            ("http://h:+1/", "invalid port number"),
-            ("http://1.2.3.256/", "invalid IPv4 address"),
-            ("http://1.2.3.4.5/", "invalid IPv4 address"),
-            ("http://4294967296/", "invalid IPv4 address"),
-        ] {
-            assert_eq!(Url::parse(text), Err(UrlError::Invalid(why)), "{text}");
-        }
-        for (text, scheme) in [("ftp://x/", "ftp"), ("FILE:///x", "file")] {
-            assert_eq!(Url::parse(text), Err(UrlError::Scheme(scheme.to_owned())));
-        }
-    }
-
-    #[test]
-    fn references_are_joined() {
-        let base = Url::parse("http://h/a/b?q").unwrap();
-        for (reference, expected) in [
-            ("/x", "http://h/x"),
-            ("x?y", "http://h/a/x?y"),
-            ("../x", "http://h/x"),
-            ("../../../x/.", "http://h/x/"),
-            ("?z", "http://h/a/b?z"),
-            ("", "http://h/a/b?q"),
-            ("#frag", "http://h/a/b?q"),
-            ("//other:1/x", "http://other:1/x"),
-            ("https://other", "https://other/"),
-        ] {
-            assert_eq!(base.join(reference).unwrap().to_string(), expected);
-        }
-        assert!(base.join("ftp://x/").is_err() && base.join("http://[bad").is_err());
-    }
-
-    #[test]
-    fn a_server_is_its_scheme_name_and_port() {
-        let same = |a: &str, b: &str| {
-            Url::parse(a)
-                .unwrap()
-                .is_same_server(&Url::parse(b).unwrap())
-        };
-        assert!(same("http://h/a", "http://H:80/b"));
-        for other in ["http://h:81/", "https://h/", "http://g/"] {
-            assert!(!same("http://h/", other));
-        }
-    }
-}
+mod tests;

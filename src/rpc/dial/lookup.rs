@@ -1,0 +1,50 @@
+//! Looking names up within a time limit.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// The stack of a lookup's thread: the C library keeps its packets there.
+const STACK: usize = 256 * 1024;
+
+/// The addresses of a host; none when `timeout` has passed.
+pub(super) fn addresses(
+    host: &str,
+    port: u16,
+    timeout: Duration,
+) -> io::Result<Option<Vec<SocketAddr>>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(Some(vec![SocketAddr::new(address, port)]));
+    }
+    let host = host.to_owned();
+    let found = in_time(timeout, move || {
+        (&*host, port).to_socket_addrs().map(Iterator::collect)
+    })?;
+    found.transpose()
+}
+
+/// Does what cannot be cancelled, as a lookup, on a thread that may outlive the wait. None when
+/// `timeout` has passed.
+///
+/// # Errors
+/// The system has no more threads.
+pub fn in_time<T: Send + 'static>(
+    timeout: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
+    let (tell, told) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new()
+        .name("lookup".into())
+        .stack_size(STACK);
+    thread.spawn(move || {
+        // Whoever asked may have lost patience.
+        let _ = tell.send(work());
+    })?;
+    match told.recv_timeout(timeout) {
+        Ok(done) => Ok(Some(done)),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the lookup's thread ended")),
+    }
+}

@@ -1,0 +1,277 @@
+//! Reaching a server: from a URL to a websocket, in the client's role.
+//!
+//! [`Dial::run`] blocks its caller for at most one time limit over all stages: the name is looked
+//! up, each address is tried in turn, a proxy is asked for a way through, TLS is agreed on, and
+//! HTTP is upgraded. What comes out is what a listener gets of a client it has let in: something
+//! to read from, something to send to, and what has arrived already.
+//!
+//! Loopback addresses are never given to a proxy. Messages show a URL without its credentials and
+//! its query.
+
+mod error;
+mod exchange;
+mod lookup;
+mod proxy;
+mod roots;
+mod target;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::ServerName;
+
+pub use error::{DialCause, DialError, Stage};
+pub use lookup::in_time;
+pub use roots::client_config;
+pub use target::Target;
+
+use super::transport::{InBuffer, Sink, Socket, SocketSource, Source, TlsSession, TlsSource};
+use super::url::Url;
+use crate::sys::socket::connect_unix;
+
+/// The reference's limit on connecting.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whom to reach, and how.
+#[derive(Clone)]
+pub struct Dial {
+    /// Whom.
+    pub target: Target,
+    /// Sent as `Authorization: Bearer`.
+    pub bearer: Option<String>,
+    /// Further headers of the upgrade, in order.
+    pub headers: Vec<(String, String)>,
+    /// For everything; 10 s unless set.
+    pub timeout: Duration,
+    /// PEM files of roots to trust besides the usual ones.
+    pub root_files: Vec<PathBuf>,
+}
+
+/// Both directions of an open websocket, on which we are the client.
+pub struct Dialled {
+    /// Where its frames come from.
+    pub source: Box<dyn Source + Send>,
+    /// Where ours go.
+    pub sink: Sink,
+    /// What came behind the answer to the upgrade.
+    pub buffer: InBuffer,
+}
+
+/// The same before the upgrade.
+struct Stream {
+    source: Box<dyn Source + Send>,
+    sink: Sink,
+    /// Whom it leads to, for messages.
+    peer: String,
+}
+
+impl Dial {
+    /// Without token and further headers, within 10 s.
+    pub fn new(target: Target) -> Self {
+        Self {
+            target,
+            bearer: None,
+            headers: Vec::new(),
+            timeout: TIMEOUT,
+            root_files: Vec::new(),
+        }
+    }
+
+    /// Connects and upgrades.
+    ///
+    /// # Errors
+    /// Any stage failed, or time is up.
+    pub fn run(&self) -> Result<Dialled, DialError> {
+        let attempt = Attempt {
+            label: self.target.label(),
+            limit: self.timeout,
+            deadline: Instant::now() + self.timeout,
+        };
+        let (stream, authority, path) = match &self.target {
+            Target::Unix(path) => {
+                let stream = attempt.connect_unix(path)?;
+                (stream, "localhost".to_owned(), "/".to_owned())
+            }
+            Target::WebSocket(url) => {
+                let stream = attempt.connect(url, &self.root_files)?;
+                (stream, url.authority(), url.request_target())
+            }
+        };
+        let Stream {
+            mut source,
+            sink,
+            peer,
+        } = stream;
+        let mut buffer = InBuffer::default();
+        let request = exchange::Upgrade::new(&authority, &path, self.bearer.as_deref())
+            .and_then(|upgrade| upgrade.with_headers(&self.headers))
+            .map_err(|text| attempt.error(Stage::Address, DialCause::Invalid(text)))?;
+        request
+            .run(&mut *source, &sink, &mut buffer, attempt.deadline)
+            .map_err(|failure| attempt.exchange_failed(Stage::Upgrade, &peer, failure))?;
+        Ok(Dialled {
+            source,
+            sink,
+            buffer,
+        })
+    }
+}
+
+/// The token is nobody's business.
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dial")
+            .field("target", &self.target.label())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One run, and what its errors need.
+struct Attempt {
+    label: String,
+    limit: Duration,
+    deadline: Instant,
+}
+
+impl Attempt {
+    fn connect_unix(&self, path: &Path) -> Result<Stream, DialError> {
+        let peer = path.display().to_string();
+        let left = self.left(Stage::Connect)?;
+        let socket =
+            connect_unix(path, left).map_err(|error| self.failed(Stage::Connect, &peer, &error))?;
+        Ok(plain(Arc::new(Socket::Unix(socket)), peer))
+    }
+
+    fn connect(&self, url: &Url, root_files: &[PathBuf]) -> Result<Stream, DialError> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let proxy = proxy::choose(url, variable)
+            .map_err(|text| self.error(Stage::Proxy, DialCause::Invalid(text)))?;
+        let (host, port) = match &proxy {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => (url.host(), url.port()),
+        };
+        let (socket, address) = self.connect_tcp(host, port)?;
+        let socket = Arc::new(Socket::Tcp(socket));
+        let mut stream = plain(Arc::clone(&socket), address.to_string());
+        if let Some(proxy) = &proxy {
+            stream.peer = format!("proxy {address}");
+            proxy::tunnel(proxy, url, &mut *stream.source, &stream.sink, self.deadline)
+                .map_err(|failure| self.exchange_failed(Stage::Proxy, &stream.peer, failure))?;
+            stream.peer = format!("{} by proxy {address}", url.authority());
+        }
+        if url.is_encrypted() {
+            return self.encrypt(socket, url.host(), root_files, stream.peer);
+        }
+        Ok(stream)
+    }
+
+    /// Tries every address, each with its share of the time that is left.
+    fn connect_tcp(&self, host: &str, port: u16) -> Result<(TcpStream, SocketAddr), DialError> {
+        let left = self.left(Stage::Lookup)?;
+        let addresses = lookup::addresses(host, port, left)
+            .map_err(|error| self.failed(Stage::Lookup, host, &error))?
+            .ok_or_else(|| self.timed_out(Stage::Lookup))?;
+        let mut last = None;
+        for (tried, address) in addresses.iter().enumerate() {
+            let share = (addresses.len() - tried).try_into().unwrap_or(u32::MAX);
+            let left = self.left(Stage::Connect)? / share;
+            // The library takes no limit of zero.
+            let connected = TcpStream::connect_timeout(address, left.max(Duration::from_millis(1)))
+                .and_then(|socket| socket.set_nodelay(true).map(|()| socket));
+            match connected {
+                Ok(socket) => return Ok((socket, *address)),
+                Err(error) => {
+                    last = Some(self.failed(Stage::Connect, &address.to_string(), &error));
+                }
+            }
+        }
+        let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        Err(last.unwrap_or_else(|| self.failed(Stage::Lookup, host, &none)))
+    }
+
+    fn encrypt(
+        &self,
+        socket: Arc<Socket>,
+        host: &str,
+        root_files: &[PathBuf],
+        peer: String,
+    ) -> Result<Stream, DialError> {
+        let failed = |error: &io::Error| self.failed(Stage::Tls, &peer, error);
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|error| failed(&io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        let session = TlsSession::connect(Arc::clone(&socket), client_config(root_files), name)
+            .map_err(|error| failed(&io::Error::other(error)))?;
+        let session = Arc::new(session);
+        let mut source = TlsSource::new(SocketSource::new(socket), Arc::clone(&session));
+        source
+            .shake_hands(self.left(Stage::Tls)?)
+            .map_err(|error| failed(&error))?;
+        Ok(Stream {
+            source: Box::new(source),
+            sink: Sink::Tls(session),
+            peer,
+        })
+    }
+
+    fn left(&self, stage: Stage) -> Result<Duration, DialError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(self.timed_out(stage));
+        }
+        Ok(left)
+    }
+
+    fn timed_out(&self, stage: Stage) -> DialError {
+        self.error(stage, DialCause::TimedOut(self.limit))
+    }
+
+    fn failed(&self, stage: Stage, peer: &str, error: &io::Error) -> DialError {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.timed_out(stage),
+            kind => self.error(
+                stage,
+                DialCause::Failed {
+                    text: format!("{peer}: {error}"),
+                    kind: Some(kind),
+                },
+            ),
+        }
+    }
+
+    fn exchange_failed(&self, stage: Stage, peer: &str, failure: exchange::Failure) -> DialError {
+        match failure {
+            exchange::Failure::Io(error) => self.failed(stage, peer, &error),
+            exchange::Failure::Nonsense(why) => self.error(
+                stage,
+                DialCause::Failed {
+                    text: format!("{peer}: {why}"),
+                    kind: None,
+                },
+            ),
+            exchange::Failure::Refused { status, line } => {
+                self.error(stage, DialCause::Refused { status, line })
+            }
+        }
+    }
+
+    fn error(&self, stage: Stage, cause: DialCause) -> DialError {
+        DialError {
+            label: self.label.clone(),
+            stage,
+            cause,
+        }
+    }
+}
+
+fn plain(socket: Arc<Socket>, peer: String) -> Stream {
+    Stream {
+        source: Box::new(SocketSource::new(Arc::clone(&socket))),
+        sink: Sink::Socket(socket),
+        peer,
+    }
+}

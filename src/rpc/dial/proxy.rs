@@ -1,0 +1,224 @@
+//! The way through an HTTP proxy, and when there is one.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::exchange::{self, Failure};
+use crate::rpc::base64;
+use crate::rpc::transport::{InBuffer, Sink, Source};
+use crate::rpc::url::{Url, UrlError};
+
+/// The proxy to a server, as the variables of the environment have it: `HTTP_PROXY` for `ws`,
+/// `HTTPS_PROXY` for `wss`, else `ALL_PROXY`, in small letters first, unless `NO_PROXY` names the
+/// host. Loopback hosts have none. The error says what is wrong with a variable, without its value.
+pub(super) fn choose(
+    url: &Url,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Url>, String> {
+    if url.is_loopback() {
+        return Ok(None);
+    }
+    let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+    let exceptions = set("no_proxy").or_else(|| set("NO_PROXY"));
+    if exceptions.is_some_and(|list| is_exempt(&list, url)) {
+        return Ok(None);
+    }
+    let names = if url.is_encrypted() {
+        ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+    } else {
+        ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
+    };
+    for name in names {
+        let Some(value) = set(name) else { continue };
+        let value = value.trim();
+        let parsed = if value.contains("://") {
+            Url::parse(value)
+        } else {
+            Url::parse(&format!("http://{value}"))
+        };
+        return match parsed {
+            Ok(proxy) if !proxy.is_encrypted() => Ok(Some(proxy)),
+            Ok(_) => Err(format!(
+                "{name} is an https proxy; only http ones are known"
+            )),
+            Err(UrlError::Scheme(scheme)) => Err(format!(
+                "{name} is a proxy of the scheme {scheme}; only http ones are known"
+            )),
+            Err(UrlError::Invalid(why)) => Err(format!("{name} is no URL: {why}")),
+        };
+    }
+    Ok(None)
+}
+
+/// Whether a list of hosts, domains and networks, each perhaps with a port, names a URL's host.
+fn is_exempt(list: &str, url: &Url) -> bool {
+    list.split([',', ' ']).any(|entry| {
+        let entry = entry.trim().to_ascii_lowercase();
+        if entry == "*" {
+            return true;
+        }
+        let (name, port) = split_port(&entry);
+        if name.is_empty() || port.is_some_and(|port| port != url.port()) {
+            return false;
+        }
+        match url.host().parse::<IpAddr>() {
+            Ok(address) => is_in_network(address, name),
+            Err(_) => {
+                let domain = name.trim_start_matches("*.").trim_start_matches('.');
+                url.host() == domain || url.host().ends_with(&format!(".{domain}"))
+            }
+        }
+    })
+}
+
+fn split_port(entry: &str) -> (&str, Option<u16>) {
+    if let Some((address, rest)) = entry
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
+        let port = rest.strip_prefix(':').and_then(|port| port.parse().ok());
+        return (address, port);
+    }
+    match entry.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') => match port.parse() {
+            Ok(port) => (name, Some(port)),
+            Err(_) => (entry, None),
+        },
+        _ => (entry, None),
+    }
+}
+
+/// `network` is an address, perhaps with the length of a prefix.
+fn is_in_network(address: IpAddr, network: &str) -> bool {
+    let (base, length) = match network.split_once('/') {
+        Some((base, length)) => (base, length.parse::<u32>().ok()),
+        None => (network, Some(128)),
+    };
+    let (Ok(base), Some(length)) = (base.parse::<IpAddr>(), length) else {
+        return false;
+    };
+    let (bits, base_bits, width) = match (address, base) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits().into(), b.to_bits().into(), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
+        _ => return false,
+    };
+    let free = width - length.min(width);
+    // A shift by all 128 bits is none to the processor.
+    let prefix = |bits: u128| bits.checked_shr(free).unwrap_or(0);
+    prefix(bits) == prefix(base_bits)
+}
+
+/// Asks a proxy that we are connected to for a way to the server.
+pub(super) fn tunnel(
+    proxy: &Url,
+    url: &Url,
+    source: &mut dyn Source,
+    sink: &Sink,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let host = match url.host() {
+        host if host.contains(':') => format!("[{host}]"),
+        host => host.to_owned(),
+    };
+    let server = format!("{host}:{}", url.port());
+    let mut request = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n");
+    if let Some((user, password)) = &proxy.credentials {
+        let mut secret = Vec::new();
+        base64::encode_into(&[user, &b":"[..], password].concat(), &mut secret);
+        let secret = String::from_utf8_lossy(&secret);
+        request.push_str(&format!("Proxy-Authorization: Basic {secret}\r\n"));
+    }
+    request.push_str("\r\n");
+    let mut buffer = InBuffer::default();
+    let answer = exchange::ask(&request, source, sink, &mut buffer, deadline)?;
+    if !(200..300).contains(&answer.status) {
+        let line = exchange::first_line(source, &mut buffer, deadline);
+        let status = answer.status;
+        return Err(Failure::Refused { status, line });
+    }
+    if !buffer.bytes().is_empty() {
+        // Neither TLS nor HTTP lets a server speak first.
+        return Err(Failure::Nonsense(
+            "it sends bytes nobody asked for".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(url: &str, variables: &[(&str, &str)]) -> Result<Option<String>, String> {
+        let url = Url::parse_websocket(url).unwrap();
+        let get = |name: &str| {
+            let found = variables.iter().find(|variable| variable.0 == name);
+            found.map(|variable| variable.1.to_owned())
+        };
+        Ok(choose(&url, get)?.map(|proxy| proxy.authority()))
+    }
+
+    #[test]
+    fn the_scheme_chooses_the_variable() {
+        let variables = [
+            ("HTTP_PROXY", "http://u:p@plain:1"),
+            ("https_proxy", "secure:2"),
+            ("HTTPS_PROXY", "unused:3"),
+            ("ALL_PROXY", "http://all:4/"),
+        ];
+        let some = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(chosen("ws://h", &variables), some("plain:1"));
+        assert_eq!(chosen("wss://h", &variables), some("secure:2"));
+        assert_eq!(chosen("ws://h", &variables[1..]), some("all:4"));
+        assert_eq!(chosen("ws://h", &[("HTTP_PROXY", " ")]), Ok(None));
+    }
+
+    #[test]
+    fn this_machine_has_no_proxy() {
+        for host in [
+            "localhost",
+            "a.localhost",
+            "127.3.2.1",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+        ] {
+            let url = format!("ws://{host}:1");
+            assert_eq!(chosen(&url, &[("ALL_PROXY", "p:1")]), Ok(None), "{host}");
+        }
+    }
+
+    #[test]
+    fn exceptions_are_hosts_domains_and_networks() {
+        for (url, list, is_exempt) in [
+            ("ws://h", "*", true),
+            ("ws://a.b.c", "x, B.c", true),
+            ("ws://a.b.c", ".b.c", true),
+            ("ws://a.b.c", "*.b.c", true),
+            ("ws://ab.c", "b.c", false),
+            ("ws://h:1", "h:1", true),
+            ("ws://h:1", "h:2", false),
+            ("ws://10.1.2.3", "10.0.0.0/8", true),
+            ("ws://11.1.2.3", "10.0.0.0/8", false),
+            ("ws://10.1.2.3", "0.0.0.0/0", true),
+            ("ws://10.1.2.3", "10.1.2.3", true),
+            ("ws://10.1.2.3", "2.3", false),
+            ("ws://[fd00::1]:9", "[fd00::1]:9", true),
+            ("ws://[fd00::1]:9", "fd00::/8", true),
+            ("ws://[fd00::1]:9", "::/0", true),
+            ("ws://h", "", false),
+        ] {
+            let variables = [("NO_PROXY", list), ("ALL_PROXY", "p:1")];
+            let none = chosen(url, &variables) == Ok(None);
+            assert_eq!(none, is_exempt, "{url} {list}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_http_proxy_is_refused_without_its_secrets() {
+        for value in ["socks5://u:secret@h", "https://u:secret@h", "u:secret@[h"] {
+            let error = chosen("ws://h", &[("ALL_PROXY", value)]).unwrap_err();
+            assert!(error.starts_with("ALL_PROXY is"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}
