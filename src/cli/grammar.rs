@@ -38,6 +38,7 @@ pub(super) struct Flag<T> {
 pub(super) enum Category {
     Listening,
     Access,
+    Cloud,
     Limits,
     General,
 }
@@ -47,6 +48,7 @@ impl Category {
         match self {
             Self::Listening => "Listening",
             Self::Access => "Access",
+            Self::Cloud => "Being offered elsewhere",
             Self::Limits => "Limits",
             Self::General => "General",
         }

@@ -16,6 +16,7 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::cloud::OfferError;
 use crate::serve::ServeError;
 use crate::serve::listen::ListenUrlError;
 use crate::version;
@@ -30,13 +31,14 @@ enum RunError {
     Usage(UsageError),
     Listen(ListenUrlError),
     Serve(ServeError),
+    Offer(OfferError),
 }
 
 impl RunError {
     fn exit_code(&self) -> ExitCode {
         match self {
             RunError::Usage(_) => ExitCode::from(2),
-            RunError::Listen(_) | RunError::Serve(_) => ExitCode::from(1),
+            RunError::Listen(_) | RunError::Serve(_) | RunError::Offer(_) => ExitCode::from(1),
         }
     }
 }
@@ -47,6 +49,7 @@ impl fmt::Display for RunError {
             RunError::Usage(error) => error.fmt(f),
             RunError::Listen(error) => write!(f, "Error: {error}"),
             RunError::Serve(error) => write!(f, "Error: {error}"),
+            RunError::Offer(error) => write!(f, "Error: {error}"),
         }
     }
 }

@@ -262,6 +262,11 @@ impl Flow {
         Ok(())
     }
 
+    /// Whether all that was sent has arrived, as far as that can be known.
+    pub(super) fn is_settled(&self) -> bool {
+        self.can_send() && (self.peer != Peer::Acknowledging || self.sending.kept.is_empty())
+    }
+
     /// When [`Flow::emit`] has something to do again, whatever else happens.
     pub(super) fn due(&self) -> Option<Instant> {
         let resend = match self.peer {

@@ -12,6 +12,24 @@ const MASKED_HEADER: usize = PLAIN_HEADER + 4;
 /// Longer messages are cut: the real client refuses a frame above 16 MiB.
 pub(super) const MAX_PAYLOAD: usize = 1024 * 1024;
 
+/// What a message consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Binary,
+}
+
+impl Kind {
+    /// What its first frame says, and the others.
+    fn of(self, is_first: bool) -> Data {
+        match self {
+            _ if !is_first => Data::Continue,
+            Self::Text => Data::Text,
+            Self::Binary => Data::Binary,
+        }
+    }
+}
+
 /// Why we end a websocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goodbye {
@@ -37,28 +55,33 @@ impl Goodbye {
     }
 }
 
-/// Appends a text message whose payload `write` appends, cut into frames.
-pub(super) fn text(out: &mut Vec<u8>, masks: &mut Masks, write: impl FnOnce(&mut Vec<u8>)) {
+/// Appends a message whose payload `write` appends, cut into frames.
+pub(super) fn message(
+    out: &mut Vec<u8>,
+    masks: &mut Masks,
+    kind: Kind,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
     let frame = Frame::begin(out, masks.next());
     write(out);
     if frame.payload_len(out) > MAX_PAYLOAD {
         let payload = out.split_off(frame.payload_start());
         out.truncate(frame.start);
-        fragments(out, masks, &payload);
+        fragments(out, masks, kind, &payload);
         return;
     }
-    frame.finish(out, OpCode::Data(Data::Text), true);
+    frame.finish(out, OpCode::Data(kind.of(true)), true);
 }
 
-/// Appends one frame of a text message in several. `write` appends at most `MAX_PAYLOAD` bytes.
+/// Appends one frame of a message in several. `write` appends at most `MAX_PAYLOAD` bytes.
 pub(super) fn piece(
     out: &mut Vec<u8>,
     masks: &mut Masks,
-    is_first: bool,
-    is_last: bool,
+    kind: Kind,
+    (is_first, is_last): (bool, bool),
     write: impl FnOnce(&mut Vec<u8>),
 ) {
-    let kind = if is_first { Data::Text } else { Data::Continue };
+    let kind = kind.of(is_first);
     let frame = Frame::begin(out, masks.next());
     write(out);
     frame.finish(out, OpCode::Data(kind), is_last);
@@ -114,15 +137,11 @@ impl Frame {
     }
 }
 
-fn fragments(out: &mut Vec<u8>, masks: &mut Masks, payload: &[u8]) {
+fn fragments(out: &mut Vec<u8>, masks: &mut Masks, kind: Kind, payload: &[u8]) {
     let count = payload.len().div_ceil(MAX_PAYLOAD);
     out.reserve(payload.len() + count * MASKED_HEADER);
     for (index, part) in payload.chunks(MAX_PAYLOAD).enumerate() {
-        let kind = if index == 0 {
-            Data::Text
-        } else {
-            Data::Continue
-        };
+        let kind = kind.of(index == 0);
         append(out, masks, OpCode::Data(kind), index + 1 == count, part);
     }
 }
@@ -199,7 +218,7 @@ mod tests {
         for len in [0, 1, 125, 126, 65_535, 65_536, MAX_PAYLOAD] {
             for role in ROLES {
                 let mut out = b"before".to_vec();
-                text(&mut out, &mut Masks::new(role), |out| {
+                message(&mut out, &mut Masks::new(role), Kind::Text, |out| {
                     out.extend(std::iter::repeat_n(b'x', len))
                 });
                 assert_eq!(&out[..6], b"before");
@@ -215,7 +234,7 @@ mod tests {
         let payload: Vec<u8> = (0..MAX_PAYLOAD * 2 + 5).map(|n| n as u8).collect();
         for role in ROLES {
             let mut out = Vec::new();
-            text(&mut out, &mut Masks::new(role), |out| {
+            message(&mut out, &mut Masks::new(role), Kind::Text, |out| {
                 out.extend_from_slice(&payload)
             });
             let frames = frames(&out);
@@ -237,14 +256,14 @@ mod tests {
     fn pieces_join_to_one_message() {
         let mut out = Vec::new();
         let masks = &mut Masks::new(Role::Client);
-        piece(&mut out, masks, true, false, |out| {
+        piece(&mut out, masks, Kind::Text, (true, false), |out| {
             out.extend_from_slice(b"one ")
         });
         ping(&mut out, masks);
-        piece(&mut out, masks, false, false, |out| {
+        piece(&mut out, masks, Kind::Text, (false, false), |out| {
             out.extend_from_slice(&[b'x'; 70_000])
         });
-        piece(&mut out, masks, false, true, |_| ());
+        piece(&mut out, masks, Kind::Text, (false, true), |_| ());
         let shape: Vec<_> = frames(&out)
             .into_iter()
             .map(|frame| (frame.0, frame.1, frame.2.len()))

@@ -49,6 +49,19 @@ pub enum Framing {
     Lines,
     /// Websocket text messages, as this end of a websocket writes and reads them.
     WebSocket(Role),
+    /// Websocket binary messages, as a client writes and reads them.
+    Binary,
+}
+
+impl Framing {
+    /// Which end of a websocket this is, and what its messages consist of.
+    pub(super) fn websocket(self) -> Option<(Role, frame::Kind)> {
+        match self {
+            Self::Lines => None,
+            Self::WebSocket(role) => Some((role, frame::Kind::Text)),
+            Self::Binary => Some((Role::Client, frame::Kind::Binary)),
+        }
+    }
 }
 
 /// What became of a message that may wait.
@@ -86,10 +99,9 @@ pub struct Outbound {
 impl Outbound {
     /// Sends to `sink`.
     pub fn new(sink: Sink, framing: Framing) -> Self {
-        let masks = match framing {
-            Framing::WebSocket(role) => Masks::new(role),
-            Framing::Lines => Masks::default(),
-        };
+        let masks = framing
+            .websocket()
+            .map_or(Masks::default(), |(role, _)| Masks::new(role));
         Self {
             sink,
             framing,
@@ -324,12 +336,12 @@ impl Outbound {
         } else {
             &mut state.buffer
         };
-        match self.framing {
-            Framing::WebSocket(_) => frame::text(out, &mut state.masks, write),
-            Framing::Lines => {
+        match self.framing.websocket() {
+            None => {
                 write(out);
                 out.push(b'\n');
             }
+            Some((_, kind)) => frame::message(out, &mut state.masks, kind, write),
         }
     }
 

@@ -10,7 +10,7 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::budget::Charge;
 use super::mask::{self, Role};
-use super::{Framing, Goodbye, InBuffer, MAX_MESSAGE, Outbound, Reader, Received, Refusal, Source};
+use super::{Goodbye, InBuffer, MAX_MESSAGE, Outbound, Reader, Received, Refusal, Source};
 
 /// The longest header of a masked frame.
 const MAX_HEADER: usize = 14;
@@ -60,10 +60,10 @@ impl<S: Source> WebSocketReader<S> {
     /// Reads frames from `source`, of which `buffer` already has the first
     /// bytes. Pings and closes are answered through `outbound`, whose role is ours.
     pub fn new(source: S, buffer: InBuffer, outbound: Arc<Outbound>) -> Self {
-        let role = match outbound.framing() {
-            Framing::WebSocket(role) => role,
-            Framing::Lines => Role::Server,
-        };
+        let role = outbound
+            .framing()
+            .websocket()
+            .map_or(Role::Server, |(role, _)| role);
         Self {
             role,
             source,
