@@ -8,6 +8,7 @@ mod support;
 
 mod auth;
 mod bulk;
+mod cloud;
 mod discovery;
 mod envelope;
 mod files;

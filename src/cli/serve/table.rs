@@ -12,7 +12,7 @@ pub(in crate::cli) static GRAMMAR: Grammar<ServeFlags> = Grammar {
     usage: "exec-server [OPTIONS]",
     flags: FLAGS,
     operands: Operands::None,
-    notes: "",
+    notes: "The token of --executor-id is in CODEX_EXEC_SERVER_REMOTE_BEARER_TOKEN.\n",
 };
 
 static FLAGS: &[Flag<ServeFlags>] = &[
@@ -186,7 +186,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
     Flag::value(
         Category::Cloud,
         "executor-id",
-        "Register as this executor, with the token in CODEX_EXEC_SERVER_REMOTE_BEARER_TOKEN",
+        "Register as this executor, with the token in a variable (see below)",
         Value::optional("ID", |flags, text| {
             flags.cloud.executor_id = Some(text.to_owned());
             Ok(())

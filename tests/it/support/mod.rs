@@ -18,6 +18,8 @@ mod within;
 
 #[path = "../../child/pattern.rs"]
 pub mod pattern;
+#[path = "../../plane/mod.rs"]
+pub mod plane;
 
 pub use base64::{decode, encode};
 pub use client::{Client, RpcError, params};
@@ -28,7 +30,7 @@ pub use procfs::{
     zombies_of,
 };
 pub use program::{Scratch, child, scratch};
-pub use run::{fails, run};
+pub use run::{fails, finish, run};
 pub use server::Server;
 pub use start::Start;
 pub use tls::Certificate;

@@ -11,7 +11,8 @@ pub fn run(arguments: &[&str]) -> Output {
     finish(command.args(arguments))
 }
 
-fn finish(command: &mut Command) -> Output {
+/// Runs a command of [`Server::command`] to the end; nothing on stdin.
+pub fn finish(command: &mut Command) -> Output {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

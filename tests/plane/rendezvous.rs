@@ -1,0 +1,206 @@
+//! Where executors and clients meet.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use super::Style;
+use super::frames::{Says, decode, encode};
+use super::wire::{BINARY, CLOSE, PING, PONG, TEXT, WireFrame, message, read_frame, write_frame};
+
+/// How long a client waits for an executor.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The meeting place.
+pub(super) struct Rendezvous {
+    style: Style,
+    state: Arc<(Mutex<State>, Condvar)>,
+}
+
+#[derive(Default)]
+struct State {
+    executors: Vec<Arc<Executor>>,
+    /// Sockets of executors that are only kept open.
+    kept: Vec<TcpStream>,
+    clients: u64,
+}
+
+struct Executor {
+    socket: Mutex<TcpStream>,
+    /// By stream at a relay; else there is one, without a name.
+    clients: Mutex<HashMap<String, Client>>,
+}
+
+struct Client {
+    socket: TcpStream,
+    /// The next number of a frame to the executor.
+    next_seq: u32,
+}
+
+impl Executor {
+    fn send(&self, frame: &WireFrame) -> bool {
+        write_frame(&mut *self.socket.lock().unwrap(), frame).is_ok()
+    }
+
+    fn hang_up(&self) {
+        let _ = self.socket.lock().unwrap().shutdown(Shutdown::Both);
+    }
+}
+
+impl Rendezvous {
+    pub(super) fn new(style: Style) -> Self {
+        Self {
+            style,
+            state: Arc::default(),
+        }
+    }
+
+    pub(super) fn executors(&self) -> usize {
+        self.state.0.lock().unwrap().executors.len()
+    }
+
+    pub(super) fn cut(&self) {
+        for executor in &self.state.0.lock().unwrap().executors {
+            executor.hang_up();
+        }
+    }
+
+    /// Keeps a socket open that nobody reads.
+    pub(super) fn keep(&self, socket: TcpStream) {
+        self.state.0.lock().unwrap().kept.push(socket);
+    }
+
+    /// Serves an executor until it is gone; its clients go with it.
+    pub(super) fn serve_executor(&self, socket: TcpStream) {
+        let mut incoming = socket.try_clone().expect("a second handle");
+        let executor = Arc::new(Executor {
+            socket: Mutex::new(socket),
+            clients: Mutex::default(),
+        });
+        {
+            let mut state = self.state.0.lock().unwrap();
+            state.executors.push(Arc::clone(&executor));
+            self.state.1.notify_all();
+        }
+        while let Ok(frame) = read_frame(&mut incoming) {
+            match frame.opcode {
+                PING => {
+                    executor.send(&message(PONG, frame.payload));
+                }
+                PONG => {}
+                CLOSE => break,
+                _ => self.forward(&executor, frame),
+            }
+        }
+        let mut state = self.state.0.lock().unwrap();
+        state
+            .executors
+            .retain(|other| !Arc::ptr_eq(other, &executor));
+        drop(state);
+        executor.hang_up();
+        for client in executor.clients.lock().unwrap().values() {
+            let _ = client.socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// From an executor to its client, or to the one that the frame is for.
+    fn forward(&self, executor: &Executor, mut frame: WireFrame) {
+        let mut clients = executor.clients.lock().unwrap();
+        let name = if self.style == Style::Relay {
+            assert!(frame.is_final, "the tests' messages are short");
+            let (stream, _, says) = decode(&frame.payload);
+            match says {
+                Says::Data(_, 0, 1, payload) => frame = message(TEXT, payload),
+                Says::Reset(_) => frame = message(CLOSE, vec![3, 232]),
+                other => panic!("to a peer that acknowledges nothing: {other:?}"),
+            }
+            stream
+        } else {
+            String::new()
+        };
+        if let Some(client) = clients.get_mut(&name) {
+            // A client that is gone will be noticed by its own thread.
+            let _ = write_frame(&mut client.socket, &frame);
+        }
+    }
+
+    /// Serves a client with the executor that is there; waits for one.
+    pub(super) fn serve_client(&self, mut socket: TcpStream) {
+        let (lock, changed) = &*self.state;
+        let state = lock.lock().unwrap();
+        let (mut state, _) = changed
+            .wait_timeout_while(state, PATIENCE, |state| state.executors.is_empty())
+            .unwrap();
+        let Some(executor) = state.executors.last().cloned() else {
+            return;
+        };
+        state.clients += 1;
+        let name = match self.style {
+            Style::Plain => String::new(),
+            Style::Relay => format!("stream-{}", state.clients),
+        };
+        drop(state);
+        let client = Client {
+            socket: socket.try_clone().expect("a second handle"),
+            next_seq: 0,
+        };
+        executor
+            .clients
+            .lock()
+            .unwrap()
+            .insert(name.clone(), client);
+        if self.style == Style::Relay {
+            executor.send(&message(BINARY, encode(&name, 0, &Says::Resume(0))));
+        }
+        let mut text = Vec::new();
+        while let Ok(frame) = read_frame(&mut socket) {
+            match (frame.opcode, self.style) {
+                (CLOSE, _) => break,
+                (PING, _) => {
+                    let mut clients = executor.clients.lock().unwrap();
+                    if let Some(client) = clients.get_mut(&name) {
+                        let _ = write_frame(&mut client.socket, &message(PONG, frame.payload));
+                    }
+                }
+                (PONG, _) => {}
+                (_, Style::Plain) => {
+                    executor.send(&frame);
+                }
+                (_, Style::Relay) => {
+                    text.extend(frame.payload);
+                    if frame.is_final {
+                        self.pass(&executor, &name, std::mem::take(&mut text));
+                    }
+                }
+            }
+        }
+        let gone = executor.clients.lock().unwrap().remove(&name);
+        if let Some(mut client) = gone {
+            let _ = client.socket.flush();
+            let _ = client.socket.shutdown(Shutdown::Both);
+        }
+        match self.style {
+            // A connection is for one client.
+            Style::Plain => executor.hang_up(),
+            Style::Relay => {
+                let reset = Says::Reset("the client has gone".into());
+                executor.send(&message(BINARY, encode(&name, 0, &reset)));
+            }
+        }
+    }
+
+    fn pass(&self, executor: &Executor, name: &str, text: Vec<u8>) {
+        let seq = {
+            let mut clients = executor.clients.lock().unwrap();
+            let Some(client) = clients.get_mut(name) else {
+                return;
+            };
+            client.next_seq += 1;
+            client.next_seq - 1
+        };
+        let data = Says::Data(seq, 0, 1, text);
+        executor.send(&message(BINARY, encode(name, 0, &data)));
+    }
+}
