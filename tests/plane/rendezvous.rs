@@ -90,7 +90,10 @@ impl Rendezvous {
                     executor.send(&message(PONG, frame.payload));
                 }
                 PONG => {}
-                CLOSE => break,
+                CLOSE => {
+                    self.pass_goodbye(&executor, &frame);
+                    break;
+                }
                 _ => self.forward(&executor, frame),
             }
         }
@@ -102,6 +105,16 @@ impl Rendezvous {
         executor.hang_up();
         for client in executor.clients.lock().unwrap().values() {
             let _ = client.socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// At a relay each client has been told by itself.
+    fn pass_goodbye(&self, executor: &Executor, frame: &WireFrame) {
+        if self.style == Style::Plain {
+            for client in executor.clients.lock().unwrap().values_mut() {
+                // A client that is gone needs no goodbye.
+                let _ = write_frame(&mut client.socket, frame);
+            }
         }
     }
 
