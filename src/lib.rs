@@ -7,6 +7,8 @@ pub mod log;
 pub mod rpc;
 pub mod sandbox;
 pub mod serve;
+pub mod suggest;
 pub mod sys;
 pub mod version;
+pub mod visible;
 pub mod workers;

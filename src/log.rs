@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crate::sys::poll::{self, PollFd, WRITABLE};
+use crate::visible;
 
 /// How much a line matters; a level includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,26 +101,7 @@ fn line(level: Level, message: fmt::Arguments<'_>) -> String {
     line.0
 }
 
-/// A text of somebody else's with what could steer a terminal, forge a line or reorder it escaped.
-pub fn harmless(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        push_harmless(&mut shown, c);
-    }
-    shown
-}
-
-fn push_harmless(shown: &mut String, c: char) {
-    let steers = c.is_control()
-        || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if steers {
-        shown.extend(c.escape_unicode());
-    } else {
-        shown.push(c);
-    }
-}
-
-/// Takes text as far as a line has room for it.
+/// Takes text and escapes what could steer a terminal, forge a line or reorder it.
 struct Line(String);
 
 impl fmt::Write for Line {
@@ -129,7 +111,11 @@ impl fmt::Write for Line {
             if self.0.len() + LONGEST_ESCAPE > MAX_LINE {
                 return Err(fmt::Error);
             }
-            push_harmless(&mut self.0, c);
+            if visible::steers(c) {
+                self.0.extend(c.escape_unicode());
+            } else {
+                self.0.push(c);
+            }
         }
         Ok(())
     }

@@ -3,10 +3,13 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use super::cp::CP;
+use super::env::ENV;
 use super::grammar::{Flag, Grammar, Operands};
 use super::parse::{Request, UsageError, parse};
-use super::suggest::closest;
+use super::run::RUN;
 use super::{help, print, serve};
+use crate::suggest::closest;
 
 /// One command.
 pub(super) struct Command {
@@ -19,7 +22,7 @@ pub(super) struct Command {
 }
 
 /// Every command.
-static COMMANDS: &[&Command] = &[&HELP];
+static COMMANDS: &[&Command] = &[&RUN, &CP, &ENV, &HELP];
 
 /// What a command line is for.
 pub(super) enum Selected {

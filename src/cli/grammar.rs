@@ -22,6 +22,8 @@ pub(super) enum Operands<T> {
     None,
     /// They stand anywhere among the flags.
     Anywhere(fn(&mut T, OsString) -> Result<(), String>),
+    /// The first one ends the flags, and all that follow belong to it.
+    Rest(fn(&mut T, Vec<OsString>)),
 }
 
 /// One row of a table.
@@ -40,6 +42,9 @@ pub(super) enum Category {
     Access,
     Cloud,
     Limits,
+    Where,
+    Command,
+    Copying,
     General,
 }
 
@@ -50,6 +55,9 @@ impl Category {
             Self::Access => "Access",
             Self::Cloud => "Being offered elsewhere",
             Self::Limits => "Limits",
+            Self::Where => "Where",
+            Self::Command => "The command",
+            Self::Copying => "Copying",
             Self::General => "General",
         }
     }
@@ -152,5 +160,10 @@ impl<T> Flag<T> {
             "Print this and exit",
             Kind::Help,
         )
+    }
+
+    pub(super) const fn short(mut self, short: char) -> Self {
+        self.short = Some(short);
+        self
     }
 }

@@ -4,11 +4,15 @@
 //! one the program serves. [`parse`] reads any command line by its table, [`help`] explains it.
 
 mod command;
+mod cp;
+mod env;
+mod environments;
 mod grammar;
 mod help;
+mod notice;
 mod parse;
+mod run;
 mod serve;
-mod suggest;
 mod values;
 
 use std::ffi::OsString;

@@ -6,7 +6,7 @@ use std::fmt;
 use lexopt::Arg;
 
 use super::grammar::{Flag, Grammar, Kind, Operands, Value};
-use super::suggest::closest;
+use crate::suggest::closest;
 
 /// What a command line asks for.
 #[derive(Debug, PartialEq)]
@@ -90,6 +90,11 @@ impl<T> Reading<'_, T> {
                 (Arg::Value(word), Operands::Anywhere(store)) => {
                     store(&mut self.flags, word)?;
                     continue;
+                }
+                (Arg::Value(word), Operands::Rest(store)) => {
+                    let rest = parser.raw_args().map_err(|error| error.to_string())?;
+                    store(&mut self.flags, std::iter::once(word).chain(rest).collect());
+                    break;
                 }
                 (argument, _) => argument,
             };

@@ -38,6 +38,20 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(parsed(text)?).map_err(|error| error.to_string())
 }
 
+/// Seconds, or a number with one of the units `ms`, `s`, `m` and `h`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let fault = || "expected a time, such as 10, 1.5s, 500ms, 5m or 2h".to_owned();
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number = seconds(&text[..text.len() - unit.len()]).map_err(|_| fault())?;
+    match unit {
+        "ms" => Ok(number / 1000),
+        "" | "s" => Ok(number),
+        "m" => number.checked_mul(60).ok_or_else(fault),
+        "h" => number.checked_mul(3600).ok_or_else(fault),
+        _ => Err(fault()),
+    }
+}
+
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
         Err("expected the path of a file".to_owned())
@@ -62,5 +76,36 @@ pub(super) fn host(text: &str) -> Result<String, String> {
         Err("expected a host name, with or without :PORT".to_owned())
     } else {
         Ok(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        for (text, millis) in [
+            ("10", 10_000),
+            ("0.5", 500),
+            ("1.5s", 1500),
+            ("250ms", 250),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "-1",
+            "1d",
+            "1 s",
+            "1e3",
+            "inf",
+            "99999999999999999999h",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
     }
 }

@@ -16,9 +16,9 @@ use super::error::{CloudError, Service};
 use super::exchange::{self, Answer};
 use super::target;
 use crate::env::local::http::Network;
-use crate::log;
 use crate::rpc::dial::Target;
 use crate::sys::random;
+use crate::visible::Visible;
 
 /// What the idempotency ids of all launches begin with.
 const PRODUCT: &str = "codex-exec-server";
@@ -199,7 +199,7 @@ impl Form {
         Ok(Registration {
             rendezvous: target::rendezvous(url)
                 .map_err(|error| unfit(format!("a rendezvous URL that {error}")))?,
-            news: news.map(|news| log::harmless(&news)),
+            news: news.map(|news| Visible(news).to_string()),
         })
     }
 }
@@ -285,7 +285,7 @@ fn refusal(service: Service, answer: &Answer) -> CloudError {
     let message = told.unwrap_or(preview);
     let message = match message.trim() {
         "" => otherwise.to_owned(),
-        message => log::harmless(message),
+        message => Visible(message).to_string(),
     };
     if matches!(answer.status, 401 | 403) {
         return CloudError::Unauthorized {
@@ -298,7 +298,7 @@ fn refusal(service: Service, answer: &Answer) -> CloudError {
         service,
         status: answer.status,
         shown,
-        code: code.map(|code| log::harmless(&code)),
+        code: code.map(|code| Visible(code).to_string()),
         message,
         retry_after: answer.retry_after,
     }

@@ -7,6 +7,7 @@ pub use crate::rpc::client::types::{
     Command, DirectoryEntry, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata,
     HttpRequest, HttpResponse, OpenFor, ProcessEvent, Stream, TerminalSize,
 };
+use crate::rpc::error::ErrorKind;
 
 /// A place where processes run and files live: this machine, or one behind a transport.
 ///
@@ -119,6 +120,14 @@ pub trait FileSystem: Send + Sync {
 
     /// Makes a symbolic link. An extension.
     fn symlink(&self, target: &str, path: &str) -> Result<(), EnvironmentError>;
+
+    /// What a symbolic link says. An extension.
+    fn read_link(&self, path: &str) -> Result<String, EnvironmentError> {
+        Err(EnvironmentError::Local {
+            code: ErrorKind::UnknownMethod.code().into(),
+            message: format!("{path}: what a link says is not told here"),
+        })
+    }
 
     /// Opens a file for blocks.
     fn open(&self, path: &str, purpose: OpenFor) -> Result<Box<dyn OpenFile>, EnvironmentError>;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::UnknownEnvironment;
+use super::config::{ConfigError, Problem};
 use crate::rpc::client::ClientError;
 
 /// Why something could not be done in an environment. `Display` is for a person, and names
@@ -9,7 +11,12 @@ use crate::rpc::client::ClientError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnvironmentError {
     /// A remote one: the connection, or the server's answer.
-    Remote(ClientError),
+    Remote {
+        /// Its id.
+        id: String,
+        /// What happened.
+        error: ClientError,
+    },
     /// This machine's answer, with the code that a client elsewhere would see.
     Local {
         /// As in JSON-RPC.
@@ -18,16 +25,20 @@ pub enum EnvironmentError {
         message: String,
     },
     /// `environments.toml` or its variables are wrong.
-    Config(String),
+    Config(ConfigError),
+    /// There is no such environment.
+    Unknown(UnknownEnvironment),
 }
 
 impl EnvironmentError {
     /// The JSON-RPC code, where the environment was reached.
     pub fn code(&self) -> Option<i64> {
         match self {
-            Self::Remote(ClientError::Rejected { code, .. }) | Self::Local { code, .. } => {
-                Some(*code)
+            Self::Remote {
+                error: ClientError::Rejected { code, .. },
+                ..
             }
+            | Self::Local { code, .. } => Some(*code),
             _ => None,
         }
     }
@@ -41,17 +52,29 @@ impl EnvironmentError {
 impl fmt::Display for EnvironmentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Remote(error) => error.fmt(f),
+            // A server's own words, about what it was asked for, need no more.
+            Self::Remote {
+                error: error @ ClientError::Rejected { .. },
+                ..
+            } => error.fmt(f),
+            Self::Remote { id, error } => write!(f, "environment `{id}`: {error}"),
             Self::Local { message, .. } => f.write_str(message),
-            Self::Config(message) => write!(f, "exec-server protocol error: {message}"),
+            Self::Config(error) => error.fmt(f),
+            Self::Unknown(error) => error.fmt(f),
         }
     }
 }
 
 impl std::error::Error for EnvironmentError {}
 
-impl From<ClientError> for EnvironmentError {
-    fn from(error: ClientError) -> Self {
-        Self::Remote(error)
+impl From<ConfigError> for EnvironmentError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<Problem> for EnvironmentError {
+    fn from(problem: Problem) -> Self {
+        Self::Config(problem.into())
     }
 }

@@ -27,11 +27,17 @@ pub fn begin_result(out: &mut Vec<u8>, id: RequestId<'_>) {
 }
 
 /// Appends `{"error":…,"id":…}`.
+///
+/// The error's `data` is an extension and comes last in it.
 pub fn error(out: &mut Vec<u8>, id: RequestId<'_>, error: &RpcError) {
     out.extend_from_slice(b"{\"error\":{\"code\":");
     number(out, error.kind.code().into());
     out.extend_from_slice(b",\"message\":");
     json(out, &error.message);
+    if let Some(data) = &error.data {
+        out.extend_from_slice(b",\"data\":");
+        json(out, data);
+    }
     out.extend_from_slice(b"},\"id\":");
     out.extend_from_slice(id.as_json().as_bytes());
     out.push(b'}');
@@ -58,6 +64,7 @@ pub fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::error::ErrorData;
     use crate::rpc::message::UNKNOWN_ID;
 
     #[test]
@@ -69,6 +76,27 @@ mod tests {
         assert_eq!(
             text,
             r#"{"id":-1,"result":["a"]}{"error":{"code":-32602,"message":"no \"x\""},"id":-1}"#
+        );
+    }
+
+    #[test]
+    fn data_has_only_what_is_known() {
+        let mut out = Vec::new();
+        let data = ErrorData {
+            stage: "launch",
+            errno: Some(28),
+            path: None,
+            hint: None,
+        };
+        error(
+            &mut out,
+            UNKNOWN_ID,
+            &RpcError::failed("no").with_data(data),
+        );
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            r#"{"error":{"code":-32603,"message":"no","data":{"stage":"launch","errno":28}},"id":-1}"#
         );
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::path_uri::PathError;
 
 /// What kind of error a request ended with; decides its JSON-RPC code.
@@ -45,6 +47,24 @@ pub struct RpcError {
     pub kind: ErrorKind,
     /// What a person reads.
     pub message: String,
+    /// What a program reads, where there is more to say than the kind.
+    pub data: Option<Box<ErrorData>>,
+}
+
+/// Where a request failed, for programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ErrorData {
+    /// The step that failed, in a word.
+    pub stage: &'static str,
+    /// The kernel's number for why, where it was the kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errno: Option<i32>,
+    /// What it was about, written as the client writes paths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What a person may do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 impl RpcError {
@@ -53,7 +73,14 @@ impl RpcError {
         Self {
             kind,
             message: message.into(),
+            data: None,
         }
+    }
+
+    /// The same error with `data` added.
+    pub fn with_data(mut self, data: ErrorData) -> Self {
+        self.data = Some(Box::new(data));
+        self
     }
 
     /// The message, or its moment, is wrong.

@@ -13,5 +13,6 @@ pub mod error;
 pub mod message;
 pub mod path_uri;
 pub mod protocol;
+pub mod redact;
 pub mod transport;
 pub mod url;

@@ -8,11 +8,15 @@
 //!   a descriptor on each thing that is mounted, so that nothing can be swapped between the check and the mount.
 //! * [`bwrap`]: the plan in the words of one launcher. The embedded one is in [`bundled`].
 //!
-//! A plan that needs mount points on the host borrows them through a journal, which takes them away again, also when
-//! this process is killed.
+//! A plan that needs mount points on the host borrows them through the [`journal`], which takes them away again, also when
+//! this process is killed. When a command has failed, [`denial`] says whether it was for its sandbox. A client that puts a
+//! sandbox into the command line instead is understood by [`helper_form`].
 
 pub mod bundled;
 pub mod bwrap;
+pub mod denial;
+pub mod helper_form;
+pub mod journal;
 pub mod mounts;
 pub mod policy;
 #[cfg(test)]

@@ -12,22 +12,15 @@ use std::time::Duration;
 
 use super::dispatch::{Call, Later};
 use super::http_stream::Deltas;
-use crate::env::local::http::{
-    BodyReader, Cancel, FetchError, Network, Reply, Request, RequestError,
-};
+use crate::env::local::http::{BodyReader, Cancel, DECODING, Network, PIECE, Reply, Request};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::protocol::http::{HeaderResult, HttpRequestParams, RedirectPolicy};
-use crate::rpc::transport::{Charge, MAX_MESSAGE, Outbound};
+use crate::rpc::transport::{Charge, Outbound};
 
 /// Requests at once, over all connections.
 const MAX_RUNNING: usize = 64;
-/// The largest body that is answered in one piece: in base64, with its headers around, it
-/// fits the largest message that clients take.
-const MAX_BODY: usize = (MAX_MESSAGE - 1024 * 1024) / 4 * 3;
-/// What is read of a body at once, and the most that one notification carries.
-const PIECE: usize = 64 * 1024;
 /// A request's thread's stack, of which only the touched pages count.
 const STACK_BYTES: usize = 512 * 1024;
 
@@ -171,13 +164,10 @@ pub(super) fn request(call: &Call<'_>, params: &HttpRequestParams<'_>) -> Result
 }
 
 fn specify(params: &HttpRequestParams<'_>) -> Result<Request, RpcError> {
-    let invalid = |error: RequestError| RpcError::invalid_params(error.to_string());
-    let mut request = Request::new(&params.method, &params.url).map_err(invalid)?;
+    let mut request = Request::new(&params.method, &params.url)?;
     for header in &params.headers {
         let variable = header.value_env_var.as_deref();
-        request
-            .header(&header.name, &header.value, variable)
-            .map_err(invalid)?;
+        request.header(&header.name, &header.value, variable)?;
     }
     if let Some(body) = &params.body_base64 {
         request.body =
@@ -221,7 +211,7 @@ impl Job {
         };
         let mut reply = match fetch.run() {
             Ok(reply) => reply,
-            Err(error) => return failed(held, fetch_error(&error)),
+            Err(error) => return failed(held, (&error).into()),
         };
         let Some(id) = stream else {
             match read_whole(&mut reply) {
@@ -246,51 +236,11 @@ impl Job {
     }
 }
 
-fn fetch_error(error: &FetchError) -> RpcError {
-    let kind = match error {
-        FetchError::OffLimits(_) => ErrorKind::InvalidRequest,
-        _ => ErrorKind::Failed,
-    };
-    RpcError::new(kind, error.to_string())
-}
-
 /// Reads a body that is answered in one piece, and accounts for its memory.
 fn read_whole(reply: &mut Reply) -> Result<(Vec<u8>, Charge), RpcError> {
-    let mut body = Vec::new();
     let mut charge = Charge::default();
-    let mut piece = vec![0; PIECE];
-    if reply.length.is_some_and(|length| length > MAX_BODY as u64) {
-        return Err(too_large());
-    }
-    loop {
-        let count = reply.body.read(&mut piece).map_err(|error| {
-            RpcError::failed(format!(
-                "failed to read http/request response body: {DECODING}: {error}"
-            ))
-        })?;
-        if count == 0 {
-            return Ok((body, charge));
-        }
-        if body.len() + count > MAX_BODY {
-            return Err(too_large());
-        }
-        if !charge.set(body.len() + count) {
-            let message = "too many large bodies are being read at once; try again later, \
-                           or use streamResponse: true";
-            return Err(RpcError::new(ErrorKind::Busy, message));
-        }
-        body.extend_from_slice(&piece[..count]);
-    }
-}
-
-/// How the reference names every failure of a body.
-const DECODING: &str = "error decoding response body";
-
-fn too_large() -> RpcError {
-    RpcError::failed(format!(
-        "failed to read http/request response body: it is larger than {MAX_BODY} bytes, the most \
-         that fits one message; use streamResponse: true"
-    ))
+    let body = reply.read_whole(|bytes| charge.set(bytes))?;
+    Ok((body, charge))
 }
 
 fn write_reply(out: &mut Vec<u8>, reply: &Reply, body: &[u8]) {

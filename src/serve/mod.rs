@@ -27,7 +27,6 @@ mod dispatch;
 pub mod door;
 mod entry;
 mod error;
-mod extensions;
 mod files;
 mod holder;
 pub mod host;

@@ -29,8 +29,8 @@ impl Subscriber for Notifications {
         self.0.flush_duty()
     }
 
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.0.fd()
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.fd())
     }
 
     fn give_up_duty(&self) {

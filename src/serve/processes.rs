@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::confinement::{self, refuse_sandbox};
 use super::dispatch::{Call, Later};
 use super::notify::write_exit_extensions;
-use crate::env::local::environment::child_environment;
-use crate::env::local::{Process, ProcessSpec, ReadQuery, ReadView, StartError, WriteError};
+use crate::env::local::environment::{add_shell, child_environment};
+use crate::env::local::{Process, ProcessSpec, ReadQuery, ReadView, WriteError, refusal};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
@@ -19,7 +19,6 @@ use crate::rpc::protocol::process::{
 };
 use crate::sys::limits::Resource;
 use crate::sys::pty::WindowSize;
-use crate::sys::signal::Signal;
 
 /// A terminal's size unless the client says otherwise, as in the reference.
 const DEFAULT_SIZE: WindowSize = WindowSize { rows: 24, cols: 80 };
@@ -48,7 +47,7 @@ pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
             Ok(()) => later.send(Ok(&result)),
             Err(error) => {
                 session.remove(&started);
-                later.send(Err::<&Empty, _>(&start_error(&error)));
+                later.send(Err::<&Empty, _>(&RpcError::from(&error)));
             }
         }
     });
@@ -100,8 +99,8 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     let policy = params.env_policy.as_ref();
     let mut env = child_environment(std::env::vars_os(), policy, &params.env)
         .map_err(|error| RpcError::invalid_params(error.to_string()))?;
-    if params.tty && !env.iter().any(|(name, _)| name == "SHELL") {
-        env.push(("SHELL".into(), call.server.shell().into()));
+    if params.tty {
+        add_shell(&mut env, call.server.shell());
     }
     let terminal = params.tty.then(|| {
         params.size.map_or(DEFAULT_SIZE, |size| WindowSize {
@@ -120,14 +119,6 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
         timeout: params.timeout_ms.map(Duration::from_millis),
         limits,
     })
-}
-
-fn start_error(error: &StartError) -> RpcError {
-    let kind = match error {
-        StartError::TooMany(_) => ErrorKind::Busy,
-        _ => ErrorKind::Failed,
-    };
-    RpcError::new(kind, error.to_string())
 }
 
 /// `process/read`.
@@ -208,18 +199,10 @@ pub(super) fn write(call: &Call<'_>, params: &WriteParams<'_>) -> Result<(), Rpc
 }
 
 fn answer_write(later: &Later, outcome: Result<WriteStatus, WriteError>) {
-    let error = match outcome {
-        Ok(status) => return later.add(Ok(&WriteResult { status })),
-        Err(WriteError::Full) => RpcError::new(
-            ErrorKind::Busy,
-            "too many bytes wait for the process to read them; \
-             wait for the answers to earlier writes, then write again",
-        ),
-        Err(WriteError::IdReused) => {
-            RpcError::invalid_params("writeId was used before with other bytes")
-        }
-    };
-    later.add(Err::<&Empty, _>(&error));
+    match outcome {
+        Ok(status) => later.add(Ok(&WriteResult { status })),
+        Err(error) => later.add(Err::<&Empty, _>(&RpcError::from(error))),
+    }
 }
 
 /// `process/closeStdin`.
@@ -232,14 +215,7 @@ pub(super) fn close_stdin(call: &Call<'_>, params: &CloseStdinParams<'_>) -> Res
 
 /// `process/signal`. As in the reference, no process is no error.
 pub(super) fn signal(call: &Call<'_>, params: &SignalParams<'_>) -> Result<(), RpcError> {
-    let signal = match &*params.signal {
-        "interrupt" => Signal::INTERRUPT,
-        name => Signal::from_name(name).ok_or_else(|| {
-            RpcError::invalid_params(format!(
-                "unknown variant `{name}`, expected `interrupt` or a signal's name such as `SIGTERM`"
-            ))
-        })?,
-    };
+    let signal = refusal::signal_named(&params.signal)?;
     let Some(process) = call.session.process(&params.process_id) else {
         call.answer(&Empty {});
         return Ok(());
@@ -248,10 +224,7 @@ pub(super) fn signal(call: &Call<'_>, params: &SignalParams<'_>) -> Result<(), R
     process.signal(signal, |sent| match sent {
         Ok(()) => call.answer(&Empty {}),
         Err(error) => {
-            outcome = Err(RpcError::failed(format!(
-                "cannot send {} to the process: {error}",
-                signal.name()
-            )));
+            outcome = Err(refusal::cannot_signal(signal, &error));
         }
     });
     outcome
@@ -274,16 +247,9 @@ pub(super) fn resize(call: &Call<'_>, params: &ResizeParams<'_>) -> Result<(), R
         rows: params.rows,
         cols: params.cols,
     };
-    process.resize(size).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::InvalidInput {
-            RpcError::invalid_request(format!(
-                "process {} has no terminal to resize; start it with tty: true",
-                process.id()
-            ))
-        } else {
-            RpcError::failed(format!("cannot resize the terminal: {error}"))
-        }
-    })?;
+    process
+        .resize(size)
+        .map_err(|error| refusal::cannot_resize(process.id(), &error))?;
     call.answer(&Empty {});
     Ok(())
 }

@@ -8,8 +8,9 @@ use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::BitOr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use super::check;
 
@@ -125,6 +126,13 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity(u32, u32, u64);
 
+impl Identity {
+    /// As three numbers, to be kept: the device's two, and the inode.
+    pub fn numbers(self) -> (u32, u32, u64) {
+        (self.0, self.1, self.2)
+    }
+}
+
 /// Whether the last component of a path may be a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastLink {
@@ -226,7 +234,7 @@ pub fn open_at(dir: BorrowedFd<'_>, path: &CStr, access: Access, mode: u32) -> i
 /// Opens a directory as [`Access::LOCATE`], with no symbolic link anywhere in `path`.
 /// A link is refused with `ENOTDIR`.
 pub fn locate_without_links(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> {
-    match locate_in_one_call(dir, path) {
+    match locate_in_one_call(dir, path, Access::DIRECTORY) {
         // The kernel is too old, or a filter of system calls is older than the kernel.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
             locate_step_by_step(dir, path)
@@ -238,10 +246,34 @@ pub fn locate_without_links(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<Owne
     }
 }
 
-fn locate_in_one_call(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> {
+/// Opens whatever an absolute path names as [`Access::LOCATE`], with no symbolic link anywhere in
+/// it. A link is refused with `ELOOP` or `ENOTDIR`.
+pub fn locate_anything_without_links(path: &Path) -> io::Result<OwnedFd> {
+    let whole = CString::new(path.as_os_str().as_bytes())?;
+    // O_NOFOLLOW would open a link itself.
+    match locate_in_one_call(ROOTED, &whole, Access::READ) {
+        // As above.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                return locate_step_by_step(ROOTED, &whole);
+            };
+            let parent = CString::new(parent.as_os_str().as_bytes())?;
+            let name = CString::new(name.as_bytes())?;
+            let parent = locate_step_by_step(ROOTED, &parent)?;
+            let found = open_at(parent.as_fd(), &name, Access::LOCATE | Access::NO_LINK, 0)?;
+            match status_of(found.as_fd())?.kind {
+                Kind::Link => Err(is_link()),
+                _ => Ok(found),
+            }
+        }
+        located => located,
+    }
+}
+
+fn locate_in_one_call(dir: BorrowedFd<'_>, path: &CStr, more: Access) -> io::Result<OwnedFd> {
     // SAFETY: all zeros is a valid open_how.
     let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
-    how.flags = (libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) as u64;
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC | more.0) as u64;
     how.resolve = libc::RESOLVE_NO_SYMLINKS;
     // SAFETY: the path is a C string, and the structure is live and of the size given.
     retry(|| unsafe {
@@ -266,7 +298,7 @@ fn locate_step_by_step(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> 
         .filter(|name| !name.is_empty())
     {
         let name = CString::new(name)?;
-        here = open_at(std::os::fd::AsFd::as_fd(&here), &name, step, 0)?;
+        here = open_at(here.as_fd(), &name, step, 0)?;
     }
     Ok(here)
 }
@@ -358,6 +390,24 @@ fn retry(mut call: impl FnMut() -> libc::c_int) -> io::Result<libc::c_int> {
 fn owned(fd: libc::c_int) -> OwnedFd {
     // SAFETY: only called with a descriptor that a call has just returned.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Reads up to `length` bytes at `offset` to the end of `out`; how many, 0 at the file's end.
+pub fn read_behind(
+    file: BorrowedFd<'_>,
+    offset: u64,
+    length: usize,
+    out: &mut Vec<u8>,
+) -> io::Result<usize> {
+    let offset = i64::try_from(offset).map_err(|_| invalid())?;
+    out.reserve(length);
+    let room = &mut out.spare_capacity_mut()[..length];
+    // SAFETY: the room is `length` writable bytes.
+    let count = unsafe { libc::pread(file.as_raw_fd(), room.as_mut_ptr().cast(), length, offset) };
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the kernel has written `count` bytes of the room behind the vector's bytes.
+    unsafe { out.set_len(out.len() + count) };
+    Ok(count)
 }
 
 #[cfg(test)]

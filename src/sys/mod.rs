@@ -12,6 +12,7 @@ pub mod guardian;
 pub mod identity;
 pub mod inotify;
 pub mod limits;
+pub mod memfd;
 pub mod poll;
 pub mod process;
 pub mod pty;
@@ -19,6 +20,7 @@ pub mod random;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod terminal;
 
 use std::io;
 

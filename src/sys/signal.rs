@@ -55,6 +55,12 @@ impl Signal {
     pub const KILL: Self = Self(libc::SIGKILL);
     /// The terminal is gone; to a server, the wish that it read its files again.
     pub const HANGUP: Self = Self(libc::SIGHUP);
+    /// Ctrl-\.
+    pub const QUIT: Self = Self(libc::SIGQUIT);
+    /// Ctrl-Z.
+    pub const STOP_KEY: Self = Self(libc::SIGTSTP);
+    /// The terminal's window has another size.
+    pub const WINDOW: Self = Self(libc::SIGWINCH);
     /// A child has changed its state.
     pub const CHILD: Self = Self(libc::SIGCHLD);
 

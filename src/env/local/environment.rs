@@ -84,6 +84,13 @@ pub fn child_environment(
     Ok(child.into_iter().collect())
 }
 
+/// Names the user's shell to a program on a terminal, unless the client has named one.
+pub fn add_shell(env: &mut Vec<(OsString, OsString)>, shell: &str) {
+    if !env.iter().any(|(name, _)| name == "SHELL") {
+        env.push(("SHELL".into(), shell.into()));
+    }
+}
+
 /// A variable of the server whose content a client may have sent somewhere. As with a child,
 /// naming one is enough, apart from those that are never passed.
 pub fn variable_for_client(name: &str) -> Option<OsString> {

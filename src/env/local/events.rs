@@ -38,7 +38,7 @@ pub enum Event<'a> {
     },
 }
 
-/// Who gets a process's events, in their order: a connection.
+/// Who gets a process's events, in their order: a connection, or who started it in process.
 ///
 /// Called with the process's lock held, so it must not call back.
 pub trait Subscriber: Send + Sync {
@@ -50,15 +50,22 @@ pub trait Subscriber: Send + Sync {
     fn has_room(&self, waker: &Arc<WakeEvent>) -> bool;
 
     /// Sends what was taken. True lays the duty on the caller to poll
-    /// [`Subscriber::fd`] for room and call [`Subscriber::flush_duty`] until it is done.
-    fn flush(&self) -> bool;
+    /// [`Subscriber::fd`] for room and call [`Subscriber::flush_duty`] until it is done. One that
+    /// has what it takes need not send anything, nor do what follows.
+    fn flush(&self) -> bool {
+        false
+    }
 
     /// See [`Subscriber::flush`].
-    fn flush_duty(&self) -> Flush;
+    fn flush_duty(&self) -> Flush {
+        Flush::Done
+    }
 
     /// See [`Subscriber::flush`].
-    fn fd(&self) -> BorrowedFd<'_>;
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
     /// Passes the duty to flush on.
-    fn give_up_duty(&self);
+    fn give_up_duty(&self) {}
 }

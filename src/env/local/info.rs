@@ -62,15 +62,9 @@ pub struct HomeInfo {
 impl HomeInfo {
     /// Reads the environment, and a small file or two.
     pub fn find() -> Self {
-        let cwd = std::env::current_dir().ok();
-        let absolute = |path: OsString| absolute(cwd.as_deref(), path);
-        let variable = |name| std::env::var_os(name).and_then(absolute);
-        let from_users = || {
-            let users = fs::read("/etc/passwd").ok()?;
-            absolute(passwd::find(&users, identity::user_id())?.home.into())
-        };
-        let user = variable("HOME").or_else(from_users);
-        let codex = variable("CODEX_HOME").or_else(|| Some(user.as_ref()?.join(".codex")));
+        let user = user_home();
+        let codex = std::env::var_os("CODEX_HOME").and_then(from_here);
+        let codex = codex.or_else(|| Some(user.as_ref()?.join(".codex")));
         let hostname = fs::read_to_string("/proc/sys/kernel/hostname").ok();
         Self {
             user: user.map(|path| to_uri(&path)),
@@ -78,6 +72,21 @@ impl HomeInfo {
             hostname: hostname.map(|name| name.trim_end().to_owned()),
         }
     }
+}
+
+/// The user's home: `HOME`, else what the list of users says. Reads a small file at most.
+pub fn user_home() -> Option<PathBuf> {
+    let from_users = || {
+        let users = fs::read("/etc/passwd").ok()?;
+        from_here(passwd::find(&users, identity::user_id())?.home.into())
+    };
+    std::env::var_os("HOME")
+        .and_then(from_here)
+        .or_else(from_users)
+}
+
+fn from_here(path: OsString) -> Option<PathBuf> {
+    absolute(std::env::current_dir().ok().as_deref(), path)
 }
 
 /// The user's shell if a client can use it, as it cannot `nologin`, else the best there is.

@@ -231,7 +231,9 @@ impl Pump<'_> {
             PollFd::new(self.waker.as_fd(), READABLE),
             exit_event.map_or_else(PollFd::never, |fd| PollFd::new(fd.as_fd(), READABLE)),
             input.map_or_else(PollFd::never, |fd| PollFd::new(fd.as_fd(), WRITABLE)),
-            flush.map_or_else(PollFd::never, |to| PollFd::new(to.fd(), WRITABLE)),
+            flush
+                .and_then(|to| to.fd())
+                .map_or_else(PollFd::never, |fd| PollFd::new(fd, WRITABLE)),
             output(0),
             output(1),
         ];

@@ -148,6 +148,11 @@ pub(super) fn tunnel(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::transport::{Socket, SocketSource};
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::time::Duration;
 
     fn chosen(url: &str, variables: &[(&str, &str)]) -> Result<Option<String>, String> {
         let url = Url::parse_websocket(url).unwrap();
@@ -211,6 +216,46 @@ mod tests {
             let none = chosen(url, &variables) == Ok(None);
             assert_eq!(none, is_exempt, "{url} {list}");
         }
+    }
+
+    /// What a proxy is asked, and what comes of its answer.
+    fn through(proxy: &str, url: &str, answer: &'static str) -> (String, Result<(), Failure>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(answer.as_bytes()).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let socket = Arc::new(Socket::Tcp(socket));
+        let mut source = SocketSource::new(Arc::clone(&socket));
+        let (proxy, url) = (Url::parse(proxy), Url::parse_websocket(url));
+        let (proxy, url) = (proxy.unwrap(), url.unwrap());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let result = tunnel(&proxy, &url, &mut source, &Sink::Socket(socket), deadline);
+        drop(source);
+        let mut request = String::new();
+        peer.read_to_string(&mut request).unwrap();
+        (request, result)
+    }
+
+    #[test]
+    fn a_proxy_is_asked_for_host_and_port_with_its_own_credentials() {
+        let good = "HTTP/1.1 200 Connection established\r\n\r\n";
+        let (request, result) = through("http://u:p@x", "wss://[fd00::1]/a?b", good);
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(
+            request,
+            "CONNECT [fd00::1]:443 HTTP/1.1\r\nHost: [fd00::1]:443\r\n\
+             Proxy-Authorization: Basic dTpw\r\n\r\n"
+        );
+        let bad = "HTTP/1.1 407 Who\r\nContent-Length: 6\r\n\r\nlog in";
+        let (_, refused) = through("http://x", "ws://h", bad);
+        match refused {
+            Err(Failure::Refused { status, line }) => assert_eq!((status, &*line), (407, "log in")),
+            other => panic!("{other:?}"),
+        }
+        let early = "HTTP/1.1 200 OK\r\n\r\nx";
+        let (_, nonsense) = through("http://x", "ws://h", early);
+        assert!(matches!(nonsense, Err(Failure::Nonsense(_))));
     }
 
     #[test]

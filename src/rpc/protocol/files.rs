@@ -201,6 +201,8 @@ pub enum OpenMode {
     Read,
     /// `fs/writeBlock`, from an empty file on.
     Replace,
+    /// `fs/writeBlock` into what is there. An extension.
+    Update,
 }
 
 /// Result of `fs/open`.

@@ -1,24 +1,24 @@
 //! A plan in the words of bubblewrap.
+//!
+//! Everything but the command goes through `--args`, from a sealed file in memory: no limit of a command line, nothing
+//! for `ps` to show, and no text of a client where an option could be read. The command follows a `--`.
+//!
+//! bwrap gets descriptors from [`FIRST_DESCRIPTOR`] on, and uses up or closes each before the command starts.
+
+mod arguments;
+mod capabilities;
 
 use std::ffi::OsString;
+use std::fmt;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+pub use self::arguments::arguments;
+pub use self::capabilities::Capabilities;
+
 /// The number of the first descriptor of [`Arguments`] in the process that becomes bwrap; the others follow it.
 pub const FIRST_DESCRIPTOR: usize = 3;
-
-/// What a bwrap can do beyond what every one can.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities {
-    /// `--perms`, without which a bwrap is of no use here.
-    pub perms: bool,
-    /// `--argv0`
-    pub argv0: bool,
-    /// `--bind-fd` and `--ro-bind-fd`
-    pub bind_fd: bool,
-    /// `--disable-userns`
-    pub disable_userns: bool,
-}
 
 /// Where `/proc` comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,15 +31,13 @@ pub enum Proc {
     Empty,
 }
 
-/// What is run in the sandbox, and how.
+/// What is run in the sandbox, and how. It starts in the plan's directory.
 #[derive(Debug)]
 pub struct Run {
-    /// The program and its arguments.
+    /// The program and its arguments; not empty.
     pub argv: Vec<OsString>,
     /// What the program sees as its own name, if not the first of `argv`.
     pub argv0: Option<OsString>,
-    /// Where it starts.
-    pub cwd: PathBuf,
     /// Where `/proc` comes from.
     pub proc: Proc,
     /// A file with the filter of system calls, in the kernel's binary form.
@@ -56,3 +54,42 @@ pub struct Arguments {
     /// Become the descriptors [`FIRST_DESCRIPTOR`] and following, open across the exec.
     pub descriptors: Vec<OwnedFd>,
 }
+
+/// Why a plan cannot be said in the words of a bwrap.
+#[derive(Debug)]
+pub enum ArgumentsError {
+    /// More words than any bwrap reads.
+    TooLong {
+        /// How many it would be.
+        count: usize,
+    },
+    /// The option that this bwrap lacks.
+    Lacks(&'static str),
+    /// The name for the program has a NUL in it.
+    Nul,
+    /// No descriptor, or no file in memory.
+    Resources(io::Error),
+}
+
+impl fmt::Display for ArgumentsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { count } => write!(
+                f,
+                "the sandbox needs {count} words for bwrap, which reads {} at most; \
+                 deny directories instead of what is in them",
+                arguments::MAX_WORDS
+            ),
+            Self::Lacks(option) => write!(f, "this bwrap has no `{option}`, which is needed here"),
+            Self::Nul => f.write_str("nul byte found in provided data: arg0"),
+            Self::Resources(error) => {
+                write!(f, "cannot hand the sandbox's description over: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ArgumentsError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,24 @@
 //! How the file system has to look for a policy.
+//!
+//! A [`MountPlan`] is a list of steps for any launcher that mounts. It begins with the whole file system, read-only, or
+//! with an empty one; then follow the rules of the policy from the outside in, each only where it changes what the rule
+//! around it says. So the deepest rule is mounted last, and wins. What is denied is covered; what is missing, and must
+//! stay so, is covered too, on mount points that the [journal](super::journal) makes. Directories in memory become
+//! read-only at the very end, when all that has to be in them is.
+//!
+//! Every source is opened as the plan is made, without following any link: a path that leads elsewhere than when the
+//! policy was read is an error, not a mount.
 
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+mod error;
+mod plan;
+mod scan;
+mod source;
 
+use std::path::{Path, PathBuf};
+
+pub use self::error::PlanError;
+pub use self::source::Source;
+use super::journal::Claim;
 use super::policy::Network;
 
 /// What is mounted where, in this order.
@@ -12,8 +28,12 @@ pub struct MountPlan {
     pub mounts: Vec<Mount>,
     /// The network that the processes see.
     pub network: Network,
+    /// Where the command starts: what was asked for, if the sandbox shows it, otherwise the root.
+    pub cwd: PathBuf,
     /// What could not be enforced as asked, a sentence each.
     pub weaker: Vec<String>,
+    /// The mount points on the host. To be kept until the last process of the sandbox has ended.
+    pub claim: Claim,
 }
 
 /// One step.
@@ -35,29 +55,29 @@ pub enum Action {
         /// Whether it can be changed.
         writable: bool,
     },
-    /// An empty directory in memory, writable until it is sealed.
+    /// An empty directory in memory, writable until it is sealed. What is mounted below it brings its own directories.
     Empty {
         /// Its permission bits.
         mode: u32,
     },
-    /// A directory is made, in an `Empty` that came before.
-    Directory {
-        /// Its permission bits.
-        mode: u32,
+    /// A symbolic link in an `Empty`.
+    Link {
+        /// What it says.
+        target: PathBuf,
     },
-    /// The `Empty` becomes read-only.
-    Seal,
     /// The few devices that any program expects.
     Devices,
+    /// A view of the sandbox's own processes.
+    Proc,
     /// A file that cannot be opened.
     Closed,
+    /// The `Empty` there becomes read-only.
+    Seal,
 }
 
-/// Something of the host, held so that it stays the same.
-#[derive(Debug)]
-pub struct Source {
-    /// Where it was found: canonical.
-    pub path: PathBuf,
-    /// Opened as a place only (`O_PATH`).
-    pub fd: OwnedFd,
+impl MountPlan {
+    /// The paths that exist only because something has to be mounted there. A listing for the client leaves them out.
+    pub fn fakes(&self) -> impl Iterator<Item = &Path> {
+        self.claim.paths()
+    }
 }

@@ -54,17 +54,20 @@ fn has_metadata(root: &Path) -> bool {
 
 /// Makes a place read-only where it would be writable, unless a rule is about it.
 fn add(policy: &mut Policy, written: &Path, place: &Place) {
+    let asked = policy.rules.iter().find(|rule| rule.path == place.path);
+    if let Some(link) = replaceable(policy, place)
+        && asked.is_none_or(|rule| !rule.links.contains(link))
+    {
+        let note = name_is_open(written, &link.path, &place.path);
+        policy.weaker.push(note);
+    }
     if policy.rules.iter().any(|rule| rule.path == place.path) {
         return;
-    }
-    if let Some(link) = replaceable(policy, place) {
-        let note = name_is_open(written, link, &place.path);
-        policy.weaker.push(note);
     }
     if policy.access(&place.path) == Access::Write {
         policy.rules.push(Rule {
             path: place.path.clone(),
-            logical: Vec::new(),
+            links: Vec::new(),
             access: Access::Read,
             origin: Origin::Metadata,
         });

@@ -9,6 +9,7 @@
 
 mod error;
 mod glob;
+mod landlock;
 mod metadata;
 mod place;
 mod resolve;
@@ -21,7 +22,10 @@ use std::path::{Path, PathBuf};
 
 pub use self::error::PolicyError;
 pub use self::glob::Glob;
+pub use self::landlock::{Inexpressible, LandlockRules};
 pub use self::metadata::PROTECTED;
+pub use self::place::Link;
+pub(super) use self::place::Place;
 use crate::rpc::path_uri::PathStyle;
 
 /// What may be done with a path, from the least to the most.
@@ -91,8 +95,8 @@ pub enum Origin {
 pub struct Rule {
     /// Canonical as far as it exists.
     pub path: PathBuf,
-    /// The path as the client knows it, where symbolic links lead from there to `path`; more than one of several entries.
-    pub logical: Vec<PathBuf>,
+    /// The symbolic links that lead there from the path that the client knows; of several entries, those of all.
+    pub links: Vec<Link>,
     /// What the rule says; never [`Access::None`].
     pub access: Access,
     /// Where it comes from.

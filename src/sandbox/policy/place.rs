@@ -14,8 +14,17 @@ const MAX_LINKS: usize = 40;
 pub(in crate::sandbox) struct Place {
     /// Canonical as far as it exists; what is missing is added as it was written.
     pub(in crate::sandbox) path: PathBuf,
-    /// The canonical paths of the links that were followed.
-    pub(in crate::sandbox) links: Vec<PathBuf>,
+    /// The links that were followed.
+    pub(in crate::sandbox) links: Vec<Link>,
+}
+
+/// A symbolic link.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Link {
+    /// Where it is: canonical.
+    pub path: PathBuf,
+    /// What it says.
+    pub target: PathBuf,
 }
 
 impl Place {
@@ -46,7 +55,10 @@ impl Place {
                         is_missing = true;
                         continue;
                     };
-                    links.push(here.clone());
+                    links.push(Link {
+                        path: here.clone(),
+                        target: target.clone(),
+                    });
                     here.pop();
                     if target.is_absolute() {
                         here = PathBuf::from("/");
@@ -88,9 +100,10 @@ mod tests {
         symlink(root.join("one/../one"), root.join("two")).unwrap();
         let found = Place::find(&root.join("two/sub/missing/x")).unwrap();
         assert_eq!(found.path, root.join("real/sub/missing/x"));
+        let links: Vec<_> = found.links.iter().map(|link| &link.path).collect();
         assert_eq!(
-            found.links,
-            [root.join("two"), root.join("one"), root.join("one")]
+            links,
+            [&root.join("two"), &root.join("one"), &root.join("one")]
         );
     }
 
@@ -101,7 +114,11 @@ mod tests {
         symlink("nowhere/x", root.join("link")).unwrap();
         let found = Place::find(&root.join("link")).unwrap();
         assert_eq!(found.path, root.join("nowhere/x"));
-        assert_eq!(found.links, [root.join("link")]);
+        let link = Link {
+            path: root.join("link"),
+            target: "nowhere/x".into(),
+        };
+        assert_eq!(found.links, [link]);
     }
 
     #[test]

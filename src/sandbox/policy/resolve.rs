@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::error::PolicyError;
 use super::glob::{self, Glob, Shape};
 use super::metadata;
-use super::place::Place;
+use super::place::{Link, Place};
 use super::wire::{Entry, FileSystem, Profile, Sandbox, Special, Switch, Target, Wanted};
 use super::{Access, Context, Enforcement, Network, Origin, Policy, Rule};
 use crate::rpc::path_uri::{PathStyle, resolve_dots};
@@ -244,15 +244,15 @@ pub(super) fn find(path: &Path) -> Result<Place, PolicyError> {
 fn merged(found: &[Found]) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     for one in found {
-        let logical = (one.written != one.place.path).then(|| one.written.clone());
+        let links = one.place.links.iter().cloned();
         match rules.iter_mut().find(|rule| rule.path == one.place.path) {
             Some(rule) => {
                 rule.access = rule.access.at_equal_depth(one.access);
-                rule.logical.extend(logical);
+                rule.links.extend(links);
             }
             None => rules.push(Rule {
                 path: one.place.path.clone(),
-                logical: logical.into_iter().collect(),
+                links: links.collect(),
                 access: one.access,
                 origin: Origin::Asked,
             }),
@@ -275,12 +275,12 @@ fn check_links(policy: &mut Policy, found: &[Found]) -> Result<(), PolicyError> 
         if one.access >= Access::Read && one.access > around {
             return Err(PolicyError::Redirected {
                 path: one.written.clone(),
-                link: link.clone(),
+                link: link.path.clone(),
                 target: target.clone(),
             });
         }
         if one.access < Access::Write {
-            let note = name_is_open(&one.written, link, target);
+            let note = name_is_open(&one.written, &link.path, target);
             policy.weaker.push(note);
         }
     }
@@ -288,9 +288,9 @@ fn check_links(policy: &mut Policy, found: &[Found]) -> Result<(), PolicyError> 
 }
 
 /// The first link on the way to a place that lies where a program may write.
-pub(super) fn replaceable<'a>(policy: &Policy, place: &'a Place) -> Option<&'a PathBuf> {
+pub(super) fn replaceable<'a>(policy: &Policy, place: &'a Place) -> Option<&'a Link> {
     place.links.iter().find(|link| {
-        let directory = link.parent().unwrap_or(link);
+        let directory = link.path.parent().unwrap_or(&link.path);
         policy.access(directory) == Access::Write
     })
 }

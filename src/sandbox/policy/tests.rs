@@ -454,7 +454,7 @@ fn a_permission_through_a_link_that_a_program_can_replace_is_refused() {
     symlink(there.at("proj"), there.at("alias")).unwrap();
     let policy = parsed(&managed(vec![path(there.text("alias"), "write")]));
     assert_eq!(there.access(&policy, "proj/x"), Access::Write);
-    assert_eq!(policy.rules()[0].logical, [there.at("alias")]);
+    assert_eq!(policy.rules()[0].links[0].path, there.at("alias"));
 }
 
 #[test]
@@ -485,4 +485,42 @@ fn a_file_as_a_root_has_no_metadata() {
     let there = Project::new();
     let policy = parsed(&managed(vec![path(there.text("proj/src/a.txt"), "write")]));
     assert_eq!(policy.rules().len(), 1);
+}
+
+#[test]
+fn landlock_can_say_what_only_allows() {
+    let there = Project::new();
+    let rules = parsed(&managed(vec![
+        special("root", "read"),
+        path(there.text("proj/src/a.txt"), "write"),
+    ]));
+    let rules = rules.as_landlock().unwrap();
+    assert_eq!(rules.read, [PathBuf::from("/")]);
+    assert_eq!(rules.write, [there.at("proj/src/a.txt")]);
+    let parts = parsed(&managed(vec![
+        path(there.text("proj/src"), "read"),
+        path(there.text("other"), "deny"),
+    ]));
+    let parts = parts.as_landlock().unwrap();
+    assert_eq!((parts.read.len(), parts.write.len()), (1, 0));
+}
+
+#[test]
+fn what_landlock_cannot_say_is_named() {
+    let there = Project::new();
+    let refused = |entries: Vec<Value>| {
+        let refusal = parsed(&managed(entries)).as_landlock().unwrap_err();
+        (refusal.origin, refusal.to_string())
+    };
+    let (origin, message) = refused(vec![
+        special("root", "read"),
+        path(there.text("proj/sub"), "deny"),
+    ]);
+    assert_eq!(origin, Origin::Asked);
+    assert!(message.contains(&there.text("proj/sub")), "{message}");
+    let (origin, message) = refused(vec![path(there.text("proj"), "write")]);
+    assert_eq!(origin, Origin::Metadata);
+    assert!(message.contains("proj/.agents"), "{message}");
+    let (_, message) = refused(vec![special("root", "read"), pattern("/**/*.key", "deny")]);
+    assert!(message.contains("/**/*.key"), "{message}");
 }

@@ -145,6 +145,7 @@ fn open(params: OpenParams<'_>) -> Result<FileRequest, RpcError> {
         mode: match params.mode {
             OpenMode::Read => Mode::Read,
             OpenMode::Replace => Mode::Replace,
+            OpenMode::Update => Mode::Update,
         },
     })
 }

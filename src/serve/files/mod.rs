@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use super::dispatch::Later;
 use crate::env::local::files::{
-    self, CopyOptions, FileError, Links, Mode, OpenFiles, RemoveOptions, Skipped, WalkOptions,
+    self, CopyOptions, Links, Mode, OpenFiles, RemoveOptions, Skipped, WalkOptions,
 };
 use crate::rpc::base64;
 use crate::rpc::encode::json;
-use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::{PathStyle, WirePath};
 use crate::rpc::protocol::files::{
     CanonicalizeResult, CopyResult, GetMetadataResult, OpenResult, SkippedEntry,
@@ -253,7 +253,7 @@ impl FileService {
                 offset,
                 data,
             } => {
-                self.open.write(&handle, offset, &data)?;
+                self.open.find(&handle)?.write(offset, &data)?;
                 done();
             }
             FileRequest::Close { handle } => {
@@ -292,7 +292,8 @@ impl FileService {
         length: usize,
     ) -> Result<(), RpcError> {
         let buffer = &mut self.buffer;
-        let block = self.open.read(handle, offset, length, buffer)?;
+        buffer.clear();
+        let block = self.open.find(handle)?.read(offset, length, buffer)?;
         later.add_with(|out| {
             out.reserve(base64::encoded_len(buffer.len()) + 64);
             out.extend_from_slice(b"{\"chunk\":\"");
@@ -313,22 +314,4 @@ fn tell_skipped(skipped: Vec<Skipped>, style: PathStyle) -> Vec<SkippedEntry> {
             reason: format!("a {} is not copied", entry.kind),
         })
         .collect()
-}
-
-impl From<FileError> for RpcError {
-    fn from(error: FileError) -> Self {
-        let kind = match &error {
-            FileError::System(error) => match error.kind() {
-                std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::PermissionDenied => {
-                    ErrorKind::InvalidRequest
-                }
-                _ => ErrorKind::Failed,
-            },
-            FileError::UnknownHandle(_) => ErrorKind::NotFound,
-            FileError::Moved => ErrorKind::Failed,
-            _ => ErrorKind::InvalidRequest,
-        };
-        Self::new(kind, error.to_string())
-    }
 }

@@ -8,6 +8,7 @@ mod observed;
 mod procfs;
 mod program;
 mod run;
+pub mod sandbox;
 mod server;
 mod start;
 mod tls;

@@ -327,6 +327,12 @@ pub const DIFFERENCES: &[Difference] = &[
         "/answer 1/result/eof",
         "there is nothing behind the block, so it is the last",
     ),
+    row(
+        "open-bad-mode",
+        V169,
+        "/*/error/message",
+        "the list of modes has our extension `update`",
+    ),
     // HTTP.
     row(
         "http-refused",

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -26,18 +27,90 @@ pub enum Mode {
     Read,
     /// To be written anew: it is made, or emptied, at once.
     Replace,
+    /// To be written where it is: it is made if need be, and keeps what it has.
+    Update,
 }
 
-/// The open files of one connection, by the ids that the client gave them.
-#[derive(Debug, Default)]
-pub struct OpenFiles(HashMap<String, File>);
+/// A regular file that is open for blocks.
+#[derive(Debug)]
+pub struct BlockFile(File);
 
-/// What [`OpenFiles::read`] has found.
+/// What a read of a block has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     /// Whether there was nothing behind it.
     pub is_last: bool,
 }
+
+impl BlockFile {
+    /// Opens a file.
+    pub fn open(path: &Path, mode: Mode) -> Result<Self, FileError> {
+        let file = match mode {
+            Mode::Read => open_regular(path, Links::Follow)?.0,
+            Mode::Replace => {
+                let (file, status) = open_to_fill(path, Links::Follow)?;
+                empty(&file, &status)?;
+                file
+            }
+            Mode::Update => open_to_fill(path, Links::Follow)?.0,
+        };
+        Ok(Self(file))
+    }
+
+    /// Reads `length` bytes at `offset` to the end of `out`, fewer only at the end of the file.
+    /// An error adds nothing.
+    pub fn read(&self, offset: u64, length: usize, out: &mut Vec<u8>) -> Result<Block, FileError> {
+        if !(1..=MAX_BLOCK).contains(&length) {
+            return Err(FileError::ReadLength);
+        }
+        let Some(behind) = (i64::MAX as u64).checked_sub(offset) else {
+            return Err(file::invalid().into());
+        };
+        // One byte more than asked for tells whether there is more.
+        let room = usize::try_from(behind).map_or(length + 1, |behind| behind.min(length + 1));
+        let start = out.len();
+        out.reserve(room);
+        loop {
+            let filled = out.len() - start;
+            if filled == room {
+                break;
+            }
+            let at = offset.saturating_add(filled as u64);
+            match file::read_behind(self.0.as_fd(), at, room - filled, out) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What was asked for is here; the byte too many is not worth an error.
+                Err(_) if filled == length => break,
+                Err(error) => {
+                    out.truncate(start);
+                    return Err(error.into());
+                }
+            }
+        }
+        let filled = out.len() - start;
+        out.truncate(start + filled.min(length));
+        Ok(Block {
+            is_last: filled <= length,
+        })
+    }
+
+    /// Writes a block at `offset`; what is left out before it reads as zeros.
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), FileError> {
+        if !(1..=MAX_BLOCK).contains(&data.len()) {
+            return Err(FileError::WriteLength);
+        }
+        let end = offset.saturating_add(data.len() as u64);
+        if i64::try_from(end).is_err() {
+            return Err(FileError::WriteRange);
+        }
+        Ok(self.0.write_all_at(data, offset)?)
+    }
+}
+
+/// The open files of one connection, by the ids that the client gave them.
+#[derive(Debug, Default)]
+pub struct OpenFiles(HashMap<String, BlockFile>);
 
 impl OpenFiles {
     /// Opens a file under an id that is free.
@@ -51,76 +124,19 @@ impl OpenFiles {
         if self.0.len() >= MAX_OPEN {
             return Err(FileError::ManyHandles);
         }
-        let file = match mode {
-            Mode::Read => open_regular(path, Links::Follow)?.0,
-            Mode::Replace => {
-                let (file, status) = open_to_fill(path, Links::Follow)?;
-                empty(&file, &status)?;
-                file
-            }
-        };
-        self.0.insert(id, file);
+        self.0.insert(id, BlockFile::open(path, mode)?);
         Ok(())
     }
 
-    /// Reads `length` bytes at `offset` into `buffer`, fewer only at the end of the file. An
-    /// error leaves the file open.
-    pub fn read(
-        &self,
-        id: &str,
-        offset: u64,
-        length: usize,
-        buffer: &mut Vec<u8>,
-    ) -> Result<Block, FileError> {
-        if !(1..=MAX_BLOCK).contains(&length) {
-            return Err(FileError::ReadLength);
-        }
-        let file = self.find(id)?;
-        let Some(behind) = (i64::MAX as u64).checked_sub(offset) else {
-            return Err(file::invalid().into());
-        };
-        // One byte more than asked for tells whether there is more.
-        let room = usize::try_from(behind).map_or(length + 1, |behind| behind.min(length + 1));
-        buffer.resize(room, 0);
-        let mut filled = 0;
-        while filled < buffer.len() {
-            let at = offset.saturating_add(filled as u64);
-            match file.read_at(&mut buffer[filled..], at) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // What was asked for is here; the byte too many is not worth an error.
-                Err(_) if filled == length => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        buffer.truncate(filled.min(length));
-        Ok(Block {
-            is_last: filled <= length,
-        })
-    }
-
-    /// Writes a block at `offset`; what is left out before it reads as zeros. An error leaves
-    /// the file open.
-    pub fn write(&self, id: &str, offset: u64, data: &[u8]) -> Result<(), FileError> {
-        if !(1..=MAX_BLOCK).contains(&data.len()) {
-            return Err(FileError::WriteLength);
-        }
-        let end = offset.saturating_add(data.len() as u64);
-        if i64::try_from(end).is_err() {
-            return Err(FileError::WriteRange);
-        }
-        Ok(self.find(id)?.write_all_at(data, offset)?)
+    /// The file of this id; an error of a request leaves it open.
+    pub fn find(&self, id: &str) -> Result<&BlockFile, FileError> {
+        self.0
+            .get(id)
+            .ok_or_else(|| FileError::UnknownHandle(id.to_owned()))
     }
 
     /// Closes a file; an id that is not known is fine.
     pub fn close(&mut self, id: &str) {
         self.0.remove(id);
-    }
-
-    fn find(&self, id: &str) -> Result<&File, FileError> {
-        self.0
-            .get(id)
-            .ok_or_else(|| FileError::UnknownHandle(id.to_owned()))
     }
 }

@@ -32,7 +32,7 @@ mod walk;
 mod write;
 
 pub use atomic::replace;
-pub use blocks::{Block, MAX_BLOCK, Mode, OpenFiles};
+pub use blocks::{Block, BlockFile, MAX_BLOCK, Mode, OpenFiles};
 pub use copy::{CopyOptions, Skipped, copy};
 pub use errors::FileError;
 pub use list::{Listed, list};

@@ -7,9 +7,11 @@
 //! of the body, and can be cancelled from another thread ([`Cancel`]).
 
 pub mod address;
+mod body;
 mod fetch;
 mod request;
 mod tls;
 
+pub use body::{DECODING, PIECE};
 pub use fetch::{BodyReader, Cancel, Fetch, FetchError, Network, Reply};
 pub use request::{Request, RequestError};

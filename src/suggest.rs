@@ -1,10 +1,7 @@
 //! What a mistyped name may have meant.
 
 /// The candidate nearest to `typed`, if it is near enough to be meant.
-pub(super) fn closest<'a>(
-    typed: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn closest<'a>(typed: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|candidate| (distance(typed, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)

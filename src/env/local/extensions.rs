@@ -1,12 +1,13 @@
-//! What our wire has beyond the reference's, as announced to clients.
+//! What this machine can do beyond the reference, as announced to clients.
 
 /// Methods, and members written `method.member`.
-pub(super) const EXTENSIONS: &[&str] = &[
+pub const EXTENSIONS: &[&str] = &[
     "environment/info.cgroup",
     "fs/changed",
     "fs/copy.preserveSetuid",
     "fs/copy.skipped",
     "fs/getMetadata.mode",
+    "fs/open.update",
     "fs/readDirectory.fileNameBase64",
     "fs/readDirectory.isSymlink",
     "fs/readFile.incomplete",

@@ -1,0 +1,353 @@
+//! `exec-server cp`: files from, to and between environments.
+//!
+//! A copy has two sides ([`side`]): this machine by system calls ([`here`]), an environment by its
+//! trait ([`there`]). [`plan`] turns the command line into jobs, and [`WORKERS`] threads take them
+//! from the [`queue`]: so many requests are under way at once, and latency does not set the speed.
+//! A large file is a [`transfer`], whose blocks all of them take. The main thread draws the bar
+//! and waits; `signals` stops the queue.
+
+mod flags;
+mod here;
+mod part;
+mod place;
+mod plan;
+mod progress;
+mod queue;
+mod side;
+mod there;
+mod transfer;
+mod work;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::command::{self, Command};
+use super::environments::NoDirectory;
+use super::notice::Speaker;
+use super::{environments, help};
+use crate::env::{Environment, EnvironmentError, EnvironmentFacts};
+use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::signal::{Signal, SignalEvents};
+
+use flags::{CopyFlags, GRAMMAR};
+use here::Here;
+use place::Place;
+use plan::{End, Rules};
+use progress::Progress;
+use queue::{Queue, Stop};
+use side::{CopyError, Side};
+use there::There;
+use work::Copy;
+
+/// The row in the table of commands.
+pub(super) static CP: Command = Command {
+    name: "cp",
+    summary: "Copy files from, to and between environments",
+    perform: |args| {
+        command::perform(&GRAMMAR, args, |flags| match flags.places.len() {
+            0 | 1 => Err(GRAMMAR.error("a source and a destination are needed".to_owned())),
+            _ => Ok(copy(&flags)),
+        })
+    },
+    help: || help::text(&GRAMMAR, &[]),
+};
+
+const SPEAKER: Speaker = Speaker("exec-server cp");
+
+/// Blocks of 1 MiB, or small files, under way at once: 16 MiB hide 160 ms at 100 MB/s.
+const WORKERS: usize = 16;
+/// Between two states of the bar.
+const TICK: Duration = Duration::from_millis(100);
+/// How long threads that were stopped may take to finish what they are at.
+const LAST_PIECE: Duration = Duration::from_secs(2);
+
+/// An environment was not reached, or lost.
+const LOST: u8 = 255;
+
+/// Why nothing at all was copied.
+enum StartError {
+    Environment(EnvironmentError),
+    NoDirectory(NoDirectory),
+    NotText(String),
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment(error) => error.fmt(f),
+            Self::NoDirectory(error) => error.fmt(f),
+            Self::NotText(word) => write!(f, "`{word}` is not UTF-8, which an environment needs"),
+            Self::System(error) => write!(f, "the system gives no more: {error}"),
+        }
+    }
+}
+
+impl From<EnvironmentError> for StartError {
+    fn from(error: EnvironmentError) -> Self {
+        Self::Environment(error)
+    }
+}
+
+impl From<NoDirectory> for StartError {
+    fn from(error: NoDirectory) -> Self {
+        Self::NoDirectory(error)
+    }
+}
+
+fn copy(flags: &CopyFlags) -> ExitCode {
+    match start(flags) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            SPEAKER.say(error);
+            ExitCode::from(LOST)
+        }
+    }
+}
+
+fn start(flags: &CopyFlags) -> Result<u8, StartError> {
+    let stopping = Arc::new(Stopping::default());
+    // Before anything starts a thread.
+    stopping.collect().map_err(StartError::System)?;
+    let mut ends = Vec::with_capacity(flags.places.len());
+    let mut open = Environments::default();
+    for word in &flags.places {
+        ends.push(open.located(flags, word)?);
+    }
+    let Some(target) = ends.pop() else {
+        return Ok(0);
+    };
+    let rules = |source: &Located| Rules {
+        is_recursive: flags.is_recursive,
+        is_one_of_many: flags.places.len() > 2,
+        is_one_side: source.id == target.id,
+    };
+    let progress = Arc::new(Progress::new(SPEAKER, flags.is_quiet));
+    for source in ends {
+        let rules = rules(&source);
+        let copy = Arc::new(Copy {
+            source: source.side(),
+            target: target.side(),
+            queue: Queue::default(),
+            progress: Arc::clone(&progress),
+            continues: flags.continues,
+            is_verbose: flags.is_verbose,
+            directories: Mutex::default(),
+            lost: Mutex::default(),
+        });
+        stopping.watch(&copy);
+        if let Some(code) = one(&copy, &source.path, &target.path, rules)? {
+            return Ok(code);
+        }
+    }
+    progress.finish();
+    Ok(u8::from(progress.failures() > 0))
+}
+
+/// Copies one source; a code if nothing more is to be done.
+fn one(
+    copy: &Arc<Copy>,
+    source: &Path,
+    target: &Path,
+    rules: Rules,
+) -> Result<Option<u8>, StartError> {
+    let (from, to) = (
+        End {
+            side: &*copy.source,
+            path: source,
+        },
+        End {
+            side: &*copy.target,
+            path: target,
+        },
+    );
+    match plan::job(&from, &to, rules) {
+        Ok(job) => copy.queue.add([job]),
+        Err(CopyError::File(why)) => {
+            copy.progress.fail(why);
+            return Ok(None);
+        }
+        Err(CopyError::Lost(error)) => return Err(error.into()),
+    }
+    for _ in 0..WORKERS {
+        let worker = Arc::clone(copy);
+        copy.queue.thread_begins();
+        let started = thread::Builder::new()
+            .name("copy".to_owned())
+            .spawn(move || {
+                worker.work();
+                worker.queue.thread_ends();
+            });
+        if let Err(error) = started {
+            copy.queue.thread_ends();
+            copy.queue.stop(Stop::Lost);
+            return Err(StartError::System(error));
+        }
+    }
+    while !copy.queue.wait_for_threads(TICK) {
+        copy.progress.set_listed(copy.queue.is_listed());
+        copy.progress.draw();
+        if copy.queue.stopped().is_some() && !copy.queue.wait_for_threads(LAST_PIECE) {
+            break;
+        }
+    }
+    copy.progress.set_listed(copy.queue.is_listed());
+    match copy.queue.stopped() {
+        None => {
+            copy.settle_directories();
+            Ok(None)
+        }
+        Some(stop) => {
+            copy.progress.finish();
+            let lost = copy
+                .lost
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            match (stop, lost) {
+                (Stop::Signal(number), _) => {
+                    copy.leave_parts();
+                    Ok(Some(128 + number as u8))
+                }
+                (Stop::Lost, Some(error)) => {
+                    copy.progress.say(format_args!(
+                        "{error}\nthe same command with --continue goes on from here"
+                    ));
+                    Ok(Some(LOST))
+                }
+                (Stop::Lost, None) => Ok(Some(LOST)),
+            }
+        }
+    }
+}
+
+/// A place of the command line, found.
+struct Located {
+    /// Empty for this machine.
+    id: String,
+    environment: Option<(Arc<dyn Environment>, EnvironmentFacts)>,
+    path: PathBuf,
+}
+
+impl Located {
+    fn side(&self) -> Box<dyn Side> {
+        match &self.environment {
+            Some((environment, facts)) => Box::new(There::new(Arc::clone(environment), facts)),
+            None => Box::new(Here),
+        }
+    }
+}
+
+/// The environments of one command line: each is opened once.
+#[derive(Default)]
+struct Environments {
+    open: Vec<(Option<String>, Arc<dyn Environment>, EnvironmentFacts)>,
+}
+
+impl Environments {
+    fn located(&mut self, flags: &CopyFlags, word: &OsStr) -> Result<Located, StartError> {
+        let text = |word: &OsStr| match word.to_str() {
+            Some(text) => Ok(text.to_owned()),
+            None => Err(StartError::NotText(word.display().to_string())),
+        };
+        let (name, path) = match Place::parse(word) {
+            Place::Here(path) => {
+                return Ok(Located {
+                    id: String::new(),
+                    environment: None,
+                    path: path.into(),
+                });
+            }
+            Place::There { name, path } => (name.as_deref().map(text).transpose()?, text(&path)?),
+        };
+        let name = name.or_else(|| flags.environment.clone());
+        let (environment, facts) = self.open(flags, name)?;
+        let path = match path.is_empty() {
+            true => ".".to_owned(),
+            false => path,
+        };
+        let path = environments::absolute(&*environment, &facts, &path)?.into();
+        if !environment.is_remote() {
+            return Ok(Located {
+                id: String::new(),
+                environment: None,
+                path,
+            });
+        }
+        Ok(Located {
+            id: environment.id().to_owned(),
+            environment: Some((environment, facts)),
+            path,
+        })
+    }
+
+    fn open(
+        &mut self,
+        flags: &CopyFlags,
+        name: Option<String>,
+    ) -> Result<(Arc<dyn Environment>, EnvironmentFacts), StartError> {
+        if let Some((_, environment, facts)) = self.open.iter().find(|(open, ..)| *open == name) {
+            return Ok((Arc::clone(environment), facts.clone()));
+        }
+        let environment = environments::select(flags.config.as_deref(), name.as_deref())?;
+        let facts = environment.facts()?;
+        self.open
+            .push((name, Arc::clone(&environment), facts.clone()));
+        Ok((environment, facts))
+    }
+}
+
+/// The end of a copy by a signal: the first stops it in order, a second one at once.
+#[derive(Default)]
+struct Stopping {
+    copy: Mutex<Option<Arc<Copy>>>,
+    signal: AtomicI32,
+}
+
+impl Stopping {
+    fn collect(self: &Arc<Self>) -> io::Result<()> {
+        let wanted = [Signal::INTERRUPT, Signal::TERMINATE, Signal::HANGUP];
+        let events = SignalEvents::collect(&wanted)?;
+        let stopping = Arc::clone(self);
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || stopping.take_all(&events))?;
+        Ok(())
+    }
+
+    /// The copy that a signal stops.
+    fn watch(&self, copy: &Arc<Copy>) {
+        let mut watched = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
+        *watched = Some(Arc::clone(copy));
+        let number = self.signal.load(Ordering::Acquire);
+        if number != 0 {
+            copy.queue.stop(Stop::Signal(number));
+        }
+    }
+
+    fn take_all(&self, events: &SignalEvents) {
+        loop {
+            let mut ready = [PollFd::new(events.as_fd(), READABLE)];
+            if poll::wait(&mut ready, None).is_err() {
+                return;
+            }
+            while let Some(signal) = events.take() {
+                let number = signal.number();
+                let is_first = self.signal.swap(number, Ordering::AcqRel) == 0;
+                let copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
+                match &*copy {
+                    Some(copy) if is_first => copy.queue.stop(Stop::Signal(number)),
+                    _ => std::process::exit(128 + number),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Where files go, on a real file system.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::*;
+use crate::cli::cp::here::Here;
+
+/// A directory with a file, a directory, and links to both and to nothing.
+struct Tree(PathBuf);
+
+impl Tree {
+    fn new(name: &str) -> Self {
+        let base = format!("exec-server-plan-{name}-{}", std::process::id());
+        let base = std::env::temp_dir().join(base);
+        let _ = fs::remove_dir_all(&base);
+        fs::create_dir_all(base.join("dir/sub")).unwrap();
+        fs::write(base.join("file"), "f").unwrap();
+        fs::create_dir(base.join("empty")).unwrap();
+        symlink("file", base.join("to-file")).unwrap();
+        symlink("dir", base.join("to-dir")).unwrap();
+        Self(base.canonicalize().unwrap())
+    }
+
+    fn job(&self, from: &str, to: &str, is_recursive: bool) -> Result<Job, String> {
+        let rules = Rules {
+            is_recursive,
+            is_one_of_many: false,
+            is_one_side: true,
+        };
+        self.job_by(from, to, rules)
+    }
+
+    fn job_by(&self, from: &str, to: &str, rules: Rules) -> Result<Job, String> {
+        // Not `join`, which would take a slash at the end for nothing.
+        let path = |name: &str| PathBuf::from(format!("{}/{name}", self.0.display()));
+        let (from, to) = (path(from), path(to));
+        let end = |path| End { side: &Here, path };
+        job(&end(&from), &end(&to), rules).map_err(|error| error.to_string())
+    }
+
+    /// Where it goes, below the base.
+    fn to(&self, from: &str, to: &str, is_recursive: bool) -> Result<String, String> {
+        let job = self.job(from, to, is_recursive)?;
+        let below = job.to.strip_prefix(&self.0).unwrap();
+        Ok(below.to_str().unwrap().to_owned())
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn names_are_kept_in_a_directory_and_given_otherwise() {
+    let tree = Tree::new("names");
+    for (from, to, is_recursive, expected) in [
+        ("file", "new", false, "new"),
+        ("file", "empty", false, "empty/file"),
+        ("file", "empty/", false, "empty/file"),
+        ("to-file", "new", false, "new"),
+        ("dir", "empty", true, "empty/dir"),
+        ("dir", "new", true, "new"),
+        ("dir", "new/", true, "new"),
+        ("dir/", "empty", true, "empty/dir"),
+        ("dir/.", "empty", true, "empty"),
+        ("dir/sub/..", "empty", true, "empty"),
+        ("file", "to-dir", false, "to-dir/file"),
+    ] {
+        let to = tree.to(from, to, is_recursive);
+        assert_eq!(to.as_deref(), Ok(expected), "{from}");
+    }
+}
+
+#[test]
+fn a_link_is_itself_only_with_r_and_without_a_slash() {
+    let tree = Tree::new("links");
+    let kind = |from, is_recursive| tree.job(from, "new", is_recursive).unwrap().kind;
+    assert_eq!(kind("to-file", false), FileKind::Regular);
+    assert_eq!(kind("to-file", true), FileKind::Symlink);
+    assert_eq!(kind("to-dir", true), FileKind::Symlink);
+    assert_eq!(kind("to-dir/", true), FileKind::Directory);
+}
+
+#[test]
+fn a_file_behind_a_link_is_replaced_and_not_the_link() {
+    let tree = Tree::new("behind");
+    assert_eq!(
+        tree.to("dir/../file", "to-file", false).as_deref(),
+        Ok("file")
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let tree = Tree::new("refused");
+    for (from, to, is_recursive, why) in [
+        ("gone", "new", false, "gone: No such file or directory"),
+        ("dir", "new", false, "dir: a directory; use -r to copy it"),
+        ("file", "new/", false, "new/: no such directory"),
+        ("file", "file/", false, "Not a directory"),
+        (
+            "dir",
+            "file",
+            true,
+            "file: not a directory, and the source is one",
+        ),
+        ("dir", "dir", true, "dir/dir is inside it"),
+        ("dir", "dir/sub/new", true, "dir/sub/new is inside it"),
+    ] {
+        let error = tree.job(from, to, is_recursive).unwrap_err();
+        assert!(error.ends_with(why), "{from} to {to}: {error}");
+    }
+    fs::create_dir_all(tree.0.join("empty/file")).unwrap();
+    let error = tree.job("file", "empty", false).unwrap_err();
+    assert!(
+        error.ends_with("a directory, and the source is none"),
+        "{error}"
+    );
+}
+
+#[test]
+fn several_sources_need_a_directory() {
+    let tree = Tree::new("many");
+    let rules = Rules {
+        is_recursive: false,
+        is_one_of_many: true,
+        is_one_side: true,
+    };
+    let error = tree.job_by("file", "new", rules).unwrap_err();
+    assert!(error.ends_with("new: not a directory"), "{error}");
+    assert!(tree.job_by("file", "empty", rules).is_ok());
+}
+
+#[test]
+fn a_device_is_written_as_it_is() {
+    let source = std::env::current_exe().unwrap();
+    let rules = Rules {
+        is_recursive: false,
+        is_one_of_many: false,
+        is_one_side: false,
+    };
+    let end = |path| End { side: &Here, path };
+    let job = job(&end(&source), &end(Path::new("/dev/null")), rules).unwrap();
+    assert!(job.in_place);
+}

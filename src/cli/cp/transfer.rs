@@ -1,0 +1,174 @@
+//! One file on its way in blocks, several at once.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::part::WINDOW;
+use super::side::{BLOCK, Block, Blocks, CopyError, Found};
+
+/// A file that several threads copy.
+pub(super) struct Transfer {
+    pub(super) source: Box<dyn Blocks>,
+    pub(super) target: Box<dyn Blocks>,
+    pub(super) from: PathBuf,
+    pub(super) found: Found,
+    /// What is written: the part, or where the target cannot rename the file itself.
+    pub(super) part: PathBuf,
+    pub(super) last: PathBuf,
+    progress: Mutex<Progress>,
+}
+
+/// How far it is.
+#[derive(Debug)]
+struct Progress {
+    /// The next block that nobody has taken.
+    next: u64,
+    /// Up to where blocks are taken before it is known that there are so many.
+    limit: u64,
+    /// Where the file ends, once a block has told.
+    end: Option<u64>,
+    /// The furthest byte that was written.
+    furthest: u64,
+    taken: BTreeSet<u64>,
+    error: Option<CopyError>,
+}
+
+/// What a thread has to do with a transfer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// To copy the block at this offset.
+    Block(u64),
+    /// Nothing at the moment: others have to get further first.
+    Later,
+}
+
+impl Transfer {
+    pub(super) fn new(
+        (source, target): (Box<dyn Blocks>, Box<dyn Blocks>),
+        (from, part, last): (PathBuf, PathBuf, PathBuf),
+        found: Found,
+        start: u64,
+    ) -> Self {
+        // The first block is always asked for: files of /proc have bytes and no size.
+        let limit = found.size.unwrap_or(0).max(start + 1);
+        Self {
+            source,
+            target,
+            from,
+            found,
+            part,
+            last,
+            progress: Mutex::new(Progress {
+                next: start,
+                limit,
+                end: None,
+                furthest: start,
+                taken: BTreeSet::new(),
+                error: None,
+            }),
+        }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Up to where it was written.
+    pub(super) fn written(&self) -> u64 {
+        self.progress().furthest
+    }
+
+    /// Takes a block, if there is one to be taken.
+    pub(super) fn claim(&self) -> Claim {
+        let mut progress = self.progress();
+        let progress = &mut *progress;
+        let first = progress.taken.first().copied().unwrap_or(progress.next);
+        let end = progress.end.unwrap_or(u64::MAX).min(progress.limit);
+        let is_far = progress.next - first >= WINDOW;
+        if progress.error.is_some() || progress.next >= end || is_far {
+            return Claim::Later;
+        }
+        let offset = progress.next;
+        progress.taken.insert(offset);
+        progress.next = offset + BLOCK as u64;
+        Claim::Block(offset)
+    }
+
+    /// Copies a block that was taken; how many bytes that were, and whether no block is taken or to
+    /// be taken any more, so that the file is to be finished.
+    pub(super) fn copy(&self, offset: u64, block: &mut Block) -> (u64, bool) {
+        let copied = self.copy_block(offset, block);
+        let mut progress = self.progress();
+        progress.taken.remove(&offset);
+        let bytes = match copied {
+            Ok(is_last) => {
+                let count = block.data().len() as u64;
+                let behind = offset + count;
+                if is_last {
+                    progress.end = Some(progress.end.map_or(behind, |end| end.min(behind)));
+                } else {
+                    // It has grown since it was looked at, or nobody knew its size.
+                    progress.limit = progress.limit.max(behind + 1);
+                }
+                if count > 0 {
+                    progress.furthest = progress.furthest.max(behind);
+                }
+                count
+            }
+            Err(error) => {
+                progress.error.get_or_insert(error);
+                0
+            }
+        };
+        let is_over =
+            progress.error.is_some() || progress.end.is_some_and(|end| progress.next >= end);
+        (bytes, is_over && progress.taken.is_empty())
+    }
+
+    fn copy_block(&self, offset: u64, block: &mut Block) -> Result<bool, CopyError> {
+        let is_last = self.source.read(offset, block)?;
+        if !is_last && block.data().len() < BLOCK {
+            let why = "the server sent less than a block, and not the end";
+            return Err(CopyError::of(self.from.display(), why));
+        }
+        if !block.data().is_empty() {
+            self.target.write(offset, block.data())?;
+        }
+        Ok(is_last)
+    }
+
+    /// Closes both files; an error of a block, or of closing, is that of the file.
+    pub(super) fn close(self, name: &str) -> (Closed, Result<(), CopyError>) {
+        let progress = self
+            .progress
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let closed = Closed {
+            from: self.from,
+            found: self.found,
+            part: self.part,
+            last: self.last,
+        };
+        // What was only read has nothing to lose.
+        drop(self.source);
+        let written = self.target.close();
+        let result = match progress.error {
+            Some(error) => Err(error),
+            None if progress.end != Some(progress.furthest) => {
+                let why = "it became shorter while it was copied";
+                written.and(Err(CopyError::of(name, why)))
+            }
+            None => written,
+        };
+        (closed, result)
+    }
+}
+
+/// What is left of a transfer when both files are closed.
+pub(super) struct Closed {
+    pub(super) from: PathBuf,
+    pub(super) found: Found,
+    pub(super) part: PathBuf,
+    pub(super) last: PathBuf,
+}

@@ -1,0 +1,135 @@
+//! Which environment a command line means, and where in it.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use crate::env::config::{Definition, Origin, Transport};
+use crate::env::remote::RemoteEnvironment;
+use crate::env::{Environment, EnvironmentError, EnvironmentFacts, configured};
+use crate::rpc::redact::redacted;
+
+/// What holds the token for a URL of the command line: never an argument, which every user of
+/// this machine could read.
+const TOKEN: &str = "EXEC_SERVER_TOKEN";
+
+/// The one of that name or URL, or the default.
+///
+/// # Errors
+/// The configuration is wrong, or there is no such environment.
+pub(super) fn select(
+    config: Option<&Path>,
+    name: Option<&str>,
+) -> Result<Arc<dyn Environment>, EnvironmentError> {
+    match name.and_then(at_url) {
+        Some(environment) => Ok(environment),
+        None => configured(config)?.select(name),
+    }
+}
+
+/// The one that a URL leads to; none for what is no URL.
+pub(super) fn at_url(url: &str) -> Option<Arc<dyn Environment>> {
+    let (scheme, rest) = url.split_once("://")?;
+    let is_set = std::env::var_os(TOKEN).is_some_and(|token| !token.is_empty());
+    let bearer_token_env = is_set.then(|| TOKEN.to_owned());
+    let transport = match scheme {
+        "unix" => Transport::Unix {
+            path: PathBuf::from(rest),
+            bearer_token_env,
+        },
+        "ws" | "wss" => Transport::WebSocket {
+            url: url.to_owned(),
+            bearer_token_env,
+        },
+        _ => return None,
+    };
+    Some(Arc::new(RemoteEnvironment::new(Definition {
+        id: redacted(url),
+        transport,
+        connect_timeout: Definition::DEFAULT_TIMEOUT,
+        initialize_timeout: Definition::DEFAULT_TIMEOUT,
+        origin: Origin::BuiltIn,
+    })))
+}
+
+/// A path for which the environment has no beginning.
+#[derive(Debug)]
+pub(super) struct NoDirectory {
+    path: String,
+    environment: String,
+}
+
+impl fmt::Display for NoDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, environment } = self;
+        write!(
+            f,
+            "`{path}` is relative, and `{environment}` does not tell where it starts\n\
+             use an absolute path"
+        )
+    }
+}
+
+/// The directory that commands start in, where there is one to be named: the given one, or on
+/// this machine the current one.
+///
+/// # Errors
+/// It is relative to what the environment does not tell.
+pub(super) fn directory(
+    environment: &dyn Environment,
+    facts: &EnvironmentFacts,
+    given: Option<&str>,
+) -> Result<Option<String>, NoDirectory> {
+    match given {
+        None if environment.is_remote() => Ok(None),
+        given => absolute(environment, facts, given.unwrap_or(".")).map(Some),
+    }
+}
+
+/// A path as the environment means it: a relative one starts where its commands do, `~/` at its
+/// user's home.
+///
+/// # Errors
+/// It does not tell where that is.
+pub(super) fn absolute(
+    environment: &dyn Environment,
+    facts: &EnvironmentFacts,
+    path: &str,
+) -> Result<String, NoDirectory> {
+    let home = facts.home.as_deref();
+    let (base, rest) = match path.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => (home.map(str::to_owned), rest),
+        _ if path.starts_with('/') => return Ok(path.to_owned()),
+        _ => (start(environment, facts), path),
+    };
+    match base {
+        Some(base) => Ok(joined(&base, rest.trim_start_matches('/'))),
+        None => Err(NoDirectory {
+            path: path.to_owned(),
+            environment: environment.id().to_owned(),
+        }),
+    }
+}
+
+fn start(environment: &dyn Environment, facts: &EnvironmentFacts) -> Option<String> {
+    if !environment.is_remote() {
+        let here = std::env::current_dir().ok()?;
+        return here.into_os_string().into_string().ok();
+    }
+    facts.cwd.clone().or_else(|| facts.home.clone())
+}
+
+/// Without the dots that mean nothing; `..` stays, as there may be a link before it.
+fn joined(base: &str, rest: &str) -> String {
+    let mut path = PathBuf::from(base);
+    for component in Path::new(rest).components() {
+        if component != Component::CurDir {
+            path.push(component);
+        }
+    }
+    let mut path = path.to_string_lossy().into_owned();
+    if rest.ends_with('/') && !path.ends_with('/') {
+        path.push('/');
+    }
+    path
+}

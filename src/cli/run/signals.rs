@@ -1,0 +1,216 @@
+//! Signals that we get, on their way to the command.
+//!
+//! Two threads: one takes the signals and never waits for the network, so that we can always be
+//! ended; the other makes the requests, one after the other.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{io, process};
+
+use super::Running;
+use crate::cli::notice::Speaker;
+use crate::env::TerminalSize;
+use crate::sys::event::WakeEvent;
+use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::pty::WindowSize;
+use crate::sys::signal::{Signal, SignalEvents};
+use crate::sys::terminal::{self, RawMode};
+
+/// A second signal within this time means that the first was not enough.
+const IMPATIENCE: Duration = Duration::from_secs(2);
+
+/// What is asked of the command's environment.
+#[derive(Debug)]
+enum Action {
+    Signal(Signal),
+    /// KILL, at once.
+    Kill,
+    Resize,
+}
+
+/// What both threads know.
+struct Shared {
+    speaker: Speaker,
+    /// Set once the command runs; before, a signal ends us.
+    actions: OnceLock<Sender<Action>>,
+    /// Actions that are not done yet.
+    waiting: AtomicUsize,
+    /// Whether the command was killed by us.
+    has_killed: AtomicBool,
+}
+
+/// The forwarding of signals.
+pub(super) struct Signals {
+    shared: Arc<Shared>,
+}
+
+impl Signals {
+    /// Collects signals from now on; must run before the first thread is started. Until
+    /// [`Signals::forward_to`] they end this process with 128+n, as they do without us.
+    ///
+    /// # Errors
+    /// The system gives no descriptor or thread.
+    pub(super) fn collect(
+        has_terminal: bool,
+        done: Arc<WakeEvent>,
+        speaker: Speaker,
+    ) -> io::Result<Self> {
+        let mut wanted = vec![
+            Signal::INTERRUPT,
+            Signal::TERMINATE,
+            Signal::HANGUP,
+            Signal::QUIT,
+        ];
+        if has_terminal {
+            wanted.extend([Signal::WINDOW, Signal::STOP_KEY]);
+        }
+        let events = SignalEvents::collect(&wanted)?;
+        let shared = Arc::new(Shared {
+            speaker,
+            actions: OnceLock::new(),
+            waiting: AtomicUsize::new(0),
+            has_killed: AtomicBool::new(false),
+        });
+        let taken = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || taken.take_all(&events, &done))?;
+        Ok(Self { shared })
+    }
+
+    /// Passes signals on to this command from now on, and the terminal's size.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn forward_to(&self, command: Arc<Running>) -> io::Result<()> {
+        let (actions, queue) = channel();
+        let shared = Arc::clone(&self.shared);
+        thread::Builder::new()
+            .name("actions".to_owned())
+            .spawn(move || {
+                for action in queue {
+                    shared.perform(action, &command);
+                    shared.waiting.fetch_sub(1, Ordering::AcqRel);
+                }
+            })?;
+        // Set once only: this is called once.
+        let _ = self.shared.actions.set(actions);
+        Ok(())
+    }
+
+    /// Gives the command's terminal the size of ours: it may have changed meanwhile.
+    pub(super) fn resize(&self) {
+        self.shared.ask(Action::Resize);
+    }
+}
+
+/// The size of our terminal, wherever it is to be found.
+pub(super) fn own_size() -> Option<TerminalSize> {
+    let size = terminal::window_size(io::stdin().as_fd())
+        .or_else(|| terminal::window_size(io::stdout().as_fd()))
+        .or_else(|| terminal::window_size(io::stderr().as_fd()))?;
+    let WindowSize { rows, cols } = size;
+    Some(TerminalSize { rows, cols })
+}
+
+/// Ends this process without waiting for anything; the terminal is as it was.
+pub(super) fn leave(code: i32) -> ! {
+    terminal::restore();
+    process::exit(code)
+}
+
+impl Shared {
+    fn take_all(&self, events: &SignalEvents, done: &WakeEvent) {
+        let mut last: Option<Instant> = None;
+        let mut raw = None;
+        loop {
+            let mut ready = [
+                PollFd::new(events.as_fd(), READABLE),
+                PollFd::new(done.as_fd(), READABLE),
+            ];
+            if poll::wait(&mut ready, None).is_err() || ready[1].is_ready() {
+                return;
+            }
+            while let Some(signal) = events.take() {
+                match signal {
+                    Signal::WINDOW => self.ask(Action::Resize),
+                    Signal::STOP_KEY => raw = self.stop().or(raw),
+                    ending => {
+                        let is_hasty = last.is_some_and(|last| last.elapsed() < IMPATIENCE);
+                        self.end(ending, is_hasty);
+                        last = Some(Instant::now());
+                    }
+                }
+            }
+        }
+    }
+
+    /// A signal that is to end the command: as it is first, then as KILL, then by our own end.
+    fn end(&self, signal: Signal, is_hasty: bool) {
+        if self.actions.get().is_none() {
+            leave(128 + signal.number());
+        }
+        if !is_hasty {
+            return self.ask(Action::Signal(signal));
+        }
+        let is_stuck = self.waiting.load(Ordering::Acquire) > 0;
+        if is_stuck || self.has_killed.swap(true, Ordering::AcqRel) {
+            terminal::restore();
+            self.speaker
+                .say("gave up waiting; the command may go on for a while there");
+            leave(128 + signal.number());
+        }
+        self.ask(Action::Kill);
+    }
+
+    /// Stops us with the terminal as it was, and goes on in raw mode when we are continued.
+    fn stop(&self) -> Option<RawMode> {
+        let was_raw = terminal::is_raw();
+        terminal::restore();
+        terminal::stop_self();
+        self.ask(Action::Resize);
+        // A terminal that refuses is gone.
+        was_raw
+            .then(|| RawMode::enter(io::stdin().as_fd()).ok())
+            .flatten()
+    }
+
+    fn ask(&self, action: Action) {
+        if let Some(actions) = self.actions.get() {
+            self.waiting.fetch_add(1, Ordering::AcqRel);
+            // The other thread ends with this process only.
+            let _ = actions.send(action);
+        }
+    }
+
+    fn perform(&self, action: Action, command: &Running) {
+        let done = match action {
+            Action::Signal(signal) => {
+                let name = signal.name();
+                let sent = command.signal(name.trim_start_matches("SIG"));
+                match &sent {
+                    // A server that does not know it can still end the command.
+                    Err(error) if error.code().is_some() => command.terminate(IMPATIENCE),
+                    _ => sent,
+                }
+            }
+            Action::Kill => command.terminate(Duration::ZERO),
+            Action::Resize => match own_size() {
+                Some(size) => command.resize(size),
+                None => Ok(()),
+            },
+        };
+        match done {
+            // It has no resize: programs keep the size that they began with.
+            Err(error) if !matches!(action, Action::Resize) && error.code().is_some() => {
+                self.speaker.say(format_args!("not passed on: {error}"));
+            }
+            // A lost connection is the main thread's to tell.
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! This machine as an [`Environment`] of the program that runs here, on the code of the server.
+//!
+//! ```text
+//!   caller ── start, write, signal ──► Process ── its thread ──► Events (a bounded queue)
+//!     └──────────────── next_event ◄────────────────────────────────┘
+//! ```
+//!
+//! The environment is what a session is to the server: it answers for all processes that it has
+//! started, and they die with it. When the whole program dies the guardian kills them.
+
+mod events;
+mod file_system;
+mod process;
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::time::Duration;
+
+use self::events::Events;
+use self::process::LocalProcess;
+use super::environment::{add_shell, child_environment};
+use super::extensions::EXTENSIONS;
+use super::http::{Network, Request};
+use super::info::environment_info;
+use super::{Host, HostConfig, Process, ProcessSpec};
+use crate::env::{
+    Command, Environment, EnvironmentError, EnvironmentFacts, FileSystem, HttpRequest,
+    HttpResponse, LOCAL, RunningProcess,
+};
+use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::path_uri::WirePath;
+use crate::rpc::protocol::environment::EnvironmentInfo;
+use crate::sys::pty::WindowSize;
+
+/// How long a program may take to start: it may be on a disk that is far away.
+const START_TIME: Duration = Duration::from_secs(60);
+
+/// Limits on processes, those that a server has unless it is told others.
+const LIMITS: HostConfig = HostConfig {
+    retained_output: 1024 * 1024,
+    retained_total: 64 * 1024 * 1024,
+    drain_window: Duration::from_secs(2),
+    max_processes: 1024,
+};
+
+/// This machine. Its processes die with it.
+pub struct LocalEnvironment {
+    host: Arc<Host>,
+    network: OnceLock<Network>,
+    info: OnceLock<EnvironmentInfo>,
+    /// Those that may have something left that runs.
+    processes: Mutex<Vec<Arc<Process>>>,
+}
+
+impl LocalEnvironment {
+    /// This machine, with the server's limits on processes.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn new() -> Result<Self, EnvironmentError> {
+        let host = Host::new(LIMITS).map_err(|error| {
+            RpcError::failed(format!("cannot prepare to start processes: {error}"))
+        })?;
+        Ok(Self {
+            host: Arc::new(host),
+            network: OnceLock::new(),
+            info: OnceLock::new(),
+            processes: Mutex::default(),
+        })
+    }
+
+    fn info(&self) -> &EnvironmentInfo {
+        self.info.get_or_init(|| environment_info(EXTENSIONS))
+    }
+
+    fn specify(&self, command: &Command) -> Result<ProcessSpec, RpcError> {
+        if command.sandbox.is_some() {
+            return Err(RpcError::invalid_request(
+                "this machine cannot enforce `sandbox` in process, so the process was not started; \
+                 it runs without `sandbox` only",
+            ));
+        }
+        if command.argv.is_empty() {
+            return Err(RpcError::invalid_params("argv must not be empty"));
+        }
+        let cwd = match &command.cwd {
+            Some(cwd) => {
+                let cwd = WirePath::parse(cwd);
+                cwd.map_err(|error| RpcError::invalid_params(error.cwd_message()))?
+                    .path
+            }
+            None => std::env::current_dir().map_err(|error| {
+                RpcError::failed(format!("cannot tell the working directory: {error}"))
+            })?,
+        };
+        let policy = command.env_policy.as_ref();
+        let mut env = child_environment(std::env::vars_os(), policy, &command.env)
+            .map_err(|error| RpcError::invalid_params(error.to_string()))?;
+        if command.terminal.is_some() {
+            add_shell(&mut env, &self.info().shell.path);
+        }
+        Ok(ProcessSpec {
+            id: LOCAL.to_owned(),
+            argv: command.argv.clone(),
+            arg0: command.arg0.clone(),
+            cwd,
+            env,
+            terminal: command.terminal.map(|size| WindowSize {
+                rows: size.rows,
+                cols: size.cols,
+            }),
+            pipe_stdin: command.pipe_stdin,
+            timeout: command.timeout,
+            limits: Vec::new(),
+        })
+    }
+
+    /// Answers for a process, and forgets those that have left nothing.
+    fn answer_for(&self, process: &Arc<Process>) {
+        let mut processes = self.lock();
+        processes.retain(|old| old.closed_at().is_none() || !old.has_no_descendants());
+        processes.push(Arc::clone(process));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Process>>> {
+        self.processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Environment for LocalEnvironment {
+    fn id(&self) -> &str {
+        LOCAL
+    }
+
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    fn facts(&self) -> Result<EnvironmentFacts, EnvironmentError> {
+        let info = self.info();
+        let native = |uri: &Option<String>| {
+            let path = WirePath::parse(uri.as_deref()?).ok()?.path;
+            Some(path.to_string_lossy().into_owned())
+        };
+        Ok(EnvironmentFacts {
+            version: Some(info.executor_version.to_owned()),
+            shell: Some(info.shell.path.clone()),
+            cwd: native(&info.cwd),
+            home: native(&info.user_home_dir),
+            platform: Some(info.platform_os.to_owned()),
+            extensions: EXTENSIONS.iter().map(|&name| name.to_owned()).collect(),
+            sandbox: None,
+        })
+    }
+
+    fn start(&self, command: &Command) -> Result<Box<dyn RunningProcess>, EnvironmentError> {
+        let spec = self.specify(command)?;
+        let events = Arc::new(Events::default());
+        let process = Process::new(&self.host, &spec, Some(Arc::clone(&events) as _));
+        self.answer_for(&process);
+        let (started, outcome) = mpsc::sync_channel(1);
+        process.start(spec, move |result| {
+            // Who waited too long is no longer there.
+            let _ = started.send(result);
+        });
+        match outcome.recv_timeout(START_TIME) {
+            Ok(Ok(())) => Ok(Box::new(LocalProcess::new(process, events))),
+            Ok(Err(error)) => {
+                self.lock().retain(|other| !Arc::ptr_eq(other, &process));
+                Err(RpcError::from(&error).into())
+            }
+            Err(_) => {
+                process.abandon();
+                let seconds = START_TIME.as_secs();
+                let message = format!("the program has not started within {seconds} s");
+                Err(RpcError::failed(message).into())
+            }
+        }
+    }
+
+    fn files(&self) -> &dyn FileSystem {
+        self
+    }
+
+    fn http(&self, request: &HttpRequest) -> Result<HttpResponse, EnvironmentError> {
+        let mut checked = Request::new(&request.method, &request.url).map_err(RpcError::from)?;
+        for (name, value) in &request.headers {
+            checked.header(name, value, None).map_err(RpcError::from)?;
+        }
+        checked.body = request.body.clone();
+        checked.timeout = request.timeout;
+        checked.follows_redirects = request.follows_redirects;
+        let network = self.network.get_or_init(|| Network::new(false));
+        let fetch = network.fetch(checked);
+        let mut reply = fetch.run().map_err(|error| RpcError::from(&error))?;
+        let body = reply.read_whole(|_| true)?;
+        Ok(HttpResponse {
+            status: reply.status,
+            headers: reply.headers,
+            body,
+        })
+    }
+}
+
+impl Drop for LocalEnvironment {
+    fn drop(&mut self) {
+        for process in self.lock().drain(..) {
+            process.abandon();
+        }
+    }
+}
+
+impl From<RpcError> for EnvironmentError {
+    fn from(error: RpcError) -> Self {
+        Self::Local {
+            code: error.kind.code().into(),
+            message: error.message,
+        }
+    }
+}
+
+/// The error of a process that takes no input.
+fn stdin_closed() -> EnvironmentError {
+    RpcError::new(ErrorKind::Failed, "the process takes no input any more").into()
+}

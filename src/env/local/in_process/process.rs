@@ -1,0 +1,80 @@
+//! A process of this machine in the hands of who started it.
+
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use super::events::Events;
+use super::stdin_closed;
+use crate::env::local::{Process, refusal};
+use crate::env::{EnvironmentError, ProcessEvent, RunningProcess, TerminalSize};
+use crate::rpc::error::RpcError;
+use crate::rpc::protocol::process::WriteStatus;
+use crate::sys::pty::WindowSize;
+
+pub(super) struct LocalProcess {
+    process: Arc<Process>,
+    events: Arc<Events>,
+}
+
+impl LocalProcess {
+    pub(super) fn new(process: Arc<Process>, events: Arc<Events>) -> Self {
+        Self { process, events }
+    }
+}
+
+impl RunningProcess for LocalProcess {
+    fn next_event(&self, timeout: Duration) -> Result<Option<ProcessEvent>, EnvironmentError> {
+        Ok(self.events.next(timeout))
+    }
+
+    fn write(&self, data: &[u8]) -> Result<(), EnvironmentError> {
+        let (told, answer) = mpsc::sync_channel(1);
+        let reply = move |outcome| {
+            // Who asked waits below.
+            let _ = told.send(outcome);
+        };
+        self.process.write(None, data.to_vec(), Box::new(reply));
+        // The end of the process answers too, so nobody waits for ever.
+        match answer.recv() {
+            Ok(Ok(WriteStatus::Accepted)) => Ok(()),
+            Ok(Ok(_)) | Err(_) => Err(stdin_closed()),
+            Ok(Err(error)) => Err(RpcError::from(error).into()),
+        }
+    }
+
+    fn close_stdin(&self) -> Result<(), EnvironmentError> {
+        match self.process.close_stdin() {
+            WriteStatus::Accepted => Ok(()),
+            _ => Err(stdin_closed()),
+        }
+    }
+
+    fn resize(&self, size: TerminalSize) -> Result<(), EnvironmentError> {
+        let size = WindowSize {
+            rows: size.rows,
+            cols: size.cols,
+        };
+        let outcome = self.process.resize(size);
+        Ok(outcome.map_err(|error| refusal::cannot_resize(self.process.id(), &error))?)
+    }
+
+    fn signal(&self, name: &str) -> Result<(), EnvironmentError> {
+        let signal = refusal::signal_named(name)?;
+        let mut outcome = Ok(());
+        self.process.signal(signal, |sent| outcome = sent);
+        Ok(outcome.map_err(|error| refusal::cannot_signal(signal, &error))?)
+    }
+
+    fn terminate(&self, grace: Duration) -> Result<(), EnvironmentError> {
+        let grace = Some(grace).filter(|grace| !grace.is_zero());
+        self.process.terminate(grace, |_| {});
+        Ok(())
+    }
+}
+
+impl Drop for LocalProcess {
+    fn drop(&mut self) {
+        // Nobody takes its output any more, which must not stop the program.
+        self.process.detach();
+    }
+}

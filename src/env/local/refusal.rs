@@ -1,0 +1,103 @@
+//! What a client is told when something does not work, in one place for the server and for who
+//! uses this machine in process.
+
+use std::io;
+
+use super::files::FileError;
+use super::http::{FetchError, RequestError};
+use super::launch::StartError;
+use super::process::WriteError;
+use crate::rpc::error::{ErrorKind, RpcError};
+use crate::sys::signal::Signal;
+
+impl From<FileError> for RpcError {
+    fn from(error: FileError) -> Self {
+        let kind = match &error {
+            FileError::System(error) => match error.kind() {
+                std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+                std::io::ErrorKind::InvalidInput | std::io::ErrorKind::PermissionDenied => {
+                    ErrorKind::InvalidRequest
+                }
+                _ => ErrorKind::Failed,
+            },
+            FileError::UnknownHandle(_) => ErrorKind::NotFound,
+            FileError::Moved => ErrorKind::Failed,
+            _ => ErrorKind::InvalidRequest,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<&StartError> for RpcError {
+    fn from(error: &StartError) -> Self {
+        let kind = match error {
+            StartError::TooMany(_) => ErrorKind::Busy,
+            _ => ErrorKind::Failed,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<WriteError> for RpcError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Full => Self::new(
+                ErrorKind::Busy,
+                "too many bytes wait for the process to read them; \
+                 wait for the answers to earlier writes, then write again",
+            ),
+            WriteError::IdReused => {
+                Self::invalid_params("writeId was used before with other bytes")
+            }
+        }
+    }
+}
+
+impl From<RequestError> for RpcError {
+    fn from(error: RequestError) -> Self {
+        Self::invalid_params(error.to_string())
+    }
+}
+
+impl From<&FetchError> for RpcError {
+    fn from(error: &FetchError) -> Self {
+        let kind = match error {
+            FetchError::OffLimits(_) => ErrorKind::InvalidRequest,
+            _ => ErrorKind::Failed,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// The signal of this name: the reference's only one, or a name of the system's.
+///
+/// # Errors
+/// There is none.
+pub fn signal_named(name: &str) -> Result<Signal, RpcError> {
+    let signal = match name {
+        "interrupt" => Some(Signal::INTERRUPT),
+        name => Signal::from_name(name),
+    };
+    signal.ok_or_else(|| {
+        RpcError::invalid_params(format!(
+            "unknown variant `{name}`, expected `interrupt` or a signal's name such as `SIGTERM`"
+        ))
+    })
+}
+
+/// A process that did not take a signal.
+pub fn cannot_signal(signal: Signal, error: &io::Error) -> RpcError {
+    let name = signal.name();
+    RpcError::failed(format!("cannot send {name} to the process: {error}"))
+}
+
+/// A process of this name whose terminal, if it has one, did not take a size.
+pub fn cannot_resize(id: &str, error: &io::Error) -> RpcError {
+    if error.kind() == io::ErrorKind::InvalidInput {
+        RpcError::invalid_request(format!(
+            "process {id} has no terminal to resize; start it with tty: true"
+        ))
+    } else {
+        RpcError::failed(format!("cannot resize the terminal: {error}"))
+    }
+}

@@ -1,0 +1,161 @@
+//! All environments of a program, by name.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::config::{Origin, Problem};
+use super::provider::{DefaultSelection, EnvironmentProvider, Provided};
+use super::{Environment, EnvironmentError, LOCAL};
+use crate::suggest::closest;
+
+/// All environments of a program: each exists once, and none ever stands in for another.
+pub struct EnvironmentManager {
+    /// This machine first, if it is one of them; then in the provider's order.
+    environments: Vec<Provided>,
+    /// The place of the default.
+    default: Option<usize>,
+}
+
+impl EnvironmentManager {
+    /// Those that a provider knows, and `local` if the provider includes this machine.
+    ///
+    /// # Errors
+    /// The provider cannot tell, this machine is included but not given, two have the same id, or
+    /// the default is none of them.
+    pub fn from_provider(
+        provider: &dyn EnvironmentProvider,
+        local: Option<Arc<dyn Environment>>,
+    ) -> Result<Self, EnvironmentError> {
+        let snapshot = provider.snapshot()?;
+        let mut environments = Vec::with_capacity(snapshot.environments.len() + 1);
+        if snapshot.include_local {
+            environments.push(Provided {
+                environment: local.ok_or(Problem::NoLocal)?,
+                origin: Origin::BuiltIn,
+                address: "this machine".to_owned(),
+            });
+        }
+        for provided in snapshot.environments {
+            let id = provided.environment.id();
+            if id.is_empty() {
+                return Err(Problem::EmptyId.into());
+            }
+            if id == LOCAL {
+                return Err(Problem::LocalId.into());
+            }
+            if find(&environments, id).is_some() {
+                return Err(Problem::DuplicateId(id.to_owned()).into());
+            }
+            environments.push(provided);
+        }
+        let default = match snapshot.default {
+            DefaultSelection::Disabled => None,
+            DefaultSelection::Id(id) => match find(&environments, &id) {
+                Some(at) => Some(at),
+                None => return Err(Problem::NoSuchDefault(id).into()),
+            },
+        };
+        Ok(Self {
+            environments,
+            default,
+        })
+    }
+
+    /// The id of the default; none if whoever wants an environment must name it.
+    pub fn default_environment_id(&self) -> Option<&str> {
+        let default = &self.environments[self.default?];
+        Some(default.environment.id())
+    }
+
+    /// The default; none as there.
+    pub fn default_environment(&self) -> Option<Arc<dyn Environment>> {
+        let default = &self.environments[self.default?];
+        Some(Arc::clone(&default.environment))
+    }
+
+    /// What a user of the default may use: that first, then all others in their order. Nothing if
+    /// there is no default.
+    pub fn default_environment_ids(&self) -> Vec<&str> {
+        let Some(default) = self.default_environment_id() else {
+            return Vec::new();
+        };
+        let others = self.ids().filter(|id| *id != default);
+        std::iter::once(default).chain(others).collect()
+    }
+
+    /// The one of that id, the same each time.
+    ///
+    /// # Errors
+    /// There is none; the error knows those that there are.
+    pub fn get(&self, id: &str) -> Result<Arc<dyn Environment>, EnvironmentError> {
+        match find(&self.environments, id) {
+            Some(at) => Ok(Arc::clone(&self.environments[at].environment)),
+            None => Err(EnvironmentError::Unknown(UnknownEnvironment {
+                id: Some(id.to_owned()),
+                known: self.ids().map(str::to_owned).collect(),
+            })),
+        }
+    }
+
+    /// The one of that id, or the default.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn select(&self, id: Option<&str>) -> Result<Arc<dyn Environment>, EnvironmentError> {
+        match id {
+            Some(id) => self.get(id),
+            None => self.default_environment().ok_or_else(|| {
+                EnvironmentError::Unknown(UnknownEnvironment {
+                    id: None,
+                    known: self.ids().map(str::to_owned).collect(),
+                })
+            }),
+        }
+    }
+
+    /// All of them: this machine first, then in the provider's order.
+    pub fn environments(&self) -> &[Provided] {
+        &self.environments
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        self.environments.iter().map(|each| each.environment.id())
+    }
+}
+
+fn find(environments: &[Provided], id: &str) -> Option<usize> {
+    environments
+        .iter()
+        .position(|each| each.environment.id() == id)
+}
+
+/// An environment was asked for that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownEnvironment {
+    /// What was asked for; none for the default.
+    pub id: Option<String>,
+    /// The ids that there are.
+    pub known: Vec<String>,
+}
+
+impl fmt::Display for UnknownEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            Some(id) => {
+                write!(f, "environment `{id}` is not configured")?;
+                if let Some(meant) = closest(id, self.known.iter().map(String::as_str)) {
+                    write!(f, "; did you mean `{meant}`?")?;
+                }
+            }
+            None => f.write_str("no environment is the default; name one")?,
+        }
+        if self.known.is_empty() {
+            f.write_str("\nno environment is configured")
+        } else {
+            write!(f, "\nconfigured are: {}", self.known.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,365 @@
+//! The proven examples as command lines.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::symlink;
+
+use super::*;
+use crate::rpc::path_uri::PathStyle;
+use crate::sandbox::journal::Journal;
+use crate::sandbox::mounts::{MountPlan, PlanError};
+use crate::sandbox::policy::{Context, Policy};
+use crate::sandbox::scratch::Scratch;
+
+/// A project with a repository, and a directory beside it.
+struct Project {
+    scratch: Scratch,
+    journal: Journal,
+}
+
+impl Project {
+    fn new() -> Self {
+        let scratch = Scratch::new("bwrap");
+        for directory in ["proj/.git", "proj/src", "proj/sub/a", "other"] {
+            fs::create_dir_all(scratch.path().join(directory)).unwrap();
+        }
+        fs::write(scratch.path().join("proj/src/a.txt"), "a").unwrap();
+        let journal = Journal::open_in(&[scratch.path().join("journal")]);
+        Self { scratch, journal }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.scratch.path().join(path)
+    }
+
+    /// `@` stands for the scratch directory.
+    fn plan(&self, entries: &str) -> Result<MountPlan, PlanError> {
+        let entries = entries.replace('@', self.scratch.path().to_str().unwrap());
+        let profile = format!(
+            r#"{{"type":"managed","file_system":{{"type":"restricted","entries":[{entries}]}},"network":"restricted"}}"#
+        );
+        let context = Context {
+            process_cwd: None,
+            tmpdir: None,
+            style: PathStyle::Native,
+        };
+        let policy = Policy::parse_profile(&profile, &self.at("proj"), &context).unwrap();
+        MountPlan::build(&policy, &self.at("proj"), &self.journal)
+    }
+
+    /// The words of the mounts, `@` again for the scratch directory.
+    fn words(&self, entries: &str) -> String {
+        let plan = self.plan(entries).unwrap();
+        let capabilities = Capabilities {
+            perms: true,
+            ..Capabilities::default()
+        };
+        let words = all_words(&plan, &capabilities, run());
+        let start = words.iter().position(|word| word == "ALL").unwrap() + 1;
+        let end = words.iter().position(|word| word == "--chdir").unwrap();
+        let words = words[start..end].join(" ");
+        words.replace(self.scratch.path().to_str().unwrap(), "@")
+    }
+}
+
+fn run() -> Run {
+    Run {
+        argv: vec!["/bin/true".into()],
+        argv0: None,
+        proc: Proc::Mount,
+        seccomp: None,
+        new_session: true,
+    }
+}
+
+/// What `--args` gives, then what follows it.
+fn all_words(plan: &MountPlan, capabilities: &Capabilities, run: Run) -> Vec<String> {
+    let mut arguments = arguments(plan, capabilities, run).unwrap();
+    let number: usize = arguments.args[1].to_str().unwrap().parse().unwrap();
+    let mut text = String::new();
+    let fd = arguments.descriptors.remove(number - FIRST_DESCRIPTOR);
+    File::from(fd).read_to_string(&mut text).unwrap();
+    let mut words: Vec<String> = text.split_terminator('\0').map(str::to_owned).collect();
+    let rest = arguments.args[2..].iter();
+    words.extend(rest.map(|word| word.to_str().unwrap().to_owned()));
+    words
+}
+
+const READ_ALL: &str = r#"{"path":{"type":"special","value":{"kind":"root"}},"access":"read"}"#;
+
+fn path(path: &str, access: &str) -> String {
+    format!(r#"{{"path":{{"type":"path","path":"{path}"}},"access":"{access}"}}"#)
+}
+
+const MINIMAL: &str = r#"{"path":{"type":"special","value":{"kind":"minimal"}},"access":"read"}"#;
+
+const BASE: &str = "--ro-bind / / --dev /dev";
+
+/// The masks of what is missing in a root.
+fn masks(root: &str, names: &[&str]) -> String {
+    let masks = names
+        .iter()
+        .map(|name| format!(" --ro-bind {root}/{name} {root}/{name}"));
+    masks.collect()
+}
+
+#[test]
+fn example_1_everything_is_mounted_read_only() {
+    let there = Project::new();
+    assert_eq!(there.words(READ_ALL), format!("{BASE} --proc /proc"));
+}
+
+#[test]
+fn examples_2_and_3_a_root_is_writable_but_for_its_metadata() {
+    let there = Project::new();
+    let entries = [READ_ALL, &path("@/proj", "write")].join(",");
+    let masks = masks("@/proj", &[".git", ".agents", ".aws", ".codex"]);
+    assert_eq!(
+        there.words(&entries),
+        format!("{BASE} --bind @/proj @/proj{masks} --proc /proc")
+    );
+}
+
+#[test]
+fn example_4_a_denied_directory_is_covered_and_sealed() {
+    let there = Project::new();
+    let entries = [READ_ALL, &path("@/other", "none")].join(",");
+    assert_eq!(
+        there.words(&entries),
+        format!("{BASE} --perms 000 --tmpfs @/other --proc /proc --remount-ro @/other")
+    );
+}
+
+#[test]
+fn example_5_what_matches_now_is_covered() {
+    let there = Project::new();
+    fs::write(there.at("other/a.env"), "").unwrap();
+    fs::write(there.at("proj/sub/x.env"), "").unwrap();
+    fs::create_dir(there.at("other/d.env")).unwrap();
+    fs::write(there.at("other/d.env/below.env"), "").unwrap();
+    let glob = r#"{"path":{"type":"glob_pattern","pattern":"@/**/*.env"},"access":"none"}"#;
+    let entries = [READ_ALL, glob].join(",");
+    assert_eq!(
+        there.words(&entries),
+        format!(
+            "{BASE} --ro-bind /dev/null @/other/a.env --perms 000 --tmpfs @/other/d.env \
+             --ro-bind /dev/null @/proj/sub/x.env --proc /proc --remount-ro @/other/d.env"
+        )
+    );
+    assert_eq!(there.plan(&entries).unwrap().weaker, [""; 0]);
+    let entries = [READ_ALL, glob, &path("@/proj", "write")].join(",");
+    let weaker = there.plan(&entries).unwrap().weaker;
+    assert!(weaker[0].contains("**/*.env"), "{weaker:?}");
+}
+
+#[test]
+fn example_6_a_minimal_view_has_the_links_that_lead_into_it() {
+    let there = Project::new();
+    let entries = [MINIMAL, &path("@/proj/src", "read")].join(",");
+    let words = there.words(&entries);
+    assert!(
+        words.starts_with("--perms 755 --tmpfs / --dev /dev"),
+        "{words}"
+    );
+    for part in ["--ro-bind /etc /etc", "--ro-bind @/proj/src @/proj/src"] {
+        assert!(words.contains(part), "{words}");
+    }
+    assert!(words.ends_with("--proc /proc --remount-ro /"), "{words}");
+    if let Ok(target) = fs::read_link("/bin") {
+        let link = format!("--symlink {} /bin", target.display());
+        assert_eq!(words.matches(&link).count(), 1, "{words}");
+    }
+}
+
+#[test]
+fn example_7_a_writable_root_keeps_its_denials() {
+    let there = Project::new();
+    let root = r#"{"path":{"type":"special","value":{"kind":"root"}},"access":"write"}"#;
+    let entries = [root, &path("@/proj/sub", "none")].join(",");
+    assert_eq!(
+        there.words(&entries),
+        "--bind / / --dev /dev --perms 000 --tmpfs @/journal --perms 000 --tmpfs @/proj/sub \
+         --proc /proc --remount-ro @/proj/sub --remount-ro @/journal"
+    );
+}
+
+#[test]
+fn example_8_what_is_granted_has_no_mask() {
+    let there = Project::new();
+    let entries = [
+        READ_ALL,
+        &path("@/proj", "write"),
+        &path("@/proj/.git", "write"),
+    ]
+    .join(",");
+    assert!(!there.words(&entries).contains(".git"));
+}
+
+#[test]
+fn example_9_a_directory_below_a_denial_is_mounted_into_the_cover() {
+    let there = Project::new();
+    let entries = [
+        &path("@/proj", "write"),
+        &path("@/proj/sub", "none"),
+        &path("@/proj/sub/a", "write"),
+    ]
+    .map(String::as_str)
+    .join(",");
+    let words = there.words(&entries);
+    let cover = words.find("--perms 111 --tmpfs @/proj/sub").unwrap();
+    let inner = words.find("--bind @/proj/sub/a @/proj/sub/a").unwrap();
+    let seal = words.find("--remount-ro @/proj/sub").unwrap();
+    assert!(cover < inner && inner < seal, "{words}");
+}
+
+#[test]
+fn example_10_a_missing_root_is_left_out() {
+    let there = Project::new();
+    let entries = [READ_ALL, &path("@/nowhere", "write")].join(",");
+    assert_eq!(there.words(&entries), format!("{BASE} --proc /proc"));
+}
+
+#[test]
+fn examples_11_and_15_the_namespaces_follow_the_network() {
+    let there = Project::new();
+    let mut plan = there.plan(READ_ALL).unwrap();
+    let capabilities = Capabilities {
+        perms: true,
+        disable_userns: true,
+        ..Capabilities::default()
+    };
+    let start = |plan: &MountPlan| {
+        let words = all_words(plan, &capabilities, run());
+        let end = words.iter().position(|word| word == "--ro-bind").unwrap();
+        words[..end].join(" ")
+    };
+    assert_eq!(
+        start(&plan),
+        "--die-with-parent --new-session --unshare-user --unshare-pid --unshare-ipc \
+         --unshare-net --disable-userns --cap-drop ALL"
+    );
+    plan.network = crate::sandbox::policy::Network::Enabled;
+    assert!(!start(&plan).contains("--unshare-net"));
+}
+
+#[test]
+fn the_command_cannot_be_read_as_an_option() {
+    let there = Project::new();
+    let plan = there.plan(READ_ALL).unwrap();
+    let capabilities = Capabilities {
+        perms: true,
+        ..Capabilities::default()
+    };
+    let mut wanted = run();
+    wanted.argv = ["--bind", "/", "a\nb", ""].map(OsString::from).into();
+    let arguments = arguments(&plan, &capabilities, wanted).unwrap();
+    assert_eq!(
+        arguments.args,
+        ["--args", "3", "--", "--bind", "/", "a\nb", ""]
+    );
+}
+
+#[test]
+fn every_descriptor_has_the_number_that_the_words_say() {
+    let there = Project::new();
+    let plan = there
+        .plan(&[READ_ALL, &path("@/proj", "write")].join(","))
+        .unwrap();
+    let capabilities = Capabilities {
+        perms: true,
+        argv0: true,
+        bind_fd: true,
+        ..Capabilities::default()
+    };
+    let mut wanted = run();
+    wanted.seccomp = Some(File::open("/dev/null").unwrap().into());
+    wanted.argv0 = Some("name".into());
+    let words = all_words(&plan, &capabilities, wanted).join(" ");
+    let root = there.scratch.path().to_str().unwrap();
+    for part in [
+        "--ro-bind-fd 3 /".to_owned(),
+        format!("--bind-fd 4 {root}/proj"),
+        "--seccomp 9 --sync-fd 10 --argv0 name -- /bin/true".to_owned(),
+    ] {
+        assert!(words.contains(&part), "{words}, not {part}");
+    }
+}
+
+#[test]
+fn what_a_bwrap_lacks_is_named() {
+    let there = Project::new();
+    let plan = there.plan(READ_ALL).unwrap();
+    let old = Capabilities::default();
+    let error = arguments(&plan, &old, run()).unwrap_err();
+    assert!(error.to_string().contains("--perms"), "{error}");
+    let mut named = run();
+    named.argv0 = Some("x".into());
+    let perms = Capabilities { perms: true, ..old };
+    let error = arguments(&plan, &perms, named).unwrap_err();
+    assert!(error.to_string().contains("--argv0"), "{error}");
+    let mut torn = run();
+    torn.argv0 = Some("x\0--bind".into());
+    let able = Capabilities {
+        argv0: true,
+        ..perms
+    };
+    assert!(matches!(
+        arguments(&plan, &able, torn),
+        Err(ArgumentsError::Nul)
+    ));
+}
+
+#[test]
+fn more_words_than_bwrap_reads_are_refused() {
+    let there = Project::new();
+    let plan = there.plan(READ_ALL).unwrap();
+    let capabilities = Capabilities {
+        perms: true,
+        ..Capabilities::default()
+    };
+    let mut wanted = run();
+    wanted.argv = vec!["x".into(); 9000];
+    assert!(matches!(
+        arguments(&plan, &capabilities, wanted),
+        Err(ArgumentsError::TooLong { .. })
+    ));
+}
+
+#[test]
+fn a_link_in_place_of_a_source_is_an_error() {
+    let there = Project::new();
+    let context = Context {
+        process_cwd: None,
+        tmpdir: None,
+        style: PathStyle::Native,
+    };
+    let profile = format!(
+        r#"{{"file_system":{{"read":["/"],"write":["{}"]}}}}"#,
+        there.at("proj").display()
+    );
+    let policy = Policy::parse_profile(&profile, &there.at("proj"), &context).unwrap();
+    fs::rename(there.at("proj"), there.at("moved")).unwrap();
+    symlink(there.at("other"), there.at("proj")).unwrap();
+    let error = MountPlan::build(&policy, &there.at("other"), &there.journal).unwrap_err();
+    assert!(matches!(error, PlanError::Changed(_)), "{error}");
+}
+
+#[test]
+fn mount_points_are_gone_after_the_plan() {
+    let there = Project::new();
+    let missing = path("@/proj/no/where", "deny");
+    let entries = [READ_ALL, &path("@/proj", "write"), &missing].join(",");
+    let plan = there.plan(&entries).unwrap();
+    let mut fakes: Vec<_> = plan.fakes().collect();
+    fakes.sort();
+    assert_eq!(
+        fakes,
+        [".agents", ".aws", ".codex", "no"].map(|name| there.at("proj").join(name))
+    );
+    assert!(there.at("proj/.codex").is_dir() && there.at("proj/no").is_file());
+    drop(plan);
+    let left = fs::read_dir(there.at("proj")).unwrap();
+    let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".git", "src", "sub"]);
+}

@@ -1,0 +1,222 @@
+//! The private directory with the files of runs.
+
+use std::env;
+use std::ffi::CString;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Run;
+use super::record::{Record, Removal};
+use crate::sys::directory::Names;
+use crate::sys::file::{self, Access, Kind, ROOTED};
+use crate::sys::identity::user_id;
+
+/// The directory's name, below one that is the user's own.
+const NAME: &str = "exec-server-mounts";
+/// What the files of runs begin with.
+const PREFIX: &[u8] = b"run-";
+/// The longest file of a run that is read: some thousand mount points.
+const LONGEST: u64 = 16 * 1024 * 1024;
+/// How often a dying sandbox is looked at.
+const STEP: Duration = Duration::from_millis(2);
+
+/// Where this user's journal may be, the best place first: what does not outlive the machine's uptime, as mount points
+/// in use do not; then what is the user's for good; then a name of its own for this boot in the common directory.
+pub(super) fn candidates() -> Vec<PathBuf> {
+    let absolute = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let user = user_id();
+    let runtime = absolute("XDG_RUNTIME_DIR").or_else(|| (user == 0).then(|| "/run".into()));
+    let state = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let boot = boot.get(..8).unwrap_or("boot");
+    let mut candidates: Vec<_> = [runtime, state]
+        .into_iter()
+        .flatten()
+        .map(|directory| directory.join(NAME))
+        .collect();
+    for common in ["/tmp", "/var/tmp", "/dev/shm"] {
+        candidates.push(Path::new(common).join(format!("{NAME}-{user}-{boot}")));
+    }
+    candidates
+}
+
+/// A directory that only this user can reach.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl Directory {
+    /// Makes the directory if need be, and makes sure that it is ours alone and can be written.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        if let Some(parent) = path.parent() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(parent)?;
+        }
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let c_path = CString::new(path.as_os_str().as_bytes())?;
+        let access = Access::READ | Access::DIRECTORY | Access::NO_LINK;
+        let fd = file::open_at(ROOTED, &c_path, access, 0)?;
+        let status = file::status_of(fd.as_fd())?;
+        if status.user != user_id() || status.mode & 0o077 != 0 || status.kind != Kind::Directory {
+            let fault = format!(
+                "it belongs to user {} with mode {:o}; it must be ours with mode 700",
+                status.user, status.mode
+            );
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, fault));
+        }
+        let directory = Self {
+            path: path.canonicalize()?,
+            fd,
+        };
+        let probe = directory.begin(&[])?;
+        directory.remove(&probe.name);
+        Ok(directory)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a file with these records, locked.
+    pub(super) fn begin(&self, records: &[Record]) -> io::Result<Run> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = CString::new(format!("run-{}-{number}", std::process::id()))?;
+            let access = Access::WRITE | Access::CREATE_NEW | Access::NO_LINK;
+            let mut file = match file::open_at(self.fd.as_fd(), &name, access, 0o600) {
+                Ok(fd) => File::from(fd),
+                // Left by an earlier process of this number.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+            };
+            // Whoever sweeps may have taken the lock, and the empty file away, in between.
+            let is_locked = file.try_lock().is_ok();
+            if !is_locked || !self.is_there(&name, &file) {
+                continue;
+            }
+            let bytes: Vec<u8> = records.iter().flat_map(Record::to_bytes).collect();
+            if let Err(error) = file.write_all(&bytes) {
+                self.remove(&name);
+                return Err(error);
+            }
+            return Ok(Run { name, file });
+        }
+    }
+
+    fn is_there(&self, name: &CString, file: &File) -> bool {
+        let found = file::status_at(self.fd.as_fd(), name, file::LastLink::Keep);
+        let held = file::status_of(file.as_fd());
+        matches!((found, held), (Ok(found), Ok(held)) if found.identity == held.identity)
+    }
+
+    pub(super) fn remove(&self, name: &CString) {
+        // What cannot be removed is found again by the next sweep.
+        let _ = file::unlink_at(self.fd.as_fd(), name);
+    }
+
+    /// Takes away what every run has left that is over.
+    pub(super) fn sweep(&self) {
+        for name in self.runs().unwrap_or_default() {
+            self.reclaim(&name, Duration::ZERO);
+        }
+    }
+
+    fn runs(&self) -> io::Result<Vec<CString>> {
+        // A descriptor of its own: the position in the directory belongs to it.
+        let access = Access::READ | Access::DIRECTORY;
+        let fd = file::open_at(self.fd.as_fd(), c".", access, 0)?;
+        let mut reader = Names::default();
+        let mut names = Vec::new();
+        while let Some(entry) = reader.next_in(fd.as_fd())? {
+            if entry.name.to_bytes().starts_with(PREFIX) {
+                names.push(entry.name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Takes away what a run has left, once nobody holds its file any more.
+    pub(super) fn reclaim(&self, name: &CString, patience: Duration) {
+        let access = Access::READ | Access::NO_LINK;
+        let Ok(fd) = file::open_at(self.fd.as_fd(), name, access, 0) else {
+            return;
+        };
+        let mut file = File::from(fd);
+        let deadline = Instant::now() + patience;
+        while let Err(TryLockError::WouldBlock) = file.try_lock() {
+            if Instant::now() >= deadline {
+                return;
+            }
+            thread::sleep(STEP);
+        }
+        let mut bytes = Vec::new();
+        if (&mut file).take(LONGEST).read_to_end(&mut bytes).is_err() {
+            return;
+        }
+        let records = Record::read_all(&bytes);
+        // Each of them has its turn, also behind one that is in use.
+        let in_use = records
+            .iter()
+            .filter(|record| record.remove() == Removal::InUse)
+            .count();
+        if in_use == 0 {
+            self.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::scratch::Scratch;
+    use std::ffi::OsStr;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_directory_that_others_can_reach_is_refused() {
+        let scratch = Scratch::new("journal-open");
+        let path = scratch.path().join("open");
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let error = Directory::open(&path).unwrap_err();
+        assert!(error.to_string().contains("mode 755"), "{error}");
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_directory_is_refused() {
+        let scratch = Scratch::new("journal-link");
+        let real = scratch.path().join("real");
+        DirBuilder::new().mode(0o700).create(&real).unwrap();
+        let link = scratch.path().join("link");
+        symlink(&real, &link).unwrap();
+        assert!(Directory::open(&link).is_err());
+    }
+
+    #[test]
+    fn the_common_directories_come_last() {
+        let candidates = candidates();
+        let last = candidates.last().map(PathBuf::as_path);
+        let parent = last.and_then(Path::parent).map(Path::as_os_str);
+        assert_eq!(parent, Some(OsStr::new("/dev/shm")));
+    }
+}

@@ -1,0 +1,218 @@
+//! Mount points that have to be on the host while a sandbox runs, and are taken away after it.
+//!
+//! What is missing in a writable root, and must stay missing, is covered by a mount, and a mount needs something to lie
+//! on. We make it ourselves, an empty directory or file without permission to write, and note that down first:
+//!
+//! * Each run has a file of *records* in a private directory. It is locked for as long as the run lives, by us and by the
+//!   sandbox, which inherits the descriptor; so a run that nobody holds is over, however it ended. Whoever comes next
+//!   takes away what it left: the end of another run, or the next start of a server.
+//! * Each mount point is locked, shared, by every run that uses it, and is removed only under an exclusive lock. The
+//!   kernel counts the users, across processes and also where two of them keep different journals.
+//! * A record says which inode was made. What has been put in its place, or has got content, is somebody's and stays.
+//!
+//! Where no private directory can be had, runs go on all the same: protection comes before tidiness, and only a killed
+//! server then leaves mount points behind.
+
+mod directory;
+mod point;
+mod record;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::directory::Directory;
+use self::point::{Held, Made};
+pub use self::point::{MountPoint, PointKind};
+use self::record::Record;
+use crate::sys::file::Identity;
+
+/// How long the end of a run waits for a sandbox whose processes are dying; they have been killed already.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Where runs are noted down.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    directory: Option<Arc<Directory>>,
+    /// Why there is no directory.
+    why_not: Option<String>,
+}
+
+impl Journal {
+    /// The journal of this user, after what earlier runs have left is taken away.
+    pub fn open() -> Self {
+        Self::open_in(&directory::candidates())
+    }
+
+    /// A journal in the first of these directories that is, or becomes, private and can be written.
+    pub fn open_in(candidates: &[PathBuf]) -> Self {
+        let mut faults = Vec::new();
+        for candidate in candidates {
+            match Directory::open(candidate) {
+                Ok(directory) => {
+                    directory.sweep();
+                    return Self {
+                        directory: Some(Arc::new(directory)),
+                        why_not: None,
+                    };
+                }
+                Err(error) => faults.push(format!("{}: {error}", candidate.display())),
+            }
+        }
+        Self {
+            directory: None,
+            why_not: Some(faults.join("; ")),
+        }
+    }
+
+    /// The private directory, which no sandbox may write.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref().map(Directory::path)
+    }
+
+    /// Why there is none: each candidate with its reason.
+    pub fn why_not(&self) -> Option<&str> {
+        self.why_not.as_deref()
+    }
+
+    /// Takes away what runs have left that are over.
+    pub fn sweep(&self) {
+        if let Some(directory) = &self.directory {
+            directory.sweep();
+        }
+    }
+
+    /// Makes the mount points in `wanted`, and holds those in `existing`, which may be another run's. What can neither be
+    /// made here nor in the sandbox is left out.
+    ///
+    /// # Errors
+    /// A mount point that a program could make, and we cannot. Nothing is left then.
+    pub(super) fn claim(
+        &self,
+        wanted: &[MountPoint],
+        existing: &[PathBuf],
+    ) -> Result<Claim, (PathBuf, io::Error)> {
+        let mut claim = Claim {
+            run: None,
+            held: Vec::new(),
+            directory: self.directory.clone(),
+        };
+        claim
+            .held
+            .extend(existing.iter().filter_map(|path| Held::existing(path)));
+        if wanted.is_empty() {
+            return Ok(claim);
+        }
+        let intents: Vec<_> = wanted.iter().map(|point| Record::of(point, None)).collect();
+        if let Some(directory) = &self.directory {
+            let begun = directory.begin(&intents);
+            claim.run = Some(begun.map_err(|error| (directory.path().to_owned(), error))?);
+        }
+        for point in wanted {
+            let made = Held::make(point).map_err(|error| (point.path.clone(), error))?;
+            if let Made::Yes(held) | Made::Before(held) = made {
+                claim.held.push(held);
+            }
+        }
+        claim
+            .confirm(wanted)
+            .map_err(|error| (self.directory().unwrap_or(Path::new("")).to_owned(), error))?;
+        Ok(claim)
+    }
+}
+
+/// The file of a run's records, locked.
+#[derive(Debug)]
+struct Run {
+    name: std::ffi::CString,
+    file: File,
+}
+
+/// The mount points of one run. They go when this is dropped, which is when its last process has ended.
+#[derive(Debug)]
+pub struct Claim {
+    run: Option<Run>,
+    held: Vec<Held>,
+    directory: Option<Arc<Directory>>,
+}
+
+impl Claim {
+    /// A descriptor for the sandbox to keep open until its last process ends. None if nothing was made.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn keep_alive(&self) -> io::Result<Option<OwnedFd>> {
+        let run = self.run.as_ref();
+        run.map(|run| run.file.try_clone().map(OwnedFd::from))
+            .transpose()
+    }
+
+    /// Which inode is held at a path.
+    pub(super) fn identity(&self, path: &Path) -> Option<Identity> {
+        let held = self.held.iter().find(|held| held.point.path == path);
+        held.map(|held| held.identity)
+    }
+
+    /// The paths of what was made, here or by another run that still goes on.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.held.iter().map(|held| held.point.path.as_path())
+    }
+
+    /// Notes down what was made, and that the rest was not; a run that has made nothing needs no file.
+    fn confirm(&mut self, wanted: &[MountPoint]) -> io::Result<()> {
+        let (Some(run), Some(directory)) = (&mut self.run, &self.directory) else {
+            return Ok(());
+        };
+        if !self.held.iter().any(|held| held.is_ours) {
+            directory.remove(&run.name);
+            self.run = None;
+            return Ok(());
+        }
+        let made = |point: &&MountPoint| {
+            let ours = |held: &&Held| held.is_ours && held.point.path == point.path;
+            self.held.iter().find(ours).map(|held| held.identity)
+        };
+        let records: Vec<u8> = wanted
+            .iter()
+            .map(|point| match made(&point) {
+                Some(identity) => Record::of(point, Some(identity)),
+                None => Record::not_made(point),
+            })
+            .flat_map(|record| record.to_bytes())
+            .collect();
+        run.file.write_all(&records)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        let was_ours: Vec<Record> = held
+            .iter()
+            .filter(|held| held.is_ours)
+            .map(|held| Record::of(&held.point, Some(held.identity)))
+            .collect();
+        let had_any = !held.is_empty();
+        // Our own locks must not count.
+        drop(held);
+        match (self.run.take(), &self.directory) {
+            (Some(run), Some(directory)) => {
+                drop(run.file);
+                directory.reclaim(&run.name, PATIENCE);
+            }
+            _ => was_ours.iter().for_each(|record| {
+                record.remove();
+            }),
+        }
+        // The last user of a mount point that another run has made.
+        if had_any && let Some(directory) = &self.directory {
+            directory.sweep();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

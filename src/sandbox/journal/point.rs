@@ -1,0 +1,205 @@
+//! One mount point: made, or found, and locked.
+
+use std::ffi::CString;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use crate::sys::file::{self, Access, Identity, Kind, LastLink, ROOTED, Status};
+use crate::sys::identity::user_id;
+
+/// Attempts to lock a mount point while another run takes it away, a millisecond each.
+const ATTEMPTS: usize = 50;
+
+/// What is wanted where nothing is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountPoint {
+    /// Canonical; all but the last component exist.
+    pub path: PathBuf,
+    /// What is to be made.
+    pub kind: PointKind,
+}
+
+/// What a mount point is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PointKind {
+    /// An empty directory.
+    Directory,
+    /// An empty file.
+    File,
+}
+
+impl PointKind {
+    /// Permission bits: nobody writes it.
+    const fn mode(self) -> u32 {
+        match self {
+            Self::Directory => 0o555,
+            Self::File => 0o444,
+        }
+    }
+
+    pub(super) fn of(status: &Status) -> Option<Self> {
+        match status.kind {
+            Kind::Directory => Some(Self::Directory),
+            Kind::Regular => Some(Self::File),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a file could have been made as a mount point.
+pub(super) fn looks_made(status: &Status) -> bool {
+    let is_empty = status.kind == Kind::Directory || status.size == 0;
+    PointKind::of(status).is_some() && status.mode & 0o222 == 0 && is_empty
+}
+
+/// A mount point with a shared lock on it.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) point: MountPoint,
+    pub(super) identity: Identity,
+    /// Whether this run made it.
+    pub(super) is_ours: bool,
+    /// Holds the lock.
+    _file: File,
+}
+
+/// What became of the wish for a mount point.
+pub(super) enum Made {
+    /// It was made.
+    Yes(Held),
+    /// Something is there meanwhile.
+    Before(Held),
+    /// Nobody with our rights, or less, can make it.
+    Impossible,
+}
+
+impl Held {
+    /// Makes what is wanted, or takes what somebody has made meanwhile.
+    pub(super) fn make(point: &MountPoint) -> io::Result<Made> {
+        for _ in 0..ATTEMPTS {
+            let place = Place::open(&point.path)?;
+            let is_ours = match place.make(point.kind) {
+                Ok(()) => true,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+                Err(error) => return place.explain(error),
+            };
+            if let Some(held) = place.hold(point, is_ours)? {
+                return Ok(if is_ours {
+                    Made::Yes(held)
+                } else {
+                    Made::Before(held)
+                });
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Holds what is there, if it looks like a mount point; otherwise it needs no holding.
+    pub(super) fn existing(path: &Path) -> Option<Self> {
+        let place = Place::open(path).ok()?;
+        let status = place.status().ok()?;
+        let kind = PointKind::of(&status).filter(|_| looks_made(&status))?;
+        let point = MountPoint {
+            path: path.to_owned(),
+            kind,
+        };
+        place.hold(&point, false).ok().flatten()
+    }
+}
+
+/// A name in an open directory.
+pub(super) struct Place {
+    directory: OwnedFd,
+    name: CString,
+}
+
+impl Place {
+    /// Opens the directory of an absolute path, with no link on the way.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(file::invalid());
+        };
+        let parent = CString::new(parent.as_os_str().as_bytes())?;
+        Ok(Self {
+            directory: file::locate_without_links(ROOTED, &parent)?,
+            name: CString::new(name.as_bytes())?,
+        })
+    }
+
+    pub(super) fn status(&self) -> io::Result<Status> {
+        file::status_at(self.directory.as_fd(), &self.name, LastLink::Keep)
+    }
+
+    /// Opens what is there to be locked.
+    pub(super) fn file(&self) -> io::Result<File> {
+        let access = Access::READ | Access::NO_LINK | Access::NO_WAIT;
+        file::open_at(self.directory.as_fd(), &self.name, access, 0).map(File::from)
+    }
+
+    pub(super) fn remove(&self, kind: PointKind) -> io::Result<()> {
+        match kind {
+            PointKind::Directory => file::remove_directory_at(self.directory.as_fd(), &self.name),
+            PointKind::File => file::unlink_at(self.directory.as_fd(), &self.name),
+        }
+    }
+
+    fn make(&self, kind: PointKind) -> io::Result<()> {
+        let directory = self.directory.as_fd();
+        match kind {
+            PointKind::Directory => file::make_directory_at(directory, &self.name, kind.mode()),
+            PointKind::File => {
+                let access = Access::READ | Access::CREATE_NEW;
+                file::open_at(directory, &self.name, access, kind.mode()).map(drop)
+            }
+        }
+    }
+
+    /// Locks what is there. None if it is being taken away, or has been.
+    fn hold(&self, point: &MountPoint, is_ours: bool) -> io::Result<Option<Held>> {
+        let file = match self.file() {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let status = file::status_of(file.as_fd())?;
+        let is_there = self
+            .status()
+            .is_ok_and(|found| found.identity == status.identity);
+        if !is_there {
+            return Ok(None);
+        }
+        Ok(Some(Held {
+            point: MountPoint {
+                path: point.path.clone(),
+                kind: PointKind::of(&status).unwrap_or(point.kind),
+            },
+            identity: status.identity,
+            is_ours,
+            _file: file,
+        }))
+    }
+
+    /// A refusal by the permissions of somebody else's directory, or by a file system that is read-only, meets a program
+    /// in the sandbox as well. In a directory of our own it could change the permissions first.
+    fn explain(&self, error: io::Error) -> io::Result<Made> {
+        let is_forbidden = matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM));
+        if error.raw_os_error() == Some(libc::EROFS) {
+            return Ok(Made::Impossible);
+        }
+        if is_forbidden && file::status_of(self.directory.as_fd())?.user != user_id() {
+            return Ok(Made::Impossible);
+        }
+        Err(error)
+    }
+}

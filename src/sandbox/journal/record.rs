@@ -1,0 +1,148 @@
+//! One line of a run's file: a mount point, and how it can be known again.
+
+use std::ffi::OsStr;
+use std::fs::TryLockError;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::point::{MountPoint, Place, PointKind, looks_made};
+use crate::sys::file::{self, Identity};
+use crate::sys::identity::user_id;
+
+/// What a run has made, or was about to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    kind: PointKind,
+    /// None before it was made: then whatever looks like one of ours is it.
+    inode: Option<(u32, u32, u64)>,
+    path: PathBuf,
+}
+
+/// Whether a mount point is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// It is gone, or is not ours.
+    Done,
+    /// Another run uses it.
+    InUse,
+}
+
+impl Record {
+    pub(super) fn of(point: &MountPoint, identity: Option<Identity>) -> Self {
+        Self {
+            kind: point.kind,
+            inode: identity.map(Identity::numbers),
+            path: point.path.clone(),
+        }
+    }
+
+    /// What stands for the intent to make something that was there, or cannot be made: no inode is zero.
+    pub(super) fn not_made(point: &MountPoint) -> Self {
+        Self {
+            inode: Some((0, 0, 0)),
+            ..Self::of(point, None)
+        }
+    }
+
+    /// `d 254:1:77 /path` and a NUL; `-` where there is no inode yet.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let kind = match self.kind {
+            PointKind::Directory => 'd',
+            PointKind::File => 'f',
+        };
+        let inode = self.inode.map_or("-".to_owned(), |(major, minor, inode)| {
+            format!("{major}:{minor}:{inode}")
+        });
+        let mut bytes = format!("{kind} {inode} ").into_bytes();
+        bytes.extend_from_slice(self.path.as_os_str().as_bytes());
+        bytes.push(0);
+        bytes
+    }
+
+    /// All records in a run's file. A later one about the same path replaces the earlier; one that is torn is none.
+    pub(super) fn read_all(bytes: &[u8]) -> Vec<Self> {
+        let mut records: Vec<Self> = Vec::new();
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+            if let Some(record) = Self::read(&rest[..end]) {
+                records.retain(|earlier| earlier.path != record.path);
+                records.push(record);
+            }
+            rest = &rest[end + 1..];
+        }
+        records
+    }
+
+    fn read(line: &[u8]) -> Option<Self> {
+        let mut parts = line.splitn(3, |byte| *byte == b' ');
+        let kind = match parts.next()? {
+            b"d" => PointKind::Directory,
+            b"f" => PointKind::File,
+            _ => return None,
+        };
+        let inode = match std::str::from_utf8(parts.next()?).ok()? {
+            "-" => None,
+            numbers => {
+                let (major, rest) = numbers.split_once(':')?;
+                let (minor, inode) = rest.split_once(':')?;
+                Some((
+                    major.parse().ok()?,
+                    minor.parse().ok()?,
+                    inode.parse().ok()?,
+                ))
+            }
+        };
+        let path = PathBuf::from(OsStr::from_bytes(parts.next()?));
+        path.is_absolute().then_some(Self { kind, inode, path })
+    }
+
+    /// Takes the mount point away, unless a run uses it or it is no longer ours.
+    pub(super) fn remove(&self) -> Removal {
+        let Ok(place) = Place::open(&self.path) else {
+            return Removal::Done;
+        };
+        let Ok(file) = place.file() else {
+            return Removal::Done;
+        };
+        let Ok(status) = file::status_of(file.as_fd()) else {
+            return Removal::Done;
+        };
+        let is_ours = match self.inode {
+            Some(inode) => status.identity.numbers() == inode,
+            None => looks_made(&status) && status.user == user_id(),
+        };
+        let is_file_with_content = self.kind == PointKind::File && status.size > 0;
+        if !is_ours || PointKind::of(&status) != Some(self.kind) || is_file_with_content {
+            return Removal::Done;
+        }
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Removal::InUse;
+        }
+        // A directory with something in it is not removed by the kernel: it has become somebody's.
+        let _ = place.remove(self.kind);
+        Removal::Done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_survive_the_way_to_the_file_and_back() {
+        let record = |kind, inode, path: &str| Record {
+            kind,
+            inode,
+            path: path.into(),
+        };
+        let intent = record(PointKind::Directory, None, "/a b\n/.git");
+        let made = record(PointKind::Directory, Some((8, 1, 77)), "/a b\n/.git");
+        let other = record(PointKind::File, None, "/x");
+        let mut bytes = [intent.to_bytes(), other.to_bytes(), made.to_bytes()].concat();
+        assert_eq!(Record::read_all(&bytes), [other.clone(), made]);
+        bytes.truncate(bytes.len() - 1);
+        assert_eq!(Record::read_all(&bytes), [intent, other]);
+        assert_eq!(Record::read_all(b"z - /x\0d - x\0d 1 /x\0\0"), []);
+    }
+}

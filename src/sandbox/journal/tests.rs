@@ -1,0 +1,170 @@
+//! What is made goes, whatever happens in between; what was there stays.
+
+use std::fs;
+use std::slice::from_ref;
+
+use super::*;
+use crate::sandbox::scratch::Scratch;
+
+struct There {
+    scratch: Scratch,
+}
+
+impl There {
+    fn new() -> Self {
+        let scratch = Scratch::new("journal");
+        fs::create_dir(scratch.path().join("proj")).unwrap();
+        Self { scratch }
+    }
+
+    fn journal(&self) -> Journal {
+        Journal::open_in(&[self.scratch.path().join("journal")])
+    }
+
+    fn point(&self, name: &str) -> MountPoint {
+        MountPoint {
+            path: self.scratch.path().join("proj").join(name),
+            kind: PointKind::Directory,
+        }
+    }
+
+    fn names(&self, directory: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.scratch.path().join(directory)).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+#[test]
+fn a_run_takes_away_what_it_made() {
+    let there = There::new();
+    let journal = there.journal();
+    let file = MountPoint {
+        kind: PointKind::File,
+        ..there.point("x")
+    };
+    let claim = journal.claim(&[there.point(".git"), file], &[]).unwrap();
+    assert_eq!(there.names("proj"), [".git", "x"]);
+    drop(claim);
+    assert_eq!(there.names("proj"), [""; 0]);
+    assert_eq!(there.names("journal"), [""; 0]);
+}
+
+#[test]
+fn what_was_there_before_stays() {
+    let there = There::new();
+    let point = there.point(".git");
+    fs::create_dir(&point.path).unwrap();
+    drop(there.journal().claim(&[point], &[]).unwrap());
+    assert_eq!(there.names("proj"), [".git"]);
+    assert_eq!(there.names("journal"), [""; 0]);
+}
+
+#[test]
+fn what_has_got_content_stays() {
+    let there = There::new();
+    let point = there.point(".git");
+    let claim = there.journal().claim(from_ref(&point), &[]).unwrap();
+    fs::write(point.path.join("mine"), "").unwrap();
+    drop(claim);
+    assert_eq!(there.names("proj"), [".git"]);
+}
+
+#[test]
+fn what_was_put_in_its_place_stays() {
+    let there = There::new();
+    let point = there.point(".git");
+    let claim = there.journal().claim(from_ref(&point), &[]).unwrap();
+    fs::rename(&point.path, there.scratch.path().join("moved")).unwrap();
+    fs::create_dir(&point.path).unwrap();
+    drop(claim);
+    assert_eq!(there.names("proj"), [".git"]);
+}
+
+#[test]
+fn the_last_of_several_runs_takes_it_away() {
+    let there = There::new();
+    let point = there.point(".git");
+    let (one, other) = (there.journal(), there.journal());
+    let first = one.claim(from_ref(&point), &[]).unwrap();
+    let second = other.claim(&[], from_ref(&point.path)).unwrap();
+    drop(first);
+    assert_eq!(there.names("proj"), [".git"]);
+    let third = one.claim(&[point], &[]).unwrap();
+    drop(second);
+    assert_eq!(there.names("proj"), [".git"]);
+    drop(third);
+    assert_eq!(there.names("proj"), [""; 0]);
+    assert_eq!(there.names("journal"), [""; 0]);
+}
+
+#[test]
+fn the_next_start_takes_away_what_a_killed_server_has_left() {
+    let there = There::new();
+    let claim = there.journal().claim(&[there.point(".git")], &[]).unwrap();
+    // The sandbox still runs: its descriptor holds the run.
+    let sandbox = claim.keep_alive().unwrap();
+    // As a kill does: the descriptors go, and nothing else happens.
+    let Claim { run, held, .. } = &mut *std::mem::ManuallyDrop::new(claim);
+    held.clear();
+    *run = None;
+    drop(there.journal());
+    assert_eq!(there.names("proj"), [".git"]);
+    drop(sandbox);
+    drop(there.journal());
+    assert_eq!(there.names("proj"), [""; 0]);
+    assert_eq!(there.names("journal"), [""; 0]);
+}
+
+#[test]
+fn an_intent_alone_leads_to_what_looks_made() {
+    let there = There::new();
+    let journal = there.journal();
+    let points = [there.point(".git"), there.point(".codex")];
+    let intents: Vec<_> = points.iter().map(|one| Record::of(one, None)).collect();
+    let directory = journal.directory.clone().unwrap();
+    drop(directory.begin(&intents).unwrap());
+    // One was made before the kill; the other is somebody's.
+    drop(Held::make(&points[0]).unwrap());
+    fs::create_dir(&points[1].path).unwrap();
+    journal.sweep();
+    assert_eq!(there.names("proj"), [".codex"]);
+}
+
+#[test]
+fn without_a_directory_a_run_still_tidies_up() {
+    let there = There::new();
+    let squatted = there.scratch.path().join("squatted");
+    fs::write(&squatted, "").unwrap();
+    let journal = Journal::open_in(&[squatted]);
+    assert!(journal.why_not().unwrap().contains("squatted"));
+    let claim = journal.claim(&[there.point(".git")], &[]).unwrap();
+    assert!(claim.keep_alive().unwrap().is_none());
+    assert_eq!(there.names("proj"), [".git"]);
+    drop(claim);
+    assert_eq!(there.names("proj"), [""; 0]);
+}
+
+#[test]
+fn many_runs_at_once_leave_nothing() {
+    let there = There::new();
+    let journal = there.journal();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let point = there.point(".git");
+                    let claim = journal.claim(from_ref(&point), &[]).unwrap();
+                    assert!(point.path.is_dir());
+                    drop(claim);
+                }
+            });
+        }
+    });
+    journal.sweep();
+    assert_eq!(there.names("proj"), [""; 0]);
+    assert_eq!(there.names("journal"), [""; 0]);
+}

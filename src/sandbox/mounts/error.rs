@@ -1,0 +1,82 @@
+//! Why there is no plan for a policy.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::rpc::error::RpcError;
+
+/// Why a policy cannot be turned into mounts. Nothing has been started, and no mount point is left.
+#[derive(Debug)]
+pub enum PlanError {
+    /// A path leads elsewhere than when the policy was read.
+    Changed(PathBuf),
+    /// Something that has to be mounted cannot be opened.
+    Source(PathBuf, io::Error),
+    /// A mount point, or the note about it, cannot be made.
+    MountPoint(PathBuf, io::Error),
+    /// A pattern matches more than can be mounted.
+    Matches {
+        /// The pattern.
+        pattern: String,
+        /// How many are possible.
+        limit: usize,
+    },
+    /// A pattern has to be searched for in too large a tree.
+    Tree {
+        /// The pattern.
+        pattern: String,
+        /// How many names are looked at.
+        limit: usize,
+    },
+}
+
+impl PlanError {
+    /// What went wrong, in one word for programs.
+    pub fn stage(&self) -> &'static str {
+        match self {
+            Self::Changed(_) | Self::Source(..) => "mountSource",
+            Self::MountPoint(..) => "mountPoint",
+            Self::Matches { .. } | Self::Tree { .. } => "globScan",
+        }
+    }
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed(path) => write!(
+                f,
+                "sandbox: {} became a symbolic link while the sandbox was made; nothing was started",
+                path.display()
+            ),
+            Self::Source(path, error) => {
+                write!(f, "sandbox: cannot open {}: {error}", path.display())
+            }
+            Self::MountPoint(path, error) => write!(
+                f,
+                "sandbox: cannot make the mount point {} that protects a missing path: {error}; \
+                 make its directory writable, or grant the path explicitly",
+                path.display()
+            ),
+            Self::Matches { pattern, limit } => write!(
+                f,
+                "sandbox: the pattern `{pattern}` matches more than {limit} paths, as many as can be covered; \
+                 deny their directory instead"
+            ),
+            Self::Tree { pattern, limit } => write!(
+                f,
+                "sandbox: the pattern `{pattern}` has to be searched for among more than {limit} names; \
+                 give it a deeper directory to begin with, or a smaller glob_scan_max_depth"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+impl From<PlanError> for RpcError {
+    fn from(error: PlanError) -> Self {
+        Self::failed(error.to_string())
+    }
+}

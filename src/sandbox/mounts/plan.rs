@@ -1,0 +1,301 @@
+//! From rules to mounts.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::error::PlanError;
+use super::scan;
+use super::source::Source;
+use super::{Action, Mount, MountPlan};
+use crate::sandbox::journal::{Journal, MountPoint, PointKind};
+use crate::sandbox::policy::{Access, Link, PROTECTED, Place, Policy};
+
+impl MountPlan {
+    /// Plans a sandbox for a command that is to start in `cwd`.
+    ///
+    /// # Errors
+    /// Something has changed since the policy was read, or cannot be protected as asked.
+    pub fn build(policy: &Policy, cwd: &Path, journal: &Journal) -> Result<Self, PlanError> {
+        let mut weaker = policy.weaker().to_vec();
+        let steps = steps(policy, journal, &mut weaker)?;
+        let wanted = missing(policy, &steps);
+        let existing: Vec<PathBuf> = steps
+            .iter()
+            .filter(|step| step.source.is_some() && step.protects(policy))
+            .map(|step| step.path.clone())
+            .collect();
+        let claim = journal
+            .claim(&wanted, &existing)
+            .map_err(|(path, error)| PlanError::MountPoint(path, error))?;
+        if let (Some(fault), false) = (journal.why_not(), wanted.is_empty()) {
+            weaker.push(format!(
+                "mount points are not noted down, and stay if the server is killed: {fault}"
+            ));
+        }
+        let mut draft = Draft {
+            policy,
+            mounts: Vec::new(),
+            seals: Vec::new(),
+            links: BTreeSet::new(),
+        };
+        draft.base()?;
+        let mut steps = steps;
+        for point in wanted {
+            // What could not be made, no program can make either.
+            let Some(identity) = claim.identity(&point.path) else {
+                continue;
+            };
+            let source = Source::open(&point.path)?
+                .filter(|source| source.status.identity == identity)
+                .ok_or_else(|| PlanError::Changed(point.path.clone()))?;
+            steps.push(Step {
+                path: point.path,
+                access: Access::Read,
+                links: Vec::new(),
+                source: Some(source),
+            });
+        }
+        steps.sort_by_key(|step| step.path.iter().count());
+        let open: Vec<PathBuf> = steps
+            .iter()
+            .filter(|step| step.access >= Access::Read && step.source.is_some())
+            .map(|step| step.path.clone())
+            .collect();
+        for step in steps {
+            draft.add(step, &open);
+        }
+        let cwd = draft.start(cwd);
+        Ok(Self {
+            mounts: draft.finish(),
+            network: policy.network(),
+            cwd,
+            weaker,
+            claim,
+        })
+    }
+}
+
+/// A rule, and what it is about.
+struct Step {
+    path: PathBuf,
+    access: Access,
+    links: Vec<Link>,
+    /// None: it is missing.
+    source: Option<Source>,
+}
+
+impl Step {
+    /// Whether it takes something away from a root that can be written.
+    fn protects(&self, policy: &Policy) -> bool {
+        self.access < Access::Write && around(policy, &self.path) == Access::Write
+    }
+}
+
+/// The rules below the root, what patterns match, and the journal itself, which no program may change.
+fn steps(
+    policy: &Policy,
+    journal: &Journal,
+    weaker: &mut Vec<String>,
+) -> Result<Vec<Step>, PlanError> {
+    let rules = policy.rules().iter();
+    let mut wishes: Vec<(PathBuf, Access, Vec<Link>)> = rules
+        .map(|rule| (rule.path.clone(), rule.access, rule.links.clone()))
+        .collect();
+    for path in scan::matches(policy)? {
+        wishes.push((path, Access::Deny, Vec::new()));
+    }
+    for glob in policy.globs() {
+        let is_open = policy.access(&glob.base) == Access::Write
+            || policy
+                .writable_roots()
+                .any(|root| root.starts_with(&glob.base));
+        if is_open {
+            weaker.push(format!(
+                "`{}`: what matches and is made after the start is not denied",
+                glob.pattern
+            ));
+        }
+    }
+    if let Some(directory) = journal.directory()
+        && policy.access(directory) == Access::Write
+    {
+        wishes.push((directory.to_owned(), Access::Deny, Vec::new()));
+    }
+    let mut steps: Vec<Step> = Vec::new();
+    for (path, access, links) in wishes {
+        if path == Path::new("/") || path == Path::new("/dev") {
+            continue;
+        }
+        if path.starts_with("/proc") {
+            weaker.push(format!(
+                "{}: /proc in the sandbox is that of its own processes",
+                path.display()
+            ));
+            continue;
+        }
+        let source = Source::open(&path)?;
+        let is_unseen = source.is_none() && around(policy, &path) == Access::Read;
+        if access == Access::Deny && is_unseen {
+            weaker.push(format!(
+                "{}: it is missing, and is not denied if it is made outside the sandbox",
+                path.display()
+            ));
+        }
+        steps.push(Step {
+            path,
+            access,
+            links,
+            source,
+        });
+    }
+    Ok(steps)
+}
+
+/// The mount points for what is missing, and must not be made by a program: the first missing component of each path.
+fn missing(policy: &Policy, steps: &[Step]) -> Vec<MountPoint> {
+    let mut points: Vec<MountPoint> = Vec::new();
+    for step in steps {
+        if step.source.is_some() || step.access == Access::Write {
+            continue;
+        }
+        let Some(path) = first_missing(&step.path) else {
+            continue;
+        };
+        if around(policy, &path) != Access::Write || points.iter().any(|point| point.path == path) {
+            continue;
+        }
+        let is_metadata = path == step.path
+            && path
+                .file_name()
+                .is_some_and(|name| PROTECTED.iter().any(|one| name == *one));
+        points.push(MountPoint {
+            kind: if is_metadata {
+                PointKind::Directory
+            } else {
+                PointKind::File
+            },
+            path,
+        });
+    }
+    points
+}
+
+/// None if it cannot be told, because a directory on the way cannot be entered.
+fn first_missing(path: &Path) -> Option<PathBuf> {
+    let mut missing = None;
+    for part in path.ancestors() {
+        match part.symlink_metadata() {
+            Ok(_) => return missing,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                missing = Some(part.to_owned());
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => missing = None,
+            Err(_) => return None,
+        }
+    }
+    missing
+}
+
+/// What holds right around a path.
+fn around(policy: &Policy, path: &Path) -> Access {
+    path.parent()
+        .map_or(Access::None, |parent| policy.access(parent))
+}
+
+/// Mounts, as they are put together.
+struct Draft<'a> {
+    policy: &'a Policy,
+    mounts: Vec<Mount>,
+    seals: Vec<PathBuf>,
+    links: BTreeSet<PathBuf>,
+}
+
+impl Draft<'_> {
+    fn push(&mut self, target: impl Into<PathBuf>, action: Action) {
+        self.mounts.push(Mount {
+            target: target.into(),
+            action,
+        });
+    }
+
+    fn base(&mut self) -> Result<(), PlanError> {
+        let root = Path::new("/");
+        let access = self.policy.access(root);
+        if access >= Access::Read {
+            let source = Source::open(root)?.ok_or_else(|| PlanError::Changed(root.into()))?;
+            let writable = access == Access::Write;
+            self.push(root, Action::Bind { source, writable });
+        } else {
+            self.push(root, Action::Empty { mode: 0o755 });
+            self.seals.push(root.into());
+        }
+        // Before the rules, so that they can put something of the host into it.
+        self.push("/dev", Action::Devices);
+        Ok(())
+    }
+
+    /// `open` are the paths that exist and can be seen.
+    fn add(&mut self, step: Step, open: &[PathBuf]) {
+        let Some(source) = step.source else {
+            return;
+        };
+        let around = around(self.policy, &step.path);
+        if step.access == Access::Deny {
+            self.deny(&step.path, &source, around, open);
+            return;
+        }
+        for link in step.links {
+            let is_visible = self::around(self.policy, &link.path) != Access::None;
+            if !is_visible && self.links.insert(link.path.clone()) {
+                let target = link.target;
+                self.push(link.path, Action::Link { target });
+            }
+        }
+        let is_new_in_devices = step.path.starts_with("/dev") && step.access == Access::Write;
+        if step.access == around && !is_new_in_devices {
+            return;
+        }
+        let writable = step.access == Access::Write;
+        self.push(step.path, Action::Bind { source, writable });
+    }
+
+    fn deny(&mut self, path: &Path, source: &Source, around: Access, open: &[PathBuf]) {
+        // Where nothing is shown there is nothing to cover.
+        if around < Access::Read {
+            return;
+        }
+        if !source.is_directory() {
+            self.push(path, Action::Closed);
+            return;
+        }
+        // To be walked through, but not listed, where something below it can be seen.
+        let has_open = open.iter().any(|open| open.starts_with(path));
+        let mode = if has_open { 0o111 } else { 0o000 };
+        self.push(path, Action::Empty { mode });
+        self.seals.push(path.to_owned());
+    }
+
+    /// Where to start: as asked, if that can be seen. By its canonical path where the links to it may not exist.
+    fn start(&self, cwd: &Path) -> PathBuf {
+        let Ok(place) = Place::find(cwd) else {
+            return "/".into();
+        };
+        if self.policy.access(&place.path) < Access::Read {
+            return "/".into();
+        }
+        let is_visible = |link: &Link| around(self.policy, &link.path) >= Access::Read;
+        if place.links.iter().all(is_visible) {
+            cwd.to_owned()
+        } else {
+            place.path
+        }
+    }
+
+    fn finish(mut self) -> Vec<Mount> {
+        self.push("/proc", Action::Proc);
+        for seal in std::mem::take(&mut self.seals).into_iter().rev() {
+            self.push(seal, Action::Seal);
+        }
+        self.mounts
+    }
+}

@@ -1,0 +1,117 @@
+//! The library's environments: the same behaviours, wherever the work is done.
+
+mod files;
+mod http;
+mod local;
+mod processes;
+
+use std::time::{Duration, Instant};
+
+use exec_server::env::local::LocalEnvironment;
+use exec_server::env::{Command, Environment, Exit, ProcessEvent, RunningProcess, Stream};
+
+use crate::support::{PATIENCE, child};
+
+/// An environment, and what must live as long as it is used.
+pub struct Place {
+    pub environment: Box<dyn Environment>,
+}
+
+impl Place {
+    fn local() -> Self {
+        let environment = LocalEnvironment::new().unwrap();
+        Self {
+            environment: Box::new(environment),
+        }
+    }
+}
+
+/// Makes a test of one body for each kind of environment.
+macro_rules! over_all {
+    ($($(#[$meta:meta])* fn $name:ident($environment:ident) $body:block)*) => {$(
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            fn behaviour($environment: &dyn exec_server::env::Environment) $body
+
+            #[test]
+            fn here() {
+                behaviour(&*$crate::environments::Place::local().environment);
+            }
+        }
+    )*};
+}
+use over_all;
+
+/// The child program with these arguments, in a directory that everyone has.
+fn command(arguments: &[&str]) -> Command {
+    let mut argv = vec![child()];
+    argv.extend(arguments.iter().map(|&argument| argument.to_owned()));
+    Command {
+        argv,
+        cwd: Some("/tmp".into()),
+        ..Command::default()
+    }
+}
+
+/// All that came of a process.
+#[derive(Debug, Default)]
+struct Seen {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    terminal: Vec<u8>,
+    exit: Option<Exit>,
+}
+
+impl Seen {
+    fn exit(&self) -> &Exit {
+        self.exit.as_ref().expect("an exit")
+    }
+}
+
+/// Takes everything that a process does, to its end.
+fn watch(process: &dyn RunningProcess) -> Seen {
+    let mut seen = Seen::default();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(left > Duration::ZERO, "no end in time: {seen:?}");
+        match process.next_event(left).unwrap() {
+            None => {}
+            Some(ProcessEvent::Output { stream, data }) => match stream {
+                Stream::Stdout => seen.stdout.extend(data),
+                Stream::Stderr => seen.stderr.extend(data),
+                Stream::Pty => seen.terminal.extend(data),
+            },
+            Some(ProcessEvent::Exited(exit)) => {
+                assert_eq!(seen.exit, None, "a second exit");
+                seen.exit = Some(exit);
+            }
+            Some(ProcessEvent::Gap { first, last }) => panic!("{first} to {last} are lost"),
+            Some(ProcessEvent::Closed) => return seen,
+        }
+    }
+}
+
+/// Runs a command to its end.
+fn run(environment: &dyn Environment, command: &Command) -> Seen {
+    watch(&*environment.start(command).unwrap())
+}
+
+/// Waits until a process has printed this on its standard output or terminal.
+fn await_output(process: &dyn RunningProcess, wanted: &str) -> String {
+    let mut text = String::new();
+    let deadline = Instant::now() + PATIENCE;
+    while !text.contains(wanted) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(left > Duration::ZERO, "no {wanted:?} in time, but {text:?}");
+        match process.next_event(left).unwrap() {
+            Some(ProcessEvent::Output { data, .. }) => text += &String::from_utf8_lossy(&data),
+            None => {}
+            Some(other) => panic!("{other:?} before {wanted:?}, after {text:?}"),
+        }
+    }
+    text
+}

@@ -1,0 +1,3 @@
+//! Confinement, as an attacker and as its users meet it.
+
+mod upstream;
