@@ -8,12 +8,14 @@
 mod plane;
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use plane::{Plane, Style};
+use tungstenite::Message;
 
 /// How long a step of the demonstration may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -137,22 +139,7 @@ fn demonstrate(program: &str) -> Result<(), String> {
         println!("   {}", String::from_utf8_lossy(&asked.body));
     }
     println!("3. It has connected to the rendezvous, and a client comes through it:");
-    let client = Command::new(program)
-        .args([
-            "run",
-            "-n",
-            "-e",
-            &format!("ws://{}", plane.address()),
-            "-C",
-            "/",
-            "--",
-        ])
-        .args(["/bin/sh", "-c", "echo \"   hello from process $$ in $PWD\""])
-        .status()
-        .map_err(|error| format!("{program} run: {error}"))?;
-    if !client.success() {
-        return Err(format!("the command came to {client}"));
-    }
+    converse(&plane).map_err(|error| format!("the client: {error}"))?;
     println!("4. The rendezvous is cut; the executor registers again.");
     let before = plane.registrations().len();
     plane.cut();
@@ -161,6 +148,31 @@ fn demonstrate(program: &str) -> Result<(), String> {
     })?;
     println!("5. It is back. That is all; docs/cloud.md tells the rest.");
     Ok(())
+}
+
+/// What a client says, and hears.
+fn converse(plane: &Plane) -> Result<(), Box<dyn std::error::Error>> {
+    let socket = TcpStream::connect(plane.address())?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let (mut websocket, _) = tungstenite::client(format!("ws://{}/", plane.address()), socket)
+        .map_err(|error| error.to_string())?;
+    for message in [
+        r#"{"id":1,"method":"initialize","params":{"clientName":"demo"}}"#,
+        r#"{"method":"initialized"}"#,
+        r#"{"id":2,"method":"process/start","params":{"processId":"p1","argv":["/bin/sh","-c","echo hello from process $$"],"cwd":"/","env":{},"tty":false}}"#,
+    ] {
+        println!("   -> {message}");
+        websocket.send(Message::text(message))?;
+    }
+    loop {
+        if let Message::Text(text) = websocket.read()? {
+            let shown: String = text.chars().take(110).collect();
+            println!("   <- {shown}");
+            if text.contains("process/closed") {
+                return Ok(());
+            }
+        }
+    }
 }
 
 fn within(what: &str, mut condition: impl FnMut() -> bool) -> Result<(), String> {

@@ -81,7 +81,6 @@ struct Shared {
     address: SocketAddr,
     /// Where executors are sent, as `ws://127.0.0.1:1`.
     rendezvous_base: Mutex<String>,
-    style: Style,
     log: Mutex<Vec<Asked>>,
     answers: Mutex<VecDeque<Answer>>,
     refreshes: Mutex<VecDeque<Answer>>,
@@ -97,7 +96,6 @@ impl Plane {
         let plane = Self(Arc::new(Shared {
             address,
             rendezvous_base: Mutex::new(format!("ws://{address}")),
-            style,
             log: Mutex::default(),
             answers: Mutex::default(),
             refreshes: Mutex::default(),

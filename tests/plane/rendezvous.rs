@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ struct Executor {
     socket: Mutex<TcpStream>,
     /// By stream at a relay; else there is one, without a name.
     clients: Mutex<HashMap<String, Client>>,
+    /// Whether it takes no more clients; changed with `clients` locked.
+    is_gone: AtomicBool,
 }
 
 struct Client {
@@ -62,7 +65,8 @@ impl Rendezvous {
     }
 
     pub(super) fn cut(&self) {
-        for executor in &self.state.0.lock().unwrap().executors {
+        // Out of the list at once, so that the next client waits for one that comes back.
+        for executor in self.state.0.lock().unwrap().executors.drain(..) {
             executor.hang_up();
         }
     }
@@ -78,6 +82,7 @@ impl Rendezvous {
         let executor = Arc::new(Executor {
             socket: Mutex::new(socket),
             clients: Mutex::default(),
+            is_gone: AtomicBool::new(false),
         });
         {
             let mut state = self.state.0.lock().unwrap();
@@ -103,7 +108,9 @@ impl Rendezvous {
             .retain(|other| !Arc::ptr_eq(other, &executor));
         drop(state);
         executor.hang_up();
-        for client in executor.clients.lock().unwrap().values() {
+        let clients = executor.clients.lock().unwrap();
+        executor.is_gone.store(true, Ordering::Relaxed);
+        for client in clients.values() {
             let _ = client.socket.shutdown(Shutdown::Both);
         }
     }
@@ -139,31 +146,41 @@ impl Rendezvous {
         }
     }
 
+    /// Finds an executor for a client, and waits for one; none if that takes too long.
+    fn seat_client(&self, socket: &TcpStream) -> Option<(Arc<Executor>, String)> {
+        let (lock, changed) = &*self.state;
+        loop {
+            let state = lock.lock().unwrap();
+            let (mut state, _) = changed
+                .wait_timeout_while(state, PATIENCE, |state| state.executors.is_empty())
+                .unwrap();
+            let executor = Arc::clone(state.executors.last()?);
+            state.clients += 1;
+            let name = match self.style {
+                Style::Plain => String::new(),
+                Style::Relay => format!("stream-{}", state.clients),
+            };
+            let mut clients = executor.clients.lock().unwrap();
+            if executor.is_gone.load(Ordering::Relaxed) {
+                drop(clients);
+                state.executors.pop();
+                continue;
+            }
+            let client = Client {
+                socket: socket.try_clone().expect("a second handle"),
+                next_seq: 0,
+            };
+            clients.insert(name.clone(), client);
+            drop(clients);
+            return Some((executor, name));
+        }
+    }
+
     /// Serves a client with the executor that is there; waits for one.
     pub(super) fn serve_client(&self, mut socket: TcpStream) {
-        let (lock, changed) = &*self.state;
-        let state = lock.lock().unwrap();
-        let (mut state, _) = changed
-            .wait_timeout_while(state, PATIENCE, |state| state.executors.is_empty())
-            .unwrap();
-        let Some(executor) = state.executors.last().cloned() else {
+        let Some((executor, name)) = self.seat_client(&socket) else {
             return;
         };
-        state.clients += 1;
-        let name = match self.style {
-            Style::Plain => String::new(),
-            Style::Relay => format!("stream-{}", state.clients),
-        };
-        drop(state);
-        let client = Client {
-            socket: socket.try_clone().expect("a second handle"),
-            next_seq: 0,
-        };
-        executor
-            .clients
-            .lock()
-            .unwrap()
-            .insert(name.clone(), client);
         if self.style == Style::Relay {
             executor.send(&message(BINARY, encode(&name, 0, &Says::Resume(0))));
         }
@@ -196,7 +213,14 @@ impl Rendezvous {
         }
         match self.style {
             // A connection is for one client.
-            Style::Plain => executor.hang_up(),
+            Style::Plain => {
+                let mut state = self.state.0.lock().unwrap();
+                state
+                    .executors
+                    .retain(|other| !Arc::ptr_eq(other, &executor));
+                drop(state);
+                executor.hang_up();
+            }
             Style::Relay => {
                 let reset = Says::Reset("the client has gone".into());
                 executor.send(&message(BINARY, encode(&name, 0, &reset)));
