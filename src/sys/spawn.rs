@@ -6,11 +6,12 @@
 //! The price: between clone and exec it may call only what is
 //! async-signal-safe, and must neither allocate nor panic.
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString, NulError, OsStr, c_char, c_void};
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::ptr::null;
 
 use super::guardian::{self, Guardian};
@@ -20,6 +21,32 @@ use super::signal;
 
 /// Enough for the few frames between clone and exec; only touched pages count.
 const STACK_BYTES: usize = 32 * 1024;
+
+/// Where programs are looked for when the child's environment has no PATH.
+pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Where a program may be, for [`Launch::programs`]: a name without `/` in every directory of
+/// `path`.
+///
+/// # Errors
+/// A NUL byte in one of them.
+pub fn candidates(name: &str, path: Option<&OsStr>) -> Result<Vec<CString>, NulError> {
+    if name.contains('/') {
+        return Ok(vec![CString::new(name)?]);
+    }
+    let path = path.unwrap_or(OsStr::new(DEFAULT_PATH));
+    let candidate = |directory: &[u8]| {
+        // An empty entry means the working directory, as it always has.
+        let directory: &[u8] = if directory.is_empty() {
+            b"."
+        } else {
+            directory
+        };
+        CString::new([directory, b"/", name.as_bytes()].concat())
+    };
+    let directories = path.as_bytes().split(|byte| *byte == b':');
+    directories.map(candidate).collect()
+}
 
 /// Everything that a start needs, made before it, since the child cannot allocate.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ mod support;
 
 mod auth;
 mod bulk;
+mod client;
 mod cloud;
 mod dial;
 mod discovery;

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::rpc::protocol::env_policy::{EnvPolicy, Inherit};
+use crate::rpc::protocol::env_policy::{EnvPolicy, Inherit, NEVER_INHERITED, NEVER_PASSED};
 
 /// What `inherit: "core"` lets through.
 const CORE: [&str; 10] = [
@@ -14,26 +14,6 @@ const CORE: [&str; 10] = [
 
 /// Patterns of names that are credentials more often than not.
 const DEFAULT_EXCLUDES: [&str; 3] = ["*KEY*", "*SECRET*", "*TOKEN*"];
-
-/// What no child gets, whoever asks: they open the server itself or the account it acts for.
-const NEVER_PASSED: [&str; 7] = [
-    "CODEX_EXEC_SERVER_EXIT_ON_STDIN_CLOSE",
-    "CODEX_EXEC_SERVER_NOISE_AUTH_TOKEN",
-    "EXEC_SERVER_TOKEN",
-    "NODE_REPL_AUTH_TOKEN",
-    "OPENAI_FEDERATION_RULE_ID",
-    "OPENAI_IDENTITY_TOKEN_FILE",
-    "OPENAI_WORKLOAD_IDENTITY_CONTEXT",
-];
-
-/// What a child gets only when the client spells it out, never by inheritance: keys that the
-/// operator gave to the server, which a client that asks for "all" does not mean to have.
-const NEVER_INHERITED: [&str; 4] = [
-    "CODEX_ACCESS_TOKEN",
-    "CODEX_API_KEY",
-    "CODEX_EXEC_SERVER_REMOTE_BEARER_TOKEN",
-    "OPENAI_API_KEY",
-];
 
 /// The longest pattern, and the longest name that a client may hold against patterns, in bytes.
 const LONGEST: usize = 4096;

@@ -17,10 +17,7 @@ use crate::sys::limits::Resource;
 use crate::sys::process::Leader;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::socket::set_nonblocking;
-use crate::sys::spawn::{self, Launch, SpawnError, Stage};
-
-/// Where programs are looked for when the child's environment has no PATH.
-const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+use crate::sys::spawn::{self, DEFAULT_PATH, Launch, SpawnError, Stage};
 
 /// A longer variable no kernel with pages of 4 KiB takes, and every colon of PATH is a candidate.
 const LONGEST_PATH: usize = 128 * 1024;
@@ -170,22 +167,10 @@ impl Strings {
             let error = io::ErrorKind::ArgumentListTooLong.into();
             return Err(StartError::Program(name.into(), error));
         }
-        let programs = match &searched {
-            None => vec![c_string("argv", name)?],
-            Some(path) => path
-                .as_bytes()
-                .split(|byte| *byte == b':')
-                .map(|directory| {
-                    // An empty entry means the working directory, as it always has.
-                    let directory: &[u8] = if directory.is_empty() {
-                        b"."
-                    } else {
-                        directory
-                    };
-                    c_string("PATH", [directory, b"/", name.as_bytes()].concat())
-                })
-                .collect::<Result<_, _>>()?,
-        };
+        let programs = spawn::candidates(name, searched.as_deref()).map_err(|_| {
+            let is_path = !name.contains('\0');
+            StartError::Nul(if is_path { "PATH" } else { "argv" })
+        })?;
         let shown = spec.arg0.as_deref().unwrap_or(name);
         let argv = std::iter::once(shown)
             .chain(spec.argv.iter().skip(1).map(String::as_str))

@@ -20,12 +20,16 @@ pub enum ClientError {
     Protocol(String),
     /// No answer within the time allowed.
     TimedOut(String),
+    /// The process takes no more input.
+    InputClosed(String),
+    /// The server announces no such extension; nothing was sent.
+    Unsupported(String),
 }
 
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect(why) | Self::TimedOut(why) => f.write_str(why),
+            Self::Connect(why) | Self::TimedOut(why) | Self::InputClosed(why) => f.write_str(why),
             Self::Disconnected(why) if why.is_empty() => {
                 f.write_str("exec-server transport disconnected")
             }
@@ -33,6 +37,11 @@ impl fmt::Display for ClientError {
             Self::Rejected { code, message } => {
                 write!(f, "exec-server rejected request ({code}): {message}")
             }
+            Self::Unsupported(what) => write!(
+                f,
+                "this server does not know {what}, an extension of exec-server's protocol; \
+                 it takes an exec-server of this kind there"
+            ),
             Self::Protocol(why) => write!(f, "exec-server protocol error: {why}"),
         }
     }

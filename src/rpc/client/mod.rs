@@ -1,6 +1,137 @@
 //! The client: typed, blocking calls on a server over any transport.
+//!
+//! [`ExecServerClient`] connects on first use and belongs to as many threads as like to call it.
+//! A caller writes its request itself and sleeps until the answer is there. One thread a
+//! connection (`client`) reads everything in one order: answers are handed to who waits for them,
+//! events of processes are put in the order of their numbers ([`sequence`]) and queued
+//! ([`route`]), the end fails all that is left. So an answer that came before the end of the
+//! connection counts. [`gate`] tells when the reader must wait for a slow consumer.
+//!
+//! When a websocket is lost that thread makes the next one and takes the session up again
+//! ([`link`]); who calls meanwhile waits. A call that was on its way fails and is not made again,
+//! except reading a process's events and what makes no difference when it is done twice. A stdio
+//! command ([`command`]) is not recovered. After a failure the next use makes one fresh attempt,
+//! with a new session; handles of the old one stay failed.
+//!
+//! Paths are native here. Servers that tell about themselves get URIs, 0.130 gets native paths.
+//! Extensions are used only where they are announced.
 
+mod command;
+mod connection;
 mod error;
+mod facts;
+mod files;
+mod gate;
+mod greet;
+mod http;
+mod http_body;
+mod link;
+mod open_file;
+mod options;
+mod process;
+mod route;
+mod sequence;
+mod session;
 pub mod types;
+mod wire;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
 
 pub use error::ClientError;
+pub use http::HttpBody;
+pub use open_file::RemoteFile;
+pub use options::{ClientOptions, StdioCommand, Transport};
+pub use process::RemoteProcess;
+
+use self::link::Shared;
+use self::types::EnvironmentFacts;
+use super::encode;
+
+/// A client of one server. Clones are the same client; when the last one and the last handle are
+/// gone, the processes that it started and that still run are killed, the connection is closed,
+/// and a stdio command has been ended.
+#[derive(Clone)]
+pub struct ExecServerClient(Arc<Owner>);
+
+/// Ends the client when nobody has it any more.
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.shut_down();
+    }
+}
+
+/// Whether there is a connection. `Display` is for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// Nothing was asked for yet.
+    Idle,
+    /// The first connection, or one after a failure, is being made.
+    Connecting,
+    /// All is well.
+    Connected,
+    /// The connection was lost, for this reason, and is being made again.
+    Recovering(String),
+    /// There is none, for this reason; the next use tries again.
+    Failed(String),
+}
+
+impl fmt::Display for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle => f.write_str("not connected yet"),
+            Self::Connecting => f.write_str("connecting"),
+            Self::Connected => f.write_str("connected"),
+            Self::Recovering(why) => write!(f, "reconnecting: {why}"),
+            Self::Failed(why) => write!(f, "failed: {why}"),
+        }
+    }
+}
+
+impl ExecServerClient {
+    /// A client that connects on first use.
+    pub fn new(options: ClientOptions) -> Self {
+        Self(Arc::new(Owner(Arc::new(Shared::new(options)))))
+    }
+
+    /// Whether there is a connection at the moment.
+    pub fn state(&self) -> ConnectionState {
+        self.shared().describe()
+    }
+
+    /// Connects if need be, and gives what the server tells about itself.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn facts(&self) -> Result<EnvironmentFacts, ClientError> {
+        Ok(self.shared().ready()?.0.facts.facts.clone())
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.0
+    }
+
+    /// A call whose parameters are short.
+    fn call(&self, method: &str, params: &Value) -> Result<Box<str>, ClientError> {
+        let limit = Some(self.call_timeout());
+        let write = |out: &mut Vec<u8>| encode::json(out, params);
+        self.shared().call(method, write, limit)
+    }
+
+    fn call_timeout(&self) -> Duration {
+        self.shared().options.call_timeout
+    }
+}
+
+impl fmt::Debug for ExecServerClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ExecServerClient")
+            .field(&self.state())
+            .finish()
+    }
+}

@@ -1,8 +1,42 @@
 //! The `envPolicy` of `process/start`: what a child may have of the server's environment.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 
 use serde::Deserialize;
+
+/// What no child gets, whoever asks: they open the server itself or the account it acts for.
+pub const NEVER_PASSED: [&str; 7] = [
+    "CODEX_EXEC_SERVER_EXIT_ON_STDIN_CLOSE",
+    "CODEX_EXEC_SERVER_NOISE_AUTH_TOKEN",
+    "EXEC_SERVER_TOKEN",
+    "NODE_REPL_AUTH_TOKEN",
+    "OPENAI_FEDERATION_RULE_ID",
+    "OPENAI_IDENTITY_TOKEN_FILE",
+    "OPENAI_WORKLOAD_IDENTITY_CONTEXT",
+];
+
+/// What a child gets only when the client spells it out, never by inheritance: keys that the
+/// operator gave to the server, which a client that asks for "all" does not mean to have.
+pub const NEVER_INHERITED: [&str; 4] = [
+    "CODEX_ACCESS_TOKEN",
+    "CODEX_API_KEY",
+    "CODEX_EXEC_SERVER_REMOTE_BEARER_TOKEN",
+    "OPENAI_API_KEY",
+];
+
+/// Whether a variable of ours is a secret that a program between us and a server must not inherit:
+/// those above, and what is called a bearer token.
+pub fn is_our_secret(name: &OsStr) -> bool {
+    let known = NEVER_PASSED.iter().chain(&NEVER_INHERITED);
+    known
+        .into_iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
+        || name
+            .to_string_lossy()
+            .to_ascii_uppercase()
+            .contains("BEARER")
+}
 
 /// How to make a child's environment. Every member is required on the wire.
 // The decoder's messages name the type, and clients see them.

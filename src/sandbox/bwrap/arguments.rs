@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::{Arguments, ArgumentsError, Capabilities, FIRST_DESCRIPTOR, Proc, Run};
 use crate::sandbox::mounts::{Action, Mount, MountPlan};
@@ -104,12 +105,14 @@ impl Words {
         match &mount.action {
             Action::Bind { source, writable } => {
                 let option = if *writable { "--bind" } else { "--ro-bind" };
+                let number = self.borrowed(source.fd.as_fd())?;
                 if self.has_bind_fd {
-                    let number = self.borrowed(source.fd.as_fd())?;
                     let option = format!("{option}-fd");
                     self.add(&[option.as_ref(), &number, target]);
                 } else {
-                    self.add(&[option.as_ref(), source.path.as_os_str(), target]);
+                    // By its path it could have become a link to something else meanwhile.
+                    let source = Path::new("/proc/self/fd").join(number);
+                    self.add(&[option.as_ref(), source.as_os_str(), target]);
                 }
             }
             Action::Empty { mode } => self.empty(*mode, target),

@@ -15,6 +15,13 @@ pub enum PlanError {
     Source(PathBuf, io::Error),
     /// A mount point, or the note about it, cannot be made.
     MountPoint(PathBuf, io::Error),
+    /// What is to be protected cannot be found, behind a directory that a program could open again.
+    Closed {
+        /// The directory.
+        directory: PathBuf,
+        /// What is to be protected.
+        path: PathBuf,
+    },
     /// A pattern matches more than can be mounted.
     Matches {
         /// The pattern.
@@ -35,7 +42,7 @@ impl PlanError {
     /// What went wrong, in one word for programs.
     pub fn stage(&self) -> &'static str {
         match self {
-            Self::Changed(_) | Self::Source(..) => "mountSource",
+            Self::Changed(_) | Self::Source(..) | Self::Closed { .. } => "mountSource",
             Self::MountPoint(..) => "mountPoint",
             Self::Matches { .. } | Self::Tree { .. } => "globScan",
         }
@@ -57,6 +64,13 @@ impl fmt::Display for PlanError {
                 f,
                 "sandbox: cannot make the mount point {} that protects a missing path: {error}; \
                  make its directory writable, or grant the path explicitly",
+                path.display()
+            ),
+            Self::Closed { directory, path } => write!(
+                f,
+                "sandbox: {} cannot be entered, so {} in it cannot be protected, while a program could change that; \
+                 give its owner the right to enter it (chmod u+x)",
+                directory.display(),
                 path.display()
             ),
             Self::Matches { pattern, limit } => write!(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::PlanError;
 use super::scan;
-use super::source::Source;
+use super::source::{Source, is_own};
 use super::{Action, Mount, MountPlan};
 use crate::sandbox::journal::{Journal, MountPoint, PointKind};
 use crate::sandbox::policy::{Access, Link, PROTECTED, Place, Policy};
@@ -37,6 +37,7 @@ impl MountPlan {
             mounts: Vec::new(),
             seals: Vec::new(),
             links: BTreeSet::new(),
+            held: BTreeSet::new(),
         };
         draft.base()?;
         let mut steps = steps;
@@ -62,7 +63,7 @@ impl MountPlan {
             .map(|step| step.path.clone())
             .collect();
         for step in steps {
-            draft.add(step, &open);
+            draft.add(step, &open)?;
         }
         let cwd = draft.start(cwd);
         Ok(Self {
@@ -134,6 +135,9 @@ fn steps(
             continue;
         }
         let source = Source::open(&path)?;
+        if source.is_none() && access < Access::Write {
+            check_entry(policy, &path)?;
+        }
         let is_unseen = source.is_none() && around(policy, &path) == Access::Read;
         if access == Access::Deny && is_unseen {
             weaker.push(format!(
@@ -149,6 +153,31 @@ fn steps(
         });
     }
     Ok(steps)
+}
+
+/// Refuses a path that cannot be told from a missing one, because a directory on the way cannot be entered, if a program
+/// could change that: its owner is who we are.
+fn check_entry(policy: &Policy, path: &Path) -> Result<(), PlanError> {
+    let is_closed = |part: &&Path| {
+        let found = part.symlink_metadata();
+        found.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    // The outermost that cannot be looked at lies in the directory that cannot be entered.
+    let Some(directory) = path
+        .ancestors()
+        .filter(is_closed)
+        .last()
+        .and_then(Path::parent)
+    else {
+        return Ok(());
+    };
+    if policy.access(directory) == Access::Write && is_own(directory) {
+        return Err(PlanError::Closed {
+            directory: directory.to_owned(),
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// The mount points for what is missing, and must not be made by a program: the first missing component of each path.
@@ -208,6 +237,8 @@ struct Draft<'a> {
     mounts: Vec<Mount>,
     seals: Vec<PathBuf>,
     links: BTreeSet<PathBuf>,
+    /// Where something is mounted, so that it cannot be renamed.
+    held: BTreeSet<PathBuf>,
 }
 
 impl Draft<'_> {
@@ -229,20 +260,24 @@ impl Draft<'_> {
             self.push(root, Action::Empty { mode: 0o755 });
             self.seals.push(root.into());
         }
+        self.held.extend([root.into(), "/dev".into()]);
         // Before the rules, so that they can put something of the host into it.
         self.push("/dev", Action::Devices);
         Ok(())
     }
 
     /// `open` are the paths that exist and can be seen.
-    fn add(&mut self, step: Step, open: &[PathBuf]) {
+    fn add(&mut self, step: Step, open: &[PathBuf]) -> Result<(), PlanError> {
+        if step.protects(self.policy) && step.source.is_some() {
+            self.hold_parents(&step.path)?;
+        }
         let Some(source) = step.source else {
-            return;
+            return Ok(());
         };
         let around = around(self.policy, &step.path);
         if step.access == Access::Deny {
             self.deny(&step.path, &source, around, open);
-            return;
+            return Ok(());
         }
         for link in step.links {
             let is_visible = self::around(self.policy, &link.path) != Access::None;
@@ -253,10 +288,30 @@ impl Draft<'_> {
         }
         let is_new_in_devices = step.path.starts_with("/dev") && step.access == Access::Write;
         if step.access == around && !is_new_in_devices {
-            return;
+            return Ok(());
         }
         let writable = step.access == Access::Write;
+        self.held.insert(step.path.clone());
         self.push(step.path, Action::Bind { source, writable });
+        Ok(())
+    }
+
+    /// Mounts the directories above a protected path on themselves. A program could otherwise rename one of them, and put
+    /// something of its own in the path's place; what is a mount point cannot be renamed.
+    fn hold_parents(&mut self, path: &Path) -> Result<(), PlanError> {
+        let parents = path.ancestors().skip(1);
+        let loose: Vec<PathBuf> = parents
+            .take_while(|parent| !self.held.contains(*parent))
+            .map(Path::to_owned)
+            .collect();
+        for parent in loose.into_iter().rev() {
+            let source =
+                Source::open(&parent)?.ok_or_else(|| PlanError::Changed(parent.clone()))?;
+            self.held.insert(parent.clone());
+            let writable = true;
+            self.push(parent, Action::Bind { source, writable });
+        }
+        Ok(())
     }
 
     fn deny(&mut self, path: &Path, source: &Source, around: Access, open: &[PathBuf]) {
@@ -268,6 +323,7 @@ impl Draft<'_> {
             self.push(path, Action::Closed);
             return;
         }
+        self.held.insert(path.to_owned());
         // To be walked through, but not listed, where something below it can be seen.
         let has_open = open.iter().any(|open| open.starts_with(path));
         let mode = if has_open { 0o111 } else { 0o000 };

@@ -1,9 +1,11 @@
 //! What matches a pattern now.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::error::PlanError;
+use super::source::is_own;
 use crate::sandbox::policy::{Access, Glob, Place, Policy};
 
 /// Matches of all patterns together; the reference stops here too.
@@ -28,9 +30,14 @@ fn scan(policy: &Policy, glob: &Glob, found: &mut Vec<PathBuf>) -> Result<(), Pl
     let mut names = 0;
     let mut ahead = vec![(glob.base.clone(), 1)];
     while let Some((directory, level)) = ahead.pop() {
-        // What we cannot list, a program cannot either.
-        let Ok(entries) = fs::read_dir(&directory) else {
-            continue;
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                if error.kind() == ErrorKind::PermissionDenied && is_open(policy, &directory) {
+                    found.push(directory);
+                }
+                continue;
+            }
         };
         for entry in entries.flatten() {
             names += 1;
@@ -62,6 +69,13 @@ fn scan(policy: &Policy, glob: &Glob, found: &mut Vec<PathBuf>) -> Result<(), Pl
         }
     }
     Ok(())
+}
+
+/// Whether a program could reach what is in a directory that we cannot list: by name, or by making it listable first.
+/// All of it counts as matching then.
+fn is_open(policy: &Policy, directory: &Path) -> bool {
+    let can_enter = directory.join(".").symlink_metadata().is_ok();
+    can_enter || policy.access(directory) == Access::Write && is_own(directory)
 }
 
 /// What has to be covered for a match: where a link leads, if that can be seen at all.

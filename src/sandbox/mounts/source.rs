@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::PlanError;
 use crate::sys::file::{self, Kind, Status};
+use crate::sys::identity::user_id;
 
 /// Something of the host that is mounted.
 #[derive(Debug)]
@@ -43,4 +45,10 @@ impl Source {
     pub(super) fn is_directory(&self) -> bool {
         self.status.kind == Kind::Directory
     }
+}
+
+/// Whether something is there and ours, so that a program with our rights can change its mode.
+pub(super) fn is_own(path: &Path) -> bool {
+    let found = path.symlink_metadata();
+    found.is_ok_and(|found| found.uid() == user_id())
 }

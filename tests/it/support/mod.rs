@@ -30,7 +30,7 @@ pub use procfs::{
     alive, children_named, cpu_ticks, descriptors, peak_resident, resident, signal, threads,
     zombies_of,
 };
-pub use program::{Scratch, child, scratch};
+pub use program::{Scratch, child, example, scratch};
 pub use run::{fails, finish, run};
 pub use server::Server;
 pub use start::Start;

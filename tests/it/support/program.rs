@@ -3,17 +3,22 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The `child` example beside this test's executable: target/TRIPLE/PROFILE/deps/it-HASH.
+/// The `child` example.
 pub fn child() -> String {
+    example("child")
+}
+
+/// An example beside this test's executable: target/TRIPLE/PROFILE/deps/it-HASH.
+pub fn example(name: &str) -> String {
     let me = std::env::current_exe().unwrap();
     let profile = me.parent().and_then(|deps| deps.parent()).unwrap();
-    let child = profile.join("examples/child");
+    let example = profile.join("examples").join(name);
     assert!(
-        child.exists(),
-        "{} is missing: plain `cargo test` builds it, `cargo test --test it` alone does not; run `cargo build --example child` first",
-        child.display()
+        example.exists(),
+        "{} is missing: plain `cargo test` builds it, `cargo test --test it` alone does not; run `cargo build --examples` first",
+        example.display()
     );
-    child.into_os_string().into_string().unwrap()
+    example.into_os_string().into_string().unwrap()
 }
 
 /// A fresh directory that goes with its test.

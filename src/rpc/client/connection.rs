@@ -1,0 +1,314 @@
+//! One connection: calls that wait for answers, and the reading of what comes.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::ClientError;
+use super::command::CommandProcess;
+use super::gate::Gate;
+use super::route::{GAP_PATIENCE, Route};
+use super::session::Session;
+use super::wire::{self, Incoming};
+use crate::rpc::encode;
+use crate::rpc::transport::{Framing, Goodbye, Outbound, Reader, Received};
+
+/// A server from which nothing came for so many pings is gone.
+const LOST_PINGS: u32 = 3;
+/// How much of a line that is no message is shown.
+const MAX_SHOWN: usize = 200;
+
+/// A connection after its handshake.
+pub(super) struct Connection {
+    outbound: Arc<Outbound>,
+    calls: Mutex<Calls>,
+    /// Told when the flag is set.
+    ended: Condvar,
+    gate: Arc<Gate>,
+    /// The process behind it, if it is that of a command.
+    pub(super) command: Option<Arc<CommandProcess>>,
+    ping_interval: Duration,
+}
+
+/// The flag and the calls share a lock: a call is either drained, or never registered.
+struct Calls {
+    next_id: i64,
+    waiting: HashMap<i64, Waiting>,
+    closed: Option<String>,
+}
+
+/// Who wants an answer.
+enum Waiting {
+    /// A thread that sleeps.
+    Caller(SyncSender<Result<Box<str>, ClientError>>),
+    /// A process whose events are read again.
+    Replay(Arc<Route>),
+    /// Nobody: that it was sent is enough.
+    Nobody,
+}
+
+/// Why a call has no result.
+pub(super) enum CallError {
+    /// It was never sent, since the connection was lost already.
+    NotSent(String),
+    /// It was, or may have been.
+    Failed(ClientError),
+}
+
+impl Connection {
+    /// A connection on which ids below `next_id` are used up.
+    pub(super) fn new(
+        outbound: Arc<Outbound>,
+        gate: Arc<Gate>,
+        command: Option<Arc<CommandProcess>>,
+        ping_interval: Duration,
+        next_id: i64,
+    ) -> Self {
+        Self {
+            outbound,
+            calls: Mutex::new(Calls {
+                next_id,
+                waiting: HashMap::new(),
+                closed: None,
+            }),
+            ended: Condvar::new(),
+            gate,
+            command,
+            ping_interval,
+        }
+    }
+
+    /// Asks, and waits for the answer until `limit` has passed; without one, until the connection
+    /// ends, which a dead peer's does by itself.
+    pub(super) fn call(
+        &self,
+        method: &str,
+        params: impl FnOnce(&mut Vec<u8>),
+        limit: Option<Duration>,
+    ) -> Result<Box<str>, CallError> {
+        let (tell, told) = mpsc::sync_channel(1);
+        // Before the call, so that the reader goes on whatever is queued.
+        let _waiter = self.gate.waiter();
+        let id = self
+            .send(method, params, Waiting::Caller(tell))
+            .map_err(CallError::NotSent)?;
+        let answer = match limit {
+            Some(limit) => told.recv_timeout(limit),
+            None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match answer {
+            Ok(answer) => answer.map_err(CallError::Failed),
+            Err(_) => {
+                self.lock().waiting.remove(&id);
+                let limit = limit.unwrap_or_default();
+                let why = format!("exec-server did not answer {method} within {limit:?}");
+                Err(CallError::Failed(ClientError::TimedOut(why)))
+            }
+        }
+    }
+
+    /// Asks what nobody waits for. Whether it could be sent.
+    pub(super) fn post(&self, method: &str, params: impl FnOnce(&mut Vec<u8>)) -> bool {
+        self.send(method, params, Waiting::Nobody).is_ok()
+    }
+
+    /// Asks for the events of a process behind `after`; the reader merges the answer.
+    pub(super) fn read_again(&self, route: &Arc<Route>, after: u64) {
+        let params = serde_json::json!({
+            "processId": route.id, "afterSeq": after, "maxBytes": null, "waitMs": 0,
+        });
+        let waiting = Waiting::Replay(Arc::clone(route));
+        // If it cannot be sent, the connection is lost, and the next one asks.
+        let _ = self.send("process/read", |out| encode::json(out, &params), waiting);
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        params: impl FnOnce(&mut Vec<u8>),
+        waiting: Waiting,
+    ) -> Result<i64, String> {
+        let id = {
+            let mut calls = self.lock();
+            if let Some(why) = &calls.closed {
+                return Err(why.clone());
+            }
+            let id = calls.next_id;
+            calls.next_id += 1;
+            calls.waiting.insert(id, waiting);
+            id
+        };
+        self.outbound.send(|out| {
+            out.extend_from_slice(b"{\"id\":");
+            encode::number(out, id);
+            out.extend_from_slice(b",\"method\":");
+            encode::json(out, method);
+            out.extend_from_slice(b",\"params\":");
+            params(out);
+            out.push(b'}');
+        });
+        Ok(id)
+    }
+
+    /// Sets the flag and fails all calls that wait.
+    pub(super) fn close(&self, why: &str) {
+        let waiting = {
+            let mut calls = self.lock();
+            calls.closed.get_or_insert_with(|| why.to_owned());
+            self.ended.notify_all();
+            std::mem::take(&mut calls.waiting)
+        };
+        for waiting in waiting.into_values() {
+            if let Waiting::Caller(tell) = waiting {
+                // A caller that has lost patience is not there any more.
+                let _ = tell.send(Err(ClientError::Disconnected(why.to_owned())));
+            }
+        }
+        self.outbound.kill();
+    }
+
+    /// Says goodbye, and waits for at most `limit` until the server has hung up: what was sent
+    /// might be lost if we did so first.
+    pub(super) fn hang_up(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        self.outbound.say_goodbye(Goodbye::Normal);
+        if self.outbound.drain(deadline) {
+            self.outbound.stop_sending();
+            let left = deadline.saturating_duration_since(Instant::now());
+            let waits = |calls: &mut Calls| calls.closed.is_none();
+            drop(self.ended.wait_timeout_while(self.lock(), left, waits));
+        }
+        self.outbound.kill();
+    }
+
+    /// Reads to the end, in the order in which things come, and tells why it has ended.
+    pub(super) fn read(&self, reader: &mut dyn Reader, session: &Session) -> String {
+        let is_websocket = self.outbound.framing() != Framing::Lines;
+        let silence = self.ping_interval.saturating_mul(LOST_PINGS);
+        let mut pinged = Instant::now();
+        // Where it was last looked for events that stay away.
+        let mut checked = pinged;
+        let mut has_gaps = false;
+        let mut complaint = None;
+        let why = loop {
+            if !self.gate.wait(self.ping_interval) {
+                // The server must not take a slow consumer for a dead one.
+                self.outbound.ping();
+                continue;
+            }
+            let patience = if has_gaps {
+                GAP_PATIENCE
+            } else {
+                self.ping_interval
+            };
+            match reader.receive(patience) {
+                Received::Message => match self.take(reader.message(), session) {
+                    Ok(Taken::Nothing) => {}
+                    Ok(Taken::OutOfOrder) => has_gaps = true,
+                    Ok(Taken::Complaint(why)) => complaint = Some(why),
+                    Err(why) => break why,
+                },
+                Received::Refused(refusal) => {
+                    break format!("a message of the server is not taken: {refusal:?}");
+                }
+                Received::Idle => self.outbound.relax(),
+                Received::Closed(why) => break why,
+            }
+            let now = Instant::now();
+            if has_gaps && now.saturating_duration_since(checked) >= GAP_PATIENCE {
+                checked = now;
+                has_gaps = self.fill_gaps(session, now);
+            }
+            if !is_websocket {
+                continue;
+            }
+            if now.saturating_duration_since(reader.last_heard()) >= silence {
+                break format!("no sign of life for {silence:?}");
+            }
+            if now.saturating_duration_since(pinged) >= self.ping_interval {
+                pinged = now;
+                self.outbound.ping();
+            }
+        };
+        match complaint {
+            Some(complaint) => format!("{complaint} ({why})"),
+            None => why,
+        }
+    }
+
+    fn take(&self, message: &[u8], session: &Session) -> Result<Taken, String> {
+        let incoming = wire::decode(message).map_err(|error| {
+            let shown = shown(message);
+            format!("the server sent what is no message: `{shown}` ({error})")
+        })?;
+        match incoming {
+            Incoming::Answer { id, outcome } => {
+                let waiting = self.lock().waiting.remove(&id);
+                match waiting {
+                    Some(Waiting::Caller(tell)) => {
+                        let _ = tell.send(outcome.map(Into::into));
+                    }
+                    Some(Waiting::Replay(route)) => replay(&route, outcome)?,
+                    Some(Waiting::Nobody) | None => {}
+                }
+                Ok(Taken::Nothing)
+            }
+            Incoming::Notice { method, params } => session.take(&method, params).map(|in_order| {
+                if in_order {
+                    Taken::Nothing
+                } else {
+                    Taken::OutOfOrder
+                }
+            }),
+            Incoming::Complaint(why) => Ok(Taken::Complaint(why)),
+            Incoming::Other => Ok(Taken::Nothing),
+        }
+    }
+
+    /// Asks for events that have stayed away. Whether some still do.
+    fn fill_gaps(&self, session: &Session, now: Instant) -> bool {
+        let routes = session.routes();
+        for route in &routes {
+            if let Some(after) = route.to_fill(now) {
+                self.read_again(route, after);
+            }
+        }
+        routes.iter().any(|route| route.has_gap())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What came of a message.
+enum Taken {
+    Nothing,
+    OutOfOrder,
+    Complaint(String),
+}
+
+fn replay(route: &Route, outcome: Result<&str, ClientError>) -> Result<(), String> {
+    match outcome {
+        Ok(json) => {
+            let reply = wire::borrowed_result("process/read", json);
+            route.merge(reply.map_err(|error| error.to_string())?)
+        }
+        Err(error) => {
+            route.fail(&format!("failed to recover process {}: {error}", route.id));
+            Ok(())
+        }
+    }
+}
+
+/// The beginning of what is no message, on one line and without what would disturb a terminal.
+pub(super) fn shown(message: &[u8]) -> String {
+    let part = &message[..message.len().min(MAX_SHOWN)];
+    let text = String::from_utf8_lossy(part);
+    let mut text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
+    if message.len() > MAX_SHOWN {
+        text.push('…');
+    }
+    text
+}

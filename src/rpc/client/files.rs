@@ -1,0 +1,228 @@
+//! Files on the server. Paths are native and absolute.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::facts::{ServerFacts, native};
+use super::types::{DirectoryEntry, FileKind, FileMetadata};
+use super::{ClientError, ExecServerClient, wire};
+use crate::rpc::{base64, encode};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DataReply<'a> {
+    #[serde(borrow)]
+    data_base64: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    incomplete: Option<Incomplete>,
+}
+
+#[derive(Deserialize)]
+struct Incomplete {
+    message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MetadataReply {
+    is_directory: bool,
+    is_file: bool,
+    #[serde(default)]
+    is_symlink: bool,
+    #[serde(default)]
+    size: Option<u64>,
+    #[serde(default)]
+    modified_at_ms: i64,
+    #[serde(default)]
+    mode: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct EntriesReply {
+    entries: Vec<EntryReply>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EntryReply {
+    file_name: String,
+    is_directory: bool,
+    is_file: bool,
+    #[serde(default)]
+    is_symlink: bool,
+    #[serde(default)]
+    file_name_base64: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PathReply {
+    path: String,
+}
+
+impl ExecServerClient {
+    /// All bytes of a file; the limit is 512 MiB, and the reference's less.
+    ///
+    /// # Errors
+    /// The file's, or the connection's; so for all that follow.
+    pub fn read_file(&self, path: &str) -> Result<Vec<u8>, ClientError> {
+        let method = "fs/readFile";
+        let facts = self.server()?;
+        let json = self.call(method, &json!({ "path": facts.path(path) }))?;
+        let reply: DataReply<'_> = wire::borrowed_result(method, &json)?;
+        if let Some(incomplete) = reply.incomplete {
+            return Err(ClientError::Rejected {
+                code: -32603,
+                message: incomplete.message,
+            });
+        }
+        decode(method, &reply.data_base64)
+    }
+
+    /// Makes or replaces a file; with `is_atomic`, an extension, at once or not at all.
+    pub fn write_file(&self, path: &str, data: &[u8], is_atomic: bool) -> Result<(), ClientError> {
+        let facts = self.server()?;
+        if is_atomic {
+            facts.needs("fs/writeFile.atomic")?;
+        }
+        let path = facts.path(path);
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"{\"path\":");
+            encode::json(out, &path);
+            if is_atomic {
+                out.extend_from_slice(b",\"atomic\":true");
+            }
+            out.extend_from_slice(b",\"dataBase64\":\"");
+            base64::encode_into(data, out);
+            out.extend_from_slice(b"\"}");
+        };
+        let limit = Some(self.call_timeout());
+        self.shared().call("fs/writeFile", write, limit).map(drop)
+    }
+
+    /// Makes a directory, with those above it; one that exists will do.
+    pub fn create_directory(&self, path: &str) -> Result<(), ClientError> {
+        let path = self.server()?.path(path);
+        let params = json!({ "path": path, "recursive": true });
+        self.call("fs/createDirectory", &params).map(drop)
+    }
+
+    /// What is there; a link is looked behind if `follows_links`. Otherwise a link is told by
+    /// `is_symlink`, and `kind` is [`FileKind::Symlink`].
+    pub fn metadata(&self, path: &str, follows_links: bool) -> Result<FileMetadata, ClientError> {
+        let path = self.server()?.path(path);
+        let reply: MetadataReply = self.ask("fs/getMetadata", &json!({ "path": path }))?;
+        let kind = match (reply.is_symlink && !follows_links, &reply) {
+            (true, _) => FileKind::Symlink,
+            (_, reply) if reply.is_directory => FileKind::Directory,
+            (_, reply) if reply.is_file => FileKind::Regular,
+            _ => FileKind::Other,
+        };
+        Ok(FileMetadata {
+            kind,
+            is_symlink: reply.is_symlink,
+            size: reply.size,
+            modified_ms: reply.modified_at_ms,
+            mode: reply.mode,
+        })
+    }
+
+    /// The names in a directory, sorted. One that is not UTF-8 cannot be said in this interface:
+    /// the call fails and names it.
+    pub fn read_directory(&self, path: &str) -> Result<Vec<DirectoryEntry>, ClientError> {
+        let path = self.server()?.path(path);
+        let reply: EntriesReply = self.ask("fs/readDirectory", &json!({ "path": path }))?;
+        let entry = |entry: EntryReply| {
+            if entry.file_name_base64.is_some() {
+                let name = entry.file_name;
+                return Err(ClientError::Protocol(format!(
+                    "a name in {path} is not UTF-8: {name}"
+                )));
+            }
+            let kind = match &entry {
+                entry if entry.is_symlink => FileKind::Symlink,
+                entry if entry.is_directory => FileKind::Directory,
+                entry if entry.is_file => FileKind::Regular,
+                _ => FileKind::Other,
+            };
+            let name = entry.file_name;
+            Ok(DirectoryEntry { name, kind })
+        };
+        let mut entries: Vec<_> = reply
+            .entries
+            .into_iter()
+            .map(entry)
+            .collect::<Result<_, _>>()?;
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    /// Removes a file or a tree; that nothing is there is no error.
+    pub fn remove(&self, path: &str) -> Result<(), ClientError> {
+        let path = self.server()?.path(path);
+        let params = json!({ "path": path, "recursive": true, "force": true });
+        self.call("fs/remove", &params).map(drop)
+    }
+
+    /// Copies on the server.
+    pub fn copy(&self, from: &str, to: &str, is_recursive: bool) -> Result<(), ClientError> {
+        let facts = self.server()?;
+        let params = json!({
+            "sourcePath": facts.path(from),
+            "destinationPath": facts.path(to),
+            "recursive": is_recursive,
+        });
+        self.call("fs/copy", &params).map(drop)
+    }
+
+    /// The path without links and dots.
+    pub fn canonicalize(&self, path: &str) -> Result<String, ClientError> {
+        let path = self.server()?.path(path);
+        let method = "fs/canonicalize";
+        let reply: PathReply = self.ask(method, &json!({ "path": path }))?;
+        native(&reply.path).ok_or_else(|| {
+            let path = reply.path;
+            ClientError::Protocol(format!("{method} gave what is no path here: {path}"))
+        })
+    }
+
+    /// Renames within a file system, over what is there. An extension.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), ClientError> {
+        let facts = self.server()?;
+        facts.needs("fs/rename")?;
+        let params = json!({
+            "sourcePath": facts.path(from), "destinationPath": facts.path(to),
+        });
+        self.call("fs/rename", &params).map(drop)
+    }
+
+    /// Sets permission bits. An extension.
+    pub fn set_permissions(&self, path: &str, mode: u32) -> Result<(), ClientError> {
+        let facts = self.server()?;
+        facts.needs("fs/setPermissions")?;
+        let params = json!({ "path": facts.path(path), "mode": mode });
+        self.call("fs/setPermissions", &params).map(drop)
+    }
+
+    /// Makes a symbolic link that says `target`. An extension.
+    pub fn symlink(&self, target: &str, path: &str) -> Result<(), ClientError> {
+        let facts = self.server()?;
+        facts.needs("fs/symlink")?;
+        let params = json!({ "path": facts.path(path), "target": target });
+        self.call("fs/symlink", &params).map(drop)
+    }
+
+    /// What is known of the server; connects if need be.
+    fn server(&self) -> Result<ServerFacts, ClientError> {
+        Ok(self.shared().ready()?.0.facts.clone())
+    }
+
+    fn ask<T: DeserializeOwned>(&self, method: &str, params: &Value) -> Result<T, ClientError> {
+        wire::result(method, &self.call(method, params)?)
+    }
+}
+
+pub(super) fn decode(method: &str, text: &str) -> Result<Vec<u8>, ClientError> {
+    base64::decode(text)
+        .map_err(|error| ClientError::Protocol(format!("{method} gave no base64: {error}")))
+}

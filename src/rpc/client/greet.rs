@@ -1,0 +1,166 @@
+//! The handshake: who we are, which session, and what the server says of itself.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::ClientError;
+use super::connection::shown;
+use super::facts::ServerFacts;
+use super::wire::{self, Incoming};
+use crate::rpc::encode;
+use crate::rpc::error::ErrorKind;
+use crate::rpc::transport::{Framing, Outbound, Reader, Received};
+
+/// Lines before the greeting that are no messages: the message of the day, the echo of a shell's
+/// configuration.
+const MAX_JUNK: usize = 64;
+/// The handshake uses up the ids below.
+pub(super) const FIRST_FREE_ID: i64 = 2;
+
+/// What came of a handshake.
+pub(super) struct Greeting {
+    pub(super) session_id: String,
+    pub(super) facts: ServerFacts,
+}
+
+/// Why it failed.
+#[derive(Debug)]
+pub(super) enum GreetError {
+    /// The connection ended.
+    Lost(String),
+    /// Time is up.
+    TimedOut(Duration),
+    /// The server refuses.
+    Rejected { code: i64, message: String },
+    /// Its answer makes no sense.
+    Protocol(String),
+}
+
+impl GreetError {
+    /// Whether another attempt may fare better.
+    pub(super) fn is_temporary(&self) -> bool {
+        match self {
+            Self::Lost(_) | Self::TimedOut(_) => true,
+            Self::Rejected { code, .. } => *code == i64::from(ErrorKind::SessionAttached.code()),
+            Self::Protocol(_) => false,
+        }
+    }
+}
+
+impl std::fmt::Display for GreetError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Lost(why) => write!(f, "the connection ended during the handshake: {why}"),
+            Self::TimedOut(limit) => write!(
+                f,
+                "timed out waiting for exec-server initialize handshake after {limit:?}"
+            ),
+            Self::Rejected { code, message } => {
+                write!(f, "exec-server rejected request ({code}): {message}")
+            }
+            Self::Protocol(why) => write!(f, "exec-server protocol error: {why}"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InitializeReply<'a> {
+    session_id: String,
+    #[serde(borrow, default)]
+    environment_info: Option<&'a RawValue>,
+}
+
+/// One handshake under way.
+pub(super) struct Handshake<'a> {
+    pub(super) reader: &'a mut dyn Reader,
+    pub(super) outbound: &'a Arc<Outbound>,
+    pub(super) limit: Duration,
+    /// Gets the lines before the greeting.
+    pub(super) junk: &'a mut Vec<String>,
+}
+
+impl Handshake<'_> {
+    /// Says who we are and waits for the answer.
+    pub(super) fn run(
+        mut self,
+        client_name: &str,
+        resume: Option<&str>,
+    ) -> Result<Greeting, GreetError> {
+        let deadline = Instant::now() + self.limit;
+        let params = serde_json::json!({ "clientName": client_name, "resumeSessionId": resume });
+        self.request(1, "initialize", &params);
+        let json = self.answer(1, deadline)?;
+        let reply: InitializeReply<'_> = serde_json::from_str(&json)
+            .map_err(|error| GreetError::Protocol(format!("initialize: {error}")))?;
+        if resume.is_some_and(|wanted| wanted != reply.session_id) {
+            let why = format!(
+                "exec-server initialized an unexpected session {}",
+                reply.session_id
+            );
+            return Err(GreetError::Protocol(why));
+        }
+        self.outbound
+            .send(|out| out.extend_from_slice(b"{\"method\":\"initialized\",\"params\":{}}"));
+        let facts = match reply.environment_info {
+            Some(info) => ServerFacts::from_info(info.get())
+                .map_err(|error| GreetError::Protocol(format!("environmentInfo: {error}")))?,
+            None => ServerFacts::silent(),
+        };
+        Ok(Greeting {
+            session_id: reply.session_id,
+            facts,
+        })
+    }
+
+    fn request(&self, id: i64, method: &str, params: &serde_json::Value) {
+        let request = serde_json::json!({ "id": id, "method": method, "params": params });
+        self.outbound.send(|out| encode::json(out, &request));
+    }
+
+    /// Waits for the answer to `wanted`; what else comes is passed over.
+    fn answer(&mut self, wanted: i64, deadline: Instant) -> Result<String, GreetError> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(GreetError::TimedOut(self.limit));
+            }
+            match self.reader.receive(left) {
+                Received::Message => {}
+                Received::Idle => continue,
+                Received::Refused(why) => return Err(GreetError::Protocol(format!("{why:?}"))),
+                Received::Closed(why) => return Err(GreetError::Lost(why)),
+            }
+            let message = self.reader.message();
+            match wire::decode(message) {
+                Ok(Incoming::Answer { id, outcome }) if id == wanted => {
+                    return match outcome {
+                        Ok(json) => Ok(json.to_owned()),
+                        Err(ClientError::Rejected { code, message }) => {
+                            Err(GreetError::Rejected { code, message })
+                        }
+                        Err(other) => Err(GreetError::Protocol(other.to_string())),
+                    };
+                }
+                Ok(Incoming::Complaint(why)) => return Err(GreetError::Protocol(why)),
+                Ok(_) => {}
+                Err(error) if self.outbound.framing() != Framing::Lines => {
+                    let shown = shown(message);
+                    return Err(GreetError::Protocol(format!(
+                        "no message: `{shown}` ({error})"
+                    )));
+                }
+                Err(_) => {
+                    self.junk.push(shown(message));
+                    if self.junk.len() > MAX_JUNK {
+                        let why = format!("more than {MAX_JUNK} lines that are no messages");
+                        return Err(GreetError::Protocol(why));
+                    }
+                }
+            }
+        }
+    }
+}

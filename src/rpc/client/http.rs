@@ -1,0 +1,135 @@
+//! HTTP requests on the server's network.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::files::decode;
+use super::http_body::BodyRoute;
+use super::process::millis;
+use super::session::Session;
+use super::types::{HttpRequest, HttpResponse};
+use super::{ClientError, ExecServerClient, wire};
+use crate::rpc::{base64, encode};
+
+/// What the answer may take beyond the request's own limit, for the way to the server.
+const SLACK: Duration = Duration::from_secs(10);
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    name: String,
+    value: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reply {
+    status: u16,
+    #[serde(default)]
+    headers: Vec<Header>,
+    #[serde(default)]
+    body_base64: String,
+}
+
+/// The body of an answer, as it comes. Dropping it lets the rest go unread; the connection reads
+/// on meanwhile.
+pub struct HttpBody {
+    session: Arc<Session>,
+    id: String,
+    route: Arc<BodyRoute>,
+    deadline: Option<Instant>,
+    /// Keeps the client.
+    _client: ExecServerClient,
+}
+
+impl ExecServerClient {
+    /// Makes a request; the body of the answer in one piece, of 49,545,216 bytes at most.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or the request failed.
+    pub fn http(&self, request: &HttpRequest) -> Result<HttpResponse, ClientError> {
+        let (mut response, mut body) = self.http_streamed(request)?;
+        while let Some(piece) = body.next_piece()? {
+            response.body.extend_from_slice(&piece);
+        }
+        Ok(response)
+    }
+
+    /// Makes a request; the response has no body, which is read from what comes with it.
+    ///
+    /// # Errors
+    /// As [`ExecServerClient::http`].
+    pub fn http_streamed(
+        &self,
+        request: &HttpRequest,
+    ) -> Result<(HttpResponse, HttpBody), ClientError> {
+        let method = "http/request";
+        let (session, _) = self.shared().ready()?;
+        let (id, route) = session.open_body();
+        let body = HttpBody {
+            session: Arc::clone(&session),
+            id,
+            route,
+            deadline: request.timeout.map(|limit| Instant::now() + limit + SLACK),
+            _client: self.clone(),
+        };
+        let header = |(name, value): &(String, String)| Header {
+            name: name.clone(),
+            value: value.clone(),
+        };
+        let headers: Vec<Header> = request.headers.iter().map(header).collect();
+        let mut sent = Vec::new();
+        base64::encode_into(&request.body, &mut sent);
+        let params = json!({
+            "method": request.method,
+            "url": request.url,
+            "headers": headers,
+            "bodyBase64": (!sent.is_empty()).then(|| String::from_utf8_lossy(&sent)),
+            "timeoutMs": request.timeout.map(millis),
+            "redirectPolicy": if request.follows_redirects { "follow" } else { "stop" },
+            "requestId": body.id,
+            "streamResponse": true,
+        });
+        let write = |out: &mut Vec<u8>| encode::json(out, &params);
+        let limit = request.timeout.map(|limit| limit + SLACK);
+        let json = self
+            .shared()
+            .call_in(&session, method, write, limit, false)?;
+        let reply: Reply = wire::result(method, &json)?;
+        let pair = |header: Header| (header.name, header.value);
+        let response = HttpResponse {
+            status: reply.status,
+            headers: reply.headers.into_iter().map(pair).collect(),
+            body: decode(method, &reply.body_base64)?,
+        };
+        Ok((response, body))
+    }
+}
+
+impl HttpBody {
+    /// The next piece; none at the end.
+    ///
+    /// # Errors
+    /// The body broke off, the connection is lost, or the request's time is up.
+    pub fn next_piece(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        self.route.next(left)
+    }
+}
+
+impl Drop for HttpBody {
+    fn drop(&mut self) {
+        self.session.close_body(&self.id);
+    }
+}
+
+impl fmt::Debug for HttpBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpBody").field(&self.id).finish()
+    }
+}

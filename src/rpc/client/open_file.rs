@@ -1,0 +1,150 @@
+//! An open file on the server: blocks, asked for by several threads at once.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::connection::{CallError, Connection};
+use super::files::decode;
+use super::types::{FileBlock, OpenFor};
+use super::{ClientError, ExecServerClient, wire};
+use crate::rpc::{base64, encode};
+
+/// The largest block, in bytes: the protocol's limit.
+pub const MAX_BLOCK: usize = 1024 * 1024;
+
+/// An open file. It belongs to the connection: when that is lost the file is closed, and must be
+/// opened again. Dropping it closes it.
+pub struct RemoteFile {
+    connection: Arc<Connection>,
+    handle: String,
+    limit: Duration,
+    is_closed: bool,
+    /// Keeps the client.
+    _client: ExecServerClient,
+}
+
+#[derive(Deserialize)]
+struct BlockReply<'a> {
+    #[serde(borrow)]
+    chunk: Cow<'a, str>,
+    eof: bool,
+}
+
+impl ExecServerClient {
+    /// Opens a file for blocks.
+    ///
+    /// # Errors
+    /// The file's, or the connection's, or the server does not know this purpose.
+    pub fn open(&self, path: &str, purpose: OpenFor) -> Result<RemoteFile, ClientError> {
+        let limit = self.call_timeout();
+        loop {
+            let (session, connection) = self.shared().ready()?;
+            let handle = session.fresh_name();
+            let mut params = json!({ "handleId": handle, "path": session.facts.path(path) });
+            match purpose {
+                OpenFor::Reading => {}
+                OpenFor::Replacing => params["mode"] = "replace".into(),
+                OpenFor::Updating => {
+                    session.facts.needs("fs/open.update")?;
+                    params["mode"] = "update".into();
+                }
+            }
+            let write = |out: &mut Vec<u8>| encode::json(out, &params);
+            match connection.call("fs/open", write, Some(limit)) {
+                Ok(_) => {
+                    return Ok(RemoteFile {
+                        connection,
+                        handle,
+                        limit,
+                        is_closed: false,
+                        _client: self.clone(),
+                    });
+                }
+                Err(CallError::NotSent(_)) => {}
+                Err(CallError::Failed(error)) => return Err(error),
+            }
+        }
+    }
+}
+
+impl RemoteFile {
+    /// Up to `len` bytes, [`MAX_BLOCK`] at most, from `offset` on.
+    ///
+    /// # Errors
+    /// The file's, or the connection's.
+    pub fn read_block(&self, offset: u64, len: usize) -> Result<FileBlock, ClientError> {
+        let method = "fs/readBlock";
+        let params = json!({
+            "handleId": self.handle, "offset": offset, "len": len.min(MAX_BLOCK),
+        });
+        let json = self.call(method, |out| encode::json(out, &params))?;
+        let reply: BlockReply<'_> = wire::borrowed_result(method, &json)?;
+        Ok(FileBlock {
+            data: decode(method, &reply.chunk)?,
+            is_last: reply.eof,
+        })
+    }
+
+    /// Writes 1 byte to [`MAX_BLOCK`] at `offset`.
+    ///
+    /// # Errors
+    /// The file's, or the connection's.
+    pub fn write_block(&self, offset: u64, data: &[u8]) -> Result<(), ClientError> {
+        let written = self.call("fs/writeBlock", |out| {
+            out.extend_from_slice(b"{\"handleId\":");
+            encode::json(out, &self.handle);
+            out.extend_from_slice(b",\"offset\":");
+            encode::json(out, &offset);
+            out.extend_from_slice(b",\"chunk\":\"");
+            base64::encode_into(data, out);
+            out.extend_from_slice(b"\"}");
+        });
+        written.map(drop)
+    }
+
+    /// Closes it and says whether that went well.
+    ///
+    /// # Errors
+    /// What was written may not be there.
+    pub fn close(mut self) -> Result<(), ClientError> {
+        self.is_closed = true;
+        let params = json!({ "handleId": self.handle });
+        self.call("fs/close", |out| encode::json(out, &params))
+            .map(drop)
+    }
+
+    fn call(
+        &self,
+        method: &str,
+        params: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Box<str>, ClientError> {
+        let answer = self.connection.call(method, params, Some(self.limit));
+        answer.map_err(|error| match error {
+            CallError::NotSent(why) => ClientError::Disconnected(format!(
+                "the file was open on a connection that was lost ({why}); open it again"
+            )),
+            CallError::Failed(error) => error,
+        })
+    }
+}
+
+impl Drop for RemoteFile {
+    fn drop(&mut self) {
+        if !self.is_closed {
+            let params = json!({ "handleId": self.handle });
+            let write = |out: &mut Vec<u8>| encode::json(out, &params);
+            self.connection.post("fs/close", write);
+        }
+    }
+}
+
+impl fmt::Debug for RemoteFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RemoteFile").field(&self.handle).finish()
+    }
+}

@@ -1,0 +1,174 @@
+//! What lives on the server across connections: processes, and what it has told of itself.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::ClientError;
+use super::facts::ServerFacts;
+use super::gate::Gate;
+use super::http_body::BodyRoute;
+use super::route::{Route, output};
+use super::types::ProcessEvent;
+use super::wire::{Ended, Output};
+
+/// A session.
+pub(super) struct Session {
+    pub(super) id: String,
+    pub(super) facts: ServerFacts,
+    pub(super) gate: Arc<Gate>,
+    next: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    routes: HashMap<String, Arc<Route>>,
+    /// Running processes whose handles are gone: their events are dropped.
+    abandoned: HashSet<String>,
+    bodies: BTreeMap<String, Arc<BodyRoute>>,
+    failure: Option<String>,
+}
+
+impl Session {
+    pub(super) fn new(id: String, facts: ServerFacts, gate: Arc<Gate>) -> Self {
+        Self {
+            id,
+            facts,
+            gate,
+            next: AtomicU64::new(1),
+            state: Mutex::default(),
+        }
+    }
+
+    /// A name that no process, file or request of this session has.
+    pub(super) fn fresh_name(&self) -> String {
+        self.next.fetch_add(1, Ordering::Relaxed).to_string()
+    }
+
+    /// Makes the place for the events of a process that is about to be started.
+    pub(super) fn open_route(&self) -> Result<Arc<Route>, ClientError> {
+        let route = Arc::new(Route::new(self.fresh_name(), Arc::clone(&self.gate)));
+        let mut state = self.lock();
+        if let Some(why) = &state.failure {
+            return Err(ClientError::Disconnected(why.clone()));
+        }
+        state.routes.insert(route.id.clone(), Arc::clone(&route));
+        Ok(route)
+    }
+
+    /// The process never started, or is known to have ended.
+    pub(super) fn close_route(&self, id: &str) {
+        self.lock().routes.remove(id);
+    }
+
+    /// The process may run on, but nobody listens any more.
+    pub(super) fn abandon(&self, route: &Route) {
+        let mut state = self.lock();
+        if state.routes.remove(&route.id).is_some() && !route.is_over() {
+            state.abandoned.insert(route.id.clone());
+        }
+    }
+
+    pub(super) fn routes(&self) -> Vec<Arc<Route>> {
+        self.lock().routes.values().cloned().collect()
+    }
+
+    /// The processes that may still run.
+    pub(super) fn running(&self) -> Vec<String> {
+        let state = self.lock();
+        let live = state.routes.values().filter(|route| !route.is_over());
+        let live = live.map(|route| route.id.clone());
+        live.chain(state.abandoned.iter().cloned()).collect()
+    }
+
+    /// Makes the place for the body of an HTTP answer.
+    pub(super) fn open_body(&self) -> (String, Arc<BodyRoute>) {
+        let id = self.fresh_name();
+        let body = Arc::new(BodyRoute::new(Arc::clone(&self.gate)));
+        self.lock().bodies.insert(id.clone(), Arc::clone(&body));
+        (id, body)
+    }
+
+    pub(super) fn close_body(&self, id: &str) {
+        self.lock().bodies.remove(id);
+    }
+
+    /// The connection is lost, and with it what belonged to it alone.
+    pub(super) fn connection_lost(&self, why: &str) {
+        let bodies = std::mem::take(&mut self.lock().bodies);
+        for body in bodies.into_values() {
+            body.fail(why);
+        }
+    }
+
+    /// The session is lost for good.
+    pub(super) fn fail(&self, why: &str) {
+        self.connection_lost(why);
+        self.lock().failure.get_or_insert_with(|| why.to_owned());
+        for route in self.routes() {
+            route.fail(why);
+        }
+    }
+
+    /// Why the session is lost for good, if it is.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.lock().failure.clone()
+    }
+
+    /// Takes a notification. False if an event of its process is missing; the error ends the
+    /// connection.
+    pub(super) fn take(&self, method: &str, params: &str) -> Result<bool, String> {
+        let bad =
+            |error: serde_json::Error| format!("the server's {method} makes no sense: {error}");
+        match method {
+            "process/output" => {
+                let chunk: Output<'_> = serde_json::from_str(params).map_err(bad)?;
+                match self.route(&chunk.process_id) {
+                    Some(route) => deliver(&route, chunk.seq, output(&chunk)?),
+                    None => Ok(true),
+                }
+            }
+            "process/exited" | "process/closed" => {
+                let ended: Ended<'_> = serde_json::from_str(params).map_err(bad)?;
+                let is_last = method == "process/closed";
+                let Some(route) = self.route(&ended.process_id) else {
+                    if is_last {
+                        self.lock().abandoned.remove(&*ended.process_id);
+                    }
+                    return Ok(true);
+                };
+                let event = if is_last {
+                    ProcessEvent::Closed
+                } else {
+                    ProcessEvent::Exited(ended.exit.into())
+                };
+                deliver(&route, ended.seq, event)
+            }
+            "http/request/bodyDelta" => {
+                let delta: super::http_body::BodyDelta<'_> =
+                    serde_json::from_str(params).map_err(bad)?;
+                let body = self.lock().bodies.get(&*delta.request_id).cloned();
+                if let Some(body) = body {
+                    body.accept(&delta)?;
+                }
+                Ok(true)
+            }
+            // Later servers may tell more.
+            _ => Ok(true),
+        }
+    }
+
+    fn route(&self, id: &str) -> Option<Arc<Route>> {
+        self.lock().routes.get(id).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn deliver(route: &Route, seq: u64, event: ProcessEvent) -> Result<bool, String> {
+    route.accept(seq, event)?;
+    Ok(!route.has_gap())
+}

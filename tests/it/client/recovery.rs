@@ -1,0 +1,147 @@
+//! Lost websockets: the session is taken up again and no byte is missing.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use exec_server::rpc::client::types::ProcessEvent;
+use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient};
+
+use super::relay::Relay;
+use super::{client, command, finish, first_line, options};
+use crate::support::{PATIENCE, Server, pattern, within};
+
+#[test]
+fn output_streams_on_over_connections_that_are_cut() {
+    const COUNT: usize = 40_000_000;
+    // What the relay and four socket buffers hold is lost with them, so more than that is kept.
+    let server = Server::websocket(&["--retained-output", "33554432"]);
+    let relay = Relay::to(server.address());
+    let client = client(&relay.url());
+    let process = client
+        .start(&command(&["write", &COUNT.to_string()]))
+        .unwrap();
+    let mut data = Vec::new();
+    let mut cut_at = 1_000_000;
+    let code = loop {
+        match process.next_event(PATIENCE).unwrap() {
+            Some(ProcessEvent::Output { data: more, .. }) => data.extend(more),
+            Some(ProcessEvent::Exited(exit)) => break exit.code,
+            other => panic!("{other:?} after {} bytes", data.len()),
+        }
+        if data.len() > cut_at {
+            cut_at += 5_000_000;
+            relay.cut();
+        }
+    };
+    assert_eq!((data.len(), code), (COUNT, 0));
+    let mut expected = vec![0; COUNT];
+    pattern::fill(0, &mut expected);
+    assert!(data == expected);
+    assert!(relay.accepted() > 5, "{} connections", relay.accepted());
+}
+
+#[test]
+fn input_goes_on_over_connections_that_are_cut() {
+    let server = Server::websocket(&[]);
+    let relay = Arc::new(Relay::to(server.address()));
+    let client = client(&relay.url());
+    let mut sent = vec![0; 8_000_000];
+    pattern::fill(0, &mut sent);
+    let process = Arc::new(client.start(&command(&["cat"])).unwrap());
+    let writer = {
+        let (process, relay, sent) = (Arc::clone(&process), Arc::clone(&relay), sent.clone());
+        thread::spawn(move || {
+            for piece in sent.chunks(1_000_000) {
+                process.write(piece).unwrap();
+                relay.cut();
+            }
+            process.close_stdin().unwrap();
+        })
+    };
+    let (received, code) = finish(&process);
+    writer.join().unwrap();
+    assert!(received == sent, "{} bytes came back", received.len());
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn a_call_waits_for_the_recovery_and_the_state_tells_of_it() {
+    let server = Server::websocket(&[]);
+    let relay = Relay::to(server.address());
+    let client = client(&relay.url());
+    let process = client.start(&command(&["sleep"])).unwrap();
+    relay.set_down(true);
+    relay.cut();
+    within(PATIENCE, "the loss is noticed", || {
+        matches!(client.state(), ConnectionState::Recovering(_))
+    });
+    assert!(client.state().to_string().starts_with("reconnecting: "));
+    let waiting = {
+        let client = client.clone();
+        thread::spawn(move || client.metadata("/", true))
+    };
+    let before = relay.accepted();
+    within(PATIENCE, "it tries again", || relay.accepted() > before + 1);
+    assert!(!waiting.is_finished());
+    relay.set_down(false);
+    waiting.join().unwrap().unwrap();
+    assert_eq!(client.state(), ConnectionState::Connected);
+    process.signal("KILL").unwrap();
+    assert_eq!(process.wait(PATIENCE).unwrap().unwrap().code, 137);
+}
+
+#[test]
+fn after_the_window_old_handles_fail_and_the_next_use_connects_afresh() {
+    let server = Server::websocket(&[]);
+    let relay = Relay::to(server.address());
+    let mut options = options(&relay.url());
+    options.recovery_window = Duration::from_millis(300);
+    let client = ExecServerClient::new(options);
+    let process = client.start(&command(&["pid-then-sleep"])).unwrap();
+    first_line(&process);
+    relay.set_down(true);
+    relay.cut();
+    let error = process.next_event(PATIENCE).unwrap_err().to_string();
+    assert!(error.ends_with("recovery timed out after 300ms"), "{error}");
+    assert!(matches!(client.state(), ConnectionState::Failed(_)));
+    relay.set_down(false);
+    client.metadata("/", true).unwrap();
+    let other = client.start(&command(&["echo", "anew"])).unwrap();
+    assert_eq!(first_line(&other), "anew");
+    let old = process.signal("KILL").unwrap_err();
+    assert!(matches!(old, ClientError::Disconnected(_)), "{old:?}");
+    assert!(process.next_event(Duration::ZERO).is_err());
+}
+
+#[test]
+fn a_session_that_is_over_is_not_waited_for() {
+    let mut server = Server::websocket(&[]);
+    let address = server.address().to_string();
+    let client = client(&format!("ws://{address}"));
+    let process = client.start(&command(&["sleep"])).unwrap();
+    server.kill();
+    let mut again = Server::command();
+    again.args(["--listen", &format!("ws://{address}")]);
+    let _again = Server::websocket_command(again);
+    let error = process.next_event(PATIENCE).unwrap_err().to_string();
+    assert!(error.contains("unknown session id"), "{error}");
+    client.metadata("/", true).unwrap();
+}
+
+#[test]
+fn many_callers_share_one_attempt() {
+    let server = Server::websocket(&[]);
+    let relay = Relay::to(server.address());
+    let client = client(&relay.url());
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| client.metadata("/", true).unwrap());
+        }
+    });
+    assert_eq!(relay.accepted(), 1);
+    relay.cut();
+    within(PATIENCE, "it is connected again", || {
+        relay.accepted() == 2 && client.state() == ConnectionState::Connected
+    });
+}
