@@ -56,6 +56,11 @@ impl Peer {
         }
     }
 
+    /// Whether nothing but messages can pass between us.
+    pub(super) fn has_only_messages(self) -> bool {
+        matches!(self, Self::Relay)
+    }
+
     /// Whether it must introduce itself soon. At a rendezvous we are the first, and a client may
     /// come hours later.
     fn must_hurry(self) -> bool {
@@ -147,7 +152,12 @@ pub(super) fn serve_messages(
     loop {
         let received = reader.receive(patience(&dispatch, peer, introduction, ping));
         match received {
-            Received::Message => dispatch.handle(reader.message()),
+            Received::Message => {
+                if let Some(payload) = dispatch.handle(reader.message()) {
+                    reader.expect(payload);
+                }
+            }
+            Received::Payload(payload) => dispatch.handle_payload(payload),
             Received::Refused(refusal) => dispatch.refuse(refusal),
             Received::Idle => outbound.relax(),
             Received::Closed(why) => {

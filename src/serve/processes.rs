@@ -13,9 +13,9 @@ use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::path_uri::WirePath;
 use crate::rpc::protocol::process::{
-    CloseStdinParams, Empty, ListResult, ListedProcess, ReadParams, ResizeParams, SignalParams,
-    StartParams, StartResult, TerminateParams, TerminateResult, WriteParams, WriteResult,
-    WriteStatus,
+    AcknowledgeParams, CloseStdinParams, Empty, ListResult, ListedProcess, ReadParams,
+    ResizeParams, SignalParams, StartParams, StartResult, TerminateParams, TerminateResult,
+    WriteParams, WriteResult, WriteStatus,
 };
 use crate::sys::limits::Resource;
 use crate::sys::pty::WindowSize;
@@ -33,8 +33,12 @@ pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
         let message = "the server is shutting down";
         return Err(RpcError::new(ErrorKind::Busy, message));
     }
+    let acknowledges = params.acknowledges;
     let spec = specify(call, params)?;
     let process = call.session.add(call.server.host(), &spec)?;
+    if acknowledges {
+        process.acknowledge(0);
+    }
     let session = Arc::clone(call.session);
     let later = call.later();
     let started = Arc::clone(&process);
@@ -203,6 +207,13 @@ fn answer_write(later: &Later, outcome: Result<WriteStatus, WriteError>) {
         Ok(status) => later.add(Ok(&WriteResult { status })),
         Err(error) => later.add(Err::<&Empty, _>(&RpcError::from(error))),
     }
+}
+
+/// `process/acknowledge`.
+pub(super) fn acknowledge(call: &Call<'_>, params: &AcknowledgeParams<'_>) -> Result<(), RpcError> {
+    find(call, &params.process_id)?.acknowledge(params.seq);
+    call.answer(&Empty {});
+    Ok(())
 }
 
 /// `process/closeStdin`.

@@ -286,3 +286,33 @@ fn sessions_know_nothing_of_each_other() {
         json!({"running": true})
     );
 }
+
+#[test]
+fn what_is_not_acknowledged_is_kept_while_nobody_is_attached() {
+    const COUNT: usize = 12_000_000;
+    let server = Server::websocket(&["--retained-output", "65536"]);
+    let mut client = server.connect();
+    let start = Start::child("p", &["write", &COUNT.to_string()]);
+    client.start(start.with("acknowledges", true));
+    let session = client.session.clone();
+    let mut bytes = Vec::new();
+    let mut last = 0;
+    // Each connection takes what is kept, and makes room for what is written when it is lost.
+    while bytes.len() < COUNT {
+        drop(client);
+        client = resume(&server, &session);
+        let (more, upto) = catch_up(&mut client, "p", last);
+        bytes.extend(more);
+        client.skip_to("p", upto);
+        last = upto;
+        client.ok("process/acknowledge", params("p", json!({"seq": last})));
+    }
+    let mut expected = vec![0; COUNT];
+    pattern::fill(0, &mut expected);
+    assert!(bytes == expected, "wrong bytes");
+    let error = client.err("process/acknowledge", params("nobody", json!({"seq": 1})));
+    assert_eq!(
+        (error.code, &*error.message),
+        (-32600, "unknown process id nobody")
+    );
+}

@@ -224,7 +224,9 @@ impl Hub {
 
     fn write(&self, stream: &str, ack: u32, body: Body<'_>) {
         let frame = Frame { stream, ack, body };
-        self.outbound.add(|out| frame.encode(out));
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        self.outbound.add_binary(&bytes);
     }
 
     /// Ends all streams: the websocket is gone. Waits for the pump, which takes no time.

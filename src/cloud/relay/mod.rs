@@ -25,7 +25,7 @@ use std::thread;
 use self::hub::Hub;
 use crate::log;
 use crate::rpc::dial::Dialled;
-use crate::rpc::transport::{Framing, Outbound, Reader, Received, WebSocketReader};
+use crate::rpc::transport::{Framing, Outbound, Reader, Received, Role, WebSocketReader};
 use crate::serve::door::{Door, Farewell};
 use crate::serve::keepalive::Keepalive;
 
@@ -37,7 +37,10 @@ const STACK_BYTES: usize = 256 * 1024;
 /// # Errors
 /// There is no descriptor or thread for it.
 pub(super) fn serve(door: &Door, websocket: Dialled) -> io::Result<()> {
-    let outbound = Arc::new(Outbound::new(websocket.sink, Framing::Binary));
+    let outbound = Arc::new(Outbound::new(
+        websocket.sink,
+        Framing::WebSocket(Role::Client),
+    ));
     let hub = Arc::new(Hub::new(door.clone(), Arc::clone(&outbound))?);
     let pump = Arc::clone(&hub);
     thread::Builder::new()
@@ -51,6 +54,8 @@ pub(super) fn serve(door: &Door, websocket: Dialled) -> io::Result<()> {
     loop {
         match reader.receive(keepalive.interval()) {
             Received::Message => hub.take(reader.message()),
+            // None was asked for.
+            Received::Payload(_) => {}
             Received::Refused(_) => log::warn!("a relay frame of more than 64 MiB is dropped"),
             Received::Idle => outbound.relax(),
             Received::Closed(why) => {

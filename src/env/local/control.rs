@@ -46,6 +46,8 @@ pub(super) struct Control {
     /// The last event that the subscriber has, or will never get.
     pub(super) published: u64,
     pub(super) subscriber: Option<Arc<dyn Subscriber>>,
+    /// The last event that the client has told it has, if it tells.
+    pub(super) acknowledged: Option<u64>,
     /// Until when nothing may be dropped for want of room.
     pub(super) catch_up_until: Option<Instant>,
     pub(super) waiting: Vec<Waiting>,
@@ -249,6 +251,20 @@ impl Control {
     pub(super) fn must_hold_output(&self, limit: usize, chunk: usize) -> Option<Instant> {
         let until = self.catch_up_until?;
         (until > Instant::now() && self.output.cost() + chunk > limit).then_some(until)
+    }
+
+    /// The last event whose output may be dropped: the client has it, or was sent it and does not
+    /// tell what it has.
+    pub(super) fn expendable(&self) -> u64 {
+        match self.acknowledged {
+            Some(seq) if !self.is_abandoned => seq.min(self.published),
+            _ => self.published,
+        }
+    }
+
+    /// Whether the program must wait until the client tells that it has more.
+    pub(super) fn awaits_acknowledgement(&self, window: usize) -> bool {
+        self.acknowledged.is_some() && !self.is_abandoned && self.output.cost() > window
     }
 
     /// Answers the reads that have news or whose time is up, as far as the client has room: each

@@ -30,6 +30,12 @@ pub struct HostConfig {
     pub max_processes: usize,
 }
 
+/// Output of a process that its client has not acknowledged: more than a connection carries within
+/// a round trip, mostly, and what a machine can spare for every process.
+const ACKNOWLEDGEMENT_WINDOW: usize = 4 * 1024 * 1024;
+/// The same when there is too much of all: above what a client may acknowledge together.
+const CROWDED_WINDOW: usize = 512 * 1024;
+
 /// Bytes for standard inputs that may wait in memory, all processes together.
 pub(super) const STDIN_TOTAL: usize = 128 * 1024 * 1024;
 
@@ -195,6 +201,19 @@ impl Host {
         let added = after - before;
         let total = self.retained.fetch_add(added, Ordering::Relaxed) + added;
         total.saturating_sub(self.config.retained_total)
+    }
+
+    /// Whether the retained output of all is above its limit.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.retained.load(Ordering::Relaxed) > self.config.retained_total
+    }
+
+    /// How much output a process may have that its client has not acknowledged.
+    pub(super) fn acknowledgement_window(&self) -> usize {
+        if self.is_crowded() {
+            return CROWDED_WINDOW;
+        }
+        ACKNOWLEDGEMENT_WINDOW.max(self.config.retained_output)
     }
 
     /// Takes the output of ended processes, oldest first, until all is within

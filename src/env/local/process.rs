@@ -75,6 +75,7 @@ impl Process {
             closed_at: None,
             published: 0,
             subscriber,
+            acknowledged: None,
             catch_up_until: None,
             waiting: Vec::new(),
             holds_answers: false,
@@ -240,6 +241,24 @@ impl Process {
         control.wake();
     }
 
+    /// The client has all events up to `seq`. From the first call on nothing above is dropped;
+    /// instead the program waits when much of its output is not acknowledged, also while no
+    /// client is attached.
+    pub fn acknowledge(&self, seq: u64) {
+        let mut control = self.lock();
+        let before = control.acknowledged.unwrap_or(0);
+        control.acknowledged = Some(before.max(seq));
+        let before = control.output.cost();
+        let over = before.saturating_sub(self.host.config().retained_output);
+        let sent = control.expendable();
+        control.output.evict(over, sent);
+        let after = control.output.cost();
+        self.host.account_retained(before, after);
+        if after < before {
+            control.wake();
+        }
+    }
+
     /// Directs events to nobody: they are retained, as far as there is room.
     pub fn detach(&self) {
         let mut control = self.lock();
@@ -314,10 +333,21 @@ impl Process {
     /// Drops the retained output that the client has been sent or can no longer expect.
     pub(super) fn forget_sent_output(&self) {
         let mut control = self.lock();
-        let before = control.output.cost();
         let sent = control.published;
-        control.output.evict(usize::MAX, sent);
+        self.forget_through(&mut control, sent);
         control.output.shrink();
+    }
+
+    /// Drops the retained output that the client has, or was sent and does not tell.
+    pub(super) fn forget_expendable_output(&self) {
+        let mut control = self.lock();
+        let sent = control.expendable();
+        self.forget_through(&mut control, sent);
+    }
+
+    fn forget_through(&self, control: &mut Control, seq: u64) {
+        let before = control.output.cost();
+        control.output.evict(usize::MAX, seq);
         self.host.account_retained(before, control.output.cost());
     }
 
@@ -327,7 +357,7 @@ impl Process {
         let seq = control.take_seq();
         let limit = self.host.config().retained_output;
         let before = control.output.cost();
-        let sent = control.published;
+        let sent = control.expendable();
         control.output.push(seq, stream, data, limit, sent);
         let over = self.host.account_retained(before, control.output.cost());
         drop(control);
@@ -335,7 +365,7 @@ impl Process {
             let over = self.host.relieve();
             let mut control = self.lock();
             let before = control.output.cost();
-            let sent = control.published;
+            let sent = control.expendable();
             control.output.evict(over, sent);
             self.host.account_retained(before, control.output.cost());
         }

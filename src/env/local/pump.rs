@@ -43,6 +43,8 @@ const TERMINAL_OWED: usize = 256 * 1024;
 const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
 /// Between looks at a terminal that a running program has closed.
 const HANG_UP_TICK: Duration = Duration::from_millis(50);
+/// How often it is looked for room while the output of all processes is too much.
+const CROWDED_TICK: Duration = Duration::from_millis(100);
 /// Between looks at a child, where the kernel has no pidfd.
 const EXIT_TICK: Duration = Duration::from_millis(20);
 
@@ -165,11 +167,19 @@ impl Pump<'_> {
             if control.is_abandoned() && self.drain_until.is_some() {
                 self.drain_until = Some(Instant::now());
             }
+            let host = self.process.host();
+            let awaits = control.awaits_acknowledgement(host.acknowledgement_window());
+            // Nobody tells when there is room again for the output of all.
+            let is_crowded = awaits && host.is_crowded();
+            let crowded = is_crowded.then(|| Instant::now() + CROWDED_TICK);
             let input = control.stdin.waits_on();
             drop(control);
-            let wants_output = is_flowing && held.is_none();
+            if is_crowded {
+                self.process.forget_expendable_output();
+            }
+            let wants_output = is_flowing && held.is_none() && !awaits;
             let drain = self.drain_until.filter(|_| wants_output);
-            let deadline = [due, held, drain].into_iter().flatten().min();
+            let deadline = [due, held, drain, crowded].into_iter().flatten().min();
             let ready = self.wait(wants_output, input.as_deref(), deadline);
             if ready.exit {
                 self.see_exit();

@@ -22,6 +22,7 @@ use super::connection::{CallError, Connection};
 use super::gate::Gate;
 use super::greet::{FIRST_FREE_ID, GreetError, Greeting, Handshake};
 use super::options::{ClientOptions, Transport};
+use super::route::Route;
 use super::session::Session;
 use super::{ClientError, ConnectionState};
 use crate::log;
@@ -218,6 +219,18 @@ impl Shared {
         match &state.link {
             Link::Connected(connection) => terminate(connection, id),
             _ => state.stray.push(id.to_owned()),
+        }
+    }
+
+    /// The handle of a process is gone.
+    pub(super) fn abandon(&self, session: &Session, route: &Route) {
+        if !session.abandon(route) {
+            return;
+        }
+        let state = self.lock();
+        let is_same = state.session.as_ref().is_some_and(|it| it.id == session.id);
+        if let (true, Link::Connected(connection)) = (is_same, &state.link) {
+            connection.ignore(session, &route.id);
         }
     }
 
@@ -439,6 +452,9 @@ impl Shared {
                     }
                 }
                 let mut state = self.lock();
+                for id in session.abandoned() {
+                    connection.ignore(session, &id);
+                }
                 for id in std::mem::take(&mut state.stray) {
                     terminate(&connection, &id);
                 }

@@ -229,7 +229,7 @@ impl RemoteProcess {
 
 impl Drop for RemoteProcess {
     fn drop(&mut self) {
-        self.session.abandon(&self.route);
+        self.client.shared().abandon(&self.session, &self.route);
     }
 }
 
@@ -274,6 +274,9 @@ fn start_params(session: &Session, id: &str, command: &Command) -> Result<Value,
     if let Some(timeout) = command.timeout {
         facts.needs("process/start.timeoutMs")?;
         set("timeoutMs", millis(timeout).into());
+    }
+    if facts.has("process/start.acknowledges") {
+        set("acknowledges", true.into());
     }
     if let Some(sandbox) = &command.sandbox {
         let sandbox = serde_json::from_str(sandbox).map_err(|error| {

@@ -13,6 +13,8 @@ use crate::rpc::base64;
 
 /// For how long a missing event may still be on its way before the server is asked for it.
 pub(super) const GAP_PATIENCE: Duration = Duration::from_secs(1);
+/// Output that is acknowledged together; the server's window is 4 MiB.
+const ACKNOWLEDGED_TOGETHER: usize = 256 * 1024;
 
 /// The events of one process.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ struct State {
     charged: usize,
     exit: Option<Exit>,
     failure: Option<String>,
+    /// Bytes that have come in order since the server was told.
+    unacknowledged: usize,
     /// Since when an event is missing.
     gap_since: Option<Instant>,
     /// Whether the server has been asked for it.
@@ -93,6 +97,22 @@ impl Route {
         state.has_asked = false;
         self.publish(&mut state);
         Ok(())
+    }
+
+    /// The number up to which all has come, when it is time to tell the server, or `is_urgent`.
+    pub(super) fn to_acknowledge(&self, is_urgent: bool) -> Option<u64> {
+        let mut state = self.lock();
+        let is_closed = state.sequence.is_closed();
+        let is_time = if is_closed {
+            state.unacknowledged > 0
+        } else {
+            is_urgent || state.unacknowledged >= ACKNOWLEDGED_TOGETHER
+        };
+        if !is_time {
+            return None;
+        }
+        state.unacknowledged = 0;
+        Some(state.sequence.published())
     }
 
     /// Nothing more will come, and that is not the process's end.
@@ -191,6 +211,7 @@ impl Route {
             if let ProcessEvent::Exited(exit) = &event {
                 state.exit = Some(exit.clone());
             }
+            state.unacknowledged += cost(&event);
             state.queue.push_back(event);
             state.gap_since = None;
         }

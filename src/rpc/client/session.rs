@@ -62,12 +62,14 @@ impl Session {
         self.lock().routes.remove(id);
     }
 
-    /// The process may run on, but nobody listens any more.
-    pub(super) fn abandon(&self, route: &Route) {
+    /// Nobody listens to this process any more. Whether it may run on.
+    pub(super) fn abandon(&self, route: &Route) -> bool {
         let mut state = self.lock();
-        if state.routes.remove(&route.id).is_some() && !route.is_over() {
+        let runs_on = state.routes.remove(&route.id).is_some() && !route.is_over();
+        if runs_on {
             state.abandoned.insert(route.id.clone());
         }
+        runs_on
     }
 
     pub(super) fn routes(&self) -> Vec<Arc<Route>> {
@@ -80,6 +82,11 @@ impl Session {
         let live = state.routes.values().filter(|route| !route.is_over());
         let live = live.map(|route| route.id.clone());
         live.chain(state.abandoned.iter().cloned()).collect()
+    }
+
+    /// The processes that may still run, but whose events nobody wants.
+    pub(super) fn abandoned(&self) -> Vec<String> {
+        self.lock().abandoned.iter().cloned().collect()
     }
 
     /// Makes the place for the body of an HTTP answer.
@@ -116,18 +123,18 @@ impl Session {
         self.lock().failure.clone()
     }
 
-    /// Takes a notification. False if an event of its process is missing; the error ends the
-    /// connection.
-    pub(super) fn take(&self, method: &str, params: &str) -> Result<bool, String> {
+    /// Takes a notification and gives the process that it was about. The error ends the connection.
+    pub(super) fn take(&self, method: &str, params: &str) -> Result<Option<Arc<Route>>, String> {
         let bad =
             |error: serde_json::Error| format!("the server's {method} makes no sense: {error}");
         match method {
             "process/output" => {
                 let chunk: Output<'_> = serde_json::from_str(params).map_err(bad)?;
-                match self.route(&chunk.process_id) {
-                    Some(route) => deliver(&route, chunk.seq, output(&chunk)?),
-                    None => Ok(true),
+                let route = self.route(&chunk.process_id);
+                if let Some(route) = &route {
+                    route.accept(chunk.seq, output(&chunk)?)?;
                 }
+                Ok(route)
             }
             "process/exited" | "process/closed" => {
                 let ended: Ended<'_> = serde_json::from_str(params).map_err(bad)?;
@@ -136,14 +143,15 @@ impl Session {
                     if is_last {
                         self.lock().abandoned.remove(&*ended.process_id);
                     }
-                    return Ok(true);
+                    return Ok(None);
                 };
                 let event = if is_last {
                     ProcessEvent::Closed
                 } else {
                     ProcessEvent::Exited(ended.exit.into())
                 };
-                deliver(&route, ended.seq, event)
+                route.accept(ended.seq, event)?;
+                Ok(Some(route))
             }
             "http/request/bodyDelta" => {
                 let delta: super::http_body::BodyDelta<'_> =
@@ -152,10 +160,10 @@ impl Session {
                 if let Some(body) = body {
                     body.accept(&delta)?;
                 }
-                Ok(true)
+                Ok(None)
             }
             // Later servers may tell more.
-            _ => Ok(true),
+            _ => Ok(None),
         }
     }
 
@@ -166,9 +174,4 @@ impl Session {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn deliver(route: &Route, seq: u64, event: ProcessEvent) -> Result<bool, String> {
-    route.accept(seq, event)?;
-    Ok(!route.has_gap())
 }

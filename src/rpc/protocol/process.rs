@@ -57,6 +57,9 @@ pub struct StartParams<'a> {
     /// Extension: resource limits by their lower-case names.
     #[serde(default)]
     pub rlimits: BTreeMap<String, u64>,
+    /// Extension: the client tells what it has by `process/acknowledge`.
+    #[serde(default)]
+    pub acknowledges: bool,
 }
 
 /// A terminal's size in characters.
@@ -179,6 +182,17 @@ pub struct TerminateParams<'a> {
 pub struct TerminateResult {
     /// Whether it was running until now.
     pub running: bool,
+}
+
+/// Parameters of the extension `process/acknowledge`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AcknowledgeParams<'a> {
+    /// Which process.
+    #[serde(borrow)]
+    pub process_id: Cow<'a, str>,
+    /// The client has all events up to this number.
+    pub seq: u64,
 }
 
 /// Parameters of the extension `process/closeStdin`.

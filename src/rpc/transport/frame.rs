@@ -12,24 +12,6 @@ const MASKED_HEADER: usize = PLAIN_HEADER + 4;
 /// Longer messages are cut: the real client refuses a frame above 16 MiB.
 pub(super) const MAX_PAYLOAD: usize = 1024 * 1024;
 
-/// What a message consists of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Text,
-    Binary,
-}
-
-impl Kind {
-    /// What its first frame says, and the others.
-    fn of(self, is_first: bool) -> Data {
-        match self {
-            _ if !is_first => Data::Continue,
-            Self::Text => Data::Text,
-            Self::Binary => Data::Binary,
-        }
-    }
-}
-
 /// Why we end a websocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goodbye {
@@ -55,33 +37,28 @@ impl Goodbye {
     }
 }
 
-/// Appends a message whose payload `write` appends, cut into frames.
-pub(super) fn message(
-    out: &mut Vec<u8>,
-    masks: &mut Masks,
-    kind: Kind,
-    write: impl FnOnce(&mut Vec<u8>),
-) {
+/// Appends a text message whose payload `write` appends, cut into frames.
+pub(super) fn text(out: &mut Vec<u8>, masks: &mut Masks, write: impl FnOnce(&mut Vec<u8>)) {
     let frame = Frame::begin(out, masks.next());
     write(out);
     if frame.payload_len(out) > MAX_PAYLOAD {
         let payload = out.split_off(frame.payload_start());
         out.truncate(frame.start);
-        fragments(out, masks, kind, &payload);
+        message(out, masks, Data::Text, &payload);
         return;
     }
-    frame.finish(out, OpCode::Data(kind.of(true)), true);
+    frame.finish(out, OpCode::Data(Data::Text), true);
 }
 
-/// Appends one frame of a message in several. `write` appends at most `MAX_PAYLOAD` bytes.
+/// Appends one frame of a text message in several. `write` appends at most `MAX_PAYLOAD` bytes.
 pub(super) fn piece(
     out: &mut Vec<u8>,
     masks: &mut Masks,
-    kind: Kind,
-    (is_first, is_last): (bool, bool),
+    is_first: bool,
+    is_last: bool,
     write: impl FnOnce(&mut Vec<u8>),
 ) {
-    let kind = kind.of(is_first);
+    let kind = if is_first { Data::Text } else { Data::Continue };
     let frame = Frame::begin(out, masks.next());
     write(out);
     frame.finish(out, OpCode::Data(kind), is_last);
@@ -137,11 +114,23 @@ impl Frame {
     }
 }
 
-fn fragments(out: &mut Vec<u8>, masks: &mut Masks, kind: Kind, payload: &[u8]) {
+/// Appends a binary message.
+pub(super) fn binary(out: &mut Vec<u8>, masks: &mut Masks, payload: &[u8]) {
+    message(out, masks, Data::Binary, payload);
+}
+
+/// Appends the header of a server's binary message in one frame, whose payload is to follow.
+pub(super) fn binary_header(out: &mut Vec<u8>, payload_len: usize) {
+    let header = header(OpCode::Data(Data::Binary), true, None);
+    format(&header, payload_len, out);
+}
+
+/// Appends a message whose payload is known, cut into frames.
+fn message(out: &mut Vec<u8>, masks: &mut Masks, first: Data, payload: &[u8]) {
     let count = payload.len().div_ceil(MAX_PAYLOAD);
     out.reserve(payload.len() + count * MASKED_HEADER);
     for (index, part) in payload.chunks(MAX_PAYLOAD).enumerate() {
-        let kind = kind.of(index == 0);
+        let kind = if index == 0 { first } else { Data::Continue };
         append(out, masks, OpCode::Data(kind), index + 1 == count, part);
     }
 }
@@ -218,7 +207,7 @@ mod tests {
         for len in [0, 1, 125, 126, 65_535, 65_536, MAX_PAYLOAD] {
             for role in ROLES {
                 let mut out = b"before".to_vec();
-                message(&mut out, &mut Masks::new(role), Kind::Text, |out| {
+                text(&mut out, &mut Masks::new(role), |out| {
                     out.extend(std::iter::repeat_n(b'x', len))
                 });
                 assert_eq!(&out[..6], b"before");
@@ -234,7 +223,7 @@ mod tests {
         let payload: Vec<u8> = (0..MAX_PAYLOAD * 2 + 5).map(|n| n as u8).collect();
         for role in ROLES {
             let mut out = Vec::new();
-            message(&mut out, &mut Masks::new(role), Kind::Text, |out| {
+            text(&mut out, &mut Masks::new(role), |out| {
                 out.extend_from_slice(&payload)
             });
             let frames = frames(&out);
@@ -256,14 +245,14 @@ mod tests {
     fn pieces_join_to_one_message() {
         let mut out = Vec::new();
         let masks = &mut Masks::new(Role::Client);
-        piece(&mut out, masks, Kind::Text, (true, false), |out| {
+        piece(&mut out, masks, true, false, |out| {
             out.extend_from_slice(b"one ")
         });
         ping(&mut out, masks);
-        piece(&mut out, masks, Kind::Text, (false, false), |out| {
+        piece(&mut out, masks, false, false, |out| {
             out.extend_from_slice(&[b'x'; 70_000])
         });
-        piece(&mut out, masks, Kind::Text, (false, true), |_| ());
+        piece(&mut out, masks, false, true, |_| ());
         let shape: Vec<_> = frames(&out)
             .into_iter()
             .map(|frame| (frame.0, frame.1, frame.2.len()))

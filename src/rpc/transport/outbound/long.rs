@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FLUSH_TICK, Flush, Outbound, Progress};
+use super::{FLUSH_TICK, Flush, Framing, Outbound, Progress};
 use crate::rpc::transport::frame;
 use crate::sys::poll::{self, PollFd, WRITABLE};
 
@@ -77,12 +77,12 @@ impl LongMessage {
             return false;
         }
         state.compact();
-        match self.outbound.framing.websocket() {
-            Some((_, kind)) => {
+        match self.outbound.framing {
+            Framing::WebSocket(_) => {
                 let (buffer, masks) = (&mut state.buffer, &mut state.masks);
-                frame::piece(buffer, masks, kind, (self.is_first, is_last), write);
+                frame::piece(buffer, masks, self.is_first, is_last, write);
             }
-            None => {
+            Framing::Lines => {
                 write(&mut state.buffer);
                 if is_last {
                     state.buffer.push(b'\n');
@@ -139,7 +139,7 @@ impl Drop for LongMessage {
 mod tests {
     use super::*;
     use crate::rpc::transport::Socket;
-    use crate::rpc::transport::{Framing, Offer, Sink};
+    use crate::rpc::transport::{Offer, Sink};
     use crate::sys::event::WakeEvent;
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
