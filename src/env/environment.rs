@@ -97,10 +97,12 @@ pub trait FileSystem: Send + Sync {
     /// Makes a directory, with those above it.
     fn create_directory(&self, path: &str) -> Result<(), EnvironmentError>;
 
-    /// What is there; a link is looked behind if `follows_links`.
+    /// What is there; a link is looked behind if `follows_links`, and otherwise of the kind
+    /// [`FileKind::Symlink`].
     fn metadata(&self, path: &str, follows_links: bool) -> Result<FileMetadata, EnvironmentError>;
 
-    /// The names in a directory, sorted.
+    /// The names in a directory, sorted; links are of the kind [`FileKind::Symlink`]. A name that
+    /// is not UTF-8 is an error.
     fn read_directory(&self, path: &str) -> Result<Vec<DirectoryEntry>, EnvironmentError>;
 
     /// Removes a file or a tree; that nothing is there is no error.

@@ -114,7 +114,12 @@ pub(super) fn serve_messages(
     loop {
         let received = reader.receive(patience(&dispatch, peer, introduction, ping));
         match received {
-            Received::Message => dispatch.handle(reader.message()),
+            Received::Message => {
+                if let Some(payload) = dispatch.handle(reader.message()) {
+                    reader.expect(payload);
+                }
+            }
+            Received::Payload(payload) => dispatch.handle_payload(payload),
             Received::Refused(refusal) => dispatch.refuse(refusal),
             Received::Idle => outbound.relax(),
             Received::Closed(why) => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::connection::Peer;
-use super::files;
+use super::files::{self, FileRequest};
 use super::holder::Holder;
 use super::lane::Lane;
 use super::owned::Owned;
@@ -21,7 +21,7 @@ use crate::rpc::encode;
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::message::{Message, OwnedRequestId, RequestId, UNKNOWN_ID, decode_params};
 use crate::rpc::protocol::initialize::InitializeParams;
-use crate::rpc::transport::{MAX_MESSAGE, Outbound, Refusal};
+use crate::rpc::transport::{MAX_MESSAGE, Outbound, Payload, PayloadBuffer, PayloadError, Refusal};
 
 /// How long the last file requests may take, each, when standard input has ended.
 const LAST_FILES: Duration = Duration::from_secs(10);
@@ -45,6 +45,8 @@ pub(super) struct Dispatch {
     stage: Stage,
     lane: Lane,
     owned: Owned,
+    /// A request whose payload is still to come.
+    awaiting: Option<(Later, FileRequest)>,
 }
 
 /// What a request of a method that is answered here or later works with.
@@ -93,6 +95,20 @@ impl Later {
             .add(|out| encode::result_with(out, self.id.borrow(), write));
     }
 
+    /// As [`Later::add_with`], with a payload behind the answer if it has any bytes.
+    pub(super) fn add_with_buffer(
+        &self,
+        payload: &mut PayloadBuffer,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let write = |out: &mut Vec<u8>| encode::result_with(out, self.id.borrow(), write);
+        if payload.bytes().is_empty() {
+            self.outbound.add(write);
+        } else {
+            self.outbound.add_with_buffer(write, payload);
+        }
+    }
+
     /// Appends the beginning of an answer in several pieces, whose end is the caller's to write.
     pub(super) fn begin_result(&self, out: &mut Vec<u8>, result: &[u8]) {
         encode::begin_result(out, self.id.borrow());
@@ -129,6 +145,7 @@ impl Dispatch {
             stage: Stage::New,
             lane,
             owned: Owned::new(connection),
+            awaiting: None,
         }
     }
 
@@ -150,14 +167,26 @@ impl Dispatch {
         self.owned.release(&self.server);
     }
 
-    /// Handles one message; a fault in it concerns it alone.
-    pub(super) fn handle(&mut self, message: &[u8]) {
+    /// Handles one message; a fault in it concerns it alone. The payload that follows it, if one
+    /// does.
+    pub(super) fn handle(&mut self, message: &[u8]) -> Option<Payload> {
+        let mut payload = None;
         let decoded = std::str::from_utf8(message)
             .map_err(|error| format!("invalid UTF-8: {error}"))
             .and_then(Message::decode);
         match decoded {
             Ok(Message::Request { id, method, params }) => {
-                if let Err(error) = self.request(id, &method, params) {
+                let handled = match files::payload_len(&method, params) {
+                    None => self.request(id, &method, params),
+                    Some(len) => {
+                        // Whatever is wrong with the request, its bytes are no messages.
+                        payload = (len > 0).then_some(Payload::Skip(len));
+                        self.raw_write(id, params, len).map(|len| {
+                            payload = Some(Payload::Take(len));
+                        })
+                    }
+                };
+                if let Err(error) = handled {
                     self.outbound.add(|out| encode::error(out, id, &error));
                 }
             }
@@ -170,6 +199,45 @@ impl Dispatch {
                 self.reject(&RpcError::invalid_request(message));
             }
         }
+        payload
+    }
+
+    /// Handles the payload of the last message.
+    pub(super) fn handle_payload(&mut self, payload: Result<Vec<u8>, PayloadError>) {
+        let Some((later, mut request)) = self.awaiting.take() else {
+            return;
+        };
+        let outcome = match payload {
+            Ok(bytes) => {
+                if let FileRequest::WriteBlock { data, .. } = &mut request {
+                    *data = bytes;
+                }
+                let id = later.id.clone();
+                if let Err(error) = self.lane.push(later, request) {
+                    self.outbound
+                        .add(|out| encode::error(out, id.borrow(), &error));
+                }
+                return;
+            }
+            Err(PayloadError::Missing) => "a text message came in place of the rawBytes",
+            Err(PayloadError::Length) => {
+                "the binary message has not as many bytes as rawBytes says"
+            }
+        };
+        later.add(Err::<&(), _>(&RpcError::invalid_params(outcome)));
+    }
+
+    /// The request `fs/writeBlock` that so many raw bytes follow; how many are to be taken.
+    fn raw_write(
+        &mut self,
+        id: RequestId<'_>,
+        params: Option<&RawValue>,
+        len: u64,
+    ) -> Result<usize, RpcError> {
+        let (request, len) = files::decode_raw_write(params, len)?;
+        let later = self.call(id, "filesystem")?.later();
+        self.awaiting = Some((later, request));
+        Ok(len)
     }
 
     /// Answers a message that was thrown away unread.

@@ -1,37 +1,122 @@
-//! An environment behind a transport.
+//! Environments behind a transport: everything goes through one client, which connects on first use.
+//!
+//! All that uses an environment at the same time shares one attempt to connect; one that has
+//! failed is made anew on the next use. An error names the environment, the stage that failed and
+//! what to do; nothing is ever done elsewhere instead.
 
-use super::config::Definition;
+mod files;
+mod process;
+
+use std::sync::{Arc, OnceLock};
+
+use self::process::RunningRemote;
+use super::config::{Definition, Transport};
 use super::{
     Command, Environment, EnvironmentError, EnvironmentFacts, FileSystem, HttpRequest,
     HttpResponse, RunningProcess,
 };
-use crate::rpc::client::ClientError;
+use crate::rpc::client::{self, ClientError, ClientOptions, ExecServerClient, StdioCommand};
+use crate::rpc::dial::{Dial, Target};
 
-/// An environment behind a transport; connects on first use.
+/// An environment behind a transport.
 pub struct RemoteEnvironment {
     definition: Definition,
+    id: Arc<str>,
+    client: OnceLock<ExecServerClient>,
 }
 
 impl RemoteEnvironment {
     /// One that is reached as defined. Does not connect yet.
     pub fn new(definition: Definition) -> Self {
-        Self { definition }
+        Self {
+            id: definition.id.as_str().into(),
+            definition,
+            client: OnceLock::new(),
+        }
     }
 
-    fn unreachable<T>(&self) -> Result<T, EnvironmentError> {
-        Err(EnvironmentError::Remote {
-            id: self.definition.id.clone(),
-            error: ClientError::Connect(format!(
-                "cannot connect to {}: there is no client yet",
+    /// The client; its options may be wrong, which is an error of each use until they are right.
+    fn client(&self) -> Result<&ExecServerClient, EnvironmentError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let options = self.options().map_err(|why| {
+            self.error(ClientError::Connect(format!(
+                "cannot connect to {}: {why}",
                 self.definition.transport
-            )),
-        })
+            )))
+        })?;
+        Ok(self.client.get_or_init(|| ExecServerClient::new(options)))
+    }
+
+    fn options(&self) -> Result<ClientOptions, String> {
+        let (target, variable) = match &self.definition.transport {
+            Transport::Program {
+                program,
+                args,
+                env,
+                cwd,
+            } => {
+                let command = StdioCommand {
+                    program: program.clone(),
+                    args: args.clone(),
+                    env: env.clone(),
+                    cwd: cwd.clone(),
+                };
+                return Ok(self.patient(client::Transport::Command(command)));
+            }
+            Transport::WebSocket {
+                url,
+                bearer_token_env,
+            } => {
+                let target = Target::parse(url).map_err(|error| error.to_string())?;
+                (target, bearer_token_env)
+            }
+            Transport::Unix {
+                path,
+                bearer_token_env,
+            } => (Target::Unix(path.clone()), bearer_token_env),
+        };
+        let mut dial = Dial::new(target);
+        dial.timeout = self.definition.connect_timeout;
+        dial.bearer = variable.as_deref().map(token).transpose()?;
+        Ok(self.patient(client::Transport::WebSocket(dial)))
+    }
+
+    fn patient(&self, transport: client::Transport) -> ClientOptions {
+        let mut options = ClientOptions::new(transport);
+        options.initialize_timeout = self.definition.initialize_timeout;
+        options
+    }
+
+    fn error(&self, error: ClientError) -> EnvironmentError {
+        named(&self.id, error)
+    }
+}
+
+fn named(id: &str, error: ClientError) -> EnvironmentError {
+    EnvironmentError::Remote {
+        id: id.to_owned(),
+        error,
+    }
+}
+
+/// The token in a variable.
+fn token(variable: &str) -> Result<String, String> {
+    match std::env::var(variable) {
+        Ok(token) if !token.trim().is_empty() => Ok(token.trim().to_owned()),
+        Ok(_) => Err(format!(
+            "bearer_token_env names {variable}, which is empty; put the token there"
+        )),
+        Err(_) => Err(format!(
+            "bearer_token_env names {variable}, which is not set; put the token there"
+        )),
     }
 }
 
 impl Environment for RemoteEnvironment {
     fn id(&self) -> &str {
-        &self.definition.id
+        &self.id
     }
 
     fn is_remote(&self) -> bool {
@@ -39,61 +124,21 @@ impl Environment for RemoteEnvironment {
     }
 
     fn facts(&self) -> Result<EnvironmentFacts, EnvironmentError> {
-        self.unreachable()
+        self.client()?.facts().map_err(|error| self.error(error))
     }
 
-    fn start(&self, _: &Command) -> Result<Box<dyn RunningProcess>, EnvironmentError> {
-        self.unreachable()
+    fn start(&self, command: &Command) -> Result<Box<dyn RunningProcess>, EnvironmentError> {
+        let process = self.client()?.start(command);
+        let process = process.map_err(|error| self.error(error))?;
+        Ok(Box::new(RunningRemote::new(&self.id, process)))
     }
 
     fn files(&self) -> &dyn FileSystem {
         self
     }
 
-    fn http(&self, _: &HttpRequest) -> Result<HttpResponse, EnvironmentError> {
-        self.unreachable()
-    }
-}
-
-impl FileSystem for RemoteEnvironment {
-    fn read(&self, _: &str) -> Result<Vec<u8>, EnvironmentError> {
-        self.unreachable()
-    }
-    fn write(&self, _: &str, _: &[u8], _: bool) -> Result<(), EnvironmentError> {
-        self.unreachable()
-    }
-    fn create_directory(&self, _: &str) -> Result<(), EnvironmentError> {
-        self.unreachable()
-    }
-    fn metadata(&self, _: &str, _: bool) -> Result<super::FileMetadata, EnvironmentError> {
-        self.unreachable()
-    }
-    fn read_directory(&self, _: &str) -> Result<Vec<super::DirectoryEntry>, EnvironmentError> {
-        self.unreachable()
-    }
-    fn remove(&self, _: &str) -> Result<(), EnvironmentError> {
-        self.unreachable()
-    }
-    fn copy(&self, _: &str, _: &str, _: bool) -> Result<(), EnvironmentError> {
-        self.unreachable()
-    }
-    fn canonicalize(&self, _: &str) -> Result<String, EnvironmentError> {
-        self.unreachable()
-    }
-    fn rename(&self, _: &str, _: &str) -> Result<(), EnvironmentError> {
-        self.unreachable()
-    }
-    fn set_permissions(&self, _: &str, _: u32) -> Result<(), EnvironmentError> {
-        self.unreachable()
-    }
-    fn symlink(&self, _: &str, _: &str) -> Result<(), EnvironmentError> {
-        self.unreachable()
-    }
-    fn open(
-        &self,
-        _: &str,
-        _: super::OpenFor,
-    ) -> Result<Box<dyn super::OpenFile>, EnvironmentError> {
-        self.unreachable()
+    fn http(&self, request: &HttpRequest) -> Result<HttpResponse, EnvironmentError> {
+        let response = self.client()?.http(request);
+        response.map_err(|error| self.error(error))
     }
 }

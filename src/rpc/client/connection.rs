@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use super::ClientError;
 use super::command::CommandProcess;
 use super::gate::Gate;
+use super::open_file::MAX_BLOCK;
 use super::route::{GAP_PATIENCE, Route};
 use super::session::Session;
 use super::wire::{self, Incoming};
 use crate::rpc::encode;
-use crate::rpc::transport::{Framing, Goodbye, Outbound, Reader, Received};
+use crate::rpc::transport::{Framing, Goodbye, Outbound, Payload, Reader, Received};
 
 /// A server from which nothing came for so many pings is gone.
 const LOST_PINGS: u32 = 3;
@@ -44,10 +45,26 @@ struct Calls {
 enum Waiting {
     /// A thread that sleeps.
     Caller(SyncSender<Result<Box<str>, ClientError>>),
+    /// The same, for an answer that bytes may follow. It stays when the thread has lost patience:
+    /// the bytes still come.
+    Block(SyncSender<Result<Block, ClientError>>),
     /// A process whose events are read again.
     Replay(Arc<Route>),
     /// Nobody: that it was sent is enough.
     Nobody,
+}
+
+/// An answer and the bytes behind it.
+pub(super) struct Block {
+    pub(super) json: Box<str>,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A block whose bytes are still to come.
+struct Announced {
+    len: usize,
+    json: Box<str>,
+    tell: SyncSender<Result<Block, ClientError>>,
 }
 
 /// Why a call has no result.
@@ -89,30 +106,54 @@ impl Connection {
         params: impl FnOnce(&mut Vec<u8>),
         limit: Option<Duration>,
     ) -> Result<Box<str>, CallError> {
+        self.call_with_payload(method, params, &[], limit)
+    }
+
+    /// The same with raw bytes behind the call, if there are any.
+    pub(super) fn call_with_payload(
+        &self,
+        method: &str,
+        params: impl FnOnce(&mut Vec<u8>),
+        payload: &[u8],
+        limit: Option<Duration>,
+    ) -> Result<Box<str>, CallError> {
         let (tell, told) = mpsc::sync_channel(1);
         // Before the call, so that the reader goes on whatever is queued.
         let _waiter = self.gate.waiter();
         let id = self
-            .send(method, params, Waiting::Caller(tell))
+            .send(method, params, payload, Waiting::Caller(tell))
             .map_err(CallError::NotSent)?;
         let answer = match limit {
             Some(limit) => told.recv_timeout(limit),
             None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        match answer {
-            Ok(answer) => answer.map_err(CallError::Failed),
-            Err(_) => {
+        answer
+            .unwrap_or_else(|_| {
                 self.lock().waiting.remove(&id);
-                let limit = limit.unwrap_or_default();
-                let why = format!("exec-server did not answer {method} within {limit:?}");
-                Err(CallError::Failed(ClientError::TimedOut(why)))
-            }
-        }
+                Err(no_answer(method, limit.unwrap_or_default()))
+            })
+            .map_err(CallError::Failed)
+    }
+
+    /// Asks for an answer that raw bytes may follow.
+    pub(super) fn call_for_block(
+        &self,
+        method: &str,
+        params: impl FnOnce(&mut Vec<u8>),
+        limit: Duration,
+    ) -> Result<Block, CallError> {
+        let (tell, told) = mpsc::sync_channel(1);
+        let _waiter = self.gate.waiter();
+        self.send(method, params, &[], Waiting::Block(tell))
+            .map_err(CallError::NotSent)?;
+        told.recv_timeout(limit)
+            .unwrap_or_else(|_| Err(no_answer(method, limit)))
+            .map_err(CallError::Failed)
     }
 
     /// Asks what nobody waits for. Whether it could be sent.
     pub(super) fn post(&self, method: &str, params: impl FnOnce(&mut Vec<u8>)) -> bool {
-        self.send(method, params, Waiting::Nobody).is_ok()
+        self.send(method, params, &[], Waiting::Nobody).is_ok()
     }
 
     /// Lets a process run on whose events nobody wants: all that will come is acknowledged.
@@ -130,13 +171,19 @@ impl Connection {
         });
         let waiting = Waiting::Replay(Arc::clone(route));
         // If it cannot be sent, the connection is lost, and the next one asks.
-        let _ = self.send("process/read", |out| encode::json(out, &params), waiting);
+        let _ = self.send(
+            "process/read",
+            |out| encode::json(out, &params),
+            &[],
+            waiting,
+        );
     }
 
     fn send(
         &self,
         method: &str,
         params: impl FnOnce(&mut Vec<u8>),
+        payload: &[u8],
         waiting: Waiting,
     ) -> Result<i64, String> {
         let id = {
@@ -149,7 +196,7 @@ impl Connection {
             calls.waiting.insert(id, waiting);
             id
         };
-        self.outbound.send(|out| {
+        let write = |out: &mut Vec<u8>| {
             out.extend_from_slice(b"{\"id\":");
             encode::number(out, id);
             out.extend_from_slice(b",\"method\":");
@@ -157,7 +204,13 @@ impl Connection {
             out.extend_from_slice(b",\"params\":");
             params(out);
             out.push(b'}');
-        });
+        };
+        if payload.is_empty() {
+            self.outbound.add(write);
+        } else {
+            self.outbound.add_with_payload(write, payload);
+        }
+        self.outbound.flush();
         Ok(id)
     }
 
@@ -170,9 +223,12 @@ impl Connection {
             std::mem::take(&mut calls.waiting)
         };
         for waiting in waiting.into_values() {
-            if let Waiting::Caller(tell) = waiting {
-                // A caller that has lost patience is not there any more.
-                let _ = tell.send(Err(ClientError::Disconnected(why.to_owned())));
+            let lost = ClientError::Disconnected(why.to_owned());
+            // A caller that has lost patience is not there any more.
+            match waiting {
+                Waiting::Caller(tell) => drop(tell.send(Err(lost))),
+                Waiting::Block(tell) => drop(tell.send(Err(lost))),
+                Waiting::Replay(_) | Waiting::Nobody => {}
             }
         }
         self.outbound.kill();
@@ -201,6 +257,7 @@ impl Connection {
         let mut checked = pinged;
         let mut has_gaps = false;
         let mut complaint = None;
+        let mut announced: Option<Announced> = None;
         let why = loop {
             if !self.gate.wait(self.ping_interval) {
                 // The server must not take a slow consumer for a dead one.
@@ -217,8 +274,20 @@ impl Connection {
                     Ok(Taken::Nothing) => {}
                     Ok(Taken::OutOfOrder) => has_gaps = true,
                     Ok(Taken::Complaint(why)) => complaint = Some(why),
+                    Ok(Taken::Block(block)) => {
+                        reader.expect(Payload::Take(block.len));
+                        announced = Some(block);
+                    }
                     Err(why) => break why,
                 },
+                Received::Payload(Ok(bytes)) => {
+                    if let Some(Announced { json, tell, .. }) = announced.take() {
+                        let _ = tell.send(Ok(Block { json, bytes }));
+                    }
+                }
+                Received::Payload(Err(error)) => {
+                    break format!("the server announced bytes that did not come: {error:?}");
+                }
                 Received::Refused(refusal) => {
                     break format!("a message of the server is not taken: {refusal:?}");
                 }
@@ -259,6 +328,7 @@ impl Connection {
                     Some(Waiting::Caller(tell)) => {
                         let _ = tell.send(outcome.map(Into::into));
                     }
+                    Some(Waiting::Block(tell)) => return take_block(outcome, tell),
                     Some(Waiting::Replay(route)) => {
                         replay(&route, outcome)?;
                         // What was told on the last connection may be lost, and the program wait.
@@ -314,6 +384,38 @@ enum Taken {
     Nothing,
     OutOfOrder,
     Complaint(String),
+    Block(Announced),
+}
+
+/// An answer that says how many bytes follow it, if it is no error.
+fn take_block(
+    outcome: Result<&str, ClientError>,
+    tell: SyncSender<Result<Block, ClientError>>,
+) -> Result<Taken, String> {
+    let json: Box<str> = match outcome {
+        Ok(json) => json.into(),
+        Err(error) => {
+            let _ = tell.send(Err(error));
+            return Ok(Taken::Nothing);
+        }
+    };
+    let announced: wire::RawBlock =
+        wire::result("fs/readBlock", &json).map_err(|error| error.to_string())?;
+    match announced.raw_bytes {
+        0 => {
+            let bytes = Vec::new();
+            let _ = tell.send(Ok(Block { json, bytes }));
+            Ok(Taken::Nothing)
+        }
+        len if len <= MAX_BLOCK => Ok(Taken::Block(Announced { len, json, tell })),
+        len => Err(format!("the server announced a block of {len} bytes")),
+    }
+}
+
+fn no_answer(method: &str, limit: Duration) -> ClientError {
+    ClientError::TimedOut(format!(
+        "exec-server did not answer {method} within {limit:?}"
+    ))
 }
 
 fn replay(route: &Route, outcome: Result<&str, ClientError>) -> Result<(), String> {

@@ -130,7 +130,8 @@ impl Handshake<'_> {
             }
             match self.reader.receive(left) {
                 Received::Message => {}
-                Received::Idle => continue,
+                // A payload comes only where one was announced.
+                Received::Idle | Received::Payload(_) => continue,
                 Received::Refused(why) => return Err(GreetError::Protocol(format!("{why:?}"))),
                 Received::Closed(why) => return Err(GreetError::Lost(why)),
             }

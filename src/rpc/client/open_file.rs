@@ -23,6 +23,9 @@ pub struct RemoteFile {
     connection: Arc<Connection>,
     handle: String,
     limit: Duration,
+    /// Whether the server gives blocks as they are, and takes them so.
+    gives_raw: bool,
+    takes_raw: bool,
     is_closed: bool,
     /// Keeps the client.
     _client: ExecServerClient,
@@ -61,6 +64,8 @@ impl ExecServerClient {
                         connection,
                         handle,
                         limit,
+                        gives_raw: session.facts.has("fs/readBlock.raw"),
+                        takes_raw: session.facts.has("fs/writeBlock.rawBytes"),
                         is_closed: false,
                         _client: self.clone(),
                     });
@@ -79,9 +84,20 @@ impl RemoteFile {
     /// The file's, or the connection's.
     pub fn read_block(&self, offset: u64, len: usize) -> Result<FileBlock, ClientError> {
         let method = "fs/readBlock";
-        let params = json!({
-            "handleId": self.handle, "offset": offset, "len": len.min(MAX_BLOCK),
+        let mut params = json!({
+            "handleId": self.handle, "offset": offset, "len": len,
         });
+        if self.gives_raw {
+            params["raw"] = true.into();
+            let write = |out: &mut Vec<u8>| encode::json(out, &params);
+            let block = self.connection.call_for_block(method, write, self.limit);
+            let block = block.map_err(explain)?;
+            let reply: wire::RawBlock = wire::result(method, &block.json)?;
+            return Ok(FileBlock {
+                data: block.bytes,
+                is_last: reply.eof,
+            });
+        }
         let json = self.call(method, |out| encode::json(out, &params))?;
         let reply: BlockReply<'_> = wire::borrowed_result(method, &json)?;
         Ok(FileBlock {
@@ -95,7 +111,19 @@ impl RemoteFile {
     /// # Errors
     /// The file's, or the connection's.
     pub fn write_block(&self, offset: u64, data: &[u8]) -> Result<(), ClientError> {
-        let written = self.call("fs/writeBlock", |out| {
+        let method = "fs/writeBlock";
+        if self.takes_raw {
+            let params = json!({
+                "handleId": self.handle, "offset": offset, "rawBytes": data.len(),
+            });
+            let write = |out: &mut Vec<u8>| encode::json(out, &params);
+            let limit = Some(self.limit);
+            let written = self
+                .connection
+                .call_with_payload(method, write, data, limit);
+            return written.map(drop).map_err(explain);
+        }
+        let written = self.call(method, |out| {
             out.extend_from_slice(b"{\"handleId\":");
             encode::json(out, &self.handle);
             out.extend_from_slice(b",\"offset\":");
@@ -124,12 +152,16 @@ impl RemoteFile {
         params: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Box<str>, ClientError> {
         let answer = self.connection.call(method, params, Some(self.limit));
-        answer.map_err(|error| match error {
-            CallError::NotSent(why) => ClientError::Disconnected(format!(
-                "the file was open on a connection that was lost ({why}); open it again"
-            )),
-            CallError::Failed(error) => error,
-        })
+        answer.map_err(explain)
+    }
+}
+
+fn explain(error: CallError) -> ClientError {
+    match error {
+        CallError::NotSent(why) => ClientError::Disconnected(format!(
+            "the file was open on a connection that was lost ({why}); open it again"
+        )),
+        CallError::Failed(error) => error,
     }
 }
 

@@ -92,6 +92,14 @@ pub(super) fn borrowed_result<'a, T: Deserialize<'a>>(
     })
 }
 
+/// Result of `fs/readBlock` with raw bytes behind it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawBlock {
+    pub(super) eof: bool,
+    pub(super) raw_bytes: usize,
+}
+
 /// Parameters of `process/output`, and a chunk of `process/read`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

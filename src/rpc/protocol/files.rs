@@ -224,6 +224,9 @@ pub struct ReadBlockParams<'a> {
     pub offset: u64,
     /// How many, 1 to 1,048,576.
     pub len: usize,
+    /// Whether the bytes are to follow the answer as they are. An extension.
+    #[serde(default)]
+    pub raw: bool,
 }
 
 /// Parameters of `fs/writeBlock`.
@@ -238,6 +241,29 @@ pub struct WriteBlockParams<'a> {
     /// Base64 of 1 to 1,048,576 bytes.
     #[serde(borrow)]
     pub chunk: Cow<'a, str>,
+}
+
+/// Parameters of `fs/writeBlock` with its bytes behind it. An extension.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RawWriteBlockParams<'a> {
+    /// Which file.
+    #[serde(borrow)]
+    pub handle_id: Cow<'a, str>,
+    /// From which byte.
+    pub offset: u64,
+    /// What is there has no place.
+    #[serde(default)]
+    pub chunk: Option<serde::de::IgnoredAny>,
+}
+
+/// What of the parameters of `fs/writeBlock` says whether bytes follow, whatever else is wrong.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RawBytes {
+    /// How many.
+    #[serde(default)]
+    pub raw_bytes: Option<u64>,
 }
 
 /// Parameters of `fs/close`.

@@ -44,7 +44,7 @@ pub(super) fn text(out: &mut Vec<u8>, masks: &mut Masks, write: impl FnOnce(&mut
     if frame.payload_len(out) > MAX_PAYLOAD {
         let payload = out.split_off(frame.payload_start());
         out.truncate(frame.start);
-        fragments(out, masks, &payload);
+        message(out, masks, Data::Text, &payload);
         return;
     }
     frame.finish(out, OpCode::Data(Data::Text), true);
@@ -114,15 +114,23 @@ impl Frame {
     }
 }
 
-fn fragments(out: &mut Vec<u8>, masks: &mut Masks, payload: &[u8]) {
+/// Appends a binary message.
+pub(super) fn binary(out: &mut Vec<u8>, masks: &mut Masks, payload: &[u8]) {
+    message(out, masks, Data::Binary, payload);
+}
+
+/// Appends the header of a server's binary message in one frame, whose payload is to follow.
+pub(super) fn binary_header(out: &mut Vec<u8>, payload_len: usize) {
+    let header = header(OpCode::Data(Data::Binary), true, None);
+    format(&header, payload_len, out);
+}
+
+/// Appends a message whose payload is known, cut into frames.
+fn message(out: &mut Vec<u8>, masks: &mut Masks, first: Data, payload: &[u8]) {
     let count = payload.len().div_ceil(MAX_PAYLOAD);
     out.reserve(payload.len() + count * MASKED_HEADER);
     for (index, part) in payload.chunks(MAX_PAYLOAD).enumerate() {
-        let kind = if index == 0 {
-            Data::Text
-        } else {
-            Data::Continue
-        };
+        let kind = if index == 0 { first } else { Data::Continue };
         append(out, masks, OpCode::Data(kind), index + 1 == count, part);
     }
 }

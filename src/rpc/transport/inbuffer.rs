@@ -55,6 +55,11 @@ impl InBuffer {
         self.last_heard
     }
 
+    /// Bytes came that went elsewhere.
+    pub(super) fn note_heard(&mut self) {
+        self.last_heard = Instant::now();
+    }
+
     /// Forgets the first `count` bytes.
     pub fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);

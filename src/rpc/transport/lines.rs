@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{InBuffer, MAX_MESSAGE, Outbound, Reader, Received, Refusal, Source};
+use super::payload::Incoming;
+use super::{InBuffer, MAX_MESSAGE, Outbound, Payload, Reader, Received, Refusal, Source};
 
 /// The reading half of a connection whose messages are lines.
 ///
@@ -21,6 +22,10 @@ pub struct LineReader<S> {
     /// How far the buffer is known to have no line feed.
     searched: usize,
     refusal: Option<Refusal>,
+    /// The payload that is arriving.
+    payload: Option<Incoming>,
+    /// Bytes of an unwanted one that are still to come.
+    to_skip: u64,
     is_at_end: bool,
 }
 
@@ -35,6 +40,8 @@ impl<S: Source> LineReader<S> {
             used: 0,
             searched: 0,
             refusal: None,
+            payload: None,
+            to_skip: 0,
             is_at_end: false,
         }
     }
@@ -85,6 +92,38 @@ impl<S: Source> LineReader<S> {
         Some(Line::Received(Received::Message))
     }
 
+    /// Takes or skips what has come of a payload. None when more must come first, which is none
+    /// of the next line.
+    fn take_payload(&mut self) -> Option<Received> {
+        let here = self.buffer.bytes();
+        if let Some(payload) = &mut self.payload {
+            let taken = payload.take(here);
+            self.forget(taken);
+            let payload = self.payload.take_if(|payload| payload.left() == 0)?;
+            return Some(Received::Payload(Ok(payload.into_data())));
+        }
+        let skipped = (here.len() as u64).min(self.to_skip);
+        self.to_skip -= skipped;
+        self.forget(skipped as usize);
+        None
+    }
+
+    fn awaits_payload(&self) -> bool {
+        self.payload.is_some() || self.to_skip > 0
+    }
+
+    /// Reads once, to where the bytes belong.
+    fn fill(&mut self, timeout: Duration) -> io::Result<usize> {
+        if let Some(payload) = &mut self.payload {
+            let count = payload.fill(&mut self.source, usize::MAX, timeout)?;
+            self.buffer.note_heard();
+            return Ok(count);
+        }
+        // One byte more than allowed, so that a line of just the limit fits with its end.
+        let wanted = MAX_MESSAGE + 1;
+        self.buffer.fill(&mut self.source, wanted, timeout)
+    }
+
     fn forget(&mut self, count: usize) {
         self.buffer.consume(count);
         self.searched = 0;
@@ -103,7 +142,16 @@ impl<S: Source> Reader for LineReader<S> {
         self.forget(used);
         self.message = 0..0;
         loop {
-            if let Some(received) = self.take_line() {
+            if self.awaits_payload()
+                && let Some(received) = self.take_payload()
+            {
+                return received;
+            }
+            if self.awaits_payload() {
+                if self.is_at_end {
+                    return Received::Closed("end of input in the middle of a payload".into());
+                }
+            } else if let Some(received) = self.take_line() {
                 return received;
             }
             if self.is_at_end {
@@ -111,9 +159,7 @@ impl<S: Source> Reader for LineReader<S> {
             }
             // The answers to all that has arrived go out at once, and before any wait.
             self.outbound.flush();
-            // One byte more than allowed, so that a line of just the limit fits with its end.
-            let wanted = MAX_MESSAGE + 1;
-            match self.buffer.fill(&mut self.source, wanted, timeout) {
+            match self.fill(timeout) {
                 Ok(0) => self.is_at_end = true,
                 Ok(_) => {}
                 Err(error) => match error.kind() {
@@ -134,6 +180,13 @@ impl<S: Source> Reader for LineReader<S> {
 
     fn message(&self) -> &[u8] {
         &self.buffer.bytes()[self.message.clone()]
+    }
+
+    fn expect(&mut self, payload: Payload) {
+        match payload {
+            Payload::Take(len) => self.payload = Some(Incoming::new(len)),
+            Payload::Skip(len) => self.to_skip = len,
+        }
     }
 
     fn last_heard(&self) -> Instant {

@@ -16,6 +16,7 @@ mod inbuffer;
 mod lines;
 mod mask;
 mod outbound;
+mod payload;
 mod sink;
 mod socket;
 mod source;
@@ -28,6 +29,7 @@ pub use inbuffer::InBuffer;
 pub use lines::LineReader;
 pub use mask::Role;
 pub use outbound::{Flush, Framing, LongMessage, Offer, Outbound};
+pub use payload::{Payload, PayloadBuffer, PayloadError};
 pub use sink::Sink;
 pub use socket::Socket;
 pub use source::{SocketSource, Source, StreamSource};
@@ -42,6 +44,8 @@ pub const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 pub enum Received {
     /// A whole message; it is in the reader until the next call.
     Message,
+    /// The payload of the last message, as [`Reader::expect`] has asked for.
+    Payload(Result<Vec<u8>, PayloadError>),
     /// A message that was thrown away unread.
     Refused(Refusal),
     /// Nothing within the time allowed.
@@ -67,6 +71,9 @@ pub trait Reader {
 
     /// The message of the last [`Received::Message`].
     fn message(&self) -> &[u8];
+
+    /// Says what follows the last message, before anything else is received.
+    fn expect(&mut self, payload: Payload);
 
     /// When the peer was last heard of.
     fn last_heard(&self) -> std::time::Instant;

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use self::state::{Progress, State};
 use super::frame::{self, Goodbye};
 use super::mask::{Masks, Role};
+use super::payload::PayloadBuffer;
 use super::sink::Sink;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, WRITABLE};
@@ -37,8 +38,8 @@ const OUTPUT_LIMIT: usize = 256 * 1024;
 const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 /// What an idle connection's buffer may keep.
 const IDLE_KEEP: usize = 16 * 1024;
-/// What a busy one's may: a few of the largest pieces of output.
-const BUSY_KEEP: usize = 2 * OUTPUT_LIMIT;
+/// What a busy one's may: the largest block of a file with its announcement, and a little output.
+const BUSY_KEEP: usize = frame::MAX_PAYLOAD + OUTPUT_LIMIT;
 /// How long a flushing thread sleeps at most between looks at a dead connection.
 const FLUSH_TICK: Duration = Duration::from_secs(1);
 
@@ -106,6 +107,56 @@ impl Outbound {
         if !state.is_dead {
             self.append(&mut state, write);
         }
+    }
+
+    /// As [`Outbound::add`], with a payload of at least one byte right behind the message.
+    pub fn add_with_payload(&self, write: impl FnOnce(&mut Vec<u8>), payload: &[u8]) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.is_dead {
+            return;
+        }
+        self.append(state, write);
+        let (out, masks) = state.end();
+        match self.framing {
+            Framing::WebSocket(_) => frame::binary(out, masks, payload),
+            Framing::Lines => out.extend_from_slice(payload),
+        }
+    }
+
+    /// The same without copying the payload where nothing is unsent: the buffer is then exchanged.
+    pub fn add_with_buffer(&self, write: impl FnOnce(&mut Vec<u8>), payload: &mut PayloadBuffer) {
+        let is_client = matches!(self.framing, Framing::WebSocket(Role::Client));
+        if is_client || payload.bytes().len() > frame::MAX_PAYLOAD {
+            return self.add_with_payload(write, payload.bytes());
+        }
+        let mut head = Vec::with_capacity(PayloadBuffer::ROOM);
+        match self.framing {
+            Framing::WebSocket(role) => {
+                frame::text(&mut head, &mut Masks::new(role), write);
+                frame::binary_header(&mut head, payload.bytes().len());
+            }
+            Framing::Lines => {
+                write(&mut head);
+                head.push(b'\n');
+            }
+        }
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.is_dead {
+            return;
+        }
+        if state.unsent() == 0
+            && !state.has_long
+            && let Some(start) = payload.exchange(&head, &mut state.buffer)
+        {
+            state.sent = start;
+            return;
+        }
+        state.compact();
+        let (out, _) = state.end();
+        out.extend_from_slice(&head);
+        out.extend_from_slice(payload.bytes());
     }
 
     /// Adds a message and sends what the stream takes.
@@ -319,13 +370,9 @@ impl Outbound {
 
     fn append(&self, state: &mut State, write: impl FnOnce(&mut Vec<u8>)) {
         state.compact();
-        let out = if state.has_long {
-            &mut state.behind
-        } else {
-            &mut state.buffer
-        };
+        let (out, masks) = state.end();
         match self.framing {
-            Framing::WebSocket(_) => frame::text(out, &mut state.masks, write),
+            Framing::WebSocket(_) => frame::text(out, masks, write),
             Framing::Lines => {
                 write(out);
                 out.push(b'\n');

@@ -10,7 +10,11 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::budget::Charge;
 use super::mask::{self, Role};
-use super::{Framing, Goodbye, InBuffer, MAX_MESSAGE, Outbound, Reader, Received, Refusal, Source};
+use super::payload::Incoming;
+use super::{
+    Framing, Goodbye, InBuffer, MAX_MESSAGE, Outbound, Payload, PayloadError, Reader, Received,
+    Refusal, Source,
+};
 
 /// The longest header of a masked frame.
 const MAX_HEADER: usize = 14;
@@ -38,6 +42,25 @@ pub struct WebSocketReader<S> {
     refusal: Option<Refusal>,
     /// Bytes of a refused frame still to come.
     to_skip: u64,
+    expected: Expected,
+    /// The frame of the payload that is arriving.
+    part: Option<Part>,
+}
+
+/// What the next message is to be.
+enum Expected {
+    Message,
+    Payload(Incoming),
+    /// A payload that nobody wants; where the error is given, somebody waits for that.
+    Unwanted(Option<PayloadError>),
+}
+
+/// A frame of a payload: its bytes go straight to where they stay.
+struct Part {
+    left: u64,
+    mask: Option<[u8; 4]>,
+    /// Where in the payload it begins.
+    start: usize,
 }
 
 /// Where the last message is.
@@ -76,6 +99,8 @@ impl<S: Source> WebSocketReader<S> {
             is_fragmented: false,
             refusal: None,
             to_skip: 0,
+            expected: Expected::Message,
+            part: None,
         }
     }
 
@@ -83,6 +108,9 @@ impl<S: Source> WebSocketReader<S> {
     fn step(&mut self) -> Result<Option<Received>, Need> {
         if self.to_skip > 0 {
             return self.skip();
+        }
+        if self.part.is_some() {
+            return self.carry_part();
         }
         let Some(frame) = self.next_header()? else {
             return Err(Need::Bytes(MAX_HEADER));
@@ -142,6 +170,16 @@ impl<S: Source> WebSocketReader<S> {
             (OpCode::Data(Data::Reserved(_)), _) => return Err(Need::goodbye("a reserved opcode")),
             _ => return Err(Need::goodbye("the frames of two messages are mixed")),
         }
+        if !matches!(self.expected, Expected::Message) {
+            if !matches!(frame.opcode, OpCode::Data(Data::Text)) {
+                return self.begin_part(frame);
+            }
+            let expected = std::mem::replace(&mut self.expected, Expected::Message);
+            if !matches!(expected, Expected::Unwanted(None)) {
+                // Its header stays, to be met again.
+                return Ok(Some(Received::Payload(Err(PayloadError::Missing))));
+            }
+        }
         let so_far = self.assembled.len() as u64;
         if so_far.saturating_add(frame.payload_len) > MAX_MESSAGE as u64 {
             self.refuse(Refusal::TooLarge);
@@ -174,6 +212,79 @@ impl<S: Source> WebSocketReader<S> {
                 .take()
                 .map_or(Received::Message, Received::Refused),
         ))
+    }
+
+    fn begin_part(&mut self, frame: &Frame) -> Result<Option<Received>, Need> {
+        self.buffer.consume(frame.header_len);
+        self.is_fragmented = !frame.is_final;
+        let mut start = 0;
+        if let Expected::Payload(payload) = &self.expected {
+            start = payload.filled();
+            if frame.payload_len > payload.left() as u64 {
+                self.expected = Expected::Unwanted(Some(PayloadError::Length));
+            }
+        }
+        self.part = Some(Part {
+            left: frame.payload_len,
+            mask: frame.mask,
+            start,
+        });
+        self.carry_part()
+    }
+
+    /// Takes what has come of a payload's frame, and hands the payload out after its last.
+    fn carry_part(&mut self) -> Result<Option<Received>, Need> {
+        let Some(part) = &mut self.part else {
+            return Ok(None);
+        };
+        let here = self.buffer.bytes();
+        let here = &here[..here
+            .len()
+            .min(usize::try_from(part.left).unwrap_or(usize::MAX))];
+        if let Expected::Payload(payload) = &mut self.expected {
+            payload.take(here);
+        }
+        let count = here.len();
+        part.left -= count as u64;
+        self.buffer.consume(count);
+        if part.left > 0 {
+            return Err(match self.expected {
+                Expected::Payload(_) => Need::Part,
+                _ => Need::Bytes(1),
+            });
+        }
+        if let (Expected::Payload(payload), Some(mask)) = (&mut self.expected, part.mask) {
+            mask::apply(payload.since(part.start), mask);
+        }
+        self.part = None;
+        if self.is_fragmented {
+            return Ok(None);
+        }
+        Ok(
+            match std::mem::replace(&mut self.expected, Expected::Message) {
+                Expected::Payload(payload) if payload.left() == 0 => {
+                    Some(Received::Payload(Ok(payload.into_data())))
+                }
+                Expected::Payload(_) => Some(Received::Payload(Err(PayloadError::Length))),
+                Expected::Unwanted(error) => error.map(|error| Received::Payload(Err(error))),
+                Expected::Message => None,
+            },
+        )
+    }
+
+    /// Reads once: what is needed of a payload to its place, anything else to the buffer.
+    fn fill(&mut self, need: Fill, timeout: Duration) -> io::Result<usize> {
+        match (need, &mut self.expected, &mut self.part) {
+            (Fill::Part, Expected::Payload(payload), Some(part)) => {
+                let limit = usize::try_from(part.left).unwrap_or(usize::MAX);
+                let count = payload.fill(&mut self.source, limit, timeout)?;
+                part.left -= count as u64;
+                self.buffer.note_heard();
+                Ok(count)
+            }
+            (Fill::Buffer(wanted), ..) => self.buffer.fill(&mut self.source, wanted, timeout),
+            (Fill::Part, ..) => self.buffer.fill(&mut self.source, 1, timeout),
+        }
     }
 
     /// The unmasked payload's place, once all of it is here; used up by the next call.
@@ -220,10 +331,21 @@ impl<S: Source> WebSocketReader<S> {
     }
 }
 
+/// Where the next bytes go.
+#[derive(Clone, Copy)]
+enum Fill {
+    /// To the buffer, towards so many.
+    Buffer(usize),
+    /// To the payload.
+    Part,
+}
+
 /// What keeps a step from ending.
 enum Need {
     /// This many bytes in the buffer.
     Bytes(usize),
+    /// More of a payload.
+    Part,
     /// An end: the peer has broken the framing.
     Goodbye(String),
 }
@@ -239,10 +361,11 @@ impl<S: Source> Reader for WebSocketReader<S> {
         let began = Instant::now();
         loop {
             self.release_last();
-            let wanted = match self.step() {
+            let need = match self.step() {
                 Ok(Some(received)) => return received,
                 Ok(None) => continue,
-                Err(Need::Bytes(wanted)) => wanted,
+                Err(Need::Bytes(wanted)) => Fill::Buffer(wanted),
+                Err(Need::Part) => Fill::Part,
                 Err(Need::Goodbye(why)) => {
                     self.outbound.say_goodbye(Goodbye::Protocol);
                     return Received::Closed(why);
@@ -250,7 +373,7 @@ impl<S: Source> Reader for WebSocketReader<S> {
             };
             // The answers to all that has arrived go out at once, and before any wait.
             self.outbound.flush();
-            match self.buffer.fill(&mut self.source, wanted, timeout) {
+            match self.fill(need, timeout) {
                 Ok(0) => return Received::Closed("the peer hung up".into()),
                 Ok(_) => {
                     self.outbound.note_heard();
@@ -278,6 +401,14 @@ impl<S: Source> Reader for WebSocketReader<S> {
             Place::Buffer(range) => &self.buffer.bytes()[range.clone()],
             Place::Assembled => &self.assembled,
         }
+    }
+
+    fn expect(&mut self, payload: Payload) {
+        self.expected = match payload {
+            Payload::Take(len) => Expected::Payload(Incoming::new(len)),
+            Payload::Skip(0) => Expected::Message,
+            Payload::Skip(_) => Expected::Unwanted(None),
+        };
     }
 
     fn last_heard(&self) -> Instant {

@@ -6,15 +6,18 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::FileRequest;
-use crate::env::local::files::{CopyOptions, Links, Mode, RemoveOptions, WalkOptions};
+use crate::env::local::files::{
+    CopyOptions, FileError, Links, MAX_BLOCK, Mode, RemoveOptions, WalkOptions,
+};
 use crate::rpc::base64;
 use crate::rpc::error::RpcError;
 use crate::rpc::message::decode_params;
 use crate::rpc::path_uri::WirePath;
 use crate::rpc::protocol::files::{
     CloseParams, CopyParams, CreateDirectoryParams, GetMetadataParams, OpenMode, OpenParams,
-    PathParams, ReadBlockParams, ReadFileParams, RemoveParams, RenameParams, SetPermissionsParams,
-    SymlinkParams, WalkParams, WriteBlockParams, WriteFileParams,
+    PathParams, RawBytes, RawWriteBlockParams, ReadBlockParams, ReadFileParams, RemoveParams,
+    RenameParams, SetPermissionsParams, SymlinkParams, WalkParams, WriteBlockParams,
+    WriteFileParams,
 };
 use crate::rpc::transport::MAX_MESSAGE;
 use crate::serve::confinement::refuse_sandbox;
@@ -155,6 +158,7 @@ fn read_block(params: ReadBlockParams<'_>) -> Result<FileRequest, RpcError> {
         handle: params.handle_id.into_owned(),
         offset: params.offset,
         length: params.len,
+        is_raw: params.raw,
     })
 }
 
@@ -166,6 +170,42 @@ fn write_block(params: WriteBlockParams<'_>) -> Result<FileRequest, RpcError> {
         offset: params.offset,
         data,
     })
+}
+
+/// Parameters above this size have a chunk in them, which is not looked through twice.
+const SMALL: usize = 64 * 1024;
+
+/// How many bytes follow a request of this method, whatever else is wrong with it.
+pub(in crate::serve) fn payload_len(method: &str, params: Option<&RawValue>) -> Option<u64> {
+    let params = params.filter(|_| method == "fs/writeBlock")?.get();
+    let announces = || memchr::memmem::find(params.as_bytes(), b"\"rawBytes\"").is_some();
+    if params.len() > SMALL && !announces() {
+        return None;
+    }
+    let announced: RawBytes = serde_json::from_str(params).ok()?;
+    announced.raw_bytes
+}
+
+/// Decodes an `fs/writeBlock` that so many bytes follow; they are filled in when they are here.
+pub(in crate::serve) fn decode_raw_write(
+    params: Option<&RawValue>,
+    len: u64,
+) -> Result<(FileRequest, usize), RpcError> {
+    let params: RawWriteBlockParams<'_> = decode_params(params)?;
+    if params.chunk.is_some() {
+        let message = "chunk and rawBytes exclude each other";
+        return Err(RpcError::invalid_params(message));
+    }
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    if !(1..=MAX_BLOCK).contains(&len) {
+        return Err(FileError::WriteLength.into());
+    }
+    let request = FileRequest::WriteBlock {
+        handle: params.handle_id.into_owned(),
+        offset: params.offset,
+        data: Vec::new(),
+    };
+    Ok((request, len))
 }
 
 fn close(params: CloseParams<'_>) -> Result<FileRequest, RpcError> {

@@ -7,7 +7,7 @@ mod decode;
 mod listing;
 mod stream;
 
-pub(super) use decode::decode;
+pub(super) use decode::{decode, decode_raw_write, payload_len};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::env::local::files::{
     self, CopyOptions, Links, Mode, OpenFiles, RemoveOptions, Skipped, WalkOptions,
 };
 use crate::rpc::base64;
-use crate::rpc::encode::json;
+use crate::rpc::encode::{json, number};
 use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::{PathStyle, WirePath};
 use crate::rpc::protocol::files::{
     CanonicalizeResult, CopyResult, GetMetadataResult, OpenResult, SkippedEntry,
 };
 use crate::rpc::protocol::process::Empty;
-use crate::rpc::transport::Outbound;
+use crate::rpc::transport::{Outbound, PayloadBuffer};
 use crate::sys::file::Kind;
 
 /// Room for small answers that is kept between requests.
@@ -78,6 +78,8 @@ pub(super) enum FileRequest {
         handle: String,
         offset: u64,
         length: usize,
+        /// Whether the bytes follow the answer as they are.
+        is_raw: bool,
     },
     WriteBlock {
         handle: String,
@@ -148,6 +150,8 @@ pub(super) struct FileService {
     patience: Duration,
     open: OpenFiles,
     buffer: Vec<u8>,
+    /// A block on its way out.
+    raw: PayloadBuffer,
 }
 
 impl FileService {
@@ -157,6 +161,7 @@ impl FileService {
             patience,
             open: OpenFiles::default(),
             buffer: Vec::new(),
+            raw: PayloadBuffer::default(),
         }
     }
 
@@ -172,6 +177,7 @@ impl FileService {
         if self.buffer.capacity() > KEEP {
             self.buffer = Vec::new();
         }
+        self.raw.relax(KEEP);
     }
 
     fn carry_out(&mut self, later: &Later, request: FileRequest) -> Result<(), RpcError> {
@@ -247,7 +253,14 @@ impl FileService {
                 handle,
                 offset,
                 length,
+                is_raw: false,
             } => self.read_block(later, &handle, offset, length)?,
+            FileRequest::ReadBlock {
+                handle,
+                offset,
+                length,
+                is_raw: true,
+            } => self.read_raw_block(later, &handle, offset, length)?,
             FileRequest::WriteBlock {
                 handle,
                 offset,
@@ -300,6 +313,26 @@ impl FileService {
             base64::encode_into(buffer, out);
             out.extend_from_slice(b"\",\"eof\":");
             json(out, &block.is_last);
+            out.push(b'}');
+        });
+        Ok(())
+    }
+
+    fn read_raw_block(
+        &mut self,
+        later: &Later,
+        handle: &str,
+        offset: u64,
+        length: usize,
+    ) -> Result<(), RpcError> {
+        let raw = &mut self.raw;
+        let block = self.open.find(handle)?.read(offset, length, raw.begin())?;
+        let count = raw.bytes().len();
+        later.add_with_buffer(raw, |out| {
+            out.extend_from_slice(b"{\"eof\":");
+            json(out, &block.is_last);
+            out.extend_from_slice(b",\"rawBytes\":");
+            number(out, count as i64);
             out.push(b'}');
         });
         Ok(())

@@ -54,6 +54,16 @@ fn facts_are_of_this_machine() {
 }
 
 #[test]
+fn a_link_says_where_it_leads() {
+    let dir = crate::support::scratch();
+    let environment = LocalEnvironment::new().unwrap();
+    let files = environment.files();
+    files.symlink("../x", &dir.path("l")).unwrap();
+    assert_eq!(files.read_link(&dir.path("l")).unwrap(), "../x");
+    assert!(files.read_link(&dir.path("no")).unwrap_err().is_not_found());
+}
+
+#[test]
 fn what_must_be_confined_does_not_run() {
     let environment = LocalEnvironment::new().unwrap();
     let mut confined = command(&["true"]);

@@ -4,17 +4,21 @@ mod files;
 mod http;
 mod local;
 mod processes;
+mod remote;
 
 use std::time::{Duration, Instant};
 
+use exec_server::env::config::{Definition, Origin, Transport};
 use exec_server::env::local::LocalEnvironment;
+use exec_server::env::remote::RemoteEnvironment;
 use exec_server::env::{Command, Environment, Exit, ProcessEvent, RunningProcess, Stream};
 
-use crate::support::{PATIENCE, child};
+use crate::support::{PATIENCE, Server, child};
 
 /// An environment, and what must live as long as it is used.
 pub struct Place {
     pub environment: Box<dyn Environment>,
+    _server: Option<Server>,
 }
 
 impl Place {
@@ -22,8 +26,53 @@ impl Place {
         let environment = LocalEnvironment::new().unwrap();
         Self {
             environment: Box::new(environment),
+            _server: None,
         }
     }
+
+    fn websocket() -> Self {
+        let server = Server::websocket(&[]);
+        Self {
+            environment: Box::new(remote(websocket(&server))),
+            _server: Some(server),
+        }
+    }
+
+    fn stdio() -> Self {
+        Self {
+            environment: Box::new(remote(stdio(&["--listen", "stdio"]))),
+            _server: None,
+        }
+    }
+}
+
+fn websocket(server: &Server) -> Transport {
+    Transport::WebSocket {
+        url: format!("ws://{}", server.address()),
+        bearer_token_env: None,
+    }
+}
+
+/// The server itself as the command of an environment.
+fn stdio(args: &[&str]) -> Transport {
+    let program = Server::command().get_program().to_owned();
+    Transport::Program {
+        program: program.into_string().unwrap(),
+        args: args.iter().map(|&arg| arg.to_owned()).collect(),
+        env: Default::default(),
+        cwd: None,
+    }
+}
+
+/// The environment `dev` behind a transport.
+fn remote(transport: Transport) -> RemoteEnvironment {
+    RemoteEnvironment::new(Definition {
+        id: "dev".into(),
+        transport,
+        connect_timeout: PATIENCE,
+        initialize_timeout: PATIENCE,
+        origin: Origin::Variable("TEST"),
+    })
 }
 
 /// Makes a test of one body for each kind of environment.
@@ -39,6 +88,16 @@ macro_rules! over_all {
             #[test]
             fn here() {
                 behaviour(&*$crate::environments::Place::local().environment);
+            }
+
+            #[test]
+            fn over_websocket() {
+                behaviour(&*$crate::environments::Place::websocket().environment);
+            }
+
+            #[test]
+            fn over_stdio() {
+                behaviour(&*$crate::environments::Place::stdio().environment);
             }
         }
     )*};

@@ -9,6 +9,7 @@ mod metadata;
 mod names;
 mod order;
 mod params;
+mod raw;
 mod read;
 mod remove;
 mod special;

@@ -40,14 +40,10 @@ impl FileSystem for LocalEnvironment {
     }
 
     fn metadata(&self, path: &str, follows_links: bool) -> Result<FileMetadata> {
-        let links = if follows_links {
-            Links::Follow
-        } else {
-            Links::Refuse
-        };
-        let found = files::metadata(&native(path)?, links)?;
+        let found = files::metadata(&native(path)?, Links::Follow)?;
+        let is_told_as_link = found.is_link && !follows_links;
         Ok(FileMetadata {
-            kind: kind(Some(found.status.kind)),
+            kind: kind(Some(found.status.kind), is_told_as_link),
             is_symlink: found.is_link,
             size: Some(found.status.size),
             modified_ms: found.status.modified_ms,
@@ -57,12 +53,21 @@ impl FileSystem for LocalEnvironment {
 
     fn read_directory(&self, path: &str) -> Result<Vec<DirectoryEntry>> {
         let mut entries = Vec::new();
+        let mut odd = None;
         files::list(&native(path)?, |listed| {
+            let Ok(name) = listed.name.to_str() else {
+                odd.get_or_insert_with(|| listed.name.to_string_lossy().into_owned());
+                return;
+            };
             entries.push(DirectoryEntry {
-                name: listed.name.to_string_lossy().into_owned(),
-                kind: kind(listed.kind),
+                name: name.to_owned(),
+                kind: kind(listed.kind, listed.is_link),
             });
         })?;
+        if let Some(name) = odd {
+            let message = format!("a name in {path} is not UTF-8: {name}");
+            return Err(RpcError::failed(message).into());
+        }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }
@@ -106,6 +111,16 @@ impl FileSystem for LocalEnvironment {
         Ok(files::make_link(target.as_ref(), &native(path)?)?)
     }
 
+    fn read_link(&self, path: &str) -> Result<String> {
+        let path = native(path)?;
+        let target = std::fs::read_link(&path).map_err(FileError::from)?;
+        target.into_os_string().into_string().map_err(|target| {
+            let (path, target) = (path.display(), target.display());
+            let message = format!("what the link {path} says is not UTF-8: {target}");
+            RpcError::failed(message).into()
+        })
+    }
+
     fn open(&self, path: &str, purpose: OpenFor) -> Result<Box<dyn OpenFile>> {
         let mode = match purpose {
             OpenFor::Reading => Mode::Read,
@@ -147,8 +162,9 @@ fn native(path: &str) -> Result<PathBuf> {
     Ok(WirePath::parse(path).map_err(RpcError::from)?.path)
 }
 
-fn kind(kind: Option<Kind>) -> FileKind {
+fn kind(kind: Option<Kind>, is_link: bool) -> FileKind {
     match kind {
+        _ if is_link => FileKind::Symlink,
         Some(Kind::Regular) => FileKind::Regular,
         Some(Kind::Directory) => FileKind::Directory,
         Some(Kind::Link) => FileKind::Symlink,

@@ -63,6 +63,16 @@ impl State {
         }
     }
 
+    /// Where the next whole message goes, and what masks it.
+    pub(super) fn end(&mut self) -> (&mut Vec<u8>, &mut Masks) {
+        let out = if self.has_long {
+            &mut self.behind
+        } else {
+            &mut self.buffer
+        };
+        (out, &mut self.masks)
+    }
+
     /// Makes room in the buffer where that costs little.
     pub(super) fn compact(&mut self) {
         if self.sent >= self.buffer.len() / 2 && self.sent > 0 {

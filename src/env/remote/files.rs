@@ -1,0 +1,95 @@
+//! Files elsewhere.
+
+use std::sync::Arc;
+
+use super::{RemoteEnvironment, named};
+use crate::env::{
+    DirectoryEntry, EnvironmentError, FileBlock, FileMetadata, FileSystem, OpenFile, OpenFor,
+};
+use crate::rpc::client::{ClientError, ExecServerClient, RemoteFile};
+
+type Result<T> = std::result::Result<T, EnvironmentError>;
+type Answer<T> = std::result::Result<T, ClientError>;
+
+impl RemoteEnvironment {
+    fn ask<T>(&self, call: impl FnOnce(&ExecServerClient) -> Answer<T>) -> Result<T> {
+        call(self.client()?).map_err(|error| self.error(error))
+    }
+}
+
+impl FileSystem for RemoteEnvironment {
+    fn read(&self, path: &str) -> Result<Vec<u8>> {
+        self.ask(|client| client.read_file(path))
+    }
+
+    fn write(&self, path: &str, data: &[u8], is_atomic: bool) -> Result<()> {
+        self.ask(|client| client.write_file(path, data, is_atomic))
+    }
+
+    fn create_directory(&self, path: &str) -> Result<()> {
+        self.ask(|client| client.create_directory(path))
+    }
+
+    fn metadata(&self, path: &str, follows_links: bool) -> Result<FileMetadata> {
+        self.ask(|client| client.metadata(path, follows_links))
+    }
+
+    fn read_directory(&self, path: &str) -> Result<Vec<DirectoryEntry>> {
+        self.ask(|client| client.read_directory(path))
+    }
+
+    fn remove(&self, path: &str) -> Result<()> {
+        self.ask(|client| client.remove(path))
+    }
+
+    fn copy(&self, from: &str, to: &str, is_recursive: bool) -> Result<()> {
+        self.ask(|client| client.copy(from, to, is_recursive))
+    }
+
+    fn canonicalize(&self, path: &str) -> Result<String> {
+        self.ask(|client| client.canonicalize(path))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.ask(|client| client.rename(from, to))
+    }
+
+    fn set_permissions(&self, path: &str, mode: u32) -> Result<()> {
+        self.ask(|client| client.set_permissions(path, mode))
+    }
+
+    fn symlink(&self, target: &str, path: &str) -> Result<()> {
+        self.ask(|client| client.symlink(target, path))
+    }
+
+    fn open(&self, path: &str, purpose: OpenFor) -> Result<Box<dyn OpenFile>> {
+        let file = self.ask(|client| client.open(path, purpose))?;
+        Ok(Box::new(OpenRemote {
+            id: Arc::clone(&self.id),
+            file,
+        }))
+    }
+}
+
+struct OpenRemote {
+    /// The environment's.
+    id: Arc<str>,
+    file: RemoteFile,
+}
+
+impl OpenFile for OpenRemote {
+    fn read_block(&self, offset: u64, len: usize) -> Result<FileBlock> {
+        let block = self.file.read_block(offset, len);
+        block.map_err(|error| named(&self.id, error))
+    }
+
+    fn write_block(&self, offset: u64, data: &[u8]) -> Result<()> {
+        let written = self.file.write_block(offset, data);
+        written.map_err(|error| named(&self.id, error))
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        let Self { id, file } = *self;
+        file.close().map_err(|error| named(&id, error))
+    }
+}
