@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::cli::parse::{Request, UsageError, parse};
+use crate::sandbox::launcher;
 use crate::serve::auth;
 use crate::serve::tls::TlsFiles;
 
@@ -53,6 +54,7 @@ fn defaults() {
                 retained_total: 64 << 20,
                 drain_window: Duration::from_secs(2),
                 max_processes: 1024,
+                sandbox: launcher::Config::default(),
                 no_http: false,
                 allow_link_local: false,
             },
@@ -72,7 +74,8 @@ fn every_value_is_taken() {
                  --executor-id x --environment-id i --name m --remote-transport direct --aws-sigv4 \
                  --enable-noise --registration-bearer-stdin --exit-on-stdin-close \
                  --reconnect-max-delay 0.5 \
-                 --ping-interval 1.5 --drain-window 0 --max-processes=7 --no-http --allow-link-local --log-level DEBUG";
+                 --ping-interval 1.5 --drain-window 0 --max-processes=7 --no-http --allow-link-local --sandbox-launcher landlock --bwrap /b \
+                 --log-level DEBUG";
     let words: Vec<&str> = words.split_whitespace().collect();
     assert_eq!(
         flags(&words),
@@ -118,6 +121,10 @@ fn every_value_is_taken() {
                 retained_total: 3 << 10,
                 drain_window: Duration::ZERO,
                 max_processes: 7,
+                sandbox: launcher::Config {
+                    pinned: Some(launcher::Kind::Landlock),
+                    bwrap: Some("/b".into()),
+                },
                 no_http: true,
                 allow_link_local: true,
             },

@@ -1,6 +1,7 @@
 //! Machines that are offered through a control plane, which is the tests' own.
 
 mod auth;
+mod complete;
 mod registration;
 mod relay;
 mod serving;
