@@ -51,7 +51,7 @@ fn run_through(plane: &Plane) {
         .stderr(Stdio::inherit());
     let mut client = Guarded(client.spawn().unwrap());
     let mut stdout = client.0.stdout.take().unwrap();
-    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let bytes: Arc<Mutex<Vec<u8>>> = Arc::default();
     let kept = Arc::clone(&bytes);
     thread::spawn(move || {
         let mut buffer = [0; 4096];
