@@ -5,6 +5,7 @@
 
 mod command;
 mod cp;
+mod doctor;
 mod env;
 mod environments;
 mod grammar;
@@ -20,6 +21,7 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::sandbox::inside;
 use crate::serve::ServeError;
 use crate::serve::listen::ListenUrlError;
 use crate::version;
@@ -57,7 +59,11 @@ impl fmt::Display for RunError {
 
 /// Runs the program with its arguments (the first is the program's own name).
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match command(args.into_iter().collect()) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if inside::is_inside(args.get(1).map(OsString::as_os_str)) {
+        return ExitCode::from(inside::run());
+    }
+    match command(args) {
         Ok(code) => code,
         Err(error) => {
             // There is nobody to tell when standard error is gone.

@@ -25,6 +25,8 @@ use crate::env::local::{Host, HostConfig, Watches};
 use crate::log;
 use crate::rpc::protocol::environment::EnvironmentInfo;
 use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound, Sink, StreamSource};
+use crate::sandbox::journal::Journal;
+use crate::sandbox::launcher::Launchers;
 use crate::sys::event::WakeEvent;
 use crate::sys::limits::raise_descriptor_limit;
 use crate::sys::poll::{self, PollFd, READABLE};
@@ -240,13 +242,14 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     if let Err(error) = raise_descriptor_limit() {
         log::warn!("the limit on open files stays as it is: {error}");
     }
-    let host = Host::new(HostConfig {
+    let limits = HostConfig {
         retained_output: config.options.retained_output,
         retained_total: config.options.retained_total,
         drain_window: config.options.drain_window,
         max_processes: config.options.max_processes,
-    })
-    .map_err(system("get what processes will need"))?;
+    };
+    let launchers = Launchers::new(config.options.sandbox.clone(), Journal::open());
+    let host = Host::new(limits, launchers).map_err(system("get what processes will need"))?;
     let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
     let server = Arc::new(Server {
         host: Arc::new(host),

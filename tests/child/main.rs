@@ -1,5 +1,6 @@
 //! The program that tests run as a child: one small behaviour a sub-command, and nothing of the host's.
 
+mod deny;
 mod pattern;
 
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
@@ -45,6 +46,8 @@ fn main() -> ExitCode {
         ["background-silent", ref grandchild @ ..] => background(grandchild, Stdio::null()),
         ["own-group", ref grandchild @ ..] => own_group(grandchild),
         ["when", cue, count, done] => when(cue, number(count), done),
+        ["deny", words, ref command @ ..] => deny::deny(words, command),
+        ["make", path] => std::fs::write(path, "made").unwrap(),
         _ => {
             eprintln!("child: no such behaviour: {arguments:?}");
             return ExitCode::from(64);

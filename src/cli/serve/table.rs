@@ -3,6 +3,7 @@
 use super::ServeFlags;
 use crate::cli::grammar::{Category, Flag, Grammar, Kind, Operands, Value};
 use crate::cli::values::{bytes, count, host, origin, parsed, path, seconds};
+use crate::sandbox::launcher;
 use crate::serve::auth::Mode;
 
 pub(in crate::cli) static GRAMMAR: Grammar<ServeFlags> = Grammar {
@@ -138,6 +139,25 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         help: "Let HTTP requests go to link-local and cloud metadata addresses, too",
         kind: Kind::Switch(|flags| flags.options.allow_link_local = true),
     },
+    Flag::value(
+        Category::Access,
+        "sandbox-launcher",
+        "Confine with this only: system (the machine's bwrap), bundled (the one inside) or landlock; \
+         otherwise the first of them that can",
+        Value::optional("NAME", |flags, text| {
+            flags.options.sandbox.pinned = Some(launcher::Kind::from_name(text)?);
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Access,
+        "bwrap",
+        "Take this file as the bundled bwrap; it must have the digest of the one that was built with this program",
+        Value::optional("FILE", |flags, text| {
+            flags.options.sandbox.bwrap = Some(path(text)?);
+            Ok(())
+        }),
+    ),
     Flag::value(
         Category::Limits,
         "max-connections",

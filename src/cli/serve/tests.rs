@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::cli::parse::{Request, UsageError, parse};
+use crate::sandbox::launcher;
 use crate::serve::auth;
 use crate::serve::tls::TlsFiles;
 
@@ -49,6 +50,7 @@ fn defaults() {
                 retained_total: 64 << 20,
                 drain_window: Duration::from_secs(2),
                 max_processes: 1024,
+                sandbox: launcher::Config::default(),
                 no_http: false,
                 allow_link_local: false,
             },
@@ -64,7 +66,8 @@ fn every_value_is_taken() {
                  --ws-max-clock-skew-seconds 0 --tls-cert c --tls-key k --max-connections 3 --allow-origin https://a.example \
                  --allow-origin=null --allow-host b.example --allow-host c.example:81 \
                  --session-retention 0.25 --retained-output 2048 --retained-total 3K \
-                 --ping-interval 1.5 --drain-window 0 --max-processes=7 --no-http --allow-link-local --log-level DEBUG";
+                 --ping-interval 1.5 --drain-window 0 --max-processes=7 --no-http --allow-link-local --sandbox-launcher landlock --bwrap /b \
+                 --log-level DEBUG";
     let words: Vec<&str> = words.split_whitespace().collect();
     assert_eq!(
         flags(&words),
@@ -94,6 +97,10 @@ fn every_value_is_taken() {
                 retained_total: 3 << 10,
                 drain_window: Duration::ZERO,
                 max_processes: 7,
+                sandbox: launcher::Config {
+                    pinned: Some(launcher::Kind::Landlock),
+                    bwrap: Some("/b".into()),
+                },
                 no_http: true,
                 allow_link_local: true,
             },
