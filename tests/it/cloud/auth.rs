@@ -103,7 +103,7 @@ fn a_token_that_is_refused_for_ever_costs_one_refresh() {
     let plane = Plane::start(Style::Plain);
     let home = Home::with_account();
     plane.answer((0..9).map(|_| refused()));
-    let words = last_words(&finish(&mut cloud(&plane, &home)));
+    let words = last_words(&finish(cloud(&plane, &home), b""));
     assert_eq!(
         words,
         "Error: cloud environments request failed (401 Unauthorized): expired token"
@@ -117,7 +117,7 @@ fn a_403_refreshes_nothing() {
     let plane = Plane::start(Style::Plain);
     let home = Home::with_account();
     plane.answer([Answer::status(403, "no")]);
-    let words = last_words(&finish(&mut cloud(&plane, &home)));
+    let words = last_words(&finish(cloud(&plane, &home), b""));
     assert_eq!(
         words,
         "Error: cloud environments request failed (403 Forbidden): no"
@@ -135,7 +135,7 @@ fn a_refresh_token_that_is_used_up_ends_with_the_reference_s_words() {
         401,
         r#"{"error":{"code":"refresh_token_reused","message":"x"}}"#,
     )]);
-    let words = last_words(&finish(&mut cloud(&plane, &home)));
+    let words = last_words(&finish(cloud(&plane, &home), b""));
     assert_eq!(
         words,
         "Error: cloud environment authentication error: Your access token could not be refreshed because your refresh token was already used. Please log out and sign in again."
@@ -242,7 +242,7 @@ fn what_the_cloud_cannot_use_is_told_in_the_reference_s_words() {
         if let Some(login) = login {
             home.write(&login);
         }
-        let found = last_words(&finish(&mut cloud(&plane, &home)));
+        let found = last_words(&finish(cloud(&plane, &home), b""));
         assert_eq!(found, format!("{auth}{words}"));
         assert!(plane.registrations().is_empty());
     }
@@ -269,7 +269,7 @@ fn an_environment_takes_a_key_from_the_file_or_an_account() {
     let plane = Plane::start(Style::Relay);
     let mut command = environment(&plane, "relay");
     command.env_remove("CODEX_API_KEY");
-    let words = last_words(&finish(&mut command));
+    let words = last_words(&finish(command, b""));
     assert_eq!(
         words,
         "Error: environment registry authentication error: remote exec-server registration requires ChatGPT authentication or API key authentication; run `codex login` or set CODEX_API_KEY"
@@ -293,7 +293,7 @@ fn a_token_may_come_on_standard_input_whose_end_may_be_ours() {
     assert_eq!(server.ended(PATIENCE).code(), Some(0));
     let mut command = executor(&plane);
     command.arg("--registration-bearer-stdin");
-    let words = last_words(&finish(&mut command));
+    let words = last_words(&finish(command, b""));
     assert!(
         words.ends_with("expected a newline-terminated registration bearer of at most 16 KiB"),
         "{words}"
@@ -322,7 +322,7 @@ fn no_secret_is_ever_logged() {
         "--cloud-base-url",
         &plane.base(),
     ]);
-    let words = last_words(&finish(&mut missing));
+    let words = last_words(&finish(missing, b""));
     assert_eq!(
         words,
         "Error: cloud environment configuration error: CODEX_HOME points to \"/nonexistent/home\", but that path is not a directory"

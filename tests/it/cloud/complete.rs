@@ -1,23 +1,13 @@
 //! The complete path: control plane, executor, our own client, a command, and a cut in the middle.
 
 use std::io::Read;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::{Home, await_executors, cloud, environment};
 use crate::support::plane::{Plane, Style};
-use crate::support::{PATIENCE, Server, within};
-
-/// Ends with its test.
-struct Guarded(Child);
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::support::{PATIENCE, Running, Server, within};
 
 const BLOCKS: usize = 60;
 
@@ -49,8 +39,9 @@ fn run_through(plane: &Plane) {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
-    let mut client = Guarded(client.spawn().unwrap());
-    let mut stdout = client.0.stdout.take().unwrap();
+    let mut client = client.spawn().unwrap();
+    let mut stdout = client.stdout.take().unwrap();
+    let mut client = Running::new(client);
     let bytes: Arc<Mutex<Vec<u8>>> = Arc::default();
     let kept = Arc::clone(&bytes);
     thread::spawn(move || {
@@ -64,12 +55,7 @@ fn run_through(plane: &Plane) {
     });
     let connections = plane.upgrades().len();
     plane.cut();
-    let mut status = None;
-    within(PATIENCE, "the client ends", || {
-        status = client.0.try_wait().unwrap();
-        status.is_some()
-    });
-    assert_eq!(status.unwrap().code(), Some(7));
+    assert_eq!(client.ended(PATIENCE).code(), Some(7));
     assert!(plane.upgrades().len() > connections, "it was cut");
     within(PATIENCE, "all of the output is there", || {
         bytes.lock().unwrap().len() >= expected().len()

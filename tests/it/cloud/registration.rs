@@ -12,8 +12,8 @@ use crate::support::{PATIENCE, Server, fails, finish, within};
 
 /// Fails with exit code 1 and these last words.
 #[track_caller]
-fn ends_with(mut command: Command, words: &str) -> Output {
-    let output = finish(&mut command);
+fn ends_with(command: Command, words: &str) -> Output {
+    let output = finish(command, b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
     let last = stderr.lines().last().unwrap_or_default();
     assert_eq!(last, format!("Error: {words}"), "all of it: {stderr}");
@@ -194,7 +194,7 @@ fn an_answer_that_is_not_ours_is_not_acted_upon() {
     }
     let plane = Plane::start(Style::Plain);
     plane.answer([Answer::status(200, "{\"id\":")]);
-    let output = finish(&mut executor(&plane));
+    let output = finish(executor(&plane), b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
     let words = "Error: executor registry request failed: error decoding response body: EOF";
     assert!(stderr.contains(words), "{stderr}");
@@ -230,7 +230,7 @@ fn a_hang_and_a_dead_end_are_told_within_their_deadlines() {
         "{taken:?}"
     );
     plane.answer([Answer::Drop]);
-    let output = finish(&mut executor(&plane));
+    let output = finish(executor(&plane), b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
         stderr.contains("Error: executor registry request failed: "),

@@ -47,7 +47,7 @@ fn a_plane_that_nobody_vouches_for_gets_no_token() {
     let certificate = Certificate::make(&dir, "plane");
     let plane = Plane::start(Style::Plain);
     let front = tls::in_front_of(plane.address(), config(&certificate));
-    let output = finish(&mut environment_at(&format!("https://{front}"), "direct"));
+    let output = finish(environment_at(&format!("https://{front}"), "direct"), b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     let words = "Error: environment registry request failed: ";

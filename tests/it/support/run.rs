@@ -11,8 +11,7 @@ pub fn run(arguments: &[&str]) -> Output {
     finish(command.args(arguments))
 }
 
-/// Runs a command of [`Server::command`] to the end; nothing on stdin.
-pub fn finish(command: &mut Command) -> Output {
+fn finish(command: &mut Command) -> Output {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
