@@ -21,6 +21,7 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::cloud::OfferError;
 use crate::sandbox::inside;
 use crate::serve::listen::ListenUrlError;
 use crate::serve::{ServeError, confined};
@@ -37,13 +38,16 @@ enum RunError {
     Listen(ListenUrlError),
     Serve(ServeError),
     Helper(std::io::Error),
+    Offer(OfferError),
 }
 
 impl RunError {
     fn exit_code(&self) -> ExitCode {
         match self {
             RunError::Usage(_) => ExitCode::from(2),
-            RunError::Listen(_) | RunError::Serve(_) | RunError::Helper(_) => ExitCode::from(1),
+            RunError::Listen(_) | RunError::Serve(_) | RunError::Helper(_) | RunError::Offer(_) => {
+                ExitCode::from(1)
+            }
         }
     }
 }
@@ -55,6 +59,7 @@ impl fmt::Display for RunError {
             RunError::Listen(error) => write!(f, "Error: {error}"),
             RunError::Serve(error) => write!(f, "Error: {error}"),
             RunError::Helper(error) => write!(f, "Error: cannot read requests: {error}"),
+            RunError::Offer(error) => write!(f, "Error: {error}"),
         }
     }
 }

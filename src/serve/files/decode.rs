@@ -94,6 +94,7 @@ fn each<'a>(
         "rename" => with(params, heeds, rename),
         "setPermissions" => with(params, heeds, set_permissions),
         "symlink" => with(params, heeds, symlink),
+        "readLink" => with(params, heeds, read_link),
         _ => return None,
     })
 }
@@ -367,6 +368,11 @@ fn set_permissions(params: SetPermissionsParams<'_>) -> Result<FileRequest, RpcE
         mode: params.mode,
         links: links(params.follow_symlinks),
     })
+}
+
+fn read_link(params: PathParams<'_>) -> Result<FileRequest, RpcError> {
+    let path = place(&params.path)?.path;
+    Ok(FileRequest::ReadLink { path })
 }
 
 fn symlink(params: SymlinkParams<'_>) -> Result<FileRequest, RpcError> {

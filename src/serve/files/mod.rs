@@ -26,7 +26,7 @@ use crate::rpc::encode::{json, number};
 use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::{PathStyle, WirePath};
 use crate::rpc::protocol::files::{
-    CanonicalizeResult, CopyResult, GetMetadataResult, OpenResult, SkippedEntry,
+    CanonicalizeResult, CopyResult, GetMetadataResult, OpenResult, ReadLinkResult, SkippedEntry,
 };
 use crate::rpc::protocol::process::Empty;
 use crate::rpc::transport::{LongMessage, Outbound, PayloadBuffer};
@@ -112,6 +112,9 @@ pub(super) enum FileRequest {
         path: PathBuf,
         target: PathBuf,
     },
+    ReadLink {
+        path: PathBuf,
+    },
 }
 
 impl FileRequest {
@@ -125,6 +128,7 @@ impl FileRequest {
             | Self::CreateDirectory { path: at, .. }
             | Self::GetMetadata { path: at, .. }
             | Self::ReadDirectory { path: at }
+            | Self::ReadLink { path: at }
             | Self::Remove { path: at, .. }
             | Self::SetPermissions { path: at, .. } => path(at),
             Self::Canonicalize { path: at } | Self::Walk { path: at, .. } => path(&at.path),
@@ -340,6 +344,11 @@ impl FileService {
             FileRequest::Symlink { path, target } => {
                 files::make_link(&target, &path)?;
                 done();
+            }
+            FileRequest::ReadLink { path } => {
+                later.add(Ok(&ReadLinkResult {
+                    target: files::read_link(&path)?,
+                }));
             }
         }
         Ok(())
