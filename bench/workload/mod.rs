@@ -3,6 +3,7 @@
 //! A step is one workload on one subject over one transport, in a process of its own, so that it
 //! can be pinned, timed out, and be none of its neighbours' business.
 
+mod confined;
 mod echo;
 mod files;
 mod input;
@@ -30,6 +31,7 @@ pub enum Workload {
     Roundtrip,
     Pipelined,
     Spawn,
+    Confined,
     Parallel,
     Echo,
     Output,
@@ -71,11 +73,12 @@ impl Step {
 }
 
 impl Workload {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Startup,
         Self::Roundtrip,
         Self::Pipelined,
         Self::Spawn,
+        Self::Confined,
         Self::Parallel,
         Self::Echo,
         Self::Output,
@@ -91,6 +94,7 @@ impl Workload {
             Self::Roundtrip => "roundtrip",
             Self::Pipelined => "pipelined",
             Self::Spawn => "spawn",
+            Self::Confined => "confined",
             Self::Parallel => "parallel",
             Self::Echo => "echo",
             Self::Output => "output",
@@ -113,6 +117,7 @@ impl Workload {
             Self::Roundtrip => "Request round trip, one at a time",
             Self::Pipelined => "32 requests in flight",
             Self::Spawn => "process/start of true, to closed",
+            Self::Confined => "The same under a read-only policy",
             Self::Parallel => "16 processes in flight",
             Self::Echo => "Echo of a line through cat",
             Self::Output => "256 MiB of output",
@@ -154,6 +159,7 @@ impl Workload {
             Self::Roundtrip => roundtrip::ROWS,
             Self::Pipelined => pipelined::ROWS,
             Self::Spawn => spawn::ROWS,
+            Self::Confined => confined::ROWS,
             Self::Parallel => parallel::ROWS,
             Self::Echo => echo::ROWS,
             Self::Output => output::ROWS,
@@ -176,6 +182,8 @@ impl Workload {
             Self::Pipelined => pipelined::server(step),
             Self::Spawn if floor => spawn::floor(step),
             Self::Spawn => spawn::server(step),
+            Self::Confined if floor => confined::floor(step),
+            Self::Confined => confined::server(step),
             Self::Parallel if floor => parallel::floor(step),
             Self::Parallel => parallel::server(step),
             Self::Echo if floor => echo::floor(step),
