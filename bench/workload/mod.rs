@@ -3,6 +3,7 @@
 //! A step is one workload on one subject over one transport, in a process of its own, so that it
 //! can be pinned, timed out, and be none of its neighbours' business.
 
+mod command;
 mod confined;
 mod echo;
 mod files;
@@ -39,6 +40,7 @@ pub enum Workload {
     Files,
     Transfer,
     Memory,
+    Command,
 }
 
 /// What a step is to measure, and where its figures go.
@@ -73,7 +75,7 @@ impl Step {
 }
 
 impl Workload {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Startup,
         Self::Roundtrip,
         Self::Pipelined,
@@ -86,6 +88,7 @@ impl Workload {
         Self::Files,
         Self::Transfer,
         Self::Memory,
+        Self::Command,
     ];
 
     pub fn name(self) -> &'static str {
@@ -102,6 +105,7 @@ impl Workload {
             Self::Files => "files",
             Self::Transfer => "transfer",
             Self::Memory => "memory",
+            Self::Command => "command",
         }
     }
 
@@ -125,6 +129,7 @@ impl Workload {
             Self::Files => "Files: small requests, one at a time",
             Self::Transfer => "Files: whole large ones, one at a time",
             Self::Memory => "Memory of the server",
+            Self::Command => "The command line, whole processes",
         }
     }
 
@@ -132,7 +137,12 @@ impl Workload {
     pub fn pinned(self) -> bool {
         !matches!(
             self,
-            Self::Parallel | Self::Output | Self::Input | Self::Transfer | Self::Memory
+            Self::Parallel
+                | Self::Output
+                | Self::Input
+                | Self::Transfer
+                | Self::Memory
+                | Self::Command
         )
     }
 
@@ -167,6 +177,7 @@ impl Workload {
             Self::Files => files::ROWS,
             Self::Transfer => transfer::ROWS,
             Self::Memory => memory::ROWS,
+            Self::Command => command::ROWS,
         }
     }
 
@@ -198,6 +209,8 @@ impl Workload {
             Self::Transfer => transfer::server(step),
             Self::Memory if floor => Ok(()),
             Self::Memory => memory::server(step),
+            Self::Command if floor => command::floor(step),
+            Self::Command => command::server(step),
         }
     }
 }
