@@ -4,6 +4,7 @@
 //! can be pinned, timed out, and be none of its neighbours' business.
 
 mod command;
+mod confined;
 mod echo;
 mod files;
 mod input;
@@ -31,6 +32,7 @@ pub enum Workload {
     Roundtrip,
     Pipelined,
     Spawn,
+    Confined,
     Parallel,
     Echo,
     Output,
@@ -73,11 +75,12 @@ impl Step {
 }
 
 impl Workload {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Startup,
         Self::Roundtrip,
         Self::Pipelined,
         Self::Spawn,
+        Self::Confined,
         Self::Parallel,
         Self::Echo,
         Self::Output,
@@ -94,6 +97,7 @@ impl Workload {
             Self::Roundtrip => "roundtrip",
             Self::Pipelined => "pipelined",
             Self::Spawn => "spawn",
+            Self::Confined => "confined",
             Self::Parallel => "parallel",
             Self::Echo => "echo",
             Self::Output => "output",
@@ -117,6 +121,7 @@ impl Workload {
             Self::Roundtrip => "Request round trip, one at a time",
             Self::Pipelined => "32 requests in flight",
             Self::Spawn => "process/start of true, to closed",
+            Self::Confined => "The same under a read-only policy",
             Self::Parallel => "16 processes in flight",
             Self::Echo => "Echo of a line through cat",
             Self::Output => "256 MiB of output",
@@ -164,6 +169,7 @@ impl Workload {
             Self::Roundtrip => roundtrip::ROWS,
             Self::Pipelined => pipelined::ROWS,
             Self::Spawn => spawn::ROWS,
+            Self::Confined => confined::ROWS,
             Self::Parallel => parallel::ROWS,
             Self::Echo => echo::ROWS,
             Self::Output => output::ROWS,
@@ -187,6 +193,8 @@ impl Workload {
             Self::Pipelined => pipelined::server(step),
             Self::Spawn if floor => spawn::floor(step),
             Self::Spawn => spawn::server(step),
+            Self::Confined if floor => confined::floor(step),
+            Self::Confined => confined::server(step),
             Self::Parallel if floor => parallel::floor(step),
             Self::Parallel => parallel::server(step),
             Self::Echo if floor => echo::floor(step),
