@@ -1,125 +1,123 @@
-//! `fs/writeFile` of 1 KiB under a policy that lets one directory be written, one at a time and
-//! warm, beside the same request without a policy.
-//!
-//! The floor writes the file with the standard library, and no server in between.
+//! One `true` after the other under a policy that lets it read and not write, without a network.
 
-use std::fs;
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::Step;
-use super::roundtrip::round_trip;
-use crate::client::Client;
+use super::spawn::until_closed;
+use super::{Step, program};
+use crate::client::{Client, Stdin};
 use crate::failure::{During, Failure};
 use crate::row::{Goal, Row, Unit};
 use crate::sample::repeat;
-use crate::scratch::{self, Scratch};
 use crate::server::Server;
 use crate::subject::Subject;
 
-const WRITE: &[(&str, &str)] = &[("write.p50", "fs::write")];
-/// The limit that the issue sets.
-const GOAL: Option<Goal> = Some(Goal::Limit(0.3e-3));
+const FLOORS: &[(&str, &str)] = &[("bwrap.p50", "the same bwrap line")];
 
 pub const ROWS: &[Row] = &[
-    Row::new(
-        Unit::Seconds,
-        "ws.plain.p50",
-        "ws, fs/writeFile 1 KiB, p50",
-        WRITE,
-        None,
-    ),
-    Row::new(
-        Unit::Seconds,
-        "ws.confined.p50",
-        "ws, the same under a policy, p50",
-        WRITE,
-        GOAL,
-    ),
-    Row::new(
-        Unit::Seconds,
-        "stdio.plain.p50",
-        "stdio, fs/writeFile 1 KiB, p50",
-        WRITE,
-        None,
-    ),
-    Row::new(
-        Unit::Seconds,
-        "stdio.confined.p50",
-        "stdio, the same under a policy, p50",
-        WRITE,
-        GOAL,
-    ),
+    Row {
+        key: "ws.p50",
+        label: "ws, p50",
+        unit: Unit::Seconds,
+        floors: FLOORS,
+        goal: Some(Goal::TimesFloor(1.25, "bwrap.p50")),
+    },
+    Row {
+        key: "stdio.p50",
+        label: "stdio, p50",
+        unit: Unit::Seconds,
+        floors: FLOORS,
+        goal: Some(Goal::TimesFloor(1.25, "bwrap.p50")),
+    },
+    Row {
+        key: "stdio.landlock",
+        label: "stdio, what Landlock adds to a plain start, p50",
+        unit: Unit::Seconds,
+        floors: &[],
+        goal: Some(Goal::Limit(0.0003)),
+    },
 ];
 
-/// 1 KiB and its base64.
-const SIZE: usize = 1024;
-const CONTENT: &str = "eHh4";
-const GROUPS: usize = SIZE / 3;
-/// The references take some 40 ms for one.
 const LEAST: usize = 10;
-const WARM_UP: usize = 5;
+const WARM_UP: usize = 2;
+
+/// What `bwrap` is told for that policy.
+const LINE: &[&str] = &[
+    "--die-with-parent",
+    "--unshare-user",
+    "--unshare-pid",
+    "--unshare-ipc",
+    "--unshare-net",
+    "--disable-userns",
+    "--cap-drop",
+    "ALL",
+    "--ro-bind",
+    "/",
+    "/",
+    "--dev",
+    "/dev",
+    "--proc",
+    "/proc",
+    "--",
+];
 
 pub fn server(step: &Step) -> Result<(), Failure> {
-    let scratch = Scratch::new()?;
-    let file = scratch.file("file", SIZE)?;
-    let root = file.parent().unwrap_or(&file);
-    let path = |path| scratch::text(path).map(|path| step.subject.path(path));
-    let mut params = json!({
-        "path": path(&file)?,
-        "dataBase64": CONTENT.repeat(GROUPS) + "eA==",
-    });
-    let plain = params.to_string();
-    params["sandbox"] = policy(step.subject, &path(root)?);
-    let confined = params.to_string();
-
-    let (_server, link) = Server::start(step.subject, &step.binary, step.transport)?;
-    let mut client = Client::open(link, step.subject)?;
-    for (params, key) in [(plain, "plain.p50"), (confined, "confined.p50")] {
-        let id = client.queue("fs/writeFile", &params);
-        client.link.flush()?;
-        client.answer(id)?;
-        let mut times = repeat(step.budget(400), LEAST, WARM_UP, || {
-            round_trip(&mut client, "fs/writeFile", &params)
-        })?;
-        step.emit(key, times.quantile(0.5));
+    if step.subject == Subject::Reference0130 {
+        // It ignores the policy.
+        return Ok(());
+    }
+    let program = program("true")?;
+    let confined = median(step, &program, &[], true)?;
+    step.emit("p50", confined);
+    if step.subject == Subject::Ours {
+        let flags = ["--sandbox-launcher", "landlock"];
+        let confined = median(step, &program, &flags, true)?;
+        let plain = median(step, &program, &flags, false)?;
+        step.emit("landlock", (confined - plain).max(0.0));
     }
     Ok(())
 }
 
-/// Everything may be read, and what is below `root` written.
-fn policy(subject: Subject, root: &str) -> Value {
-    let mut policy = json!({
-        "permissions": {
-            "type": "managed",
-            "file_system": {
-                "type": "restricted",
-                "entries": [
+fn median(step: &Step, program: &str, flags: &[&str], is_confined: bool) -> Result<f64, Failure> {
+    let (_server, link) = Server::start_with(step.subject, &step.binary, step.transport, flags)?;
+    let mut client = Client::open(link, step.subject)?;
+    let sandbox = is_confined.then(|| {
+        json!({
+            "permissions": {
+                "type": "managed",
+                "file_system": {"type": "restricted", "entries": [
                     {"path": {"type": "special", "value": {"kind": "root"}}, "access": "read"},
-                    {"path": {"type": "path", "path": root}, "access": "write"},
-                ],
+                ]},
+                "network": "restricted",
             },
-            "network": "restricted",
-        },
-        "windowsSandboxLevel": "disabled",
-        "cwd": root,
+            "windowsSandboxLevel": "disabled",
+        })
     });
-    if subject != Subject::Reference0130 {
-        policy["workspaceRoots"] = json!([root]);
-    }
-    policy
+    let mut number = 0;
+    let mut times = repeat(step.budget(1000), LEAST, WARM_UP, || {
+        number += 1;
+        let process = format!("p{number}");
+        let begun = Instant::now();
+        let id = client.start_in(&process, &[program], Stdin::Closed, sandbox.as_ref())?;
+        until_closed(&mut client, &process, id, begun)
+    })?;
+    Ok(times.quantile(0.5))
 }
 
 pub fn floor(step: &Step) -> Result<(), Failure> {
-    let scratch = Scratch::new()?;
-    let file = scratch.file("file", SIZE)?;
-    let content = scratch::content(SIZE);
-    let mut times = repeat(step.budget(100), LEAST, WARM_UP, || {
+    let (Ok(bwrap), program) = (program("bwrap"), program("true")?) else {
+        // No figure to hold ours against, where the machine has none of its own.
+        return Ok(());
+    };
+    let mut line = Command::new(bwrap);
+    line.args(LINE).arg(program).stdin(Stdio::null());
+    let mut times = repeat(step.budget(1000), LEAST, WARM_UP, || {
         let begun = Instant::now();
-        fs::write(&file, &content).during("writing a file")?;
-        Ok(begun.elapsed())
+        line.status().during("running bwrap")?;
+        Ok::<Duration, Failure>(begun.elapsed())
     })?;
-    step.emit("write.p50", times.quantile(0.5));
+    step.emit("bwrap.p50", times.quantile(0.5));
     Ok(())
 }
