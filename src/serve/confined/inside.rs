@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::channel::MAX_REQUEST;
-use super::request;
+use super::request::{self, Decoded};
 use crate::rpc::protocol::process::Empty;
 use crate::rpc::transport::{Framing, Outbound, Sink};
 use crate::serve::dispatch::Later;
@@ -64,7 +64,7 @@ fn receive(input: &mut File, request: &mut Vec<u8>) -> io::Result<bool> {
 }
 
 fn answer(service: &mut FileService, outbound: &Arc<Outbound>, request: &[u8]) {
-    let Some((id, request)) = request::decode(request) else {
+    let Some(Decoded { id, request }) = request::decode(request) else {
         // The server has decoded what it sends; should it not have, it sees the end.
         outbound.kill();
         return;

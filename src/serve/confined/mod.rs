@@ -235,9 +235,9 @@ fn answer_here(
     request: &ConfinedRequest,
 ) -> Result<(), RpcError> {
     // It was put together from what had been decoded.
-    let (_, plain) = request::decode(request.framed.json())
+    let decoded = request::decode(request.framed.json())
         .ok_or_else(|| RpcError::failed("a waiting request was lost; send it again"))?;
-    let (plain, path) = plain?;
+    let (plain, path) = decoded.request?;
     service.answer(later, plain, Some(path));
     Ok(())
 }

@@ -72,15 +72,19 @@ impl ConfinedRequest {
     }
 }
 
-/// Decodes a framed request for who carries it out: its id, and what to do with the first path as
-/// the client wrote it. None for what [`ConfinedRequest::new`] has not made.
-pub(super) fn decode(
-    json: &[u8],
-) -> Option<(RequestId<'_>, Result<(FileRequest, String), RpcError>)> {
+/// A framed request, for who carries it out.
+pub(super) struct Decoded<'a> {
+    pub(super) id: RequestId<'a>,
+    /// What to do, and the first path as the client wrote it.
+    pub(super) request: Result<(FileRequest, String), RpcError>,
+}
+
+/// Decodes a framed request. None for what [`ConfinedRequest::new`] has not made.
+pub(super) fn decode(json: &[u8]) -> Option<Decoded<'_>> {
     let message = Message::decode(str::from_utf8(json).ok()?);
     let Ok(Message::Request { id, method, params }) = message else {
         return None;
     };
     let request = decode_plain(method.strip_prefix("fs/")?, params)?;
-    Some((id, request))
+    Some(Decoded { id, request })
 }
