@@ -3,6 +3,8 @@
 //! A step is one workload on one subject over one transport, in a process of its own, so that it
 //! can be pinned, timed out, and be none of its neighbours' business.
 
+mod command;
+mod confined;
 mod echo;
 mod files;
 mod input;
@@ -30,6 +32,7 @@ pub enum Workload {
     Roundtrip,
     Pipelined,
     Spawn,
+    Confined,
     Parallel,
     Echo,
     Output,
@@ -37,6 +40,7 @@ pub enum Workload {
     Files,
     Transfer,
     Memory,
+    Command,
 }
 
 /// What a step is to measure, and where its figures go.
@@ -71,11 +75,12 @@ impl Step {
 }
 
 impl Workload {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Startup,
         Self::Roundtrip,
         Self::Pipelined,
         Self::Spawn,
+        Self::Confined,
         Self::Parallel,
         Self::Echo,
         Self::Output,
@@ -83,6 +88,7 @@ impl Workload {
         Self::Files,
         Self::Transfer,
         Self::Memory,
+        Self::Command,
     ];
 
     pub fn name(self) -> &'static str {
@@ -91,6 +97,7 @@ impl Workload {
             Self::Roundtrip => "roundtrip",
             Self::Pipelined => "pipelined",
             Self::Spawn => "spawn",
+            Self::Confined => "confined",
             Self::Parallel => "parallel",
             Self::Echo => "echo",
             Self::Output => "output",
@@ -98,6 +105,7 @@ impl Workload {
             Self::Files => "files",
             Self::Transfer => "transfer",
             Self::Memory => "memory",
+            Self::Command => "command",
         }
     }
 
@@ -113,6 +121,7 @@ impl Workload {
             Self::Roundtrip => "Request round trip, one at a time",
             Self::Pipelined => "32 requests in flight",
             Self::Spawn => "process/start of true, to closed",
+            Self::Confined => "The same under a read-only policy",
             Self::Parallel => "16 processes in flight",
             Self::Echo => "Echo of a line through cat",
             Self::Output => "256 MiB of output",
@@ -120,6 +129,7 @@ impl Workload {
             Self::Files => "Files: small requests, one at a time",
             Self::Transfer => "Files: whole large ones, one at a time",
             Self::Memory => "Memory of the server",
+            Self::Command => "The command line, whole processes",
         }
     }
 
@@ -127,7 +137,12 @@ impl Workload {
     pub fn pinned(self) -> bool {
         !matches!(
             self,
-            Self::Parallel | Self::Output | Self::Input | Self::Transfer | Self::Memory
+            Self::Parallel
+                | Self::Output
+                | Self::Input
+                | Self::Transfer
+                | Self::Memory
+                | Self::Command
         )
     }
 
@@ -154,6 +169,7 @@ impl Workload {
             Self::Roundtrip => roundtrip::ROWS,
             Self::Pipelined => pipelined::ROWS,
             Self::Spawn => spawn::ROWS,
+            Self::Confined => confined::ROWS,
             Self::Parallel => parallel::ROWS,
             Self::Echo => echo::ROWS,
             Self::Output => output::ROWS,
@@ -161,6 +177,7 @@ impl Workload {
             Self::Files => files::ROWS,
             Self::Transfer => transfer::ROWS,
             Self::Memory => memory::ROWS,
+            Self::Command => command::ROWS,
         }
     }
 
@@ -176,6 +193,8 @@ impl Workload {
             Self::Pipelined => pipelined::server(step),
             Self::Spawn if floor => spawn::floor(step),
             Self::Spawn => spawn::server(step),
+            Self::Confined if floor => confined::floor(step),
+            Self::Confined => confined::server(step),
             Self::Parallel if floor => parallel::floor(step),
             Self::Parallel => parallel::server(step),
             Self::Echo if floor => echo::floor(step),
@@ -190,6 +209,8 @@ impl Workload {
             Self::Transfer => transfer::server(step),
             Self::Memory if floor => Ok(()),
             Self::Memory => memory::server(step),
+            Self::Command if floor => command::floor(step),
+            Self::Command => command::server(step),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use super::cp::CP;
+use super::doctor::DOCTOR;
 use super::env::ENV;
 use super::grammar::{Flag, Grammar, Operands};
 use super::parse::{Request, UsageError, parse};
@@ -22,7 +23,7 @@ pub(super) struct Command {
 }
 
 /// Every command.
-static COMMANDS: &[&Command] = &[&RUN, &CP, &ENV, &HELP];
+static COMMANDS: &[&Command] = &[&RUN, &CP, &ENV, &DOCTOR, &HELP];
 
 /// What a command line is for.
 pub(super) enum Selected {

@@ -5,6 +5,7 @@
 
 mod command;
 mod cp;
+mod doctor;
 mod env;
 mod environments;
 mod grammar;
@@ -20,6 +21,8 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::cloud::OfferError;
+use crate::sandbox::inside;
 use crate::serve::ServeError;
 use crate::serve::listen::ListenUrlError;
 use crate::version;
@@ -34,13 +37,14 @@ enum RunError {
     Usage(UsageError),
     Listen(ListenUrlError),
     Serve(ServeError),
+    Offer(OfferError),
 }
 
 impl RunError {
     fn exit_code(&self) -> ExitCode {
         match self {
             RunError::Usage(_) => ExitCode::from(2),
-            RunError::Listen(_) | RunError::Serve(_) => ExitCode::from(1),
+            RunError::Listen(_) | RunError::Serve(_) | RunError::Offer(_) => ExitCode::from(1),
         }
     }
 }
@@ -51,13 +55,18 @@ impl fmt::Display for RunError {
             RunError::Usage(error) => error.fmt(f),
             RunError::Listen(error) => write!(f, "Error: {error}"),
             RunError::Serve(error) => write!(f, "Error: {error}"),
+            RunError::Offer(error) => write!(f, "Error: {error}"),
         }
     }
 }
 
 /// Runs the program with its arguments (the first is the program's own name).
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match command(args.into_iter().collect()) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if inside::is_inside(args.get(1).map(OsString::as_os_str)) {
+        return ExitCode::from(inside::run());
+    }
+    match command(args) {
         Ok(code) => code,
         Err(error) => {
             // There is nobody to tell when standard error is gone.

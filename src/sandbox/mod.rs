@@ -16,8 +16,11 @@ pub mod bundled;
 pub mod bwrap;
 pub mod denial;
 pub mod helper_form;
+pub mod inside;
 pub mod journal;
+pub mod launcher;
 pub mod mounts;
 pub mod policy;
 #[cfg(test)]
 mod scratch;
+pub mod seccomp;

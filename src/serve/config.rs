@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::auth;
 use super::listen::ListenAddress;
 use super::tls::TlsFiles;
+use crate::sandbox::launcher;
 
 /// Where and how to serve.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Options {
     pub drain_window: Duration,
     /// Most processes at once.
     pub max_processes: usize,
+    /// Who confines programs.
+    pub sandbox: launcher::Config,
     /// Make no HTTP requests for clients.
     pub no_http: bool,
     /// Let HTTP requests go to link-local and metadata addresses.

@@ -1,9 +1,31 @@
-//! What must be confined is refused, as long as there is nothing to confine it with.
+//! What a client is told of a confinement, and the refusals of those that cannot be had.
 
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::rpc::error::RpcError;
 use crate::rpc::protocol::process::SandboxOutline;
+use crate::sandbox::launcher::{Kind, Level};
+
+/// What the reference would call a confinement.
+pub(super) fn sandbox_type(level: Option<&Level>) -> &'static str {
+    match level {
+        Some(level) if level.launcher != Kind::None => "linuxSeccomp",
+        _ => "none",
+    }
+}
+
+/// The extension `sandboxLevel`.
+pub(super) fn level(level: &Level) -> Value {
+    json!({
+        "launcher": level.launcher.name(),
+        "version": level.version,
+        "namespaces": level.namespaces,
+        "landlockAbi": level.landlock_abi,
+        "seccomp": level.seccomp,
+        "weaker": level.weaker,
+    })
+}
 
 /// Refuses a request with a `sandbox` that asks for anything; one that cannot be read does.
 /// `outcome` says what did not happen.

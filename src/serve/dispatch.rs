@@ -184,6 +184,7 @@ impl Dispatch {
             Ok(Message::Request { id, method, params }) => {
                 let handled = match files::payload_len(&method, params) {
                     None => self.request(id, &method, params),
+                    Some(_) if self.peer.has_only_messages() => Err(no_raw_bytes()),
                     Some(len) => {
                         // Whatever is wrong with the request, its bytes are no messages.
                         payload = (len > 0).then_some(Payload::Skip(len));
@@ -391,6 +392,10 @@ impl Dispatch {
             ));
         };
         let request = request?;
+        let is_raw = matches!(request, FileRequest::ReadBlock { is_raw: true, .. });
+        if is_raw && self.peer.has_only_messages() {
+            return Err(no_raw_bytes());
+        }
         let call = self.call(id, "filesystem")?;
         self.lane.push(call.later(), request)
     }
@@ -454,4 +459,9 @@ impl Dispatch {
         self.stage = Stage::Initialized(session);
         Ok(())
     }
+}
+
+/// The answer to who would have bytes beside messages where only messages can pass.
+fn no_raw_bytes() -> RpcError {
+    RpcError::invalid_params("raw bytes do not pass through a relay; use base64")
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::env::local::{Event, ProcessExit, Subscriber};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
+use crate::rpc::path_uri::PathStyle;
 use crate::rpc::transport::{Flush, Offer, Outbound};
+use crate::sandbox::denial::Denial;
 use crate::sys::event::WakeEvent;
 
 /// A connection as the receiver of events.
@@ -61,11 +63,12 @@ fn write(out: &mut Vec<u8>, process_id: &str, event: &Event<'_>) {
             base64::encode_into(&chunk.bytes, out);
             out.push(b'"');
         }
-        Event::Exited { exit, .. } => {
+        Event::Exited { exit, denial, .. } => {
             out.extend_from_slice(b",\"exitCode\":");
             number(out, exit.code.into());
-            out.extend_from_slice(b",\"sandboxDenied\":false");
-            write_exit_extensions(out, exit);
+            out.extend_from_slice(b",\"sandboxDenied\":");
+            json(out, &exit.sandbox_denied);
+            write_exit_extensions(out, exit, *denial);
         }
         Event::Closed { .. } => {}
     }
@@ -73,12 +76,20 @@ fn write(out: &mut Vec<u8>, process_id: &str, event: &Event<'_>) {
 }
 
 /// The members that say more of an exit than its code; left out when there is nothing to say.
-pub(super) fn write_exit_extensions(out: &mut Vec<u8>, exit: &ProcessExit) {
+pub(super) fn write_exit_extensions(
+    out: &mut Vec<u8>,
+    exit: &ProcessExit,
+    denial: Option<&Denial>,
+) {
     if let Some(signal) = exit.signal {
         out.extend_from_slice(b",\"signal\":");
         json(out, &signal.name());
     }
     if exit.timed_out {
         out.extend_from_slice(b",\"timedOut\":true");
+    }
+    if let Some(denial) = denial {
+        out.extend_from_slice(b",\"sandboxDenial\":");
+        json(out, &denial.data(PathStyle::Native));
     }
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::confinement::{self, refuse_sandbox};
+use super::confinement;
 use super::dispatch::{Call, Later};
 use super::notify::write_exit_extensions;
 use crate::env::local::environment::{add_shell, child_environment};
-use crate::env::local::{Process, ProcessSpec, ReadQuery, ReadView, WriteError, refusal};
+use crate::env::local::{
+    self, Process, ProcessSpec, ReadQuery, ReadView, Started, WriteError, refusal,
+};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
@@ -17,6 +19,7 @@ use crate::rpc::protocol::process::{
     ResizeParams, SignalParams, StartParams, StartResult, TerminateParams, TerminateResult,
     WriteParams, WriteResult, WriteStatus,
 };
+use crate::sandbox::helper_form::{HelperForm, is_helper};
 use crate::sys::limits::Resource;
 use crate::sys::pty::WindowSize;
 
@@ -42,17 +45,15 @@ pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
     let session = Arc::clone(call.session);
     let later = call.later();
     let started = Arc::clone(&process);
-    process.start(spec, move |outcome| {
-        let result = StartResult {
+    process.start(spec, move |outcome| match outcome {
+        Ok(Started { level }) => later.send(Ok(&StartResult {
             process_id: started.id(),
-            sandbox_type: "none",
-        };
-        match outcome {
-            Ok(()) => later.send(Ok(&result)),
-            Err(error) => {
-                session.remove(&started);
-                later.send(Err::<&Empty, _>(&RpcError::from(&error)));
-            }
+            sandbox_type: confinement::sandbox_type(level.as_ref()),
+            sandbox_level: level.as_ref().map(confinement::level),
+        })),
+        Err(error) => {
+            session.remove(&started);
+            later.send(Err::<&Empty, _>(&RpcError::from(&error)));
         }
     });
     Ok(())
@@ -63,7 +64,6 @@ const NOT_STARTED: &str = "the process was not started";
 /// Without a sandbox to put it in, a process that must be confined does not run.
 fn refuse_confinement(params: &StartParams<'_>) -> Result<(), RpcError> {
     let refused = |what| Err(confinement::refused(what, NOT_STARTED));
-    refuse_sandbox(params.sandbox, NOT_STARTED)?;
     if params.enforce_managed_network {
         return refused("enforceManagedNetwork");
     }
@@ -89,6 +89,20 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     }
     let cwd = WirePath::parse(&params.cwd)
         .map_err(|error| RpcError::invalid_params(error.cwd_message()))?;
+    let (mut argv, mut arg0, mut directory) = (params.argv, params.arg0, cwd.path.clone());
+    let confinement = match params.sandbox {
+        Some(sandbox) => Some(local::confinement(sandbox.get(), &cwd)?),
+        // A client of the older generation puts its own sandbox in front.
+        None if is_helper(&argv[0], arg0.as_deref()) => {
+            let form = HelperForm::parse(&argv[1..])?;
+            let confinement = local::helper_confinement(&form)?;
+            arg0 = None;
+            argv = form.command;
+            directory = form.command_cwd;
+            Some(confinement)
+        }
+        None => None,
+    };
     let limits = params
         .rlimits
         .iter()
@@ -114,14 +128,15 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     });
     Ok(ProcessSpec {
         id: params.process_id.into_owned(),
-        argv: params.argv,
-        arg0: params.arg0,
-        cwd: cwd.path,
+        argv,
+        arg0,
+        cwd: directory,
         env,
         terminal,
         pipe_stdin: params.pipe_stdin,
         timeout: params.timeout_ms.map(Duration::from_millis),
         limits,
+        confinement,
     })
 }
 
@@ -171,10 +186,12 @@ fn write_view(out: &mut Vec<u8>, view: &ReadView<'_>) {
     json(out, &exit.map(|exit| exit.code));
     out.extend_from_slice(b",\"closed\":");
     json(out, &view.is_closed());
-    out.extend_from_slice(b",\"failure\":null,\"sandboxDenied\":false,\"firstRetainedSeq\":");
+    out.extend_from_slice(b",\"failure\":null,\"sandboxDenied\":");
+    json(out, &exit.is_some_and(|exit| exit.sandbox_denied));
+    out.extend_from_slice(b",\"firstRetainedSeq\":");
     number(out, view.first_retained_seq() as i64);
     if let Some(exit) = exit {
-        write_exit_extensions(out, &exit);
+        write_exit_extensions(out, &exit, view.denial());
     }
     out.push(b'}');
 }

@@ -208,7 +208,7 @@ fn watch(pipe: &OwnedFd, groups: &mut [i64], mut count: usize) -> ! {
         if libc::dup2(pipe.as_raw_fd(), 0) != 0 {
             libc::_exit(1);
         }
-        super::spawn::close_from(1);
+        super::spawn::child::close_from(1);
     }
     loop {
         let rest = &mut buffer[filled..];

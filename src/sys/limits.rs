@@ -7,7 +7,7 @@ use super::check;
 
 /// A resource and its number for the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Resource(pub(super) i32);
+pub struct Resource(i32);
 
 impl Resource {
     /// The resource of this lower-case name, as `ulimit` and POSIX know it.
@@ -27,6 +27,16 @@ impl Resource {
         // The libcs disagree on the type of these small constants.
         #[allow(clippy::unnecessary_cast)]
         Some(Self(number as i32))
+    }
+
+    /// The kernel's number, which [`Resource::from_number`] takes again.
+    pub fn number(self) -> i32 {
+        self.0
+    }
+
+    /// The resource of a number from [`Resource::number`].
+    pub fn from_number(number: i32) -> Self {
+        Self(number)
     }
 
     /// Every name that [`Resource::from_name`] knows, for messages.

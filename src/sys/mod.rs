@@ -5,18 +5,23 @@
 //! owned one and close-on-exec.
 #![allow(unsafe_code)]
 
+pub mod capabilities;
 pub mod directory;
+pub mod enter;
 pub mod event;
 pub mod file;
 pub mod guardian;
 pub mod identity;
 pub mod inotify;
+pub mod landlock;
 pub mod limits;
 pub mod memfd;
+pub mod namespaces;
 pub mod poll;
 pub mod process;
 pub mod pty;
 pub mod random;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

@@ -27,11 +27,48 @@ pub enum Exit {
 /// reaped its number is taken by the zombie, afterwards the pidfd stands for
 /// the group, or, before Linux 6.9, the number is used only while no new
 /// process has it.
+///
+/// In a sandbox the program is a descendant with a group of its own. Signals
+/// are for that group; KILL is for ours, whose end is the end of the sandbox.
 #[derive(Debug)]
 pub struct Leader {
     pid: i32,
     pidfd: Option<Arc<OwnedFd>>,
     is_reaped: bool,
+    inner: Option<Inner>,
+}
+
+/// The program inside a sandbox; it leads a session and group there.
+#[derive(Debug)]
+pub struct Inner {
+    pid: i32,
+    pidfd: Option<OwnedFd>,
+}
+
+impl Inner {
+    /// The process with this number, which must not end before this returns.
+    pub fn of(pid: i32) -> Self {
+        Self {
+            pid,
+            pidfd: open_pidfd(pid),
+        }
+    }
+
+    fn send(&self, number: i32) -> io::Result<i32> {
+        let Some(pidfd) = &self.pidfd else {
+            // SAFETY: kill takes no pointers.
+            return check(unsafe { libc::kill(-self.pid, number) });
+        };
+        match send_by_pidfd(pidfd, number, SIGNAL_PROCESS_GROUP) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                // Before Linux 6.9. Its number is its own while it has not ended.
+                send_by_pidfd(pidfd, 0, 0)?;
+                // SAFETY: kill takes no pointers.
+                check(unsafe { libc::kill(-self.pid, number) })
+            }
+            sent => sent,
+        }
+    }
 }
 
 impl Leader {
@@ -41,7 +78,18 @@ impl Leader {
             pid,
             pidfd: pidfd.map(Arc::new),
             is_reaped: false,
+            inner: None,
         }
+    }
+
+    /// The program that it has put into a sandbox.
+    pub fn set_inner(&mut self, inner: Inner) {
+        self.inner = Some(inner);
+    }
+
+    /// The process id of the program itself.
+    pub fn program_pid(&self) -> i32 {
+        self.inner.as_ref().map_or(self.pid, |inner| inner.pid)
     }
 
     /// The process id, which is also that of its group and session.
@@ -92,7 +140,10 @@ impl Leader {
     }
 
     fn send(&self, number: i32) -> io::Result<bool> {
-        let sent = if self.is_reaped {
+        let is_for_inside = !matches!(number, 0 | libc::SIGKILL);
+        let sent = if let Some(inner) = self.inner.as_ref().filter(|_| is_for_inside) {
+            inner.send(number)
+        } else if self.is_reaped {
             self.send_to_orphans(number)
         } else {
             // SAFETY: kill takes no pointers.
@@ -107,26 +158,13 @@ impl Leader {
 
     fn send_to_orphans(&self, number: i32) -> io::Result<i32> {
         if let Some(pidfd) = &self.pidfd {
-            // SAFETY: the signal information is null, so the kernel fills it in.
-            let sent = unsafe {
-                libc::syscall(
-                    libc::SYS_pidfd_send_signal,
-                    pidfd.as_raw_fd(),
-                    number,
-                    null::<libc::siginfo_t>(),
-                    SIGNAL_PROCESS_GROUP,
-                )
-            };
-            if sent == 0 {
-                return Ok(0);
-            }
-            let error = io::Error::last_os_error();
-            let is_unknown = matches!(
-                error.raw_os_error(),
-                Some(libc::EINVAL | libc::ENOSYS | libc::EPERM)
-            );
-            if !is_unknown {
-                return Err(error);
+            match send_by_pidfd(pidfd, number, SIGNAL_PROCESS_GROUP) {
+                Err(error)
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::EINVAL | libc::ENOSYS | libc::EPERM)
+                    ) => {}
+                sent => return sent,
             }
         }
         // SAFETY: kill takes no pointers.
@@ -138,6 +176,20 @@ impl Leader {
             check(libc::kill(-self.pid, number))
         }
     }
+}
+
+fn send_by_pidfd(pidfd: &OwnedFd, number: i32, flags: libc::c_uint) -> io::Result<i32> {
+    // SAFETY: the signal information is null, so the kernel fills it in.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            number,
+            null::<libc::siginfo_t>(),
+            flags,
+        )
+    };
+    check(sent as libc::c_int)
 }
 
 /// A pidfd for `pid`, where the kernel has them (5.3).

@@ -111,6 +111,61 @@ pub fn peer_user(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(unsafe { peer.assume_init() }.uid)
 }
 
+/// Two connected sockets that keep messages apart. The first is told who sends: see
+/// [`receive_from`].
+pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut pair = [-1; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: the kernel writes two ints.
+    super::check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, pair.as_mut_ptr()) })?;
+    // SAFETY: both descriptors are fresh and owned by nobody else.
+    let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(pair[0]), OwnedFd::from_raw_fd(pair[1])) };
+    let yes: libc::c_int = 1;
+    // SAFETY: the kernel reads one int.
+    super::check(unsafe {
+        libc::setsockopt(
+            ours.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PASSCRED,
+            (&raw const yes).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    })?;
+    Ok((ours, theirs))
+}
+
+/// Receives a message of a [`packet_pair`] and the number that its sender has in our pid
+/// namespace. Nothing is received when nobody has the other end any more.
+pub fn receive_from(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, i32)> {
+    let mut slice = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // Room for one header and one ucred, aligned as the headers are.
+    let mut control = [0_u64; 8];
+    // SAFETY: all zero is a valid msghdr.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut slice;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: the message describes writable memory that outlives the call.
+    let count =
+        unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    let mut sender = 0;
+    // SAFETY: the kernel has filled the control buffer as far as it says, and the macros stay
+    // inside; the data of this type is a ucred, perhaps unaligned.
+    unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        if !header.is_null() && (*header).cmsg_type == libc::SCM_CREDENTIALS {
+            let credentials = libc::CMSG_DATA(header).cast::<libc::ucred>();
+            sender = credentials.read_unaligned().pid;
+        }
+    }
+    Ok((count, sender))
+}
+
 /// Whether reads and writes on `fd` may be made non-blocking without
 /// surprising others: true of pipes and sockets, false of a terminal, which a
 /// shell shares with us, and of files.

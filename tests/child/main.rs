@@ -1,5 +1,6 @@
 //! The program that tests run as a child: one small behaviour a sub-command, and nothing of the host's.
 
+mod deny;
 mod pattern;
 
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
@@ -49,12 +50,23 @@ fn main() -> ExitCode {
         ["background-silent", ref grandchild @ ..] => background(grandchild, Stdio::null()),
         ["own-group", ref grandchild @ ..] => own_group(grandchild),
         ["when", cue, count, done] => when(cue, number(count), done),
+        ["deny", words, ref command @ ..] => deny::deny(words, command),
+        ["--help" | "--version"] => pose(),
+        ["make", path] => std::fs::write(path, "made").unwrap(),
         _ => {
             eprintln!("child: no such behaviour: {arguments:?}");
             return ExitCode::from(64);
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Passes for another program: says what the file `says` beside us has in it, or nothing for ever without it.
+fn pose() {
+    match std::fs::read_to_string(std::env::current_exe().unwrap().with_file_name("says")) {
+        Ok(text) => say(&text),
+        Err(_) => sleep(),
+    }
 }
 
 fn number(text: &str) -> u64 {

@@ -11,6 +11,7 @@ use super::output::Retained;
 use super::read::{ReadQuery, ReadView, Waiting};
 use super::stdin::Stdin;
 use crate::rpc::transport::Offer;
+use crate::sandbox::denial::Denial;
 use crate::sys::event::WakeEvent;
 use crate::sys::guardian::Guardian;
 use crate::sys::process::Leader;
@@ -41,6 +42,8 @@ pub(super) struct Control {
     pub(super) output: Retained,
     pub(super) next_seq: u64,
     pub(super) exited: Option<(u64, ProcessExit)>,
+    /// Why it is taken to have failed for its sandbox.
+    pub(super) denial: Option<Denial>,
     pub(super) closed: Option<u64>,
     pub(super) closed_at: Option<Instant>,
     /// The last event that the subscriber has, or will never get.
@@ -116,7 +119,7 @@ impl Control {
         timeout: Option<Duration>,
     ) {
         self.phase = Phase::Running;
-        self.pid = Some(leader.pid());
+        self.pid = Some(leader.program_pid());
         self.group = Some((leader, guardian));
         self.waker = Some(waker);
         self.terminal = terminal;
@@ -176,13 +179,20 @@ impl Control {
     }
 
     /// Numbers the exit.
-    pub(super) fn record_exit(&mut self, code: i32, signal: Option<Signal>) {
+    pub(super) fn record_exit(
+        &mut self,
+        code: i32,
+        signal: Option<Signal>,
+        denial: Option<Denial>,
+    ) {
         let seq = self.take_seq();
         let exit = ProcessExit {
             code,
             signal,
             timed_out: self.has_timed_out,
+            sandbox_denied: denial.is_some(),
         };
+        self.denial = denial;
         self.exited = Some((seq, exit));
     }
 
@@ -225,7 +235,11 @@ impl Control {
             };
             let seq = self.published + 1;
             let event = match (self.exited, self.closed) {
-                (Some((exited, exit)), _) if exited == seq => Some(Event::Exited { seq, exit }),
+                (Some((exited, exit)), _) if exited == seq => Some(Event::Exited {
+                    seq,
+                    exit,
+                    denial: self.denial.as_ref(),
+                }),
                 (_, Some(closed)) if closed == seq => Some(Event::Closed { seq }),
                 _ => {
                     let next = self.output.after(seq - 1).next();

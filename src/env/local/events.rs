@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::output::Chunk;
 use crate::rpc::transport::{Flush, Offer};
+use crate::sandbox::denial::Denial;
 use crate::sys::event::WakeEvent;
 use crate::sys::signal::Signal;
 
@@ -17,6 +18,8 @@ pub struct ProcessExit {
     pub signal: Option<Signal>,
     /// Whether its time was up.
     pub timed_out: bool,
+    /// Whether it failed for its sandbox, as far as can be told.
+    pub sandbox_denied: bool,
 }
 
 /// One numbered event of a process.
@@ -30,6 +33,8 @@ pub enum Event<'a> {
         seq: u64,
         /// How.
         exit: ProcessExit,
+        /// Why it is taken to have failed for its sandbox.
+        denial: Option<&'a Denial>,
     },
     /// No output will follow. The last event.
     Closed {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::leftovers::Leftovers;
 use super::process::Process;
 use crate::log;
+use crate::sandbox::launcher::Launchers;
 use crate::sys::guardian::Guardian;
 use crate::sys::process::{self, own_pid};
 use crate::workers::Workers;
@@ -51,13 +52,14 @@ pub struct Host {
     queued_stdin: AtomicUsize,
     leaders: Option<Leaders>,
     leftovers: Leftovers,
+    launchers: Launchers,
     running: Mutex<usize>,
     fewer_running: Condvar,
 }
 
 impl Host {
-    /// A host with these limits.
-    pub fn new(config: HostConfig) -> io::Result<Self> {
+    /// A host with these limits, and this way to confine.
+    pub fn new(config: HostConfig, launchers: Launchers) -> io::Result<Self> {
         Ok(Self {
             config,
             workers: Workers::named("process"),
@@ -68,6 +70,7 @@ impl Host {
             queued_stdin: AtomicUsize::new(0),
             leaders: (own_pid() == 1).then(Leaders::default),
             leftovers: Leftovers::new()?,
+            launchers,
             running: Mutex::new(0),
             fewer_running: Condvar::new(),
         })
@@ -85,6 +88,11 @@ impl Host {
     /// What ended processes have left behind.
     pub(super) fn leftovers(&self) -> &Leftovers {
         &self.leftovers
+    }
+
+    /// Who confines.
+    pub fn launchers(&self) -> &Launchers {
+        &self.launchers
     }
 
     /// An input that is at its end.

@@ -12,12 +12,16 @@ use std::time::Duration;
 
 use super::host::Host;
 use super::output::Stream;
+use crate::sandbox::inside::Request;
+use crate::sandbox::journal::Claim;
+use crate::sandbox::launcher::{Confinement, Failure, Level, Refusal, Surroundings};
+use crate::sys::enter::Image;
 use crate::sys::guardian::Guardian;
 use crate::sys::limits::Resource;
 use crate::sys::process::Leader;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::socket::set_nonblocking;
-use crate::sys::spawn::{self, DEFAULT_PATH, Launch, SpawnError, Stage};
+use crate::sys::spawn::{self, DEFAULT_PATH, Launch, Program, Restrictions, SpawnError, Stage};
 
 /// A longer variable no kernel with pages of 4 KiB takes, and every colon of PATH is a candidate.
 const LONGEST_PATH: usize = 128 * 1024;
@@ -43,6 +47,15 @@ pub struct ProcessSpec {
     pub timeout: Option<Duration>,
     /// Resource limits.
     pub limits: Vec<(Resource, u64)>,
+    /// What it must be kept from.
+    pub confinement: Option<Confinement>,
+}
+
+/// What is told of a start that succeeded.
+#[derive(Debug)]
+pub struct Started {
+    /// The confinement in force, if one was asked for.
+    pub level: Option<Level>,
 }
 
 /// Why a process did not start. Nothing is left of it.
@@ -64,6 +77,8 @@ pub enum StartError {
     NotOnPath(String, OsString, io::Error),
     /// A resource limit was refused.
     Limit(u64, io::Error),
+    /// It could not be confined as it must be.
+    Sandbox(Box<Refusal>),
 }
 
 impl fmt::Display for StartError {
@@ -93,6 +108,7 @@ impl fmt::Display for StartError {
             Self::Limit(value, error) => {
                 write!(f, "cannot set a resource limit to {value}: {error}")
             }
+            Self::Sandbox(refusal) => refusal.fmt(f),
         }
     }
 }
@@ -106,52 +122,124 @@ pub(super) struct Launched {
     pub(super) outputs: Vec<(Stream, Arc<File>)>,
     pub(super) stdin: Option<File>,
     pub(super) terminal: Option<Arc<File>>,
+    pub(super) level: Option<Level>,
+    /// To be kept until the last process of the sandbox has ended.
+    pub(super) claim: Option<Claim>,
 }
 
 /// Starts the program. The calling thread must stay until it has ended.
 pub(super) fn launch(host: &Host, spec: &ProcessSpec) -> Result<Launched, StartError> {
     let strings = Strings::new(spec)?;
     let streams = Streams::open(host, spec)?;
-    let start = || {
+    let start = || -> Result<(Result<Confined, Failure>, Arc<Guardian>), StartError> {
         let guardian = host
             .guardian()
             .map_err(|error| StartError::Resources("a guardian process", error))?;
-        let launch = Launch {
-            programs: &strings.programs,
-            argv: &strings.argv,
-            env: &strings.env,
-            cwd: &strings.cwd,
-            stdin: streams.child[0].as_fd(),
-            stdout: streams.child[1].as_fd(),
-            stderr: streams.child[2].as_fd(),
-            has_terminal: spec.terminal.is_some(),
-            limits: &spec.limits,
-            guardian: &guardian,
+        let started = match &spec.confinement {
+            Some(confinement) => confined(host, spec, &strings, &streams, &guardian, confinement),
+            None => plain(spec, &strings, &streams, &guardian),
         };
-        let spawned = spawn::spawn(&launch);
-        Ok((spawned, guardian))
+        Ok((started, guardian))
     };
-    let (mut spawned, mut guardian) = start()?;
-    if matches!(&spawned, Err(error) if error.stage == Stage::Guardian) {
+    let (mut started, mut guardian) = start()?;
+    if matches!(&started, Err(Failure::Program(error)) if error.stage == Stage::Guardian) {
         host.replace_guardian(Guardian::replace_if_silent);
-        (spawned, guardian) = start()?;
+        (started, guardian) = start()?;
     }
-    let leader = spawned.map_err(|error| strings.explain(spec, error))?;
+    let Confined {
+        leader,
+        level,
+        claim,
+    } = started.map_err(|failure| match failure {
+        Failure::Program(error) => strings.explain(spec, error),
+        Failure::Refused(refusal) => StartError::Sandbox(Box::new(refusal)),
+    })?;
     Ok(Launched {
         leader,
         guardian,
         outputs: streams.outputs,
         stdin: streams.stdin,
         terminal: streams.terminal,
+        level,
+        claim,
+    })
+}
+
+/// A program that runs, confined or not.
+struct Confined {
+    leader: Leader,
+    level: Option<Level>,
+    claim: Option<Claim>,
+}
+
+fn plain(
+    spec: &ProcessSpec,
+    strings: &Strings,
+    streams: &Streams,
+    guardian: &Guardian,
+) -> Result<Confined, Failure> {
+    let launch = Launch {
+        program: Program::Paths(&strings.image.programs),
+        argv: &strings.image.argv,
+        env: &strings.image.env,
+        cwd: &strings.image.cwd,
+        stdin: streams.child[0].as_fd(),
+        stdout: streams.child[1].as_fd(),
+        stderr: streams.child[2].as_fd(),
+        has_terminal: spec.terminal.is_some(),
+        limits: &spec.limits,
+        descriptors: &[],
+        restrictions: Restrictions::default(),
+        guardian,
+    };
+    Ok(Confined {
+        leader: spawn::spawn(&launch).map_err(Failure::Program)?,
+        level: None,
+        claim: None,
+    })
+}
+
+fn confined(
+    host: &Host,
+    spec: &ProcessSpec,
+    strings: &Strings,
+    streams: &Streams,
+    guardian: &Guardian,
+    confinement: &Confinement,
+) -> Result<Confined, Failure> {
+    // A directory that is not there is an error; one that is only not shown inside is not.
+    let is_directory = std::fs::metadata(&spec.cwd).and_then(|found| match found.is_dir() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    });
+    is_directory.map_err(|error| {
+        Failure::Program(SpawnError {
+            stage: Stage::Directory,
+            error,
+        })
+    })?;
+    let request = Request {
+        image: Some(strings.image.clone()),
+        has_terminal: spec.terminal.is_some(),
+    };
+    let surroundings = Surroundings {
+        standard: streams.child.each_ref().map(AsFd::as_fd),
+        null: host.null(),
+        guardian,
+    };
+    let launched = host
+        .launchers()
+        .launch(confinement, request, &surroundings)?;
+    Ok(Confined {
+        leader: launched.leader,
+        level: Some(launched.level),
+        claim: launched.claim,
     })
 }
 
 /// The texts for the kernel.
 struct Strings {
-    programs: Vec<CString>,
-    argv: Vec<CString>,
-    env: Vec<CString>,
-    cwd: CString,
+    image: Image,
     /// The PATH that was searched, if one was.
     searched: Option<OsString>,
 }
@@ -183,13 +271,14 @@ impl Strings {
                 c_string("env", [name.as_bytes(), b"=", value.as_bytes()].concat())
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self {
+        let image = Image {
             programs,
             argv,
             env,
             cwd: c_string("cwd", spec.cwd.as_os_str().as_bytes())?,
-            searched,
-        })
+            limits: spec.limits.clone(),
+        };
+        Ok(Self { image, searched })
     }
 
     /// Names the stage that failed and what it was about.
@@ -205,7 +294,12 @@ impl Strings {
                     StartError::NotOnPath(spec.argv[0].clone(), path, error)
                 }
                 _ => {
-                    let program = self.programs.into_iter().nth(place).unwrap_or_default();
+                    let program = self
+                        .image
+                        .programs
+                        .into_iter()
+                        .nth(place)
+                        .unwrap_or_default();
                     let path = PathBuf::from(OsString::from_vec(program.into_bytes()));
                     StartError::Program(path, error)
                 }
@@ -215,6 +309,10 @@ impl Strings {
             Stage::Guardian => StartError::Resources("an answer of the guardian", error),
             Stage::Terminal => StartError::Resources("control of the terminal", error),
             Stage::Descriptors => StartError::Resources("the standard descriptors", error),
+            Stage::Capabilities => StartError::Resources("rid of capabilities", error),
+            Stage::NoNewPrivs => StartError::Resources("no_new_privs", error),
+            Stage::Landlock => StartError::Resources("into the Landlock domain", error),
+            Stage::Seccomp => StartError::Resources("the filter of system calls", error),
         }
     }
 }

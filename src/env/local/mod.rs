@@ -21,6 +21,7 @@
 
 mod cgroup;
 mod changes;
+mod confinement;
 mod control;
 pub mod environment;
 mod events;
@@ -44,12 +45,14 @@ mod tree;
 mod tree_watch;
 mod trees;
 mod watcher;
+mod witness;
 
 pub use changes::{FileChange, Kind as ChangeKind, Notice};
+pub use confinement::{confinement, helper_confinement};
 pub use events::{Event, ProcessExit, Subscriber};
 pub use host::{Host, HostConfig};
 pub use in_process::LocalEnvironment;
-pub use launch::{ProcessSpec, StartError};
+pub use launch::{ProcessSpec, StartError, Started};
 pub use missing::MissingWatch;
 pub use output::{Chunk, Stream};
 pub use process::{Process, Summary, WriteError, WriteReply};

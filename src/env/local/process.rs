@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::control::{Control, Phase};
 use super::events::{ProcessExit, Subscriber};
 use super::host::Host;
-use super::launch::{ProcessSpec, StartError};
+use super::launch::{ProcessSpec, StartError, Started};
 use super::output::Retained;
 use super::pump;
 use super::read::{ReadQuery, ReadReply, ReadView, Waiting};
@@ -27,7 +27,7 @@ const MAX_WAITING: usize = 256;
 /// Answers a write, now or when there is room.
 pub type WriteReply = Box<dyn FnOnce(Result<WriteStatus, WriteError>) + Send>;
 /// Tells whether the start succeeded. Called before the first event.
-pub(super) type StartReply = Box<dyn FnOnce(Result<(), StartError>) + Send>;
+pub(super) type StartReply = Box<dyn FnOnce(Result<Started, StartError>) + Send>;
 
 /// What `process/list` tells.
 #[derive(Debug)]
@@ -71,6 +71,7 @@ impl Process {
             output: Retained::default(),
             next_seq: 1,
             exited: None,
+            denial: None,
             closed: None,
             closed_at: None,
             published: 0,
@@ -100,7 +101,7 @@ impl Process {
     pub fn start(
         self: &Arc<Self>,
         spec: ProcessSpec,
-        started: impl FnOnce(Result<(), StartError>) + Send + 'static,
+        started: impl FnOnce(Result<Started, StartError>) + Send + 'static,
     ) {
         let Some(running) = self.host.enter() else {
             self.lock().failed();

@@ -18,12 +18,14 @@ use std::time::{Duration, Instant};
 
 use super::events::Subscriber;
 use super::host::Running;
-use super::launch::{self, Launched, ProcessSpec};
+use super::launch::{self, Launched, ProcessSpec, Started};
 use super::leftovers::Leftover;
 use super::output::Stream;
 use super::process::{Process, StartReply};
+use super::witness::Witness;
 use crate::log;
 use crate::rpc::transport::Flush;
+use crate::sandbox::journal::Claim;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
 use crate::sys::process::Exit;
@@ -75,6 +77,8 @@ pub(super) fn run(
         outputs,
         stdin,
         terminal,
+        level,
+        claim,
     } = launched;
     process.host().note_leader(leader.pid());
     drop(birth);
@@ -82,7 +86,7 @@ pub(super) fn run(
     {
         let mut control = process.lock();
         // The answer first: nobody else can publish an event of this process.
-        started(Ok(()));
+        started(Ok(Started { level }));
         let shared = terminal.clone();
         control.began(leader, guardian, Arc::clone(&waker), shared, spec.timeout);
         if let Some(pipe) = stdin {
@@ -107,6 +111,8 @@ pub(super) fn run(
             })
             .collect(),
         exit: None,
+        claim,
+        witness: spec.confinement.map(Witness::new),
         drain_until: None,
         flush: None,
         buffer: Vec::new(),
@@ -138,6 +144,10 @@ struct Pump<'a> {
     outputs: Vec<Output>,
     /// The exit that was seen but not recorded yet.
     exit: Option<Exit>,
+    /// The mount points that its sandbox needs, until it has ended.
+    claim: Option<Claim>,
+    /// Sees why it fails, if it is confined.
+    witness: Option<Witness>,
     /// Set when the exit is recorded: until when to wait for the streams' ends.
     drain_until: Option<Instant>,
     /// The connection that we have the duty to flush.
@@ -293,6 +303,8 @@ impl Pump<'_> {
         let pid = leader.pid();
         control.ended();
         drop(control);
+        // Whoever hears of the exit finds no mount point any more.
+        self.claim = None;
         self.process.host().forget_leader(pid);
         for output in &mut self.outputs {
             if let Some(file) = &output.file {
@@ -361,6 +373,9 @@ impl Pump<'_> {
         }
         output.owed = output.owed.saturating_sub(filled);
         if filled > 0 {
+            if let Some(witness) = &mut self.witness {
+                witness.sees(&self.buffer[..filled]);
+            }
             self.process
                 .record_output(output.stream, &self.buffer[..filled]);
         }
@@ -377,7 +392,8 @@ impl Pump<'_> {
                 Exit::Code(code) => (code, None),
                 Exit::Killed(signal) => (128 + signal.number(), Some(signal)),
             };
-            self.process.lock().record_exit(code, signal);
+            let denial = self.witness.take().and_then(|it| it.judge(code));
+            self.process.lock().record_exit(code, signal, denial);
             self.exit = None;
             let window = self.process.host().config().drain_window;
             self.drain_until = Some(Instant::now() + window.min(MAX_WINDOW));

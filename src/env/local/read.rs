@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::control::Control;
 use super::events::ProcessExit;
 use super::output::Chunk;
+use crate::sandbox::denial::Denial;
 
 /// Answers a read, now or when there is news; `None` when the process did not
 /// start after all. Called under the process's lock.
@@ -75,6 +76,11 @@ impl ReadView<'_> {
     /// How it ended.
     pub fn exit(&self) -> Option<ProcessExit> {
         self.control.exited.map(|(_, exit)| exit)
+    }
+
+    /// Why it is taken to have failed for its sandbox.
+    pub fn denial(&self) -> Option<&Denial> {
+        self.control.denial.as_ref()
     }
 
     /// Whether all its output is in.

@@ -34,7 +34,11 @@ impl From<&StartError> for RpcError {
             StartError::TooMany(_) => ErrorKind::Busy,
             _ => ErrorKind::Failed,
         };
-        Self::new(kind, error.to_string())
+        let answer = Self::new(kind, error.to_string());
+        match error {
+            StartError::Sandbox(refusal) => answer.with_data(refusal.data()),
+            _ => answer,
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::process::{Exit, Leader};
 use crate::sys::signal::Signal;
 use crate::sys::socket::set_nonblocking;
-use crate::sys::spawn::{self, Launch, SpawnError, Stage};
+use crate::sys::spawn::{self, Launch, Program, Restrictions, SpawnError, Stage};
 
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(2);
@@ -382,7 +382,7 @@ impl Prepared {
 
     fn spawn(&self, child: &[OwnedFd; 3], guardian: &Guardian) -> Result<Leader, String> {
         let launch = Launch {
-            programs: &self.programs,
+            program: Program::Paths(&self.programs),
             argv: &self.argv,
             env: &self.env,
             cwd: &self.cwd,
@@ -391,6 +391,8 @@ impl Prepared {
             stderr: child[2].as_fd(),
             has_terminal: false,
             limits: &[],
+            descriptors: &[],
+            restrictions: Restrictions::default(),
             guardian,
         };
         let mut spawned = spawn::spawn(&launch);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::env_policy::EnvPolicy;
@@ -97,8 +98,11 @@ pub struct Empty {}
 pub struct StartResult<'a> {
     /// As asked for.
     pub process_id: &'a str,
-    /// The confinement in force.
+    /// The confinement in force, in the reference's words.
     pub sandbox_type: &'static str,
+    /// Extension: the confinement in force, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox_level: Option<Value>,
 }
 
 /// Parameters of `process/read`.

@@ -18,7 +18,7 @@ pub use self::arguments::arguments;
 pub use self::capabilities::Capabilities;
 
 /// The number of the first descriptor of [`Arguments`] in the process that becomes bwrap; the others follow it.
-pub const FIRST_DESCRIPTOR: usize = 3;
+pub const FIRST_DESCRIPTOR: usize = 3 + super::inside::DESCRIPTORS;
 
 /// Where `/proc` comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

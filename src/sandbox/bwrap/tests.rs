@@ -303,10 +303,12 @@ fn every_descriptor_has_the_number_that_the_words_say() {
     wanted.argv0 = Some("name".into());
     let words = all_words(&plan, &capabilities, wanted).join(" ");
     let root = there.scratch.path().to_str().unwrap();
+    // Behind the two are the masks of the four protected names.
+    let [whole, project, filter, held] = [0, 1, 6, 7].map(|place| FIRST_DESCRIPTOR + place);
     for part in [
-        "--ro-bind-fd 3 /".to_owned(),
-        format!("--bind-fd 4 {root}/proj"),
-        "--seccomp 9 --sync-fd 10 --argv0 name -- /bin/true".to_owned(),
+        format!("--ro-bind-fd {whole} /"),
+        format!("--bind-fd {project} {root}/proj"),
+        format!("--seccomp {filter} --sync-fd {held} --argv0 name -- /bin/true"),
     ] {
         assert!(words.contains(&part), "{words}, not {part}");
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::rpc::error::RpcError;
 
@@ -45,6 +45,17 @@ impl PlanError {
             Self::Changed(_) | Self::Source(..) | Self::Closed { .. } => "mountSource",
             Self::MountPoint(..) => "mountPoint",
             Self::Matches { .. } | Self::Tree { .. } => "globScan",
+        }
+    }
+
+    /// The file that it is about, and what the kernel said.
+    pub fn place(&self) -> (Option<&Path>, Option<i32>) {
+        match self {
+            Self::Changed(path) | Self::Closed { path, .. } => (Some(path), None),
+            Self::Source(path, error) | Self::MountPoint(path, error) => {
+                (Some(path), error.raw_os_error())
+            }
+            Self::Matches { .. } | Self::Tree { .. } => (None, None),
         }
     }
 }

@@ -25,7 +25,7 @@ pub use self::glob::Glob;
 pub use self::landlock::{Inexpressible, LandlockRules};
 pub use self::metadata::PROTECTED;
 pub use self::place::Link;
-pub(super) use self::place::Place;
+pub use self::place::Place;
 use crate::rpc::path_uri::PathStyle;
 
 /// What may be done with a path, from the least to the most.

@@ -11,11 +11,11 @@ const MAX_LINKS: usize = 40;
 
 /// Where a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sandbox) struct Place {
+pub struct Place {
     /// Canonical as far as it exists; what is missing is added as it was written.
-    pub(in crate::sandbox) path: PathBuf,
+    pub path: PathBuf,
     /// The links that were followed.
-    pub(in crate::sandbox) links: Vec<Link>,
+    pub links: Vec<Link>,
 }
 
 /// A symbolic link.
@@ -32,7 +32,7 @@ impl Place {
     ///
     /// # Errors
     /// Only if links lead in circles. What cannot be looked at counts as missing.
-    pub(in crate::sandbox) fn find(path: &Path) -> io::Result<Self> {
+    pub fn find(path: &Path) -> io::Result<Self> {
         let mut ahead: VecDeque<OsString> = names(path);
         let mut here = PathBuf::from("/");
         let mut links = Vec::new();

@@ -155,7 +155,7 @@ over_both! {
         }
     }
 
-    fn a_sandbox_that_confines_is_refused_until_there_is_one(client) {
+    fn what_cannot_be_confined_as_asked_does_not_run(client) {
         let entries = json!({"type": "restricted", "entries": []});
         for permissions in [
             json!({"type": "managed", "file_system": entries, "network": "restricted"}),

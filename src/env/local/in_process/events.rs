@@ -92,7 +92,7 @@ impl Subscriber for Events {
                 };
                 (chunk.seq, output)
             }
-            Event::Exited { seq, exit } => (*seq, ProcessEvent::Exited(describe(exit))),
+            Event::Exited { seq, exit, .. } => (*seq, ProcessEvent::Exited(describe(exit))),
             Event::Closed { seq } => {
                 state.is_complete = true;
                 (*seq, ProcessEvent::Closed)
@@ -135,7 +135,7 @@ fn describe(exit: &ProcessExit) -> Exit {
         code: exit.code,
         signal: name.map(|name| name.trim_start_matches("SIG").to_owned()),
         timed_out: exit.timed_out,
-        sandbox_denied: false,
+        sandbox_denied: exit.sandbox_denied,
     }
 }
 

@@ -21,14 +21,16 @@ use super::environment::{add_shell, child_environment};
 use super::extensions::EXTENSIONS;
 use super::http::{Network, Request};
 use super::info::environment_info;
-use super::{Host, HostConfig, Process, ProcessSpec};
+use super::{Host, HostConfig, Process, ProcessSpec, confinement};
 use crate::env::{
     Command, Environment, EnvironmentError, EnvironmentFacts, FileSystem, HttpRequest,
     HttpResponse, LOCAL, RunningProcess,
 };
 use crate::rpc::error::{ErrorKind, RpcError};
-use crate::rpc::path_uri::WirePath;
+use crate::rpc::path_uri::{PathStyle, WirePath};
 use crate::rpc::protocol::environment::EnvironmentInfo;
+use crate::sandbox::journal::Journal;
+use crate::sandbox::launcher::{self, Launchers};
 use crate::sys::pty::WindowSize;
 
 /// How long a program may take to start: it may be on a disk that is far away.
@@ -57,7 +59,8 @@ impl LocalEnvironment {
     /// # Errors
     /// There are no descriptors left.
     pub fn new() -> Result<Self, EnvironmentError> {
-        let host = Host::new(LIMITS).map_err(|error| {
+        let launchers = Launchers::new(launcher::Config::default(), Journal::open());
+        let host = Host::new(LIMITS, launchers).map_err(|error| {
             RpcError::failed(format!("cannot prepare to start processes: {error}"))
         })?;
         Ok(Self {
@@ -73,12 +76,6 @@ impl LocalEnvironment {
     }
 
     fn specify(&self, command: &Command) -> Result<ProcessSpec, RpcError> {
-        if command.sandbox.is_some() {
-            return Err(RpcError::invalid_request(
-                "this machine cannot enforce `sandbox` in process, so the process was not started; \
-                 it runs without `sandbox` only",
-            ));
-        }
         if command.argv.is_empty() {
             return Err(RpcError::invalid_params("argv must not be empty"));
         }
@@ -86,11 +83,17 @@ impl LocalEnvironment {
             Some(cwd) => {
                 let cwd = WirePath::parse(cwd);
                 cwd.map_err(|error| RpcError::invalid_params(error.cwd_message()))?
-                    .path
             }
-            None => std::env::current_dir().map_err(|error| {
-                RpcError::failed(format!("cannot tell the working directory: {error}"))
-            })?,
+            None => WirePath {
+                path: std::env::current_dir().map_err(|error| {
+                    RpcError::failed(format!("cannot tell the working directory: {error}"))
+                })?,
+                style: PathStyle::Native,
+            },
+        };
+        let confinement = match &command.sandbox {
+            Some(sandbox) => Some(confinement(&sandbox.to_string(), &cwd)?),
+            None => None,
         };
         let policy = command.env_policy.as_ref();
         let mut env = child_environment(std::env::vars_os(), policy, &command.env)
@@ -102,7 +105,7 @@ impl LocalEnvironment {
             id: LOCAL.to_owned(),
             argv: command.argv.clone(),
             arg0: command.arg0.clone(),
-            cwd,
+            cwd: cwd.path,
             env,
             terminal: command.terminal.map(|size| WindowSize {
                 rows: size.rows,
@@ -111,6 +114,7 @@ impl LocalEnvironment {
             pipe_stdin: command.pipe_stdin,
             timeout: command.timeout,
             limits: Vec::new(),
+            confinement,
         })
     }
 
@@ -165,7 +169,7 @@ impl Environment for LocalEnvironment {
             let _ = started.send(result);
         });
         match outcome.recv_timeout(START_TIME) {
-            Ok(Ok(())) => Ok(Box::new(LocalProcess::new(process, events))),
+            Ok(Ok(_)) => Ok(Box::new(LocalProcess::new(process, events))),
             Ok(Err(error)) => {
                 self.lock().retain(|other| !Arc::ptr_eq(other, &process));
                 Err(RpcError::from(&error).into())

@@ -4,19 +4,22 @@
 //! start costs the same whether we hold one megabyte or a thousand, and the
 //! child can say at which stage it failed by writing into a variable of ours.
 //! The price: between clone and exec it may call only what is
-//! async-signal-safe, and must neither allocate nor panic.
+//! async-signal-safe, and must neither allocate nor panic ([`child`]).
+
+pub(super) mod child;
 
 use std::ffi::{CStr, CString, NulError, OsStr, c_char, c_void};
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr::null;
 
-use super::guardian::{self, Guardian};
+use super::guardian::Guardian;
 use super::limits::{Resource, child_oom_score, descriptor_limit_at_start};
 use super::process::{Leader, open_pidfd};
+use super::seccomp::Instruction;
 use super::signal;
 
 /// Enough for the few frames between clone and exec; only touched pages count.
@@ -51,8 +54,8 @@ pub fn candidates(name: &str, path: Option<&OsStr>) -> Result<Vec<CString>, NulE
 /// Everything that a start needs, made before it, since the child cannot allocate.
 #[derive(Debug)]
 pub struct Launch<'a> {
-    /// Paths to try in turn, as a search along PATH makes them.
-    pub programs: &'a [CString],
+    /// What to run.
+    pub program: Program<'a>,
     /// The arguments, the first being the name that the program sees.
     pub argv: &'a [CString],
     /// `NAME=value`, the whole environment.
@@ -69,8 +72,34 @@ pub struct Launch<'a> {
     pub has_terminal: bool,
     /// Limits to set, soft and hard alike.
     pub limits: &'a [(Resource, u64)],
+    /// Become descriptors 3, 4 and so on; no other is left.
+    pub descriptors: &'a [BorrowedFd<'a>],
+    /// What the program must not be able to do.
+    pub restrictions: Restrictions<'a>,
     /// Who kills the group when we die.
     pub guardian: &'a Guardian,
+}
+
+/// A program to run.
+#[derive(Clone, Copy, Debug)]
+pub enum Program<'a> {
+    /// Paths to try in turn, as a search along PATH makes them.
+    Paths(&'a [CString]),
+    /// An open file, which is run whatever has become of its name.
+    Open(BorrowedFd<'a>),
+}
+
+/// What a child gives up before it runs the program. The default is nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Restrictions<'a> {
+    /// Every capability, for good.
+    pub drop_capabilities: bool,
+    /// The rules of a Landlock domain to enter. Needs `no_new_privs`.
+    pub landlock: Option<BorrowedFd<'a>>,
+    /// A filter of system calls. Needs `no_new_privs`.
+    pub filter: Option<&'a [Instruction]>,
+    /// Privileges that a program would bring.
+    pub no_new_privs: bool,
 }
 
 /// Where a start failed.
@@ -92,6 +121,14 @@ pub enum Stage {
     Directory,
     /// The program at this place of the list.
     Exec(usize),
+    /// The capabilities could not be given up.
+    Capabilities,
+    /// `no_new_privs` could not be set.
+    NoNewPrivs,
+    /// The Landlock domain could not be entered.
+    Landlock,
+    /// The filter of system calls was refused.
+    Seccomp,
 }
 
 /// A start that failed; no process is left of it.
@@ -119,6 +156,10 @@ struct Shared<'a> {
     ignored: u64,
     oom_score: Option<&'static str>,
     descriptor_limit: Option<libc::rlimit>,
+    /// Where the descriptors are parked while they take their places; as many as there are, and one for an open program.
+    parked: &'a mut [libc::c_int],
+    /// Names the open program once it has its place.
+    open_path: &'a CStr,
     failure: Option<(Stage, i32)>,
 }
 
@@ -131,6 +172,9 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
     let argv = pointers(launch.argv);
     let env = pointers(launch.env);
     let registry = launch.guardian.pipe();
+    let mut parked = vec![-1; launch.descriptors.len() + 1];
+    let open_path =
+        CString::new(format!("/proc/self/fd/{}", 3 + launch.descriptors.len())).unwrap_or_default();
     let mut shared = Shared {
         launch,
         guardian: registry.as_fd(),
@@ -140,6 +184,8 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
         ignored: signal::ignored(),
         oom_score: child_oom_score(),
         descriptor_limit: descriptor_limit_at_start(),
+        parked: &mut parked,
+        open_path: &open_path,
         failure: None,
     };
     let mut stack = Vec::<MaybeUninit<u8>>::with_capacity(STACK_BYTES);
@@ -149,17 +195,23 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
         // The stack grows down from its end, which the ABIs want 16-aligned.
         // SAFETY: the pointers stay inside or one past the allocation; the stack, `shared` and
         // `pidfd` outlive the child's use of them because CLONE_VFORK suspends us until it has
-        // exec'd or exited; `child` follows the rules of its own comment.
+        // exec'd or exited; `child::main` follows the rules of its module.
         unsafe {
             let end = stack.as_mut_ptr().add(STACK_BYTES).cast::<u8>();
             let top = end.sub(end as usize % 16);
             let argument = (&raw mut shared).cast::<c_void>();
             let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
             let with_pidfd = flags | libc::CLONE_PIDFD;
-            let pid = libc::clone(child, top.cast(), with_pidfd, argument, &raw mut pidfd);
+            let pid = libc::clone(
+                child::main,
+                top.cast(),
+                with_pidfd,
+                argument,
+                &raw mut pidfd,
+            );
             if pid < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
                 // Before Linux 5.2 there is no CLONE_PIDFD.
-                libc::clone(child, top.cast(), flags, argument, &raw mut pidfd)
+                libc::clone(child::main, top.cast(), flags, argument, &raw mut pidfd)
             } else {
                 pid
             }
@@ -191,17 +243,17 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
 }
 
 /// A null-terminated array of pointers, as exec wants it.
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+pub(super) fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     let mut pointers: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
     pointers.push(null());
     pointers
 }
 
 /// All signals blocked on this thread: a handler must not run in the child on our memory.
-struct Quiet(libc::sigset_t);
+pub(super) struct Quiet(libc::sigset_t);
 
 impl Quiet {
-    fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         let mut all = MaybeUninit::<libc::sigset_t>::uninit();
         let mut before = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: sigfillset initialises `all`, pthread_sigmask initialises `before`.
@@ -220,146 +272,4 @@ impl Drop for Quiet {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut())
         };
     }
-}
-
-/// The child's few steps on our memory: async-signal-safe calls only, no
-/// allocation, no panic, no return.
-extern "C" fn child(argument: *mut c_void) -> libc::c_int {
-    // SAFETY: the parent passed a live `Shared` and is suspended, so this is the only access.
-    let shared = unsafe { &mut *argument.cast::<Shared<'_>>() };
-    let (stage, errno) = prepare_and_exec(shared);
-    shared.failure = Some((stage, errno));
-    // SAFETY: ends the child at once, without running what the parent registered.
-    unsafe { libc::_exit(127) }
-}
-
-/// Returns only when it has failed.
-fn prepare_and_exec(shared: &Shared<'_>) -> (Stage, i32) {
-    let launch = shared.launch;
-    // SAFETY: takes no pointers.
-    if unsafe { libc::setsid() } < 0 {
-        return (Stage::Session, errno());
-    }
-    if let Err(errno) = guardian::register_self(shared.guardian) {
-        return (Stage::Guardian, errno);
-    }
-    // SAFETY: takes no pointers. The parent may have died before the signal was asked for.
-    unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        if libc::getppid() != shared.parent {
-            libc::_exit(127);
-        }
-    }
-    if let Some(score) = shared.oom_score {
-        set_oom_score(score);
-    }
-    if let Some(failed) = set_limits(launch.limits, shared.descriptor_limit) {
-        return failed;
-    }
-    if launch.has_terminal {
-        // SAFETY: takes no pointers.
-        if unsafe { libc::ioctl(launch.stdin.as_raw_fd(), libc::TIOCSCTTY, 0) } < 0 {
-            return (Stage::Terminal, errno());
-        }
-    }
-    let standard = [launch.stdin, launch.stdout, launch.stderr];
-    for (target, source) in (0..).zip(standard) {
-        // SAFETY: takes no pointers; dup2 clears close-on-exec on the copy.
-        if unsafe { libc::dup2(source.as_raw_fd(), target) } < 0 {
-            return (Stage::Descriptors, errno());
-        }
-    }
-    // SAFETY: the path is a terminated string.
-    if unsafe { libc::chdir(launch.cwd.as_ptr()) } < 0 {
-        return (Stage::Directory, errno());
-    }
-    close_from(3);
-    reset_signals(shared.ignored);
-    exec(shared)
-}
-
-/// Children die before the server when memory runs out.
-fn set_oom_score(score: &str) {
-    // SAFETY: a terminated string, and a buffer of its stated length. A system without /proc
-    // keeps the inherited value.
-    unsafe {
-        let flags = libc::O_WRONLY | libc::O_CLOEXEC;
-        let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), flags);
-        if fd >= 0 {
-            libc::write(fd, score.as_ptr().cast(), score.len());
-            libc::close(fd);
-        }
-    }
-}
-
-fn set_limits(
-    limits: &[(Resource, u64)],
-    descriptor_limit: Option<libc::rlimit>,
-) -> Option<(Stage, i32)> {
-    if let Some(limit) = descriptor_limit {
-        // SAFETY: the kernel reads one rlimit. What was ours at start cannot be refused.
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-    }
-    for (place, (resource, value)) in limits.iter().enumerate() {
-        let limit = libc::rlimit {
-            rlim_cur: *value as libc::rlim_t,
-            rlim_max: *value as libc::rlim_t,
-        };
-        // SAFETY: the kernel reads one rlimit.
-        if unsafe { libc::setrlimit(resource.0 as _, &raw const limit) } < 0 {
-            return Some((Stage::Limit(place), errno()));
-        }
-    }
-    None
-}
-
-/// Closes every descriptor from `first` on. Async-signal-safe.
-pub(super) fn close_from(first: libc::c_uint) {
-    // SAFETY: takes no pointers; whoever calls this is about to exec or owns nothing above.
-    unsafe {
-        if libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) == 0 {
-            return;
-        }
-        // Before Linux 5.9. Our own descriptors are close-on-exec, so this is for strangers'.
-        let mut limit = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
-        let end = limit.rlim_cur.min(65_536) as libc::c_int;
-        for fd in first as libc::c_int..end {
-            libc::close(fd);
-        }
-    }
-}
-
-fn reset_signals(ignored: u64) {
-    signal::reset(ignored);
-    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigemptyset initialises the set, which is then only read.
-    unsafe {
-        libc::sigemptyset(none.as_mut_ptr());
-        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
-    }
-}
-
-/// Tries the candidates as `execvp` does: a file that may not be run is
-/// remembered, a missing one is passed over, anything else ends the search.
-fn exec(shared: &Shared<'_>) -> (Stage, i32) {
-    let mut failure = (Stage::Exec(0), libc::ENOENT);
-    for (place, program) in shared.launch.programs.iter().enumerate() {
-        // SAFETY: the path is a terminated string, both arrays are null-terminated.
-        unsafe { libc::execve(program.as_ptr(), shared.argv.as_ptr(), shared.env.as_ptr()) };
-        match errno() {
-            libc::ENOENT | libc::ENOTDIR => {}
-            libc::EACCES => failure = (Stage::Exec(place), libc::EACCES),
-            other => return (Stage::Exec(place), other),
-        }
-    }
-    failure
-}
-
-fn errno() -> i32 {
-    // SAFETY: the C library gives a valid pointer on every thread.
-    unsafe { *libc::__errno_location() }
 }

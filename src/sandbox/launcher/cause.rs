@@ -1,0 +1,136 @@
+//! Why namespaces cannot be had here: from the kernel's answer and its settings, not from what a program says of them.
+
+use std::fmt;
+use std::fs;
+use std::io;
+
+use crate::sys::namespaces;
+
+/// What keeps a sandbox of namespaces from being made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// What it is.
+    pub what: String,
+    /// What the kernel said.
+    pub errno: Option<i32>,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+const KINDS: [&str; 5] = ["user", "mnt", "pid", "ipc", "net"];
+
+/// Looks for the cause. `None` if the kernel makes namespaces for us, so that something later fails.
+pub fn find() -> Option<Cause> {
+    let error = namespaces::try_new().err()?;
+    let (what, remedy) = match error.kind() {
+        io::ErrorKind::StorageFull => exhausted(),
+        io::ErrorKind::PermissionDenied => forbidden(),
+        _ => (
+            format!("the kernel makes no namespaces: {error}"),
+            "Boot a kernel with user, mount, pid, ipc and network namespaces".to_owned(),
+        ),
+    };
+    Some(Cause {
+        what,
+        errno: error.raw_os_error(),
+        remedy,
+    })
+}
+
+/// ENOSPC: a limit is used up.
+fn exhausted() -> (String, String) {
+    let limits = KINDS.map(|kind| (kind, limit_of(kind)));
+    let zero = limits
+        .iter()
+        .find(|(_, limit)| limit.as_deref() == Some("0"));
+    match zero {
+        Some((kind, _)) => (
+            format!("user.max_{kind}_namespaces is 0 (ENOSPC)"),
+            format!("Set it higher: sysctl -w user.max_{kind}_namespaces=1024"),
+        ),
+        None => {
+            let known = limits
+                .into_iter()
+                .filter_map(|(kind, limit)| Some(format!("user.max_{kind}_namespaces={}", limit?)));
+            let known: Vec<_> = known.collect();
+            (
+                format!(
+                    "a limit of namespaces is used up, or they are nested 32 deep (ENOSPC; {})",
+                    known.join(", ")
+                ),
+                "End sandboxes, or set the limit that is too low higher with sysctl -w".to_owned(),
+            )
+        }
+    }
+}
+
+fn limit_of(kind: &str) -> Option<String> {
+    setting(&format!("user/max_{kind}_namespaces"))
+}
+
+/// EPERM: somebody forbids it.
+fn forbidden() -> (String, String) {
+    let is = |name: &str, value: &str| setting(name).as_deref() == Some(value);
+    if is("kernel/unprivileged_userns_clone", "0") {
+        return (
+            "kernel.unprivileged_userns_clone is 0 (EPERM)".to_owned(),
+            "Allow it: sysctl -w kernel.unprivileged_userns_clone=1".to_owned(),
+        );
+    }
+    if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
+        return apparmor();
+    }
+    if seccomp_mode() == Some(2) {
+        return (
+            "a filter of system calls forbids namespaces (EPERM; Seccomp: 2 in /proc/self/status), as container \
+             runtimes set one"
+                .to_owned(),
+            "Give the container a seccomp profile that allows unshare and clone with CLONE_NEWUSER, such as \
+             --security-opt seccomp=unconfined"
+                .to_owned(),
+        );
+    }
+    (
+        "the kernel or a security module forbids namespaces (EPERM); so it is inside a chroot, too"
+            .to_owned(),
+        "Run the server outside a chroot, and look for denials in the kernel's log".to_owned(),
+    )
+}
+
+/// Ubuntu's restriction, which may also show only later, as namespaces in which nothing is allowed.
+pub fn apparmor() -> (String, String) {
+    let program = std::env::current_exe().unwrap_or_default();
+    (
+        "AppArmor restricts user namespaces (kernel.apparmor_restrict_unprivileged_userns is 1)"
+            .to_owned(),
+        format!(
+            "Allow it for this program by a profile in /etc/apparmor.d with the line `profile exec-server {} \
+             flags=(unconfined) {{ userns, }}`, or for all: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+            program.display()
+        ),
+    )
+}
+
+/// Whether that restriction is on.
+pub fn has_apparmor_restriction() -> bool {
+    setting("kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1")
+}
+
+fn setting(name: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/sys/{name}")).ok()?;
+    Some(text.trim().to_owned())
+}
+
+fn seccomp_mode() -> Option<u32> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Seccomp:"))?;
+    line.trim().parse().ok()
+}

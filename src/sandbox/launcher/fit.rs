@@ -1,0 +1,218 @@
+//! Finding out what a bwrap can do here, once.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Instant;
+
+use super::help::{self, Help};
+use super::level::{Kind, Level};
+use super::refusal::{Refusal, Stage};
+use super::start::{self, Failure, Launcher, Surroundings};
+use crate::rpc::path_uri::PathStyle;
+use crate::sandbox::bwrap::{self, Arguments, Proc, Run};
+use crate::sandbox::inside::{self, Request};
+use crate::sandbox::journal::Journal;
+use crate::sandbox::mounts::MountPlan;
+use crate::sandbox::policy::{Context, Network, Policy};
+use crate::sandbox::seccomp;
+use crate::sys::memfd::{self, Use};
+use crate::sys::process::{Exit, Leader};
+
+/// Where this program is inside if there is no `/proc` to find it in.
+const WITHOUT_PROC: &str = "/dev/exec-server";
+
+/// What a trial is made with: everything may be read, nothing written, no network.
+const TRIAL: &str = r#"{"permissions":{"type":"managed","file_system":{"type":"restricted","entries":[
+    {"path":{"type":"special","value":{"kind":"root"}},"access":"read"}]},"network":"restricted"},
+    "windowsSandboxLevel":"disabled"}"#;
+
+/// A bwrap that has made a sandbox here.
+#[derive(Debug)]
+pub(super) struct Fit {
+    pub(super) kind: Kind,
+    pub(super) program: OwnedFd,
+    pub(super) help: Help,
+    pub(super) has_proc: bool,
+    /// What is less than it should be.
+    pub(super) weaker: Vec<String>,
+}
+
+/// A bwrap that has not been tried yet.
+pub(super) struct Unknown {
+    pub(super) kind: Kind,
+    pub(super) program: OwnedFd,
+    /// What is known without asking.
+    pub(super) weaker: Vec<String>,
+}
+
+/// Asks it, and has it make a sandbox. The error says why it is not fit.
+pub(super) fn examine(
+    unknown: Unknown,
+    inside: BorrowedFd<'_>,
+    journal: &Journal,
+    surroundings: &Surroundings<'_>,
+) -> Result<Fit, String> {
+    let Unknown {
+        kind,
+        program,
+        weaker,
+    } = unknown;
+    let help = help::ask(program.as_fd(), surroundings.null, surroundings.guardian)?;
+    let mut fit = Fit {
+        kind,
+        program,
+        help,
+        has_proc: true,
+        weaker,
+    };
+    let first = match fit.try_out(inside, journal, surroundings) {
+        Ok(()) => return Ok(fit),
+        Err(refusal) => refusal,
+    };
+    if fit.help.capabilities.disable_userns {
+        // It writes to /proc/sys, which a container may have made read-only. The filter forbids the same.
+        fit.help.capabilities.disable_userns = false;
+        if fit.try_out(inside, journal, surroundings).is_ok() {
+            return Ok(fit);
+        }
+    }
+    fit.has_proc = false;
+    if fit.try_out(inside, journal, surroundings).is_ok() {
+        let sentence = "/proc is empty, because the kernel lets no new one be mounted here";
+        fit.weaker.push(sentence.to_owned());
+        return Ok(fit);
+    }
+    Err(format!("{}. {}", first.what, first.hint))
+}
+
+impl Fit {
+    fn try_out(
+        &self,
+        inside: BorrowedFd<'_>,
+        journal: &Journal,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<(), Refusal> {
+        let policy = trial_policy()?;
+        let request = Request {
+            image: None,
+            has_terminal: false,
+        };
+        let plan = plan(&policy, Path::new("/"), journal)?;
+        match self.start(&policy, &plan, inside, &request, surroundings) {
+            Ok(leader) => has_ended_well(leader, surroundings),
+            Err(Failure::Refused(refusal)) => Err(refusal),
+            Err(Failure::Program(error)) => {
+                let what = format!("{:?}", error.stage);
+                Err(Refusal::new(Stage::Start, what, "").because(&error.error))
+            }
+        }
+    }
+
+    /// What its sandboxes give; `weaker` is said of one of them.
+    pub(super) fn level(&self, network: Network, weaker: &[String]) -> Level {
+        let mut namespaces = vec!["user", "mount", "pid", "ipc"];
+        if network == Network::Restricted {
+            namespaces.push("network");
+        }
+        Level {
+            launcher: self.kind,
+            version: Some(self.help.version.clone()),
+            namespaces,
+            landlock_abi: 0,
+            seccomp: true,
+            weaker: self.weaker.iter().chain(weaker).cloned().collect(),
+        }
+    }
+
+    /// Starts what is requested in a sandbox that follows `plan`.
+    pub(super) fn start(
+        &self,
+        policy: &Policy,
+        plan: &MountPlan,
+        inside: BorrowedFd<'_>,
+        request: &Request,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Leader, Failure> {
+        let arguments = self.arguments(policy, plan)?;
+        let launcher = Launcher {
+            bwrap: self.program.as_fd(),
+            inside,
+        };
+        start::start(&launcher, &arguments, request, surroundings)
+    }
+
+    fn arguments(&self, policy: &Policy, plan: &MountPlan) -> Result<Arguments, Refusal> {
+        let filter = memfd::sealed(c"seccomp", &seccomp::bytes(policy.network()), Use::Data)
+            .map_err(|error| Refusal::new(Stage::Start, "no file in memory", "").because(&error))?;
+        let (path, proc) = if self.has_proc {
+            (inside::PATH, Proc::Mount)
+        } else {
+            (WITHOUT_PROC, Proc::Empty)
+        };
+        let run = Run {
+            argv: vec![path.into(), inside::ARGUMENT.into()],
+            argv0: None,
+            proc,
+            seccomp: Some(filter),
+            new_session: false,
+        };
+        let mut arguments = bwrap::arguments(plan, &self.help.capabilities, run)
+            .map_err(|error| Refusal::new(Stage::Policy, error.to_string(), ""))?;
+        if !self.has_proc {
+            let words =
+                ["--ro-bind-fd", &inside::PROGRAM.to_string(), WITHOUT_PROC].map(OsString::from);
+            let command = arguments
+                .args
+                .iter()
+                .position(|word| word == "--")
+                .unwrap_or(0);
+            arguments.args.splice(command..command, words);
+        }
+        Ok(arguments)
+    }
+}
+
+/// The policy of trials.
+pub(super) fn trial_policy() -> Result<Policy, Refusal> {
+    let context = Context {
+        process_cwd: None,
+        tmpdir: None,
+        style: PathStyle::Native,
+    };
+    Policy::parse(TRIAL, &context)
+        .map_err(|error| Refusal::new(Stage::Policy, error.to_string(), ""))
+}
+
+/// Plans the mounts of a policy.
+pub(super) fn plan(policy: &Policy, cwd: &Path, journal: &Journal) -> Result<MountPlan, Refusal> {
+    MountPlan::build(policy, cwd, journal).map_err(|error| {
+        let mut refusal = Refusal::new(Stage::Policy, error.to_string(), "");
+        let (path, errno) = error.place();
+        refusal.path = path.map(Path::to_owned);
+        refusal.errno = errno;
+        refusal
+    })
+}
+
+/// Waits for the end of a trial.
+fn has_ended_well(mut leader: Leader, surroundings: &Surroundings<'_>) -> Result<(), Refusal> {
+    let exit = start::wait(&mut leader, Instant::now() + start::PATIENCE);
+    match exit {
+        Some(exit) => {
+            surroundings.guardian.remove(leader.pid());
+            if exit == Exit::Code(0) {
+                return Ok(());
+            }
+            Err(Refusal::new(
+                Stage::SetUp,
+                format!("the trial ended with {exit:?}"),
+                "",
+            ))
+        }
+        None => {
+            start::end(&mut leader, surroundings.guardian);
+            Err(Refusal::new(Stage::SetUp, "the trial did not end", ""))
+        }
+    }
+}

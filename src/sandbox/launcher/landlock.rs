@@ -1,0 +1,164 @@
+//! Policies as rules of Landlock, where there are no namespaces.
+//!
+//! Landlock allows and never takes away: what is allowed for a directory is allowed for all below it. A policy that says
+//! less about something inside than about what is around it cannot be said in such rules, and is refused.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::refusal::{Refusal, Stage};
+use crate::sandbox::policy::{LandlockRules, Policy};
+use crate::sys::file;
+use crate::sys::landlock::{self, Handled, Rules};
+
+// LANDLOCK_ACCESS_FS_*, by the ABI that brought them.
+const EXECUTE: u64 = 1;
+const WRITE_FILE: u64 = 1 << 1;
+const READ_FILE: u64 = 1 << 2;
+const READ_DIR: u64 = 1 << 3;
+/// Removing and making directories, files, links, sockets, pipes and devices.
+const CHANGE_DIRECTORY: u64 = 0x1ff0;
+const REFER: u64 = 1 << 13;
+const TRUNCATE: u64 = 1 << 14;
+const IOCTL_DEV: u64 = 1 << 15;
+
+/// LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET and LANDLOCK_SCOPE_SIGNAL, of ABI 6.
+const SCOPES: u64 = 0b11;
+/// LANDLOCK_ACCESS_NET_BIND_TCP and CONNECT_TCP, of ABI 4.
+const TCP: u64 = 0b11;
+
+const READ: u64 = EXECUTE | READ_FILE | READ_DIR;
+const WRITE: u64 = READ | WRITE_FILE | CHANGE_DIRECTORY | REFER | TRUNCATE | IOCTL_DEV;
+/// What a rule about a file, not a directory, may allow.
+const OF_FILES: u64 = EXECUTE | READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV;
+
+/// Devices that any program expects to be able to write to.
+const DEVICES: [&str; 7] = [
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+    "/dev/pts",
+];
+
+/// Rules that a child enters, and what they leave open.
+#[derive(Debug)]
+pub(super) struct Domain {
+    pub(super) rules: OwnedFd,
+    pub(super) abi: u32,
+    pub(super) weaker: Vec<String>,
+}
+
+/// Says a policy in rules.
+pub(super) fn domain(policy: &Policy, has_network: bool) -> Result<Domain, Refusal> {
+    let abi = landlock::abi().ok_or_else(|| {
+        let hint = "Boot a kernel with Landlock (5.13) and `landlock` in its `lsm=` list";
+        Refusal::new(Stage::Launcher, "the kernel has no Landlock", hint)
+    })?;
+    let trees = policy.as_landlock().map_err(|entry| {
+        let hint =
+            "Allow namespaces, so that bwrap can do it, or leave the entry out of the policy";
+        let mut refusal = Refusal::new(Stage::Policy, entry.to_string(), hint);
+        refusal.path = Some(PathBuf::from(entry.entry));
+        refusal
+    })?;
+    let rules = rules(&trees, abi, has_network)
+        .map_err(|error| Refusal::new(Stage::Policy, "Landlock rules", "").because(&error))?;
+    Ok(Domain {
+        rules,
+        abi,
+        weaker: weaker(policy, abi),
+    })
+}
+
+fn rules(trees: &LandlockRules, abi: u32, has_network: bool) -> io::Result<OwnedFd> {
+    let handled = Handled {
+        files: known_files(abi),
+        network: if abi >= 4 && !has_network { TCP } else { 0 },
+        scopes: if abi >= 6 { SCOPES } else { 0 },
+    };
+    let rules = Rules::new(&handled)?;
+    for path in &trees.read {
+        allow(&rules, path, READ & handled.files)?;
+    }
+    for path in &trees.write {
+        allow(&rules, path, WRITE & handled.files)?;
+    }
+    for device in DEVICES {
+        let access = READ_FILE | WRITE_FILE | READ_DIR | IOCTL_DEV;
+        allow(&rules, Path::new(device), access & handled.files)?;
+    }
+    // Its own processes are what a program looks for there; signals do not leave the domain, and foreign ones are not
+    // shown more than to any user.
+    allow(
+        &rules,
+        Path::new("/proc"),
+        (READ_FILE | READ_DIR) & handled.files,
+    )?;
+    Ok(rules.into_fd())
+}
+
+/// What is missing cannot be allowed, and need not be: it is denied like all that no rule names.
+fn allow(rules: &Rules, path: &Path, access: u64) -> io::Result<()> {
+    let place = match file::locate_anything_without_links(path) {
+        Ok(place) => File::from(place),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let access = if place.metadata()?.is_dir() {
+        access
+    } else {
+        access & OF_FILES
+    };
+    rules.allow(place.as_fd(), access)
+}
+
+/// The accesses to files that a kernel knows.
+fn known_files(abi: u32) -> u64 {
+    let bits = match abi {
+        0 | 1 => 13,
+        2 => 14,
+        3 | 4 => 15,
+        _ => 16,
+    };
+    (1 << bits) - 1
+}
+
+fn weaker(policy: &Policy, abi: u32) -> Vec<String> {
+    let mut weaker = policy.weaker().to_vec();
+    let mut say = |sentence: &str| weaker.push(sentence.to_owned());
+    say("processes of the host can be seen in /proc");
+    say(
+        "modes, owners, times and extended attributes of files can be changed wherever the user may",
+    );
+    say("names and attributes of files that must not be read can be seen");
+    if abi < 3 {
+        say("files that must not be written can be truncated (Landlock ABI below 3)");
+    }
+    if abi < 5 {
+        say("devices can be controlled wherever the user may (Landlock ABI below 5)");
+    }
+    if abi < 6 {
+        say("signals can be sent to processes outside (Landlock ABI below 6)");
+    }
+    weaker
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_is_asked_only_for_what_it_knows() {
+        assert_eq!(known_files(1), (1 << 13) - 1);
+        assert_eq!(known_files(2) & REFER, REFER);
+        assert_eq!(known_files(2) & TRUNCATE, 0);
+        assert_eq!(known_files(4), (1 << 15) - 1);
+        assert_eq!(known_files(99) & IOCTL_DEV, IOCTL_DEV);
+        assert_eq!(WRITE & !known_files(99), 0);
+    }
+}

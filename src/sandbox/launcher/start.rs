@@ -1,0 +1,281 @@
+//! Starting bwrap, and hearing from inside that the program runs.
+//!
+//! bwrap gets an empty environment, `/dev/null` and a pipe for what it complains about; the program's own descriptors go
+//! past it to the process inside. Whether the sandbox stands is known by that process's first message, never by a text or
+//! an exit code, which could be the program's as well.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::time::{Duration, Instant};
+
+use super::refusal::{Refusal, Stage};
+use crate::sandbox::bwrap::Arguments;
+use crate::sandbox::inside::{self, Message, Request};
+use crate::sys::guardian::Guardian;
+use crate::sys::memfd::{self, Use};
+use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::process::{Exit, Inner, Leader};
+use crate::sys::signal::Signal;
+use crate::sys::socket::{packet_pair, receive_from, set_nonblocking};
+use crate::sys::spawn::{self, Launch, Program, Restrictions, SpawnError};
+
+/// How long a launcher may take. It mounts a handful of directories; a machine in distress may need seconds for that.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a killed launcher may take to end.
+const END: Duration = Duration::from_secs(5);
+/// Between looks at a child, where the kernel has no pidfd.
+const TICK: Duration = Duration::from_millis(5);
+/// As much of a launcher's complaint as is repeated, in bytes.
+const COMPLAINT: usize = 512;
+
+/// Why a confined start failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// There is no sandbox that would have held.
+    Refused(Refusal),
+    /// The program could not be started, as it could not have been without a sandbox.
+    Program(SpawnError),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What every start needs besides the program.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Become the program's descriptors 0, 1 and 2.
+    pub standard: [BorrowedFd<'a>; 3],
+    /// `/dev/null`
+    pub null: BorrowedFd<'a>,
+    /// Who kills what we started when we die.
+    pub guardian: &'a Guardian,
+}
+
+/// A bwrap to run, held so that it stays the one that was looked at.
+pub(super) struct Launcher<'a> {
+    pub(super) bwrap: BorrowedFd<'a>,
+    /// This program's own file.
+    pub(super) inside: BorrowedFd<'a>,
+}
+
+/// Runs the program of `request` in the sandbox that `arguments` describe. Gives bwrap as the leader, with the program as
+/// its inner process. The calling thread must stay until it has ended.
+pub(super) fn start(
+    launcher: &Launcher<'_>,
+    arguments: &Arguments,
+    request: &Request,
+    surroundings: &Surroundings<'_>,
+) -> Result<Leader, Failure> {
+    let unable =
+        |error: io::Error| Refusal::new(Stage::Start, "no descriptors", "").because(&error);
+    let (ours, theirs) = packet_pair().map_err(unable)?;
+    let bytes = request.encode();
+    let request_file = memfd::sealed(c"request", &bytes, Use::Data).map_err(unable)?;
+    let (complaints, complain) = io::pipe().map_err(unable)?;
+    set_nonblocking(complaints.as_fd()).map_err(unable)?;
+    let [stdin, stdout, stderr] = surroundings.standard;
+    let mut descriptors = vec![
+        launcher.inside,
+        theirs.as_fd(),
+        request_file.as_fd(),
+        stdin,
+        stdout,
+        stderr,
+    ];
+    debug_assert_eq!(descriptors.len(), inside::DESCRIPTORS);
+    descriptors.extend(arguments.descriptors.iter().map(AsFd::as_fd));
+    let argv = std::iter::once(Ok(c"bwrap".to_owned()))
+        .chain(
+            arguments
+                .args
+                .iter()
+                .map(|argument| CString::new(argument.clone().into_vec())),
+        )
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| Refusal::new(Stage::Policy, "a path has a NUL byte inside", ""))?;
+    let launch = Launch {
+        program: Program::Open(launcher.bwrap),
+        argv: &argv,
+        env: &[],
+        cwd: c"/",
+        stdin: surroundings.null,
+        // From its own output bwrap learns which terminal to show inside.
+        stdout: if request.has_terminal {
+            stdout
+        } else {
+            surroundings.null
+        },
+        stderr: complain.as_fd(),
+        // The program takes the terminal inside: bwrap must not be in its way.
+        has_terminal: false,
+        limits: &[],
+        descriptors: &descriptors,
+        restrictions: Restrictions::default(),
+        guardian: surroundings.guardian,
+    };
+    let leader = spawn::spawn(&launch).map_err(|error| match error.stage {
+        spawn::Stage::Exec(_) => Failure::Refused(
+            Refusal::new(Stage::Start, "cannot run bwrap", "").because(&error.error),
+        ),
+        _ => Failure::Program(error),
+    })?;
+    drop((theirs, complain));
+    let mut started = Started {
+        leader,
+        control: File::from(ours),
+        complaints: File::from(OwnedFd::from(complaints)),
+    };
+    match started.follow() {
+        Ok(()) => Ok(started.leader),
+        Err(ending) => Err(started.fail(ending, surroundings.guardian)),
+    }
+}
+
+/// A bwrap that runs, while it is not known what comes of it.
+struct Started {
+    leader: Leader,
+    control: File,
+    complaints: File,
+}
+
+/// How a start can fail after bwrap runs.
+enum Ending {
+    /// The process inside said so.
+    Said(spawn::Stage, i32),
+    /// It ended before it said anything.
+    Silent,
+    /// Nothing was heard in time, or the socket failed.
+    Lost(io::Error),
+}
+
+impl Started {
+    /// Waits until the program runs.
+    fn follow(&mut self) -> Result<(), Ending> {
+        let deadline = Instant::now() + PATIENCE;
+        let sender = match self.hear(deadline)? {
+            None => return Err(Ending::Silent),
+            Some((Message::Failed(stage, errno), _)) => return Err(Ending::Said(stage, errno)),
+            Some((Message::Ready, sender)) => sender,
+        };
+        // It waits for us, so its number is its own.
+        self.leader.set_inner(Inner::of(sender));
+        self.control.write_all(&[1]).map_err(Ending::Lost)?;
+        match self.hear(deadline)? {
+            // Its end of the socket was closed by the exec.
+            None => Ok(()),
+            Some((Message::Failed(stage, errno), _)) => Err(Ending::Said(stage, errno)),
+            Some((Message::Ready, _)) => Err(Ending::Silent),
+        }
+    }
+
+    /// The next message and who sent it; none at the end.
+    fn hear(&self, deadline: Instant) -> Result<Option<(Message, i32)>, Ending> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Ending::Lost(io::ErrorKind::TimedOut.into()));
+            }
+            let mut fds = [PollFd::new(self.control.as_fd(), READABLE)];
+            poll::wait(&mut fds, Some(left)).map_err(Ending::Lost)?;
+            if !fds[0].is_ready() {
+                continue;
+            }
+            let mut buffer = [0; inside::SIZE];
+            return match receive_from(self.control.as_fd(), &mut buffer) {
+                Ok((0, _)) => Ok(None),
+                Ok((count, sender)) => Message::decode(&buffer[..count])
+                    .map(|message| Some((message, sender)))
+                    .ok_or(Ending::Silent),
+                // Nobody read what was sent to it.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+                Err(error) => Err(Ending::Lost(error)),
+            };
+        }
+    }
+
+    fn fail(mut self, ending: Ending, guardian: &Guardian) -> Failure {
+        let exit = end(&mut self.leader, guardian);
+        let mut complaint = Vec::new();
+        // What there is; the pipe does not wait.
+        let _ = (&self.complaints)
+            .take(COMPLAINT as u64)
+            .read_to_end(&mut complaint);
+        let complaint = String::from_utf8_lossy(&complaint);
+        let error = |errno| io::Error::from_raw_os_error(errno);
+        match ending {
+            Ending::Said(stage, errno) => match stage {
+                spawn::Stage::Capabilities | spawn::Stage::NoNewPrivs | spawn::Stage::Seccomp => {
+                    let what = format!("{stage:?} was not as it must be inside");
+                    Refusal::new(Stage::Check, what, "")
+                        .because(&error(errno))
+                        .into()
+                }
+                _ => Failure::Program(SpawnError {
+                    stage,
+                    error: error(errno),
+                }),
+            },
+            Ending::Silent => {
+                let what = format!("bwrap ended before the sandbox stood ({})", tell(exit));
+                let complaint = complaint.trim();
+                let hint = if complaint.is_empty() {
+                    String::new()
+                } else {
+                    format!("It said: {complaint}")
+                };
+                Refusal::new(Stage::SetUp, what, hint).into()
+            }
+            Ending::Lost(error) => {
+                let what = "nothing was heard from inside the sandbox";
+                Refusal::new(Stage::SetUp, what, "").because(&error).into()
+            }
+        }
+    }
+}
+
+fn tell(exit: Option<Exit>) -> String {
+    match exit {
+        Some(Exit::Code(code)) => format!("exit code {code}"),
+        Some(Exit::Killed(signal)) => signal.name(),
+        None => "it cannot be killed".to_owned(),
+    }
+}
+
+/// Kills what is left of a launcher and reaps it.
+pub(super) fn end(leader: &mut Leader, guardian: &Guardian) -> Option<Exit> {
+    let exit = wait(leader, Instant::now() + TICK).or_else(|| {
+        // One that is gone needs no signal.
+        let _ = leader.signal_group(Signal::KILL);
+        wait(leader, Instant::now() + END)
+    });
+    guardian.remove(leader.pid());
+    exit
+}
+
+/// Waits for the exit; none if it has not come by `deadline`.
+pub(super) fn wait(leader: &mut Leader, deadline: Instant) -> Option<Exit> {
+    loop {
+        if let Ok(Some(exit)) = leader.reap() {
+            return Some(exit);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        match leader.exit_event() {
+            Some(event) => {
+                let mut fds = [PollFd::new(event.as_fd(), READABLE)];
+                if poll::wait(&mut fds, Some(left)).is_err() {
+                    std::thread::sleep(TICK);
+                }
+            }
+            None => std::thread::sleep(TICK),
+        }
+    }
+}

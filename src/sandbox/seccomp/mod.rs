@@ -1,0 +1,103 @@
+//! The filters of system calls that confined programs run under.
+//!
+//! A filter sees numbers only: the call and its arguments, not what pointers lead to. So a socket is judged when it is
+//! made, since `connect` shows an address that cannot be read. Path sockets of the host lie in a file system that the
+//! program may see; therefore it gets no Unix sockets but pairs, and of those no datagram ones, which can be sent from to
+//! any address.
+//!
+//! What is denied fails with EPERM; `clone3`, whose flags are behind a pointer, with ENOSYS, and C libraries then use
+//! `clone`. A call in the manner of another architecture kills the process.
+
+mod calls;
+mod program;
+#[cfg(test)]
+mod tests;
+
+use super::policy::Network;
+use crate::sys::seccomp::Instruction;
+use calls::{ALWAYS_DENIED, CLONE, CLONE3, IOCTL, NETWORK_DENIED, SOCKET, SOCKETPAIR, UNSHARE};
+use program::{Argument, Program};
+
+/// An architecture whose calls a filter can be made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// 64 bits, little-endian; x32 calls are denied.
+    X86_64,
+    /// 64 bits, little-endian.
+    Aarch64,
+}
+
+impl Architecture {
+    /// The one that this program was built for.
+    pub const OWN: Self = if cfg!(target_arch = "aarch64") {
+        Self::Aarch64
+    } else {
+        Self::X86_64
+    };
+
+    /// `AUDIT_ARCH_*`
+    const fn audit(self) -> u32 {
+        match self {
+            Self::X86_64 => 0xc000_003e,
+            Self::Aarch64 => 0xc000_00b7,
+        }
+    }
+}
+
+const CLONE_NEWUSER: u32 = 0x1000_0000;
+/// Puts characters into the input of a terminal.
+const TIOCSTI: u32 = 0x5412;
+/// Does so on a console, among other things.
+const TIOCLINUX: u32 = 0x541c;
+const AF_UNIX: u32 = 1;
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+const AF_NETLINK: u32 = 16;
+const SOCK_STREAM: u32 = 1;
+const SOCK_SEQPACKET: u32 = 5;
+/// The bits of a socket's type that are no flags.
+const SOCK_TYPE_MASK: u32 = 0xf;
+/// Set in the number of a call with 32-bit pointers on x86_64.
+const X32_BIT: u32 = 0x4000_0000;
+
+/// The filter for programs with this network, on the architecture that we run on.
+pub fn filter(network: Network) -> Vec<Instruction> {
+    filter_for(Architecture::OWN, network)
+}
+
+/// The same as bytes, in the form that bwrap reads.
+pub fn bytes(network: Network) -> Vec<u8> {
+    filter(network)
+        .into_iter()
+        .flat_map(Instruction::to_bytes)
+        .collect()
+}
+
+fn filter_for(architecture: Architecture, network: Network) -> Vec<Instruction> {
+    let mut program = Program::new(architecture);
+    if architecture == Architecture::X86_64 {
+        program.deny_from(X32_BIT);
+    }
+    for call in ALWAYS_DENIED {
+        program.deny(*call);
+    }
+    program.deny_as_unknown(CLONE3);
+    program.deny_with_bits(UNSHARE, Argument::First, CLONE_NEWUSER);
+    program.deny_with_bits(CLONE, Argument::First, CLONE_NEWUSER);
+    program.deny_values(IOCTL, Argument::Second, &[TIOCSTI, TIOCLINUX]);
+    let families: &[u32] = match network {
+        Network::Restricted => {
+            for call in NETWORK_DENIED {
+                program.deny(*call);
+            }
+            // One that is neither connected nor bound does no harm, and some programs make one only to look at it.
+            program.allow_streams(SOCKET);
+            &[]
+        }
+        Network::Enabled => &[AF_INET, AF_INET6, AF_NETLINK],
+    };
+    program.allow_only(SOCKET, Argument::First, families);
+    program.allow_streams(SOCKETPAIR);
+    program.deny(SOCKETPAIR);
+    program.finish()
+}

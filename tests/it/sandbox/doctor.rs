@@ -1,0 +1,93 @@
+//! What `exec-server doctor` finds.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{Server, child};
+
+/// What it prints as JSON, and its exit code.
+fn doctor(mut command: Command) -> (Value, i32) {
+    let output = command.args(["doctor", "--json"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let report = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    (report, output.status.code().unwrap())
+}
+
+fn denied(words: &str) -> Command {
+    let mut command = Command::new(child());
+    command
+        .args(["deny", words])
+        .arg(Server::command().get_program());
+    command
+}
+
+fn works(report: &Value, kind: &str) -> bool {
+    let launchers = report["launchers"].as_array().unwrap();
+    launchers
+        .iter()
+        .any(|one| one["kind"] == kind && one["works"] == true)
+}
+
+#[test]
+fn every_launcher_is_tried() {
+    let (report, code) = doctor(Server::command());
+    assert_eq!(report["exitCode"], code);
+    assert!(
+        works(&report, "bundled") && works(&report, "landlock"),
+        "{report}"
+    );
+    let names: Vec<_> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|check| &check["name"])
+        .collect();
+    for name in [
+        "kernel",
+        "namespaces",
+        "Landlock",
+        "seccomp",
+        "terminals",
+        "limits",
+    ] {
+        assert!(names.iter().any(|found| *found == name), "{name}: {report}");
+    }
+}
+
+#[test]
+fn without_namespaces_it_is_weaker_and_says_what_to_do() {
+    let (report, code) = doctor(denied("namespaces"));
+    assert_eq!(code, 1, "{report}");
+    assert!(
+        !works(&report, "bundled") && works(&report, "landlock"),
+        "{report}"
+    );
+    let checks = report["checks"].as_array().unwrap();
+    let namespaces = checks
+        .iter()
+        .find(|check| check["name"] == "namespaces")
+        .unwrap();
+    assert_eq!(namespaces["state"], "weaker");
+    assert!(
+        namespaces["remedy"]
+            .as_str()
+            .is_some_and(|remedy| !remedy.is_empty()),
+        "{report}"
+    );
+}
+
+#[test]
+fn with_nothing_to_confine_with_it_ends_with_2() {
+    let (report, code) = doctor(denied("namespaces,landlock"));
+    assert_eq!(code, 2, "{report}");
+    assert!(!works(&report, "landlock"), "{report}");
+}
+
+#[test]
+fn people_get_text() {
+    let output = Server::command().arg("doctor").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("bundled launcher"), "{text}");
+    assert!(text.lines().last().unwrap().ends_with('.'), "{text}");
+}

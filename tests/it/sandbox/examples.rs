@@ -1,0 +1,497 @@
+//! The reference's proven examples, in the JSON of both generations, on the real program: as whoever runs the tests and, if
+//! that is root, as an ordinary user too. After each, the host is as it was.
+
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::sandbox::{ORDINARY, is_root};
+use crate::support::{Client, PATIENCE, Scratch, Server, Start, scratch, signal, within};
+
+/// Everything can be read.
+const ROOT: &str = r#"{"path":{"type":"special","value":{"kind":"root"}},"access":"read"}"#;
+
+/// What the real client adds for a workspace.
+const WORKSPACE: &str = r#"
+    {"path":{"type":"special","value":{"kind":"root"}},"access":"read"},
+    {"path":{"type":"special","value":{"kind":"project_roots"}},"access":"write"},
+    {"path":{"type":"special","value":{"kind":"project_roots","subpath":".git"}},"access":"read"},
+    {"path":{"type":"special","value":{"kind":"project_roots","subpath":".codex"}},"access":"read"},
+    {"path":{"type":"special","value":{"kind":"project_roots","subpath":".agents"}},"access":"read"}"#;
+
+/// A project in a directory of its own, and a server beside it.
+struct Site {
+    scratch: Scratch,
+    user: Option<u32>,
+    client: Client,
+    runs: usize,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+struct Ran {
+    code: i64,
+    stdout: String,
+    stderr: String,
+    start: Value,
+}
+
+impl Site {
+    fn new(user: Option<u32>) -> Self {
+        let scratch = scratch();
+        for directory in ["proj/.git", "proj/src", "proj/sub/a", "other"] {
+            fs::create_dir_all(scratch.path(directory)).unwrap();
+        }
+        for (file, text) in [
+            ("proj/.git/config", "[core]\n"),
+            ("proj/src/a.txt", "a\n"),
+            ("proj/sub/s", "secret\n"),
+            ("other/o.txt", "other\n"),
+        ] {
+            fs::write(scratch.path(file), text).unwrap();
+        }
+        if let Some(user) = user {
+            give(Path::new(&scratch.dir()), user);
+        }
+        Self {
+            client: Self::serve(user),
+            scratch,
+            user,
+            runs: 0,
+        }
+    }
+
+    fn serve(user: Option<u32>) -> Client {
+        let mut command = Server::command();
+        command.args(["--listen", "stdio"]);
+        if let Some(user) = user {
+            command.uid(user).gid(user).env("HOME", "/nonexistent");
+        }
+        Client::stdio_command(command)
+    }
+
+    /// `@` stands for the site, `proj` is the project: by its `cwd` in the old form, by `workspaceRoots` in the new.
+    fn managed(&self, is_new: bool, network: &str, entries: &str) -> Value {
+        let style = if is_new { "file://" } else { "" };
+        let entries = entries.replace('@', &format!("{style}{}", self.scratch.dir()));
+        // The pattern of a glob is a plain path in both generations.
+        let entries = entries.replace(&format!(r#""pattern":"{style}"#), r#""pattern":""#);
+        let entries: Value = serde_json::from_str(&format!("[{entries}]")).unwrap();
+        let project = format!("{style}{}", self.scratch.path("proj"));
+        let mut sandbox = json!({
+            "permissions": {
+                "type": "managed",
+                "file_system": {"type": "restricted", "entries": entries},
+                "network": network,
+            },
+            "windowsSandboxLevel": "disabled",
+            "cwd": project,
+        });
+        if is_new {
+            sandbox["workspaceRoots"] = json!([project]);
+        }
+        sandbox
+    }
+
+    fn start(&mut self, sandbox: Value, script: &str) -> (String, Value) {
+        self.runs += 1;
+        let id = format!("p{}", self.runs);
+        let start = Start::shell(&id, script)
+            .cwd(&self.scratch.path("proj"))
+            .with("sandbox", sandbox);
+        let answer = self.client.start(start);
+        (id, answer)
+    }
+
+    #[track_caller]
+    fn run(&mut self, sandbox: Value, script: &str) -> Ran {
+        let (id, start) = self.start(sandbox, script);
+        let outcome = self.client.closed(&id);
+        Ran {
+            code: outcome.code,
+            stdout: outcome.stdout,
+            stderr: outcome.stderr,
+            start,
+        }
+    }
+
+    /// Runs the script under the entries in the words of both generations; both must come to the same.
+    #[track_caller]
+    fn both(&mut self, entries: &str, script: &str) -> Ran {
+        let old = self.managed(false, "restricted", entries);
+        let new = self.managed(true, "restricted", entries);
+        let old = self.run(old, script);
+        let new = self.run(new, script);
+        assert_eq!(
+            (old.code, &old.stdout, &old.stderr),
+            (new.code, &new.stdout, &new.stderr)
+        );
+        new
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        Path::new(&self.scratch.path(path)).exists()
+    }
+
+    fn text(&self, path: &str) -> String {
+        fs::read_to_string(self.scratch.path(path)).unwrap()
+    }
+
+    /// The names in the project.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.scratch.path("proj")).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+fn give(path: &Path, user: u32) {
+    chown(path, Some(user), Some(user)).unwrap();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path(), user);
+        }
+    }
+}
+
+fn path(path: &str, access: &str) -> String {
+    format!(r#"{{"path":{{"type":"path","path":"{path}"}},"access":"{access}"}}"#)
+}
+
+fn list(entries: &[&str]) -> String {
+    entries.join(",")
+}
+
+const NAMES: [&str; 3] = [".git", "src", "sub"];
+
+/// Makes two tests of one body, one a user.
+macro_rules! as_both_users {
+    ($($(#[$meta:meta])* fn $name:ident($site:ident) $body:block)*) => {$(
+        $(#[$meta])*
+        mod $name {
+            use super::*;
+
+            fn behaviour($site: &mut Site) $body
+
+            #[test]
+            fn as_myself() {
+                behaviour(&mut Site::new(None));
+            }
+
+            #[test]
+            fn as_an_ordinary_user() {
+                if is_root() {
+                    behaviour(&mut Site::new(Some(ORDINARY)));
+                } else {
+                    eprintln!("skipped: only root can become another user");
+                }
+            }
+        }
+    )*};
+}
+
+as_both_users! {
+    fn example_1_read_only(site) {
+        let ran = site.both(ROOT, "cat src/a.txt; cat gone; touch src/n; touch ../other/n");
+        assert_eq!(ran.stdout, "a\n");
+        assert_eq!(ran.stderr.matches("Read-only file system").count(), 2, "{ran:?}");
+        assert_eq!(ran.stderr.matches("No such file").count(), 1, "{ran:?}");
+        assert!(!site.exists("proj/src/n") && !site.exists("other/n"));
+        assert_eq!(site.names(), NAMES);
+    }
+
+    fn examples_2_and_3_workspace_write(site) {
+        let ran = site.both(
+            WORKSPACE,
+            "echo n >src/n || exit 9; touch ../other/n; touch .git/n; mkdir .codex/n; touch .codex/n; \
+             mkdir .agents; mkdir .aws; rm -rf .git/config; exit 3",
+        );
+        assert_eq!(ran.code, 3, "{ran:?}");
+        assert_eq!(site.text("proj/src/n"), "n\n");
+        assert_eq!(site.text("proj/.git/config"), "[core]\n");
+        assert!(!site.exists("other/n") && !site.exists("proj/.git/n"));
+        assert_eq!(site.names(), NAMES);
+    }
+
+    fn example_3_a_project_is_not_its_cwd(site) {
+        let mut sandbox = site.managed(true, "restricted", WORKSPACE);
+        sandbox.as_object_mut().unwrap().remove("workspaceRoots");
+        let ran = site.run(sandbox, "touch src/n");
+        assert!(ran.stderr.contains("Read-only file system"), "{ran:?}");
+        assert!(!site.exists("proj/src/n"));
+    }
+
+    fn example_4_a_denied_directory(site) {
+        for word in ["none", "deny"] {
+            let entries = list(&[ROOT, &path("@/proj", "write"), &path("@/proj/sub", word)]);
+            let ran = site.both(
+                &entries,
+                "cat sub/s; ls sub; chmod 777 sub; mkdir sub/n; touch n && echo free; rm n",
+            );
+            assert_eq!(ran.stdout, "free\n", "{ran:?}");
+            assert_eq!(ran.stderr.matches("Permission denied").count(), 3, "{ran:?}");
+        }
+        assert_eq!(site.text("proj/sub/s"), "secret\n");
+        assert_eq!(site.names(), NAMES);
+    }
+
+    fn example_5_a_denied_pattern(site) {
+        fs::write(site.scratch.path("proj/a.env"), "secret\n").unwrap();
+        fs::write(site.scratch.path("proj/sub/x.env"), "secret\n").unwrap();
+        let glob = r#"{"path":{"type":"glob_pattern","pattern":"@/proj/**/*.env"},"access":"none"}"#;
+        let entries = list(&[ROOT, &path("@/proj", "write"), glob]);
+        let ran = site.both(&entries, "cat a.env; cat sub/x.env; echo no >>a.env; rm -f a.env; cat src/a.txt");
+        assert_eq!(ran.stdout, "a\n", "{ran:?}");
+        assert_eq!(site.text("proj/a.env"), "secret\n");
+        let weaker = ran.start["sandboxLevel"]["weaker"].to_string();
+        assert!(weaker.contains("*.env"), "{weaker}");
+    }
+
+    fn example_5_a_pattern_has_a_depth(site) {
+        fs::write(site.scratch.path("proj/a.env"), "secret\n").unwrap();
+        fs::write(site.scratch.path("proj/sub/x.env"), "below\n").unwrap();
+        let glob = r#"{"path":{"type":"glob_pattern","pattern":"**/*.env"},"access":"deny"}"#;
+        let mut sandbox = site.managed(true, "restricted", &list(&[ROOT, glob]));
+        sandbox["permissions"]["file_system"]["glob_scan_max_depth"] = json!(1);
+        let ran = site.run(sandbox, "cat a.env; cat sub/x.env");
+        assert_eq!(ran.stdout, "below\n", "{ran:?}");
+    }
+
+    fn example_6_a_minimal_view(site) {
+        let minimal = r#"{"path":{"type":"special","value":{"kind":"minimal"}},"access":"read"}"#;
+        let entries = list(&[minimal, &path("@/proj/src", "read")]);
+        symlink("../../other/o.txt", site.scratch.path("proj/src/out")).unwrap();
+        let script = "cd src; cat a.txt; cat /etc/hostname >/dev/null && echo there; \
+                      cat ../../other/o.txt; cat out; touch n; touch /n; ls /";
+        let sandbox = site.managed(true, "restricted", &entries);
+        let start = Start::shell("minimal", script)
+            .cwd(&site.scratch.path("proj/src"))
+            .with("sandbox", sandbox);
+        site.client.start(start);
+        let outcome = site.client.closed("minimal");
+        // The shell started in `src` already.
+        let lines: Vec<&str> = outcome.stdout.lines().collect();
+        assert_eq!(lines[..2], ["a", "there"], "{outcome:?}");
+        assert!(!lines.contains(&"home") && !lines.contains(&"root"), "{outcome:?}");
+        assert_eq!(outcome.stderr.matches("Read-only file system").count(), 2, "{outcome:?}");
+        assert!(!site.exists("proj/src/n"));
+    }
+
+    fn example_7_everything_but_one_directory(site) {
+        let root = ROOT.replace("read", "write");
+        let entries = list(&[&root, &path("@/proj/sub", "none")]);
+        let ran = site.both(&entries, "touch .git/n ../other/n; cat sub/s; exit 3");
+        assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{ran:?}");
+        assert!(site.exists("proj/.git/n") && site.exists("other/n"));
+        let asked = list(&[&root, &path("@/proj/.git", "read"), &path("@/proj/.codex", "read")]);
+        let ran = site.both(&asked, "touch .git/m .codex/m; mkdir .codex; exit 3");
+        assert_eq!(ran.code, 3);
+        assert!(!site.exists("proj/.git/m") && !site.exists("proj/.codex"));
+    }
+
+    fn example_8_an_explicit_grant(site) {
+        let entries = list(&[ROOT, &path("@/proj", "write"), &path("@/proj/.git", "write")]);
+        let ran = site.both(&entries, "touch .git/n && touch .codex/n");
+        assert!(ran.stderr.contains(".codex"), "{ran:?}");
+        assert!(site.exists("proj/.git/n"));
+        assert_eq!(site.names(), NAMES);
+    }
+
+    fn example_9_a_directory_is_opened_again(site) {
+        let entries = list(&[
+            ROOT,
+            &path("@/proj", "write"),
+            &path("@/proj/sub", "none"),
+            &path("@/proj/sub/a", "write"),
+        ]);
+        let ran = site.both(&entries, "touch sub/a/n && echo in; cat sub/s; touch sub/n; ls sub");
+        assert_eq!(ran.stdout, "in\n", "{ran:?}");
+        assert!(site.exists("proj/sub/a/n") && !site.exists("proj/sub/n"));
+    }
+
+    fn example_10_a_missing_root(site) {
+        let entries = list(&[ROOT, &path("@/nowhere", "write")]);
+        let ran = site.both(&entries, "touch ../nowhere/n; echo on");
+        assert_eq!(ran.stdout, "on\n");
+        assert!(ran.stderr.contains("No such file"), "{ran:?}");
+        assert!(!site.exists("nowhere"));
+    }
+
+    fn example_11_what_a_process_is_left_with(site) {
+        let sandbox = site.managed(true, "restricted", ROOT);
+        let ran = site.run(
+            sandbox,
+            "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; \
+             for n in 3 4 5 6 7 8 9 10 11 12 13 14 15; do [ -e /proc/self/fd/$n ] && echo open $n; done; \
+             env; ls /proc | grep -c '^[0-9]*$'",
+        );
+        for line in ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+            assert!(ran.stdout.contains(line), "{ran:?}");
+        }
+        assert!(!ran.stdout.contains("open"), "{ran:?}");
+        let mut variables: Vec<&str> = ran
+            .stdout
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, _)| name)
+            .collect();
+        variables.sort_unstable();
+        assert!(variables.iter().all(|name| ["OLDPWD", "PATH", "PWD", "_"].contains(name)), "{ran:?}");
+        let processes: u32 = ran.stdout.lines().last().unwrap().parse().unwrap();
+        assert!(processes < 10, "{ran:?}");
+        assert_eq!(ran.start["sandboxType"], "linuxSeccomp");
+    }
+
+    fn example_12_a_denial_is_told_with_its_path(site) {
+        let sandbox = site.managed(true, "restricted", WORKSPACE);
+        let outside = site.scratch.path("other/n");
+        let (id, _) = site.start(sandbox.clone(), &format!("touch {outside}"));
+        site.client.closed(&id);
+        let exited = site.client.exited(&id);
+        assert_eq!(exited["sandboxDenied"], true, "{exited}");
+        let expected = json!({"kind": "path", "path": outside, "errno": "EROFS"});
+        assert_eq!(exited["sandboxDenial"], expected, "{exited}");
+        let read = site.client.read(&id, json!({}));
+        assert_eq!(read["sandboxDenied"], true, "{read}");
+        for script in ["exit 7", "exit 0", "touch src/n"] {
+            let (id, _) = site.start(sandbox.clone(), script);
+            site.client.closed(&id);
+            let exited = site.client.exited(&id);
+            assert_eq!(exited["sandboxDenied"], false, "{script}: {exited}");
+        }
+    }
+
+    fn the_old_clients_helper_is_understood(site) {
+        let proj = site.scratch.path("proj");
+        let profile = site.managed(false, "restricted", WORKSPACE)["permissions"].to_string();
+        let helper = "/gone/tmp/arg0/codex-arg0Ab12/codex-linux-sandbox";
+        let start = |id: &str, option: &str, script: &str| {
+            let profile = ["--permission-profile", profile.as_str(), option];
+            let places = ["--sandbox-policy-cwd", proj.as_str(), "--command-cwd", proj.as_str()];
+            let command = ["--", "/bin/sh", "-c", script];
+            let argv = [&[helper][..], &places, &profile, &command].concat();
+            Start::command(id, &argv).env("PATH", "/usr/bin:/bin").with("arg0", helper)
+        };
+        let script = "pwd; touch src/n && touch .git/n; touch ../other/n; exit 3";
+        let outcome = site.client.run(start("old", "--no-proc", script));
+        assert_eq!((outcome.code, outcome.stdout), (3, format!("{proj}\n")));
+        assert!(site.exists("proj/src/n"));
+        assert!(!site.exists("proj/.git/n") && !site.exists("other/n"));
+        let refused = start("new", "--more-confined", "touch src/m");
+        let error = site.client.request("process/start", refused.0).unwrap_err();
+        assert_eq!(error.code, -32602);
+        assert!(error.message.contains("--more-confined"), "{error:?}");
+        assert!(!site.exists("proj/src/m"));
+        assert_eq!(site.names(), NAMES);
+    }
+
+    fn example_13_nothing_is_confined_and_said_to_be(site) {
+        let sandbox = json!({"permissions": {"type": "disabled"}, "windowsSandboxLevel": "disabled"});
+        let ran = site.run(sandbox, "grep Seccomp: /proc/self/status; touch src/n");
+        assert_eq!(ran.stdout, "Seccomp:\t0\n", "{ran:?}");
+        assert_eq!(ran.start["sandboxType"], "none");
+        assert!(site.exists("proj/src/n"));
+    }
+
+    fn example_14_only_the_network_is_confined(site) {
+        let files = json!({"type": "unrestricted"});
+        for permissions in [
+            json!({"type": "external", "network": "restricted"}),
+            json!({"type": "managed", "file_system": files, "network": "restricted"}),
+        ] {
+            let sandbox = json!({"permissions": permissions, "windowsSandboxLevel": "disabled"});
+            let ran = site.run(
+                sandbox,
+                "grep -E '^(NoNewPrivs|Seccomp:)' /proc/self/status; readlink /proc/self/ns/user; touch src/n",
+            );
+            let namespace = fs::read_link("/proc/self/ns/user").unwrap();
+            let expected = format!("NoNewPrivs:\t1\nSeccomp:\t2\n{}\n", namespace.display());
+            assert_eq!(ran.stdout, expected, "{ran:?}");
+            assert!(site.exists("proj/src/n"));
+        }
+    }
+
+    fn example_15_the_network_is_the_servers(site) {
+        let script = "readlink /proc/self/ns/net; touch src/n";
+        let online = site.managed(true, "enabled", ROOT);
+        let offline = site.managed(true, "restricted", ROOT);
+        let namespace = fs::read_link("/proc/self/ns/net").unwrap();
+        let expected = format!("{}\n", namespace.display());
+        assert_eq!(site.run(online, script).stdout, expected);
+        assert_ne!(site.run(offline, script).stdout, expected);
+        assert!(!site.exists("proj/src/n"));
+    }
+
+    fn a_workspace_with_a_linked_codex_works(site) {
+        fs::create_dir(site.scratch.path("proj/real")).unwrap();
+        symlink("real", site.scratch.path("proj/.codex")).unwrap();
+        let ran = site.both(WORKSPACE, "touch src/n; touch .codex/n; touch real/n; exit 3");
+        assert_eq!(ran.code, 3, "{ran:?}");
+        assert!(site.exists("proj/src/n") && !site.exists("proj/real/n"));
+        let weaker = ran.start["sandboxLevel"]["weaker"].to_string();
+        assert!(weaker.contains(".codex"), "{weaker}");
+    }
+
+    fn a_file_as_a_writable_root_works(site) {
+        let entries = list(&[ROOT, &path("@/proj/src/a.txt", "write")]);
+        let ran = site.both(&entries, "echo b >>src/a.txt; touch src/n; exit 3");
+        assert_eq!(ran.code, 3, "{ran:?}");
+        assert_eq!(site.text("proj/src/a.txt"), "a\nb\nb\n");
+        assert!(!site.exists("proj/src/n"));
+    }
+
+    fn a_workspace_of_another_owner_works(site) {
+        let Some(user) = site.user else {
+            eprintln!("skipped: root can write in every directory");
+            return;
+        };
+        chown(site.scratch.path("proj"), Some(0), Some(0)).unwrap();
+        give(Path::new(&site.scratch.path("proj/src")), user);
+        let ran = site.both(WORKSPACE, "touch src/n; mkdir .codex; exit 3");
+        assert_eq!(ran.code, 3, "{ran:?}");
+        assert!(site.exists("proj/src/n"));
+        assert_eq!(site.names(), NAMES);
+    }
+
+    fn mount_points_are_gone_after_a_kill(site) {
+        let sandbox = site.managed(true, "restricted", WORKSPACE);
+        let (id, _) = site.start(sandbox, "echo on; sleep 1000");
+        site.client.output(&id, "stdout", |text| text == "on\n");
+        assert!(site.exists("proj/.codex") && site.exists("proj/.aws"));
+        site.client.ok("process/terminate", json!({"processId": id}));
+        site.client.closed(&id);
+        within(PATIENCE, "the project is as it was", || site.names() == NAMES);
+    }
+
+    fn the_next_server_takes_away_what_a_killed_one_left(site) {
+        let sandbox = site.managed(true, "restricted", WORKSPACE);
+        let (id, _) = site.start(sandbox, "echo on; sleep 1000");
+        site.client.output(&id, "stdout", |text| text == "on\n");
+        signal(site.client.server_pid(), "KILL");
+        within(PATIENCE, "the project is as it was", || {
+            let next = Site::serve(site.user);
+            drop(next);
+            site.names() == NAMES
+        });
+    }
+
+    fn several_runs_share_a_mount_point(site) {
+        fs::create_dir(site.scratch.path("proj/.agents")).unwrap();
+        let sandbox = site.managed(true, "restricted", WORKSPACE);
+        let (first, _) = site.start(sandbox.clone(), "echo on; sleep 1000");
+        site.client.output(&first, "stdout", |text| text == "on\n");
+        let second = site.run(sandbox, "mkdir .codex || mkdir .codex/n");
+        assert!(second.stderr.contains("Read-only file system"), "{second:?}");
+        assert!(site.exists("proj/.codex"));
+        site.client.ok("process/terminate", json!({"processId": first}));
+        site.client.closed(&first);
+        let left = [".agents", ".git", "src", "sub"];
+        within(PATIENCE, "the project is as it was", || site.names() == left);
+    }
+}
