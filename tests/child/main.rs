@@ -1,6 +1,8 @@
 //! The program that tests run as a child: one small behaviour a sub-command, and nothing of the host's.
 
+mod attempt;
 mod deny;
+mod kernel;
 mod pattern;
 
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         ["background-silent", ref grandchild @ ..] => background(grandchild, Stdio::null()),
         ["own-group", ref grandchild @ ..] => own_group(grandchild),
         ["when", cue, count, done] => when(cue, number(count), done),
+        ["attempt", ref what @ ..] if attempt::run(what) => {}
         ["deny", words, ref command @ ..] => deny::deny(words, command),
         ["--help" | "--version"] => pose(),
         ["make", path] => std::fs::write(path, "made").unwrap(),

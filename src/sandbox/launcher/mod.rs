@@ -406,7 +406,7 @@ fn with_landlock(
         seccomp: true,
         weaker: domain.weaker,
     };
-    let filter = seccomp::filter(policy.network());
+    let filter = seccomp::filter_without_namespaces(policy.network());
     let restrictions = Restrictions {
         drop_capabilities: true,
         no_new_privs: true,
