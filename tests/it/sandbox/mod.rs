@@ -2,6 +2,8 @@
 
 mod doctor;
 mod examples;
+mod hanging;
+mod helper;
 mod ladder;
 mod start;
 mod terminal;
