@@ -12,6 +12,7 @@ mod memory;
 mod output;
 mod parallel;
 mod pipelined;
+mod restricted;
 mod roundtrip;
 mod spawn;
 mod startup;
@@ -38,6 +39,7 @@ pub enum Workload {
     Output,
     Input,
     Files,
+    Restricted,
     Transfer,
     Memory,
     Command,
@@ -75,7 +77,7 @@ impl Step {
 }
 
 impl Workload {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Startup,
         Self::Roundtrip,
         Self::Pipelined,
@@ -86,6 +88,7 @@ impl Workload {
         Self::Output,
         Self::Input,
         Self::Files,
+        Self::Restricted,
         Self::Transfer,
         Self::Memory,
         Self::Command,
@@ -103,6 +106,7 @@ impl Workload {
             Self::Output => "output",
             Self::Input => "input",
             Self::Files => "files",
+            Self::Restricted => "restricted",
             Self::Transfer => "transfer",
             Self::Memory => "memory",
             Self::Command => "command",
@@ -127,6 +131,7 @@ impl Workload {
             Self::Output => "256 MiB of output",
             Self::Input => "64 MiB of input",
             Self::Files => "Files: small requests, one at a time",
+            Self::Restricted => "Files: writing under a policy, one at a time",
             Self::Transfer => "Files: whole large ones, one at a time",
             Self::Memory => "Memory of the server",
             Self::Command => "The command line, whole processes",
@@ -175,6 +180,7 @@ impl Workload {
             Self::Output => output::ROWS,
             Self::Input => input::ROWS,
             Self::Files => files::ROWS,
+            Self::Restricted => restricted::ROWS,
             Self::Transfer => transfer::ROWS,
             Self::Memory => memory::ROWS,
             Self::Command => command::ROWS,
@@ -205,6 +211,8 @@ impl Workload {
             Self::Input => input::server(step),
             Self::Files if floor => files::floor(step),
             Self::Files => files::server(step),
+            Self::Restricted if floor => restricted::floor(step),
+            Self::Restricted => restricted::server(step),
             Self::Transfer if floor => transfer::floor(step),
             Self::Transfer => transfer::server(step),
             Self::Memory if floor => Ok(()),

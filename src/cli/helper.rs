@@ -93,6 +93,7 @@ fn carry_out(form: HelperForm, confinement: &Confinement) -> Result<u8, Failed> 
         pipe_stdin: false,
         timeout: None,
         limits: Vec::new(),
+        socket: None,
         confinement: None,
     };
     let surroundings = Surroundings {

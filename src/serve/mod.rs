@@ -6,6 +6,9 @@
 //!                     answers them; never waits for anything but its socket
 //!   files thread      while a connection has file requests: answers them in
 //!                     their order, so that no slow disk holds up a reader
+//!   file-helper thread
+//!                     one a helper for file requests under a policy (confined): starts it,
+//!                     hears its last words, reaps it
 //!   process thread    one a process (env/local): publishes events to the
 //!                     connection that is attached to the session
 //!   http thread       one a request (env/local/http), 64 at most
@@ -20,6 +23,7 @@
 mod access;
 pub mod auth;
 mod config;
+pub mod confined;
 mod confinement;
 mod connection;
 mod discovery;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::access::Access;
 use super::config::{Config, Options};
+use super::confined::ConfinedFiles;
 use super::connection::{self, Peer};
 use super::door::{Door, Farewell};
 use super::error::ServeError;
@@ -59,6 +60,7 @@ pub(super) struct Server {
     ping_interval: Duration,
     info: OnceLock<Info>,
     file_workers: Workers,
+    confined: Arc<ConfinedFiles>,
     /// The living connections by number.
     connections: Mutex<HashMap<u64, Arc<Outbound>>>,
     is_draining: AtomicBool,
@@ -90,6 +92,11 @@ impl Server {
     /// The threads for file requests.
     pub(super) fn file_workers(&self) -> &Workers {
         &self.file_workers
+    }
+
+    /// What carries out file requests under a policy.
+    pub(super) fn confined(&self) -> &Arc<ConfinedFiles> {
+        &self.confined
     }
 
     /// Time between pings.
@@ -177,6 +184,7 @@ impl Server {
     /// Ends processes, tells clients, and leaves; about 1.7 s at most.
     fn shut_down(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
+        self.confined.close();
         let processes: Vec<_> = self
             .sessions
             .all()
@@ -195,6 +203,7 @@ impl Server {
         for process in &processes {
             process.abandon();
         }
+        self.confined.wait_until_none(Instant::now() + KILL_TIME);
         let connections: Vec<_> = self.connections().values().cloned().collect();
         let deadline = Instant::now() + FLUSH_TIME;
         for outbound in &connections {
@@ -295,9 +304,11 @@ impl Main {
         };
         let launchers = Launchers::new(options.sandbox.clone(), Journal::open());
         let host = Host::new(limits, launchers).map_err(system("get what processes will need"))?;
+        let host = Arc::new(host);
         let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
         let server = Arc::new(Server {
-            host: Arc::new(host),
+            confined: Arc::new(ConfinedFiles::new(&host)),
+            host,
             sessions: Sessions::default(),
             watches: Watches::default(),
             http: (!options.no_http).then(|| HttpService::new(options.allow_link_local)),
@@ -348,7 +359,8 @@ impl Main {
                     .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
             ];
             let has_sessions = !self.server.sessions.is_empty();
-            let must_sweep = has_sessions || !has_reaped_all;
+            let has_helpers = self.server.confined.has_idle();
+            let must_sweep = has_sessions || has_helpers || !has_reaped_all;
             poll::wait(&mut fds, must_sweep.then_some(SWEEP))?;
             let [_, woken, incoming, typed] = fds.map(|fd| fd.is_ready());
             if woken {
@@ -379,6 +391,9 @@ impl Main {
                 self.server
                     .sessions
                     .sweep(Instant::now(), self.server.retention);
+            }
+            if has_helpers {
+                self.server.confined.sweep(Instant::now());
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod examples;
+mod files;
 mod hanging;
 mod helper;
 mod ladder;
