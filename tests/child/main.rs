@@ -21,6 +21,10 @@ fn main() -> ExitCode {
         ["drain"] => say(&drain().to_string()),
         ["write", count] => write(&mut stdout(), 0, number(count)),
         ["write", count, "stderr"] => write(&mut stderr(), 0, number(count)),
+        ["write", count, "exit", code] => {
+            write(&mut stdout(), 0, number(count));
+            std::process::exit(number(code) as i32);
+        }
         ["write", count, "both"] => write_both(number(count)),
         ["steps", count] => steps(number(count)),
         ["env"] => std::env::vars().for_each(|(name, value)| say(&format!("{name}={value}"))),
