@@ -4,6 +4,8 @@ mod doctor;
 mod escapes;
 mod examples;
 mod files;
+mod hanging;
+mod helper;
 mod ladder;
 mod start;
 mod terminal;
