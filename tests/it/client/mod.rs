@@ -1,6 +1,7 @@
 //! The client, through the crate's own interface, against the built server and scripted ones.
 
 mod calls;
+mod confined;
 mod order;
 mod recovery;
 mod relay;

@@ -7,6 +7,7 @@ mod files;
 mod hanging;
 mod helper;
 mod ladder;
+mod proc;
 mod start;
 mod terminal;
 mod upstream;

@@ -170,7 +170,10 @@ impl Environment for LocalEnvironment {
             let _ = started.send(result);
         });
         match outcome.recv_timeout(START_TIME) {
-            Ok(Ok(_)) => Ok(Box::new(LocalProcess::new(process, events))),
+            Ok(Ok(started)) => {
+                let process = LocalProcess::new(process, events, started.level);
+                Ok(Box::new(process))
+            }
             Ok(Err(error)) => {
                 self.lock().retain(|other| !Arc::ptr_eq(other, &process));
                 Err(RpcError::from(&error).into())
