@@ -73,9 +73,12 @@ fn pose() {
     }
 }
 
-/// Is the program `real` beside us the first time; after that it leaves its pid in `stuck`, and hangs.
+/// Is the program `real` beside us the first time; after that it leaves its pid in `stuck`, and hangs. Fails without.
 fn work_once(arguments: &[&str]) -> ! {
     let beside = |name| std::env::current_exe().unwrap().with_file_name(name);
+    if !beside("real").exists() {
+        std::process::exit(64);
+    }
     if std::fs::File::create_new(beside("tried")).is_ok() {
         let error = Command::new(beside("real")).args(arguments).exec();
         panic!("{error}");

@@ -207,11 +207,12 @@ impl Started<'_> {
             let mut fds = vec![PollFd::new(self.control.as_fd(), READABLE)];
             fds.extend(self.cancel.map(|cancel| PollFd::new(cancel, READABLE)));
             poll::wait(&mut fds, Some(left)).map_err(Ending::Lost)?;
-            if fds[1..].iter().any(PollFd::is_ready) {
-                return Err(Ending::Cancelled);
-            }
+            // What was said comes first: a program that runs already is told to end by a signal.
             if !fds[0].is_ready() {
-                continue;
+                match fds[1..].iter().any(PollFd::is_ready) {
+                    true => return Err(Ending::Cancelled),
+                    false => continue,
+                }
             }
             let mut buffer = [0; inside::SIZE];
             return match receive_from(self.control.as_fd(), &mut buffer) {

@@ -14,7 +14,7 @@ fn where_no_proc_can_be_mounted_no_process_of_the_host_is_seen() {
     }
     // A new /proc would show what is covered here, so the kernel refuses it.
     let script =
-        "mount -t tmpfs none /proc/sys && exec \"$0\" --listen stdio --sandbox-launcher bundled";
+        "mount -t tmpfs none /proc/tty && exec \"$0\" --listen stdio --sandbox-launcher bundled";
     let mut command = Command::new("unshare");
     command.args(["-m", "--propagation", "private", "sh", "-c", script]);
     command.arg(Server::command().get_program());
