@@ -4,7 +4,6 @@ mod calls;
 mod confined;
 mod order;
 mod recovery;
-mod relay;
 mod scripted;
 mod stdio;
 
