@@ -7,7 +7,6 @@ pub use crate::rpc::client::types::{
     Command, DirectoryEntry, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata,
     HttpRequest, HttpResponse, OpenFor, ProcessEvent, Stream, TerminalSize,
 };
-use crate::rpc::error::ErrorKind;
 
 /// A place where processes run and files live: this machine, or one behind a transport.
 ///
@@ -124,12 +123,7 @@ pub trait FileSystem: Send + Sync {
     fn symlink(&self, target: &str, path: &str) -> Result<(), EnvironmentError>;
 
     /// What a symbolic link says. An extension.
-    fn read_link(&self, path: &str) -> Result<String, EnvironmentError> {
-        Err(EnvironmentError::Local {
-            code: ErrorKind::UnknownMethod.code().into(),
-            message: format!("{path}: what a link says is not told here"),
-        })
-    }
+    fn read_link(&self, path: &str) -> Result<String, EnvironmentError>;
 
     /// Opens a file for blocks.
     fn open(&self, path: &str, purpose: OpenFor) -> Result<Box<dyn OpenFile>, EnvironmentError>;

@@ -13,6 +13,7 @@ pub const EXTENSIONS: &[&str] = &[
     "fs/readDirectory.isSymlink",
     "fs/readFile.incomplete",
     "fs/readFile.maxMessageBytes",
+    "fs/readLink",
     "fs/rename",
     "fs/setPermissions",
     "fs/symlink",

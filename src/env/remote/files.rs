@@ -58,6 +58,10 @@ impl FileSystem for RemoteEnvironment {
         self.ask(|client| client.set_permissions(path, mode))
     }
 
+    fn read_link(&self, path: &str) -> Result<String> {
+        self.ask(|client| client.read_link(path))
+    }
+
     fn symlink(&self, target: &str, path: &str) -> Result<()> {
         self.ask(|client| client.symlink(target, path))
     }

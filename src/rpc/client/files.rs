@@ -60,6 +60,11 @@ struct PathReply {
     path: String,
 }
 
+#[derive(Deserialize)]
+struct LinkReply {
+    target: String,
+}
+
 impl ExecServerClient {
     /// All bytes of a file; the limit is 512 MiB, and the reference's less.
     ///
@@ -210,6 +215,17 @@ impl ExecServerClient {
         facts.needs("fs/symlink")?;
         let params = json!({ "path": facts.path(path), "target": target });
         self.call("fs/symlink", &params).map(drop)
+    }
+
+    /// What a symbolic link says. An extension.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_link(&self, path: &str) -> Result<String, ClientError> {
+        let facts = self.server()?;
+        facts.needs("fs/readLink")?;
+        let reply: LinkReply = self.ask("fs/readLink", &json!({ "path": facts.path(path) }))?;
+        Ok(reply.target)
     }
 
     /// What is known of the server; connects if need be.

@@ -341,6 +341,13 @@ pub struct SetPermissionsParams<'a> {
     pub sandbox: Option<&'a RawValue>,
 }
 
+/// Result of the extension `fs/readLink`.
+#[derive(Debug, Serialize)]
+pub struct ReadLinkResult {
+    /// What the link says, as it is.
+    pub target: String,
+}
+
 /// Parameters of the extension `fs/symlink`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -44,6 +44,7 @@ pub(in crate::serve) fn decode(
         "rename" => with(params, rename),
         "setPermissions" => with(params, set_permissions),
         "symlink" => with(params, symlink),
+        "readLink" => with(params, read_link),
         _ => return None,
     })
 }
@@ -241,6 +242,11 @@ fn set_permissions(params: SetPermissionsParams<'_>) -> Result<FileRequest, RpcE
         mode: params.mode,
         links: links(params.follow_symlinks),
     })
+}
+
+fn read_link(params: PathParams<'_>) -> Result<FileRequest, RpcError> {
+    let path = place(&params.path, params.sandbox)?.path;
+    Ok(FileRequest::ReadLink { path })
 }
 
 fn symlink(params: SymlinkParams<'_>) -> Result<FileRequest, RpcError> {

@@ -22,7 +22,7 @@ use crate::rpc::encode::{json, number};
 use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::{PathStyle, WirePath};
 use crate::rpc::protocol::files::{
-    CanonicalizeResult, CopyResult, GetMetadataResult, OpenResult, SkippedEntry,
+    CanonicalizeResult, CopyResult, GetMetadataResult, OpenResult, ReadLinkResult, SkippedEntry,
 };
 use crate::rpc::protocol::process::Empty;
 use crate::rpc::transport::{Outbound, PayloadBuffer};
@@ -107,6 +107,9 @@ pub(super) enum FileRequest {
         path: PathBuf,
         target: PathBuf,
     },
+    ReadLink {
+        path: PathBuf,
+    },
 }
 
 impl FileRequest {
@@ -120,6 +123,7 @@ impl FileRequest {
             | Self::CreateDirectory { path: at, .. }
             | Self::GetMetadata { path: at, .. }
             | Self::ReadDirectory { path: at }
+            | Self::ReadLink { path: at }
             | Self::Remove { path: at, .. }
             | Self::SetPermissions { path: at, .. } => path(at),
             Self::Canonicalize { path: at } | Self::Walk { path: at, .. } => path(&at.path),
@@ -292,6 +296,11 @@ impl FileService {
             FileRequest::Symlink { path, target } => {
                 files::make_link(&target, &path)?;
                 done();
+            }
+            FileRequest::ReadLink { path } => {
+                later.add(Ok(&ReadLinkResult {
+                    target: files::read_link(&path)?,
+                }));
             }
         }
         Ok(())

@@ -36,6 +36,8 @@ pub enum FileError {
     WalkLimitHigh,
     /// Permission bits beyond 0o7777.
     BadMode(u32),
+    /// What a link says is no text.
+    OddTarget,
     /// An id of a handle above [`MAX_ID`].
     LongHandle,
     /// [`MAX_OPEN`] handles are open.
@@ -103,6 +105,7 @@ impl fmt::Display for FileError {
                     "mode {mode} is no set of permissions: at most 4095 (octal 7777)"
                 )
             }
+            Self::OddTarget => f.write_str("the link's target is not UTF-8"),
             Self::LongHandle => write!(f, "file handle ID must not exceed {MAX_ID} bytes"),
             Self::ManyHandles => write!(
                 f,

@@ -38,7 +38,7 @@ pub use errors::FileError;
 pub use list::{Listed, list};
 pub use make::make_directory;
 pub use metadata::{Metadata, metadata};
-pub use names::{canonicalize, make_link, rename, set_permissions};
+pub use names::{canonicalize, make_link, read_link, rename, set_permissions};
 pub use place::Links;
 pub use read::{Content, MAX_READ, Part};
 pub use remove::{RemoveOptions, remove};

@@ -27,6 +27,12 @@ pub fn make_link(target: &Path, path: &Path) -> Result<(), FileError> {
     Ok(file::link_at(&c_path(target)?, ROOTED, &c_path(path)?)?)
 }
 
+/// What a symbolic link says. Texts alone can be told.
+pub fn read_link(path: &Path) -> Result<String, FileError> {
+    let target = fs::read_link(path)?.into_os_string();
+    target.into_string().map_err(|_| FileError::OddTarget)
+}
+
 /// Sets the permission bits, setuid, setgid and sticky included; the umask does not count.
 pub fn set_permissions(path: &Path, mode: u32, links: Links) -> Result<(), FileError> {
     if mode > 0o7777 {

@@ -112,13 +112,7 @@ impl FileSystem for LocalEnvironment {
     }
 
     fn read_link(&self, path: &str) -> Result<String> {
-        let path = native(path)?;
-        let target = std::fs::read_link(&path).map_err(FileError::from)?;
-        target.into_os_string().into_string().map_err(|target| {
-            let (path, target) = (path.display(), target.display());
-            let message = format!("what the link {path} says is not UTF-8: {target}");
-            RpcError::failed(message).into()
-        })
+        Ok(files::read_link(&native(path)?)?)
     }
 
     fn open(&self, path: &str, purpose: OpenFor) -> Result<Box<dyn OpenFile>> {
