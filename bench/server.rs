@@ -43,6 +43,11 @@ impl Server {
         Ok((Self { guarded, address }, link))
     }
 
+    /// `HOST:PORT` of a websocket server.
+    pub fn address(&self) -> Option<&str> {
+        self.address.as_deref()
+    }
+
     pub fn pid(&self) -> u32 {
         self.guarded.pid()
     }

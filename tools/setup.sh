@@ -90,6 +90,15 @@ packages() {
     fi
 }
 
+# For tests that go without it where it is missing. Only in a container: elsewhere the package would start a server.
+openssh() {
+    [ ! -x /usr/sbin/sshd ] && [ "$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] && has apt-get || return 0
+    say "installing openssh-server for the tests"
+    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 \
+        install -y --no-install-recommends openssh-server </dev/null >&2 ||
+        say "that failed; the tests over ssh will say that they are skipped"
+}
+
 crates() {
     cargo fetch --locked --quiet --target "$target" || {
         say "the crates cannot be fetched; the archive that 'make dist' makes holds them"
@@ -99,4 +108,5 @@ crates() {
 
 rust_target
 packages
+openssh
 crates

@@ -3,6 +3,7 @@
 //! A step is one workload on one subject over one transport, in a process of its own, so that it
 //! can be pinned, timed out, and be none of its neighbours' business.
 
+mod command;
 mod echo;
 mod files;
 mod input;
@@ -37,6 +38,7 @@ pub enum Workload {
     Files,
     Transfer,
     Memory,
+    Command,
 }
 
 /// What a step is to measure, and where its figures go.
@@ -71,7 +73,7 @@ impl Step {
 }
 
 impl Workload {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Startup,
         Self::Roundtrip,
         Self::Pipelined,
@@ -83,6 +85,7 @@ impl Workload {
         Self::Files,
         Self::Transfer,
         Self::Memory,
+        Self::Command,
     ];
 
     pub fn name(self) -> &'static str {
@@ -98,6 +101,7 @@ impl Workload {
             Self::Files => "files",
             Self::Transfer => "transfer",
             Self::Memory => "memory",
+            Self::Command => "command",
         }
     }
 
@@ -120,6 +124,7 @@ impl Workload {
             Self::Files => "Files: small requests, one at a time",
             Self::Transfer => "Files: whole large ones, one at a time",
             Self::Memory => "Memory of the server",
+            Self::Command => "The command line, whole processes",
         }
     }
 
@@ -127,7 +132,12 @@ impl Workload {
     pub fn pinned(self) -> bool {
         !matches!(
             self,
-            Self::Parallel | Self::Output | Self::Input | Self::Transfer | Self::Memory
+            Self::Parallel
+                | Self::Output
+                | Self::Input
+                | Self::Transfer
+                | Self::Memory
+                | Self::Command
         )
     }
 
@@ -161,6 +171,7 @@ impl Workload {
             Self::Files => files::ROWS,
             Self::Transfer => transfer::ROWS,
             Self::Memory => memory::ROWS,
+            Self::Command => command::ROWS,
         }
     }
 
@@ -190,6 +201,8 @@ impl Workload {
             Self::Transfer => transfer::server(step),
             Self::Memory if floor => Ok(()),
             Self::Memory => memory::server(step),
+            Self::Command if floor => command::floor(step),
+            Self::Command => command::server(step),
         }
     }
 }

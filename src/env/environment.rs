@@ -25,6 +25,11 @@ pub trait Environment: Send + Sync {
     /// It cannot be reached.
     fn facts(&self) -> Result<EnvironmentFacts, EnvironmentError>;
 
+    /// Why the connection is away at the moment, while it is being taken up again.
+    fn outage(&self) -> Option<String> {
+        None
+    }
+
     /// Starts a program.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::fmt;
 use super::UnknownEnvironment;
 use super::config::{ConfigError, Problem};
 use crate::rpc::client::ClientError;
+use crate::rpc::error::ErrorKind;
 
 /// Why something could not be done in an environment. `Display` is for a person, and names
 /// the environment where that helps.
@@ -39,13 +40,18 @@ impl EnvironmentError {
                 ..
             }
             | Self::Local { code, .. } => Some(*code),
+            // What the server would say if it were asked.
+            Self::Remote {
+                error: ClientError::Unsupported(_),
+                ..
+            } => Some(ErrorKind::UnknownMethod.code().into()),
             _ => None,
         }
     }
 
     /// Whether the environment said that there is no such file or handle.
     pub fn is_not_found(&self) -> bool {
-        self.code() == Some(i64::from(crate::rpc::error::ErrorKind::NotFound.code()))
+        self.code() == Some(i64::from(ErrorKind::NotFound.code()))
     }
 }
 

@@ -16,6 +16,15 @@ const KEPT: u32 = 0o777;
 /// What we need of a file until it is finished.
 const OWN: u32 = 0o600;
 
+/// What a link is known by while it has another name.
+const NOTHING: Found = Found {
+    kind: FileKind::Symlink,
+    is_link: true,
+    size: None,
+    modified_ms: None,
+    mode: None,
+};
+
 /// A part that is open to be written, and from where on.
 type OpenPart = (Box<dyn Blocks>, u64);
 
@@ -116,13 +125,16 @@ impl Copy {
         }
         let target = self.source.link_target(&from)?;
         if let Err(error) = self.target.make_link(&target, &to) {
+            if !self.target.abilities().renames {
+                return Err(error);
+            }
             // The name is taken, or something else is wrong, which shows again.
-            match self.target.look(&to, false)? {
-                Some(found) if found.is_link || found.kind == FileKind::Regular => {
-                    self.target.remove(&to)?;
-                    self.target.make_link(&target, &to)?;
-                }
-                _ => return Err(error),
+            let part = part_of(&to, &self.source.name(&from), &NOTHING);
+            self.target.make_link(&target, &part)?;
+            if let Err(error) = self.target.rename(&part, &to) {
+                // The error that is told is the one that led here.
+                let _ = self.target.remove(&part);
+                return Err(error);
             }
         }
         self.tell(&from, &to);

@@ -7,6 +7,7 @@
 mod escape;
 mod flags;
 mod input;
+mod outage;
 mod output;
 mod signals;
 
@@ -34,6 +35,7 @@ use crate::sys::terminal::{self, RawMode};
 use escape::Escape;
 use flags::{GRAMMAR, RunFlags};
 use input::Input;
+use outage::OutageWatch;
 use output::Output;
 use signals::Signals;
 
@@ -65,7 +67,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long is waited for the end of a command that was told to end.
 const AFTERWARDS: Duration = Duration::from_secs(10);
 /// Between two looks at what is due, where nothing happens.
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_secs(1);
 /// A terminal whose size is not known.
 const USUAL_SIZE: TerminalSize = TerminalSize { rows: 24, cols: 80 };
 
@@ -138,7 +140,7 @@ fn run(flags: RunFlags) -> Result<u8, RunError> {
     let config = flags.config.as_deref();
     let environment = environments::select(config, flags.environment.as_deref())?;
     let result = Session::start(&flags, &*environment, &signals, &done)
-        .and_then(|mut session| session.carry_on());
+        .and_then(|mut session| session.carry_on(&*environment));
     done.set();
     result
 }
@@ -236,7 +238,8 @@ impl Session {
     }
 
     /// Passes everything on until the command has ended and all its output is here.
-    fn carry_on(&mut self) -> Result<u8, RunError> {
+    fn carry_on(&mut self, environment: &dyn Environment) -> Result<u8, RunError> {
+        let mut watch = OutageWatch::new(self.is_verbose);
         loop {
             match self.process.next_event(self.time_to_wait())? {
                 Some(ProcessEvent::Output { stream, data }) => self.write(stream, &data)?,
@@ -245,7 +248,7 @@ impl Session {
                 }
                 Some(ProcessEvent::Exited(exit)) => self.exit = Some(exit),
                 Some(ProcessEvent::Closed) => break,
-                None => {}
+                None => watch.look(environment),
             }
             self.look_at_the_clock()?;
         }

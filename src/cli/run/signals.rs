@@ -4,7 +4,7 @@
 //! ended; the other makes the requests, one after the other.
 
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -37,8 +37,6 @@ struct Shared {
     speaker: Speaker,
     /// Set once the command runs; before, a signal ends us.
     actions: OnceLock<Sender<Action>>,
-    /// Actions that are not done yet.
-    waiting: AtomicUsize,
     /// Whether the command was killed by us.
     has_killed: AtomicBool,
 }
@@ -72,7 +70,6 @@ impl Signals {
         let shared = Arc::new(Shared {
             speaker,
             actions: OnceLock::new(),
-            waiting: AtomicUsize::new(0),
             has_killed: AtomicBool::new(false),
         });
         let taken = Arc::clone(&shared);
@@ -94,7 +91,6 @@ impl Signals {
             .spawn(move || {
                 for action in queue {
                     shared.perform(action, &command);
-                    shared.waiting.fetch_sub(1, Ordering::AcqRel);
                 }
             })?;
         // Set once only: this is called once.
@@ -157,8 +153,7 @@ impl Shared {
         if !is_hasty {
             return self.ask(Action::Signal(signal));
         }
-        let is_stuck = self.waiting.load(Ordering::Acquire) > 0;
-        if is_stuck || self.has_killed.swap(true, Ordering::AcqRel) {
+        if self.has_killed.swap(true, Ordering::AcqRel) {
             terminal::restore();
             self.speaker
                 .say("gave up waiting; the command may go on for a while there");
@@ -181,7 +176,6 @@ impl Shared {
 
     fn ask(&self, action: Action) {
         if let Some(actions) = self.actions.get() {
-            self.waiting.fetch_add(1, Ordering::AcqRel);
             // The other thread ends with this process only.
             let _ = actions.send(action);
         }

@@ -15,7 +15,9 @@ use super::{
     Command, Environment, EnvironmentError, EnvironmentFacts, FileSystem, HttpRequest,
     HttpResponse, RunningProcess,
 };
-use crate::rpc::client::{self, ClientError, ClientOptions, ExecServerClient, StdioCommand};
+use crate::rpc::client::{
+    self, ClientError, ClientOptions, ConnectionState, ExecServerClient, StdioCommand,
+};
 use crate::rpc::dial::{Dial, Target};
 
 /// An environment behind a transport.
@@ -121,6 +123,13 @@ impl Environment for RemoteEnvironment {
 
     fn is_remote(&self) -> bool {
         true
+    }
+
+    fn outage(&self) -> Option<String> {
+        match self.client.get()?.state() {
+            ConnectionState::Recovering(why) => Some(why),
+            _ => None,
+        }
     }
 
     fn facts(&self) -> Result<EnvironmentFacts, EnvironmentError> {

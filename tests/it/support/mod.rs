@@ -1,12 +1,14 @@
 //! What every test needs: a server under test, a client over either transport, a child program, and waits with an end.
 
 mod base64;
+mod cli;
 mod client;
 mod http;
 mod link;
 mod observed;
 mod procfs;
 mod program;
+mod proxy;
 mod run;
 pub mod sandbox;
 mod server;
@@ -21,6 +23,7 @@ mod within;
 pub mod pattern;
 
 pub use base64::{decode, encode};
+pub use cli::{EVERY, Environments, REMOTE, Running, finish};
 pub use client::{Client, RpcError, params};
 pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
 pub use observed::{Event, Sink};
@@ -29,6 +32,7 @@ pub use procfs::{
     zombies_of,
 };
 pub use program::{Scratch, child, example, scratch};
+pub use proxy::Proxy;
 pub use run::{fails, run};
 pub use server::Server;
 pub use start::Start;

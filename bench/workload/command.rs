@@ -1,0 +1,220 @@
+//! The command line as a person uses it: whole processes from their start to their end. `ws` is a
+//! websocket over loopback, `stdio` is ssh to a real sshd, where this machine has one.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Step, program};
+use crate::failure::{During, Failure};
+use crate::row::{Goal, Row, Unit};
+use crate::sample::repeat;
+use crate::scratch::{self, Scratch};
+use crate::server::Server;
+use crate::subject::{Subject, Transport};
+
+#[path = "../../tests/openssh/server.rs"]
+mod sshd;
+
+use sshd::Sshd;
+
+pub const ROWS: &[Row] = &[
+    Row::new(
+        Unit::Seconds,
+        "ws.run",
+        "run true, over ws",
+        &[
+            ("run", "env true"),
+            ("ssh", "ssh"),
+            ("multiplexed", "ssh, multiplexed"),
+        ],
+        Some(Goal::TimesFloor(3.0, "run")),
+    ),
+    Row::new(
+        Unit::Seconds,
+        "stdio.run",
+        "run true, over ssh",
+        &[("ssh", "ssh"), ("multiplexed", "ssh, multiplexed")],
+        None,
+    ),
+    Row::new(
+        Unit::MegabytesPerSecond,
+        "ws.copy",
+        "cp of 1 GiB, over ws",
+        &[("copy", "cat over TCP")],
+        Some(Goal::ShareOfFloor(0.7, "copy")),
+    ),
+    Row::new(
+        Unit::MegabytesPerSecond,
+        "stdio.copy",
+        "cp of 1 GiB, over ssh",
+        &[("scp", "scp")],
+        Some(Goal::ShareOfFloor(0.95, "scp")),
+    ),
+];
+
+const COPY_BYTES: usize = 1 << 30;
+const LEAST: usize = 3;
+const WARM_UP: usize = 1;
+/// As `cat` has it.
+const CAT_BUFFER: usize = 128 * 1024;
+
+/// Ours alone has a command line to measure.
+pub fn server(step: &Step) -> Result<(), Failure> {
+    if step.subject != Subject::Ours {
+        return Ok(());
+    }
+    let scratch = Scratch::new()?;
+    match step.transport {
+        Transport::Websocket => {
+            let (server, _link) = Server::start(step.subject, &step.binary, step.transport)?;
+            let address = server.address().unwrap_or_default();
+            own(step, &scratch, &["-e", &format!("ws://{address}")])
+        }
+        Transport::Stdio => {
+            let Some(sshd) = sshd(&scratch)? else {
+                return Ok(());
+            };
+            let binary = scratch::text(&step.binary)?;
+            let mut args = sshd.options();
+            args.extend(["127.0.0.1", binary, "--listen", "stdio"].map(str::to_owned));
+            let text = format!(
+                "default = \"box\"\n[[environments]]\nid = \"box\"\nprogram = \"ssh\"\nargs = {args:?}\n"
+            );
+            let config = scratch.at("environments.toml");
+            std::fs::write(&config, text).during("writing environments.toml")?;
+            own(step, &scratch, &["--config", scratch::text(&config)?])
+        }
+    }
+}
+
+fn own(step: &Step, scratch: &Scratch, place: &[&str]) -> Result<(), Failure> {
+    let mut run = Command::new(&step.binary);
+    run.arg("run").args(place).args(["-n", &program("true")?]);
+    step.emit("run", timed(step, &mut run)?);
+
+    let source = scratch.file("source", COPY_BYTES)?;
+    let target = scratch.at("target");
+    let mut copy = Command::new(&step.binary);
+    copy.arg("cp")
+        .args(place)
+        .arg(format!(":{}", scratch::text(&source)?))
+        .arg(&target);
+    step.emit("copy", COPY_BYTES as f64 / 1e6 / timed(step, &mut copy)?);
+    same_size(&target)
+}
+
+pub fn floor(step: &Step) -> Result<(), Failure> {
+    let scratch = Scratch::new()?;
+    let mut env = Command::new(program("env")?);
+    step.emit("run", timed(step, env.arg("true"))?);
+
+    let source = scratch.file("source", COPY_BYTES)?;
+    let target = scratch.at("target");
+    let mut times = repeat(step.budget(0), LEAST, WARM_UP, || cat(&source, &target))?;
+    step.emit("copy", COPY_BYTES as f64 / 1e6 / times.quantile(0.5));
+
+    let Some(sshd) = sshd(&scratch)? else {
+        return Ok(());
+    };
+    let mut ssh = Command::new("ssh");
+    ssh.args(sshd.options()).args(["127.0.0.1", "true"]);
+    step.emit("ssh", timed(step, &mut ssh)?);
+
+    let socket = scratch.at("control");
+    let control = [
+        format!("ControlPath={}", scratch::text(&socket)?),
+        "ControlMaster=auto".to_owned(),
+        "ControlPersist=20".to_owned(),
+    ];
+    let mut multiplexed = Command::new("ssh");
+    multiplexed.args(sshd.options());
+    for option in &control {
+        multiplexed.args(["-o", option]);
+    }
+    multiplexed.args(["127.0.0.1", "true"]);
+    step.emit("multiplexed", timed(step, &mut multiplexed)?);
+
+    let mut scp = Command::new("scp");
+    scp.arg("-q")
+        .args(sshd.options())
+        .arg(format!("127.0.0.1:{}", scratch::text(&source)?))
+        .arg(&target);
+    step.emit("scp", COPY_BYTES as f64 / 1e6 / timed(step, &mut scp)?);
+    same_size(&target)
+}
+
+/// An sshd, where this machine has one; a machine without it goes without these figures.
+fn sshd(scratch: &Scratch) -> Result<Option<Sshd>, Failure> {
+    let directory = scratch.at("sshd");
+    std::fs::create_dir(&directory).during("making a directory for sshd")?;
+    match Sshd::start(&directory) {
+        Ok(sshd) => Ok(Some(sshd)),
+        Err(why) => {
+            eprintln!("no ssh: {why}");
+            Ok(None)
+        }
+    }
+}
+
+/// The median time of a whole process, in seconds; it must succeed.
+fn timed(step: &Step, command: &mut Command) -> Result<f64, Failure> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit());
+    let mut times = repeat(step.budget(500), LEAST, WARM_UP, || {
+        let begun = Instant::now();
+        let status = command
+            .status()
+            .during(format_args!("running {command:?}"))?;
+        if !status.success() {
+            return Err(Failure::Unexpected(format!(
+                "{command:?} ended with {status}"
+            )));
+        }
+        Ok(begun.elapsed())
+    })?;
+    Ok(times.quantile(0.5))
+}
+
+/// A file through a TCP connection into another file, by reading and writing alone.
+fn cat(source: &Path, target: &Path) -> Result<Duration, Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0").during("listening")?;
+    let address = listener.local_addr().during("listening")?;
+    let source = File::open(source).during("opening the source")?;
+    let begun = Instant::now();
+    let sending = thread::spawn(move || pump(source, listener.accept()?.0));
+    let stream = TcpStream::connect(address).during("connecting")?;
+    let target = File::create(target).during("making the target")?;
+    pump(stream, target).during("receiving")?;
+    match sending.join() {
+        Ok(sent) => sent.during("sending")?,
+        Err(_) => return Err(Failure::Unexpected("the sender panicked".to_owned())),
+    }
+    Ok(begun.elapsed())
+}
+
+fn pump(mut from: impl Read, mut to: impl Write) -> std::io::Result<()> {
+    let mut buffer = vec![0; CAT_BUFFER];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => to.write_all(&buffer[..count])?,
+        }
+    }
+}
+
+fn same_size(target: &Path) -> Result<(), Failure> {
+    let size = std::fs::metadata(target)
+        .during("looking at the target")?
+        .len();
+    match size == COPY_BYTES as u64 {
+        true => Ok(()),
+        false => Err(Failure::Unexpected(format!("{size} bytes arrived"))),
+    }
+}

@@ -1,0 +1,158 @@
+//! Copies that cannot be.
+
+use std::fs;
+use std::process::Command;
+
+use super::{bytes, parts};
+use crate::support::{Environments, REMOTE, Server, finish};
+
+#[test]
+fn a_source_that_is_not_there_is_told_and_others_are_copied() {
+    let environments = Environments::start();
+    let here = environments.scratch.path("here");
+    fs::write(&here, "x").unwrap();
+    for environment in REMOTE {
+        let gone = format!("{environment}:gone");
+        let output = environments.run(&["cp", &gone, &here, &environments.there]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(
+            stderr.contains("gone: No such file or directory"),
+            "{stderr}"
+        );
+        assert_eq!(
+            fs::read(format!("{}/here", environments.there)).unwrap(),
+            b"x"
+        );
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_told() {
+    let environments = Environments::start();
+    let here = environments.scratch.path("here");
+    for size in [1, 3 << 20] {
+        fs::write(&here, bytes(size)).unwrap();
+        for environment in REMOTE {
+            let output = environments.run(&["cp", &here, &format!("{environment}:no/such/name")]);
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{stderr}");
+            assert!(stderr.contains("No such file or directory"), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_full_device_is_told() {
+    let environments = Environments::start();
+    let there = format!("{}/large", environments.there);
+    for size in [100, 3 << 20] {
+        fs::write(&there, bytes(size)).unwrap();
+        let output = environments.run(&["cp", "ws:large", "/dev/full"]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("No space left on device"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_limit_on_file_sizes_leaves_nothing_behind() {
+    let environments = Environments::start();
+    let there = format!("{}/large", environments.there);
+    fs::write(&there, bytes(8 << 20)).unwrap();
+    let own = environments.command(&[]);
+    let to = environments.scratch.path("to");
+    fs::create_dir(&to).unwrap();
+    let script = format!(
+        "ulimit -f 4096; trap '' XFSZ; exec '{}' cp unix:large '{to}/file'",
+        own.get_program().display()
+    );
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", &script])
+        .env("EXEC_SERVER_HOME", environments.scratch.dir());
+    let output = finish(shell, b"");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("File too large"), "{stderr}");
+    assert_eq!(fs::read_dir(&to).unwrap().count(), 0);
+}
+
+#[test]
+fn an_environment_that_is_not_reached_gives_255() {
+    let environments = Environments::start();
+    environments.configure("[[environments]]\nid = \"gone\"\nurl = \"ws://127.0.0.1:9\"\n");
+    let output = environments.run(&["cp", "/proc/version", "gone:x"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(255), "{stderr}");
+    assert!(
+        stderr.starts_with("exec-server cp: environment `gone`"),
+        "{stderr}"
+    );
+    let output = environments.run(&["cp", "/proc/version", "unknown:x"]);
+    assert_eq!(output.status.code(), Some(255));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("configured are: local, gone")
+    );
+}
+
+#[test]
+fn nobody_but_the_owner_reads_a_file_that_is_on_its_way() {
+    let environments = Environments::start();
+    let here = environments.scratch.path("here");
+    fs::write(&here, bytes(200 << 20)).unwrap();
+    super::set_mode(&here, 0o600);
+    let mut command = environments.command(&["cp", &here, "ws:there"]);
+    let mut running = crate::support::Running::new(command.spawn().unwrap());
+    crate::support::within(std::time::Duration::from_secs(30), "a part grows", || {
+        let part = parts(&environments.there).pop();
+        let found =
+            part.and_then(|part| fs::metadata(format!("{}/{part}", environments.there)).ok());
+        found.is_some_and(|found| {
+            let is_private =
+                std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o077 == 0;
+            assert!(is_private || found.len() == 0, "{found:?}");
+            found.len() > 4 << 20
+        })
+    });
+    assert!(running.ended(std::time::Duration::from_secs(60)).success());
+}
+
+#[test]
+fn a_file_of_another_user_is_told() {
+    let environments = Environments::start();
+    if !is_root() {
+        println!("skipped: only root can become somebody else");
+        return;
+    }
+    let here = environments.scratch.path("secret");
+    fs::write(&here, "x").unwrap();
+    super::set_mode(&here, 0o600);
+    let Ok(found) = Command::new("setpriv").arg("--version").output() else {
+        println!("skipped: there is no setpriv to become somebody else with");
+        return;
+    };
+    assert!(found.status.success());
+    super::set_mode(environments.scratch.dir(), 0o755);
+    let own = Server::command();
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .arg(own.get_program())
+        .args(["cp", &here, "/tmp/never"])
+        .env("EXEC_SERVER_HOME", environments.scratch.dir());
+    let output = finish(command, b"");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    if stderr.contains("failed to execute") {
+        println!("skipped: somebody else may not run the program under test: {stderr}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("Permission denied"), "{stderr}");
+}
+
+fn is_root() -> bool {
+    exec_server::sys::identity::user_id() == 0
+}

@@ -1,0 +1,143 @@
+//! Copies that were interrupted, and go on.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::{bytes, parts};
+use crate::support::{Environments, Proxy, Running, signal, within};
+
+const SIZE: usize = 160 << 20;
+/// As much as is copied again, and something more.
+const ENOUGH: u64 = 48 << 20;
+
+/// Starts a copy and waits until enough of it is there.
+fn half_done(environments: &Environments, from: &str, to: &str, directory: &str) -> Running {
+    let mut command = environments.command(&["cp", from, to]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut running = Running::new(command.spawn().unwrap());
+    within(Duration::from_secs(30), "a part is there", || {
+        assert!(running.0.try_wait().unwrap().is_none(), "it was too fast");
+        let part = parts(directory).pop();
+        part.is_some_and(|part| {
+            fs::metadata(format!("{directory}/{part}")).is_ok_and(|part| part.len() > ENOUGH)
+        })
+    });
+    running
+}
+
+#[test]
+fn a_killed_copy_leaves_no_file_and_goes_on() {
+    let environments = Environments::start();
+    let here = environments.scratch.path("here");
+    fs::write(&here, bytes(SIZE)).unwrap();
+    let there = format!("{}/there", environments.there);
+    let back = environments.scratch.path("back");
+    fs::create_dir(&back).unwrap();
+    let back_file = format!("{back}/file");
+    for (from, to, directory, last) in [
+        (
+            here.as_str(),
+            "ws:there",
+            environments.there.as_str(),
+            there.as_str(),
+        ),
+        (
+            "unix:there",
+            back_file.as_str(),
+            back.as_str(),
+            back_file.as_str(),
+        ),
+    ] {
+        let mut running = half_done(&environments, from, to, directory);
+        running.0.kill().unwrap();
+        running.ended(Duration::from_secs(10));
+        assert!(!fs::exists(last).unwrap(), "{to}");
+        // What is trusted is not written again: another byte in the beginning of the part stays.
+        let part = format!("{directory}/{}", parts(directory).pop().unwrap());
+        let marked = fs::File::options().write(true).open(&part).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&marked, b"MARK", 0).unwrap();
+
+        environments.stdout(&["cp", "--continue", from, to]);
+        let copied = fs::read(last).unwrap();
+        assert!(
+            copied.len() == SIZE && copied[4..] == bytes(SIZE)[4..],
+            "{to}"
+        );
+        assert_eq!(&copied[..4], b"MARK", "{to}: it began again");
+        assert_eq!(parts(directory), Vec::<String>::new());
+        fs::write(last, bytes(SIZE)).unwrap();
+    }
+}
+
+#[test]
+fn a_part_that_is_wrong_is_not_gone_on_from() {
+    let environments = Environments::start();
+    let here = environments.scratch.path("here");
+    fs::write(&here, bytes(SIZE)).unwrap();
+    let mut running = half_done(&environments, &here, "ws:there", &environments.there);
+    running.0.kill().unwrap();
+    running.ended(Duration::from_secs(10));
+    let part = format!(
+        "{}/{}",
+        environments.there,
+        parts(&environments.there).pop().unwrap()
+    );
+    let size = fs::metadata(&part).unwrap().len();
+    fs::write(&part, vec![7; usize::try_from(size).unwrap()]).unwrap();
+    environments.stdout(&["cp", "--continue", &here, "ws:there"]);
+    assert!(fs::read(format!("{}/there", environments.there)).unwrap() == bytes(SIZE));
+}
+
+#[test]
+fn a_source_that_has_changed_is_copied_anew() {
+    let environments = Environments::start();
+    let here = environments.scratch.path("here");
+    fs::write(&here, bytes(SIZE)).unwrap();
+    let mut running = half_done(&environments, &here, "ws:there", &environments.there);
+    running.0.kill().unwrap();
+    running.ended(Duration::from_secs(10));
+    fs::write(&here, vec![1; SIZE]).unwrap();
+    environments.stdout(&["cp", "--continue", &here, "ws:there"]);
+    assert!(fs::read(format!("{}/there", environments.there)).unwrap() == vec![1; SIZE]);
+}
+
+#[test]
+fn a_signal_stops_it_and_tells_how_to_go_on() {
+    let environments = Environments::start();
+    let here = environments.scratch.path("here");
+    fs::write(&here, bytes(SIZE)).unwrap();
+    let running = half_done(&environments, &here, "ws:there", &environments.there);
+    signal(running.0.id(), "INT");
+    let output = running.finish("cp", b"");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("--continue"), "{stderr}");
+    assert!(!fs::exists(format!("{}/there", environments.there)).unwrap());
+}
+
+#[test]
+fn a_cut_connection_is_survived_or_told() {
+    let environments = Environments::start();
+    let proxy = Proxy::before(environments.ws.address());
+    environments.configure(&format!(
+        "[[environments]]\nid = \"cut\"\nurl = \"ws://{}\"\nbearer_token_env = \"TEST_TOKEN\"\n",
+        proxy.address()
+    ));
+    let here = environments.scratch.path("here");
+    fs::write(&here, bytes(SIZE)).unwrap();
+    let there = format!("{}/there", environments.there);
+    let running = half_done(&environments, &here, "cut:there", &environments.there);
+    proxy.cut();
+    let output = running.finish("cp", b"");
+    // A block that was on its way may be lost for good; then the file is not there, and what to do is said.
+    if output.status.code() != Some(0) {
+        assert_eq!(output.status.code(), Some(255), "{output:?}");
+        assert!(!fs::exists(&there).unwrap());
+        environments.stdout(&["cp", "--continue", &here, "cut:there"]);
+    }
+    assert!(fs::read(&there).unwrap() == bytes(SIZE));
+}

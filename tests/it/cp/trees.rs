@@ -1,0 +1,174 @@
+//! Directories with all below them.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use super::{bytes, mode, set_mode};
+use crate::support::{EVERY, Environments, REMOTE};
+
+/// A tree with all that a tree can have.
+fn tree(path: &str) {
+    fs::create_dir_all(format!("{path}/a/b/empty")).unwrap();
+    fs::write(format!("{path}/file"), "f").unwrap();
+    fs::write(format!("{path}/a/none"), "").unwrap();
+    fs::write(format!("{path}/a/b/large"), bytes(3 << 20)).unwrap();
+    fs::write(format!("{path}/with blank\nand line"), "n").unwrap();
+    fs::write(format!("{path}/.hidden"), "h").unwrap();
+    fs::write(format!("{path}/-r"), "dash").unwrap();
+    symlink("file", format!("{path}/to-file")).unwrap();
+    symlink("/no/where", format!("{path}/a/to-nothing")).unwrap();
+    symlink("a", format!("{path}/to-directory")).unwrap();
+    for number in 0..100 {
+        fs::write(format!("{path}/a/b/{number}"), number.to_string()).unwrap();
+    }
+    set_mode(format!("{path}/file"), 0o751);
+    set_mode(format!("{path}/a/b"), 0o750);
+    set_mode(format!("{path}/a/b/empty"), 0o555);
+}
+
+#[track_caller]
+fn are_equal(one: &str, other: &str) {
+    let output = Command::new("diff")
+        .args(["-r", "--no-dereference", one, other])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    for path in ["file", "a/b", "a/b/empty", "a/b/large"] {
+        let modes = [one, other].map(|base| mode(format!("{base}/{path}")));
+        assert_eq!(modes[0], modes[1], "{path}");
+    }
+}
+
+#[test]
+fn a_tree_goes_there_and_back() {
+    let environments = Environments::start();
+    let here = environments.scratch.path("tree");
+    tree(&here);
+    for environment in EVERY {
+        let there = format!("{}/{environment}", environments.there);
+        environments.stdout(&["cp", "-r", &here, &format!("{environment}:{there}")]);
+        are_equal(&here, &there);
+        let back = environments.scratch.path(&format!("back-{environment}"));
+        environments.stdout(&["cp", "-r", &format!("{environment}:{there}"), &back]);
+        are_equal(&here, &back);
+    }
+}
+
+#[test]
+fn a_tree_goes_between_two_environments() {
+    let environments = Environments::start();
+    let from = format!("{}/from", environments.there);
+    tree(&from);
+    environments.stdout(&["cp", "-r", "ws:from", "unix:to"]);
+    are_equal(&from, &format!("{}/to", environments.there));
+}
+
+#[test]
+fn a_directory_that_is_there_takes_the_tree_in_or_is_filled() {
+    let environments = Environments::start();
+    let here = environments.scratch.path("tree");
+    tree(&here);
+    for environment in REMOTE {
+        let base = format!("{}/{environment}", environments.there);
+        fs::create_dir(&base).unwrap();
+        environments.stdout(&["cp", "-r", &here, &format!("{environment}:{base}")]);
+        are_equal(&here, &format!("{base}/tree"));
+        fs::remove_dir_all(format!("{base}/tree")).unwrap();
+        // Twice: over what is there, links included.
+        for _ in 0..2 {
+            environments.stdout(&[
+                "cp",
+                "-r",
+                &format!("{here}/."),
+                &format!("{environment}:{base}"),
+            ]);
+            are_equal(&here, &base);
+        }
+    }
+}
+
+#[test]
+fn a_directory_needs_r() {
+    let environments = Environments::start();
+    let output = environments.run(&["cp", &environments.there, "ws:new"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("a directory; use -r")
+    );
+}
+
+#[test]
+fn what_is_no_file_is_left_out_and_told() {
+    let environments = Environments::start();
+    let here = environments.scratch.path("tree");
+    fs::create_dir(&here).unwrap();
+    fs::write(format!("{here}/file"), "f").unwrap();
+    let made = Command::new("mkfifo")
+        .arg(format!("{here}/pipe"))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    for (environment, from, to) in [
+        ("ws", here.clone(), "ws:out".to_owned()),
+        (
+            "unix",
+            format!("unix:{here}"),
+            environments.scratch.path("in"),
+        ),
+    ] {
+        let output = environments.run(&["cp", "-r", &from, &to]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{environment}: {stderr}");
+        assert!(
+            stderr.contains("pipe: not a file, directory or link; left out"),
+            "{stderr}"
+        );
+    }
+    assert_eq!(
+        fs::read(format!("{}/out/file", environments.there)).unwrap(),
+        b"f"
+    );
+    assert_eq!(
+        fs::read(environments.scratch.path("in/file")).unwrap(),
+        b"f"
+    );
+}
+
+#[test]
+fn a_name_that_is_no_text_is_told_and_the_others_are_copied() {
+    let environments = Environments::start();
+    let here = environments.scratch.path("tree");
+    fs::create_dir(&here).unwrap();
+    fs::write(format!("{here}/file"), "f").unwrap();
+    let odd = std::path::Path::new(&here).join(std::ffi::OsStr::from_bytes(b"odd\xff"));
+    fs::write(odd, "o").unwrap();
+    let output = environments.run(&["cp", "-r", &here, "ws:out"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("the name is not UTF-8"), "{stderr}");
+    assert_eq!(
+        fs::read(format!("{}/out/file", environments.there)).unwrap(),
+        b"f"
+    );
+}
+
+#[test]
+fn a_directory_is_not_copied_into_itself() {
+    let environments = Environments::start();
+    fs::create_dir(format!("{}/dir", environments.there)).unwrap();
+    let output = environments.run(&["cp", "-r", "ws:dir", "ws:dir/sub"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("is inside it")
+    );
+}

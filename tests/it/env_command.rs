@@ -1,0 +1,102 @@
+//! `exec-server env`: the list, and the check.
+
+use serde_json::{Value, json};
+
+use crate::support::Environments;
+
+#[test]
+fn the_list_has_ids_addresses_and_origins_with_the_default_marked() {
+    let environments = Environments::start();
+    let text = environments.stdout(&["env"]);
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines[1], ["*", "local", "this", "machine", "built", "in"]);
+    let file = environments.scratch.path("environments.toml");
+    let address = format!("ws://{}", environments.ws.address());
+    assert_eq!(lines[2], ["ws", &address, &format!("{file}:2")]);
+    assert_eq!(lines.len(), 5, "{text}");
+}
+
+#[test]
+fn the_list_as_json_keeps_its_names() {
+    let environments = Environments::start();
+    let list: Value = serde_json::from_str(&environments.stdout(&["env", "--json"])).unwrap();
+    let file = environments.scratch.path("environments.toml");
+    assert_eq!(
+        list[0],
+        json!({"id": "local", "kind": "local", "default": true, "address": "this machine", "origin": {}})
+    );
+    assert_eq!(
+        list[1],
+        json!({"id": "ws", "kind": "websocket", "default": false, "origin": {"file": file, "line": 2},
+               "address": format!("ws://{}", environments.ws.address())})
+    );
+    assert_eq!(
+        (&list[2]["kind"], &list[3]["kind"]),
+        (&json!("unix"), &json!("program"))
+    );
+}
+
+#[test]
+fn a_check_tells_version_and_round_trip_of_each() {
+    let environments = Environments::start();
+    let found: Value =
+        serde_json::from_str(&environments.stdout(&["env", "check", "--json"])).unwrap();
+    let found = found.as_array().unwrap();
+    assert_eq!(found.len(), 4);
+    for each in found {
+        assert_eq!(each["ok"], true, "{each}");
+        assert_eq!(each["version"], env!("CARGO_PKG_VERSION"), "{each}");
+        assert!(each["roundTripMs"].as_f64().unwrap() >= 0.0, "{each}");
+        assert!(each["connectMs"].as_f64().unwrap() > 0.0, "{each}");
+    }
+    let text = environments.stdout(&["env", "check", "unix"]);
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn a_check_tells_what_is_wrong_and_gives_1() {
+    let environments = Environments::start();
+    // One refuses, one is silent, one ends with words, one is well.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    environments.configure(&format!(
+        "[[environments]]\nid = \"refused\"\nurl = \"ws://127.0.0.1:9\"\n\
+         [[environments]]\nid = \"silent\"\nurl = \"ws://{}\"\n\
+         [[environments]]\nid = \"ends\"\nprogram = \"/bin/sh\"\nargs = [\"-c\", \"echo no such host >&2; exit 4\"]\n",
+        silent.local_addr().unwrap()
+    ));
+    let begun = std::time::Instant::now();
+    let output = environments.run(&["env", "check", "--json", "--timeout", "2"]);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10));
+    assert_eq!(output.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let error = |index: usize| found[index]["error"].as_str().unwrap().to_owned();
+    assert_eq!(found[0]["ok"], true);
+    assert!(error(1).contains("refused"), "{found}");
+    assert!(
+        error(2).contains("within 2s") || error(2).contains("timed out"),
+        "{found}"
+    );
+    assert!(error(3).contains("no such host"), "{found}");
+
+    let text = environments.run(&["env", "check", "ends"]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.contains("failed") && text.contains("\nends:\n") && !text.contains('\x1b'),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_unknown_environment_cannot_be_checked() {
+    let environments = Environments::start();
+    let output = environments.run(&["env", "check", "unx"]);
+    assert_eq!(output.status.code(), Some(255));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("did you mean `unix`?")
+    );
+}

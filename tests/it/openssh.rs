@@ -1,0 +1,144 @@
+//! The command line over OpenSSH, and in a place that holds nothing but our binary.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::{Environments, child, finish, pattern};
+
+#[path = "../openssh/server.rs"]
+mod server;
+
+use server::Sshd;
+
+/// An environment `box`, which is ssh to a real sshd of this test; none with a word why.
+fn over_ssh() -> Option<(Environments, Sshd)> {
+    let environments = Environments::start();
+    let directory = environments.scratch.path("sshd");
+    fs::create_dir(&directory).unwrap();
+    let sshd = match Sshd::start(directory.as_ref()) {
+        Ok(sshd) => sshd,
+        Err(why) => {
+            println!("skipped: {why}");
+            return None;
+        }
+    };
+    let own = environments.command(&[]);
+    let mut args = sshd.options();
+    args.extend([
+        "127.0.0.1".to_owned(),
+        format!(
+            "cd '{}' && exec '{}' --listen stdio",
+            environments.there,
+            own.get_program().display()
+        ),
+    ]);
+    environments.configure(&format!(
+        "default = \"box\"\n[[environments]]\nid = \"box\"\nprogram = \"ssh\"\nargs = {args:?}\n"
+    ));
+    Some((environments, sshd))
+}
+
+#[test]
+fn a_command_over_ssh_has_its_streams_and_its_exit_code() {
+    let Some((environments, _sshd)) = over_ssh() else {
+        return;
+    };
+    let command = environments.command(&["run", "/bin/sh", "-c", "cat; echo err >&2; exit 6"]);
+    let output = finish(command, b"in\0put");
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    assert_eq!(
+        (&output.stdout[..], &output.stderr[..]),
+        (&b"in\0put"[..], &b"err\n"[..])
+    );
+}
+
+#[test]
+fn many_bytes_come_through_ssh_as_they_are() {
+    const SIZE: usize = 16 << 20;
+    let Some((environments, _sshd)) = over_ssh() else {
+        return;
+    };
+    let output = environments.run(&["run", &child(), "write", &SIZE.to_string()]);
+    let mut expected = vec![0; SIZE];
+    pattern::fill(0, &mut expected);
+    assert!(
+        output.stdout == expected,
+        "{} bytes; {:?}",
+        output.stdout.len(),
+        output.stderr
+    );
+}
+
+#[test]
+fn files_go_over_ssh_in_both_directions() {
+    let Some((environments, _sshd)) = over_ssh() else {
+        return;
+    };
+    let mut bytes = vec![0; 5 << 20];
+    pattern::fill(0, &mut bytes);
+    let here = environments.scratch.path("here");
+    fs::write(&here, &bytes).unwrap();
+    environments.stdout(&["cp", &here, "box:there"]);
+    assert!(fs::read(format!("{}/there", environments.there)).unwrap() == bytes);
+    let back = environments.scratch.path("back");
+    environments.stdout(&["cp", "box:there", &back]);
+    assert!(fs::read(&back).unwrap() == bytes);
+}
+
+#[test]
+fn an_ssh_that_is_refused_is_told_in_its_own_words() {
+    let Some((environments, sshd)) = over_ssh() else {
+        return;
+    };
+    drop(sshd);
+    let output = environments.run(&["run", "/bin/echo", "ran"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout), (Some(255), vec![]));
+    assert!(stderr.contains("Connection refused"), "{stderr}");
+}
+
+#[test]
+fn a_root_that_holds_nothing_but_our_binary_is_enough() {
+    let environments = Environments::start();
+    let root = environments.scratch.path("root");
+    fs::create_dir(&root).unwrap();
+    let own = environments.command(&[]);
+    fs::copy(own.get_program(), format!("{root}/exec-server")).unwrap();
+    // Also a fresh process namespace, as in a container.
+    let enter = [
+        "--user",
+        "--map-root-user",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--root",
+        &root,
+    ];
+    let tried = Command::new("unshare")
+        .args(enter)
+        .args(["/exec-server", "--version"])
+        .output();
+    match tried {
+        Ok(output) if output.status.success() => {}
+        other => {
+            println!("skipped: unshare does not work here: {other:?}");
+            return;
+        }
+    }
+    let args: Vec<&str> = enter
+        .into_iter()
+        .chain(["/exec-server", "--listen", "stdio"])
+        .collect();
+    environments.configure(&format!(
+        "default = \"box\"\n[[environments]]\nid = \"box\"\nprogram = \"unshare\"\nargs = {args:?}\n"
+    ));
+    assert!(
+        environments
+            .stdout(&["run", "/exec-server", "--version"])
+            .starts_with("exec-server ")
+    );
+    let here = environments.scratch.path("here");
+    fs::write(&here, "bytes").unwrap();
+    environments.stdout(&["cp", &here, "box:/there"]);
+    assert_eq!(fs::read(format!("{root}/there")).unwrap(), b"bytes");
+}

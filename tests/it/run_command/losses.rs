@@ -1,0 +1,218 @@
+//! Connections that are lost while a command runs.
+
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::{Environments, Proxy, Running, child, finish, pattern, within};
+
+/// Environments with `cut`, which is the websocket behind a proxy.
+fn behind_a_proxy(flags: &[&str]) -> (Environments, Proxy) {
+    let environments = Environments::start_with(flags);
+    let proxy = Proxy::before(environments.ws.address());
+    environments.configure(&format!(
+        "[[environments]]\nid = \"cut\"\nurl = \"ws://{}\"\nbearer_token_env = \"TEST_TOKEN\"\n",
+        proxy.address()
+    ));
+    (environments, proxy)
+}
+
+#[test]
+fn output_is_exact_when_the_connection_is_cut_in_the_middle() {
+    const SIZE: usize = 64 << 20;
+    // What was on its way in the kernel's buffers when the cut came has to be there again.
+    let (environments, proxy) = behind_a_proxy(&["--retained-output", "64m"]);
+    let size = SIZE.to_string();
+    let mut command = environments.command(&["run", "-e", "cut", &child(), "write", &size]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut running = Running::new(command.spawn().unwrap());
+    let mut stdout = running.0.stdout.take().unwrap();
+    let mut output = vec![0; SIZE / 2];
+    stdout.read_exact(&mut output).unwrap();
+    for _ in 0..3 {
+        let passed = proxy.passed();
+        proxy.cut();
+        let mut more = vec![0; SIZE / 16];
+        stdout.read_exact(&mut more).unwrap();
+        output.extend(more);
+        assert!(proxy.passed() > passed);
+    }
+    stdout.read_to_end(&mut output).unwrap();
+    assert_eq!(running.ended(Duration::from_secs(20)).code(), Some(0));
+    let mut expected = vec![0; SIZE];
+    pattern::fill(0, &mut expected);
+    assert!(output == expected, "the bytes are others: {}", output.len());
+    assert!(proxy.connections() >= 4);
+}
+
+#[test]
+fn output_that_is_lost_for_good_is_told_and_no_success() {
+    const SIZE: usize = 64 << 20;
+    let (environments, proxy) = behind_a_proxy(&["--retained-output", "64k"]);
+    let size = SIZE.to_string();
+    let mut command = environments.command(&["run", "-e", "cut", &child(), "write", &size]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut running = Running::new(command.spawn().unwrap());
+    let mut first = vec![0; 1 << 20];
+    running
+        .0
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut first)
+        .unwrap();
+    proxy.cut();
+    let output = running.finish("run", b"");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    if output.stdout.len() + first.len() < SIZE {
+        assert_eq!(output.status.code(), Some(255), "{stderr}");
+        assert!(stderr.contains("pieces of output were lost"), "{stderr}");
+    } else {
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+    }
+}
+
+#[test]
+fn the_exit_code_comes_through_when_the_connection_was_away_at_the_end() {
+    let (environments, proxy) = behind_a_proxy(&[]);
+    let cue = environments.scratch.path("cue");
+    let script =
+        format!("echo ready; while [ ! -e '{cue}' ]; do sleep 0.02; done; echo done; exit 9");
+    let mut command = environments.command(&["run", "-e", "cut", "/bin/sh", "-c", &script]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut running = Running::new(command.spawn().unwrap());
+    let mut stdout = running.0.stdout.take().unwrap();
+    let mut ready = [0; 6];
+    stdout.read_exact(&mut ready).unwrap();
+    proxy.refuse();
+    std::fs::write(&cue, "").unwrap();
+    proxy.accept();
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "done\n");
+    assert_eq!(running.ended(Duration::from_secs(20)).code(), Some(9));
+}
+
+#[test]
+fn input_goes_on_after_a_cut() {
+    let (environments, proxy) = behind_a_proxy(&[]);
+    let mut command = environments.command(&["run", "-e", "cut", "/bin/cat"]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut running = Running::new(command.spawn().unwrap());
+    let mut stdin = running.0.stdin.take().unwrap();
+    let mut stdout = running.0.stdout.take().unwrap();
+    let mut echoed = [0; 3];
+    stdin.write_all(b"one").unwrap();
+    stdout.read_exact(&mut echoed).unwrap();
+    let before = proxy.connections();
+    proxy.cut();
+    within(Duration::from_secs(20), "it is connected again", || {
+        proxy.connections() > before
+    });
+    stdin.write_all(b"two").unwrap();
+    stdout.read_exact(&mut echoed).unwrap();
+    assert_eq!(&echoed, b"two");
+    drop(stdin);
+    assert_eq!(running.ended(Duration::from_secs(20)).code(), Some(0));
+}
+
+#[test]
+fn a_server_that_is_gone_for_good_gives_255() {
+    let (mut environments, _proxy) = behind_a_proxy(&[]);
+    let mut command = environments.command(&[
+        "run",
+        "-e",
+        "cut",
+        "/bin/sh",
+        "-c",
+        "echo ready; sleep 1000",
+    ]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut running = Running::new(command.spawn().unwrap());
+    running
+        .0
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut [0; 6])
+        .unwrap();
+    environments.ws.kill();
+    let begun = Instant::now();
+    let status = running.ended(Duration::from_secs(70));
+    let mut stderr = String::new();
+    running
+        .0
+        .stderr
+        .as_mut()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
+    assert_eq!(status.code(), Some(255), "{stderr}");
+    assert!(stderr.contains("exec-server run: "), "{stderr}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{stderr}");
+}
+
+#[test]
+fn a_stdio_server_that_dies_gives_255_at_once() {
+    let environments = Environments::start();
+    let begun = Instant::now();
+    let output = environments.run(&[
+        "run",
+        "-e",
+        "stdio",
+        "/bin/sh",
+        "-c",
+        "kill -9 $PPID; sleep 1000",
+    ]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(255), "{stderr}");
+    assert!(stderr.starts_with("exec-server run: "), "{stderr}");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_server_that_is_not_there_gives_255_and_nothing_runs_here() {
+    let environments = Environments::start();
+    environments.configure(
+        "default = \"gone\"\n[[environments]]\nid = \"gone\"\nurl = \"ws://127.0.0.1:9\"\n",
+    );
+    let output = finish(environments.command(&["run", "/bin/echo", "ran"]), b"");
+    assert_eq!((output.status.code(), output.stdout), (Some(255), vec![]));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.starts_with("exec-server run: environment `gone`"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn what_a_broken_server_says_cannot_steer_the_terminal() {
+    let environments = Environments::start();
+    environments.configure(
+        "default = \"bad\"\n[[environments]]\nid = \"bad\"\nprogram = \"/bin/sh\"\n\
+         args = [\"-c\", \"printf '\\\\033[2J\\\\007 evil' >&2; exit 3\"]\n",
+    );
+    let output = environments.run(&["run", "/bin/true"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(255), "{stderr}");
+    assert!(
+        !stderr.contains('\x1b') && !stderr.contains('\x07'),
+        "{stderr:?}"
+    );
+    assert!(stderr.contains("evil"), "{stderr}");
+}

@@ -1,0 +1,9 @@
+//! `exec-server run`, on environments of every kind.
+
+mod ends;
+mod losses;
+mod place;
+mod signals;
+mod streams;
+mod terminal;
+mod usage;

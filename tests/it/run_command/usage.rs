@@ -1,0 +1,135 @@
+//! Command lines that make no sense, and environments that are not there.
+
+use crate::support::{Environments, child, fails, run};
+
+#[test]
+fn a_wrong_command_line_gives_2() {
+    for (arguments, text) in [
+        (&["run"][..], "no command was given"),
+        (
+            &["run", "--tmeout", "1", "x"],
+            "a similar argument exists: '--timeout'",
+        ),
+        (
+            &["run", "--timeout", "soon", "x"],
+            "invalid value 'soon' for '--timeout <T>'",
+        ),
+        (&["run", "--env", "=x", "x"], "expected NAME or NAME=VALUE"),
+        (
+            &["run", "-i", "-n", "x"],
+            "'--input' cannot be used with '--no-input'",
+        ),
+        (&["runn", "x"], "a similar command exists: 'run'"),
+        (&["help", "rum"], "a similar command exists: 'run'"),
+        (&["cp", "x"], "a source and a destination are needed"),
+        (&["env", "chek"], "a similar word exists: 'check'"),
+    ] {
+        fails(arguments, 2, text);
+    }
+}
+
+#[test]
+fn help_explains_every_command() {
+    for arguments in [
+        &["help", "run"][..],
+        &["run", "--help"],
+        &["run", "-e", "x", "-h"],
+    ] {
+        let output = run(arguments);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success() && text.contains("exec-server run [OPTIONS]"),
+            "{text}"
+        );
+    }
+    let text = String::from_utf8(run(&["help"]).stdout).unwrap();
+    for command in ["run", "cp", "env", "help"] {
+        assert!(text.contains(&format!("\n  {command} ")), "{text}");
+    }
+}
+
+#[test]
+fn what_stands_behind_the_command_is_its_own() {
+    let environments = Environments::start();
+    let child = child();
+    for dashes in [&[][..], &["--"]] {
+        let arguments = [
+            &["run"][..],
+            dashes,
+            &[child.as_str(), "echo", "-e", "--", "--help"],
+        ]
+        .concat();
+        assert_eq!(environments.stdout(&arguments), "-e -- --help\n");
+    }
+}
+
+#[test]
+fn an_unknown_environment_is_told_with_those_that_there_are() {
+    let environments = Environments::start();
+    let output = environments.run(&["run", "-e", "unx", "/bin/true"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(255));
+    assert_eq!(
+        stderr,
+        "exec-server run: environment `unx` is not configured; did you mean `unix`?\n  \
+         configured are: local, ws, unix, stdio\n"
+    );
+}
+
+#[test]
+fn without_a_default_one_has_to_be_named() {
+    let environments = Environments::start();
+    environments.configure("default = \"none\"\n");
+    let output = environments.run(&["run", "/bin/true"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(255));
+    assert!(stderr.contains("no environment is the default"), "{stderr}");
+    assert_eq!(
+        environments
+            .run(&["run", "-e", "local", "/bin/true"])
+            .status
+            .code(),
+        Some(0)
+    );
+}
+
+#[test]
+fn a_wrong_file_is_an_error_and_nothing_runs_here() {
+    let environments = Environments::start();
+    environments.configure("default = 3\n");
+    let output = environments.run(&["run", "/bin/echo", "ran"]);
+    assert_eq!((output.status.code(), output.stdout), (Some(255), vec![]));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("environments.toml")
+    );
+}
+
+#[test]
+fn another_file_can_be_named_before_and_behind_the_command() {
+    let environments = Environments::start();
+    let other = environments.scratch.path("other.toml");
+    std::fs::write(&other, "include_local = false\n").unwrap();
+    for arguments in [
+        ["--config", &other, "run", "/bin/true"],
+        ["run", "--config", &other, "/bin/true"],
+    ] {
+        let output = environments.run(&arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("no environment is configured"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_url_needs_no_file() {
+    let environments = Environments::start();
+    let url = format!("ws://{}", environments.ws.address());
+    let mut command = environments.command(&["run", "-e", &url, "/bin/echo", "there"]);
+    command.env("EXEC_SERVER_TOKEN", "a-token-that-nobody-guesses");
+    let output = crate::support::finish(command, b"");
+    assert_eq!(output.stdout, b"there\n", "{output:?}");
+
+    let refused = environments.run(&["run", "-e", &url, "/bin/echo", "there"]);
+    assert_eq!((refused.status.code(), refused.stdout), (Some(255), vec![]));
+}
