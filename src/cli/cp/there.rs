@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::side::{Abilities, BLOCK, Block, Blocks, CopyError, Found, Side};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts, FileKind, OpenFile, OpenFor};
+use crate::rpc::client::ClientError;
 use crate::rpc::error::ErrorKind;
 
 /// Files of an environment.
@@ -39,9 +40,16 @@ impl There {
 
 /// The error of a file, unless the environment itself is lost.
 fn explained(name: &str, error: EnvironmentError) -> CopyError {
-    match error.code() {
-        Some(_) => CopyError::of(name, words(&error)),
-        None => CopyError::Lost(error),
+    let is_lost = match &error {
+        EnvironmentError::Remote {
+            error: ClientError::Protocol(_),
+            ..
+        } => false,
+        error => error.code().is_none(),
+    };
+    match is_lost {
+        true => CopyError::Lost(error),
+        false => CopyError::of(name, words(&error)),
     }
 }
 

@@ -4,7 +4,7 @@ mod calls;
 mod order;
 mod recovery;
 mod relay;
-mod scripted;
+pub mod scripted;
 mod stdio;
 
 use std::time::Duration;
