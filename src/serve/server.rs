@@ -249,7 +249,9 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         max_processes: config.options.max_processes,
     };
     let launchers = Launchers::new(config.options.sandbox.clone(), Journal::open());
-    let host = Host::new(limits, launchers).map_err(system("get what processes will need"))?;
+    let host = Host::new(limits, launchers)
+        .map(Host::with_orphans)
+        .map_err(system("get what processes will need"))?;
     let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
     let server = Arc::new(Server {
         host: Arc::new(host),

@@ -37,7 +37,7 @@ use self::bundled::Bundled;
 use self::candidates::Identity;
 use self::fit::{Fit, Unknown};
 use super::bundled::BUNDLED_BWRAP;
-use super::inside::Request;
+use super::inside::{self, Request};
 use super::journal::{Claim, Journal};
 use super::policy::{Enforcement, Network, Policy};
 use super::seccomp;
@@ -161,8 +161,16 @@ impl Launchers {
     ) -> Result<Launched, Failure> {
         let policy = &confinement.policy;
         let mut rejected = Vec::new();
-        if self.may_use(Kind::System) || self.may_use(Kind::Bundled) {
-            let inside = inside()?;
+        let may_use_bwrap = self.may_use(Kind::System) || self.may_use(Kind::Bundled);
+        if may_use_bwrap && !inside::is_expected() {
+            rejected.push(Rejected {
+                kind: Kind::Bundled,
+                place: self.bundled_place(),
+                why: "this program's main does not begin with exec_server::env::local::take_over"
+                    .to_owned(),
+            });
+        } else if may_use_bwrap {
+            let inside = own_file()?;
             let found = self.fit(confinement, &inside, surroundings, &mut rejected);
             if let Some(fit) = found {
                 return self.with_bwrap(&fit, confinement, request, &inside, surroundings);
@@ -333,7 +341,7 @@ impl From<Bundled> for Unknown {
 }
 
 /// This program's own file, which becomes the first process inside.
-fn inside() -> Result<File, Refusal> {
+fn own_file() -> Result<File, Refusal> {
     let path = Path::new("/proc/self/exe");
     File::open(path).map_err(|error| {
         let hint = "Mount /proc, and let the server read its own program";
