@@ -43,8 +43,9 @@ impl Outbound {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Cursor, Read};
-    use std::net::{TcpListener, TcpStream};
+    use std::fs::File;
+    use std::io::{self, Cursor, PipeReader, Read};
+    use std::os::fd::{AsFd, OwnedFd};
     use std::thread::{self, JoinHandle};
     use std::time::{Duration, Instant};
 
@@ -53,15 +54,16 @@ mod tests {
 
     use super::*;
     use crate::rpc::transport::outbound::OUTPUT_LIMIT;
-    use crate::rpc::transport::{Role, Sink, Socket};
+    use crate::rpc::transport::{Role, Sink};
+    use crate::sys::socket::set_nonblocking;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    fn pair() -> (Arc<Outbound>, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (served, _) = listener.accept().unwrap();
-        let sink = Sink::Socket(Arc::new(Socket::Tcp(served)));
+    /// Frames into a pipe: unlike a socket's, its room does not grow.
+    fn pair() -> (Arc<Outbound>, PipeReader) {
+        let (client, served) = io::pipe().unwrap();
+        set_nonblocking(served.as_fd()).unwrap();
+        let sink = Sink::Stream(File::from(OwnedFd::from(served)));
         let framing = Framing::WebSocket(Role::Server);
         (Arc::new(Outbound::new(sink, framing)), client)
     }
@@ -73,7 +75,7 @@ mod tests {
         }
     }
 
-    fn read_all(mut client: TcpStream) -> JoinHandle<Vec<u8>> {
+    fn read_all(mut client: PipeReader) -> JoinHandle<Vec<u8>> {
         thread::spawn(move || {
             let mut bytes = Vec::new();
             client.read_to_end(&mut bytes).unwrap();
@@ -82,9 +84,10 @@ mod tests {
     }
 
     /// The payload of each pong in all that is sent, and how many bytes come behind it.
-    fn pongs(outbound: &Arc<Outbound>, reader: JoinHandle<Vec<u8>>) -> Vec<(Vec<u8>, usize)> {
+    fn pongs(outbound: Arc<Outbound>, reader: JoinHandle<Vec<u8>>) -> Vec<(Vec<u8>, usize)> {
         assert!(outbound.drain(Instant::now() + PATIENCE));
-        outbound.stop_sending();
+        // The thread that flushed lets go of it a moment later.
+        drop(outbound);
         let bytes = reader.join().unwrap();
         let mut pongs = Vec::new();
         let mut cursor = Cursor::new(&bytes[..]);
@@ -105,7 +108,7 @@ mod tests {
         let (outbound, client) = pair();
         fill(&outbound);
         outbound.pong(b"here?");
-        let pongs = pongs(&outbound, read_all(client));
+        let pongs = pongs(outbound, read_all(client));
         assert_eq!(pongs.len(), 1, "{pongs:?}");
         assert_eq!(pongs[0].0, b"here?");
     }
@@ -119,7 +122,7 @@ mod tests {
             outbound.pong(&number.to_be_bytes());
         }
         assert!(outbound.unsent() <= before);
-        let pongs = pongs(&outbound, read_all(client));
+        let pongs = pongs(outbound, read_all(client));
         assert_eq!(pongs.len(), 1, "{pongs:?}");
         assert_eq!(pongs[0].0, 9_999_u32.to_be_bytes());
     }
@@ -142,7 +145,7 @@ mod tests {
             assert!(long.add(piece));
         }
         assert!(long.finish(|_| ()));
-        let pongs = pongs(&outbound, reader);
+        let pongs = pongs(outbound, reader);
         assert_eq!(pongs.len(), 1);
         let (payload, behind) = &pongs[0];
         assert_eq!(payload, b"between");
