@@ -19,7 +19,7 @@ export BUBBLEWRAP_SOURCE
 # make keeps the job tokens of -j to itself, and cargo warns about tokens it is told of and cannot take.
 unexport MAKEFLAGS MFLAGS
 
-.PHONY: all build run test check bench interop install dist setup setup-tools setup-bubblewrap clean help
+.PHONY: all build run test check bench interop cloud-demo install dist setup setup-tools setup-bubblewrap clean help
 .DEFAULT_GOAL := all
 
 all: build ## build the binary (the default)
@@ -51,6 +51,10 @@ bench: build ## measure, beside the reference programs where npm can bring them
 interop: build ## hold ours against the references, by messages and by their real client; ARGS picks
 	cargo test $(CARGO_ARGS) --test interop -- $(ARGS)
 
+cloud-demo: build ## play a registration and a command through a rendezvous, all on this machine
+	cargo build -q $(CARGO_ARGS) --example control-plane
+	exec $(TARGET_DIR)/$(TARGET)/debug/examples/control-plane --demo $(BIN)
+
 # What is built is installed as it is: `make && sudo make install` needs no Rust in root's PATH.
 install: $(if $(wildcard $(BIN)),,build) ## install into $(DESTDIR)$(prefix)/bin
 	install -D -m 755 $(BIN) $(DESTDIR)$(prefix)/bin/exec-server
@@ -71,4 +75,4 @@ clean: ## remove what was built
 	rm -rf dist
 
 help: ## say this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'

@@ -87,7 +87,18 @@ impl Client {
 
     /// Sends `process/start` and gives the request's id.
     pub fn start(&mut self, process: &str, argv: &[&str], stdin: Stdin) -> Result<u64, Failure> {
-        let params = json!({
+        self.start_in(process, argv, stdin, None)
+    }
+
+    /// The same under a policy.
+    pub fn start_in(
+        &mut self,
+        process: &str,
+        argv: &[&str],
+        stdin: Stdin,
+        sandbox: Option<&serde_json::Value>,
+    ) -> Result<u64, Failure> {
+        let mut params = json!({
             "processId": process,
             "argv": argv,
             "cwd": self.subject.path("/"),
@@ -96,6 +107,9 @@ impl Client {
             "pipeStdin": stdin == Stdin::Pipe,
             "arg0": null,
         });
+        if let Some(sandbox) = sandbox {
+            params["sandbox"] = sandbox.clone();
+        }
         self.request("process/start", &params)
     }
 

@@ -23,11 +23,24 @@ impl Server {
         binary: &Path,
         transport: Transport,
     ) -> Result<(Self, Link), Failure> {
+        Self::start_with(subject, binary, transport, &[])
+    }
+
+    /// The same with flags of this project's server.
+    pub fn start_with(
+        subject: Subject,
+        binary: &Path,
+        transport: Transport,
+        flags: &[&str],
+    ) -> Result<(Self, Link), Failure> {
         let mut command = subject.command(binary, transport);
-        command.stdout(Stdio::piped()).stdin(match transport {
-            Transport::Websocket => Stdio::null(),
-            Transport::Stdio => Stdio::piped(),
-        });
+        command
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stdin(match transport {
+                Transport::Websocket => Stdio::null(),
+                Transport::Stdio => Stdio::piped(),
+            });
         let mut guarded = Guarded::spawn(&mut command)?;
         let (stdin, stdout) = guarded.with(|child| (child.stdin.take(), child.stdout.take()));
         let missing = || Failure::Unexpected("the server has no pipes".to_owned());

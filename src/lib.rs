@@ -1,6 +1,7 @@
 //! `exec-server`: processes and files of this machine for a client elsewhere, over JSON-RPC.
 
 pub mod cli;
+pub mod cloud;
 pub mod env;
 pub mod log;
 pub mod rpc;

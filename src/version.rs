@@ -4,6 +4,9 @@ use std::hint::black_box;
 
 use crate::sandbox::bundled::BUNDLED_BWRAP;
 
+/// The version alone, as in `0.1.0`.
+pub const NUMBER: &str = env!("CARGO_PKG_VERSION");
+
 /// Name and version, as in `exec-server 0.1.0`.
 pub fn short() -> String {
     concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned()

@@ -4,6 +4,7 @@
 //! can be pinned, timed out, and be none of its neighbours' business.
 
 mod command;
+mod confined;
 mod echo;
 mod files;
 mod input;
@@ -11,6 +12,7 @@ mod memory;
 mod output;
 mod parallel;
 mod pipelined;
+mod restricted;
 mod roundtrip;
 mod spawn;
 mod startup;
@@ -31,11 +33,13 @@ pub enum Workload {
     Roundtrip,
     Pipelined,
     Spawn,
+    Confined,
     Parallel,
     Echo,
     Output,
     Input,
     Files,
+    Restricted,
     Transfer,
     Memory,
     Command,
@@ -73,16 +77,18 @@ impl Step {
 }
 
 impl Workload {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Startup,
         Self::Roundtrip,
         Self::Pipelined,
         Self::Spawn,
+        Self::Confined,
         Self::Parallel,
         Self::Echo,
         Self::Output,
         Self::Input,
         Self::Files,
+        Self::Restricted,
         Self::Transfer,
         Self::Memory,
         Self::Command,
@@ -94,11 +100,13 @@ impl Workload {
             Self::Roundtrip => "roundtrip",
             Self::Pipelined => "pipelined",
             Self::Spawn => "spawn",
+            Self::Confined => "confined",
             Self::Parallel => "parallel",
             Self::Echo => "echo",
             Self::Output => "output",
             Self::Input => "input",
             Self::Files => "files",
+            Self::Restricted => "restricted",
             Self::Transfer => "transfer",
             Self::Memory => "memory",
             Self::Command => "command",
@@ -117,11 +125,13 @@ impl Workload {
             Self::Roundtrip => "Request round trip, one at a time",
             Self::Pipelined => "32 requests in flight",
             Self::Spawn => "process/start of true, to closed",
+            Self::Confined => "The same under a read-only policy",
             Self::Parallel => "16 processes in flight",
             Self::Echo => "Echo of a line through cat",
             Self::Output => "256 MiB of output",
             Self::Input => "64 MiB of input",
             Self::Files => "Files: small requests, one at a time",
+            Self::Restricted => "Files: writing under a policy, one at a time",
             Self::Transfer => "Files: whole large ones, one at a time",
             Self::Memory => "Memory of the server",
             Self::Command => "The command line, whole processes",
@@ -164,11 +174,13 @@ impl Workload {
             Self::Roundtrip => roundtrip::ROWS,
             Self::Pipelined => pipelined::ROWS,
             Self::Spawn => spawn::ROWS,
+            Self::Confined => confined::ROWS,
             Self::Parallel => parallel::ROWS,
             Self::Echo => echo::ROWS,
             Self::Output => output::ROWS,
             Self::Input => input::ROWS,
             Self::Files => files::ROWS,
+            Self::Restricted => restricted::ROWS,
             Self::Transfer => transfer::ROWS,
             Self::Memory => memory::ROWS,
             Self::Command => command::ROWS,
@@ -187,6 +199,8 @@ impl Workload {
             Self::Pipelined => pipelined::server(step),
             Self::Spawn if floor => spawn::floor(step),
             Self::Spawn => spawn::server(step),
+            Self::Confined if floor => confined::floor(step),
+            Self::Confined => confined::server(step),
             Self::Parallel if floor => parallel::floor(step),
             Self::Parallel => parallel::server(step),
             Self::Echo if floor => echo::floor(step),
@@ -197,6 +211,8 @@ impl Workload {
             Self::Input => input::server(step),
             Self::Files if floor => files::floor(step),
             Self::Files => files::server(step),
+            Self::Restricted if floor => restricted::floor(step),
+            Self::Restricted => restricted::server(step),
             Self::Transfer if floor => transfer::floor(step),
             Self::Transfer => transfer::server(step),
             Self::Memory if floor => Ok(()),

@@ -85,6 +85,16 @@ pub fn server(step: &Step) -> Result<(), Failure> {
 fn run(client: &mut Client, process: &str, program: &str) -> Result<Duration, Failure> {
     let begun = Instant::now();
     let id = client.start(process, &[program], Stdin::Closed)?;
+    until_closed(client, process, id, begun)
+}
+
+/// The time from `begun` until the process that request `id` has started is closed.
+pub fn until_closed(
+    client: &mut Client,
+    process: &str,
+    id: u64,
+    begun: Instant,
+) -> Result<Duration, Failure> {
     let (mut answered, mut closed) = (false, None);
     while !answered || closed.is_none() {
         match client.event()? {

@@ -40,6 +40,7 @@ pub(super) struct Flag<T> {
 pub(super) enum Category {
     Listening,
     Access,
+    Cloud,
     Limits,
     Where,
     Command,
@@ -52,6 +53,7 @@ impl Category {
         match self {
             Self::Listening => "Listening",
             Self::Access => "Access",
+            Self::Cloud => "Being offered elsewhere",
             Self::Limits => "Limits",
             Self::Where => "Where",
             Self::Command => "The command",

@@ -21,9 +21,10 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::cloud::OfferError;
 use crate::sandbox::inside;
-use crate::serve::ServeError;
 use crate::serve::listen::ListenUrlError;
+use crate::serve::{ServeError, confined};
 use crate::version;
 
 use command::Selected;
@@ -36,13 +37,17 @@ enum RunError {
     Usage(UsageError),
     Listen(ListenUrlError),
     Serve(ServeError),
+    Helper(std::io::Error),
+    Offer(OfferError),
 }
 
 impl RunError {
     fn exit_code(&self) -> ExitCode {
         match self {
             RunError::Usage(_) => ExitCode::from(2),
-            RunError::Listen(_) | RunError::Serve(_) => ExitCode::from(1),
+            RunError::Listen(_) | RunError::Serve(_) | RunError::Helper(_) | RunError::Offer(_) => {
+                ExitCode::from(1)
+            }
         }
     }
 }
@@ -53,6 +58,8 @@ impl fmt::Display for RunError {
             RunError::Usage(error) => error.fmt(f),
             RunError::Listen(error) => write!(f, "Error: {error}"),
             RunError::Serve(error) => write!(f, "Error: {error}"),
+            RunError::Helper(error) => write!(f, "Error: cannot read requests: {error}"),
+            RunError::Offer(error) => write!(f, "Error: {error}"),
         }
     }
 }
@@ -74,6 +81,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn command(args: Vec<OsString>) -> Result<ExitCode, RunError> {
+    if args.get(1).is_some_and(|word| word == confined::ARGUMENT) {
+        return answer_file_requests();
+    }
     match command::select(args).map_err(RunError::Usage)? {
         Selected::Command(command, args) => (command.perform)(args).map_err(RunError::Usage),
         Selected::Serve(args) => serving(args),
@@ -88,6 +98,12 @@ fn serving(args: Vec<OsString>) -> Result<ExitCode, RunError> {
         Request::Version { verbose: true } => print(&format!("{}\n", version::verbose())),
         Request::Version { verbose: false } => print(&format!("{}\n", version::short())),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The life of a helper in a sandbox, which no person starts.
+fn answer_file_requests() -> Result<ExitCode, RunError> {
+    confined::answer_file_requests().map_err(RunError::Helper)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,8 +6,8 @@ use rustls::ServerConfig;
 
 use super::auth::{AuthError, Authenticator};
 use super::config::Config;
+use super::error::ServeError;
 use super::listen::ListenAddress;
-use super::server::ServeError;
 use super::tls::{Identity, TlsError};
 
 /// Who may connect, and to whom.

@@ -1,10 +1,8 @@
 //! What a client is told of a confinement, and the refusals of those that cannot be had.
 
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::rpc::error::RpcError;
-use crate::rpc::protocol::process::SandboxOutline;
 use crate::sandbox::launcher::{Kind, Level};
 
 /// What the reference would call a confinement.
@@ -27,24 +25,10 @@ pub(super) fn level(level: &Level) -> Value {
     })
 }
 
-/// Refuses a request with a `sandbox` that asks for anything; one that cannot be read does.
-/// `outcome` says what did not happen.
-pub(super) fn refuse_sandbox(sandbox: Option<&RawValue>, outcome: &str) -> Result<(), RpcError> {
-    match sandbox {
-        Some(sandbox) if confines(sandbox) => Err(refused("sandbox", outcome)),
-        _ => Ok(()),
-    }
-}
-
 /// The error of a request that asks for a confinement by the member `what`.
 pub(super) fn refused(what: &str, outcome: &str) -> RpcError {
     RpcError::invalid_request(format!(
         "this exec-server cannot enforce `{what}` yet, so {outcome}; \
          it runs without `{what}` only"
     ))
-}
-
-fn confines(sandbox: &RawValue) -> bool {
-    !serde_json::from_str::<SandboxOutline<'_>>(sandbox.get())
-        .is_ok_and(|outline| outline.permissions.kind == "disabled")
 }

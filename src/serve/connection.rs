@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 
 use super::dispatch::Dispatch;
 use super::entry::{HANDSHAKE, LAST_WORDS, let_in};
+use super::keepalive::Keepalive;
 use super::notify::Notifications;
 use super::server::Server;
 use super::upgrade::UpgradePolicy;
@@ -17,9 +18,6 @@ use crate::rpc::error::RpcError;
 use crate::rpc::transport::{
     Framing, Goodbye, Outbound, Reader, Received, Role, Socket, WebSocketReader,
 };
-
-/// A peer that lets so many pings go unanswered is gone.
-const LOST_PINGS: u32 = 3;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +28,10 @@ pub(super) enum Peer {
     Unix,
     /// Who started us.
     Stdio,
+    /// Who comes through a rendezvous, which messages call so.
+    Rendezvous(&'static str),
+    /// Who shares a rendezvous with others.
+    Relay,
 }
 
 impl Peer {
@@ -41,6 +43,30 @@ impl Peer {
             }
             Self::Unix => "websocket JSON-RPC message from exec-server websocket unix".to_owned(),
             Self::Stdio => "JSON-RPC message from exec-server stdio".to_owned(),
+            Self::Rendezvous(name) => format!("websocket JSON-RPC message from {name}"),
+            Self::Relay => "JSON-RPC message from exec-server relay stream".to_owned(),
+        }
+    }
+
+    /// Whether its connection can be asked for a sign of life, and must give one.
+    fn has_pings(self) -> bool {
+        match self {
+            Self::WebSocket(_) | Self::Unix | Self::Rendezvous(_) => true,
+            Self::Stdio | Self::Relay => false,
+        }
+    }
+
+    /// Whether nothing but messages can pass between us.
+    pub(super) fn has_only_messages(self) -> bool {
+        matches!(self, Self::Relay)
+    }
+
+    /// Whether it must introduce itself soon. At a rendezvous we are the first, and a client may
+    /// come hours later.
+    fn must_hurry(self) -> bool {
+        match self {
+            Self::WebSocket(_) | Self::Unix | Self::Relay => true,
+            Self::Stdio | Self::Rendezvous(_) => false,
         }
     }
 }
@@ -51,6 +77,8 @@ impl fmt::Display for Peer {
             Self::WebSocket(address) => write!(f, "{address}"),
             Self::Unix => f.write_str("unix"),
             Self::Stdio => f.write_str("stdio"),
+            Self::Rendezvous(name) => f.write_str(name),
+            Self::Relay => f.write_str("relay stream"),
         }
     }
 }
@@ -73,11 +101,22 @@ pub(super) fn serve_socket(
         }
     };
     let outbound = Arc::new(Outbound::new(entry.sink, Framing::WebSocket(Role::Server)));
-    server.register(number, &outbound);
     let mut reader = WebSocketReader::new(entry.source, entry.buffer, Arc::clone(&outbound));
-    serve_messages(server, &mut reader, &outbound, number, peer);
+    serve_connection(server, &mut reader, &outbound, number, peer);
+}
+
+/// Serves an open connection to its end.
+pub(super) fn serve_connection(
+    server: &Arc<Server>,
+    reader: &mut dyn Reader,
+    outbound: &Arc<Outbound>,
+    number: u64,
+    peer: Peer,
+) {
+    server.register(number, outbound);
+    serve_messages(server, reader, outbound, number, peer);
     server.unregister(number);
-    hang_up(&mut reader, &outbound);
+    hang_up(reader, outbound);
 }
 
 /// After the last message: sends what is left and takes what still comes, for a moment.
@@ -107,10 +146,9 @@ pub(super) fn serve_messages(
         number,
         peer,
     );
-    let mut pinged = Instant::now();
-    let introduction = pinged + HANDSHAKE;
+    let introduction = Instant::now() + HANDSHAKE;
     let ping = server.ping_interval();
-    let silence = ping.saturating_mul(LOST_PINGS);
+    let mut keepalive = Keepalive::new(ping);
     loop {
         let received = reader.receive(patience(&dispatch, peer, introduction, ping));
         match received {
@@ -131,29 +169,20 @@ pub(super) fn serve_messages(
             log::info!("{peer}: takes no more messages");
             break;
         }
-        if !outbound.wait_for_room(silence) {
+        if !outbound.wait_for_room(keepalive.silence()) {
             log::info!("{peer}: does not take its answers");
             break;
         }
-        if matches!(peer, Peer::Stdio) {
-            continue;
-        }
-        let now = Instant::now();
-        if !dispatch.is_initialized() && now >= introduction {
+        if peer.must_hurry() && !dispatch.is_initialized() && Instant::now() >= introduction {
             let message = format!("no initialize within {HANDSHAKE:?}; connect again");
             dispatch.reject(&RpcError::invalid_request(message));
             outbound.say_goodbye(Goodbye::Protocol);
             log::info!("{peer}: did not introduce itself");
             break;
         }
-        if now.saturating_duration_since(reader.last_heard()) >= silence {
-            log::info!("{peer}: silent for {silence:?}");
-            outbound.kill();
+        if peer.has_pings() && !keepalive.check(reader.last_heard(), outbound) {
+            log::info!("{peer}: silent for {:?}", keepalive.silence());
             break;
-        }
-        if now.saturating_duration_since(pinged) >= ping {
-            pinged = now;
-            outbound.ping();
         }
     }
     dispatch.end();
@@ -161,7 +190,7 @@ pub(super) fn serve_messages(
 
 /// How long to wait for the next message.
 fn patience(dispatch: &Dispatch, peer: Peer, introduction: Instant, ping: Duration) -> Duration {
-    if dispatch.is_initialized() || matches!(peer, Peer::Stdio) {
+    if dispatch.is_initialized() || !peer.must_hurry() {
         return ping;
     }
     let left = introduction.saturating_duration_since(Instant::now());

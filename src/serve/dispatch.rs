@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::confined::ConfinedRequest;
 use super::connection::Peer;
-use super::files::{self, FileRequest};
+use super::files::{self, Asked, FileRequest};
 use super::holder::Holder;
-use super::lane::Lane;
+use super::lane::{Job, Lane};
 use super::owned::Owned;
 use super::processes;
 use super::server::Server;
@@ -67,10 +68,7 @@ impl Call<'_> {
 
     /// A way to answer later, from any thread.
     pub(super) fn later(&self) -> Later {
-        Later {
-            id: self.id.to_owned(),
-            outbound: Arc::clone(self.outbound),
-        }
+        Later::new(self.id, self.outbound)
     }
 }
 
@@ -81,6 +79,14 @@ pub(super) struct Later {
 }
 
 impl Later {
+    /// A way to answer the request `id` by `outbound`.
+    pub(super) fn new(id: RequestId<'_>, outbound: &Arc<Outbound>) -> Self {
+        Self {
+            id: id.to_owned(),
+            outbound: Arc::clone(outbound),
+        }
+    }
+
     /// Adds the answer; whoever calls this sees to the flush.
     pub(super) fn add(&self, result: Result<&impl Serialize, &RpcError>) {
         self.outbound.add(|out| match result {
@@ -93,6 +99,11 @@ impl Later {
     pub(super) fn add_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
         self.outbound
             .add(|out| encode::result_with(out, self.id.borrow(), write));
+    }
+
+    /// Adds an answer that is encoded already, with this request's id.
+    pub(super) fn add_encoded(&self, answer: &[u8]) {
+        self.outbound.add(|out| out.extend_from_slice(answer));
     }
 
     /// As [`Later::add_with`], with a payload behind the answer if it has any bytes.
@@ -135,7 +146,7 @@ impl Dispatch {
         connection: u64,
         peer: Peer,
     ) -> Self {
-        let lane = Lane::new(Arc::clone(&outbound), server.file_workers().clone());
+        let lane = Lane::new(Arc::clone(&outbound), &server);
         Self {
             server,
             outbound,
@@ -178,6 +189,7 @@ impl Dispatch {
             Ok(Message::Request { id, method, params }) => {
                 let handled = match files::payload_len(&method, params) {
                     None => self.request(id, &method, params),
+                    Some(_) if self.peer.has_only_messages() => Err(no_raw_bytes()),
                     Some(len) => {
                         // Whatever is wrong with the request, its bytes are no messages.
                         payload = (len > 0).then_some(Payload::Skip(len));
@@ -213,7 +225,7 @@ impl Dispatch {
                     *data = bytes;
                 }
                 let id = later.id.clone();
-                if let Err(error) = self.lane.push(later, request) {
+                if let Err(error) = self.lane.push(later, Job::Plain(request)) {
                     self.outbound
                         .add(|out| encode::error(out, id.borrow(), &error));
                 }
@@ -378,15 +390,29 @@ impl Dispatch {
         params: Option<&RawValue>,
     ) -> Result<(), RpcError> {
         let name = method.strip_prefix("fs/");
-        let Some(request) = name.and_then(|name| files::decode(name, params)) else {
+        let asked = name.and_then(|name| Some((name, files::decode(name, params)?)));
+        let Some((name, asked)) = asked else {
             return Err(RpcError::new(
                 ErrorKind::UnknownMethod,
                 format!("exec-server stub does not implement `{method}` yet"),
             ));
         };
-        let request = request?;
+        let asked = asked?;
+        let is_raw = matches!(
+            asked,
+            Asked::Plain(FileRequest::ReadBlock { is_raw: true, .. })
+        );
+        if is_raw && self.peer.has_only_messages() {
+            return Err(no_raw_bytes());
+        }
         let call = self.call(id, "filesystem")?;
-        self.lane.push(call.later(), request)
+        let job = match asked {
+            Asked::Plain(request) => Job::Plain(request),
+            Asked::Confined(confinement) => {
+                Job::Confined(ConfinedRequest::new(id, name, params, confinement))
+            }
+        };
+        self.lane.push(call.later(), job)
     }
 
     /// What a request needs, once the handshake is complete.
@@ -448,4 +474,9 @@ impl Dispatch {
         self.stage = Stage::Initialized(session);
         Ok(())
     }
+}
+
+/// The answer to who would have bytes beside messages where only messages can pass.
+fn no_raw_bytes() -> RpcError {
+    RpcError::invalid_params("raw bytes do not pass through a relay; use base64")
 }

@@ -9,8 +9,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::confined::{ConfinedFiles, ConfinedRequest};
 use super::dispatch::Later;
 use super::files::{FileRequest, FileService};
+use super::server::Server;
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::transport::Outbound;
 use crate::workers::Workers;
@@ -31,6 +33,24 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Between looks at a dead connection.
 const TICK: Duration = Duration::from_secs(1);
 
+/// What waits.
+pub(super) enum Job {
+    /// A request without a policy.
+    Plain(FileRequest),
+    /// One under a policy.
+    Confined(ConfinedRequest),
+}
+
+impl Job {
+    /// About how much memory it holds.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Plain(request) => request.bytes(),
+            Self::Confined(request) => request.bytes(),
+        }
+    }
+}
+
 /// One connection's file requests.
 pub(super) struct Lane {
     shared: Arc<Shared>,
@@ -44,13 +64,14 @@ struct Shared {
     work: Condvar,
     /// Told when a request is done.
     done: Condvar,
+    confined: Arc<ConfinedFiles>,
     /// Only ever locked by the thread that runs.
     service: Mutex<FileService>,
 }
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<(Later, FileRequest)>,
+    waiting: VecDeque<(Later, Job)>,
     bytes: usize,
     is_running: bool,
     /// A request is being answered.
@@ -72,38 +93,39 @@ impl Queue {
 
 impl Lane {
     /// A lane without a thread yet.
-    pub(super) fn new(outbound: Arc<Outbound>, workers: Workers) -> Self {
+    pub(super) fn new(outbound: Arc<Outbound>, server: &Server) -> Self {
         Self {
             shared: Arc::new(Shared {
                 service: Mutex::new(FileService::new(Arc::clone(&outbound), PATIENCE)),
                 outbound,
+                confined: Arc::clone(server.confined()),
                 queue: Mutex::default(),
                 work: Condvar::new(),
                 done: Condvar::new(),
             }),
-            workers,
+            workers: server.file_workers().clone(),
         }
     }
 
     /// Takes a request, which is answered later. Waits while there is no room for it.
-    pub(super) fn push(&self, later: Later, request: FileRequest) -> Result<(), RpcError> {
+    pub(super) fn push(&self, later: Later, job: Job) -> Result<(), RpcError> {
         let shared = &self.shared;
         let mut queue = shared.lock();
         while queue.is_full() && !shared.outbound.is_dead() {
             queue = wait(&shared.done, queue, TICK);
         }
         if !queue.is_running {
-            let job = Arc::clone(shared);
+            let lane = Arc::clone(shared);
             self.workers
-                .run(Box::new(move || job.run()))
+                .run(Box::new(move || lane.run()))
                 .map_err(|error| {
                     let message = format!("no thread for file requests: {error}; try again later");
                     RpcError::new(ErrorKind::Busy, message)
                 })?;
             queue.is_running = true;
         }
-        queue.bytes += request.bytes();
-        queue.waiting.push_back((later, request));
+        queue.bytes += job.bytes();
+        queue.waiting.push_back((later, job));
         shared.work.notify_one();
         Ok(())
     }
@@ -139,8 +161,11 @@ impl Drop for Lane {
 impl Shared {
     fn run(&self) {
         let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((later, request)) = self.next() {
-            service.answer(&later, request);
+        while let Some((later, job)) = self.next() {
+            match job {
+                Job::Plain(request) => service.answer(&later, request, None),
+                Job::Confined(request) => self.confined.answer(&mut service, &later, &request),
+            }
             drop(later);
             let is_last = self.finished();
             let unsent = self.outbound.unsent();
@@ -155,7 +180,7 @@ impl Shared {
     }
 
     /// The next request, or none when there was none for a while.
-    fn next(&self) -> Option<(Later, FileRequest)> {
+    fn next(&self) -> Option<(Later, Job)> {
         let mut queue = self.lock();
         let give_up = Instant::now() + LINGER;
         loop {

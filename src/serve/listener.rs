@@ -12,8 +12,9 @@ use super::access::Access;
 use super::config::Config;
 use super::connection::{self, Peer};
 use super::entry::turn_away;
+use super::error::ServeError;
 use super::listen::ListenAddress;
-use super::server::{STACK_BYTES, STDIO_CONNECTION, ServeError, Server};
+use super::server::{STACK_BYTES, Server};
 use super::unix::UnixSocket;
 use super::upgrade::{UpgradePolicy, too_many_connections};
 use crate::log;
@@ -32,7 +33,6 @@ pub(super) struct Listener {
     max_connections: usize,
     /// Connections that have a thread.
     living: Arc<AtomicUsize>,
-    next_number: u64,
 }
 
 /// What is listened on.
@@ -101,7 +101,6 @@ impl Listener {
             access,
             max_connections: config.options.max_connections,
             living: Arc::default(),
-            next_number: STDIO_CONNECTION + 1,
         }))
     }
 
@@ -158,8 +157,7 @@ impl Listener {
     }
 
     fn take(&mut self, server: &Arc<Server>, socket: Socket, peer: Peer) {
-        let number = self.next_number;
-        self.next_number += 1;
+        let number = server.next_number();
         let living = Living::one_more(&self.living);
         let is_refused = living.count > self.max_connections;
         if living.count > self.max_connections + MAX_REFUSALS {

@@ -6,6 +6,9 @@
 //!                     answers them; never waits for anything but its socket
 //!   files thread      while a connection has file requests: answers them in
 //!                     their order, so that no slow disk holds up a reader
+//!   file-helper thread
+//!                     one a helper for file requests under a policy (confined): starts it,
+//!                     hears its last words, reaps it
 //!   process thread    one a process (env/local): publishes events to the
 //!                     connection that is attached to the session
 //!   http thread       one a request (env/local/http), 64 at most
@@ -20,17 +23,21 @@
 mod access;
 pub mod auth;
 mod config;
+pub mod confined;
 mod confinement;
 mod connection;
 mod discovery;
 mod dispatch;
+pub mod door;
 mod entry;
+mod error;
 mod files;
 mod holder;
 pub mod host;
 mod http_requests;
 mod http_stream;
 mod jwt;
+pub mod keepalive;
 mod lane;
 pub mod listen;
 mod listener;
@@ -46,4 +53,5 @@ pub mod upgrade;
 mod watches;
 
 pub use config::{Config, Options};
-pub use server::{ServeError, run};
+pub use error::ServeError;
+pub use server::{run, run_outgoing};

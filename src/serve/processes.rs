@@ -133,6 +133,7 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
         cwd: directory,
         env,
         terminal,
+        socket: None,
         pipe_stdin: params.pipe_stdin,
         timeout: params.timeout_ms.map(Duration::from_millis),
         limits,

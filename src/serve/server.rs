@@ -1,24 +1,23 @@
 //! The server as a whole, and its main thread.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::io;
-use std::net::SocketAddr;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::access::Access;
-use super::auth::AuthError;
-use super::config::Config;
+use super::config::{Config, Options};
+use super::confined::ConfinedFiles;
 use super::connection::{self, Peer};
+use super::door::{Door, Farewell};
+use super::error::ServeError;
 use super::http_requests::HttpService;
 use super::listener::Listener;
 use super::session::Sessions;
-use super::tls::TlsError;
 use crate::env::local::extensions::EXTENSIONS;
 use crate::env::local::info::environment_info;
 use crate::env::local::{Host, HostConfig, Watches};
@@ -51,53 +50,6 @@ const STDOUT_PIPE: i32 = 1024 * 1024;
 /// The one connection of a server on standard input and output.
 pub(super) const STDIO_CONNECTION: u64 = 0;
 
-/// Why the server could not serve.
-#[derive(Debug)]
-pub enum ServeError {
-    /// The address could be reached from elsewhere, and nothing would ask who comes.
-    Unprotected(SocketAddr),
-    /// Clients could not be asked who they are.
-    Auth(AuthError),
-    /// The listener could not prove itself.
-    Tls(TlsError),
-    /// The address cannot be listened on.
-    Bind(SocketAddr, io::Error),
-    /// The path cannot be listened on.
-    BindPath(PathBuf, io::Error),
-    /// The system refused something that every server needs.
-    System(&'static str, io::Error),
-}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unprotected(address) => write!(
-                f,
-                "refusing to listen on {address}: anyone who reaches it could run commands here; \
-                 ask for a token with --ws-auth capability-token --ws-token-file FILE, or listen \
-                 on 127.0.0.1 or [::1] and reach it through ssh -L"
-            ),
-            Self::Auth(error) => error.fmt(f),
-            Self::Tls(error) => error.fmt(f),
-            Self::BindPath(path, error) => write!(
-                f,
-                "{error}\ncannot listen on unix://{}; a path of at most 107 bytes in a directory \
-                 of your own, such as under $XDG_RUNTIME_DIR, may do",
-                path.display()
-            ),
-            // The reference's words come first: scripts look for them.
-            Self::Bind(address, error) => write!(
-                f,
-                "{error}\ncannot listen on ws://{address}; another address, or port 0 for any \
-                 free port, may do"
-            ),
-            Self::System(what, error) => write!(f, "cannot {what}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ServeError {}
-
 /// What all connections share.
 pub(super) struct Server {
     host: Arc<Host>,
@@ -108,9 +60,16 @@ pub(super) struct Server {
     ping_interval: Duration,
     info: OnceLock<Info>,
     file_workers: Workers,
+    confined: Arc<ConfinedFiles>,
     /// The living connections by number.
     connections: Mutex<HashMap<u64, Arc<Outbound>>>,
     is_draining: AtomicBool,
+    /// Connections so far, for their numbers.
+    connection_count: AtomicU64,
+    /// Whether there is nobody to serve any more.
+    is_over: AtomicBool,
+    /// What has the last word, when it is not a connection.
+    farewell: Mutex<Option<Arc<dyn Farewell>>>,
     /// Wakes the main thread.
     wake: Arc<WakeEvent>,
 }
@@ -133,6 +92,11 @@ impl Server {
     /// The threads for file requests.
     pub(super) fn file_workers(&self) -> &Workers {
         &self.file_workers
+    }
+
+    /// What carries out file requests under a policy.
+    pub(super) fn confined(&self) -> &Arc<ConfinedFiles> {
+        &self.confined
     }
 
     /// Time between pings.
@@ -179,6 +143,26 @@ impl Server {
         self.wake.set();
     }
 
+    /// A number for the next connection.
+    pub(super) fn next_number(&self) -> u64 {
+        self.connection_count.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// There is nobody to serve any more, so the server may end.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+        self.wake.set();
+    }
+
+    /// Lets `farewell` have the last word from now on, if anything.
+    pub(super) fn set_farewell(&self, farewell: Option<Arc<dyn Farewell>>) {
+        *self.farewell() = farewell;
+    }
+
+    fn farewell(&self) -> MutexGuard<'_, Option<Arc<dyn Farewell>>> {
+        self.farewell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn register(&self, number: u64, outbound: &Arc<Outbound>) {
         self.connections().insert(number, Arc::clone(outbound));
         // Whoever collects the connections to end them has set the flag before.
@@ -200,6 +184,7 @@ impl Server {
     /// Ends processes, tells clients, and leaves; about 1.7 s at most.
     fn shut_down(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
+        self.confined.close();
         let processes: Vec<_> = self
             .sessions
             .all()
@@ -218,6 +203,7 @@ impl Server {
         for process in &processes {
             process.abandon();
         }
+        self.confined.wait_until_none(Instant::now() + KILL_TIME);
         let connections: Vec<_> = self.connections().values().cloned().collect();
         let deadline = Instant::now() + FLUSH_TIME;
         for outbound in &connections {
@@ -226,65 +212,45 @@ impl Server {
         for outbound in connections {
             outbound.drain(deadline);
         }
+        let farewell = self.farewell().clone();
+        if let Some(farewell) = farewell {
+            farewell.say(deadline);
+        }
     }
 }
 
 /// Serves until a signal, or on standard input and output until its end.
 /// Every child is gone on return.
 pub fn run(config: Config) -> Result<(), ServeError> {
-    let system = |what| move |error| ServeError::System(what, error);
     let access = Access::open(&config)?;
-    let mut wanted = vec![Signal::TERMINATE, Signal::INTERRUPT, Signal::CHILD];
-    if access.has_files() {
-        wanted.push(Signal::HANGUP);
-    }
-    let signals = SignalEvents::collect(&wanted).map_err(system("receive signals"))?;
-    if let Err(error) = raise_descriptor_limit() {
-        log::warn!("the limit on open files stays as it is: {error}");
-    }
-    let limits = HostConfig {
-        retained_output: config.options.retained_output,
-        retained_total: config.options.retained_total,
-        drain_window: config.options.drain_window,
-        max_processes: config.options.max_processes,
-    };
-    let launchers = Launchers::new(config.options.sandbox.clone(), Journal::open());
-    let host = Host::new(limits, launchers)
-        .map(Host::with_orphans)
-        .map_err(system("get what processes will need"))?;
-    let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
-    let server = Arc::new(Server {
-        host: Arc::new(host),
-        sessions: Sessions::default(),
-        watches: Watches::default(),
-        http: (!config.options.no_http).then(|| HttpService::new(config.options.allow_link_local)),
-        retention: config.options.session_retention,
-        // Zero would ping without end.
-        ping_interval: config.options.ping_interval.max(Duration::from_millis(10)),
-        info: OnceLock::new(),
-        file_workers: Workers::named("files"),
-        connections: Mutex::default(),
-        is_draining: AtomicBool::new(false),
-        wake,
-    });
-    let listener = Listener::open(&config, access)?;
-    let mut main = Main {
-        server,
-        signals,
-        listener,
-        stdio_ended: Arc::default(),
-        borrowed: Arc::default(),
-    };
+    let mut main = Main::begin(&config.options, access.has_files())?;
+    main.listener = Listener::open(&config, access)?;
     match &main.listener {
         Some(listener) => listener.announce(),
         None => main.serve_stdio().map_err(system("read standard input"))?,
     }
-    main.watch().map_err(system("wait for clients"))?;
-    main.listener = None;
-    end_at_the_latest(END_TIME, Arc::clone(&main.borrowed));
-    main.server.shut_down();
-    give_back(&main.borrowed);
-    Ok(())
+    main.watch_and_end()
+}
+
+/// Serves clients that come from where `start` gets them, until a signal, or until it says that
+/// there are no more, or if wanted until standard input ends. `start` is called once and must not
+/// wait. Every child is gone on return.
+pub fn run_outgoing(
+    options: &Options,
+    exit_on_stdin_close: bool,
+    start: impl FnOnce(Door) -> io::Result<()>,
+) -> Result<(), ServeError> {
+    let mut main = Main::begin(options, false)?;
+    if exit_on_stdin_close {
+        let stdin = io::stdin().as_fd().try_clone_to_owned();
+        main.watched_stdin = Some(stdin.map_err(system("watch standard input"))?.into());
+    }
+    start(Door::new(Arc::clone(&main.server))).map_err(system("start a thread"))?;
+    main.watch_and_end()
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
+    move |error| ServeError::System(what, error)
 }
 
 /// Ends the program after `limit` whatever its threads wait for, such as a terminal whose output
@@ -312,12 +278,73 @@ struct Main {
     server: Arc<Server>,
     signals: SignalEvents,
     listener: Option<Listener>,
-    stdio_ended: Arc<AtomicBool>,
+    /// Standard input, when its end is ours too.
+    watched_stdin: Option<File>,
     /// Streams that we have made non-blocking.
     borrowed: Arc<Vec<OwnedFd>>,
 }
 
 impl Main {
+    /// Gets everything that serving needs but clients; `has_files` if a hang-up means to read
+    /// files again.
+    fn begin(options: &Options, has_files: bool) -> Result<Self, ServeError> {
+        let mut wanted = vec![Signal::TERMINATE, Signal::INTERRUPT, Signal::CHILD];
+        if has_files {
+            wanted.push(Signal::HANGUP);
+        }
+        let signals = SignalEvents::collect(&wanted).map_err(system("receive signals"))?;
+        if let Err(error) = raise_descriptor_limit() {
+            log::warn!("the limit on open files stays as it is: {error}");
+        }
+        let limits = HostConfig {
+            retained_output: options.retained_output,
+            retained_total: options.retained_total,
+            drain_window: options.drain_window,
+            max_processes: options.max_processes,
+        };
+        let launchers = Launchers::new(options.sandbox.clone(), Journal::open());
+        let host = Host::new(limits, launchers)
+            .map(Host::with_orphans)
+            .map_err(system("get what processes will need"))?;
+        let host = Arc::new(host);
+        let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
+        let server = Arc::new(Server {
+            confined: Arc::new(ConfinedFiles::new(&host)),
+            host,
+            sessions: Sessions::default(),
+            watches: Watches::default(),
+            http: (!options.no_http).then(|| HttpService::new(options.allow_link_local)),
+            retention: options.session_retention,
+            // Zero would ping without end.
+            ping_interval: options.ping_interval.max(Duration::from_millis(10)),
+            info: OnceLock::new(),
+            file_workers: Workers::named("files"),
+            connections: Mutex::default(),
+            is_draining: AtomicBool::new(false),
+            connection_count: AtomicU64::new(STDIO_CONNECTION + 1),
+            is_over: AtomicBool::new(false),
+            farewell: Mutex::default(),
+            wake,
+        });
+        Ok(Self {
+            server,
+            signals,
+            listener: None,
+            watched_stdin: None,
+            borrowed: Arc::default(),
+        })
+    }
+
+    /// Serves to the end.
+    fn watch_and_end(mut self) -> Result<(), ServeError> {
+        self.watch().map_err(system("wait for clients"))?;
+        self.listener = None;
+        end_at_the_latest(END_TIME, Arc::clone(&self.borrowed));
+        self.server.shut_down();
+        give_back(&self.borrowed);
+        Ok(())
+    }
+
     /// Accepts, sweeps and reaps until it is time to end.
     fn watch(&mut self) -> io::Result<()> {
         let mut has_reaped_all = true;
@@ -329,15 +356,23 @@ impl Main {
                 self.listener
                     .as_ref()
                     .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
+                self.watched_stdin
+                    .as_ref()
+                    .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
             ];
             let has_sessions = !self.server.sessions.is_empty();
-            let must_sweep = has_sessions || !has_reaped_all;
+            let has_helpers = self.server.confined.has_idle();
+            let must_sweep = has_sessions || has_helpers || !has_reaped_all;
             poll::wait(&mut fds, must_sweep.then_some(SWEEP))?;
-            let [_, woken, incoming] = fds.map(|fd| fd.is_ready());
+            let [_, woken, incoming, typed] = fds.map(|fd| fd.is_ready());
             if woken {
                 self.server.wake.take();
             }
-            if self.stdio_ended.load(Ordering::Acquire) {
+            if self.server.is_over.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            if typed && self.has_stdin_ended() {
+                log::info!("ending with standard input");
                 return Ok(());
             }
             while let Some(signal) = self.signals.take() {
@@ -359,6 +394,25 @@ impl Main {
                     .sessions
                     .sweep(Instant::now(), self.server.retention);
             }
+            if has_helpers {
+                self.server.confined.sweep(Instant::now());
+            }
+        }
+    }
+
+    /// What comes on a standard input that is only watched means nothing but that it goes on.
+    fn has_stdin_ended(&mut self) -> bool {
+        let read = self
+            .watched_stdin
+            .as_mut()
+            .map(|it| it.read(&mut [0; 4096]));
+        match read {
+            Some(Err(error)) => !matches!(
+                error.kind(),
+                io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+            ),
+            Some(Ok(count)) => count == 0,
+            None => false,
         }
     }
 
@@ -375,14 +429,12 @@ impl Main {
         self.borrowed = Arc::new(borrowed);
         widen_pipe(stdout.as_fd(), STDOUT_PIPE);
         let server = Arc::clone(&self.server);
-        let ended = Arc::clone(&self.stdio_ended);
         thread::Builder::new()
             .name("conn-stdio".into())
             .stack_size(STACK_BYTES)
             .spawn(move || {
                 serve_streams(&server, stdin, stdout);
-                ended.store(true, Ordering::Release);
-                server.wake.set();
+                server.end();
             })?;
         Ok(())
     }

@@ -272,10 +272,7 @@ fn unknown(id: &str) -> RpcError {
 
 /// A random UUID, version 4: it is the only key to the session.
 fn new_id() -> std::io::Result<String> {
-    let mut bytes = [0; 16];
-    random::fill(&mut bytes)?;
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let bytes = random::uuid()?;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok([
         &hex[..8],

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::confinement::refuse_sandbox;
+use serde_json::value::RawValue;
+
+use super::confined;
 use super::dispatch::Call;
 use crate::env::local::files::FileError;
 use crate::env::local::{ChangeKind, FileChange, MissingWatch, Notice, TreeWatch, WatchError};
@@ -15,6 +17,7 @@ use crate::rpc::protocol::watch::{
     UnwatchParams, WatchMissingParams, WatchMissingResult, WatchParams, WatchResult,
 };
 use crate::rpc::transport::Offer;
+use crate::sandbox::policy::Purpose;
 
 /// The longest name of a watch, in bytes: every notification carries it.
 const LONGEST_ID: usize = 64;
@@ -58,7 +61,9 @@ pub(super) fn watch_missing(
 /// `fs/watch`.
 pub(super) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcError> {
     let root = WirePath::parse(&params.path)?;
-    refuse_sandbox(params.sandbox, "nothing is watched")?;
+    if let Some(sandbox) = params.sandbox {
+        check_sandbox(sandbox, &root)?;
+    }
     if params.watch_id.len() > LONGEST_ID {
         return Err(RpcError::invalid_params(format!(
             "watchId must not be longer than {LONGEST_ID} bytes"
@@ -87,6 +92,17 @@ pub(super) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcE
         .watches()
         .watch_tree(call.owned.connection, watch);
     Ok(())
+}
+
+/// Changes are seen from outside of every sandbox, so who may not read everything sees none.
+fn check_sandbox(sandbox: &RawValue, root: &WirePath) -> Result<(), RpcError> {
+    if !confined::policy(sandbox, root)?.needs_confinement(Purpose::Read) {
+        return Ok(());
+    }
+    Err(RpcError::invalid_request(
+        "fs/watch is not confined, so nothing is watched under a `sandbox` that does not let \
+         everything be read; ask fs/walk now and again",
+    ))
 }
 
 /// `fs/unwatch`. No such watch is no error.

@@ -17,6 +17,7 @@ pub mod landlock;
 pub mod limits;
 pub mod memfd;
 pub mod namespaces;
+pub mod pass;
 pub mod poll;
 pub mod process;
 pub mod pty;

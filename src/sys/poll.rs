@@ -10,6 +10,9 @@ pub const READABLE: i16 = libc::POLLIN;
 /// Writable, or broken.
 pub const WRITABLE: i16 = libc::POLLOUT;
 
+/// Something out of the ordinary, such as a change of the list of mounts.
+pub const EXCEPTIONAL: i16 = libc::POLLPRI;
+
 /// One descriptor and what is awaited of it.
 #[repr(transparent)]
 pub struct PollFd<'fd> {

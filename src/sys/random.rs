@@ -21,3 +21,12 @@ pub fn fill(buffer: &mut [u8]) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// The bytes of a random UUID, version 4.
+pub fn uuid() -> io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    fill(&mut bytes)?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    Ok(bytes)
+}

@@ -1,8 +1,9 @@
 //! `make interop`: the references and ours, side by side. README.md says how to run it and what it proves.
 //!
-//! Two halves. [`wire`] speaks the same scripted sessions to `codex exec-server` of both generations and to ours, and
+//! Three parts. [`wire`] speaks the same scripted sessions to `codex exec-server` of both generations and to ours, and
 //! compares what comes back method by method. [`cli`] lets the real client of both generations work through a server
-//! that lives in another mount namespace under another host name, first the reference's own and then ours.
+//! that lives in another mount namespace under another host name, first the reference's own and then ours. [`offer`]
+//! lets both register with a control plane.
 //!
 //! Everything runs in a PID namespace of its own where the system allows it ([`isolation`]), so nothing that is
 //! started here outlives the run, however it ends.
@@ -12,8 +13,12 @@ mod children;
 mod cli;
 mod http_server;
 mod isolation;
+mod offer;
 mod options;
 mod outcome;
+#[allow(dead_code)]
+#[path = "../plane/mod.rs"]
+mod plane;
 mod subject;
 mod support;
 mod wire;
@@ -60,6 +65,9 @@ fn run(options: &Options, place: &Place) -> Result<Tally, String> {
     let mut tally = Tally::default();
     if options.wire {
         wire::run(options, place, &binaries, &mut tally);
+    }
+    if options.offer {
+        offer::run(options, place, &binaries, &mut tally);
     }
     if options.cli {
         cli::run(options, place, &binaries, &mut tally);

@@ -1,11 +1,12 @@
-//! What to run: everything, one half, or what has a word in its name.
+//! What to run: everything, one part, or what has a word in its name.
 
-const USAGE: &str = "usage: interop [wire|cli] [WORD]...\n\
-    Runs both halves, or one; with WORDs only what has one of them in its name.";
+const USAGE: &str = "usage: interop [wire|offer|cli] [WORD]...\n\
+    Runs all parts, or one; with WORDs only what has one of them in its name.";
 
 /// The command line.
 pub struct Options {
     pub wire: bool,
+    pub offer: bool,
     pub cli: bool,
     words: Vec<String>,
 }
@@ -15,13 +16,17 @@ impl Options {
     pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
             wire: true,
+            offer: true,
             cli: true,
             words: Vec::new(),
         };
         for (number, argument) in arguments.enumerate() {
             match argument.as_str() {
-                "wire" if number == 0 => options.cli = false,
-                "cli" if number == 0 => options.wire = false,
+                part @ ("wire" | "offer" | "cli") if number == 0 => {
+                    options.wire = part == "wire";
+                    options.offer = part == "offer";
+                    options.cli = part == "cli";
+                }
                 // cargo bench adds it, to whatever it runs.
                 "--bench" => {}
                 flag if flag.starts_with('-') => {

@@ -9,6 +9,7 @@ mod support;
 mod auth;
 mod bulk;
 mod client;
+mod cloud;
 mod cp;
 mod dial;
 mod discovery;

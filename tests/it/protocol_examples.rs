@@ -326,7 +326,14 @@ fn every_flag_that_is_named_exists() {
         .filter(|word| word.starts_with("--") && word.bytes().any(|byte| byte != b'-'))
         .collect();
     assert!(named.len() > 5, "{named:?}");
+    // Those of a 0.130 client's helper, which the document explains.
+    let helper = [
+        "--sandbox-policy-cwd",
+        "--command-cwd",
+        "--permission-profile",
+    ];
     for flag in named {
-        assert!(known.contains(flag), "{flag} is not in --help");
+        let is_known = known.contains(flag) || helper.contains(&flag);
+        assert!(is_known, "{flag} is not in --help");
     }
 }

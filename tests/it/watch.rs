@@ -172,7 +172,14 @@ over_both! {
         assert_eq!(code(client, json!({"watchId": "a", "path": "relative"})), -32602);
         assert_eq!(code(client, json!({"watchId": "a".repeat(65), "path": dir})), -32602);
         assert_eq!(code(client, json!({"watchId": 1, "path": dir})), -32602);
-        assert_eq!(code(client, json!({"watchId": "a", "path": dir, "sandbox": {}})), -32600);
+        assert_eq!(code(client, json!({"watchId": "a", "path": dir, "sandbox": {}})), -32602);
+        let hiding = json!({
+            "permissions": {"type": "managed", "network": "restricted", "file_system": {"type": "restricted", "entries": []}},
+            "windowsSandboxLevel": "disabled",
+        });
+        let error = client.err("fs/watch", json!({"watchId": "a", "path": dir, "sandbox": hiding}));
+        assert_eq!(error.code, -32600);
+        assert!(error.message.contains("fs/watch is not confined"), "{error:?}");
         for number in 0..64 {
             watch(client, &number.to_string(), &dir, false);
         }

@@ -3,6 +3,7 @@
 use super::ServeFlags;
 use crate::cli::grammar::{Category, Flag, Grammar, Kind, Operands, Value};
 use crate::cli::values::{bytes, count, host, origin, parsed, path, seconds};
+use crate::cloud::Transport;
 use crate::sandbox::launcher;
 use crate::serve::auth::Mode;
 
@@ -12,16 +13,17 @@ pub(in crate::cli) static GRAMMAR: Grammar<ServeFlags> = Grammar {
     usage: "exec-server [OPTIONS]",
     flags: FLAGS,
     operands: Operands::None,
-    notes: "",
+    notes: "The token of --executor-id is in CODEX_EXEC_SERVER_REMOTE_BEARER_TOKEN.\n",
 };
 
 static FLAGS: &[Flag<ServeFlags>] = &[
     Flag::value(
         Category::Listening,
         "listen",
-        "Where to listen: ws://IP:PORT (port 0: any free one), unix:///PATH, or stdio",
-        Value::new("URL", "ws://127.0.0.1:0", |flags, text| {
-            flags.listen = text.to_owned();
+        "Where to listen: ws://IP:PORT (port 0: any free one), unix:///PATH, or stdio; \
+         ws://127.0.0.1:0 unless given",
+        Value::optional("URL", |flags, text| {
+            flags.listen = Some(text.to_owned());
             Ok(())
         }),
     ),
@@ -139,6 +141,123 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         help: "Let HTTP requests go to link-local and cloud metadata addresses, too",
         kind: Kind::Switch(|flags| flags.options.allow_link_local = true),
     },
+    Flag::switch(
+        Category::Cloud,
+        None,
+        "cloud",
+        "Instead of listening, register with cloud environments, and serve who comes through them",
+        Kind::Switch(|flags| flags.cloud.cloud = true),
+    ),
+    Flag::value(
+        Category::Cloud,
+        "cloud-base-url",
+        "Where cloud environments are, else in CODEX_CLOUD_ENVIRONMENTS_BASE_URL",
+        Value::optional("URL", |flags, text| {
+            flags.cloud.cloud_base_url = Some(text.to_owned());
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Cloud,
+        "cloud-environment-id",
+        "The environment to join; without it one is made",
+        Value::optional("ID", |flags, text| {
+            flags.cloud.cloud_environment_id = Some(text.to_owned());
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Cloud,
+        "cloud-name",
+        "What this machine is called there; codex-exec-server unless given",
+        Value::optional("NAME", |flags, text| {
+            flags.cloud.cloud_name = Some(text.to_owned());
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Cloud,
+        "remote",
+        "Instead of listening, register with the registry at this URL",
+        Value::optional("URL", |flags, text| {
+            flags.cloud.remote = Some(text.to_owned());
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Cloud,
+        "executor-id",
+        "Register as this executor, with the token in a variable (see below)",
+        Value::optional("ID", |flags, text| {
+            flags.cloud.executor_id = Some(text.to_owned());
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Cloud,
+        "environment-id",
+        "Register as this environment, with the key in CODEX_API_KEY or the login of CODEX_HOME",
+        Value::optional("ID", |flags, text| {
+            flags.cloud.environment_id = Some(text.to_owned());
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Cloud,
+        "name",
+        "What the executor is called; codex-exec-server unless given",
+        Value::optional("NAME", |flags, text| {
+            flags.cloud.name = Some(text.to_owned());
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Cloud,
+        "remote-transport",
+        "How clients come to the environment: relay (many over one websocket, unless given), or \
+         direct (one at a time)",
+        Value::optional("NAME", |flags, text| {
+            flags.cloud.transport = Some(Transport::from_name(text)?);
+            Ok(())
+        }),
+    ),
+    Flag::switch(
+        Category::Cloud,
+        None,
+        "aws-sigv4",
+        "Not supported: requests have a bearer token",
+        Kind::Switch(|flags| flags.cloud.aws_sigv4 = true),
+    ),
+    Flag::switch(
+        Category::Cloud,
+        None,
+        "enable-noise",
+        "Not supported: streams are not encrypted from end to end",
+        Kind::Switch(|flags| flags.cloud.enable_noise = true),
+    ),
+    Flag::switch(
+        Category::Cloud,
+        None,
+        "registration-bearer-stdin",
+        "Register with the token on the first line of standard input",
+        Kind::Switch(|flags| flags.cloud.bearer_on_stdin = true),
+    ),
+    Flag::switch(
+        Category::Cloud,
+        None,
+        "exit-on-stdin-close",
+        "End when standard input does",
+        Kind::Switch(|flags| flags.cloud.exit_on_stdin_close = true),
+    ),
+    Flag::value(
+        Category::Cloud,
+        "reconnect-max-delay",
+        "The longest wait before the next attempt to register or connect",
+        Value::new("SECONDS", "30", |flags, text| {
+            flags.cloud.reconnect_max_delay = seconds(text)?;
+            Ok(())
+        }),
+    ),
     Flag::value(
         Category::Access,
         "sandbox-launcher",

@@ -38,7 +38,11 @@ fn defaults() {
     assert_eq!(
         flags(&[]),
         ServeFlags {
-            listen: "ws://127.0.0.1:0".into(),
+            listen: None,
+            cloud: cloud::Settings {
+                reconnect_max_delay: Duration::from_secs(30),
+                ..cloud::Settings::default()
+            },
             options: Options {
                 auth: auth::Settings::default(),
                 tls: TlsFiles::default(),
@@ -76,13 +80,33 @@ fn every_value_is_taken() {
                  --ws-max-clock-skew-seconds 0 --tls-cert c --tls-key k --max-connections 3 --allow-origin https://a.example \
                  --allow-origin=null --allow-host b.example --allow-host c.example:81 \
                  --session-retention 0.25 --retained-output 2048 --retained-total 3K \
+                 --cloud --cloud-base-url b --cloud-environment-id e --cloud-name n --remote r \
+                 --executor-id x --environment-id i --name m --remote-transport direct --aws-sigv4 \
+                 --enable-noise --registration-bearer-stdin --exit-on-stdin-close \
+                 --reconnect-max-delay 0.5 \
                  --ping-interval 1.5 --drain-window 0 --max-processes=7 --no-http --allow-link-local --sandbox-launcher landlock --bwrap /b \
                  --log-level DEBUG";
     let words: Vec<&str> = words.split_whitespace().collect();
     assert_eq!(
         flags(&words),
         ServeFlags {
-            listen: "stdio".into(),
+            listen: Some("stdio".into()),
+            cloud: cloud::Settings {
+                cloud: true,
+                cloud_base_url: Some("b".into()),
+                cloud_environment_id: Some("e".into()),
+                cloud_name: Some("n".into()),
+                remote: Some("r".into()),
+                executor_id: Some("x".into()),
+                environment_id: Some("i".into()),
+                name: Some("m".into()),
+                transport: Some(cloud::Transport::Direct),
+                aws_sigv4: true,
+                enable_noise: true,
+                bearer_on_stdin: true,
+                exit_on_stdin_close: true,
+                reconnect_max_delay: Duration::from_millis(500),
+            },
             options: Options {
                 auth: auth::Settings {
                     mode: Some(auth::Mode::SignedBearerToken),
@@ -117,7 +141,7 @@ fn every_value_is_taken() {
             log_level: Level::Debug,
         }
     );
-    assert_eq!(flags(&["--listen="]).listen, "");
+    assert_eq!(flags(&["--listen="]).listen.as_deref(), Some(""));
 }
 
 #[test]
@@ -231,4 +255,25 @@ fn values_of_the_wrong_kind_are_refused() {
     let word = std::os::unix::ffi::OsStringExt::from_vec(b"--listen=\xff".to_vec());
     let error = parse(&GRAMMAR, vec!["exec-server".into(), word], |_| None).unwrap_err();
     assert!(error.message.ends_with("it is not UTF-8"), "{error}");
+}
+
+#[test]
+fn a_machine_is_offered_or_listens() {
+    let offer = ["--cloud", "--cloud-base-url", "https://plane.example"];
+    for (more, text) in [
+        (&[][..], None),
+        (&["--listen", "stdio"][..], Some("--listen <URL>")),
+        (&["--tls-cert", "c"][..], Some("--tls-cert <FILE>")),
+        (
+            &["--ws-auth", "capability-token"][..],
+            Some("--ws-auth <MODE>"),
+        ),
+    ] {
+        let found = conflict(&flags(&[&offer, more].concat()));
+        let wanted =
+            text.map(|flag| format!("the argument '--cloud' cannot be used with '{flag}'"));
+        assert_eq!(found, wanted);
+    }
+    assert!(conflict(&flags(&["--executor-id", "x"])).is_some());
+    assert_eq!(conflict(&flags(&["--listen", "stdio"])), None);
 }

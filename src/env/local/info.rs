@@ -38,6 +38,7 @@ pub fn environment_info(extensions: &'static [&'static str]) -> EnvironmentInfo 
         capabilities: Capabilities {
             file_write_streaming: true,
             fs_watch_missing: true,
+            sandboxed_file_streaming: true,
             exec_server: ExecServer {
                 version: VERSION,
                 extensions,

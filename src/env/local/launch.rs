@@ -43,6 +43,8 @@ pub struct ProcessSpec {
     pub terminal: Option<WindowSize>,
     /// Whether standard input is a pipe. A terminal always takes input.
     pub pipe_stdin: bool,
+    /// Becomes standard input as it is, instead of either.
+    pub socket: Option<OwnedFd>,
     /// How long it may run.
     pub timeout: Option<Duration>,
     /// Resource limits.
@@ -340,7 +342,7 @@ impl Streams {
     fn open(host: &Host, spec: &ProcessSpec) -> Result<Self, StartError> {
         let opened = match spec.terminal {
             Some(size) => Self::open_terminal(size),
-            None => Self::open_pipes(host, spec.pipe_stdin),
+            None => Self::open_pipes(host, spec),
         };
         let what = if spec.terminal.is_some() {
             "a terminal"
@@ -361,10 +363,12 @@ impl Streams {
         })
     }
 
-    fn open_pipes(host: &Host, pipe_stdin: bool) -> io::Result<Self> {
+    fn open_pipes(host: &Host, spec: &ProcessSpec) -> io::Result<Self> {
         let (stdout, child_stdout) = output_pipe()?;
         let (stderr, child_stderr) = output_pipe()?;
-        let (child_stdin, stdin) = if pipe_stdin {
+        let (child_stdin, stdin) = if let Some(socket) = &spec.socket {
+            (socket.try_clone()?, None)
+        } else if spec.pipe_stdin {
             let (reader, writer) = io::pipe()?;
             set_nonblocking(writer.as_fd())?;
             (

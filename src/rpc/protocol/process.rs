@@ -72,22 +72,6 @@ pub struct Size {
     pub cols: u16,
 }
 
-/// The one member of a `sandbox` that tells whether it confines at all.
-#[derive(Debug, Deserialize)]
-pub struct SandboxOutline<'a> {
-    /// What is permitted.
-    #[serde(borrow)]
-    pub permissions: PermissionsOutline<'a>,
-}
-
-/// See [`SandboxOutline`].
-#[derive(Debug, Deserialize)]
-pub struct PermissionsOutline<'a> {
-    /// `managed`, `disabled` or `external`.
-    #[serde(borrow, rename = "type")]
-    pub kind: Cow<'a, str>,
-}
-
 /// The result of what has none.
 #[derive(Debug, Serialize)]
 pub struct Empty {}

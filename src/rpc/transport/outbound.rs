@@ -111,6 +111,17 @@ impl Outbound {
         }
     }
 
+    /// Adds a binary message, on a websocket.
+    pub fn add_binary(&self, message: &[u8]) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if !state.is_dead {
+            state.compact();
+            let (out, masks) = state.end();
+            frame::binary(out, masks, message);
+        }
+    }
+
     /// As [`Outbound::add`], with a payload of at least one byte right behind the message.
     pub fn add_with_payload(&self, write: impl FnOnce(&mut Vec<u8>), payload: &[u8]) {
         let mut guard = self.lock();

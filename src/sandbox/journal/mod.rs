@@ -17,7 +17,7 @@ mod directory;
 mod point;
 mod record;
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::directory::Directory;
-use self::point::{Held, Made};
+use self::point::{Held, Made, Place, looks_made};
 pub use self::point::{MountPoint, PointKind};
 use self::record::Record;
 use crate::sys::file::Identity;
@@ -124,6 +124,19 @@ impl Journal {
     }
 }
 
+/// Whether a path is a mount point that a run still holds, whoever's that is.
+pub fn is_in_use(path: &Path) -> bool {
+    let Ok(place) = Place::open(path) else {
+        return false;
+    };
+    let is_made = place.status().is_ok_and(|status| looks_made(&status));
+    // Nobody else locks an empty directory that cannot be written.
+    is_made
+        && place
+            .file()
+            .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 /// The file of a run's records, locked.
 #[derive(Debug)]
 struct Run {
@@ -154,6 +167,13 @@ impl Claim {
     pub(super) fn identity(&self, path: &Path) -> Option<Identity> {
         let held = self.held.iter().find(|held| held.point.path == path);
         held.map(|held| held.identity)
+    }
+
+    /// What is held: where, and which inode.
+    pub fn points(&self) -> impl Iterator<Item = (&Path, Identity)> {
+        self.held
+            .iter()
+            .map(|held| (held.point.path.as_path(), held.identity))
     }
 
     /// The paths of what was made, here or by another run that still goes on.

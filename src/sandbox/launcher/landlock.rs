@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::refusal::{Refusal, Stage};
@@ -53,8 +53,12 @@ pub(super) struct Domain {
     pub(super) weaker: Vec<String>,
 }
 
-/// Says a policy in rules.
-pub(super) fn domain(policy: &Policy, has_network: bool) -> Result<Domain, Refusal> {
+/// Says a policy in rules. `program` is what may be run besides, whatever the policy says of it.
+pub(super) fn domain(
+    policy: &Policy,
+    has_network: bool,
+    program: Option<BorrowedFd<'_>>,
+) -> Result<Domain, Refusal> {
     let abi = landlock::abi().ok_or_else(|| {
         let hint = "Boot a kernel with Landlock (5.13) and `landlock` in its `lsm=` list";
         Refusal::new(Stage::Launcher, "the kernel has no Landlock", hint)
@@ -66,7 +70,7 @@ pub(super) fn domain(policy: &Policy, has_network: bool) -> Result<Domain, Refus
         refusal.path = Some(PathBuf::from(entry.entry));
         refusal
     })?;
-    let rules = rules(&trees, abi, has_network)
+    let rules = rules(&trees, abi, has_network, program)
         .map_err(|error| Refusal::new(Stage::Policy, "Landlock rules", "").because(&error))?;
     Ok(Domain {
         rules,
@@ -75,7 +79,12 @@ pub(super) fn domain(policy: &Policy, has_network: bool) -> Result<Domain, Refus
     })
 }
 
-fn rules(trees: &LandlockRules, abi: u32, has_network: bool) -> io::Result<OwnedFd> {
+fn rules(
+    trees: &LandlockRules,
+    abi: u32,
+    has_network: bool,
+    program: Option<BorrowedFd<'_>>,
+) -> io::Result<OwnedFd> {
     let handled = Handled {
         files: known_files(abi),
         network: if abi >= 4 && !has_network { TCP } else { 0 },
@@ -87,6 +96,9 @@ fn rules(trees: &LandlockRules, abi: u32, has_network: bool) -> io::Result<Owned
     }
     for path in &trees.write {
         allow(&rules, path, WRITE & handled.files)?;
+    }
+    if let Some(program) = program {
+        rules.allow(program, (EXECUTE | READ_FILE) & handled.files)?;
     }
     for device in DEVICES {
         let access = READ_FILE | WRITE_FILE | READ_DIR | IOCTL_DEV;

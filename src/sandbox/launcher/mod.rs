@@ -20,10 +20,10 @@ mod survey;
 mod trust;
 
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,11 +42,16 @@ use super::journal::{Claim, Journal};
 use super::policy::{Enforcement, Network, Policy};
 use super::seccomp;
 use crate::sys::capabilities;
+use crate::sys::enter::Image;
 use crate::sys::process::Leader;
 use crate::sys::spawn::{self, Launch, Program, Restrictions};
 
 /// How long it is remembered that a bwrap is not fit: a setting of the machine may change.
 const REMEMBER_UNFIT: Duration = Duration::from_secs(30);
+
+/// The file that a process runs, and the server's own program where the server names it: in every sandbox that
+/// file becomes the first process, or the child of the server that still runs it.
+pub const OURS: &CStr = c"/proc/self/exe";
 
 /// What an operator chooses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -342,7 +347,7 @@ impl From<Bundled> for Unknown {
 
 /// This program's own file, which becomes the first process inside.
 fn own_file() -> Result<File, Refusal> {
-    let path = Path::new("/proc/self/exe");
+    let path = Path::new(OsStr::from_bytes(OURS.to_bytes()));
     File::open(path).map_err(|error| {
         let hint = "Mount /proc, and let the server read its own program";
         let mut refusal =
@@ -393,8 +398,14 @@ fn with_landlock(
     rejected: &[Rejected],
 ) -> Result<Launched, Failure> {
     let has_network = policy.network() == Network::Enabled;
-    let domain =
-        landlock::domain(policy, has_network).map_err(|why| refusal(rejected, Some(why)))?;
+    // A helper of the server is no program of the client's, so no policy has to name it.
+    let is_ours = |image: &Image| image.programs.iter().all(|path| **path == *OURS);
+    let own = match request.image.as_ref().is_some_and(is_ours) {
+        true => Some(own_file()?),
+        false => None,
+    };
+    let domain = landlock::domain(policy, has_network, own.as_ref().map(File::as_fd))
+        .map_err(|why| refusal(rejected, Some(why)))?;
     let level = Level {
         launcher: Kind::Landlock,
         version: None,

@@ -16,7 +16,7 @@ const MAX_NAMES: usize = 250_000;
 const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// The canonical paths that the policy's patterns deny. Of a directory that matches, what is below it is denied with it.
-pub(super) fn matches(policy: &Policy) -> Result<Vec<PathBuf>, PlanError> {
+pub fn matches(policy: &Policy) -> Result<Vec<PathBuf>, PlanError> {
     let mut found = Vec::new();
     for glob in policy.globs() {
         scan(policy, glob, &mut found)?;

@@ -148,6 +148,14 @@ impl Policy {
         &self.weaker
     }
 
+    /// The same policy with no network.
+    pub fn without_network(self) -> Self {
+        Self {
+            network: Network::Restricted,
+            ..self
+        }
+    }
+
     /// What may be done with a canonical path.
     pub fn access(&self, path: &Path) -> Access {
         if !self.confines_files {

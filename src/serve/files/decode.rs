@@ -20,47 +20,173 @@ use crate::rpc::protocol::files::{
     WriteFileParams,
 };
 use crate::rpc::transport::MAX_MESSAGE;
-use crate::serve::confinement::refuse_sandbox;
+use crate::sandbox::policy::Purpose;
+
+/// What a request asks for.
+pub(in crate::serve) enum Asked<'a> {
+    /// Something with files, and no confinement.
+    Plain(FileRequest),
+    /// Something under a policy; it is decoded once more where it is done.
+    Confined(Confinement<'a>),
+}
+
+/// The policy that a request brings along, and what it is to be held against.
+pub(in crate::serve) struct Confinement<'a> {
+    /// Its JSON.
+    pub(in crate::serve) sandbox: &'a RawValue,
+    /// The first path of the request.
+    pub(in crate::serve) path: WirePath,
+    pub(in crate::serve) purpose: Purpose,
+    /// The handle that is to be opened.
+    pub(in crate::serve) handle: Option<String>,
+}
 
 /// Decodes a request of the method `fs/NAME`; none if there is no such method.
-pub(in crate::serve) fn decode(
+pub(in crate::serve) fn decode<'a>(
+    name: &str,
+    params: Option<&'a RawValue>,
+) -> Option<Result<Asked<'a>, RpcError>> {
+    let decoded = each(name, params, true)?;
+    Some(decoded.map(|decoded| match decoded {
+        Decoded::Plain(request, _) => Asked::Plain(request),
+        Decoded::Confined(confinement) => Asked::Confined(confinement),
+    }))
+}
+
+/// The same for who sees to the confinement itself: what to do, and the first path as the client
+/// wrote it.
+pub(in crate::serve) fn decode_plain(
     name: &str,
     params: Option<&RawValue>,
-) -> Option<Result<FileRequest, RpcError>> {
+) -> Option<Result<(FileRequest, String), RpcError>> {
+    let decoded = each(name, params, false)?;
+    Some(decoded.and_then(|decoded| match decoded {
+        Decoded::Plain(request, Some(path)) => Ok((request, path)),
+        _ => Err(RpcError::failed("not a request under a policy")),
+    }))
+}
+
+enum Decoded<'a> {
+    /// With its first path, where that is asked for.
+    Plain(FileRequest, Option<String>),
+    Confined(Confinement<'a>),
+}
+
+fn each<'a>(
+    name: &str,
+    params: Option<&'a RawValue>,
+    heeds: bool,
+) -> Option<Result<Decoded<'a>, RpcError>> {
     Some(match name {
-        "readFile" => with(params, read_file),
-        "writeFile" => with(params, write_file),
-        "createDirectory" => with(params, create_directory),
-        "getMetadata" => with(params, get_metadata),
-        "readDirectory" => with(params, read_directory),
-        "remove" => with(params, remove),
-        "copy" => with(params, copy),
-        "canonicalize" => with(params, canonicalize),
-        "open" => with(params, open),
-        "readBlock" => with(params, read_block),
-        "writeBlock" => with(params, write_block),
-        "close" => with(params, close),
-        "walk" => with(params, walk),
-        "rename" => with(params, rename),
-        "setPermissions" => with(params, set_permissions),
-        "symlink" => with(params, symlink),
-        "readLink" => with(params, read_link),
+        "readFile" => with(params, heeds, read_file),
+        "writeFile" => with(params, heeds, write_file),
+        "createDirectory" => with(params, heeds, create_directory),
+        "getMetadata" => with(params, heeds, get_metadata),
+        "readDirectory" => with(params, heeds, read_directory),
+        "remove" => with(params, heeds, remove),
+        "copy" => with(params, heeds, copy),
+        "canonicalize" => with(params, heeds, canonicalize),
+        "open" => with(params, heeds, open),
+        "readBlock" => plain(params, read_block),
+        "writeBlock" => plain(params, write_block),
+        "close" => plain(params, close),
+        "walk" => with(params, heeds, walk),
+        "rename" => with(params, heeds, rename),
+        "setPermissions" => with(params, heeds, set_permissions),
+        "symlink" => with(params, heeds, symlink),
+        "readLink" => with(params, heeds, read_link),
         _ => return None,
     })
 }
 
-fn with<'a, P: Deserialize<'a>>(
-    params: Option<&'a RawValue>,
-    decode: fn(P) -> Result<FileRequest, RpcError>,
-) -> Result<FileRequest, RpcError> {
-    decode(decode_params(params)?)
+/// Parameters that may bring a policy along.
+trait Confinable<'a> {
+    fn sandbox(&self) -> Option<&'a RawValue>;
+    /// The first path.
+    fn path(&self) -> &str;
+    fn purpose(&self) -> Purpose;
+    fn handle(&self) -> Option<&str> {
+        None
+    }
 }
 
-/// What a path names on this machine; the member `sandbox` comes with every path.
-fn place(path: &str, sandbox: Option<&RawValue>) -> Result<WirePath, RpcError> {
-    let path = WirePath::parse(path)?;
-    refuse_sandbox(sandbox, "nothing was done")?;
-    Ok(path)
+macro_rules! confinable {
+    ($($params:ident . $path:ident : $purpose:ident),+ $(,)?) => {
+        $(impl<'a> Confinable<'a> for $params<'a> {
+            fn sandbox(&self) -> Option<&'a RawValue> {
+                self.sandbox
+            }
+            fn path(&self) -> &str {
+                &self.$path
+            }
+            fn purpose(&self) -> Purpose {
+                Purpose::$purpose
+            }
+        })+
+    };
+}
+
+confinable!(
+    ReadFileParams.path: Read,
+    WriteFileParams.path: Write,
+    CreateDirectoryParams.path: Write,
+    GetMetadataParams.path: Read,
+    PathParams.path: Read,
+    RemoveParams.path: Write,
+    CopyParams.source_path: Write,
+    WalkParams.path: Read,
+    RenameParams.source_path: Write,
+    SetPermissionsParams.path: Write,
+    SymlinkParams.path: Write,
+);
+
+impl<'a> Confinable<'a> for OpenParams<'a> {
+    fn sandbox(&self) -> Option<&'a RawValue> {
+        self.sandbox
+    }
+    fn path(&self) -> &str {
+        &self.path
+    }
+    fn purpose(&self) -> Purpose {
+        match self.mode {
+            OpenMode::Read => Purpose::Read,
+            OpenMode::Replace | OpenMode::Update => Purpose::Write,
+        }
+    }
+    fn handle(&self) -> Option<&str> {
+        Some(&self.handle_id)
+    }
+}
+
+fn with<'a, P: Deserialize<'a> + Confinable<'a>>(
+    params: Option<&'a RawValue>,
+    heeds: bool,
+    decode: fn(P) -> Result<FileRequest, RpcError>,
+) -> Result<Decoded<'a>, RpcError> {
+    let params: P = decode_params(params)?;
+    if let (Some(sandbox), true) = (params.sandbox(), heeds) {
+        // What is to be written is decoded in the confinement, and only there.
+        return Ok(Decoded::Confined(Confinement {
+            sandbox,
+            path: place(params.path())?,
+            purpose: params.purpose(),
+            handle: params.handle().map(str::to_owned),
+        }));
+    }
+    let path = (!heeds).then(|| params.path().to_owned());
+    Ok(Decoded::Plain(decode(params)?, path))
+}
+
+fn plain<'a, P: Deserialize<'a>>(
+    params: Option<&'a RawValue>,
+    decode: fn(P) -> Result<FileRequest, RpcError>,
+) -> Result<Decoded<'a>, RpcError> {
+    Ok(Decoded::Plain(decode(decode_params(params)?)?, None))
+}
+
+/// What a path names on this machine.
+fn place(path: &str) -> Result<WirePath, RpcError> {
+    Ok(WirePath::parse(path)?)
 }
 
 /// What `followSymlinks` says.
@@ -74,14 +200,14 @@ fn links(follow: Option<bool>) -> Links {
 
 fn read_file(params: ReadFileParams<'_>) -> Result<FileRequest, RpcError> {
     Ok(FileRequest::ReadFile {
-        path: place(&params.path, params.sandbox)?.path,
+        path: place(&params.path)?.path,
         links: links(params.follow_symlinks),
         max_message: params.max_message_bytes.unwrap_or(MAX_MESSAGE as u64),
     })
 }
 
 fn write_file(params: WriteFileParams<'_>) -> Result<FileRequest, RpcError> {
-    let path = place(&params.path, params.sandbox)?.path;
+    let path = place(&params.path)?.path;
     // From where it was received straight to where it waits: there is no other copy.
     let data = base64::decode(&params.data_base64).map_err(|error| {
         let message = format!("fs/writeFile requires valid base64 dataBase64: {error}");
@@ -97,7 +223,7 @@ fn write_file(params: WriteFileParams<'_>) -> Result<FileRequest, RpcError> {
 
 fn create_directory(params: CreateDirectoryParams<'_>) -> Result<FileRequest, RpcError> {
     Ok(FileRequest::CreateDirectory {
-        path: place(&params.path, params.sandbox)?.path,
+        path: place(&params.path)?.path,
         recursive: params.recursive.unwrap_or(true),
         links: links(params.follow_symlinks),
     })
@@ -105,24 +231,24 @@ fn create_directory(params: CreateDirectoryParams<'_>) -> Result<FileRequest, Rp
 
 fn get_metadata(params: GetMetadataParams<'_>) -> Result<FileRequest, RpcError> {
     Ok(FileRequest::GetMetadata {
-        path: place(&params.path, params.sandbox)?.path,
+        path: place(&params.path)?.path,
         links: links(params.follow_symlinks),
     })
 }
 
 fn read_directory(params: PathParams<'_>) -> Result<FileRequest, RpcError> {
-    let path = place(&params.path, params.sandbox)?.path;
+    let path = place(&params.path)?.path;
     Ok(FileRequest::ReadDirectory { path })
 }
 
 fn canonicalize(params: PathParams<'_>) -> Result<FileRequest, RpcError> {
-    let path = place(&params.path, params.sandbox)?;
+    let path = place(&params.path)?;
     Ok(FileRequest::Canonicalize { path })
 }
 
 fn remove(params: RemoveParams<'_>) -> Result<FileRequest, RpcError> {
     Ok(FileRequest::Remove {
-        path: place(&params.path, params.sandbox)?.path,
+        path: place(&params.path)?.path,
         options: RemoveOptions {
             recursive: params.recursive.unwrap_or(true),
             force: params.force.unwrap_or(true),
@@ -133,8 +259,8 @@ fn remove(params: RemoveParams<'_>) -> Result<FileRequest, RpcError> {
 
 fn copy(params: CopyParams<'_>) -> Result<FileRequest, RpcError> {
     Ok(FileRequest::Copy {
-        source: place(&params.source_path, params.sandbox)?,
-        destination: WirePath::parse(&params.destination_path)?.path,
+        source: place(&params.source_path)?,
+        destination: place(&params.destination_path)?.path,
         options: CopyOptions {
             recursive: params.recursive,
             keep_special: params.preserve_setuid.unwrap_or(false),
@@ -144,7 +270,7 @@ fn copy(params: CopyParams<'_>) -> Result<FileRequest, RpcError> {
 
 fn open(params: OpenParams<'_>) -> Result<FileRequest, RpcError> {
     Ok(FileRequest::Open {
-        path: place(&params.path, params.sandbox)?.path,
+        path: place(&params.path)?.path,
         handle: params.handle_id.into_owned(),
         mode: match params.mode {
             OpenMode::Read => Mode::Read,
@@ -217,7 +343,7 @@ fn close(params: CloseParams<'_>) -> Result<FileRequest, RpcError> {
 fn walk(params: WalkParams<'_>) -> Result<FileRequest, RpcError> {
     let options = params.options;
     Ok(FileRequest::Walk {
-        path: place(&params.path, params.sandbox)?,
+        path: place(&params.path)?,
         options: WalkOptions {
             depth: options.max_depth,
             directories: options.max_directories,
@@ -230,28 +356,28 @@ fn walk(params: WalkParams<'_>) -> Result<FileRequest, RpcError> {
 
 fn rename(params: RenameParams<'_>) -> Result<FileRequest, RpcError> {
     Ok(FileRequest::Rename {
-        source: place(&params.source_path, params.sandbox)?.path,
-        destination: WirePath::parse(&params.destination_path)?.path,
+        source: place(&params.source_path)?.path,
+        destination: place(&params.destination_path)?.path,
         overwrites: params.overwrite.unwrap_or(true),
     })
 }
 
 fn set_permissions(params: SetPermissionsParams<'_>) -> Result<FileRequest, RpcError> {
     Ok(FileRequest::SetPermissions {
-        path: place(&params.path, params.sandbox)?.path,
+        path: place(&params.path)?.path,
         mode: params.mode,
         links: links(params.follow_symlinks),
     })
 }
 
 fn read_link(params: PathParams<'_>) -> Result<FileRequest, RpcError> {
-    let path = place(&params.path, params.sandbox)?.path;
+    let path = place(&params.path)?.path;
     Ok(FileRequest::ReadLink { path })
 }
 
 fn symlink(params: SymlinkParams<'_>) -> Result<FileRequest, RpcError> {
     Ok(FileRequest::Symlink {
-        path: place(&params.path, params.sandbox)?.path,
+        path: place(&params.path)?.path,
         target: target(&params.target)?,
     })
 }
@@ -261,7 +387,7 @@ fn symlink(params: SymlinkParams<'_>) -> Result<FileRequest, RpcError> {
 fn target(text: &str) -> Result<PathBuf, RpcError> {
     let scheme = text.get(.."file:".len());
     if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:")) {
-        return Ok(WirePath::parse(text)?.path);
+        return Ok(place(text)?.path);
     }
     if text.contains('\0') {
         let message = "the target of a link cannot contain a NUL byte";

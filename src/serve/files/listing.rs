@@ -1,13 +1,18 @@
 //! The results that list names, written as JSON name by name.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::fault::Fault;
 use crate::env::local::files::{self, FileError, Found, Listed, WalkOptions};
 use crate::rpc::base64;
 use crate::rpc::encode::json;
 use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::WirePath;
 use crate::rpc::transport::MAX_MESSAGE;
+use crate::sandbox::journal;
+use crate::sandbox::policy::PROTECTED;
 use crate::sys::file::Kind;
 
 /// What a message needs besides the names below its limit: the longest one, and the rest.
@@ -16,12 +21,13 @@ const ENVELOPE: usize = 64 * 1024;
 const ROOM: usize = MAX_MESSAGE - ENVELOPE;
 
 /// The result of `fs/readDirectory`.
-pub(super) fn read_directory(path: &Path) -> Result<Vec<u8>, RpcError> {
+pub(super) fn read_directory(path: &Path) -> Result<Vec<u8>, Fault> {
     let mut out = b"{\"entries\":[".to_vec();
     let mut is_too_large = false;
     files::list(path, |listed| {
         is_too_large |= out.len() > ROOM;
-        if !is_too_large {
+        let name = OsStr::from_bytes(listed.name.to_bytes());
+        if !is_too_large && !is_mount_point(listed.kind, &path.join(name)) {
             write_listed(&mut out, &listed);
         }
     })?;
@@ -29,11 +35,22 @@ pub(super) fn read_directory(path: &Path) -> Result<Vec<u8>, RpcError> {
         return Err(RpcError::invalid_request(format!(
             "the names in this directory do not fit in a message of {MAX_MESSAGE} bytes; \
              fs/walk gives as many as are asked for"
-        )));
+        ))
+        .into());
     }
     end_array(&mut out);
     out.push(b'}');
     Ok(out)
+}
+
+/// Whether a directory is there only because some sandbox has to mount something on it: it will
+/// go, and is none of the client's.
+fn is_mount_point(kind: Option<Kind>, path: &Path) -> bool {
+    let has_such_a_name = || {
+        path.file_name()
+            .is_some_and(|name| PROTECTED.iter().any(|one| name == *one))
+    };
+    kind == Some(Kind::Directory) && has_such_a_name() && journal::is_in_use(path)
 }
 
 fn write_listed(out: &mut Vec<u8>, listed: &Listed<'_>) {
@@ -63,7 +80,7 @@ pub(super) fn walk(top: &WirePath, options: WalkOptions) -> Result<Vec<u8>, File
     let report = files::walk(&top.path, options, |found| {
         is_too_large |= out.len() + others.len() > ROOM;
         match found.kind {
-            _ if is_too_large => {}
+            _ if is_too_large || is_mount_point(found.kind, found.path) => {}
             Some(Kind::Regular | Kind::Directory) => write_found(&mut out, top, &found),
             // Clients know two kinds only.
             _ => write_found(&mut others, top, &found),

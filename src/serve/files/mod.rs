@@ -4,18 +4,22 @@
 //! to be written, and then waits in the [lane](super::lane) for its turn.
 
 mod decode;
+mod fault;
 mod listing;
 mod stream;
 
-pub(super) use decode::{decode, decode_raw_write, payload_len};
+pub(super) use decode::{Asked, Confinement, decode, decode_plain, decode_raw_write, payload_len};
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::fault::Fault;
 use super::dispatch::Later;
 use crate::env::local::files::{
-    self, CopyOptions, Links, Mode, OpenFiles, RemoveOptions, Skipped, WalkOptions,
+    self, BlockFile, CopyOptions, FileError, Links, Mode, OpenFiles, RemoveOptions, Skipped,
+    WalkOptions,
 };
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
@@ -25,8 +29,9 @@ use crate::rpc::protocol::files::{
     CanonicalizeResult, CopyResult, GetMetadataResult, OpenResult, ReadLinkResult, SkippedEntry,
 };
 use crate::rpc::protocol::process::Empty;
-use crate::rpc::transport::{Outbound, PayloadBuffer};
+use crate::rpc::transport::{LongMessage, Outbound, PayloadBuffer};
 use crate::sys::file::Kind;
+use crate::sys::pass::send_descriptor;
 
 /// Room for small answers that is kept between requests.
 const KEEP: usize = 64 * 1024;
@@ -153,6 +158,8 @@ pub(super) struct FileService {
     /// How long a client may take nothing of a long answer.
     patience: Duration,
     open: OpenFiles,
+    /// Where files that are opened go instead: to who asked for them.
+    hand_over: Option<OwnedFd>,
     buffer: Vec<u8>,
     /// A block on its way out.
     raw: PayloadBuffer,
@@ -164,16 +171,50 @@ impl FileService {
             outbound,
             patience,
             open: OpenFiles::default(),
+            hand_over: None,
             buffer: Vec::new(),
             raw: PayloadBuffer::default(),
         }
     }
 
-    /// Does what a request asks for, and adds the answer.
-    pub(super) fn answer(&mut self, later: &Later, request: FileRequest) {
-        if let Err(error) = self.carry_out(later, request) {
+    /// A service that keeps no file open: each that is opened is sent by `socket`, on an empty
+    /// line before the answer.
+    pub(super) fn handing_over(
+        outbound: Arc<Outbound>,
+        patience: Duration,
+        socket: OwnedFd,
+    ) -> Self {
+        Self {
+            hand_over: Some(socket),
+            ..Self::new(outbound, patience)
+        }
+    }
+
+    /// Does what a request asks for, and adds the answer. `path` is the first path as the client
+    /// wrote it, for a request under a policy: its error carries data.
+    pub(super) fn answer(&mut self, later: &Later, request: FileRequest, path: Option<String>) {
+        if let Err(fault) = self.carry_out(later, request) {
+            let error = match path {
+                Some(path) => fault.with_data(path),
+                None => fault.plain(),
+            };
             later.add(Err::<&Empty, _>(&error));
         }
+    }
+
+    /// Whether a file could be opened as `handle`: nothing is to happen to it otherwise.
+    pub(super) fn check_free(&self, handle: &str) -> Result<(), RpcError> {
+        Ok(self.open.check_free(handle)?)
+    }
+
+    /// Keeps a file that was opened elsewhere as `handle`, which is free.
+    pub(super) fn keep(&mut self, handle: &str, file: OwnedFd) {
+        self.open.insert(handle.to_owned(), BlockFile::from(file));
+    }
+
+    /// Begins an answer in pieces; none when the connection is dead.
+    pub(super) fn begin_long(&self) -> Option<LongMessage> {
+        self.outbound.begin_long(self.patience)
     }
 
     /// Gives back memory that only a burst has needed.
@@ -184,7 +225,7 @@ impl FileService {
         self.raw.relax(KEEP);
     }
 
-    fn carry_out(&mut self, later: &Later, request: FileRequest) -> Result<(), RpcError> {
+    fn carry_out(&mut self, later: &Later, request: FileRequest) -> Result<(), Fault> {
         let done = || later.add(Ok(&Empty {}));
         match request {
             FileRequest::ReadFile {
@@ -250,7 +291,14 @@ impl FileService {
                 }));
             }
             FileRequest::Open { handle, path, mode } => {
-                self.open.open(handle.clone(), &path, mode)?;
+                match &self.hand_over {
+                    None => self.open.open(handle.clone(), &path, mode)?,
+                    Some(socket) => {
+                        let file = BlockFile::open(&path, mode)?;
+                        let sent = send_descriptor(socket.as_fd(), b'\n', file.as_fd());
+                        sent.map_err(FileError::System)?;
+                    }
+                }
                 later.add(Ok(&OpenResult { handle_id: &handle }));
             }
             FileRequest::ReadBlock {
@@ -312,7 +360,7 @@ impl FileService {
         handle: &str,
         offset: u64,
         length: usize,
-    ) -> Result<(), RpcError> {
+    ) -> Result<(), Fault> {
         let buffer = &mut self.buffer;
         buffer.clear();
         let block = self.open.find(handle)?.read(offset, length, buffer)?;

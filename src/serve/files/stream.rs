@@ -11,6 +11,7 @@
 use std::path::Path;
 
 use super::FileService;
+use super::fault::Fault;
 use crate::env::local::files::{Content, FileError, Links, Part};
 use crate::log;
 use crate::rpc::base64;
@@ -33,19 +34,19 @@ impl FileService {
         path: &Path,
         links: Links,
         max_message: u64,
-    ) -> Result<(), RpcError> {
+    ) -> Result<(), Fault> {
         let mut content = Content::open(path, links)?;
         let used = ENVELOPE + later.id_len() as u64;
         let most = max_message.saturating_sub(used) / 4 * 3;
         if content.size() > most {
-            return Err(too_long(content.size(), max_message));
+            return Err(too_long(content.size(), max_message).into());
         }
         content.limit(most);
         let first = content.fill(&mut self.buffer, FIRST);
         // It has grown, or did not tell its size.
         let first = first.map_err(|error| match error {
-            FileError::TooLargeToRead => too_long(content.taken(), max_message),
-            error => error.into(),
+            FileError::TooLargeToRead => too_long(content.taken(), max_message).into(),
+            error => Fault::from(error),
         })?;
         let buffer = &self.buffer;
         match first {
@@ -62,7 +63,7 @@ impl FileService {
 
     /// Sends what is in the buffer and then the rest of the file.
     fn stream(&mut self, later: &Later, path: &Path, mut content: Content) {
-        let Some(mut message) = self.outbound.begin_long(self.patience) else {
+        let Some(mut message) = self.begin_long() else {
             return;
         };
         let buffer = &mut self.buffer;

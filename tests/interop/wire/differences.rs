@@ -174,7 +174,7 @@ const CASES: &[Difference] = &[
         "fs/readFile a bad sandbox",
         BOTH,
         "/answer 0/error",
-        "a sandbox is refused whole as long as none can be enforced",
+        "what is wrong is said to be in the sandbox",
     ),
     // Extensions.
     row(

@@ -173,7 +173,10 @@ fn a_link_and_a_directory_of_one_name_are_refused() {
     let stage =
         Stage::new(&[|outside| vec![entry("x", "link", outside), entry("x", "directory", "")]]);
     let stderr = stage.refused("box:/tree");
-    assert!(stderr.contains("\"x\" is in file:///tree twice"), "{stderr}");
+    assert!(
+        stderr.contains("\"x\" is in file:///tree twice"),
+        "{stderr}"
+    );
 }
 
 #[test]

@@ -49,7 +49,7 @@ over_both! {
         }
     }
 
-    fn what_must_be_confined_is_not_done(client) {
+    fn a_policy_that_makes_no_sense_is_refused_and_nothing_is_done(client) {
         let scratch = scratch();
         let path = scratch.path("f");
         let confined = json!({"permissions": {"type": "managed"}, "windowsSandboxLevel": "disabled"});
@@ -66,8 +66,8 @@ over_both! {
             ] {
                 params["sandbox"] = sandbox.clone();
                 let error = client.err(method, params);
-                assert_eq!(error.code, -32600, "{method}");
-                assert!(error.message.contains("`sandbox`"), "{error:?}");
+                assert_eq!(error.code, -32602, "{method}");
+                assert!(error.message.contains("sandbox"), "{error:?}");
             }
         }
         assert_eq!(std::fs::read_dir(scratch.dir()).unwrap().count(), 0);

@@ -72,13 +72,13 @@ fn landlock_confines_where_namespaces_are_denied() {
 #[test]
 fn a_policy_that_landlock_cannot_express_is_refused_with_the_entry() {
     let project = scratch();
-    fs::create_dir(project.path(".git")).unwrap();
     let mut client = denied("namespaces", &[]);
     let target = project.path("made");
     let start = Start::child("p", &["make", &target]).with("sandbox", workspace(&project.dir()));
     let error = client.err("process/start", start.0);
     assert_eq!(error.code, -32603);
-    assert!(error.message.contains(".git"), "{}", error.message);
+    let entry = project.path(".agents");
+    assert!(error.message.contains(&entry), "{}", error.message);
     assert!(
         error.message.contains("EPERM"),
         "the cause is named: {}",
@@ -222,21 +222,32 @@ impl Drop for Trusted {
 
 #[test]
 fn every_rejected_bwrap_keeps_its_reason() {
-    let old: &[u8] = b"#!/bin/sh\necho 'usage: bwrap --bind --ro-bind'\n";
-    let hanging: &[u8] = b"#!/bin/sh\nexec /bin/sleep 1000\n";
-    let garbage: &[u8] = b"\x7fELF and nothing else";
-    let liar: &[u8] = b"#!/bin/sh\necho 'bwrap --perms --args'\n";
-    for (bytes, mode, reason) in [
-        (old, 0o755, "--perms"),
-        (hanging, 0o755, "did not end within 2 s"),
-        (garbage, 0o755, "it cannot be run"),
-        (liar, 0o755, "ended before the sandbox stood"),
-        (liar, 0o757, "can be written to by others"),
-        (liar, 0o644, "it is no program"),
+    let poser = fs::read(child()).unwrap();
+    let (garbage, script): (&[u8], &[u8]) = (b"\x7fELF and nothing else", b"#!/bin/sh\n");
+    for (bytes, mode, says, reason) in [
+        (
+            &*poser,
+            0o755,
+            Some("usage: bwrap --bind --ro-bind"),
+            "--perms",
+        ),
+        (&*poser, 0o755, None, "did not end within 2 s"),
+        (
+            &*poser,
+            0o755,
+            Some("bwrap --perms"),
+            "ended before the sandbox stood",
+        ),
+        (garbage, 0o755, None, "it cannot be run"),
+        (script, 0o757, None, "can be written to by others"),
+        (script, 0o644, None, "it is no program"),
     ] {
         let Some(trusted) = Trusted::with_bwrap(bytes, mode) else {
             return;
         };
+        if let Some(text) = says {
+            fs::write(trusted.0.join("says"), text).unwrap();
+        }
         let said = trusted.objection("/");
         assert!(said.contains(reason), "{reason}: {said}");
         assert!(said.contains(trusted.0.to_str().unwrap()), "{said}");

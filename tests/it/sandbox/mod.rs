@@ -2,6 +2,7 @@
 
 mod doctor;
 mod examples;
+mod files;
 mod ladder;
 mod start;
 mod terminal;

@@ -206,13 +206,19 @@ impl Client {
         id
     }
 
+    /// Waits for the answer to an id; gives the whole message.
+    #[track_caller]
+    pub fn whole_answer(&mut self, id: impl Into<Value>) -> Value {
+        let key = id.into().to_string();
+        self.wait(&format!("the answer to {key}"), |client| {
+            client.answers.remove(&key)
+        })
+    }
+
     /// Waits for the answer to an id.
     #[track_caller]
     pub fn answer(&mut self, id: impl Into<Value>) -> Result<Value, RpcError> {
-        let key = id.into().to_string();
-        let answer = self.wait(&format!("the answer to {key}"), |client| {
-            client.answers.remove(&key)
-        });
+        let answer = self.whole_answer(id);
         match answer.get("error") {
             Some(error) => Err(RpcError {
                 code: error["code"].as_i64().expect("a code"),

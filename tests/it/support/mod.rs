@@ -21,6 +21,8 @@ mod within;
 
 #[path = "../../child/pattern.rs"]
 pub mod pattern;
+#[path = "../../plane/mod.rs"]
+pub mod plane;
 
 pub use base64::{decode, encode};
 pub use cli::{EVERY, Environments, REMOTE, Running, command_line, finish};
@@ -28,8 +30,8 @@ pub use client::{Client, RpcError, params};
 pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
 pub use observed::{Event, Sink};
 pub use procfs::{
-    alive, children_named, cpu_ticks, descriptors, peak_resident, resident, signal, threads,
-    zombies_of,
+    alive, children_named, cpu_ticks, descendants, descriptors, peak_resident, resident, signal,
+    threads, working_children, zombies_of,
 };
 pub use program::{Scratch, child, example, scratch};
 pub use proxy::Proxy;

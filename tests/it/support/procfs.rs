@@ -25,6 +25,27 @@ pub fn children_named(parent: u32, name: &str) -> Vec<u32> {
     all().filter(is_child).filter(has_name).collect()
 }
 
+/// Living children of a process, apart from its guardian.
+pub fn working_children(parent: u32) -> Vec<u32> {
+    let guardians = children_named(parent, "exec-guardian");
+    let is_child = |pid: &u32| stat(*pid).is_some_and(|(state, of)| of == parent && state != 'Z');
+    all()
+        .filter(is_child)
+        .filter(|pid| !guardians.contains(pid))
+        .collect()
+}
+
+/// A process and all below it.
+pub fn descendants(top: u32) -> Vec<u32> {
+    let mut found = vec![top];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(all().filter(|&pid| stat(pid).is_some_and(|(_, of)| of == parent)));
+        next += 1;
+    }
+    found
+}
+
 fn all() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").unwrap();
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())

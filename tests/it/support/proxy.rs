@@ -16,8 +16,6 @@ pub struct Proxy {
 struct Shared {
     open: Mutex<Vec<TcpStream>>,
     refuses: AtomicBool,
-    /// Bytes that went from the server to the client.
-    passed: AtomicU64,
     connections: AtomicU64,
 }
 
@@ -66,11 +64,6 @@ impl Proxy {
         self.shared.refuses.store(false, Ordering::SeqCst);
     }
 
-    /// Bytes that went from the server to the client so far.
-    pub fn passed(&self) -> u64 {
-        self.shared.passed.load(Ordering::SeqCst)
-    }
-
     /// Connections so far.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
@@ -78,26 +71,22 @@ impl Proxy {
 }
 
 impl Shared {
-    fn pass(self: &Arc<Self>, client: &TcpStream, server: &TcpStream) {
+    fn pass(&self, client: &TcpStream, server: &TcpStream) {
         let copies = || (client.try_clone().unwrap(), server.try_clone().unwrap());
         let (held_client, held_server) = copies();
         self.open.lock().unwrap().extend([held_client, held_server]);
         let (from_client, to_server) = copies();
-        thread::spawn(move || pump(from_client, to_server, None));
+        thread::spawn(move || pump(from_client, to_server));
         let (to_client, from_server) = copies();
-        let shared = Arc::clone(self);
-        thread::spawn(move || pump(from_server, to_client, Some(&shared.passed)));
+        thread::spawn(move || pump(from_server, to_client));
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, count: Option<&AtomicU64>) {
+fn pump(mut from: TcpStream, mut to: TcpStream) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         if to.write_all(&buffer[..read]).is_err() {
             break;
-        }
-        if let Some(count) = count {
-            count.fetch_add(read as u64, Ordering::SeqCst);
         }
     }
     let _ = from.shutdown(Shutdown::Both);

@@ -80,6 +80,18 @@ impl Server {
         (server, stdin, stdout)
     }
 
+    /// Starts a command that listens nowhere; its stdin is empty.
+    pub fn offered(mut command: Command) -> Self {
+        Self::spawn(command.stdin(Stdio::null()))
+    }
+
+    /// The same with a stdin that stays open as long as its other end.
+    pub fn offered_with_stdin(mut command: Command) -> (Self, ChildStdin) {
+        let mut server = Self::spawn(command.stdin(Stdio::piped()));
+        let stdin = server.process.stdin.take().unwrap();
+        (server, stdin)
+    }
+
     fn spawn(command: &mut Command) -> Self {
         let mut process = command
             .stdout(Stdio::piped())

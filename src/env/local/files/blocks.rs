@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -34,6 +34,18 @@ pub enum Mode {
 /// A regular file that is open for blocks.
 #[derive(Debug)]
 pub struct BlockFile(File);
+
+impl From<OwnedFd> for BlockFile {
+    fn from(file: OwnedFd) -> Self {
+        Self(file.into())
+    }
+}
+
+impl AsFd for BlockFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// What a read of a block has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,16 +127,28 @@ pub struct OpenFiles(HashMap<String, BlockFile>);
 impl OpenFiles {
     /// Opens a file under an id that is free.
     pub fn open(&mut self, id: String, path: &Path, mode: Mode) -> Result<(), FileError> {
+        self.check_free(&id)?;
+        let file = BlockFile::open(path, mode)?;
+        self.0.insert(id, file);
+        Ok(())
+    }
+
+    /// Takes a file that was opened elsewhere, under an id that [`OpenFiles::check_free`] allows.
+    pub fn insert(&mut self, id: String, file: BlockFile) {
+        self.0.insert(id, file);
+    }
+
+    /// Whether a file could be opened under this id: nothing is to happen to it otherwise.
+    pub fn check_free(&self, id: &str) -> Result<(), FileError> {
         if id.len() > MAX_ID {
             return Err(FileError::LongHandle);
         }
-        if self.0.contains_key(&id) {
-            return Err(FileError::HandleExists(id));
+        if self.0.contains_key(id) {
+            return Err(FileError::HandleExists(id.to_owned()));
         }
         if self.0.len() >= MAX_OPEN {
             return Err(FileError::ManyHandles);
         }
-        self.0.insert(id, BlockFile::open(path, mode)?);
         Ok(())
     }
 

@@ -109,6 +109,7 @@ impl LocalEnvironment {
                 rows: size.rows,
                 cols: size.cols,
             }),
+            socket: None,
             pipe_stdin: command.pipe_stdin,
             timeout: command.timeout,
             limits: Vec::new(),

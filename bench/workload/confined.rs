@@ -1,0 +1,123 @@
+//! One `true` after the other under a policy that lets it read and not write, without a network.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::spawn::until_closed;
+use super::{Step, program};
+use crate::client::{Client, Stdin};
+use crate::failure::{During, Failure};
+use crate::row::{Goal, Row, Unit};
+use crate::sample::repeat;
+use crate::server::Server;
+use crate::subject::Subject;
+
+const FLOORS: &[(&str, &str)] = &[("bwrap.p50", "the same bwrap line")];
+
+pub const ROWS: &[Row] = &[
+    Row {
+        key: "ws.p50",
+        label: "ws, p50",
+        unit: Unit::Seconds,
+        floors: FLOORS,
+        goal: Some(Goal::TimesFloor(1.25, "bwrap.p50")),
+    },
+    Row {
+        key: "stdio.p50",
+        label: "stdio, p50",
+        unit: Unit::Seconds,
+        floors: FLOORS,
+        goal: Some(Goal::TimesFloor(1.25, "bwrap.p50")),
+    },
+    Row {
+        key: "stdio.landlock",
+        label: "stdio, what Landlock adds to a plain start, p50",
+        unit: Unit::Seconds,
+        floors: &[],
+        goal: Some(Goal::Limit(0.0003)),
+    },
+];
+
+const LEAST: usize = 10;
+const WARM_UP: usize = 2;
+
+/// What `bwrap` is told for that policy.
+const LINE: &[&str] = &[
+    "--die-with-parent",
+    "--unshare-user",
+    "--unshare-pid",
+    "--unshare-ipc",
+    "--unshare-net",
+    "--disable-userns",
+    "--cap-drop",
+    "ALL",
+    "--ro-bind",
+    "/",
+    "/",
+    "--dev",
+    "/dev",
+    "--proc",
+    "/proc",
+    "--",
+];
+
+pub fn server(step: &Step) -> Result<(), Failure> {
+    if step.subject == Subject::Reference0130 {
+        // It ignores the policy.
+        return Ok(());
+    }
+    let program = program("true")?;
+    let confined = median(step, &program, &[], true)?;
+    step.emit("p50", confined);
+    if step.subject == Subject::Ours {
+        let flags = ["--sandbox-launcher", "landlock"];
+        let confined = median(step, &program, &flags, true)?;
+        let plain = median(step, &program, &flags, false)?;
+        step.emit("landlock", (confined - plain).max(0.0));
+    }
+    Ok(())
+}
+
+fn median(step: &Step, program: &str, flags: &[&str], is_confined: bool) -> Result<f64, Failure> {
+    let (_server, link) = Server::start_with(step.subject, &step.binary, step.transport, flags)?;
+    let mut client = Client::open(link, step.subject)?;
+    let sandbox = is_confined.then(|| {
+        json!({
+            "permissions": {
+                "type": "managed",
+                "file_system": {"type": "restricted", "entries": [
+                    {"path": {"type": "special", "value": {"kind": "root"}}, "access": "read"},
+                ]},
+                "network": "restricted",
+            },
+            "windowsSandboxLevel": "disabled",
+        })
+    });
+    let mut number = 0;
+    let mut times = repeat(step.budget(1000), LEAST, WARM_UP, || {
+        number += 1;
+        let process = format!("p{number}");
+        let begun = Instant::now();
+        let id = client.start_in(&process, &[program], Stdin::Closed, sandbox.as_ref())?;
+        until_closed(&mut client, &process, id, begun)
+    })?;
+    Ok(times.quantile(0.5))
+}
+
+pub fn floor(step: &Step) -> Result<(), Failure> {
+    let (Ok(bwrap), program) = (program("bwrap"), program("true")?) else {
+        // No figure to hold ours against, where the machine has none of its own.
+        return Ok(());
+    };
+    let mut line = Command::new(bwrap);
+    line.args(LINE).arg(program).stdin(Stdio::null());
+    let mut times = repeat(step.budget(1000), LEAST, WARM_UP, || {
+        let begun = Instant::now();
+        line.status().during("running bwrap")?;
+        Ok::<Duration, Failure>(begun.elapsed())
+    })?;
+    step.emit("bwrap.p50", times.quantile(0.5));
+    Ok(())
+}

@@ -1,0 +1,339 @@
+//! All streams of a rendezvous, and the way of every frame.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::frame::{Body, Frame, MAX_REASON};
+use super::stream::Stream;
+use crate::log;
+use crate::rpc::transport::{Goodbye, Outbound};
+use crate::serve::door::{Door, Farewell};
+use crate::sys::event::WakeEvent;
+use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
+
+/// Streams at once; the reference's number.
+const MAX_STREAMS: usize = 128;
+/// The highest number that the first data frame to arrive may have: others may have overtaken it.
+const MAX_FIRST: u32 = 64;
+/// Sleep of the pump when nothing is due.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Sleep of the pump between the last messages.
+const LEAVING_TICK: Duration = Duration::from_millis(5);
+
+/// Everything between the websocket's two directions and the connections.
+pub(super) struct Hub {
+    door: Door,
+    outbound: Arc<Outbound>,
+    state: Mutex<State>,
+    /// Wakes the pump.
+    wake: Arc<WakeEvent>,
+    /// Told when the pump has ended.
+    is_done: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    streams: HashMap<String, Stream>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    #[default]
+    Open,
+    /// The server ends: what the connections have said is sent, and then goodbye.
+    Leaving,
+    /// The websocket is gone, or is to go.
+    Closed,
+    /// The pump has ended.
+    Done,
+}
+
+impl Hub {
+    pub(super) fn new(door: Door, outbound: Arc<Outbound>) -> io::Result<Self> {
+        Ok(Self {
+            door,
+            outbound,
+            state: Mutex::default(),
+            wake: Arc::new(WakeEvent::new()?),
+            is_done: Condvar::new(),
+        })
+    }
+
+    /// Takes a frame of the rendezvous.
+    pub(super) fn take(&self, bytes: &[u8]) {
+        let frame = match Frame::decode(bytes) {
+            Ok(frame) => frame,
+            Err(error) => {
+                log::debug!("a relay frame is dropped: {error}");
+                return;
+            }
+        };
+        let mut state = self.lock();
+        if state.phase >= Phase::Leaving {
+            return;
+        }
+        let outcome = match &frame.body {
+            Body::Reset(reason) => {
+                if state.streams.remove(frame.stream).is_some() {
+                    log::info!("relay stream {}: reset: {reason}", frame.stream);
+                }
+                return;
+            }
+            Body::Handshake => Err("the encrypted form of streams is not spoken here".to_owned()),
+            _ => self.pass(&mut state, &frame),
+        };
+        if let Err(reason) = outcome {
+            self.end(&mut state, frame.stream, &reason);
+        }
+        drop(state);
+        self.wake.set();
+    }
+
+    /// Gives a frame to its stream, which begins with it if need be.
+    fn pass(&self, state: &mut State, frame: &Frame<'_>) -> Result<(), String> {
+        let stream = match state.streams.get_mut(frame.stream) {
+            Some(stream) => stream,
+            None if frame.body == Body::Heartbeat => return Ok(()),
+            None => {
+                if !begins_stream(frame) {
+                    return Err("there is no such stream; begin another".to_owned());
+                }
+                if state.streams.len() >= MAX_STREAMS {
+                    return Err(format!("{MAX_STREAMS} streams are open; try again later"));
+                }
+                let stream = self.open().map_err(|error| format!("no stream: {error}"))?;
+                log::info!("relay stream {}: opened", frame.stream);
+                state
+                    .streams
+                    .entry(frame.stream.to_owned())
+                    .or_insert(stream)
+            }
+        };
+        stream
+            .receive(frame.ack, &frame.body, Instant::now())
+            .map_err(|error| error.to_string())
+    }
+
+    fn open(&self) -> io::Result<Stream> {
+        let (stream, connection) = Stream::new()?;
+        self.door.serve_lines(connection)?;
+        Ok(stream)
+    }
+
+    /// Ends a stream and tells its client.
+    fn end(&self, state: &mut State, id: &str, reason: &str) {
+        if state.streams.remove(id).is_some() {
+            log::info!("relay stream {id}: ended: {reason}");
+        }
+        // Who sends to streams that it does not have gets no more answers than it takes.
+        if self.outbound.has_room(&self.wake) {
+            self.write(id, 0, Body::Reset(clip(reason)));
+        }
+    }
+
+    /// Moves what the connections say into frames, until the websocket is gone.
+    pub(super) fn pump(&self) {
+        loop {
+            let awaited = {
+                let mut state = self.lock();
+                let phase = state.phase;
+                if phase >= Phase::Closed {
+                    break;
+                }
+                if phase == Phase::Leaving && self.is_empty(&mut state) {
+                    self.say_goodbye(&mut state);
+                    break;
+                }
+                self.emit(&mut state);
+                let mut awaited = Awaited::of(&state, self.outbound.has_room(&self.wake));
+                if phase == Phase::Leaving {
+                    awaited.due = Some(Instant::now() + LEAVING_TICK);
+                }
+                awaited
+            };
+            self.outbound.flush();
+            let Ok(ready) = awaited.wait(&self.wake) else {
+                // It fails only for want of memory, and without it nothing could be moved.
+                self.outbound.kill();
+                break;
+            };
+            let mut state = self.lock();
+            for id in ready {
+                let Some(stream) = state.streams.get_mut(&id) else {
+                    continue;
+                };
+                stream.feed();
+                if stream.wants_to_read()
+                    && let Err(error) = stream.read()
+                {
+                    self.end(&mut state, &id, &error.to_string());
+                }
+            }
+        }
+        let mut state = self.lock();
+        state.streams.clear();
+        state.phase = Phase::Done;
+        self.is_done.notify_all();
+    }
+
+    /// Sends what the streams have to send, as long as the websocket takes it.
+    fn emit(&self, state: &mut State) {
+        let now = Instant::now();
+        let mut over = Vec::new();
+        for (id, stream) in &mut state.streams {
+            if !self.outbound.has_room(&self.wake) {
+                break;
+            }
+            match stream.emit(now, |ack, body| self.write(id, ack, body)) {
+                Err(error) => over.push((id.clone(), error.to_string())),
+                Ok(()) if stream.is_over() => {
+                    over.push((id.clone(), "the connection has ended".to_owned()));
+                }
+                Ok(()) => {}
+            }
+        }
+        for (id, reason) in over {
+            self.end(state, &id, &reason);
+        }
+    }
+
+    /// Whether no connection has said anything that is not sent; reads what they have.
+    fn is_empty(&self, state: &mut State) -> bool {
+        let mut is_empty = true;
+        for stream in state.streams.values_mut() {
+            while stream.wants_to_read() && matches!(stream.read(), Ok(true)) {
+                is_empty = false;
+            }
+            is_empty &= stream.wants_to_read() || stream.is_over();
+        }
+        is_empty
+    }
+
+    fn say_goodbye(&self, state: &mut State) {
+        for (id, _) in state.streams.drain() {
+            self.write(&id, 0, Body::Reset("exec-server is shutting down"));
+        }
+        self.outbound.say_goodbye(Goodbye::Away);
+    }
+
+    fn write(&self, stream: &str, ack: u32, body: Body<'_>) {
+        let frame = Frame { stream, ack, body };
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        self.outbound.add_binary(&bytes);
+    }
+
+    /// Ends all streams: the websocket is gone. Waits for the pump, which takes no time.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        if state.phase < Phase::Closed {
+            state.phase = Phase::Closed;
+        }
+        state.streams.clear();
+        self.wake.set();
+        while state.phase != Phase::Done {
+            state = self
+                .is_done
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock was held ends the program (panic=abort), or in a test the test.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Farewell for Hub {
+    fn say(&self, deadline: Instant) {
+        let mut state = self.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Leaving;
+        }
+        self.wake.set();
+        while state.phase != Phase::Done {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.is_done.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(state);
+        self.outbound.drain(deadline);
+    }
+}
+
+/// Whether a frame of an unknown stream is one that a new stream may begin with, and not what is
+/// left of an old one.
+fn begins_stream(frame: &Frame<'_>) -> bool {
+    let is_early = match &frame.body {
+        Body::Data(data) => data.seq <= MAX_FIRST,
+        Body::Resume(next) => *next == 0,
+        Body::Ack => true,
+        _ => false,
+    };
+    is_early && frame.ack == 0
+}
+
+/// The beginning of a reason that fits into a frame.
+fn clip(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(MAX_REASON)]
+}
+
+/// What the pump sleeps for.
+struct Awaited {
+    streams: Vec<(String, Arc<UnixStream>, i16)>,
+    due: Option<Instant>,
+}
+
+impl Awaited {
+    fn of(state: &State, has_room: bool) -> Self {
+        let events = |stream: &Stream| {
+            let mut events = 0;
+            if has_room && stream.wants_to_read() {
+                events |= READABLE;
+            }
+            if stream.wants_to_write() {
+                events |= WRITABLE;
+            }
+            events
+        };
+        let streams = state.streams.iter();
+        Self {
+            streams: streams
+                .map(|(id, stream)| (id.clone(), Arc::clone(stream.socket()), events(stream)))
+                .filter(|(_, _, events)| *events != 0)
+                .collect(),
+            due: state.streams.values().filter_map(Stream::due).min(),
+        }
+    }
+
+    /// Sleeps, and tells which streams are ready.
+    fn wait(self, wake: &WakeEvent) -> io::Result<Vec<String>> {
+        let mut fds = vec![PollFd::new(wake.as_fd(), READABLE)];
+        let sockets = self.streams.iter();
+        fds.extend(sockets.map(|(_, socket, events)| PollFd::new(socket.as_fd(), *events)));
+        let sleep = self.due.map_or(IDLE, |due| {
+            due.saturating_duration_since(Instant::now()).min(IDLE)
+        });
+        poll::wait(&mut fds, Some(sleep))?;
+        if fds[0].is_ready() {
+            wake.take();
+        }
+        let are_ready: Vec<bool> = fds[1..].iter().map(PollFd::is_ready).collect();
+        drop(fds);
+        let ready = self.streams.into_iter().zip(are_ready);
+        Ok(ready
+            .filter(|(_, is_ready)| *is_ready)
+            .map(|((id, _, _), _)| id)
+            .collect())
+    }
+}

@@ -1,0 +1,194 @@
+//! The thread that keeps this machine on offer: registers, connects, serves, and again.
+
+use std::io::{self, Write};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use super::auth::Authority;
+use super::backoff::Backoff;
+use super::error::{CloudError, Service};
+use super::registration::{Form, Launch, Registration, register};
+use super::relay;
+use super::settings::{Plan, Settings};
+use crate::env::local::http::Network;
+use crate::log;
+use crate::rpc::dial::{Dial, DialError, Dialled};
+use crate::serve::door::Door;
+use crate::serve::{Options, ServeError, run_outgoing};
+use crate::sys::random;
+
+/// The thread's stack: TLS and relay frames are on it.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// Why this machine is not on offer any more.
+#[derive(Debug)]
+pub enum OfferError {
+    /// The control plane, or what leads to it.
+    Cloud(CloudError),
+    /// The server itself.
+    Serve(ServeError),
+}
+
+impl std::fmt::Display for OfferError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cloud(error) => error.fmt(f),
+            Self::Serve(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OfferError {}
+
+/// Offers this machine until a signal, or if wanted until standard input ends.
+///
+/// # Errors
+/// The first registration failed, or a later one in a way that another attempt cannot mend.
+pub fn run(settings: &Settings, options: &Options) -> Result<(), OfferError> {
+    let plan = settings
+        .plan(|name| std::env::var_os(name))
+        .map_err(OfferError::Cloud)?;
+    let (failed, failure) = channel();
+    run_outgoing(options, settings.exit_on_stdin_close, |door| {
+        let rounds = Rounds::new(plan, door)?;
+        thread::Builder::new()
+            .name("cloud".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || rounds.run(&failed))
+            .map(drop)
+    })
+    .map_err(OfferError::Serve)?;
+    match failure.try_recv() {
+        Ok(error) => Err(OfferError::Cloud(error)),
+        Err(_) => Ok(()),
+    }
+}
+
+/// What the rounds need and remember.
+struct Rounds {
+    form: Form,
+    authority: Authority,
+    network: Network,
+    launch: Launch,
+    backoff: Backoff,
+    door: Door,
+    /// A registration that may be used for more than one connection.
+    current: Option<Registration>,
+    has_registered: bool,
+}
+
+impl Rounds {
+    fn new(plan: Plan, door: Door) -> io::Result<Self> {
+        Ok(Self {
+            form: plan.form,
+            authority: plan.authority,
+            // A control plane may be anywhere; whoever starts us has named it.
+            network: Network::new(true),
+            launch: Launch::new()?,
+            backoff: Backoff::new(plan.max_delay),
+            door,
+            current: None,
+            has_registered: false,
+        })
+    }
+
+    fn run(mut self, failed: &Sender<CloudError>) {
+        while !self.door.is_draining() {
+            let asked = match self.round() {
+                Ok(()) => None,
+                Err(error) if self.has_registered && error.is_transient() => {
+                    log::warn!("{error}; trying again");
+                    error.retry_after()
+                }
+                Err(error) => {
+                    // Whoever would read it is waiting for the server to end.
+                    let _ = failed.send(error);
+                    self.door.close();
+                    return;
+                }
+            };
+            thread::sleep(self.backoff.wait(asked));
+        }
+    }
+
+    /// From a registration to the end of its connection. A connection that fails is no error: the
+    /// next round may fare better.
+    fn round(&mut self) -> Result<(), CloudError> {
+        let registration = match self.current.take() {
+            Some(current) => current,
+            None => self.register()?,
+        };
+        let websocket = match dial(&registration) {
+            Ok(websocket) => websocket,
+            Err(error) => {
+                log::warn!("{error}");
+                return self.refused(registration, &error);
+            }
+        };
+        log::info!("connected to {}", registration.rendezvous.label());
+        self.backoff.reset();
+        self.serve(websocket);
+        if self.keeps_url() {
+            self.current = Some(registration);
+        }
+        Ok(())
+    }
+
+    fn register(&mut self) -> Result<Registration, CloudError> {
+        let registration = register(&self.form, &self.launch, &mut self.authority, &self.network)?;
+        self.has_registered = true;
+        if let Some(news) = &registration.news {
+            // There is nobody to tell when standard error is gone.
+            let _ = writeln!(io::stderr(), "{news}");
+        }
+        Ok(registration)
+    }
+
+    /// After a refused connection: whether its URL is worth another attempt.
+    fn refused(&mut self, registration: Registration, error: &DialError) -> Result<(), CloudError> {
+        match (&self.form, error.status()) {
+            (Form::Direct { .. }, Some(status @ (401 | 403))) => {
+                let why = format!("rendezvous refused the connection with status {status}");
+                return Err(CloudError::Refused(Service::EnvironmentRegistry, why));
+            }
+            (_, None | Some(500..)) if self.keeps_url() => self.current = Some(registration),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether one registration is for many connections.
+    fn keeps_url(&self) -> bool {
+        matches!(self.form, Form::Relay { .. } | Form::Direct { .. })
+    }
+
+    fn serve(&self, websocket: Dialled) {
+        let name = match self.form {
+            Form::Relay { .. } => {
+                if let Err(error) = relay::serve(&self.door, websocket) {
+                    log::warn!("cannot serve the relay: {error}");
+                }
+                return;
+            }
+            Form::Cloud { .. } => "cloud exec-server websocket",
+            Form::Executor { .. } | Form::Direct { .. } => "remote exec-server websocket",
+        };
+        self.door.serve_websocket(websocket, name);
+    }
+}
+
+fn dial(registration: &Registration) -> Result<Dialled, DialError> {
+    let mut dial = Dial::new(registration.rendezvous.clone());
+    if let Ok(id) = request_id() {
+        dial.headers.push(("X-Request-ID".to_owned(), id));
+    }
+    dial.run()
+}
+
+/// What the rendezvous may find this connection by in its logs.
+fn request_id() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    random::fill(&mut bytes)?;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("req_{hex}"))
+}

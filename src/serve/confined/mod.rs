@@ -1,0 +1,250 @@
+//! File requests under a policy, carried out by a helper in the sandbox of that policy.
+//!
+//! A helper is this program again, behind the same walls as a command of the client's would be, at
+//! the other end of a socket pair. It answers the very requests that the client sends with the code
+//! that answers them elsewhere ([`inside`]); what it may touch, the kernel decides. Should a helper
+//! not come up, not answer or die, its request fails, and nothing is ever done outside instead.
+//!
+//! ```text
+//!   files thread ── request ──► Channel ══ socket pair ══► helper in the sandbox: FileService
+//!        │                         ▲                            │
+//!        │                         └── answer, open file ◄──────┘
+//!        └── answer as it is ──► Outbound
+//!   file-helper thread   one a helper: starts it, hears its last words, reaps it
+//! ```
+//!
+//! A helper that has answered waits in the [`Pool`] for the next request under the same policy. It
+//! is used again only while its [`View`] holds: everything that its policy names is what it was.
+//! Which policy needs none of this, and for what, [`Policy::needs_confinement`] says.
+
+mod channel;
+mod error;
+mod inside;
+mod pool;
+mod relay;
+mod request;
+mod view;
+
+pub use inside::answer_file_requests;
+pub(super) use request::ConfinedRequest;
+
+use std::ffi::OsString;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::value::RawValue;
+
+use self::channel::Channel;
+use self::error::{ConfinedError, Failure};
+use self::pool::Pool;
+use self::relay::Relayed;
+use self::view::{Mounts, View};
+use super::dispatch::Later;
+use super::files::FileService;
+use crate::env::local::{Helper, Helpers, Host, ProcessSpec, StartedHelper};
+use crate::rpc::error::RpcError;
+use crate::rpc::path_uri::WirePath;
+use crate::rpc::protocol::process::Empty;
+use crate::sandbox::launcher::{Confinement, Kind};
+use crate::sandbox::mounts;
+use crate::sandbox::policy::{Context, Policy};
+
+/// How long a sandbox may take to be set up.
+const SET_UP: Duration = Duration::from_secs(20);
+/// The argument that makes this program a helper.
+pub const ARGUMENT: &str = "__files";
+/// The variables of the server that a helper sees.
+const VARIABLES: [&str; 4] = ["PATH", "TMPDIR", "TMP", "TEMP"];
+
+/// Carries out the file requests under a policy of all connections.
+pub(super) struct ConfinedFiles {
+    helpers: Arc<Helpers>,
+    pool: Pool<Warm>,
+    mounts: Mounts,
+}
+
+/// A helper that waits for a request.
+struct Warm {
+    // Hanging up comes before the kill.
+    channel: Channel,
+    helper: Helper,
+    view: View,
+    /// Whether permissions can be changed wherever the user may, whatever the policy says.
+    has_free_modes: bool,
+}
+
+impl ConfinedFiles {
+    /// No helper yet.
+    pub(super) fn new(host: &Arc<Host>) -> Self {
+        Self {
+            helpers: Helpers::new(host),
+            pool: Pool::default(),
+            mounts: Mounts::open(),
+        }
+    }
+
+    /// Carries a request out, in a sandbox if its policy needs one, and adds the answer.
+    pub(super) fn answer(
+        &self,
+        service: &mut FileService,
+        later: &Later,
+        request: &ConfinedRequest,
+    ) {
+        if let Err(error) = self.carry_out(service, later, request) {
+            later.add(Err::<&Empty, _>(&error));
+        }
+    }
+
+    /// Whether some helper waits, so that [`ConfinedFiles::sweep`] has something to do.
+    pub(super) fn has_idle(&self) -> bool {
+        !self.pool.is_empty()
+    }
+
+    /// Ends helpers that have had no work for long.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.pool.sweep(now);
+    }
+
+    /// Ends all helpers that wait.
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+
+    /// Waits until no helper is left, at most until `deadline`.
+    pub(super) fn wait_until_none(&self, deadline: Instant) {
+        self.helpers.wait_until_none(deadline);
+    }
+
+    fn carry_out(
+        &self,
+        service: &mut FileService,
+        later: &Later,
+        request: &ConfinedRequest,
+    ) -> Result<(), RpcError> {
+        let policy = policy(&request.sandbox, &request.path)?;
+        if !policy.needs_confinement(request.purpose) {
+            return answer_here(service, later, request);
+        }
+        if let Some(handle) = &request.handle {
+            service.check_free(handle)?;
+        }
+        self.answer_inside(service, later, request, Arc::new(policy.without_network()))
+            .map_err(|error| error.into_rpc(request.path.style.render(&request.path.path)))
+    }
+
+    fn answer_inside(
+        &self,
+        service: &mut FileService,
+        later: &Later,
+        request: &ConfinedRequest,
+        policy: Arc<Policy>,
+    ) -> Result<(), ConfinedError> {
+        let mut warm = self.helper_for(&policy)?;
+        if request.changes_mode && warm.has_free_modes {
+            self.pool.put(policy, warm, Instant::now());
+            return Err(ConfinedError::FreeModes);
+        }
+        let channel = &mut warm.channel;
+        let answered = channel
+            .send(&request.framed)
+            .and_then(|()| match &request.handle {
+                None => relay::relay(channel, later, service, request.passing, request.limit),
+                Some(handle) => relay::keep_opened(channel, later, service, handle, request.limit),
+            });
+        match answered {
+            Ok(Relayed::Whole) => {
+                warm.channel.relax();
+                self.pool.put(policy, warm, Instant::now());
+                Ok(())
+            }
+            Ok(Relayed::BrokenOff) => Ok(()),
+            Err(error) => Err(ConfinedError::Helper(Failure::of(&warm.helper, error))),
+        }
+    }
+
+    /// A helper of this policy whose view is current: one that waits, or a new one.
+    fn helper_for(&self, policy: &Arc<Policy>) -> Result<Warm, ConfinedError> {
+        let matches = mounts::matches(policy).map_err(ConfinedError::Policy)?;
+        let mounts = self.mounts.changes();
+        while let Some(warm) = self.pool.take(policy) {
+            if !warm.helper.has_ended() && warm.view.is_current(&matches, mounts) {
+                return Ok(warm);
+            }
+        }
+        let view = View::take(policy, matches, mounts);
+        self.start(policy, view)
+    }
+
+    fn start(&self, policy: &Policy, mut view: View) -> Result<Warm, ConfinedError> {
+        let (ours, theirs) = UnixStream::pair().map_err(ConfinedError::Socket)?;
+        let mut channel = Channel::new(ours).map_err(ConfinedError::Socket)?;
+        let spec = ProcessSpec {
+            id: String::new(),
+            // Behind every wall this is the file that the server runs.
+            argv: vec!["/proc/self/exe".into(), ARGUMENT.into()],
+            arg0: Some("exec-server".into()),
+            cwd: "/".into(),
+            env: environment(),
+            terminal: None,
+            pipe_stdin: false,
+            socket: Some(theirs.into()),
+            timeout: None,
+            limits: Vec::new(),
+            confinement: Some(Confinement {
+                policy: Policy::clone(policy),
+                cwd: "/".into(),
+            }),
+        };
+        let StartedHelper {
+            helper,
+            level,
+            points,
+        } = self.helpers.start(spec).map_err(ConfinedError::Start)?;
+        for (path, identity) in points {
+            view.adopt(&path, identity);
+        }
+        match channel.await_ready(SET_UP) {
+            Ok(()) => Ok(Warm {
+                channel,
+                helper,
+                view,
+                has_free_modes: level.is_none_or(|level| level.launcher == Kind::Landlock),
+            }),
+            Err(error) => Err(ConfinedError::SetUp(Failure::of(&helper, error))),
+        }
+    }
+}
+
+/// The policy of a file request about `path`. Nothing in it depends on where the server runs.
+pub(super) fn policy(sandbox: &RawValue, path: &WirePath) -> Result<Policy, RpcError> {
+    let tmpdir = std::env::var_os("TMPDIR").map(PathBuf::from);
+    let context = Context {
+        process_cwd: None,
+        tmpdir: tmpdir.as_deref(),
+        style: path.style,
+    };
+    Ok(Policy::parse(sandbox.get(), &context)?)
+}
+
+/// Carries out what needs no sandbox.
+fn answer_here(
+    service: &mut FileService,
+    later: &Later,
+    request: &ConfinedRequest,
+) -> Result<(), RpcError> {
+    // It was put together from what had been decoded.
+    let decoded = request::decode(request.framed.json())
+        .ok_or_else(|| RpcError::failed("a waiting request was lost; send it again"))?;
+    let (plain, path) = decoded.request?;
+    service.answer(later, plain, Some(path));
+    Ok(())
+}
+
+fn environment() -> Vec<(OsString, OsString)> {
+    VARIABLES
+        .iter()
+        .filter_map(|name| Some((name.into(), std::env::var_os(name)?)))
+        .collect()
+}

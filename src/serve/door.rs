@@ -1,0 +1,88 @@
+//! How clients get in that did not come to a listener: through connections that we made ourselves.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::connection::{Peer, serve_connection};
+use super::server::{STACK_BYTES, Server};
+use crate::rpc::dial::Dialled;
+use crate::rpc::transport::{
+    Framing, LineReader, Outbound, Role, Sink, Socket, SocketSource, WebSocketReader,
+};
+
+/// What has something to say when the server ends, after all connections have.
+pub trait Farewell: Send + Sync {
+    /// Says it, by `deadline`.
+    fn say(&self, deadline: Instant);
+}
+
+/// A way into the server; all are the same.
+#[derive(Clone)]
+pub struct Door(Arc<Server>);
+
+impl Door {
+    pub(super) fn new(server: Arc<Server>) -> Self {
+        Self(server)
+    }
+
+    /// Serves the one client behind a websocket, on this thread until it is gone. Messages call
+    /// the websocket `name`.
+    pub fn serve_websocket(&self, websocket: Dialled, name: &'static str) {
+        let outbound = Outbound::new(websocket.sink, Framing::WebSocket(Role::Client));
+        let outbound = Arc::new(outbound);
+        let (source, buffer) = (websocket.source, websocket.buffer);
+        let mut reader = WebSocketReader::new(source, buffer, Arc::clone(&outbound));
+        let number = self.0.next_number();
+        serve_connection(
+            &self.0,
+            &mut reader,
+            &outbound,
+            number,
+            Peer::Rendezvous(name),
+        );
+    }
+
+    /// Serves a client whose messages are lines on `socket`, on a thread of its own.
+    ///
+    /// # Errors
+    /// There is no thread.
+    pub fn serve_lines(&self, socket: UnixStream) -> io::Result<()> {
+        let server = Arc::clone(&self.0);
+        let number = server.next_number();
+        let serve = move || {
+            let socket = Arc::new(Socket::Unix(socket));
+            let sink = Sink::Socket(Arc::clone(&socket));
+            let outbound = Arc::new(Outbound::new(sink, Framing::Lines));
+            let mut reader = LineReader::new(SocketSource::new(socket), Arc::clone(&outbound));
+            serve_connection(&server, &mut reader, &outbound, number, Peer::Relay);
+        };
+        thread::Builder::new()
+            .name(format!("conn-{number}"))
+            .stack_size(STACK_BYTES)
+            .spawn(serve)
+            .map(drop)
+    }
+
+    /// Lets `farewell` have the last word from now on, or nobody.
+    pub fn set_farewell(&self, farewell: Option<Arc<dyn Farewell>>) {
+        self.0.set_farewell(farewell);
+    }
+
+    /// Time between pings.
+    pub fn ping_interval(&self) -> Duration {
+        self.0.ping_interval()
+    }
+
+    /// Whether the server is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining()
+    }
+
+    /// Ends the server: there are no more clients.
+    pub fn close(&self) {
+        self.0.end();
+    }
+}

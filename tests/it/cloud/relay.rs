@@ -1,0 +1,328 @@
+//! Streams of a relay, spoken to frame by frame.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{await_executors, client, environment};
+use crate::support::plane::frames::{Says, decode, encode};
+use crate::support::plane::{Plane, Style, wire};
+use crate::support::{PATIENCE, Server, Start, resident, threads, within};
+
+/// A rendezvous that a test speaks for.
+struct Bare {
+    socket: TcpStream,
+    frames: Receiver<(String, u32, Says)>,
+    server: Server,
+    /// Kept, so that a later registration is answered.
+    _plane: Plane,
+}
+
+fn frames_of(mut socket: TcpStream) -> Receiver<(String, u32, Says)> {
+    let (arrived, frames) = channel();
+    thread::spawn(move || {
+        let mut assembled = Vec::new();
+        while let Ok(frame) = wire::read_frame(&mut socket) {
+            match frame.opcode {
+                wire::BINARY | 0 => {
+                    assembled.extend(frame.payload);
+                    if frame.is_final
+                        && arrived
+                            .send(decode(&std::mem::take(&mut assembled)))
+                            .is_err()
+                    {
+                        return;
+                    }
+                }
+                wire::TEXT => panic!("a text frame on a relay"),
+                _ => {}
+            }
+        }
+    });
+    frames
+}
+
+fn rendezvous(listener: &TcpListener) -> TcpStream {
+    let (mut socket, _) = listener.accept().unwrap();
+    socket.set_nodelay(true).unwrap();
+    let asked = wire::read_head(&mut socket).unwrap();
+    assert!(wire::accept_websocket(&mut socket, &asked));
+    socket
+}
+
+impl Bare {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let plane = Plane::start(Style::Relay);
+        plane.send_executors_to(&format!("ws://{address}"));
+        let server = Server::offered(environment(&plane, "relay"));
+        let socket = rendezvous(&listener);
+        Self {
+            frames: frames_of(socket.try_clone().unwrap()),
+            socket,
+            server,
+            _plane: plane,
+        }
+    }
+
+    fn say(&mut self, stream: &str, ack: u32, says: &Says) {
+        self.raw(encode(stream, ack, says));
+    }
+
+    fn raw(&mut self, bytes: Vec<u8>) {
+        wire::write_frame(&mut self.socket, &wire::message(wire::BINARY, bytes)).unwrap();
+    }
+
+    fn message(&mut self, stream: &str, seq: u32, message: &Value) {
+        let payload = message.to_string().into_bytes();
+        self.say(stream, 0, &Says::Data(seq, 0, 1, payload));
+    }
+
+    fn next(&self) -> (String, u32, Says) {
+        self.frames.recv_timeout(PATIENCE).expect("a frame")
+    }
+
+    /// The next message of a stream, which is one frame; acknowledgements are passed over.
+    fn answer(&self, stream: &str) -> Value {
+        loop {
+            let (from, _, says) = self.next();
+            match says {
+                Says::Data(_, 0, 1, payload) if from == stream => {
+                    return serde_json::from_slice(&payload).unwrap();
+                }
+                Says::Ack => {}
+                other => panic!("{from}: {other:?}"),
+            }
+        }
+    }
+
+    fn reset(&self, stream: &str) -> String {
+        loop {
+            match self.next() {
+                (from, _, Says::Reset(reason)) if from == stream => return reason,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn initialize(id: u32) -> Value {
+    json!({"id": id, "method": "initialize", "params": {"clientName": "t"}})
+}
+
+#[test]
+fn many_clients_share_a_rendezvous_and_do_not_meet() {
+    let plane = Plane::start(Style::Relay);
+    let _server = Server::offered(environment(&plane, "relay"));
+    let mut clients: Vec<_> = (0..20).map(|_| client(&plane)).collect();
+    let sessions: BTreeSet<_> = clients
+        .iter()
+        .map(|client| client.session.clone())
+        .collect();
+    assert_eq!(sessions.len(), clients.len());
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.start(Start::shell(
+            "p",
+            &format!("echo {number}; sleep 0.05; echo {number}"),
+        ));
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.closed("p");
+        let wanted = format!("{number}\n{number}\n");
+        assert_eq!(client.observed("p").bytes("stdout"), wanted.as_bytes());
+    }
+    assert_eq!(plane.executors(), 1);
+}
+
+#[test]
+fn a_legacy_client_gets_whole_messages_with_numbers_from_zero() {
+    let mut bare = Bare::start();
+    bare.say("s", 0, &Says::Resume(0));
+    // The first message may have line feeds, as any JSON may.
+    let text = serde_json::to_vec_pretty(&initialize(1)).unwrap();
+    bare.say("s", 0, &Says::Data(0, 0, 1, text));
+    let (stream, ack, says) = bare.next();
+    assert_eq!((stream.as_str(), ack), ("s", 0));
+    let Says::Data(0, 0, 1, payload) = says else {
+        panic!("{says:?}");
+    };
+    let answer: Value = serde_json::from_slice(&payload).unwrap();
+    assert!(answer["result"]["sessionId"].is_string(), "{answer}");
+    bare.message("s", 1, &json!({"method": "initialized", "params": {}}));
+    bare.message(
+        "s",
+        2,
+        &json!({"id": 2, "method": "environment/status", "params": {}}),
+    );
+    let (_, ack, says) = bare.next();
+    assert!(
+        ack == 0 && matches!(says, Says::Data(1, 0, 1, _)),
+        "{says:?}"
+    );
+    bare.say("s", 0, &Says::Reset("over".into()));
+    bare.say("s", 0, &Says::Resume(7));
+    assert!(bare.reset("s").contains("no such stream"));
+}
+
+#[test]
+fn a_client_that_acknowledges_gets_segments_a_window_at_a_time_and_what_is_lost_again() {
+    let mut bare = Bare::start();
+    bare.say("s", 0, &Says::Ack);
+    let hello = initialize(1).to_string().into_bytes();
+    let (first, second) = hello.split_at(10);
+    // Segments out of order, and one of them twice.
+    bare.say("s", 0, &Says::Data(1, 1, 2, second.to_vec()));
+    bare.say("s", 0, &Says::Data(1, 1, 2, second.to_vec()));
+    bare.say("s", 0, &Says::Data(0, 0, 2, first.to_vec()));
+    assert!(bare.answer("s")["result"]["sessionId"].is_string());
+    bare.message("s", 2, &json!({"method": "initialized", "params": {}}));
+    bare.say("s", 1, &Says::Ack);
+    let script = "head -c 3000000 /dev/zero";
+    let params = json!({
+        "processId": "p", "argv": ["/bin/sh", "-c", script], "cwd": "/",
+        "env": {"PATH": "/bin:/usr/bin"}, "tty": false, "pipeStdin": false, "arg0": null,
+    });
+    bare.message(
+        "s",
+        3,
+        &json!({"id": 2, "method": "process/start", "params": params}),
+    );
+    // Without acknowledgement no more than a window comes, and then the same again.
+    let mut seen = Vec::new();
+    let quiet = Instant::now() + Duration::from_millis(1500);
+    while Instant::now() < quiet {
+        let left = quiet.saturating_duration_since(Instant::now());
+        if let Ok((_, _, Says::Data(seq, ..))) = bare.frames.recv_timeout(left) {
+            seen.push(seq);
+        }
+    }
+    let distinct: BTreeSet<_> = seen.iter().collect();
+    assert!(
+        distinct.len() <= 32 && seen.len() >= 2 * distinct.len(),
+        "{seen:?}"
+    );
+    // Acknowledged, all of it comes in order.
+    let mut next = 1;
+    let mut bytes = 0;
+    let mut message = Vec::new();
+    loop {
+        let (_, ack, says) = bare.next();
+        assert_eq!(ack, 4);
+        let Says::Data(seq, index, count, payload) = says else {
+            panic!("{says:?}");
+        };
+        if seq != next {
+            continue;
+        }
+        next += 1;
+        bare.say("s", next, &Says::Ack);
+        message.extend(payload);
+        if index + 1 < count {
+            continue;
+        }
+        let said: Value = serde_json::from_slice(&std::mem::take(&mut message)).unwrap();
+        match said["method"].as_str() {
+            Some("process/output") => {
+                let chunk = said["params"]["chunk"].as_str().unwrap();
+                bytes += crate::support::decode(chunk).len();
+            }
+            Some("process/closed") => break,
+            _ => {}
+        }
+    }
+    assert_eq!(bytes, 3_000_000);
+}
+
+#[test]
+fn a_hostile_rendezvous_costs_bounded_memory_and_the_others_work_on() {
+    let mut bare = Bare::start();
+    bare.message("good", 0, &initialize(1));
+    bare.answer("good");
+    let before = (resident(bare.server.pid()), threads(bare.server.pid()));
+    bare.say("giant", 0, &Says::Data(0, 0, u32::MAX, b"x".to_vec()));
+    assert!(bare.reset("giant").contains("64 MiB"));
+    bare.say("noise", 0, &Says::Handshake);
+    assert!(bare.reset("noise").contains("not spoken"));
+    bare.say("late", 0, &Says::Data(1000, 0, 1, b"x".to_vec()));
+    assert!(bare.reset("late").contains("no such stream"));
+    bare.raw(b"no frame at all".to_vec());
+    bare.raw(vec![0xff; 1 << 20]);
+    for number in 0..10_000 {
+        bare.say(&format!("flood-{number}"), 0, &Says::Resume(0));
+    }
+    // A message of many segments that never ends, on a stream that was let in.
+    for seq in 0..3000 {
+        let segment = vec![b' '; 60_000];
+        bare.say("flood-0", 0, &Says::Data(seq, seq, 4096, segment));
+    }
+    bare.message("good", 1, &json!({"method": "initialized", "params": {}}));
+    bare.message(
+        "good",
+        2,
+        &json!({"id": 9, "method": "environment/status", "params": {}}),
+    );
+    let mut refusals = 0;
+    loop {
+        match bare.next() {
+            (stream, _, Says::Data(_, 0, 1, payload)) if stream == "good" => {
+                let answer: Value = serde_json::from_slice(&payload).unwrap();
+                assert_eq!(answer["id"], 9);
+                break;
+            }
+            (_, _, Says::Reset(reason)) => {
+                refusals += usize::from(reason.contains("streams are open"));
+            }
+            _ => {}
+        }
+    }
+    assert!(refusals >= 9_000, "{refusals}");
+    let during = (resident(bare.server.pid()), threads(bare.server.pid()));
+    assert!(during.1 <= before.1 + 130, "{before:?} {during:?}");
+    assert!(during.0 <= before.0 + 100 * 1024, "{before:?} {during:?}");
+    // Who never introduces himself is gone after a while.
+    within(PATIENCE, "the streams are gone", || {
+        threads(bare.server.pid()) <= before.1 + 2
+    });
+}
+
+#[test]
+fn all_clients_are_told_when_the_server_ends() {
+    let mut bare = Bare::start();
+    for stream in ["a", "b"] {
+        bare.message(stream, 0, &initialize(1));
+        bare.answer(stream);
+    }
+    crate::support::signal(bare.server.pid(), "TERM");
+    let told: BTreeSet<_> = [bare.next(), bare.next()]
+        .into_iter()
+        .map(|(stream, _, says)| {
+            assert_eq!(says, Says::Reset("exec-server is shutting down".into()));
+            stream
+        })
+        .collect();
+    assert_eq!(told.len(), 2);
+    assert_eq!(bare.server.ended(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn a_relay_that_is_cut_ends_its_streams_and_no_session() {
+    let plane = Plane::start(Style::Relay);
+    let _server = Server::offered(environment(&plane, "relay"));
+    let mut clients: Vec<_> = (0..5).map(|_| client(&plane)).collect();
+    plane.cut();
+    for client in &mut clients {
+        client.hang_up();
+    }
+    await_executors(&plane, 1);
+    for old in &clients {
+        let mut next = crate::support::Client::dial(plane.address());
+        within(PATIENCE, "the session is free", || {
+            next.try_resume(&old.session).is_ok()
+        });
+    }
+}

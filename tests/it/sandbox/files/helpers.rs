@@ -1,0 +1,103 @@
+//! The helpers: kept warm, thrown away, killed.
+
+use serde_json::json;
+
+use super::{Stage, as_each_user, entry, everything, put, restricted};
+use crate::support::{PATIENCE, Server, alive, descendants, signal, within, working_children};
+
+/// The processes that do file requests for the server, as the server's own children.
+pub fn of(stage: &Stage) -> Vec<u32> {
+    working_children(stage.client.server_pid())
+}
+
+as_each_user! {
+    fn a_helper_is_used_again_for_the_same_policy(stage) {
+        let policy = stage.workspace();
+        stage.write(&policy, &stage.path("proj/1"), "x");
+        let first = of(stage);
+        assert_eq!(first.len(), 1, "{first:?}");
+        for number in 2..20 {
+            stage.write(&policy, &stage.path(&format!("proj/{number}")), "x");
+        }
+        assert_eq!(of(stage), first);
+        let other = stage.denying();
+        stage.write(&other, &stage.path("proj/a"), "x");
+        assert_eq!(of(stage).len(), 2);
+    }
+
+    fn no_more_than_eight_are_kept(stage) {
+        for number in 0..9 {
+            let root = stage.make(&format!("proj/{number}"));
+            let policy = restricted(&[everything(), entry(&root, "write")]);
+            stage.write(&policy, &format!("{root}/n"), "x");
+        }
+        within(PATIENCE, "eight helpers", || of(stage).len() == 8);
+        let first = stage.path("proj/0");
+        let policy = restricted(&[everything(), entry(&first, "write")]);
+        stage.write(&policy, &format!("{first}/n"), "again");
+        within(PATIENCE, "eight helpers", || of(stage).len() == 8);
+    }
+
+    fn a_helper_that_was_killed_costs_one_error_at_most(stage) {
+        let policy = stage.workspace();
+        let path = stage.path("proj/n");
+        for _ in 0..5 {
+            stage.write(&policy, &path, "before");
+            let killed: Vec<u32> = of(stage).into_iter().flat_map(descendants).collect();
+            // The others die with it.
+            signal(killed[0], "KILL");
+            within(PATIENCE, "the helper is gone", || !killed.iter().any(|pid| alive(*pid)));
+            if let Err(error) = stage.ask(&policy, "writeFile", put(&path, "maybe")) {
+                assert_eq!(error.code, -32603, "{error:?}");
+                assert!(error.message.contains("helper"), "{error:?}");
+            }
+            stage.write(&policy, &path, "after");
+            assert_eq!(std::fs::read(&path).unwrap(), b"after");
+        }
+    }
+
+    fn helpers_die_with_the_server(stage) {
+        let policy = stage.workspace();
+        stage.write(&policy, &stage.path("proj/n"), "x");
+        let helpers = of(stage);
+        assert_eq!(helpers.len(), 1);
+        stage.client.server.as_mut().unwrap().kill();
+        for helper in helpers {
+            within(PATIENCE, "the helper dies", || !alive(helper));
+        }
+    }
+
+    fn helpers_end_when_the_server_does(stage) {
+        let policy = stage.workspace();
+        stage.write(&policy, &stage.path("proj/n"), "x");
+        let helpers = of(stage);
+        stage.end();
+        assert!(!helpers.iter().any(|helper| alive(*helper)));
+    }
+}
+
+#[test]
+fn a_helper_that_hangs_holds_up_its_own_connection_only() {
+    let stage = Stage::set(false);
+    let server = Server::websocket(&[]);
+    let (mut one, mut two) = (server.connect(), server.connect());
+    let policy = stage.workspace();
+    let mut write = put(&stage.path("proj/n"), "x");
+    write["sandbox"] = policy;
+    one.ok("fs/writeFile", write.clone());
+    let helper = working_children(server.pid());
+    // Stopped, it takes a request and does not answer.
+    let inside = descendants(helper[0]);
+    for pid in &inside {
+        signal(*pid, "STOP");
+    }
+    let waiting = one.ask("fs/writeFile", write.clone());
+    let known = one.ok("environment/status", json!({}));
+    assert_eq!(known["status"], "ready", "the connection is read on");
+    two.ok("fs/writeFile", write);
+    assert!(!one.has_answer(waiting));
+    for pid in &inside {
+        signal(*pid, "CONT");
+    }
+    one.answer(waiting).unwrap();
+}
