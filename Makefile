@@ -19,7 +19,7 @@ export BUBBLEWRAP_SOURCE
 # make keeps the job tokens of -j to itself, and cargo warns about tokens it is told of and cannot take.
 unexport MAKEFLAGS MFLAGS
 
-.PHONY: all build run test check bench interop cloud-demo install dist setup setup-tools setup-bubblewrap clean help
+.PHONY: all build run test check bench interop chaos cloud-demo install dist setup setup-tools setup-bubblewrap clean help
 .DEFAULT_GOAL := all
 
 all: build ## build the binary (the default)
@@ -50,6 +50,10 @@ bench: build ## measure, beside the reference programs where npm can bring them
 
 interop: build ## hold ours against the references, by messages and by their real client; ARGS picks
 	cargo test $(CARGO_ARGS) --test interop -- $(ARGS)
+
+chaos: build ## run and copy over a network that breaks at random; ARGS='--rounds 200 --seed 1'
+	cargo build $(CARGO_ARGS) --example child
+	cargo test $(CARGO_ARGS) --test chaos -- $(ARGS)
 
 cloud-demo: build ## play a registration and a command through a rendezvous, all on this machine
 	cargo build -q $(CARGO_ARGS) --example control-plane

@@ -49,6 +49,18 @@ impl EnvironmentError {
         }
     }
 
+    /// Whether the connection was lost on the way, so that what was asked for may have been done or
+    /// not.
+    pub fn is_disconnect(&self) -> bool {
+        matches!(
+            self,
+            Self::Remote {
+                error: ClientError::Disconnected(_),
+                ..
+            }
+        )
+    }
+
     /// Whether the environment said that there is no such file or handle.
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(i64::from(ErrorKind::NotFound.code()))

@@ -27,6 +27,9 @@ use crate::rpc::transport::{MAX_MESSAGE, Outbound, Payload, PayloadBuffer, Paylo
 /// How long the last file requests may take, each, when standard input has ended.
 const LAST_FILES: Duration = Duration::from_secs(10);
 
+/// How long what was asked for on a lost connection keeps its session from the next one.
+const LATE_FILES: Duration = Duration::from_secs(5);
+
 /// How far the handshake has come.
 enum Stage {
     New,
@@ -168,9 +171,12 @@ impl Dispatch {
     /// The connection is over.
     pub(super) fn end(&self) {
         self.lane.close();
-        // Who ends our input may still read our output; who leaves a socket does not.
-        if matches!(self.peer, Peer::Stdio) {
-            self.lane.wait_until_idle(LAST_FILES);
+        match self.peer {
+            // Who ends our input may still read our output.
+            Peer::Stdio => self.lane.wait_until_idle(LAST_FILES),
+            // Who leaves a socket does not, but may come back: what was asked for before must not
+            // happen behind what is asked for then.
+            _ => self.lane.wait_until_done(LATE_FILES),
         }
         if let Stage::Initialized(session) | Stage::Ready(session) = &self.stage {
             session.detach(self.connection);

@@ -150,6 +150,19 @@ impl Lane {
             }
         }
     }
+
+    /// Waits until nothing is being done any more, answered or not; at most for `limit`.
+    pub(super) fn wait_until_done(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let mut queue = self.shared.lock();
+        while !queue.is_idle() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            queue = wait(&self.shared.done, queue, left);
+        }
+    }
 }
 
 impl Drop for Lane {

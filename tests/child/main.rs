@@ -1,6 +1,8 @@
 //! The program that tests run as a child: one small behaviour a sub-command, and nothing of the host's.
 
+mod attempt;
 mod deny;
+mod kernel;
 mod pattern;
 
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
@@ -21,6 +23,10 @@ fn main() -> ExitCode {
         ["drain"] => say(&drain().to_string()),
         ["write", count] => write(&mut stdout(), 0, number(count)),
         ["write", count, "stderr"] => write(&mut stderr(), 0, number(count)),
+        ["write", count, "exit", code] => {
+            write(&mut stdout(), 0, number(count));
+            std::process::exit(number(code) as i32);
+        }
         ["write", count, "both"] => write_both(number(count)),
         ["steps", count] => steps(number(count)),
         ["env"] => std::env::vars().for_each(|(name, value)| say(&format!("{name}={value}"))),
@@ -46,8 +52,10 @@ fn main() -> ExitCode {
         ["background-silent", ref grandchild @ ..] => background(grandchild, Stdio::null()),
         ["own-group", ref grandchild @ ..] => own_group(grandchild),
         ["when", cue, count, done] => when(cue, number(count), done),
+        ["attempt", ref what @ ..] if attempt::run(what) => {}
         ["deny", words, ref command @ ..] => deny::deny(words, command),
         ["--help" | "--version"] => pose(),
+        ["--args", ..] => work_once(&arguments),
         ["make", path] => std::fs::write(path, "made").unwrap(),
         _ => {
             eprintln!("child: no such behaviour: {arguments:?}");
@@ -63,6 +71,19 @@ fn pose() {
         Ok(text) => say(&text),
         Err(_) => sleep(),
     }
+}
+
+/// Is the program `real` beside us the first time; after that it leaves its pid in `stuck`, and hangs.
+fn work_once(arguments: &[&str]) -> ! {
+    let beside = |name| std::env::current_exe().unwrap().with_file_name(name);
+    if std::fs::File::create_new(beside("tried")).is_ok() {
+        let error = Command::new(beside("real")).args(arguments).exec();
+        panic!("{error}");
+    }
+    let file = beside("stuck.new");
+    std::fs::write(&file, std::process::id().to_string()).unwrap();
+    std::fs::rename(file, beside("stuck")).unwrap();
+    sleep()
 }
 
 fn number(text: &str) -> u64 {

@@ -8,6 +8,8 @@ mod support;
 
 mod auth;
 mod bulk;
+mod bulk_client;
+mod chaos;
 mod client;
 mod cloud;
 mod cp;

@@ -3,9 +3,11 @@
 //! A copy has two sides ([`side`]): this machine by system calls ([`here`]), an environment by its
 //! trait ([`there`]). [`plan`] turns the command line into jobs, and [`WORKERS`] threads take them
 //! from the [`queue`]: so many requests are under way at once, and latency does not set the speed.
-//! A large file is a [`transfer`], whose blocks all of them take. The main thread draws the bar
-//! and waits; `signals` stops the queue.
+//! A large file is a [`transfer`], whose blocks all of them take. What is lost with a connection is
+//! asked for [`again`], and an open file is [`reopened`]. The main thread draws the bar and waits;
+//! `signals` stops the queue.
 
+mod again;
 mod flags;
 mod here;
 mod part;
@@ -13,6 +15,7 @@ mod place;
 mod plan;
 mod progress;
 mod queue;
+mod reopened;
 mod side;
 mod there;
 mod transfer;

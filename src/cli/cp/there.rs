@@ -5,8 +5,10 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::side::{Abilities, BLOCK, Block, Blocks, CopyError, Found, Side};
-use crate::env::{Environment, EnvironmentError, EnvironmentFacts, FileKind, OpenFile, OpenFor};
+use super::again::again;
+use super::reopened::Opening;
+use super::side::{Abilities, Blocks, CopyError, Found, Side};
+use crate::env::{Environment, EnvironmentError, EnvironmentFacts, FileKind, FileSystem, OpenFor};
 use crate::rpc::client::ClientError;
 use crate::rpc::error::ErrorKind;
 
@@ -33,13 +35,19 @@ impl There {
         }
     }
 
-    fn result<T>(&self, path: &Path, result: Result<T, EnvironmentError>) -> Result<T, CopyError> {
-        result.map_err(|error| explained(&self.name(path), error))
+    /// Asks for something that can be done twice.
+    fn ask<T>(
+        &self,
+        path: &Path,
+        call: impl Fn(&dyn FileSystem) -> Result<T, EnvironmentError>,
+    ) -> Result<T, CopyError> {
+        let answer = again(|| call(self.environment.files()));
+        answer.map_err(|error| explained(&self.name(path), error))
     }
 }
 
 /// The error of a file, unless the environment itself is lost.
-fn explained(name: &str, error: EnvironmentError) -> CopyError {
+pub(super) fn explained(name: &str, error: EnvironmentError) -> CopyError {
     let is_lost = match &error {
         EnvironmentError::Remote {
             error: ClientError::Protocol(_),
@@ -82,12 +90,12 @@ impl Side for There {
     }
 
     fn look(&self, path: &Path, follows: bool) -> Result<Option<Found>, CopyError> {
-        let files = self.environment.files();
-        let found = match files.metadata(text(path, self.name(path))?, follows) {
-            Err(error) if error.is_not_found() => return Ok(None),
-            found => self.result(path, found)?,
-        };
-        Ok(Some(Found {
+        let wanted = text(path, self.name(path))?;
+        let found = self.ask(path, |files| match files.metadata(wanted, follows) {
+            Err(error) if error.is_not_found() => Ok(None),
+            found => found.map(Some),
+        })?;
+        Ok(found.map(|found| Found {
             kind: match found.is_symlink && !follows {
                 true => FileKind::Symlink,
                 false => found.kind,
@@ -100,9 +108,8 @@ impl Side for There {
     }
 
     fn list(&self, directory: &Path) -> Result<Vec<(OsString, FileKind)>, CopyError> {
-        let files = self.environment.files();
-        let entries = files.read_directory(text(directory, self.name(directory))?);
-        let entries = self.result(directory, entries)?;
+        let wanted = text(directory, self.name(directory))?;
+        let entries = self.ask(directory, |files| files.read_directory(wanted))?;
         let named = entries
             .into_iter()
             .map(|entry| (entry.name.into(), entry.kind));
@@ -110,56 +117,59 @@ impl Side for There {
     }
 
     fn real_path(&self, path: &Path) -> Result<PathBuf, CopyError> {
-        let files = self.environment.files();
-        let real = files.canonicalize(text(path, self.name(path))?);
-        self.result(path, real).map(PathBuf::from)
+        let wanted = text(path, self.name(path))?;
+        self.ask(path, |files| files.canonicalize(wanted))
+            .map(PathBuf::from)
     }
 
     fn link_target(&self, path: &Path) -> Result<PathBuf, CopyError> {
-        let files = self.environment.files();
-        let target = files.read_link(text(path, self.name(path))?);
-        self.result(path, target).map(PathBuf::from)
+        let wanted = text(path, self.name(path))?;
+        self.ask(path, |files| files.read_link(wanted))
+            .map(PathBuf::from)
     }
 
     fn make_link(&self, target: &Path, path: &Path) -> Result<(), CopyError> {
-        let (name, files) = (self.name(path), self.environment.files());
-        let made = files.symlink(text(target, &name)?, text(path, &name)?);
-        self.result(path, made)
+        let name = self.name(path);
+        let (target, wanted) = (text(target, &name)?, text(path, &name)?);
+        // Where the first of two was done, the second finds the name taken, as by another's.
+        self.ask(path, |files| files.symlink(target, wanted))
     }
 
     fn make_directory(&self, path: &Path) -> Result<(), CopyError> {
-        let files = self.environment.files();
-        let made = files.create_directory(text(path, self.name(path))?);
-        self.result(path, made)
+        let wanted = text(path, self.name(path))?;
+        self.ask(path, |files| files.create_directory(wanted))
     }
 
     fn read_whole(&self, path: &Path) -> Result<Vec<u8>, CopyError> {
-        let files = self.environment.files();
-        let data = files.read(text(path, self.name(path))?);
-        self.result(path, data)
+        let wanted = text(path, self.name(path))?;
+        self.ask(path, |files| files.read(wanted))
     }
 
     fn write_whole(&self, path: &Path, data: &[u8]) -> Result<(), CopyError> {
-        let files = self.environment.files();
-        let written = files.write(text(path, self.name(path))?, data, false);
-        self.result(path, written)
+        let wanted = text(path, self.name(path))?;
+        self.ask(path, |files| files.write(wanted, data, false))
     }
 
     fn open(&self, path: &Path, purpose: OpenFor) -> Result<Option<Box<dyn Blocks>>, CopyError> {
         let name = self.name(path);
-        let files = self.environment.files();
-        match files.open(text(path, &name)?, purpose) {
-            Ok(file) => Ok(Some(Box::new(OpenThere { name, file }))),
+        let opening = Opening {
+            environment: Arc::clone(&self.environment),
+            path: text(path, &name)?.to_owned(),
+            name,
+            purpose,
+            updates: self.abilities.updates,
+        };
+        match opening.open() {
+            Ok(file) => Ok(Some(Box::new(file))),
             // As 0.130 has it.
             Err(error) if error.code() == Some(ErrorKind::UnknownMethod.code().into()) => Ok(None),
-            Err(error) => Err(explained(&name, error)),
+            Err(error) => Err(explained(&self.name(path), error)),
         }
     }
 
     fn set_mode(&self, path: &Path, mode: u32) -> Result<(), CopyError> {
-        let files = self.environment.files();
-        let set = files.set_permissions(text(path, self.name(path))?, mode);
-        self.result(path, set)
+        let wanted = text(path, self.name(path))?;
+        self.ask(path, |files| files.set_permissions(wanted, mode))
     }
 
     fn set_modified(&self, _: &Path, _: i64) -> Result<(), CopyError> {
@@ -167,39 +177,23 @@ impl Side for There {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), CopyError> {
-        let (name, files) = (self.name(to), self.environment.files());
-        let renamed = files.rename(text(from, &name)?, text(to, &name)?);
-        self.result(to, renamed)
+        let name = self.name(to);
+        let (old, new) = (text(from, &name)?, text(to, &name)?);
+        let files = self.environment.files();
+        let mut was_lost = false;
+        let renamed = again(|| match files.rename(old, new) {
+            // The one whose answer was lost has been done.
+            Err(error) if was_lost && error.is_not_found() => files.metadata(new, false).map(drop),
+            renamed => {
+                was_lost |= matches!(&renamed, Err(error) if error.is_disconnect());
+                renamed
+            }
+        });
+        renamed.map_err(|error| explained(&name, error))
     }
 
     fn remove(&self, path: &Path) -> Result<(), CopyError> {
-        let files = self.environment.files();
-        let removed = files.remove(text(path, self.name(path))?);
-        self.result(path, removed)
-    }
-}
-
-/// An open file of an environment.
-struct OpenThere {
-    name: String,
-    file: Box<dyn OpenFile>,
-}
-
-impl Blocks for OpenThere {
-    fn read(&self, offset: u64, block: &mut Block) -> Result<bool, CopyError> {
-        let read = self.file.read_block(offset, BLOCK);
-        let read = read.map_err(|error| explained(&self.name, error))?;
-        block.set(read.data);
-        Ok(read.is_last)
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), CopyError> {
-        let written = self.file.write_block(offset, data);
-        written.map_err(|error| explained(&self.name, error))
-    }
-
-    fn close(self: Box<Self>) -> Result<(), CopyError> {
-        let Self { name, file } = *self;
-        file.close().map_err(|error| explained(&name, error))
+        let wanted = text(path, self.name(path))?;
+        self.ask(path, |files| files.remove(wanted))
     }
 }

@@ -91,7 +91,7 @@ impl Helpers {
         let job = move || {
             let host = &living.0.host;
             let birth = host.begin_birth();
-            let launched = launch(host, &spec);
+            let launched = launch(host, &spec, Some(shared.stop.as_fd()));
             // The program alone is to hold its end of the socket.
             drop(spec);
             match launched {

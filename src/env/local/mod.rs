@@ -54,7 +54,7 @@ pub use events::{Event, ProcessExit, Subscriber};
 pub use helper::{Helper, Helpers, StartedHelper};
 pub use host::{Host, HostConfig};
 pub use in_process::LocalEnvironment;
-pub use launch::{ProcessSpec, StartError, Started};
+pub use launch::{Confined, ProcessSpec, StartError, Started, launch_confined};
 pub use missing::MissingWatch;
 pub use output::{Chunk, Stream};
 pub use process::{Process, Summary, WriteError, WriteReply};

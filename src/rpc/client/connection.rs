@@ -62,6 +62,7 @@ pub(super) struct Block {
 
 /// A block whose bytes are still to come.
 struct Announced {
+    id: i64,
     len: usize,
     json: Box<str>,
     tell: SyncSender<Result<Block, ClientError>>,
@@ -310,6 +311,10 @@ impl Connection {
                 self.outbound.ping();
             }
         };
+        if let Some(Announced { id, tell, .. }) = announced {
+            // Its bytes never come: it fails with the others.
+            self.lock().waiting.insert(id, Waiting::Block(tell));
+        }
         match complaint {
             Some(complaint) => format!("{complaint} ({why})"),
             None => why,
@@ -328,7 +333,7 @@ impl Connection {
                     Some(Waiting::Caller(tell)) => {
                         let _ = tell.send(outcome.map(Into::into));
                     }
-                    Some(Waiting::Block(tell)) => return take_block(outcome, tell),
+                    Some(Waiting::Block(tell)) => return take_block(id, outcome, tell),
                     Some(Waiting::Replay(route)) => {
                         replay(&route, outcome)?;
                         // What was told on the last connection may be lost, and the program wait.
@@ -389,6 +394,7 @@ enum Taken {
 
 /// An answer that says how many bytes follow it, if it is no error.
 fn take_block(
+    id: i64,
     outcome: Result<&str, ClientError>,
     tell: SyncSender<Result<Block, ClientError>>,
 ) -> Result<Taken, String> {
@@ -407,7 +413,12 @@ fn take_block(
             let _ = tell.send(Ok(Block { json, bytes }));
             Ok(Taken::Nothing)
         }
-        len if len <= MAX_BLOCK => Ok(Taken::Block(Announced { len, json, tell })),
+        len if len <= MAX_BLOCK => Ok(Taken::Block(Announced {
+            id,
+            len,
+            json,
+            tell,
+        })),
         len => Err(format!("the server announced a block of {len} bytes")),
     }
 }

@@ -18,7 +18,7 @@ use crate::rpc::transport::{Framing, Outbound, Reader, Received};
 /// configuration.
 const MAX_JUNK: usize = 64;
 /// The handshake uses up the ids below.
-pub(super) const FIRST_FREE_ID: i64 = 2;
+pub(super) const FIRST_FREE_ID: i64 = 3;
 
 /// What came of a handshake.
 pub(super) struct Greeting {
@@ -106,14 +106,30 @@ impl Handshake<'_> {
         self.outbound
             .send(|out| out.extend_from_slice(b"{\"method\":\"initialized\",\"params\":{}}"));
         let facts = match reply.environment_info {
-            Some(info) => ServerFacts::from_info(info.get())
-                .map_err(|error| GreetError::Protocol(format!("environmentInfo: {error}")))?,
-            None => ServerFacts::silent(),
+            Some(info) => facts(info.get())?,
+            // They are those of the first connection.
+            None if resume.is_some() => ServerFacts::silent(),
+            None => self.ask_for_facts(deadline)?,
         };
         Ok(Greeting {
             session_id: reply.session_id,
             facts,
         })
+    }
+
+    /// Asks a server that has told nothing by itself.
+    fn ask_for_facts(&mut self, deadline: Instant) -> Result<ServerFacts, GreetError> {
+        self.request(2, "environment/info", &serde_json::json!({}));
+        match self.answer(2, deadline) {
+            Ok(json) => facts(&json),
+            // As 0.130 has it.
+            Err(GreetError::Rejected { code, .. })
+                if code == i64::from(ErrorKind::UnknownMethod.code()) =>
+            {
+                Ok(ServerFacts::silent())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn request(&self, id: i64, method: &str, params: &serde_json::Value) {
@@ -164,4 +180,9 @@ impl Handshake<'_> {
             }
         }
     }
+}
+
+fn facts(json: &str) -> Result<ServerFacts, GreetError> {
+    ServerFacts::from_info(json)
+        .map_err(|error| GreetError::Protocol(format!("environmentInfo: {error}")))
 }

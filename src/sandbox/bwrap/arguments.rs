@@ -11,6 +11,10 @@ use crate::sandbox::mounts::{Action, Mount, MountPlan};
 use crate::sandbox::policy::Network;
 use crate::sys::memfd;
 
+/// What in `/proc` governs the whole machine. Its owner is root, which root stays inside too, without any capability:
+/// bwrap covers these for others only, and a program started by a core dump is the host's.
+const OF_THE_MACHINE: [&str; 6] = ["sys", "sysrq-trigger", "irq", "bus", "fs", "mtrr"];
+
 /// Words that every version of bwrap reads, those of `--args` included.
 pub(super) const MAX_WORDS: usize = 9000;
 
@@ -124,7 +128,13 @@ impl Words {
             Action::Closed => self.add(&["--ro-bind".as_ref(), "/dev/null".as_ref(), target]),
             Action::Seal => self.seal(target),
             Action::Proc => match proc {
-                Proc::Mount => self.add(&["--proc".as_ref(), target]),
+                Proc::Mount => {
+                    self.add(&["--proc".as_ref(), target]);
+                    for name in OF_THE_MACHINE {
+                        let path = mount.target.join(name);
+                        self.add(&["--ro-bind-try".as_ref(), path.as_ref(), path.as_ref()]);
+                    }
+                }
                 Proc::Replacement(path) => {
                     self.add(&["--ro-bind".as_ref(), path.as_os_str(), target]);
                 }

@@ -59,6 +59,13 @@ impl Project {
         let start = words.iter().position(|word| word == "ALL").unwrap() + 1;
         let end = words.iter().position(|word| word == "--chdir").unwrap();
         let words = words[start..end].join(" ");
+        let covers = ["sys", "sysrq-trigger", "irq", "bus", "fs", "mtrr"]
+            .map(|name| format!(" --ro-bind-try /proc/{name} /proc/{name}"));
+        assert!(
+            words.contains(&format!("--proc /proc{}", covers.concat())),
+            "{words}"
+        );
+        let words = words.replace(&covers.concat(), "");
         words.replace(self.scratch.path().to_str().unwrap(), "@")
     }
 }

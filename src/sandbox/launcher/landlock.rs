@@ -34,15 +34,14 @@ const WRITE: u64 = READ | WRITE_FILE | CHANGE_DIRECTORY | REFER | TRUNCATE | IOC
 /// What a rule about a file, not a directory, may allow.
 const OF_FILES: u64 = EXECUTE | READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV;
 
-/// Devices that any program expects to be able to write to.
-const DEVICES: [&str; 7] = [
+/// Devices that any program expects to be able to write to. Not `/dev/pts`, which has the terminals of others too.
+const DEVICES: [&str; 6] = [
     "/dev/null",
     "/dev/zero",
     "/dev/full",
     "/dev/random",
     "/dev/urandom",
     "/dev/tty",
-    "/dev/pts",
 ];
 
 /// Rules that a child enters, and what they leave open.
@@ -146,6 +145,9 @@ fn weaker(policy: &Policy, abi: u32) -> Vec<String> {
     say("processes of the host can be seen in /proc");
     say(
         "modes, owners, times and extended attributes of files can be changed wherever the user may",
+    );
+    say(
+        "devices of the host, terminals of the same user among them, can be read where the policy lets /dev be read",
     );
     say("names and attributes of files that must not be read can be seen");
     if abi < 3 {

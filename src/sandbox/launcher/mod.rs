@@ -181,6 +181,10 @@ impl Launchers {
                 return self.with_bwrap(&fit, confinement, request, &inside, surroundings);
             }
         }
+        if surroundings.is_cancelled() {
+            // Then nothing was found out about any launcher.
+            return Err(start::cancelled().into());
+        }
         if !self.may_use(Kind::Landlock) {
             return Err(refusal(&rejected, None).into());
         }
@@ -247,7 +251,7 @@ impl Launchers {
     }
 
     fn bundled(&self, inside: &File, surroundings: &Surroundings<'_>) -> Result<Arc<Fit>, String> {
-        self.remembered(Key::Bundled, || {
+        self.remembered(Key::Bundled, surroundings, || {
             let bundled = bundled::open(self.config.bwrap.as_deref())?;
             fit::examine(bundled.into(), inside.as_fd(), &self.journal, surroundings)
         })
@@ -282,7 +286,7 @@ impl Launchers {
                 Err(why) => Err(why),
                 Ok((identity, file)) => match reach() {
                     Some(why) => Err(format!("it {why}")),
-                    None => self.remembered(Key::System(identity), || {
+                    None => self.remembered(Key::System(identity), surroundings, || {
                         let unknown = system_bwrap(file);
                         fit::examine(unknown, inside.as_fd(), &self.journal, surroundings)
                     }),
@@ -304,6 +308,7 @@ impl Launchers {
     fn remembered(
         &self,
         key: Key,
+        surroundings: &Surroundings<'_>,
         examine: impl FnOnce() -> Result<Fit, String>,
     ) -> Result<Arc<Fit>, String> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -316,7 +321,9 @@ impl Launchers {
             outcome: examine().map(Arc::new),
             at: Instant::now(),
         };
-        known.insert(key, verdict.clone());
+        if verdict.outcome.is_ok() || !surroundings.is_cancelled() {
+            known.insert(key, verdict.clone());
+        }
         verdict.outcome
     }
 }
@@ -414,7 +421,7 @@ fn with_landlock(
         seccomp: true,
         weaker: domain.weaker,
     };
-    let filter = seccomp::filter(policy.network());
+    let filter = seccomp::filter_without_namespaces(policy.network());
     let restrictions = Restrictions {
         drop_capabilities: true,
         no_new_privs: true,

@@ -32,7 +32,7 @@ impl Launchers {
                 let search = std::env::var_os("PATH").unwrap_or_default();
                 for candidate in super::candidates::on_path(&search) {
                     let examined = candidate.file.and_then(|(identity, file)| {
-                        self.remembered(Key::System(identity), || {
+                        self.remembered(Key::System(identity), surroundings, || {
                             fit::examine(
                                 super::system_bwrap(file),
                                 inside.as_fd(),

@@ -1,5 +1,7 @@
 //! The numbers of system calls, by architecture.
 
+use super::program::Argument;
+
 /// A system call and its number; `None` where the architecture does not have it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
@@ -92,6 +94,41 @@ pub(super) const NETWORK_DENIED: &[Call] = &[
     call("setsockopt", 54, 208),
 ];
 
+/// What a program could share with processes outside, where it has no namespaces of its own: by keys, numbers and names
+/// that anybody of its user can find.
+pub(super) const SHARED_DENIED: &[Call] = &[
+    call("shmget", 29, 194),
+    call("shmat", 30, 196),
+    call("shmctl", 31, 195),
+    call("semget", 64, 190),
+    call("semop", 65, 193),
+    call("semtimedop", 220, 192),
+    call("semctl", 66, 191),
+    call("msgget", 68, 186),
+    call("msgsnd", 69, 189),
+    call("msgrcv", 70, 188),
+    call("msgctl", 71, 187),
+    call("mq_open", 240, 180),
+    call("mq_unlink", 241, 181),
+    call("kcmp", 312, 272),
+    call("process_madvise", 440, 440),
+    call("migrate_pages", 256, 238),
+    call("move_pages", 279, 239),
+];
+
+/// What a program may call about itself only, which the number 0 stands for, and where that is.
+pub(super) const OF_ITSELF: &[(Call, Argument)] = &[
+    (call("prlimit64", 302, 261), Argument::First),
+    (call("sched_setaffinity", 203, 122), Argument::First),
+    (call("sched_setscheduler", 144, 119), Argument::First),
+    (call("sched_setparam", 142, 118), Argument::First),
+    (call("sched_setattr", 314, 274), Argument::First),
+    (SETPRIORITY, Argument::Second),
+    (IOPRIO_SET, Argument::Second),
+];
+
+pub(super) const SETPRIORITY: Call = call("setpriority", 141, 140);
+pub(super) const IOPRIO_SET: Call = call("ioprio_set", 251, 30);
 pub(super) const SOCKET: Call = call("socket", 41, 198);
 pub(super) const SOCKETPAIR: Call = call("socketpair", 53, 199);
 pub(super) const CLONE: Call = call("clone", 56, 220);

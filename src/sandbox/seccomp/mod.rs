@@ -15,7 +15,10 @@ mod tests;
 
 use super::policy::Network;
 use crate::sys::seccomp::Instruction;
-use calls::{ALWAYS_DENIED, CLONE, CLONE3, IOCTL, NETWORK_DENIED, SOCKET, SOCKETPAIR, UNSHARE};
+use calls::{
+    ALWAYS_DENIED, CLONE, CLONE3, IOCTL, IOPRIO_SET, NETWORK_DENIED, OF_ITSELF, SETPRIORITY,
+    SHARED_DENIED, SOCKET, SOCKETPAIR, UNSHARE,
+};
 use program::{Argument, Program};
 
 /// An architecture whose calls a filter can be made for.
@@ -49,6 +52,9 @@ const CLONE_NEWUSER: u32 = 0x1000_0000;
 const TIOCSTI: u32 = 0x5412;
 /// Does so on a console, among other things.
 const TIOCLINUX: u32 = 0x541c;
+/// All processes of a user.
+const PRIO_USER: u32 = 2;
+const IOPRIO_WHO_USER: u32 = 3;
 const AF_UNIX: u32 = 1;
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
@@ -73,7 +79,30 @@ pub fn bytes(network: Network) -> Vec<u8> {
         .collect()
 }
 
+/// The filter for programs without namespaces of their own: besides, they must not reach other processes of the same user
+/// by number, nor share the kernel's segments, semaphores and queues with them.
+pub fn filter_without_namespaces(network: Network) -> Vec<Instruction> {
+    without_namespaces_for(Architecture::OWN, network)
+}
+
+fn without_namespaces_for(architecture: Architecture, network: Network) -> Vec<Instruction> {
+    let mut program = rules(architecture, network);
+    for call in SHARED_DENIED {
+        program.deny(*call);
+    }
+    program.deny_values(SETPRIORITY, Argument::First, &[PRIO_USER]);
+    program.deny_values(IOPRIO_SET, Argument::First, &[IOPRIO_WHO_USER]);
+    for (call, argument) in OF_ITSELF {
+        program.allow_only(*call, *argument, &[0]);
+    }
+    program.finish()
+}
+
 fn filter_for(architecture: Architecture, network: Network) -> Vec<Instruction> {
+    rules(architecture, network).finish()
+}
+
+fn rules(architecture: Architecture, network: Network) -> Program {
     let mut program = Program::new(architecture);
     if architecture == Architecture::X86_64 {
         program.deny_from(X32_BIT);
@@ -99,5 +128,5 @@ fn filter_for(architecture: Architecture, network: Network) -> Vec<Instruction> 
     program.allow_only(SOCKET, Argument::First, families);
     program.allow_streams(SOCKETPAIR);
     program.deny(SOCKETPAIR);
-    program.finish()
+    program
 }

@@ -317,3 +317,35 @@ fn the_numbers_are_the_c_library_s() {
         }
     }
 }
+
+#[test]
+fn without_namespaces_a_program_reaches_itself_only() {
+    for (architecture, audit) in BOTH {
+        for network in NETWORKS {
+            let filter = without_namespaces_for(architecture, network);
+            let answer = |call: Call, arguments: &[u64]| {
+                evaluate(
+                    &filter,
+                    audit,
+                    number(architecture, call).unwrap(),
+                    arguments,
+                )
+            };
+            for call in SHARED_DENIED {
+                assert_eq!(answer(*call, &[]), Answer::Errno(1), "{}", call.name);
+            }
+            for (call, argument) in OF_ITSELF {
+                let of = |who: u64| match argument {
+                    program::Argument::First => [who, 0],
+                    program::Argument::Second => [0, who],
+                };
+                assert_eq!(answer(*call, &of(0)), Answer::Allow, "{}", call.name);
+                assert_eq!(answer(*call, &of(77)), Answer::Errno(1), "{}", call.name);
+            }
+            assert_eq!(answer(SETPRIORITY, &[2, 0]), Answer::Errno(1));
+            assert_eq!(answer(IOPRIO_SET, &[3, 0]), Answer::Errno(1));
+            assert_eq!(answer(UNSHARE, &[0x1000_0000]), Answer::Errno(1));
+            assert_eq!(answer(CLONE, &[17]), Answer::Allow);
+        }
+    }
+}

@@ -70,6 +70,7 @@ fn play(scenario: &Scenario, whose: Whose, program: &Path, scratch: &Path) -> Va
         .env("CODEX_HOME", scratch)
         .env("CODEX_EXEC_SERVER_REMOTE_BEARER_TOKEN", "secret")
         .env("NO_PROXY", "*")
+        .env("RUST_BACKTRACE", "0")
         .env_remove("RUST_LOG")
         .env_remove("EXEC_SERVER_LOG")
         .stdin(Stdio::null())
@@ -86,9 +87,11 @@ fn play(scenario: &Scenario, whose: Whose, program: &Path, scratch: &Path) -> Va
     };
     drop(server);
     let words = words.join().ok().flatten().unwrap_or_default();
+    // The reference also warns about its home, and shows where in its program an error came from.
+    let is_ours_too = |line: &&str| line.starts_with("Error: ") || line.starts_with("codex exec-");
     json!({
         "code": code,
-        "words": words.lines().map(|line| line.trim_end()).collect::<Vec<_>>(),
+        "words": words.lines().filter(is_ours_too).collect::<Vec<_>>(),
         "registrations": plane.registrations().iter().map(request).collect::<Vec<_>>(),
         "upgrades": plane.upgrades().iter().map(request).collect::<Vec<_>>(),
         "heard": heard,

@@ -19,7 +19,7 @@ fn the_handshake_is_the_references_and_paths_are_native_for_a_silent_server() {
             json!({ "clientName": "exec-server", "resumeSessionId": null })
         );
         let request = line.await_request("fs/canonicalize");
-        assert_eq!(request["id"], 2);
+        assert_eq!(request["id"], 3);
         assert_eq!(request["params"]["path"], "/a b");
         line.answer(&request, json!({ "path": "/c d" }));
         line.hear();
@@ -49,6 +49,50 @@ fn a_server_that_tells_about_itself_gets_uris() {
     let client = client(server.url());
     assert_eq!(client.canonicalize("/a b").unwrap(), "/c d");
     assert_eq!(client.facts().unwrap().cwd.as_deref(), Some("/w d"));
+}
+
+#[test]
+fn a_server_that_tells_about_itself_when_asked_gets_uris() {
+    let server = Scripted::new(|_, line| {
+        let request = line.await_request("initialize");
+        line.answer(&request, json!({ "sessionId": "s" }));
+        line.await_request("initialized");
+        let request = line.await_request("environment/info");
+        let info = json!({ "shell": { "name": "sh", "path": "/bin/sh" }, "cwd": "file:///w%20d" });
+        line.answer(&request, info);
+        let request = line.await_request("fs/canonicalize");
+        assert_eq!(request["params"]["path"], "file:///a%20b");
+        line.answer(&request, json!({ "path": "file:///c%20d" }));
+        line.hear();
+    });
+    let client = client(server.url());
+    assert_eq!(client.canonicalize("/a b").unwrap(), "/c d");
+    assert_eq!(client.facts().unwrap().cwd.as_deref(), Some("/w d"));
+}
+
+#[test]
+fn a_block_whose_bytes_never_come_fails_with_its_connection() {
+    let server = Scripted::new(|number, line| {
+        if number > 0 {
+            return;
+        }
+        let request = line.await_request("initialize");
+        let capabilities = json!({ "execServer": { "extensions": ["fs/readBlock.raw"] } });
+        let info = json!({ "shell": { "name": "sh", "path": "/bin/sh" },
+            "capabilities": capabilities });
+        line.answer(
+            &request,
+            json!({ "sessionId": "s", "environmentInfo": info }),
+        );
+        let request = line.await_request("fs/open");
+        line.answer(&request, json!({}));
+        let request = line.await_request("fs/readBlock");
+        line.answer(&request, json!({ "rawBytes": 5, "eof": true }));
+    });
+    let client = client(server.url());
+    let file = client.open("/f", OpenFor::Reading).unwrap();
+    let error = file.read_block(0, 5).unwrap_err();
+    assert!(matches!(error, ClientError::Disconnected(_)), "{error:?}");
 }
 
 #[test]

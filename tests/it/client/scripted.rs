@@ -92,12 +92,17 @@ impl Line {
         self.say(json!({ "id": request["id"], "result": result }));
     }
 
-    /// Goes through the handshake and gives what the client said.
+    /// Goes through the handshake, as 0.130 does, and gives what the client said.
     pub fn greet(&mut self) -> Value {
         let request = self.await_request("initialize");
         let result = json!({ "sessionId": self.session });
         self.answer(&request, result);
         self.await_request("initialized");
+        if request["params"]["resumeSessionId"].is_null() {
+            let asked = self.await_request("environment/info");
+            let error = json!({ "code": -32601, "message": "unknown method: environment/info" });
+            self.say(json!({ "id": asked["id"], "error": error }));
+        }
         request["params"].clone()
     }
 

@@ -68,7 +68,9 @@ fn the_executor_s_registration_is_the_reference_s() {
     );
     await_executors(&plane, 1);
     let line = "codex exec-server remote executor exec_1 registered with executor_id ex-1";
-    assert!(server.stderr().lines().any(|its| its == line));
+    within(PATIENCE, "it tells so", || {
+        server.stderr().lines().any(|its| its == line)
+    });
     let upgrade = plane.upgrades().remove(0);
     assert_eq!(upgrade.header("authorization"), None);
 }
@@ -103,7 +105,9 @@ fn the_cloud_s_registration_is_the_reference_s() {
     );
     await_executors(&plane, 1);
     let line = "codex exec-server cloud executor exec_1 registered in environment env-7";
-    assert!(server.stderr().lines().any(|its| its == line));
+    within(PATIENCE, "it tells so", || {
+        server.stderr().lines().any(|its| its == line)
+    });
 }
 
 #[test]

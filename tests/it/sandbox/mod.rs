@@ -1,8 +1,11 @@
 //! Confinement, as an attacker and as its users meet it.
 
 mod doctor;
+mod escapes;
 mod examples;
 mod files;
+mod hanging;
+mod helper;
 mod ladder;
 mod start;
 mod terminal;

@@ -51,7 +51,11 @@ impl Upstream {
         }
         let on_path =
             |program: &&&str| PATH.split(':').any(|d| Path::new(d).join(program).exists());
-        if let Some(missing) = programs.iter().find(|program| !on_path(program)) {
+        if let Some(missing) = ["tar", "xz"]
+            .iter()
+            .chain(programs)
+            .find(|program| !on_path(program))
+        {
             skip(&format!("no {missing} in {PATH}"));
             return None;
         }

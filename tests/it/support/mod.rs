@@ -10,6 +10,7 @@ mod procfs;
 mod program;
 mod proxy;
 mod run;
+#[macro_use]
 pub mod sandbox;
 mod server;
 mod start;

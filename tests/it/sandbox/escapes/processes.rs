@@ -1,0 +1,126 @@
+//! Processes of the host, of the same user as the sandboxed one.
+
+use std::fs;
+
+use crate::support::sandbox::{SECRET, Sandbox};
+use crate::support::{alive, signal};
+
+/// What the kernel shows of a process that others could change.
+fn state(pid: u32) -> String {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+    let stat = read("stat");
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+    // Priority, nice value and policy.
+    let scheduling = [fields[15], fields[16], fields[38]];
+    let status = read("status");
+    let status: Vec<&str> = status
+        .lines()
+        .filter(|line| {
+            [
+                "State:",
+                "Cpus_allowed:",
+                "TracerPid:",
+                "SigPnd:",
+                "ShdPnd:",
+            ]
+            .iter()
+            .any(|name| line.starts_with(name))
+        })
+        .collect();
+    format!("{scheduling:?} {status:?} {}", read("limits"))
+}
+
+on_every_launcher! {
+    fn no_process_outside_can_be_signalled(stage) {
+        let victim = stage.outsider(&["sleep"]);
+        let pid = victim.pid().to_string();
+        let group = format!("-{pid}");
+        for attempt in [
+            &["kill", &pid, "9"][..], &["tgkill", &pid, "9"], &["sigqueue", &pid, "9"], &["pidfd-kill", &pid, "9"], &["kill", &group, "9"], &["kill", &pid, "0"],
+        ] {
+            for policy in [Sandbox::read_only(), Sandbox::read_only().online()] {
+                stage.refuses(&policy, attempt);
+            }
+        }
+        assert!(alive(victim.pid()));
+        let server = stage.client.server_pid().to_string();
+        stage.refuses(&Sandbox::read_only(), &["kill", &server, "15"]);
+        stage.client.still_serves();
+        stage.works_free(&["pidfd-kill", &pid, "9"]);
+    }
+
+    fn a_signal_to_all_reaches_nobody_outside(stage) {
+        let victim = stage.outsider(&["sleep"]);
+        signal(victim.pid(), "STOP");
+        let stopped = || fs::read_to_string(format!("/proc/{}/stat", victim.pid())).unwrap().contains(") T ");
+        crate::support::within(std::time::Duration::from_secs(5), "it stops", stopped);
+        // CONT: it would be seen, and harms nobody else on this machine.
+        stage.confined(&Sandbox::read_only(), &["kill", "-1", "18"]);
+        assert!(stopped(), "the signal got out");
+        stage.works_free(&["kill", &victim.pid().to_string(), "18"]);
+    }
+
+    fn no_process_outside_can_be_looked_into(stage) {
+        let victim = stage.outsider(&["sleep"]);
+        let pid = victim.pid().to_string();
+        assert!(stage.works_free(&["environ", &pid]).contains(SECRET));
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let mapping = maps.lines().find(|line| line.contains(" r")).unwrap();
+        let address = mapping.split('-').next().unwrap();
+        for attempt in [
+            &["ptrace", &pid][..], &["vm-read", &pid, address], &["vm-write", &pid, address], &["environ", &pid], &["open-memory", &pid],
+            &["pidfd-getfd", &pid, "0"], &["kcmp", &pid], &["read-limits", &pid],
+        ] {
+            let outcome = stage.refuses(&Sandbox::read_only(), attempt);
+            assert!(!outcome.stdout.contains(SECRET), "{outcome:?}");
+        }
+        for attempt in [&["read-limits", &pid][..], &["vm-read", &pid, address], &["pidfd-getfd", &pid, "0"], &["ptrace", &pid]] {
+            stage.works_free(attempt);
+        }
+    }
+
+    fn no_process_outside_can_be_governed(stage) {
+        let victim = stage.outsider(&["sleep"]);
+        let pid = victim.pid().to_string();
+        crate::support::within(std::time::Duration::from_secs(5), "it sleeps", || state(victim.pid()).contains("S (sleeping)"));
+        let before = state(victim.pid());
+        for attempt in ["prlimit", "nice", "affinity", "scheduler", "ioprio"] {
+            stage.refuses(&Sandbox::read_only(), &[attempt, &pid]);
+        }
+        assert_eq!(before, state(victim.pid()));
+        for attempt in ["nice", "affinity", "ioprio", "scheduler", "prlimit"] {
+            stage.works_free(&[attempt, &pid]);
+        }
+        assert_ne!(before, state(victim.pid()));
+    }
+
+    fn no_process_outside_can_be_seen(stage) {
+        if stage.launcher == Launcher::Landlock {
+            eprintln!("skipped: Landlock hides nothing");
+            return;
+        }
+        let victim = stage.outsider(&["sleep"]);
+        let pid = victim.pid();
+        assert!(stage.works_free(&["pids"]).split(' ').any(|found| found == pid.to_string()));
+        let seen = stage.allows(&Sandbox::read_only(), &["pids"]);
+        // Its own numbers begin at 1 again; there are its first process and the program.
+        let most = seen.split(' ').filter_map(|found| found.parse::<u32>().ok()).max();
+        assert!(most.is_some_and(|most| most < 20), "{seen}");
+    }
+
+    fn a_program_without_a_file_is_confined_all_the_same(stage) {
+        let target = stage.path("outside/new");
+        stage.works_free(&["exec-memfd", "write", &target]);
+        fs::remove_file(&target).unwrap();
+        stage.refuses(&Sandbox::read_only(), &["exec-memfd", "write", &target]);
+        assert!(!std::path::Path::new(&target).exists());
+    }
+
+    fn variables_of_the_loader_free_nobody(stage) {
+        let target = stage.path("outside/new");
+        let start = stage.attempt(&["write", &target]).env("LD_PRELOAD", "/nowhere/evil.so").env("LD_LIBRARY_PATH", "/nowhere").with("sandbox", Sandbox::read_only().json());
+        let outcome = stage.client.run(start);
+        assert!(outcome.stdout.starts_with("failed"), "{outcome:?}");
+        assert!(!std::path::Path::new(&target).exists());
+    }
+}
