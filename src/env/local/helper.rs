@@ -168,6 +168,17 @@ impl Helper {
         lock(&self.0.state).has_ended
     }
 
+    /// Ends the program, and waits until its mount points are gone, `limit` at most.
+    pub fn end(self, limit: Duration) {
+        self.0.stop.set();
+        let state = lock(&self.0.state);
+        let waited = self
+            .0
+            .changed
+            .wait_timeout_while(state, limit, |state| !state.has_ended);
+        drop(waited);
+    }
+
     /// Ends the program if it does not end by itself within `patience`, and tells how it ended
     /// and what it said before.
     pub fn last_words(&self, patience: Duration) -> (Option<Exit>, String) {

@@ -3,7 +3,6 @@
 mod calls;
 mod order;
 mod recovery;
-mod relay;
 pub mod scripted;
 mod stdio;
 
