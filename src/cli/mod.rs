@@ -69,11 +69,11 @@ impl fmt::Display for RunError {
 /// Runs the program with its arguments (the first is the program's own name).
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(code) = inside::take_over(args.get(1).map(OsString::as_os_str)) {
+        return ExitCode::from(code);
+    }
     if helper::is_meant(args.first()) {
         return helper::run(args);
-    }
-    if inside::is_inside(args.get(1).map(OsString::as_os_str)) {
-        return ExitCode::from(inside::run());
     }
     match command(args) {
         Ok(code) => code,

@@ -60,4 +60,6 @@ pub use output::{Chunk, Stream};
 pub use process::{Process, Summary, WriteError, WriteReply};
 pub use read::{ReadQuery, ReadReply, ReadView};
 pub use tree_watch::{TreeWatch, WatchError};
+
+pub use crate::sandbox::inside::take_over;
 pub use watcher::Watches;

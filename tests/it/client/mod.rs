@@ -4,7 +4,7 @@ mod calls;
 mod confined;
 mod order;
 mod recovery;
-mod scripted;
+pub mod scripted;
 mod stdio;
 
 use std::time::Duration;
