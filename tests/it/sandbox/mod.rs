@@ -4,6 +4,7 @@ mod doctor;
 mod escapes;
 mod examples;
 mod files;
+mod journal;
 mod ladder;
 mod start;
 mod terminal;
