@@ -2,6 +2,7 @@
 //!
 //! A command is a folder with its flags in one table and a row in [`command::COMMANDS`]; without
 //! one the program serves. [`parse`] reads any command line by its table, [`help`] explains it.
+//! Called by the name of a 0.130 client's sandbox helper, the program is that ([`helper`]).
 
 mod command;
 mod cp;
@@ -10,6 +11,7 @@ mod env;
 mod environments;
 mod grammar;
 mod help;
+mod helper;
 mod notice;
 mod parse;
 mod run;
@@ -67,8 +69,11 @@ impl fmt::Display for RunError {
 /// Runs the program with its arguments (the first is the program's own name).
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    if inside::is_inside(args.get(1).map(OsString::as_os_str)) {
-        return ExitCode::from(inside::run());
+    if let Some(code) = inside::take_over(args.get(1).map(OsString::as_os_str)) {
+        return ExitCode::from(code);
+    }
+    if helper::is_meant(args.first()) {
+        return helper::run(args);
     }
     match command(args) {
         Ok(code) => code,

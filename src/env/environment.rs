@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::EnvironmentError;
 pub use crate::rpc::client::types::{
-    Command, DirectoryEntry, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata,
+    Command, Confined, DirectoryEntry, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata,
     HttpRequest, HttpResponse, OpenFor, ProcessEvent, Stream, TerminalSize,
 };
 
@@ -55,6 +55,9 @@ pub trait RunningProcess: Send + Sync {
     /// # Errors
     /// The connection is lost for good; what became of the program is not known.
     fn next_event(&self, timeout: Duration) -> Result<Option<ProcessEvent>, EnvironmentError>;
+
+    /// The confinement in force, if one was asked for.
+    fn confined(&self) -> Option<&Confined>;
 
     /// Writes to its standard input or terminal; returns when that is accepted.
     ///

@@ -21,6 +21,7 @@ pub mod journal;
 pub mod launcher;
 pub mod mounts;
 pub mod policy;
+pub mod preset;
 #[cfg(test)]
 mod scratch;
 pub mod seccomp;

@@ -3,14 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::rpc::error::RpcError;
-use crate::sandbox::launcher::{Kind, Level};
+use crate::sandbox::launcher::Level;
 
 /// What the reference would call a confinement.
 pub(super) fn sandbox_type(level: Option<&Level>) -> &'static str {
-    match level {
-        Some(level) if level.launcher != Kind::None => "linuxSeccomp",
-        _ => "none",
-    }
+    level.map_or("none", Level::sandbox_type)
 }
 
 /// The extension `sandboxLevel`.

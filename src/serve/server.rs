@@ -303,7 +303,9 @@ impl Main {
             max_processes: options.max_processes,
         };
         let launchers = Launchers::new(options.sandbox.clone(), Journal::open());
-        let host = Host::new(limits, launchers).map_err(system("get what processes will need"))?;
+        let host = Host::new(limits, launchers)
+            .map(Host::with_orphans)
+            .map_err(system("get what processes will need"))?;
         let host = Arc::new(host);
         let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
         let server = Arc::new(Server {

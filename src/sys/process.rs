@@ -12,6 +12,24 @@ use super::signal::Signal;
 /// `PIDFD_SIGNAL_PROCESS_GROUP` of Linux 6.9, which libc does not name yet.
 const SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
 
+/// `PIDFD_GET_INFO` for the first [`PidfdInfo`], which libc does not name yet.
+const GET_INFO: u32 = 0xc040_ff0b;
+/// `PIDFD_INFO_EXIT` of Linux 6.15.
+const INFO_EXIT: u64 = 1 << 3;
+
+/// `struct pidfd_info` of the kernel, as its first version is.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    /// What is asked for, and then what was answered.
+    mask: u64,
+    _cgroup: u64,
+    /// Numbers of processes, users and groups.
+    _ids: [u32; 11],
+    /// As `wait` has it.
+    exit_code: i32,
+}
+
 /// How a process ended, as the kernel tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -52,6 +70,20 @@ impl Inner {
             pid,
             pidfd: open_pidfd(pid),
         }
+    }
+
+    /// The signal that has killed it, once it is reaped. None before Linux 6.15.
+    fn killed_by(&self) -> Option<Signal> {
+        let pidfd = self.pidfd.as_ref()?;
+        let mut info = PidfdInfo {
+            mask: INFO_EXIT,
+            ..PidfdInfo::default()
+        };
+        // SAFETY: the structure has the size that the number of the call tells.
+        let asked = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO as _, &raw mut info) };
+        let is_told = asked == 0 && info.mask & INFO_EXIT != 0;
+        (is_told && libc::WIFSIGNALED(info.exit_code))
+            .then(|| Signal(libc::WTERMSIG(info.exit_code)))
     }
 
     fn send(&self, number: i32) -> io::Result<i32> {
@@ -122,11 +154,13 @@ impl Leader {
             return Ok(None);
         }
         self.is_reaped = true;
-        Ok(Some(if code == libc::CLD_EXITED {
-            Exit::Code(status)
-        } else {
-            Exit::Killed(Signal(status))
-        }))
+        if code != libc::CLD_EXITED {
+            return Ok(Some(Exit::Killed(Signal(status))));
+        }
+        // The launcher of a sandbox turns a signal into a code, which the program could have returned as well.
+        let inner = self.inner.as_ref().filter(|_| status > 128);
+        let killed_by = inner.and_then(Inner::killed_by);
+        Ok(Some(killed_by.map_or(Exit::Code(status), Exit::Killed)))
     }
 
     /// Sends a signal to every process of the group. `Ok(false)` when none is left.

@@ -55,6 +55,10 @@ impl Signal {
     pub const KILL: Self = Self(libc::SIGKILL);
     /// The terminal is gone; to a server, the wish that it read its files again.
     pub const HANGUP: Self = Self(libc::SIGHUP);
+    /// Whatever the program takes it for.
+    pub const USER_1: Self = Self(libc::SIGUSR1);
+    /// The same.
+    pub const USER_2: Self = Self(libc::SIGUSR2);
     /// Ctrl-\.
     pub const QUIT: Self = Self(libc::SIGQUIT);
     /// Ctrl-Z.

@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         ["attempt", ref what @ ..] if attempt::run(what) => {}
         ["deny", words, ref command @ ..] => deny::deny(words, command),
         ["--help" | "--version"] => pose(),
+        ["--args", ..] => work_once(&arguments),
         ["make", path] => std::fs::write(path, "made").unwrap(),
         _ => {
             eprintln!("child: no such behaviour: {arguments:?}");
@@ -70,6 +71,22 @@ fn pose() {
         Ok(text) => say(&text),
         Err(_) => sleep(),
     }
+}
+
+/// Is the program `real` beside us the first time; after that it leaves its pid in `stuck`, and hangs. Fails without.
+fn work_once(arguments: &[&str]) -> ! {
+    let beside = |name| std::env::current_exe().unwrap().with_file_name(name);
+    if !beside("real").exists() {
+        std::process::exit(64);
+    }
+    if std::fs::File::create_new(beside("tried")).is_ok() {
+        let error = Command::new(beside("real")).args(arguments).exec();
+        panic!("{error}");
+    }
+    let file = beside("stuck.new");
+    std::fs::write(&file, std::process::id().to_string()).unwrap();
+    std::fs::rename(file, beside("stuck")).unwrap();
+    sleep()
 }
 
 fn number(text: &str) -> u64 {

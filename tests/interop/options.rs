@@ -1,11 +1,12 @@
 //! What to run: everything, one part, or what has a word in its name.
 
-const USAGE: &str = "usage: interop [wire|offer|cli] [WORD]...\n\
+const USAGE: &str = "usage: interop [wire|client|offer|cli] [WORD]...\n\
     Runs all parts, or one; with WORDs only what has one of them in its name.";
 
 /// The command line.
 pub struct Options {
     pub wire: bool,
+    pub client: bool,
     pub offer: bool,
     pub cli: bool,
     words: Vec<String>,
@@ -16,14 +17,16 @@ impl Options {
     pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
             wire: true,
+            client: true,
             offer: true,
             cli: true,
             words: Vec::new(),
         };
         for (number, argument) in arguments.enumerate() {
             match argument.as_str() {
-                part @ ("wire" | "offer" | "cli") if number == 0 => {
+                part @ ("wire" | "client" | "offer" | "cli") if number == 0 => {
                     options.wire = part == "wire";
+                    options.client = part == "client";
                     options.offer = part == "offer";
                     options.cli = part == "cli";
                 }

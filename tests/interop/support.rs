@@ -10,11 +10,14 @@ mod base64;
 mod http;
 #[path = "../it/support/link.rs"]
 pub mod link;
+#[path = "../it/support/proxy.rs"]
+mod proxy;
 #[path = "../it/support/websocket.rs"]
 mod websocket;
 
 pub use base64::{decode, encode};
 pub use http::upgrade;
+pub use proxy::Proxy;
 
 use std::time::Duration;
 

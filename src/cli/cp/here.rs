@@ -123,9 +123,11 @@ impl Side for Here {
     }
 
     fn set_mode(&self, path: &Path, mode: u32) -> Result<(), CopyError> {
+        let permissions = Permissions::from_mode(mode);
+        let file = open_itself(path);
         Self::result(
             path,
-            fs::set_permissions(path, Permissions::from_mode(mode)),
+            file.and_then(|file| file.set_permissions(permissions)),
         )
     }
 
@@ -134,10 +136,8 @@ impl Side for Here {
             return Ok(());
         };
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
-        Self::result(
-            path,
-            File::open(path).and_then(|file| file.set_modified(time)),
-        )
+        let file = open_itself(path);
+        Self::result(path, file.and_then(|file| file.set_modified(time)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), CopyError> {
@@ -147,6 +147,14 @@ impl Side for Here {
     fn remove(&self, path: &Path) -> Result<(), CopyError> {
         Self::result(path, fs::remove_file(path))
     }
+}
+
+/// What we have written, and not what somebody else has made a link to since.
+fn open_itself(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options.open(path)
 }
 
 /// A name that somebody else has made a link is not followed, but for devices, which are no files

@@ -83,9 +83,12 @@ pub(super) fn job(source: &End<'_>, target: &End<'_>, rules: Rules) -> Result<Jo
             };
             return Err(CopyError::of(target.side.name(&to), why));
         }
+        // A link that nobody has named may come from an earlier copy, and so from the source: it is
+        // replaced, and never followed.
+        Some(last) if last.is_link && is_into => {}
         Some(last) if last.kind == FileKind::Other => in_place = true,
         // A file is replaced where it is, and not the link to it.
-        Some(last) if last.is_link && !is_directory && found.kind == FileKind::Regular => {
+        Some(last) if last.is_link && found.kind != FileKind::Symlink => {
             to = target.side.real_path(&to)?;
         }
         _ => {}

@@ -9,6 +9,7 @@ use super::again::again;
 use super::reopened::Opening;
 use super::side::{Abilities, Blocks, CopyError, Found, Side};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts, FileKind, FileSystem, OpenFor};
+use crate::rpc::client::ClientError;
 use crate::rpc::error::ErrorKind;
 
 /// Files of an environment.
@@ -47,9 +48,16 @@ impl There {
 
 /// The error of a file, unless the environment itself is lost.
 pub(super) fn explained(name: &str, error: EnvironmentError) -> CopyError {
-    match error.code() {
-        Some(_) => CopyError::of(name, words(&error)),
-        None => CopyError::Lost(error),
+    let is_lost = match &error {
+        EnvironmentError::Remote {
+            error: ClientError::Protocol(_),
+            ..
+        } => false,
+        error => error.code().is_none(),
+    };
+    match is_lost {
+        true => CopyError::Lost(error),
+        false => CopyError::of(name, words(&error)),
     }
 }
 

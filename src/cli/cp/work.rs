@@ -89,6 +89,15 @@ impl Copy {
     fn directory(&self, job: Job) -> Result<(), CopyError> {
         let Job { from, to, .. } = job;
         let found = self.found(&from)?;
+        // One that an earlier copy has left is of the source's choice, and leads where it wants.
+        if self
+            .target
+            .look(&to, false)?
+            .is_some_and(|there| there.is_link)
+        {
+            let name = self.target.name(&to);
+            return Err(CopyError::of(name, "a link, and the source is a directory"));
+        }
         self.target.make_directory(&to)?;
         let mut names = self.source.list(&from)?;
         // So that two runs do the same.

@@ -88,6 +88,7 @@ fn survey() -> std::io::Result<Vec<Surveyed>> {
         standard: [null; 3],
         null,
         guardian: &guardian,
+        cancel: None,
     }))
 }
 

@@ -17,7 +17,7 @@ use super::notice::Speaker;
 use super::{environments, help};
 use crate::env::config::Origin;
 use crate::env::{Environment, EnvironmentError, configured};
-use crate::visible::Visible;
+use crate::visible::{Visible, steers};
 
 use check::{Health, check};
 use flags::{EnvFlags, GRAMMAR, Task};
@@ -238,8 +238,21 @@ fn millis(time: Duration) -> f64 {
 
 fn json(rows: &impl Serialize) -> String {
     // Texts, numbers and what was parsed before: nothing that has no JSON.
-    let text = serde_json::to_string_pretty(rows).unwrap_or_default();
-    format!("{text}\n")
+    let json = serde_json::to_string_pretty(rows).unwrap_or_default();
+    let mut text = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        match c {
+            // What a server said as JSON may have other blanks than ours between its tokens.
+            '\n' | '\r' | '\t' => text.push(if c == '\n' { c } else { ' ' }),
+            // Others that steer a terminal are left as they are by JSON, and are in texts only.
+            c if steers(c) => {
+                let _ = write!(text, "\\u{:04x}", u32::from(c));
+            }
+            c => text.push(c),
+        }
+    }
+    text.push('\n');
+    text
 }
 
 fn list(rows: &[Row<'_>]) -> String {
@@ -405,5 +418,15 @@ mod tests {
         let text = table(&rows, false);
         assert!(!text.contains('\x1b') && !text.contains('\x07'), "{text}");
         assert!(text.contains("1\\u{1b}[31m"), "{text}");
+    }
+
+    #[test]
+    fn json_cannot_steer_the_terminal_and_says_the_same() {
+        let said = "\u{9b}2J\u{202e}\u{7f}\n\u{fc}";
+        let failed = Err(said.to_owned());
+        let text = json(&[checked(row("a", true), &failed)]);
+        assert!(!text.chars().any(|c| steers(c) && c != '\n'), "{text}");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value[0]["error"], said);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cli::grammar::{Category, Flag, Grammar, Kind, Operands, Value};
 use crate::cli::values::{duration, path};
+use crate::sandbox::preset::Preset;
 
 /// The flags of `run`, as given or by default.
 #[derive(Debug, Default)]
@@ -18,6 +19,7 @@ pub(super) struct RunFlags {
     /// Names with values; one without takes ours.
     pub(super) variables: Vec<(String, Option<String>)>,
     pub(super) timeout: Option<Duration>,
+    pub(super) sandbox: Option<Preset>,
     pub(super) is_verbose: bool,
     pub(super) command: Vec<std::ffi::OsString>,
 }
@@ -97,6 +99,17 @@ pub(super) static GRAMMAR: Grammar<RunFlags> = Grammar {
                 Ok(())
             }),
         ),
+        Flag::value(
+            Category::Command,
+            "sandbox",
+            "Confine it: read-only, workspace-write (its directory and those for temporary files), \
+             both without a network, or off, which is so unless given. Where that cannot be \
+             enforced, nothing runs",
+            Value::optional("KIND", |flags: &mut RunFlags, text| {
+                flags.sandbox = sandbox(text)?;
+                Ok(())
+            }),
+        ),
         Flag::switch(
             Category::General,
             Some('v'),
@@ -112,6 +125,13 @@ pub(super) static GRAMMAR: Grammar<RunFlags> = Grammar {
             Without -t, INT, TERM, HUP and QUIT are passed on to the command's group;\n\
             a second one within 2 s ends the command, a third one only us.\n",
 };
+
+fn sandbox(text: &str) -> Result<Option<Preset>, String> {
+    match Preset::from_name(text) {
+        None if text != "off" => Err("expected read-only, workspace-write or off".to_owned()),
+        preset => Ok(preset),
+    }
+}
 
 fn variable(text: &str) -> Result<(String, Option<String>), String> {
     let (name, value) = match text.split_once('=') {

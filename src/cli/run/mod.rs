@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,8 +25,8 @@ use super::environments::NoDirectory;
 use super::notice::Speaker;
 use super::{environments, help};
 use crate::env::{
-    self, Environment, EnvironmentError, EnvironmentFacts, Exit, ProcessEvent, RunningProcess,
-    Stream, TerminalSize,
+    self, Confined, Environment, EnvironmentError, EnvironmentFacts, Exit, ProcessEvent,
+    RunningProcess, Stream, TerminalSize,
 };
 use crate::rpc::protocol::env_policy::{EnvPolicy, Inherit};
 use crate::sys::event::WakeEvent;
@@ -194,6 +195,11 @@ impl Session {
             SPEAKER.say(format_args!("in `{}`, server {version}", environment.id()));
         }
         let process = Arc::new(environment.start(&order)?);
+        if flags.is_verbose
+            && let Some(confined) = process.confined()
+        {
+            say_confined(confined);
+        }
         signals
             .forward_to(Arc::clone(&process))
             .map_err(here("thread"))?;
@@ -367,15 +373,39 @@ fn order(
         variables.insert("TERM".to_owned(), term);
     }
     let size = signals::own_size().unwrap_or(USUAL_SIZE);
+    let cwd = environments::directory(environment, facts, flags.directory.as_deref())?;
+    let sandbox = match flags.sandbox {
+        // What may be written has to be known where it is asked for.
+        Some(preset) => {
+            let start = match &cwd {
+                Some(cwd) => cwd.clone(),
+                None => environments::absolute(environment, facts, ".")?,
+            };
+            Some(preset.sandbox(Path::new(&start)))
+        }
+        None => None,
+    };
     Ok(env::Command {
         argv: argv.collect::<Result<_, _>>()?,
-        cwd: environments::directory(environment, facts, flags.directory.as_deref())?,
+        cwd,
+        sandbox,
         env: variables,
         env_policy: Some(as_a_login_has()),
         terminal: flags.has_terminal.then_some(size),
         timeout: flags.timeout,
         ..env::Command::default()
     })
+}
+
+fn say_confined(confined: &Confined) {
+    let by = confined.launcher.as_deref();
+    SPEAKER.say(format_args!(
+        "confined by {}",
+        by.unwrap_or(&confined.sandbox_type)
+    ));
+    for sentence in &confined.weaker {
+        SPEAKER.say(format_args!("weaker than asked: {sentence}"));
+    }
 }
 
 /// All that the server's own environment has; it keeps what is secret to itself.

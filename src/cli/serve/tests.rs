@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::cli::parse::{Request, UsageError, parse};
+use crate::env::local::HostConfig;
 use crate::sandbox::launcher;
 use crate::serve::auth;
 use crate::serve::tls::TlsFiles;
@@ -61,6 +62,15 @@ fn defaults() {
             log_level: Level::Warn,
         }
     );
+}
+
+#[test]
+fn processes_have_the_limits_that_this_machine_has_in_process() {
+    let (options, limits) = (flags(&[]).options, HostConfig::default());
+    assert_eq!(options.retained_output, limits.retained_output);
+    assert_eq!(options.retained_total, limits.retained_total);
+    assert_eq!(options.drain_window, limits.drain_window);
+    assert_eq!(options.max_processes, limits.max_processes);
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(super) struct Control {
     pub(super) group: Option<(Leader, Arc<Guardian>)>,
     /// Wakes the process's thread; gone with it.
     pub(super) waker: Option<Arc<WakeEvent>>,
+    /// Ends a confined start that has not come to its program yet.
+    pub(super) cancel: Option<Arc<WakeEvent>>,
     pub(super) output: Retained,
     pub(super) next_seq: u64,
     pub(super) exited: Option<(u64, ProcessExit)>,
@@ -96,6 +98,7 @@ impl Control {
             if !self.early_signals.contains(&signal) {
                 self.early_signals.push(signal);
             }
+            self.cancel_if_told_to_end();
             return Ok(true);
         }
         match &self.group {
@@ -109,6 +112,22 @@ impl Control {
         let _ = self.send(Signal::KILL);
     }
 
+    /// A confined start begins, which this event ends.
+    pub(super) fn watch_for_cancel(&mut self, cancel: Arc<WakeEvent>) {
+        self.cancel = Some(cancel);
+        self.cancel_if_told_to_end();
+    }
+
+    /// Gives up a confined start that goes on; any other takes a moment only.
+    fn cancel_if_told_to_end(&self) {
+        let ends = |signal: &Signal| [Signal::KILL, Signal::TERMINATE].contains(signal);
+        if let Some(cancel) = &self.cancel
+            && self.early_signals.iter().any(ends)
+        {
+            cancel.set();
+        }
+    }
+
     /// The program runs.
     pub(super) fn began(
         &mut self,
@@ -119,6 +138,7 @@ impl Control {
         timeout: Option<Duration>,
     ) {
         self.phase = Phase::Running;
+        self.cancel = None;
         self.pid = Some(leader.program_pid());
         self.group = Some((leader, guardian));
         self.waker = Some(waker);
@@ -137,6 +157,7 @@ impl Control {
     /// The program could not be started: nothing will happen.
     pub(super) fn failed(&mut self) {
         self.phase = Phase::Failed;
+        self.cancel = None;
         self.stdin.close();
         for waiting in self.waiting.drain(..) {
             (waiting.reply)(None);

@@ -91,7 +91,7 @@ impl Helpers {
         let job = move || {
             let host = &living.0.host;
             let birth = host.begin_birth();
-            let launched = launch(host, &spec);
+            let launched = launch(host, &spec, Some(shared.stop.as_fd()));
             // The program alone is to hold its end of the socket.
             drop(spec);
             match launched {
@@ -166,6 +166,17 @@ impl Helper {
     /// Whether the program runs no more.
     pub fn has_ended(&self) -> bool {
         lock(&self.0.state).has_ended
+    }
+
+    /// Ends the program, and waits until its mount points are gone, `limit` at most.
+    pub fn end(self, limit: Duration) {
+        self.0.stop.set();
+        let state = lock(&self.0.state);
+        let waited = self
+            .0
+            .changed
+            .wait_timeout_while(state, limit, |state| !state.has_ended);
+        drop(waited);
     }
 
     /// Ends the program if it does not end by itself within `patience`, and tells how it ended

@@ -31,6 +31,18 @@ pub struct HostConfig {
     pub max_processes: usize,
 }
 
+impl Default for HostConfig {
+    /// What a server has unless it is told otherwise, and this machine in process.
+    fn default() -> Self {
+        Self {
+            retained_output: 1024 * 1024,
+            retained_total: 64 * 1024 * 1024,
+            drain_window: Duration::from_secs(2),
+            max_processes: 1024,
+        }
+    }
+}
+
 /// Output of a process that its client has not acknowledged: more than a connection carries within
 /// a round trip, mostly, and what a machine can spare for every process.
 const ACKNOWLEDGEMENT_WINDOW: usize = 4 * 1024 * 1024;
@@ -68,12 +80,20 @@ impl Host {
             retained: AtomicUsize::new(0),
             ended: Mutex::default(),
             queued_stdin: AtomicUsize::new(0),
-            leaders: (own_pid() == 1).then(Leaders::default),
+            leaders: None,
             leftovers: Leftovers::new()?,
             launchers,
             running: Mutex::new(0),
             fewer_running: Condvar::new(),
         })
+    }
+
+    /// The same for who owns the whole program, and so the orphans that come to it when it is
+    /// process 1 of a container; it has to [`reap`](Self::reap). Elsewhere in a program nobody may:
+    /// there are children that others wait for.
+    pub fn with_orphans(mut self) -> Self {
+        self.leaders = (own_pid() == 1).then(Leaders::default);
+        self
     }
 
     /// Its limits.
@@ -122,11 +142,6 @@ impl Host {
                  cannot start another: {error}"
             ),
         }
-    }
-
-    /// Whether orphans come to us, as they do to process 1 of a container.
-    pub fn is_init(&self) -> bool {
-        self.leaders.is_some()
     }
 
     /// For when children may have ended: reaps those that have no thread, which are the guardian,

@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::host::Host;
 use super::output::Stream;
 use crate::sandbox::inside::Request;
 use crate::sandbox::journal::Claim;
-use crate::sandbox::launcher::{Confinement, Failure, Level, Refusal, Surroundings};
+use crate::sandbox::launcher::{Confinement, Failure, Launchers, Level, Refusal, Surroundings};
 use crate::sys::enter::Image;
 use crate::sys::guardian::Guardian;
 use crate::sys::limits::Resource;
@@ -130,7 +130,11 @@ pub(super) struct Launched {
 }
 
 /// Starts the program. The calling thread must stay until it has ended.
-pub(super) fn launch(host: &Host, spec: &ProcessSpec) -> Result<Launched, StartError> {
+pub(super) fn launch(
+    host: &Host,
+    spec: &ProcessSpec,
+    cancel: Option<BorrowedFd<'_>>,
+) -> Result<Launched, StartError> {
     let strings = Strings::new(spec)?;
     let streams = Streams::open(host, spec)?;
     let start = || -> Result<(Result<Confined, Failure>, Arc<Guardian>), StartError> {
@@ -138,7 +142,15 @@ pub(super) fn launch(host: &Host, spec: &ProcessSpec) -> Result<Launched, StartE
             .guardian()
             .map_err(|error| StartError::Resources("a guardian process", error))?;
         let started = match &spec.confinement {
-            Some(confinement) => confined(host, spec, &strings, &streams, &guardian, confinement),
+            Some(confinement) => {
+                let surroundings = Surroundings {
+                    standard: streams.child.each_ref().map(AsFd::as_fd),
+                    null: host.null(),
+                    guardian: &guardian,
+                    cancel,
+                };
+                confined(host.launchers(), spec, &strings, confinement, &surroundings)
+            }
             None => plain(spec, &strings, &streams, &guardian),
         };
         Ok((started, guardian))
@@ -152,10 +164,7 @@ pub(super) fn launch(host: &Host, spec: &ProcessSpec) -> Result<Launched, StartE
         leader,
         level,
         claim,
-    } = started.map_err(|failure| match failure {
-        Failure::Program(error) => strings.explain(spec, error),
-        Failure::Refused(refusal) => StartError::Sandbox(Box::new(refusal)),
-    })?;
+    } = started.map_err(|failure| strings.tell(spec, failure))?;
     Ok(Launched {
         leader,
         guardian,
@@ -167,11 +176,31 @@ pub(super) fn launch(host: &Host, spec: &ProcessSpec) -> Result<Launched, StartE
     })
 }
 
+/// Starts the program of `spec`, which has a confinement, with the caller's own streams. The calling thread must stay
+/// until it has ended.
+///
+/// # Errors
+/// Nothing runs then.
+pub fn launch_confined(
+    launchers: &Launchers,
+    spec: &ProcessSpec,
+    confinement: &Confinement,
+    surroundings: &Surroundings<'_>,
+) -> Result<Confined, StartError> {
+    let strings = Strings::new(spec)?;
+    confined(launchers, spec, &strings, confinement, surroundings)
+        .map_err(|failure| strings.tell(spec, failure))
+}
+
 /// A program that runs, confined or not.
-struct Confined {
-    leader: Leader,
-    level: Option<Level>,
-    claim: Option<Claim>,
+#[derive(Debug)]
+pub struct Confined {
+    /// The process to wait for.
+    pub leader: Leader,
+    /// The confinement in force, if one was asked for.
+    pub level: Option<Level>,
+    /// To be kept until the last process of the sandbox has ended.
+    pub claim: Option<Claim>,
 }
 
 fn plain(
@@ -202,12 +231,11 @@ fn plain(
 }
 
 fn confined(
-    host: &Host,
+    launchers: &Launchers,
     spec: &ProcessSpec,
     strings: &Strings,
-    streams: &Streams,
-    guardian: &Guardian,
     confinement: &Confinement,
+    surroundings: &Surroundings<'_>,
 ) -> Result<Confined, Failure> {
     // A directory that is not there is an error; one that is only not shown inside is not.
     let is_directory = std::fs::metadata(&spec.cwd).and_then(|found| match found.is_dir() {
@@ -224,14 +252,7 @@ fn confined(
         image: Some(strings.image.clone()),
         has_terminal: spec.terminal.is_some(),
     };
-    let surroundings = Surroundings {
-        standard: streams.child.each_ref().map(AsFd::as_fd),
-        null: host.null(),
-        guardian,
-    };
-    let launched = host
-        .launchers()
-        .launch(confinement, request, &surroundings)?;
+    let launched = launchers.launch(confinement, request, surroundings)?;
     Ok(Confined {
         leader: launched.leader,
         level: Some(launched.level),
@@ -281,6 +302,13 @@ impl Strings {
             limits: spec.limits.clone(),
         };
         Ok(Self { image, searched })
+    }
+
+    fn tell(self, spec: &ProcessSpec, failure: Failure) -> StartError {
+        match failure {
+            Failure::Program(error) => self.explain(spec, error),
+            Failure::Refused(refusal) => StartError::Sandbox(Box::new(refusal)),
+        }
     }
 
     /// Names the stage that failed and what it was about.

@@ -54,10 +54,12 @@ pub use events::{Event, ProcessExit, Subscriber};
 pub use helper::{Helper, Helpers, StartedHelper};
 pub use host::{Host, HostConfig};
 pub use in_process::LocalEnvironment;
-pub use launch::{ProcessSpec, StartError, Started};
+pub use launch::{Confined, ProcessSpec, StartError, Started, launch_confined};
 pub use missing::MissingWatch;
 pub use output::{Chunk, Stream};
 pub use process::{Process, Summary, WriteError, WriteReply};
 pub use read::{ReadQuery, ReadReply, ReadView};
 pub use tree_watch::{TreeWatch, WatchError};
+
+pub use crate::sandbox::inside::take_over;
 pub use watcher::Watches;

@@ -68,6 +68,7 @@ impl Process {
             pid: None,
             group: None,
             waker: None,
+            cancel: None,
             output: Retained::default(),
             next_seq: 1,
             exited: None,

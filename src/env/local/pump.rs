@@ -59,9 +59,7 @@ pub(super) fn run(
     started: StartReply,
 ) -> Option<Leftover> {
     let birth = process.host().begin_birth();
-    let begun = WakeEvent::new()
-        .map_err(|error| launch::StartError::Resources("an event", error))
-        .and_then(|waker| Ok((Arc::new(waker), launch::launch(process.host(), &spec)?)));
+    let begun = begin(process, &spec);
     let (waker, launched) = match begun {
         Ok(begun) => begun,
         Err(error) => {
@@ -121,6 +119,25 @@ pub(super) fn run(
     let left = pump.finish();
     drop(running);
     Some(left)
+}
+
+/// Starts the program; a confined one can be told to end meanwhile, as that may take long.
+fn begin(
+    process: &Process,
+    spec: &ProcessSpec,
+) -> Result<(Arc<WakeEvent>, Launched), launch::StartError> {
+    let event = || {
+        WakeEvent::new()
+            .map(Arc::new)
+            .map_err(|error| launch::StartError::Resources("an event", error))
+    };
+    let waker = event()?;
+    let cancel = spec.confinement.as_ref().map(|_| event()).transpose()?;
+    if let Some(cancel) = &cancel {
+        process.lock().watch_for_cancel(Arc::clone(cancel));
+    }
+    let cancel = cancel.as_ref().map(|cancel| cancel.as_fd());
+    Ok((waker, launch::launch(process.host(), spec, cancel)?))
 }
 
 /// One stream of output.

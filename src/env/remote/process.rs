@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::named;
-use crate::env::{EnvironmentError, ProcessEvent, RunningProcess, TerminalSize};
+use crate::env::{Confined, EnvironmentError, ProcessEvent, RunningProcess, TerminalSize};
 use crate::rpc::client::{ClientError, RemoteProcess};
 
 pub(super) struct RunningRemote {
@@ -29,6 +29,10 @@ impl RunningRemote {
 impl RunningProcess for RunningRemote {
     fn next_event(&self, timeout: Duration) -> Result<Option<ProcessEvent>, EnvironmentError> {
         self.tell(self.process.next_event(timeout))
+    }
+
+    fn confined(&self) -> Option<&Confined> {
+        self.process.confined()
     }
 
     fn write(&self, data: &[u8]) -> Result<(), EnvironmentError> {

@@ -5,20 +5,20 @@
 //! ends the connection gets TERM sent to the group, and KILL 2 s later; what is left of the group
 //! when its leader has ended is killed at once.
 
-use std::collections::VecDeque;
-use std::ffi::{CString, OsString};
+mod prepared;
+mod tail;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::prepared::Prepared;
+use self::tail::Tail;
 use super::options::StdioCommand;
-use crate::log;
-use crate::rpc::protocol::env_policy::is_our_secret;
 use crate::rpc::transport::Source;
 use crate::sys::event::WakeEvent;
 use crate::sys::guardian::Guardian;
@@ -26,14 +26,11 @@ use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::process::{Exit, Leader};
 use crate::sys::signal::Signal;
 use crate::sys::socket::set_nonblocking;
-use crate::sys::spawn::{self, Launch, Program, Restrictions, SpawnError, Stage};
 
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long the last of standard error is waited for after the exit.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-/// What is kept of standard error: lines and bytes.
-const TAIL: (usize, usize) = (20, 4096);
 /// How often the exit is looked for where the kernel tells of none.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -278,47 +275,6 @@ impl Shared {
     }
 }
 
-/// The last lines of a text without end.
-#[derive(Default)]
-struct Tail {
-    lines: VecDeque<String>,
-    bytes: usize,
-    unfinished: Vec<u8>,
-}
-
-impl Tail {
-    fn push(&mut self, data: &[u8]) {
-        for piece in data.split_inclusive(|byte| *byte == b'\n') {
-            let room = TAIL.1.saturating_sub(self.unfinished.len());
-            self.unfinished
-                .extend_from_slice(&piece[..piece.len().min(room)]);
-            if piece.ends_with(b"\n") {
-                self.finish();
-            }
-        }
-    }
-
-    /// Ends the line that has been begun.
-    fn finish(&mut self) {
-        let line = std::mem::take(&mut self.unfinished);
-        let line = String::from_utf8_lossy(&line);
-        let line: String = line
-            .trim_end()
-            .chars()
-            .filter(|c| !c.is_control())
-            .collect();
-        if line.is_empty() {
-            return;
-        }
-        log::debug!("exec-server stdio stderr: {line}");
-        self.bytes += line.len();
-        self.lines.push_back(line);
-        while self.lines.len() > TAIL.0 || (self.bytes > TAIL.1 && self.lines.len() > 1) {
-            self.bytes -= self.lines.pop_front().map_or(0, |line| line.len());
-        }
-    }
-}
-
 /// Kills the groups of all commands when we are killed. One for the whole program: it must be
 /// there before the first of them and stay to the end.
 fn guardian() -> Result<&'static Guardian, String> {
@@ -331,119 +287,4 @@ fn guardian() -> Result<&'static Guardian, String> {
     let started: &'static Guardian = Box::leak(Box::new(started));
     *guardian = Some(started);
     Ok(started)
-}
-
-/// The texts for the kernel.
-struct Prepared {
-    programs: Vec<CString>,
-    argv: Vec<CString>,
-    env: Vec<CString>,
-    cwd: CString,
-}
-
-impl Prepared {
-    fn new(command: &StdioCommand) -> Result<Self, String> {
-        let text = |text: &[u8], what: &str| {
-            CString::new(text).map_err(|_| format!("its {what} has a NUL byte inside"))
-        };
-        let mut env: Vec<(OsString, OsString)> = std::env::vars_os()
-            .filter(|(name, _)| {
-                !is_our_secret(name) && !command.env.keys().any(|key| name == key.as_str())
-            })
-            .collect();
-        let given = command.env.iter();
-        env.extend(given.map(|(name, value)| (name.into(), value.into())));
-        let path = env.iter().find(|(name, _)| name == "PATH");
-        let path = path.map(|(_, value)| value.as_os_str());
-        let programs = spawn::candidates(&command.program, path)
-            .map_err(|_| "its program has a NUL byte inside".to_owned())?;
-        let cwd = match &command.cwd {
-            Some(cwd) => cwd.as_os_str().as_bytes(),
-            None => b".",
-        };
-        Ok(Self {
-            programs,
-            argv: std::iter::once(&command.program)
-                .chain(&command.args)
-                .map(|argument| text(argument.as_bytes(), "argument"))
-                .collect::<Result<_, _>>()?,
-            env: env
-                .iter()
-                .map(|(name, value)| {
-                    text(
-                        &[name.as_bytes(), b"=", value.as_bytes()].concat(),
-                        "variable",
-                    )
-                })
-                .collect::<Result<_, _>>()?,
-            cwd: text(cwd, "directory")?,
-        })
-    }
-
-    fn spawn(&self, child: &[OwnedFd; 3], guardian: &Guardian) -> Result<Leader, String> {
-        let launch = Launch {
-            program: Program::Paths(&self.programs),
-            argv: &self.argv,
-            env: &self.env,
-            cwd: &self.cwd,
-            stdin: child[0].as_fd(),
-            stdout: child[1].as_fd(),
-            stderr: child[2].as_fd(),
-            has_terminal: false,
-            limits: &[],
-            descriptors: &[],
-            restrictions: Restrictions::default(),
-            guardian,
-        };
-        let mut spawned = spawn::spawn(&launch);
-        if matches!(&spawned, Err(error) if error.stage == Stage::Guardian)
-            && guardian.replace_if_silent().is_ok()
-        {
-            spawned = spawn::spawn(&launch);
-        }
-        spawned.map_err(|error| self.explain(&error))
-    }
-
-    fn explain(&self, failure: &SpawnError) -> String {
-        let error = &failure.error;
-        match failure.stage {
-            Stage::Directory => {
-                let cwd = String::from_utf8_lossy(self.cwd.as_bytes());
-                format!("cannot enter its directory {cwd}: {error}")
-            }
-            Stage::Exec(_) => {
-                let program = self.argv.first().map(|it| it.to_string_lossy());
-                format!(
-                    "cannot run its program {}: {error}; is it installed here, and on PATH?",
-                    program.unwrap_or_default()
-                )
-            }
-            _ => format!("cannot start a process: {failure}"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_last_lines_are_kept_however_long_they_are() {
-        let mut tail = Tail::default();
-        for number in 0..100 {
-            tail.push(format!("line {number}\n").as_bytes());
-        }
-        tail.push(b"\x1b[31mred\r\n\nunfi");
-        tail.push(b"nished");
-        tail.finish();
-        assert_eq!(tail.lines.len(), TAIL.0);
-        let last: Vec<_> = tail.lines.iter().skip(TAIL.0 - 2).collect();
-        assert_eq!(last, ["[31mred", "unfinished"]);
-        for _ in 0..3 {
-            tail.push(&[b'x'; 10_000]);
-            tail.push(b"\n");
-        }
-        assert_eq!(tail.lines.len(), 1);
-        assert_eq!((tail.bytes, tail.unfinished.len()), (TAIL.1, 0));
-    }
 }

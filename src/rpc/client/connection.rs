@@ -1,26 +1,23 @@
 //! One connection: calls that wait for answers, and the reading of what comes.
 
+mod reading;
+
 use std::collections::HashMap;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub(super) use self::reading::shown;
 use super::ClientError;
 use super::command::CommandProcess;
 use super::gate::Gate;
-use super::open_file::MAX_BLOCK;
-use super::route::{GAP_PATIENCE, Route};
+use super::route::Route;
 use super::session::Session;
-use super::wire::{self, Incoming};
 use crate::rpc::encode;
-use crate::rpc::transport::{Framing, Goodbye, Outbound, Payload, Reader, Received};
+use crate::rpc::transport::{Goodbye, Outbound};
 
-/// A server from which nothing came for so many pings is gone.
-const LOST_PINGS: u32 = 3;
 /// An extension: nothing that was not acknowledged so is dropped.
 const ACKNOWLEDGE: &str = "process/acknowledge";
-/// How much of a line that is no message is shown.
-const MAX_SHOWN: usize = 200;
 
 /// A connection after its handshake.
 pub(super) struct Connection {
@@ -58,14 +55,6 @@ enum Waiting {
 pub(super) struct Block {
     pub(super) json: Box<str>,
     pub(super) bytes: Vec<u8>,
-}
-
-/// A block whose bytes are still to come.
-struct Announced {
-    id: i64,
-    len: usize,
-    json: Box<str>,
-    tell: SyncSender<Result<Block, ClientError>>,
 }
 
 /// Why a call has no result.
@@ -249,177 +238,8 @@ impl Connection {
         self.outbound.kill();
     }
 
-    /// Reads to the end, in the order in which things come, and tells why it has ended.
-    pub(super) fn read(&self, reader: &mut dyn Reader, session: &Session) -> String {
-        let is_websocket = self.outbound.framing() != Framing::Lines;
-        let silence = self.ping_interval.saturating_mul(LOST_PINGS);
-        let mut pinged = Instant::now();
-        // Where it was last looked for events that stay away.
-        let mut checked = pinged;
-        let mut has_gaps = false;
-        let mut complaint = None;
-        let mut announced: Option<Announced> = None;
-        let why = loop {
-            if !self.gate.wait(self.ping_interval) {
-                // The server must not take a slow consumer for a dead one.
-                self.outbound.ping();
-                continue;
-            }
-            let patience = if has_gaps {
-                GAP_PATIENCE
-            } else {
-                self.ping_interval
-            };
-            match reader.receive(patience) {
-                Received::Message => match self.take(reader.message(), session) {
-                    Ok(Taken::Nothing) => {}
-                    Ok(Taken::OutOfOrder) => has_gaps = true,
-                    Ok(Taken::Complaint(why)) => complaint = Some(why),
-                    Ok(Taken::Block(block)) => {
-                        reader.expect(Payload::Take(block.len));
-                        announced = Some(block);
-                    }
-                    Err(why) => break why,
-                },
-                Received::Payload(Ok(bytes)) => {
-                    if let Some(Announced { json, tell, .. }) = announced.take() {
-                        let _ = tell.send(Ok(Block { json, bytes }));
-                    }
-                }
-                Received::Payload(Err(error)) => {
-                    break format!("the server announced bytes that did not come: {error:?}");
-                }
-                Received::Refused(refusal) => {
-                    break format!("a message of the server is not taken: {refusal:?}");
-                }
-                Received::Idle => self.outbound.relax(),
-                Received::Closed(why) => break why,
-            }
-            let now = Instant::now();
-            if has_gaps && now.saturating_duration_since(checked) >= GAP_PATIENCE {
-                checked = now;
-                has_gaps = self.fill_gaps(session, now);
-            }
-            if !is_websocket {
-                continue;
-            }
-            if now.saturating_duration_since(reader.last_heard()) >= silence {
-                break format!("no sign of life for {silence:?}");
-            }
-            if now.saturating_duration_since(pinged) >= self.ping_interval {
-                pinged = now;
-                self.outbound.ping();
-            }
-        };
-        if let Some(Announced { id, tell, .. }) = announced {
-            // Its bytes never come: it fails with the others.
-            self.lock().waiting.insert(id, Waiting::Block(tell));
-        }
-        match complaint {
-            Some(complaint) => format!("{complaint} ({why})"),
-            None => why,
-        }
-    }
-
-    fn take(&self, message: &[u8], session: &Session) -> Result<Taken, String> {
-        let incoming = wire::decode(message).map_err(|error| {
-            let shown = shown(message);
-            format!("the server sent what is no message: `{shown}` ({error})")
-        })?;
-        match incoming {
-            Incoming::Answer { id, outcome } => {
-                let waiting = self.lock().waiting.remove(&id);
-                match waiting {
-                    Some(Waiting::Caller(tell)) => {
-                        let _ = tell.send(outcome.map(Into::into));
-                    }
-                    Some(Waiting::Block(tell)) => return take_block(id, outcome, tell),
-                    Some(Waiting::Replay(route)) => {
-                        replay(&route, outcome)?;
-                        // What was told on the last connection may be lost, and the program wait.
-                        self.acknowledge(session, &route, true);
-                    }
-                    Some(Waiting::Nobody) | None => {}
-                }
-                Ok(Taken::Nothing)
-            }
-            Incoming::Notice { method, params } => {
-                let route = session.take(&method, params)?;
-                if let Some(route) = &route {
-                    self.acknowledge(session, route, false);
-                }
-                Ok(match route {
-                    Some(route) if route.has_gap() => Taken::OutOfOrder,
-                    _ => Taken::Nothing,
-                })
-            }
-            Incoming::Complaint(why) => Ok(Taken::Complaint(why)),
-            Incoming::Other => Ok(Taken::Nothing),
-        }
-    }
-
-    /// Tells the server what has come, where it wants to know: until then it keeps it.
-    fn acknowledge(&self, session: &Session, route: &Route, is_urgent: bool) {
-        if let Some(seq) = route.to_acknowledge(is_urgent)
-            && session.facts.has(ACKNOWLEDGE)
-        {
-            let params = serde_json::json!({ "processId": route.id, "seq": seq });
-            self.post(ACKNOWLEDGE, |out| encode::json(out, &params));
-        }
-    }
-
-    /// Asks for events that have stayed away. Whether some still do.
-    fn fill_gaps(&self, session: &Session, now: Instant) -> bool {
-        let routes = session.routes();
-        for route in &routes {
-            if let Some(after) = route.to_fill(now) {
-                self.read_again(route, after);
-            }
-        }
-        routes.iter().any(|route| route.has_gap())
-    }
-
     fn lock(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What came of a message.
-enum Taken {
-    Nothing,
-    OutOfOrder,
-    Complaint(String),
-    Block(Announced),
-}
-
-/// An answer that says how many bytes follow it, if it is no error.
-fn take_block(
-    id: i64,
-    outcome: Result<&str, ClientError>,
-    tell: SyncSender<Result<Block, ClientError>>,
-) -> Result<Taken, String> {
-    let json: Box<str> = match outcome {
-        Ok(json) => json.into(),
-        Err(error) => {
-            let _ = tell.send(Err(error));
-            return Ok(Taken::Nothing);
-        }
-    };
-    let announced: wire::RawBlock =
-        wire::result("fs/readBlock", &json).map_err(|error| error.to_string())?;
-    match announced.raw_bytes {
-        0 => {
-            let bytes = Vec::new();
-            let _ = tell.send(Ok(Block { json, bytes }));
-            Ok(Taken::Nothing)
-        }
-        len if len <= MAX_BLOCK => Ok(Taken::Block(Announced {
-            id,
-            len,
-            json,
-            tell,
-        })),
-        len => Err(format!("the server announced a block of {len} bytes")),
     }
 }
 
@@ -427,28 +247,4 @@ fn no_answer(method: &str, limit: Duration) -> ClientError {
     ClientError::TimedOut(format!(
         "exec-server did not answer {method} within {limit:?}"
     ))
-}
-
-fn replay(route: &Route, outcome: Result<&str, ClientError>) -> Result<(), String> {
-    match outcome {
-        Ok(json) => {
-            let reply = wire::borrowed_result("process/read", json);
-            route.merge(reply.map_err(|error| error.to_string())?)
-        }
-        Err(error) => {
-            route.fail(&format!("failed to recover process {}: {error}", route.id));
-            Ok(())
-        }
-    }
-}
-
-/// The beginning of what is no message, on one line and without what would disturb a terminal.
-pub(super) fn shown(message: &[u8]) -> String {
-    let part = &message[..message.len().min(MAX_SHOWN)];
-    let text = String::from_utf8_lossy(part);
-    let mut text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
-    if message.len() > MAX_SHOWN {
-        text.push('…');
-    }
-    text
 }

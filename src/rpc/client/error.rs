@@ -24,6 +24,8 @@ pub enum ClientError {
     InputClosed(String),
     /// The server announces no such extension; nothing was sent.
     Unsupported(String),
+    /// The server would not, or did not, confine what had to be; nothing runs.
+    NotConfined(&'static str),
 }
 
 impl fmt::Display for ClientError {
@@ -41,6 +43,11 @@ impl fmt::Display for ClientError {
                 f,
                 "this server does not know {what}, an extension of exec-server's protocol; \
                  it takes an exec-server of this kind there"
+            ),
+            Self::NotConfined(what) => write!(
+                f,
+                "this server does not confine commands, {what}; \
+                 it takes an exec-server that enforces `sandbox` there"
             ),
             Self::Protocol(why) => write!(f, "exec-server protocol error: {why}"),
         }

@@ -133,7 +133,8 @@ impl ExecServerClient {
     }
 
     /// The names in a directory, sorted. One that is not UTF-8 cannot be said in this interface:
-    /// the call fails and names it.
+    /// the call fails and names it. So it does for what is no name, or comes twice: whoever joins
+    /// these names to a path must end up below it.
     pub fn read_directory(&self, path: &str) -> Result<Vec<DirectoryEntry>, ClientError> {
         let path = self.server()?.path(path);
         let reply: EntriesReply = self.ask("fs/readDirectory", &json!({ "path": path }))?;
@@ -151,6 +152,11 @@ impl ExecServerClient {
                 _ => FileKind::Other,
             };
             let name = entry.file_name;
+            if !is_name(&name) {
+                return Err(ClientError::Protocol(format!(
+                    "{name:?} in {path} is no name of a file"
+                )));
+            }
             Ok(DirectoryEntry { name, kind })
         };
         let mut entries: Vec<_> = reply
@@ -159,6 +165,12 @@ impl ExecServerClient {
             .map(entry)
             .collect::<Result<_, _>>()?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            let name = &pair[0].name;
+            return Err(ClientError::Protocol(format!(
+                "{name:?} is in {path} twice"
+            )));
+        }
         Ok(entries)
     }
 
@@ -236,6 +248,11 @@ impl ExecServerClient {
     fn ask<T: DeserializeOwned>(&self, method: &str, params: &Value) -> Result<T, ClientError> {
         wire::result(method, &self.call(method, params)?)
     }
+}
+
+/// Whether it names something in a directory, and nothing elsewhere.
+fn is_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
 }
 
 pub(super) fn decode(method: &str, text: &str) -> Result<Vec<u8>, ClientError> {

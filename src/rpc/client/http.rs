@@ -13,6 +13,7 @@ use super::process::millis;
 use super::session::Session;
 use super::types::{HttpRequest, HttpResponse};
 use super::{ClientError, ExecServerClient, wire};
+use crate::rpc::protocol::http::MAX_BODY;
 use crate::rpc::{base64, encode};
 
 /// What the answer may take beyond the request's own limit, for the way to the server.
@@ -53,6 +54,12 @@ impl ExecServerClient {
     pub fn http(&self, request: &HttpRequest) -> Result<HttpResponse, ClientError> {
         let (mut response, mut body) = self.http_streamed(request)?;
         while let Some(piece) = body.next_piece()? {
+            // What the server would have refused to hold need not be held here either.
+            if response.body.len() + piece.len() > MAX_BODY {
+                return Err(ClientError::Protocol(format!(
+                    "http/request gave a body of more than {MAX_BODY} bytes; read it in pieces"
+                )));
+            }
             response.body.extend_from_slice(&piece);
         }
         Ok(response)

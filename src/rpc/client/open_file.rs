@@ -93,17 +93,11 @@ impl RemoteFile {
             let block = self.connection.call_for_block(method, write, self.limit);
             let block = block.map_err(explain)?;
             let reply: wire::RawBlock = wire::result(method, &block.json)?;
-            return Ok(FileBlock {
-                data: block.bytes,
-                is_last: reply.eof,
-            });
+            return at_most(len, block.bytes, reply.eof);
         }
         let json = self.call(method, |out| encode::json(out, &params))?;
         let reply: BlockReply<'_> = wire::borrowed_result(method, &json)?;
-        Ok(FileBlock {
-            data: decode(method, &reply.chunk)?,
-            is_last: reply.eof,
-        })
+        at_most(len, decode(method, &reply.chunk)?, reply.eof)
     }
 
     /// Writes 1 byte to [`MAX_BLOCK`] at `offset`.
@@ -153,6 +147,16 @@ impl RemoteFile {
     ) -> Result<Box<str>, ClientError> {
         let answer = self.connection.call(method, params, Some(self.limit));
         answer.map_err(explain)
+    }
+}
+
+/// A block, if it is not longer than what was asked for.
+fn at_most(len: usize, data: Vec<u8>, is_last: bool) -> Result<FileBlock, ClientError> {
+    match data.len() {
+        count if count > len => Err(ClientError::Protocol(format!(
+            "fs/readBlock gave {count} bytes where {len} were asked for"
+        ))),
+        _ => Ok(FileBlock { data, is_last }),
     }
 }
 

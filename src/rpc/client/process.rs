@@ -9,8 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::route::Route;
 use super::session::Session;
-use super::types::{Command, Exit, ProcessEvent, TerminalSize};
+use super::types::{Command, Confined, Exit, ProcessEvent, TerminalSize};
 use super::{ClientError, ExecServerClient, wire};
+use crate::rpc::path_uri::PathStyle;
 use crate::rpc::protocol::env_policy::{EnvPolicy, Inherit};
 use crate::rpc::{base64, encode};
 
@@ -26,6 +27,43 @@ pub struct RemoteProcess {
     client: ExecServerClient,
     session: Arc<Session>,
     route: Arc<Route>,
+    confined: Option<Confined>,
+}
+
+/// What of the answer to a start is of use.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StartReply {
+    #[serde(default)]
+    sandbox_type: Option<String>,
+    #[serde(default)]
+    sandbox_level: Option<LevelReply>,
+}
+
+#[derive(Deserialize)]
+struct LevelReply {
+    launcher: String,
+    #[serde(default)]
+    weaker: Vec<String>,
+}
+
+impl StartReply {
+    /// The confinement, if there is proof of one: 0.130 ignores a `sandbox` and says nothing.
+    fn confined(self) -> Option<Confined> {
+        let sandbox_type = self.sandbox_type?;
+        if sandbox_type == "none" && self.sandbox_level.is_none() {
+            return None;
+        }
+        let (launcher, weaker) = match self.sandbox_level {
+            Some(level) => (Some(level.launcher), level.weaker),
+            None => (None, Vec::new()),
+        };
+        Some(Confined {
+            sandbox_type,
+            launcher,
+            weaker,
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -47,32 +85,56 @@ impl ExecServerClient {
     /// Starts a program; returns when it runs.
     ///
     /// # Errors
-    /// The server cannot be reached, refuses, or does not know what is asked for.
+    /// The server cannot be reached, refuses, does not know what is asked for, or does not confine
+    /// what must be.
     pub fn start(&self, command: &Command) -> Result<RemoteProcess, ClientError> {
         let (session, _) = self.shared().ready()?;
         let route = session.open_route()?;
         let params = start_params(&session, &route.id, command);
-        let process = RemoteProcess {
+        let mut process = RemoteProcess {
             client: self.clone(),
             session,
             route,
+            confined: None,
         };
         let started = params.and_then(|params| {
             process.call("process/start", &params, Some(self.call_timeout()), false)
         });
-        if let Err(error) = started {
-            process.session.close_route(&process.route.id);
-            if matches!(
-                error,
-                ClientError::Disconnected(_) | ClientError::TimedOut(_)
-            ) {
-                let shared = self.shared();
-                shared.note_stray(&process.session, &process.route.id);
+        let confined = started.and_then(|json| {
+            let reply: StartReply = wire::result("process/start", &json)?;
+            let confined = reply.confined();
+            let must_be = command.sandbox.as_deref().is_some_and(must_be_confined);
+            if must_be && confined.is_none() {
+                // It has run for a moment already. Should even this fail, its session's end ends it.
+                let _ = process.terminate(Duration::ZERO);
+                return Err(ClientError::NotConfined(
+                    "and the command was ended at once",
+                ));
             }
-            return Err(error);
+            Ok(confined)
+        });
+        match confined {
+            Ok(confined) => process.confined = confined,
+            Err(error) => {
+                process.session.close_route(&process.route.id);
+                if matches!(
+                    error,
+                    ClientError::Disconnected(_) | ClientError::TimedOut(_)
+                ) {
+                    let shared = self.shared();
+                    shared.note_stray(&process.session, &process.route.id);
+                }
+                return Err(error);
+            }
         }
         Ok(process)
     }
+}
+
+/// Whether a command runs only if it is confined; one without a confinement may ask for none, too.
+fn must_be_confined(sandbox: &str) -> bool {
+    let sandbox: Value = serde_json::from_str(sandbox).unwrap_or_default();
+    sandbox["permissions"]["type"] != "disabled"
 }
 
 impl RemoteProcess {
@@ -205,6 +267,11 @@ impl RemoteProcess {
             .map(drop)
     }
 
+    /// The confinement in force, if one was asked for.
+    pub fn confined(&self) -> Option<&Confined> {
+        self.confined.as_ref()
+    }
+
     /// Its name on the wire, unique in the session.
     pub fn id(&self) -> &str {
         &self.route.id
@@ -279,6 +346,12 @@ fn start_params(session: &Session, id: &str, command: &Command) -> Result<Value,
         set("acknowledges", true.into());
     }
     if let Some(sandbox) = &command.sandbox {
+        // One that tells nothing about itself is 0.130, which ignores it.
+        if must_be_confined(sandbox) && facts.style == PathStyle::Native {
+            return Err(ClientError::NotConfined(
+                "as far as it tells, so nothing was started",
+            ));
+        }
         let sandbox = serde_json::from_str(sandbox).map_err(|error| {
             ClientError::Protocol(format!("the sandbox of a command is no JSON: {error}"))
         })?;

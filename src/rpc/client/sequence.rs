@@ -63,8 +63,10 @@ impl Sequence {
 
     /// The next event in order, once it is here.
     pub(super) fn next(&mut self) -> Option<ProcessEvent> {
-        let event = self.ahead.remove(&(self.published + 1))?;
-        self.published += 1;
+        // A server may name any number, also the last there is.
+        let next = self.published.checked_add(1)?;
+        let event = self.ahead.remove(&next)?;
+        self.published = next;
         match &event {
             ProcessEvent::Gap { last, .. } => self.published = *last,
             ProcessEvent::Exited(_) => self.has_exited = true,
@@ -110,14 +112,14 @@ impl Sequence {
             return Vec::new();
         }
         let mut ranges = Vec::new();
-        let mut next = self.published + 1;
+        let mut next = self.published.saturating_add(1);
         for (seq, event) in self.ahead.range(..=target) {
             if *seq > next {
                 ranges.push((next, seq - 1));
             }
             next = match event {
-                ProcessEvent::Gap { last, .. } => last + 1,
-                _ => seq + 1,
+                ProcessEvent::Gap { last, .. } => last.saturating_add(1),
+                _ => seq.saturating_add(1),
             };
         }
         if next <= target {
@@ -268,6 +270,21 @@ mod tests {
             events,
             [gap(1, 3), exited, output("e"), ProcessEvent::Closed]
         );
+    }
+
+    #[test]
+    fn numbers_at_the_end_of_all_numbers_are_survived() {
+        let mut sequence = Sequence::default();
+        sequence.accept(u64::MAX, output("z"));
+        sequence.merge(snapshot(&[(u64::MAX, "z")], u64::MAX));
+        let gap = ProcessEvent::Gap {
+            first: 1,
+            last: u64::MAX - 1,
+        };
+        assert_eq!(all(&mut sequence), [gap, output("z")]);
+        assert!(!sequence.accept(u64::MAX, output("again")));
+        sequence.merge(snapshot(&[(1, "a")], u64::MAX));
+        assert_eq!(all(&mut sequence), []);
     }
 
     #[test]

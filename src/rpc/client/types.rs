@@ -31,6 +31,17 @@ pub struct Command {
     pub sandbox: Option<String>,
 }
 
+/// The confinement in force, as a start tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confined {
+    /// The reference's word for it; `none` for none.
+    pub sandbox_type: String,
+    /// What has made it, such as `bundled`, where the server tells.
+    pub launcher: Option<String>,
+    /// What is not enforced as asked, a sentence each, where the server tells.
+    pub weaker: Vec<String>,
+}
+
 /// A terminal's size in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TerminalSize {

@@ -4,6 +4,12 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rpc::transport::MAX_MESSAGE;
+
+/// The largest body in one piece, in bytes: in base64, with its headers around, it fits the
+/// largest message that clients take.
+pub const MAX_BODY: usize = (MAX_MESSAGE - 1024 * 1024) / 4 * 3;
+
 /// Parameters of `http/request`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -108,6 +108,15 @@ impl<S: Source> LineReader<S> {
         None
     }
 
+    /// What is whole by now.
+    fn take_now(&mut self) -> Received {
+        let received = match self.awaits_payload() {
+            true => self.take_payload(),
+            false => self.take_line(),
+        };
+        received.unwrap_or(Received::Idle)
+    }
+
     fn awaits_payload(&self) -> bool {
         self.payload.is_some() || self.to_skip > 0
     }
@@ -141,6 +150,7 @@ impl<S: Source> Reader for LineReader<S> {
         let used = std::mem::take(&mut self.used);
         self.forget(used);
         self.message = 0..0;
+        let began = Instant::now();
         loop {
             if self.awaits_payload()
                 && let Some(received) = self.take_payload()
@@ -161,6 +171,8 @@ impl<S: Source> Reader for LineReader<S> {
             self.outbound.flush();
             match self.fill(timeout) {
                 Ok(0) => self.is_at_end = true,
+                // A peer that trickles must not put off every deadline.
+                Ok(_) if began.elapsed() >= timeout => return self.take_now(),
                 Ok(_) => {}
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {

@@ -10,7 +10,9 @@
 //! A [`LongMessage`] is written piece by piece. Nothing may come between its
 //! pieces but control frames, so what is added meanwhile waits behind it.
 
+mod control;
 mod long;
+mod room;
 mod state;
 
 pub use long::LongMessage;
@@ -20,10 +22,10 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use self::state::{Progress, State};
-use super::frame::{self, Goodbye};
+use self::state::State;
+use super::frame;
 use super::mask::{Masks, Role};
 use super::payload::PayloadBuffer;
 use super::sink::Sink;
@@ -282,50 +284,9 @@ impl Outbound {
         self.sink.fd()
     }
 
-    /// Waits until the client has taken enough of its answers. False, and the
-    /// end of the connection, when it takes nothing for as long as `patience`.
-    pub fn wait_for_room(self: &Arc<Self>, patience: Duration) -> bool {
-        self.wait_until_below(ANSWER_LIMIT, patience)
-    }
-
-    /// The same for who answers much and leaves room for others: waits until at most `limit`
-    /// bytes are unsent.
-    pub fn wait_until_below(self: &Arc<Self>, limit: usize, patience: Duration) -> bool {
-        let mut state = self.lock();
-        if state.unsent() > limit {
-            // What was only added has nobody yet who sends it.
-            drop(state);
-            self.flush();
-            state = self.lock();
-        }
-        let mut progress = Progress::new(&state);
-        while state.unsent() > limit && !state.is_dead {
-            state = self.wait(state, FLUSH_TICK);
-            if progress.is_over(&state, patience) {
-                self.die(&mut state);
-                return false;
-            }
-        }
-        true
-    }
-
     /// Bytes that are not sent yet.
     pub fn unsent(&self) -> usize {
         self.lock().unsent()
-    }
-
-    /// Sends what is left until `deadline`; whether all of it went.
-    pub fn drain(self: &Arc<Self>, deadline: Instant) -> bool {
-        self.flush();
-        let mut state = self.lock();
-        while (state.unsent() > 0 || state.has_long) && !state.is_dead {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            state = self.wait(state, left);
-        }
-        !state.is_dead
     }
 
     /// Gives back memory that only a burst has needed.
@@ -334,38 +295,6 @@ impl Outbound {
         if state.buffer.is_empty() && state.buffer.capacity() > IDLE_KEEP {
             state.buffer = Vec::new();
         }
-    }
-
-    /// Asks the peer for a sign of life. Nothing on a transport that has no such thing.
-    pub fn ping(self: &Arc<Self>) {
-        self.control(frame::ping);
-    }
-
-    /// Answers a ping, unless the peer takes nothing: it may ask as often as
-    /// it likes, and the answers must not pile up.
-    pub fn pong(self: &Arc<Self>, payload: &[u8]) {
-        if self.lock().unsent() <= OUTPUT_LIMIT {
-            self.control(|out, masks| frame::pong(out, masks, payload));
-        }
-    }
-
-    /// Says goodbye, where the transport has a word for it.
-    pub fn say_goodbye(self: &Arc<Self>, why: Goodbye) {
-        self.control(|out, masks| frame::close(out, masks, why));
-    }
-
-    fn control(self: &Arc<Self>, write: impl FnOnce(&mut Vec<u8>, &mut Masks)) {
-        if self.framing == Framing::Lines {
-            return;
-        }
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if !state.is_dead {
-            state.compact();
-            write(&mut state.buffer, &mut state.masks);
-        }
-        drop(guard);
-        self.flush();
     }
 
     /// Tells the peer that nothing more will come, so that it can hang up.
@@ -392,25 +321,31 @@ impl Outbound {
     }
 
     fn push(&self, state: &mut State) -> Flush {
-        while state.pending() > 0 {
-            match self.sink.write_now(&state.buffer[state.sent..]) {
-                Ok(0) => self.die(state),
-                Ok(count) => {
-                    state.sent += count;
-                    state.total_sent += count as u64;
-                    if std::mem::take(&mut state.was_full) {
-                        state.drained += 1;
+        loop {
+            while state.pending() > 0 {
+                match self.sink.write_now(&state.buffer[state.sent..]) {
+                    Ok(0) => self.die(state),
+                    Ok(count) => {
+                        state.sent += count;
+                        state.total_sent += count as u64;
+                        if std::mem::take(&mut state.was_full) {
+                            state.drained += 1;
+                        }
                     }
+                    Err(error) => match error.kind() {
+                        io::ErrorKind::Interrupted => {}
+                        io::ErrorKind::WouldBlock => {
+                            state.was_full = true;
+                            state.settle_pong();
+                            self.announce_room(state);
+                            return Flush::Pending;
+                        }
+                        _ => self.die(state),
+                    },
                 }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock => {
-                        state.was_full = true;
-                        self.announce_room(state);
-                        return Flush::Pending;
-                    }
-                    _ => self.die(state),
-                },
+            }
+            if !state.settle_pong() {
+                break;
             }
         }
         state.sent = 0;
@@ -439,6 +374,7 @@ impl Outbound {
         state.sent = 0;
         state.buffer = Vec::new();
         state.behind = Vec::new();
+        state.owed_pong = None;
         self.announce_room(state);
         self.sink.hang_up();
     }
@@ -454,13 +390,6 @@ impl Outbound {
                 return;
             }
         }
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, limit: Duration) -> MutexGuard<'a, State> {
-        self.room
-            .wait_timeout(state, limit)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -17,6 +17,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use message::{Message, SIZE};
 pub use request::Request;
@@ -44,13 +45,27 @@ pub const DESCRIPTORS: usize = 6;
 /// The exit code when the program could not be run; the server hears the reason.
 const FAILED: u8 = 125;
 
-/// Whether the program was started to be inside.
-pub fn is_inside(argument: Option<&OsStr>) -> bool {
-    argument.is_some_and(|argument| argument == ARGUMENT)
+/// Whether `main` begins with [`take_over`].
+static IS_EXPECTED: AtomicBool = AtomicBool::new(false);
+
+/// For the beginning of `main`, with the first argument behind the program's name, in every
+/// program that confines others by bwrap. Where the program was started to be inside, this is
+/// its whole life, and it ends with the code that is returned if nothing else could be run.
+pub fn take_over(argument: Option<&OsStr>) -> Option<u8> {
+    IS_EXPECTED.store(true, Ordering::Relaxed);
+    argument
+        .is_some_and(|argument| argument == ARGUMENT)
+        .then(run)
+}
+
+/// Whether this program, started to be inside, would know it. If not, whatever else it does would
+/// happen instead.
+pub fn is_expected() -> bool {
+    IS_EXPECTED.load(Ordering::Relaxed)
 }
 
 /// The life inside. Returns an exit code if no program could be run, or none was wanted.
-pub fn run() -> u8 {
+fn run() -> u8 {
     let Some(control) = enter::inherited(CONTROL) else {
         // Somebody typed the argument; there is nobody to tell.
         return FAILED;

@@ -56,6 +56,14 @@ pub struct Level {
 }
 
 impl Level {
+    /// What the reference would call it.
+    pub fn sandbox_type(&self) -> &'static str {
+        match self.launcher {
+            Kind::None => "none",
+            _ => "linuxSeccomp",
+        }
+    }
+
     /// No confinement.
     pub fn none() -> Self {
         Self {

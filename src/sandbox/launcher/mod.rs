@@ -37,7 +37,7 @@ use self::bundled::Bundled;
 use self::candidates::Identity;
 use self::fit::{Fit, Unknown};
 use super::bundled::BUNDLED_BWRAP;
-use super::inside::Request;
+use super::inside::{self, Request};
 use super::journal::{Claim, Journal};
 use super::policy::{Enforcement, Network, Policy};
 use super::seccomp;
@@ -166,12 +166,24 @@ impl Launchers {
     ) -> Result<Launched, Failure> {
         let policy = &confinement.policy;
         let mut rejected = Vec::new();
-        if self.may_use(Kind::System) || self.may_use(Kind::Bundled) {
-            let inside = inside()?;
+        let may_use_bwrap = self.may_use(Kind::System) || self.may_use(Kind::Bundled);
+        if may_use_bwrap && !inside::is_expected() {
+            rejected.push(Rejected {
+                kind: Kind::Bundled,
+                place: self.bundled_place(),
+                why: "this program's main does not begin with exec_server::env::local::take_over"
+                    .to_owned(),
+            });
+        } else if may_use_bwrap {
+            let inside = own_file()?;
             let found = self.fit(confinement, &inside, surroundings, &mut rejected);
             if let Some(fit) = found {
                 return self.with_bwrap(&fit, confinement, request, &inside, surroundings);
             }
+        }
+        if surroundings.is_cancelled() {
+            // Then nothing was found out about any launcher.
+            return Err(start::cancelled().into());
         }
         if !self.may_use(Kind::Landlock) {
             return Err(refusal(&rejected, None).into());
@@ -239,7 +251,7 @@ impl Launchers {
     }
 
     fn bundled(&self, inside: &File, surroundings: &Surroundings<'_>) -> Result<Arc<Fit>, String> {
-        self.remembered(Key::Bundled, || {
+        self.remembered(Key::Bundled, surroundings, || {
             let bundled = bundled::open(self.config.bwrap.as_deref())?;
             fit::examine(bundled.into(), inside.as_fd(), &self.journal, surroundings)
         })
@@ -274,7 +286,7 @@ impl Launchers {
                 Err(why) => Err(why),
                 Ok((identity, file)) => match reach() {
                     Some(why) => Err(format!("it {why}")),
-                    None => self.remembered(Key::System(identity), || {
+                    None => self.remembered(Key::System(identity), surroundings, || {
                         let unknown = system_bwrap(file);
                         fit::examine(unknown, inside.as_fd(), &self.journal, surroundings)
                     }),
@@ -296,6 +308,7 @@ impl Launchers {
     fn remembered(
         &self,
         key: Key,
+        surroundings: &Surroundings<'_>,
         examine: impl FnOnce() -> Result<Fit, String>,
     ) -> Result<Arc<Fit>, String> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -308,7 +321,9 @@ impl Launchers {
             outcome: examine().map(Arc::new),
             at: Instant::now(),
         };
-        known.insert(key, verdict.clone());
+        if verdict.outcome.is_ok() || !surroundings.is_cancelled() {
+            known.insert(key, verdict.clone());
+        }
         verdict.outcome
     }
 }
@@ -338,7 +353,7 @@ impl From<Bundled> for Unknown {
 }
 
 /// This program's own file, which becomes the first process inside.
-fn inside() -> Result<File, Refusal> {
+fn own_file() -> Result<File, Refusal> {
     let path = Path::new(OsStr::from_bytes(OURS.to_bytes()));
     File::open(path).map_err(|error| {
         let hint = "Mount /proc, and let the server read its own program";
@@ -393,7 +408,7 @@ fn with_landlock(
     // A helper of the server is no program of the client's, so no policy has to name it.
     let is_ours = |image: &Image| image.programs.iter().all(|path| **path == *OURS);
     let own = match request.image.as_ref().is_some_and(is_ours) {
-        true => Some(inside()?),
+        true => Some(own_file()?),
         false => None,
     };
     let domain = landlock::domain(policy, has_network, own.as_ref().map(File::as_fd))

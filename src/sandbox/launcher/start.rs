@@ -55,6 +55,25 @@ pub struct Surroundings<'a> {
     pub null: BorrowedFd<'a>,
     /// Who kills what we started when we die.
     pub guardian: &'a Guardian,
+    /// Becomes readable when the start is to be given up.
+    pub cancel: Option<BorrowedFd<'a>>,
+}
+
+impl Surroundings<'_> {
+    /// Whether the start is to be given up.
+    pub(super) fn is_cancelled(&self) -> bool {
+        let Some(cancel) = self.cancel else {
+            return false;
+        };
+        let mut fds = [PollFd::new(cancel, READABLE)];
+        // One that cannot be asked is met again at the next wait.
+        poll::wait(&mut fds, Some(Duration::ZERO)).is_ok() && fds[0].is_ready()
+    }
+}
+
+/// The refusal of a start that was given up.
+pub(super) fn cancelled() -> Refusal {
+    Refusal::new(Stage::Start, "it was told to end before it ran", "")
 }
 
 /// A bwrap to run, held so that it stays the one that was looked at.
@@ -130,6 +149,7 @@ pub(super) fn start(
         leader,
         control: File::from(ours),
         complaints: File::from(OwnedFd::from(complaints)),
+        cancel: surroundings.cancel,
     };
     match started.follow() {
         Ok(()) => Ok(started.leader),
@@ -138,10 +158,11 @@ pub(super) fn start(
 }
 
 /// A bwrap that runs, while it is not known what comes of it.
-struct Started {
+struct Started<'a> {
     leader: Leader,
     control: File,
     complaints: File,
+    cancel: Option<BorrowedFd<'a>>,
 }
 
 /// How a start can fail after bwrap runs.
@@ -152,9 +173,11 @@ enum Ending {
     Silent,
     /// Nothing was heard in time, or the socket failed.
     Lost(io::Error),
+    /// Nobody wants it any more.
+    Cancelled,
 }
 
-impl Started {
+impl Started<'_> {
     /// Waits until the program runs.
     fn follow(&mut self) -> Result<(), Ending> {
         let deadline = Instant::now() + PATIENCE;
@@ -181,10 +204,15 @@ impl Started {
             if left.is_zero() {
                 return Err(Ending::Lost(io::ErrorKind::TimedOut.into()));
             }
-            let mut fds = [PollFd::new(self.control.as_fd(), READABLE)];
+            let mut fds = vec![PollFd::new(self.control.as_fd(), READABLE)];
+            fds.extend(self.cancel.map(|cancel| PollFd::new(cancel, READABLE)));
             poll::wait(&mut fds, Some(left)).map_err(Ending::Lost)?;
+            // What was said comes first: a program that runs already is told to end by a signal.
             if !fds[0].is_ready() {
-                continue;
+                match fds[1..].iter().any(PollFd::is_ready) {
+                    true => return Err(Ending::Cancelled),
+                    false => continue,
+                }
             }
             let mut buffer = [0; inside::SIZE];
             return match receive_from(self.control.as_fd(), &mut buffer) {
@@ -200,6 +228,10 @@ impl Started {
     }
 
     fn fail(mut self, ending: Ending, guardian: &Guardian) -> Failure {
+        if matches!(ending, Ending::Cancelled) {
+            // It is not about to end by itself. One that is gone needs no signal.
+            let _ = self.leader.signal_group(Signal::KILL);
+        }
         let exit = end(&mut self.leader, guardian);
         let mut complaint = Vec::new();
         // What there is; the pipe does not wait.
@@ -235,6 +267,7 @@ impl Started {
                 let what = "nothing was heard from inside the sandbox";
                 Refusal::new(Stage::SetUp, what, "").because(&error).into()
             }
+            Ending::Cancelled => cancelled().into(),
         }
     }
 }

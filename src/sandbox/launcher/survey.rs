@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::fit::{self, Fit};
-use super::{Confinement, Failure, Key, Kind, Launchers, Level, Surroundings, inside, start};
+use super::{Confinement, Failure, Key, Kind, Launchers, Level, Surroundings, own_file, start};
 use crate::sandbox::inside::Request;
 use crate::sys::enter::Image;
 use crate::sys::process::Exit;
@@ -27,12 +27,12 @@ impl Launchers {
     /// Tries every launcher, also those that a start would never come to, each with a real sandbox.
     pub fn survey(&self, surroundings: &Surroundings<'_>) -> Vec<Surveyed> {
         let mut surveyed = Vec::new();
-        match inside() {
+        match own_file() {
             Ok(inside) => {
                 let search = std::env::var_os("PATH").unwrap_or_default();
                 for candidate in super::candidates::on_path(&search) {
                     let examined = candidate.file.and_then(|(identity, file)| {
-                        self.remembered(Key::System(identity), || {
+                        self.remembered(Key::System(identity), surroundings, || {
                             fit::examine(
                                 super::system_bwrap(file),
                                 inside.as_fd(),

@@ -53,6 +53,8 @@ use crate::sandbox::policy::{Context, Policy};
 
 /// How long a sandbox may take to be set up.
 const SET_UP: Duration = Duration::from_secs(20);
+/// How long a helper that is of no more use may take to end.
+const END: Duration = Duration::from_secs(2);
 /// The argument that makes this program a helper.
 pub const ARGUMENT: &str = "__files";
 /// The variables of the server that a helper sees.
@@ -172,6 +174,8 @@ impl ConfinedFiles {
             if !warm.helper.has_ended() && warm.view.is_current(&matches, mounts) {
                 return Ok(warm);
             }
+            // The next sandbox would find its mount points, and they would go meanwhile.
+            warm.helper.end(END);
         }
         let view = View::take(policy, matches, mounts);
         self.start(policy, view)

@@ -1,10 +1,10 @@
 //! The client, through the crate's own interface, against the built server and scripted ones.
 
 mod calls;
+mod confined;
 mod order;
 mod recovery;
-mod relay;
-mod scripted;
+pub mod scripted;
 mod stdio;
 
 use std::time::Duration;

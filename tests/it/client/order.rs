@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use exec_server::rpc::client::types::{OpenFor, ProcessEvent};
+use exec_server::rpc::client::types::{HttpRequest, OpenFor, ProcessEvent};
 use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient};
 use serde_json::json;
 
@@ -272,4 +272,84 @@ fn a_process_that_the_server_has_forgotten_fails_alone() {
     assert!(error.contains("failed to recover process 1"), "{error}");
     let other = client.start(&command(&["x"])).unwrap();
     assert!(matches!(next(&other), ProcessEvent::Output { .. }));
+}
+
+#[test]
+fn a_block_longer_than_asked_for_is_refused() {
+    let server = Scripted::new(|_, line| {
+        line.greet();
+        let request = line.await_request("fs/open");
+        line.answer(
+            &request,
+            json!({ "handleId": request["params"]["handleId"] }),
+        );
+        let request = line.await_request("fs/readBlock");
+        line.answer(
+            &request,
+            json!({ "chunk": encode(&[b'x'; 10]), "eof": false }),
+        );
+        line.hear();
+    });
+    let client = client(server.url());
+    let file = client.open("/f", OpenFor::Reading).unwrap();
+    let error = file.read_block(0, 4).unwrap_err();
+    assert!(matches!(error, ClientError::Protocol(_)), "{error:?}");
+}
+
+#[test]
+fn a_body_without_end_is_not_held() {
+    let server = Scripted::new(|_, line| {
+        line.greet();
+        let request = line.await_request("http/request");
+        line.answer(&request, json!({ "status": 200, "headers": [] }));
+        let (id, piece) = (&request["params"]["requestId"], encode(&[b'x'; 1 << 20]));
+        for seq in 1..=50 {
+            line.say(json!({ "method": "http/request/bodyDelta", "params":
+                { "requestId": id, "seq": seq, "deltaBase64": piece, "done": false } }));
+        }
+        line.hear();
+    });
+    let client = client(server.url());
+    let request = HttpRequest {
+        method: "GET".into(),
+        url: "http://x/".into(),
+        timeout: Some(PATIENCE),
+        ..HttpRequest::default()
+    };
+    let error = client.http(&request).unwrap_err();
+    assert!(error.to_string().contains("more than 49545216"), "{error}");
+}
+
+#[test]
+fn the_largest_numbers_do_no_harm() {
+    let server = Scripted::new(|_, line| {
+        line.greet();
+        let id = line.start();
+        line.output(&id, u64::MAX, "far");
+        line.exited("nobody", u64::MAX, i32::MIN);
+        line.output(&id, 1, "near");
+        // Asked for what is missing, it says that there is nothing, up to the end of numbers.
+        let request = line.await_request("process/read");
+        line.answer(
+            &request,
+            json!({ "chunks": [], "nextSeq": u64::MAX, "exited": false,
+            "exitCode": null, "closed": false, "failure": null }),
+        );
+        line.hear();
+    });
+    let client = client(server.url());
+    let process = client.start(&command(&["true"])).unwrap();
+    assert!(matches!(next(&process), ProcessEvent::Output { data, .. } if data == b"near"));
+    let gap = ProcessEvent::Gap {
+        first: 2,
+        last: u64::MAX - 1,
+    };
+    assert_eq!(next(&process), gap);
+    assert!(matches!(next(&process), ProcessEvent::Output { data, .. } if data == b"far"));
+    assert!(
+        process
+            .next_event(Duration::from_millis(50))
+            .unwrap()
+            .is_none()
+    );
 }

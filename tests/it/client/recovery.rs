@@ -7,17 +7,16 @@ use std::time::Duration;
 use exec_server::rpc::client::types::ProcessEvent;
 use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient};
 
-use super::relay::Relay;
 use super::{client, command, finish, first_line, options};
-use crate::support::{PATIENCE, Server, pattern, within};
+use crate::support::{PATIENCE, Proxy, Server, pattern, within};
 
 #[test]
 fn output_streams_on_over_connections_that_are_cut() {
     const COUNT: usize = 40_000_000;
-    // Far less is kept than what the relay and four socket buffers hold, which is lost with them.
+    // Far less is kept than what the proxy and four socket buffers hold, which is lost with them.
     let server = Server::websocket(&["--retained-output", "65536"]);
-    let relay = Relay::to(server.address());
-    let client = client(&relay.url());
+    let proxy = Proxy::before(server.address());
+    let client = client(&proxy.url());
     let process = client
         .start(&command(&["write", &COUNT.to_string()]))
         .unwrap();
@@ -31,30 +30,30 @@ fn output_streams_on_over_connections_that_are_cut() {
         }
         if data.len() > cut_at {
             cut_at += 5_000_000;
-            relay.cut();
+            proxy.cut();
         }
     };
     assert_eq!((data.len(), code), (COUNT, 0));
     let mut expected = vec![0; COUNT];
     pattern::fill(0, &mut expected);
     assert!(data == expected);
-    assert!(relay.accepted() > 5, "{} connections", relay.accepted());
+    assert!(proxy.tries() > 5, "{} connections", proxy.tries());
 }
 
 #[test]
 fn input_goes_on_over_connections_that_are_cut() {
     let server = Server::websocket(&[]);
-    let relay = Arc::new(Relay::to(server.address()));
-    let client = client(&relay.url());
+    let proxy = Arc::new(Proxy::before(server.address()));
+    let client = client(&proxy.url());
     let mut sent = vec![0; 8_000_000];
     pattern::fill(0, &mut sent);
     let process = Arc::new(client.start(&command(&["cat"])).unwrap());
     let writer = {
-        let (process, relay, sent) = (Arc::clone(&process), Arc::clone(&relay), sent.clone());
+        let (process, proxy, sent) = (Arc::clone(&process), Arc::clone(&proxy), sent.clone());
         thread::spawn(move || {
             for piece in sent.chunks(1_000_000) {
                 process.write(piece).unwrap();
-                relay.cut();
+                proxy.cut();
             }
             process.close_stdin().unwrap();
         })
@@ -68,11 +67,10 @@ fn input_goes_on_over_connections_that_are_cut() {
 #[test]
 fn a_call_waits_for_the_recovery_and_the_state_tells_of_it() {
     let server = Server::websocket(&[]);
-    let relay = Relay::to(server.address());
-    let client = client(&relay.url());
+    let proxy = Proxy::before(server.address());
+    let client = client(&proxy.url());
     let process = client.start(&command(&["sleep"])).unwrap();
-    relay.set_down(true);
-    relay.cut();
+    proxy.refuse();
     within(PATIENCE, "the loss is noticed", || {
         matches!(client.state(), ConnectionState::Recovering(_))
     });
@@ -81,10 +79,10 @@ fn a_call_waits_for_the_recovery_and_the_state_tells_of_it() {
         let client = client.clone();
         thread::spawn(move || client.metadata("/", true))
     };
-    let before = relay.accepted();
-    within(PATIENCE, "it tries again", || relay.accepted() > before + 1);
+    let before = proxy.tries();
+    within(PATIENCE, "it tries again", || proxy.tries() > before + 1);
     assert!(!waiting.is_finished());
-    relay.set_down(false);
+    proxy.accept();
     waiting.join().unwrap().unwrap();
     assert_eq!(client.state(), ConnectionState::Connected);
     process.signal("KILL").unwrap();
@@ -94,18 +92,17 @@ fn a_call_waits_for_the_recovery_and_the_state_tells_of_it() {
 #[test]
 fn after_the_window_old_handles_fail_and_the_next_use_connects_afresh() {
     let server = Server::websocket(&[]);
-    let relay = Relay::to(server.address());
-    let mut options = options(&relay.url());
+    let proxy = Proxy::before(server.address());
+    let mut options = options(&proxy.url());
     options.recovery_window = Duration::from_millis(300);
     let client = ExecServerClient::new(options);
     let process = client.start(&command(&["pid-then-sleep"])).unwrap();
     first_line(&process);
-    relay.set_down(true);
-    relay.cut();
+    proxy.refuse();
     let error = process.next_event(PATIENCE).unwrap_err().to_string();
     assert!(error.ends_with("recovery timed out after 300ms"), "{error}");
     assert!(matches!(client.state(), ConnectionState::Failed(_)));
-    relay.set_down(false);
+    proxy.accept();
     client.metadata("/", true).unwrap();
     let other = client.start(&command(&["echo", "anew"])).unwrap();
     assert_eq!(first_line(&other), "anew");
@@ -132,16 +129,16 @@ fn a_session_that_is_over_is_not_waited_for() {
 #[test]
 fn many_callers_share_one_attempt() {
     let server = Server::websocket(&[]);
-    let relay = Relay::to(server.address());
-    let client = client(&relay.url());
+    let proxy = Proxy::before(server.address());
+    let client = client(&proxy.url());
     thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| client.metadata("/", true).unwrap());
         }
     });
-    assert_eq!(relay.accepted(), 1);
-    relay.cut();
+    assert_eq!(proxy.tries(), 1);
+    proxy.cut();
     within(PATIENCE, "it is connected again", || {
-        relay.accepted() == 2 && client.state() == ConnectionState::Connected
+        proxy.tries() == 2 && client.state() == ConnectionState::Connected
     });
 }

@@ -189,3 +189,13 @@ fn secrets_of_ours_are_not_inherited_and_the_directory_is_the_one_given() {
         "{error}"
     );
 }
+
+#[test]
+fn a_trickle_of_blanks_does_not_put_the_deadline_off() {
+    let mut options = command_options("sh", &["-c", "while echo; do sleep 0.02; done"]);
+    options.initialize_timeout = Duration::from_millis(300);
+    let begun = Instant::now();
+    let error = ExecServerClient::new(options).facts().unwrap_err();
+    assert!(error.to_string().contains("timed out"), "{error}");
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+}

@@ -79,6 +79,8 @@ over_all! {
         files.remove(&moved).unwrap();
         assert!(files.metadata(&moved, true).unwrap_err().is_not_found());
         files.symlink("t", &dir.path("l")).unwrap();
+        assert_eq!(files.read_link(&dir.path("l")).unwrap(), "t");
+        assert!(files.read_link(&dir.path("no")).unwrap_err().is_not_found());
         assert_eq!(files.canonicalize(&dir.path("l/d/../d")).unwrap(), dir.path("t/d"));
     }
 

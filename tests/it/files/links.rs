@@ -1,5 +1,7 @@
 //! `followSymlinks: false`: no link anywhere in the path.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -77,6 +79,24 @@ over_both! {
         refused(client, make, json!({"path": path("none/f"), "target": "g"}), NOT_FOUND.0, NOT_FOUND.1);
         assert_eq!(client.err(make, json!({"path": path("e"), "target": ""})).code, -32004);
         assert_eq!(client.err(make, json!({"path": path("e"), "target": "a\u{0}b"})).code, -32602);
+    }
+
+    fn a_link_says_what_it_says(client) {
+        let scratch = scratch();
+        let path = |name: &str| scratch.path(name);
+        let read = "fs/readLink";
+        for says in ["../x/./f", "/no/where", "file:///not a path"] {
+            symlink(says, path("l")).unwrap();
+            for path in [path("l"), uri(&path("l"))] {
+                assert_eq!(client.ok(read, json!({"path": path})), json!({"target": says}));
+            }
+            std::fs::remove_file(path("l")).unwrap();
+        }
+        std::fs::write(path("f"), "").unwrap();
+        refused(client, read, json!({"path": path("f")}), -32600, "Invalid argument (os error 22)");
+        refused(client, read, json!({"path": path("none")}), NOT_FOUND.0, NOT_FOUND.1);
+        symlink(OsStr::from_bytes(b"\xff"), path("odd")).unwrap();
+        refused(client, read, json!({"path": path("odd")}), -32600, "the link's target is not UTF-8");
     }
 
     fn a_canonical_path_has_no_links(client) {

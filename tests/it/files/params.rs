@@ -62,6 +62,7 @@ over_both! {
                 ("fs/readDirectory", json!({"path": "/"})), ("fs/canonicalize", json!({"path": "/"})),
                 ("fs/rename", json!({"sourcePath": scratch.dir(), "destinationPath": path})),
                 ("fs/setPermissions", json!({"path": scratch.dir(), "mode": 0})), ("fs/symlink", json!({"path": path, "target": "x"})),
+                ("fs/readLink", json!({"path": "/proc/self"})),
             ] {
                 params["sandbox"] = sandbox.clone();
                 let error = client.err(method, params);
@@ -105,6 +106,7 @@ fn extensions_are_announced() {
     let extensions =
         &client.greeting["environmentInfo"]["capabilities"]["execServer"]["extensions"];
     for name in [
+        "fs/readLink",
         "fs/rename",
         "fs/setPermissions",
         "fs/symlink",

@@ -1,5 +1,6 @@
 //! `exec-server run`, on environments of every kind.
 
+mod confined;
 mod ends;
 mod losses;
 mod place;

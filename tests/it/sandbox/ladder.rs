@@ -178,11 +178,11 @@ fn a_bundled_file_with_another_byte_is_refused() {
 }
 
 /// A directory that only root can write to, as a system's own are; goes with its test.
-struct Trusted(PathBuf);
+pub struct Trusted(pub PathBuf);
 
 impl Trusted {
     /// `None` if we cannot make one; says so.
-    fn with_bwrap(bytes: &[u8], mode: u32) -> Option<Self> {
+    pub fn with_bwrap(bytes: &[u8], mode: u32) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if !is_root() {
             eprintln!("skipped: only root can put a program where it is trusted");

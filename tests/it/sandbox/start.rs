@@ -77,6 +77,22 @@ over_both! {
         assert_eq!((outcome.code, &*outcome.stdout), (9, "ready\ncaught\n"));
     }
 
+    fn a_signal_that_kills_the_program_is_named(client) {
+        if !kernel_tells_of_the_reaped() {
+            eprintln!("skipped: before Linux 6.15 the kernel does not tell how a grandchild ended");
+            return;
+        }
+        for (script, code, signal) in [
+            ("kill -SEGV $$", 139, json!("SIGSEGV")),
+            ("kill -TERM $$", 143, json!("SIGTERM")),
+            ("exit 143", 143, json!(null)),
+        ] {
+            client.start(Start::shell(script, script).with("sandbox", read_only()));
+            let exited = client.exited(script);
+            assert_eq!((&exited["exitCode"], &exited["signal"]), (&json!(code), &signal), "{script}: {exited}");
+        }
+    }
+
     fn nothing_survives_terminate(client) {
         let start = Start::child("p", &["own-group", "sleep"]).with("sandbox", read_only());
         // It starts another that leaves its group, and ends: the end of the first is the end of all.
@@ -102,6 +118,14 @@ over_both! {
         left.sort_unstable();
         assert_eq!(left, ["made"]);
     }
+}
+
+fn kernel_tells_of_the_reaped() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release
+        .split('.')
+        .map_while(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(15))
 }
 
 #[test]

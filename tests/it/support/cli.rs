@@ -106,7 +106,7 @@ impl Environments {
 }
 
 /// The program with its environments in that directory.
-fn command_line(home: &str) -> Command {
+pub fn command_line(home: &str) -> Command {
     let mut command = Server::command();
     command
         .env("EXEC_SERVER_HOME", home)

@@ -26,7 +26,7 @@ pub mod pattern;
 pub mod plane;
 
 pub use base64::{decode, encode};
-pub use cli::{EVERY, Environments, REMOTE, Running, finish};
+pub use cli::{EVERY, Environments, REMOTE, Running, command_line, finish};
 pub use client::{Client, RpcError, params};
 pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
 pub use observed::{Event, Sink};

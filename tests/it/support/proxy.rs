@@ -16,6 +16,7 @@ pub struct Proxy {
 struct Shared {
     open: Mutex<Vec<TcpStream>>,
     refuses: AtomicBool,
+    tries: AtomicU64,
     connections: AtomicU64,
 }
 
@@ -28,6 +29,7 @@ impl Proxy {
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
+                accepting.tries.fetch_add(1, Ordering::SeqCst);
                 // Who is refused is hung up on at once.
                 if accepting.refuses.load(Ordering::SeqCst) {
                     continue;
@@ -46,6 +48,11 @@ impl Proxy {
         self.address
     }
 
+    /// Where a client connects.
+    pub fn url(&self) -> String {
+        format!("ws://{}", self.address)
+    }
+
     /// Cuts every connection; new ones are taken.
     pub fn cut(&self) {
         for socket in self.shared.open.lock().unwrap().drain(..) {
@@ -62,6 +69,11 @@ impl Proxy {
     /// Takes connections again.
     pub fn accept(&self) {
         self.shared.refuses.store(false, Ordering::SeqCst);
+    }
+
+    /// Connections so far, those that were refused included.
+    pub fn tries(&self) -> u64 {
+        self.shared.tries.load(Ordering::SeqCst)
     }
 
     /// Connections so far.

@@ -4,11 +4,8 @@ use std::io::Read;
 
 use super::fetch::Reply;
 use crate::rpc::error::{ErrorKind, RpcError};
-use crate::rpc::transport::MAX_MESSAGE;
+use crate::rpc::protocol::http::MAX_BODY;
 
-/// The largest body that is answered in one piece: in base64, with its headers around, it
-/// fits the largest message that clients take.
-const MAX_BODY: usize = (MAX_MESSAGE - 1024 * 1024) / 4 * 3;
 /// What is read of a body at once, and the most that one notification carries.
 pub const PIECE: usize = 64 * 1024;
 

@@ -36,15 +36,13 @@ use crate::sys::pty::WindowSize;
 /// How long a program may take to start: it may be on a disk that is far away.
 const START_TIME: Duration = Duration::from_secs(60);
 
-/// Limits on processes, those that a server has unless it is told others.
-const LIMITS: HostConfig = HostConfig {
-    retained_output: 1024 * 1024,
-    retained_total: 64 * 1024 * 1024,
-    drain_window: Duration::from_secs(2),
-    max_processes: 1024,
-};
-
 /// This machine. Its processes die with it.
+///
+/// A sandbox made by bwrap begins with this program's own file, so a program whose `main` does not
+/// begin with [`take_over`](super::take_over) confines by Landlock alone, or refuses.
+///
+/// Where this program is process 1 of a container, orphans are its own matter: nothing here reaps
+/// a child that it has not started.
 pub struct LocalEnvironment {
     host: Arc<Host>,
     network: OnceLock<Network>,
@@ -60,7 +58,7 @@ impl LocalEnvironment {
     /// There are no descriptors left.
     pub fn new() -> Result<Self, EnvironmentError> {
         let launchers = Launchers::new(launcher::Config::default(), Journal::open());
-        let host = Host::new(LIMITS, launchers).map_err(|error| {
+        let host = Host::new(HostConfig::default(), launchers).map_err(|error| {
             RpcError::failed(format!("cannot prepare to start processes: {error}"))
         })?;
         Ok(Self {
@@ -170,7 +168,10 @@ impl Environment for LocalEnvironment {
             let _ = started.send(result);
         });
         match outcome.recv_timeout(START_TIME) {
-            Ok(Ok(_)) => Ok(Box::new(LocalProcess::new(process, events))),
+            Ok(Ok(started)) => {
+                let process = LocalProcess::new(process, events, started.level);
+                Ok(Box::new(process))
+            }
             Ok(Err(error)) => {
                 self.lock().retain(|other| !Arc::ptr_eq(other, &process));
                 Err(RpcError::from(&error).into())

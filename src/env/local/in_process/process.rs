@@ -6,25 +6,39 @@ use std::time::Duration;
 use super::events::Events;
 use super::stdin_closed;
 use crate::env::local::{Process, refusal};
-use crate::env::{EnvironmentError, ProcessEvent, RunningProcess, TerminalSize};
+use crate::env::{Confined, EnvironmentError, ProcessEvent, RunningProcess, TerminalSize};
 use crate::rpc::error::RpcError;
 use crate::rpc::protocol::process::WriteStatus;
+use crate::sandbox::launcher::Level;
 use crate::sys::pty::WindowSize;
 
 pub(super) struct LocalProcess {
     process: Arc<Process>,
     events: Arc<Events>,
+    confined: Option<Confined>,
 }
 
 impl LocalProcess {
-    pub(super) fn new(process: Arc<Process>, events: Arc<Events>) -> Self {
-        Self { process, events }
+    pub(super) fn new(process: Arc<Process>, events: Arc<Events>, level: Option<Level>) -> Self {
+        Self {
+            process,
+            events,
+            confined: level.map(|level| Confined {
+                sandbox_type: level.sandbox_type().to_owned(),
+                launcher: Some(level.launcher.name().to_owned()),
+                weaker: level.weaker,
+            }),
+        }
     }
 }
 
 impl RunningProcess for LocalProcess {
     fn next_event(&self, timeout: Duration) -> Result<Option<ProcessEvent>, EnvironmentError> {
         Ok(self.events.next(timeout))
+    }
+
+    fn confined(&self) -> Option<&Confined> {
+        self.confined.as_ref()
     }
 
     fn write(&self, data: &[u8]) -> Result<(), EnvironmentError> {

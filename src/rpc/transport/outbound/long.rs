@@ -11,7 +11,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FLUSH_TICK, Flush, Framing, Outbound, Progress};
+use super::state::Progress;
+use super::{FLUSH_TICK, Flush, Framing, Outbound};
 use crate::rpc::transport::frame;
 use crate::sys::poll::{self, PollFd, WRITABLE};
 

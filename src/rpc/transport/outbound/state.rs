@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::OUTPUT_LIMIT;
+use crate::rpc::transport::frame;
 use crate::rpc::transport::mask::Masks;
 use crate::sys::event::WakeEvent;
 
@@ -26,6 +28,8 @@ pub(super) struct State {
     /// How often a full stream had room again.
     pub(super) drained: u64,
     pub(super) wakers: Vec<Arc<WakeEvent>>,
+    /// What the last ping said that is not answered yet, because too much is unsent.
+    pub(super) owed_pong: Option<Vec<u8>>,
     /// For the frames that are added.
     pub(super) masks: Masks,
 }
@@ -71,6 +75,19 @@ impl State {
             &mut self.buffer
         };
         (out, &mut self.masks)
+    }
+
+    /// Adds the pong that is owed, unless the peer takes too little; whether it did.
+    pub(super) fn settle_pong(&mut self) -> bool {
+        if self.pending() > OUTPUT_LIMIT {
+            return false;
+        }
+        let Some(payload) = self.owed_pong.take() else {
+            return false;
+        };
+        self.compact();
+        frame::pong(&mut self.buffer, &mut self.masks, &payload);
+        true
     }
 
     /// Makes room in the buffer where that costs little.

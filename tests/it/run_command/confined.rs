@@ -1,0 +1,106 @@
+//! `run --sandbox`: what it lets a command do.
+
+use std::fs;
+use std::process::Output;
+
+use crate::support::{EVERY, Environments, fails, scratch};
+
+/// Runs a script in `directory` of an environment, and gives what came of it.
+fn script(
+    environments: &Environments,
+    environment: &str,
+    sandbox: &str,
+    directory: &str,
+    script: &str,
+) -> Output {
+    environments.run(&[
+        "run",
+        "-v",
+        "-e",
+        environment,
+        "--sandbox",
+        sandbox,
+        "-C",
+        directory,
+        "/bin/sh",
+        "-c",
+        script,
+    ])
+}
+
+#[test]
+fn read_only_lets_it_read_and_not_write() {
+    let environments = Environments::start();
+    for environment in EVERY {
+        let place = scratch();
+        fs::write(place.path("there"), "to be read").unwrap();
+        let output = script(
+            &environments,
+            environment,
+            "read-only",
+            &place.dir(),
+            "cat there; echo x >made",
+        );
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.stdout, b"to be read", "{environment}: {stderr}");
+        assert!(!output.status.success(), "{environment}: {stderr}");
+        assert!(!fs::exists(place.path("made")).unwrap(), "{environment}");
+        assert!(stderr.contains("confined by "), "{environment}: {stderr}");
+    }
+}
+
+#[test]
+fn workspace_write_lets_it_write_in_its_directory() {
+    let environments = Environments::start();
+    for environment in EVERY {
+        let place = scratch();
+        let outside = format!(
+            "/var/tmp/exec-server-outside-{}-{environment}",
+            std::process::id()
+        );
+        let words = format!("echo x >made && ! echo x >{outside} && ! mkdir .git/x");
+        let output = script(
+            &environments,
+            environment,
+            "workspace-write",
+            &place.dir(),
+            &words,
+        );
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{environment}: {stderr}");
+        assert_eq!(
+            fs::read_to_string(place.path("made")).unwrap(),
+            "x\n",
+            "{environment}"
+        );
+        assert!(!fs::exists(&outside).unwrap(), "{environment}");
+    }
+}
+
+#[test]
+fn off_confines_nothing() {
+    let environments = Environments::start();
+    for environment in ["local", "ws"] {
+        let place = scratch();
+        let output = script(
+            &environments,
+            environment,
+            "off",
+            &place.dir(),
+            "echo x >made",
+        );
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{environment}: {stderr}");
+        assert!(fs::exists(place.path("made")).unwrap(), "{environment}");
+        assert!(!stderr.contains("confined by"), "{environment}: {stderr}");
+    }
+}
+
+#[test]
+fn another_word_is_a_usage_error() {
+    fails(
+        &["run", "--sandbox", "strict", "true"],
+        2,
+        "expected read-only, workspace-write or off",
+    );
+}
