@@ -6,6 +6,7 @@ mod examples;
 mod files;
 mod hanging;
 mod helper;
+mod journal;
 mod ladder;
 mod proc;
 mod start;

@@ -172,6 +172,15 @@ impl Stage {
         Some(stage)
     }
 
+    /// Starts another server in the place of one that is gone.
+    pub fn restart(&mut self) {
+        let mut server = Server::command();
+        server.args(["--listen", "stdio", "--sandbox-launcher"]);
+        server.arg(self.launcher.to_string());
+        self.who.run(&mut server);
+        self.client = Client::stdio_command(server);
+    }
+
     /// Whether the server is root.
     pub fn is_root(&self) -> bool {
         self.who.is_root()

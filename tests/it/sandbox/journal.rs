@@ -1,0 +1,173 @@
+//! Mount points on the host: gone after the run, however it ends, and never somebody else's.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::sandbox::{Launcher, Sandbox, Stage, Who};
+use crate::support::{signal, within};
+
+const NAMES: [&str; 4] = [".git", ".codex", ".agents", ".aws"];
+const SOON: Duration = Duration::from_secs(10);
+
+/// What is in the workspace.
+fn names(stage: &Stage) -> Vec<String> {
+    let entries = fs::read_dir(stage.workspace()).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Starts a program that stays, and waits until it runs.
+fn start(stage: &mut Stage, policy: &Sandbox) -> String {
+    let start = stage
+        .child(&["pid-then-sleep"])
+        .with("sandbox", policy.json());
+    let id = start.id();
+    stage.client.start(start);
+    stage.client.number(&id);
+    id
+}
+
+/// The children of a server that call themselves bwrap; what runs from memory has another name in `comm`.
+fn launchers(server: u32) -> Vec<u32> {
+    let parent = format!("PPid:\t{server}\n");
+    let entries = fs::read_dir("/proc").unwrap();
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| {
+            let read =
+                |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            read("cmdline").starts_with("bwrap\0") && read("status").contains(&parent)
+        })
+        .collect()
+}
+
+/// Of the bundled launcher, as whoever runs the tests.
+fn stage() -> Option<Stage> {
+    Stage::set(Launcher::Bundled, Who::Myself)
+}
+
+#[test]
+fn mount_points_go_with_the_run() {
+    let Some(mut stage) = stage() else { return };
+    let policy = stage.policy();
+    let id = start(&mut stage, &policy);
+    assert_eq!(names(&stage), [".agents", ".aws", ".codex", ".git"]);
+    stage
+        .client
+        .ok("process/terminate", json!({"processId": id}));
+    stage.client.closed(&id);
+    within(SOON, "they are gone", || names(&stage).is_empty());
+}
+
+#[test]
+fn mount_points_go_when_the_whole_tree_is_killed() {
+    let Some(mut stage) = stage() else { return };
+    let policy = stage.policy();
+    let id = start(&mut stage, &policy);
+    let found = launchers(stage.client.server_pid());
+    assert!(!found.is_empty(), "no launcher runs");
+    found.into_iter().for_each(|pid| signal(pid, "KILL"));
+    stage.client.closed(&id);
+    within(SOON, "they are gone", || names(&stage).is_empty());
+}
+
+#[test]
+fn the_next_server_takes_away_what_a_killed_one_left() {
+    let Some(mut stage) = stage() else { return };
+    let policy = stage.policy();
+    start(&mut stage, &policy);
+    stage.client.server.as_mut().unwrap().kill();
+    stage.restart();
+    stage.allows(&policy, &["write", &stage.path("workspace/file")]);
+    within(SOON, "they are gone", || names(&stage) == ["file"]);
+}
+
+#[test]
+fn what_was_there_before_stays() {
+    let Some(mut stage) = stage() else { return };
+    for name in NAMES {
+        stage.make_directory(&format!("workspace/{name}"));
+    }
+    let inodes = |stage: &Stage| {
+        NAMES.map(|name| {
+            fs::metadata(stage.path(&format!("workspace/{name}")))
+                .unwrap()
+                .ino()
+        })
+    };
+    let before = inodes(&stage);
+    let policy = stage.policy();
+    start(&mut stage, &policy);
+    stage.client.server.as_mut().unwrap().kill();
+    stage.restart();
+    stage.allows(&policy, &["pids"]);
+    assert_eq!(inodes(&stage), before);
+}
+
+#[test]
+fn two_runs_in_one_workspace_do_not_disturb_each_other() {
+    let Some(mut stage) = stage() else { return };
+    let policy = stage.policy();
+    let first = start(&mut stage, &policy);
+    let second = start(&mut stage, &policy);
+    stage
+        .client
+        .ok("process/terminate", json!({"processId": first}));
+    stage.client.closed(&first);
+    assert_eq!(names(&stage), [".agents", ".aws", ".codex", ".git"]);
+    let path = stage.path("workspace/.codex/config.toml");
+    stage.refuses(&policy, &["write", &path]);
+    stage
+        .client
+        .ok("process/terminate", json!({"processId": second}));
+    stage.client.closed(&second);
+    within(SOON, "they are gone", || names(&stage).is_empty());
+}
+
+#[test]
+fn a_workspace_of_another_owner_is_no_obstacle() {
+    let Some(mut stage) = Stage::set(Launcher::Bundled, Who::Another) else {
+        return;
+    };
+    let foreign = stage.path("foreign");
+    fs::create_dir(&foreign).unwrap();
+    let policy = Sandbox::workspace(&foreign);
+    let start = stage
+        .attempt(&["mkdir", &format!("{foreign}/.git")])
+        .cwd(&foreign)
+        .with("sandbox", policy.json());
+    let outcome = stage.client.run(start);
+    assert!(outcome.stdout.starts_with("failed"), "{outcome:?}");
+    assert_eq!(fs::read_dir(&foreign).unwrap().count(), 0);
+}
+
+#[test]
+fn a_file_can_be_a_writable_root() {
+    let Some(mut stage) = stage() else { return };
+    let file = stage.make_file("file", "old");
+    stage.allows(&Sandbox::workspace(&file), &["write", &file]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "changed");
+}
+
+#[test]
+fn a_link_by_a_protected_name_is_left_as_it_is() {
+    let Some(mut stage) = stage() else { return };
+    stage.make_directory("workspace/real");
+    symlink("real", stage.path("workspace/.codex")).unwrap();
+    let policy = stage.policy();
+    stage.allows(&policy, &["pids"]);
+    within(SOON, "they are gone", || {
+        names(&stage) == [".codex", "real"]
+    });
+    assert_eq!(
+        fs::read_link(stage.path("workspace/.codex")).unwrap(),
+        Path::new("real")
+    );
+}
