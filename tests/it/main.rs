@@ -12,6 +12,7 @@ mod bulk_client;
 mod chaos;
 mod client;
 mod cloud;
+mod containers;
 mod cp;
 mod dial;
 mod discovery;

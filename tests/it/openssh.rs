@@ -1,7 +1,6 @@
-//! The command line over OpenSSH, and in a place that holds nothing but our binary.
+//! The command line over OpenSSH.
 
 use std::fs;
-use std::process::Command;
 
 use crate::support::{Environments, child, finish, pattern};
 
@@ -95,50 +94,4 @@ fn an_ssh_that_is_refused_is_told_in_its_own_words() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), output.stdout), (Some(255), vec![]));
     assert!(stderr.contains("Connection refused"), "{stderr}");
-}
-
-#[test]
-fn a_root_that_holds_nothing_but_our_binary_is_enough() {
-    let environments = Environments::start();
-    let root = environments.scratch.path("root");
-    fs::create_dir(&root).unwrap();
-    let own = environments.command(&[]);
-    fs::copy(own.get_program(), format!("{root}/exec-server")).unwrap();
-    // Also a fresh process namespace, as in a container.
-    let enter = [
-        "--user",
-        "--map-root-user",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--root",
-        &root,
-    ];
-    let tried = Command::new("unshare")
-        .args(enter)
-        .args(["/exec-server", "--version"])
-        .output();
-    match tried {
-        Ok(output) if output.status.success() => {}
-        other => {
-            println!("skipped: unshare does not work here: {other:?}");
-            return;
-        }
-    }
-    let args: Vec<&str> = enter
-        .into_iter()
-        .chain(["/exec-server", "--listen", "stdio"])
-        .collect();
-    environments.configure(&format!(
-        "default = \"box\"\n[[environments]]\nid = \"box\"\nprogram = \"unshare\"\nargs = {args:?}\n"
-    ));
-    assert!(
-        environments
-            .stdout(&["run", "/exec-server", "--version"])
-            .starts_with("exec-server ")
-    );
-    let here = environments.scratch.path("here");
-    fs::write(&here, "bytes").unwrap();
-    environments.stdout(&["cp", &here, "box:/there"]);
-    assert_eq!(fs::read(format!("{root}/there")).unwrap(), b"bytes");
 }
