@@ -1,7 +1,7 @@
 //! Writing one file, in place.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -31,8 +31,20 @@ pub(super) fn empty(file: &File, status: &Status) -> std::io::Result<()> {
 
 /// Makes a file with this content, or replaces the content of one, which keeps its mode, owner
 /// and other names. A failure may leave a part.
+///
+/// The file is cut to its new length behind the content, not emptied before it: ext4 and others
+/// write a file that was emptied to the disk when it is closed, which takes thirty times as long.
 pub fn write(path: &Path, data: &[u8], links: Links) -> Result<(), FileError> {
     let (mut file, status) = open_to_fill(path, links)?;
-    empty(&file, &status)?;
-    Ok(file.write_all(data)?)
+    let written = file.write_all(data);
+    let len = match written {
+        Ok(()) => data.len() as u64,
+        Err(_) => file.stream_position()?,
+    };
+    // If nothing at all could be written, what was there is not lost for it.
+    let is_begun = written.is_ok() || len > 0;
+    if is_begun && status.kind == Kind::Regular && len < status.size {
+        file.set_len(len)?;
+    }
+    Ok(written?)
 }
