@@ -19,13 +19,13 @@ mod start;
 mod survey;
 mod trust;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use level::{Kind, Level};
@@ -43,11 +43,15 @@ use super::policy::{Enforcement, Network, Policy};
 use super::seccomp;
 use crate::sys::capabilities;
 use crate::sys::enter::Image;
+use crate::sys::event::WakeEvent;
 use crate::sys::process::Leader;
 use crate::sys::spawn::{self, Launch, Program, Restrictions};
 
 /// How long it is remembered that a bwrap is not fit: a setting of the machine may change.
 const REMEMBER_UNFIT: Duration = Duration::from_secs(30);
+
+/// How often mounts are planned while what they need keeps vanishing.
+const PLANS: usize = 3;
 
 /// The file that a process runs, and the server's own program where the server names it: in every sandbox that
 /// file becomes the first process, or the child of the server that still runs it.
@@ -97,7 +101,17 @@ pub struct Rejected {
 pub struct Launchers {
     config: Config,
     journal: Journal,
-    known: Mutex<HashMap<Key, Verdict>>,
+    known: Mutex<Knowledge>,
+}
+
+/// What is known of each bwrap.
+#[derive(Default)]
+struct Knowledge {
+    verdicts: HashMap<Key, Verdict>,
+    /// Those that are being tried.
+    busy: HashSet<Key>,
+    /// Set when a trial is over.
+    waiting: Vec<Arc<WakeEvent>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -204,14 +218,25 @@ impl Launchers {
         surroundings: &Surroundings<'_>,
     ) -> Result<Launched, Failure> {
         let policy = &confinement.policy;
-        let mut plan = fit::plan(policy, &confinement.cwd, &self.journal)?;
-        if let Some(image) = &mut request.image {
-            let cwd = std::mem::take(&mut plan.cwd);
-            image.cwd = CString::new(cwd.clone().into_os_string().into_vec())
-                .unwrap_or_else(|_| c"/".to_owned());
-            plan.cwd = cwd;
-        }
-        let leader = fit.start(policy, &plan, inside.as_fd(), &request, surroundings)?;
+        let mut tries = 1..PLANS;
+        let (leader, plan) = loop {
+            let mut plan = fit::plan(policy, &confinement.cwd, &self.journal)?;
+            if let Some(image) = &mut request.image {
+                let cwd = std::mem::take(&mut plan.cwd);
+                image.cwd = CString::new(cwd.clone().into_os_string().into_vec())
+                    .unwrap_or_else(|_| c"/".to_owned());
+                plan.cwd = cwd;
+            }
+            match fit.start(policy, &plan, inside.as_fd(), &request, surroundings) {
+                Ok(leader) => break (leader, plan),
+                // Nothing of the client's has run. Another run's mount point went with that run.
+                Err(Failure::Refused(refusal))
+                    if refusal.stage == Stage::SetUp
+                        && plan.has_lost_a_source()
+                        && tries.next().is_some() => {}
+                Err(failure) => return Err(failure),
+            }
+        };
         let level = fit.level(policy.network(), &plan.weaker);
         Ok(Launched {
             leader,
@@ -304,27 +329,61 @@ impl Launchers {
         None
     }
 
-    /// What is known of a bwrap, or is now found out. Other starts wait meanwhile, a few seconds at most.
+    /// What is known of a bwrap, or is now found out. Other starts wait meanwhile, until they are given up.
     fn remembered(
         &self,
         key: Key,
         surroundings: &Surroundings<'_>,
         examine: impl FnOnce() -> Result<Fit, String>,
     ) -> Result<Arc<Fit>, String> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(verdict) = known.get(&key)
-            && (verdict.outcome.is_ok() || verdict.at.elapsed() < REMEMBER_UNFIT)
-        {
-            return verdict.outcome.clone();
+        if let Some(outcome) = self.begin_trial(&key, surroundings) {
+            return outcome;
         }
         let verdict = Verdict {
             outcome: examine().map(Arc::new),
             at: Instant::now(),
         };
+        let mut known = self.known();
         if verdict.outcome.is_ok() || !surroundings.is_cancelled() {
-            known.insert(key, verdict.clone());
+            known.verdicts.insert(key.clone(), verdict.clone());
+        }
+        known.busy.remove(&key);
+        for event in known.waiting.drain(..) {
+            event.set();
         }
         verdict.outcome
+    }
+
+    /// What is known, or will be when another start has tried it. None: the trial is the caller's.
+    fn begin_trial(
+        &self,
+        key: &Key,
+        surroundings: &Surroundings<'_>,
+    ) -> Option<Result<Arc<Fit>, String>> {
+        loop {
+            let mut known = self.known();
+            if let Some(verdict) = known.verdicts.get(key)
+                && (verdict.outcome.is_ok() || verdict.at.elapsed() < REMEMBER_UNFIT)
+            {
+                return Some(verdict.outcome.clone());
+            }
+            if known.busy.insert(key.clone()) {
+                return None;
+            }
+            let is_over = match WakeEvent::new() {
+                Ok(event) => Arc::new(event),
+                Err(error) => return Some(Err(format!("no event to wait for its trial: {error}"))),
+            };
+            known.waiting.push(Arc::clone(&is_over));
+            drop(known);
+            if !surroundings.wait_for(&is_over) {
+                return Some(Err("the start was given up during its trial".to_owned()));
+            }
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Knowledge> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

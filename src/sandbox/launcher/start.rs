@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::refusal::{Refusal, Stage};
 use crate::sandbox::bwrap::Arguments;
 use crate::sandbox::inside::{self, Message, Request};
+use crate::sys::event::WakeEvent;
 use crate::sys::guardian::Guardian;
 use crate::sys::memfd::{self, Use};
 use crate::sys::poll::{self, PollFd, READABLE};
@@ -68,6 +69,20 @@ impl Surroundings<'_> {
         let mut fds = [PollFd::new(cancel, READABLE)];
         // One that cannot be asked is met again at the next wait.
         poll::wait(&mut fds, Some(Duration::ZERO)).is_ok() && fds[0].is_ready()
+    }
+
+    /// Waits for an event; false when the start is given up before.
+    pub(super) fn wait_for(&self, event: &WakeEvent) -> bool {
+        loop {
+            let mut fds = vec![PollFd::new(event.as_fd(), READABLE)];
+            fds.extend(self.cancel.map(|cancel| PollFd::new(cancel, READABLE)));
+            if poll::wait(&mut fds, Some(PATIENCE)).is_err() || fds[0].is_ready() {
+                return true;
+            }
+            if fds[1..].iter().any(PollFd::is_ready) {
+                return false;
+            }
+        }
     }
 }
 

@@ -77,6 +77,14 @@ pub enum Action {
 }
 
 impl MountPlan {
+    /// Whether something that is to be mounted is no longer where it was found.
+    pub fn has_lost_a_source(&self) -> bool {
+        self.mounts.iter().any(|mount| match &mount.action {
+            Action::Bind { source, .. } => !source.is_still_there(),
+            _ => false,
+        })
+    }
+
     /// The paths that exist only because something has to be mounted there. A listing for the client leaves them out.
     pub fn fakes(&self) -> impl Iterator<Item = &Path> {
         self.claim.paths()

@@ -42,6 +42,11 @@ impl Source {
         }))
     }
 
+    pub(super) fn is_still_there(&self) -> bool {
+        let found = Self::open(&self.path);
+        matches!(found, Ok(Some(found)) if found.status.identity == self.status.identity)
+    }
+
     pub(super) fn is_directory(&self) -> bool {
         self.status.kind == Kind::Directory
     }
