@@ -116,6 +116,10 @@ pub struct Status {
     pub size: u64,
     /// Which file it is: equal for two names of one file, and for nothing else.
     pub identity: Identity,
+    /// Tells it from another that has had the same identity before: when it was made, in nanoseconds
+    /// since 1970. Where the file system does not keep that, when a file that is no directory last
+    /// changed.
+    pub incarnation: i64,
     /// When its content last changed, in milliseconds since 1970.
     pub modified_ms: i64,
     /// When it was made; none where the file system does not keep that.
@@ -177,16 +181,29 @@ fn status(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) -> io::Result<St
             .saturating_mul(1000)
             .saturating_add(i64::from(time.tv_nsec / 1_000_000))
     };
+    let nanos = |time: libc::statx_timestamp| {
+        time.tv_sec
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(i64::from(time.tv_nsec))
+    };
     let mode = u32::from(found.stx_mode);
+    let kind = Kind::from_mode(mode);
+    let has_birth = found.stx_mask & libc::STATX_BTIME != 0;
     Ok(Status {
-        kind: Kind::from_mode(mode),
+        kind,
         mode: mode & 0o7777,
         user: found.stx_uid,
         group: found.stx_gid,
         size: found.stx_size,
         identity: Identity(found.stx_dev_major, found.stx_dev_minor, found.stx_ino),
         modified_ms: millis(found.stx_mtime),
-        created_ms: (found.stx_mask & libc::STATX_BTIME != 0).then(|| millis(found.stx_btime)),
+        created_ms: has_birth.then(|| millis(found.stx_btime)),
+        incarnation: match kind {
+            _ if has_birth => nanos(found.stx_btime),
+            // It changes with every name in it.
+            Kind::Directory => 0,
+            _ => nanos(found.stx_ctime),
+        },
     })
 }
 

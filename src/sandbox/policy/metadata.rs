@@ -5,37 +5,33 @@
 //! `.git` that is a file points elsewhere; where that is writable too, the directory and what it shares with its main
 //! repository are protected with it.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::error::PolicyError;
+use super::evidence::Evidence;
 use super::place::Place;
 use super::resolve::{find, name_is_open, replaceable};
 use super::{Access, Origin, Policy, Rule};
-use crate::sys::file::{self, Kind, LastLink, ROOTED};
+use crate::sys::file::Kind;
 
 /// The names.
 pub const PROTECTED: [&str; 4] = [".git", ".codex", ".agents", ".aws"];
 
-/// The longest `.git` or `commondir` file that is read: a path and a few bytes more.
-const LONGEST_POINTER: u64 = 4200;
-
 /// Adds the rules. A root that is missing, or a file, has nothing to protect.
-pub(super) fn protect(policy: &mut Policy) -> Result<(), PolicyError> {
+pub(super) fn protect(policy: &mut Policy, evidence: &mut Evidence) -> Result<(), PolicyError> {
     let roots: Vec<PathBuf> = policy
         .writable_roots()
-        .filter(|root| has_metadata(root))
+        .filter(|root| has_metadata(root, evidence))
         .map(Path::to_owned)
         .collect();
     for root in roots {
         for name in PROTECTED {
             let written = root.join(name);
-            let place = find(&written)?;
+            let place = find(&written, evidence)?;
             add(policy, &written, &place);
-            if name == ".git" && kind(&place.path) == Some(Kind::Regular) {
-                for target in repositories(&place.path, &root)? {
+            if name == ".git" && evidence.kind(&place.path) == Some(Kind::Regular) {
+                for target in repositories(&place.path, &root, evidence)? {
                     add(policy, &written, &target);
                 }
             }
@@ -45,11 +41,11 @@ pub(super) fn protect(policy: &mut Policy) -> Result<(), PolicyError> {
     Ok(())
 }
 
-fn has_metadata(root: &Path) -> bool {
+fn has_metadata(root: &Path, evidence: &mut Evidence) -> bool {
     let is_protected = root
         .file_name()
         .is_none_or(|name| PROTECTED.iter().any(|one| name == *one));
-    !is_protected && kind(root) == Some(Kind::Directory)
+    !is_protected && evidence.kind(root) == Some(Kind::Directory)
 }
 
 /// Makes a place read-only where it would be writable, unless a rule is about it.
@@ -75,36 +71,26 @@ fn add(policy: &mut Policy, written: &Path, place: &Place) {
 }
 
 /// Where a `.git` file points, and where the repository there has what it shares with others.
-fn repositories(pointer: &Path, root: &Path) -> Result<Vec<Place>, PolicyError> {
-    let Some(target) = read_pointer(pointer, b"gitdir:") else {
+fn repositories(
+    pointer: &Path,
+    root: &Path,
+    evidence: &mut Evidence,
+) -> Result<Vec<Place>, PolicyError> {
+    let Some(target) = read_pointer(pointer, b"gitdir:", evidence) else {
         return Ok(Vec::new());
     };
-    let repository = find(&root.join(target))?;
+    let repository = find(&root.join(target), evidence)?;
     let mut places = Vec::new();
-    if let Some(common) = read_pointer(&repository.path.join("commondir"), b"") {
-        places.push(find(&repository.path.join(common))?);
+    if let Some(common) = read_pointer(&repository.path.join("commondir"), b"", evidence) {
+        places.push(find(&repository.path.join(common), evidence)?);
     }
     places.push(repository);
     Ok(places)
 }
 
 /// The path in a file of one line, behind `prefix`.
-fn read_pointer(path: &Path, prefix: &[u8]) -> Option<PathBuf> {
-    // Anything but a file may make the opening wait.
-    if kind(path) != Some(Kind::Regular) {
-        return None;
-    }
-    let mut text = Vec::new();
-    let file = File::open(path).ok()?;
-    file.take(LONGEST_POINTER).read_to_end(&mut text).ok()?;
-    let target = text.strip_prefix(prefix)?.trim_ascii();
+fn read_pointer(path: &Path, prefix: &[u8], evidence: &mut Evidence) -> Option<PathBuf> {
+    let target = evidence.text(path)?.strip_prefix(prefix)?.trim_ascii();
     (!target.is_empty() && !target.contains(&0))
         .then(|| PathBuf::from(std::ffi::OsStr::from_bytes(target)))
-}
-
-fn kind(path: &Path) -> Option<Kind> {
-    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
-    file::status_at(ROOTED, &path, LastLink::Keep)
-        .ok()
-        .map(|status| status.kind)
 }

@@ -8,6 +8,7 @@
 //! read. What no rule covers is not there at all.
 
 mod error;
+mod evidence;
 mod glob;
 mod landlock;
 mod metadata;
@@ -21,6 +22,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use self::error::PolicyError;
+pub use self::evidence::Evidence;
 pub use self::glob::Glob;
 pub use self::landlock::{Inexpressible, LandlockRules};
 pub use self::metadata::PROTECTED;

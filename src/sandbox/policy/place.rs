@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+
+use super::evidence::{Evidence, Seen};
 
 /// Links followed for one path, as the kernel's limit has it.
 const MAX_LINKS: usize = 40;
@@ -33,6 +34,11 @@ impl Place {
     /// # Errors
     /// Only if links lead in circles. What cannot be looked at counts as missing.
     pub fn find(path: &Path) -> io::Result<Self> {
+        Self::find_by(path, &mut Evidence::default())
+    }
+
+    /// The same by what has been seen, which is added to.
+    pub(super) fn find_by(path: &Path, evidence: &mut Evidence) -> io::Result<Self> {
         let mut ahead: VecDeque<OsString> = names(path);
         let mut here = PathBuf::from("/");
         let mut links = Vec::new();
@@ -46,15 +52,11 @@ impl Place {
             if is_missing {
                 continue;
             }
-            match fs::symlink_metadata(&here) {
-                Ok(status) if status.is_symlink() => {
+            match evidence.look(&here) {
+                Seen::Link(target) => {
                     if links.len() == MAX_LINKS {
                         return Err(io::Error::from_raw_os_error(libc::ELOOP));
                     }
-                    let Ok(target) = fs::read_link(&here) else {
-                        is_missing = true;
-                        continue;
-                    };
                     links.push(Link {
                         path: here.clone(),
                         target: target.clone(),
@@ -67,8 +69,8 @@ impl Place {
                         ahead.push_front(name);
                     }
                 }
-                Ok(_) => {}
-                Err(_) => is_missing = true,
+                Seen::Something(..) => {}
+                Seen::Nothing => is_missing = true,
             }
         }
         Ok(Self { path: here, links })
@@ -88,6 +90,8 @@ fn names(path: &Path) -> VecDeque<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
     use crate::sandbox::scratch::Scratch;
     use std::os::unix::fs::symlink;
 

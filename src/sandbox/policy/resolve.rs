@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::error::PolicyError;
+use super::evidence::Evidence;
 use super::glob::{self, Glob, Shape};
 use super::metadata;
 use super::place::{Link, Place};
 use super::wire::{Entry, FileSystem, Profile, Sandbox, Special, Switch, Target, Wanted};
 use super::{Access, Context, Enforcement, Network, Origin, Policy, Rule};
 use crate::rpc::path_uri::{PathStyle, resolve_dots};
+use crate::sys::file::Kind;
 
 /// What any program needs to run, where it exists: programs, their libraries, and the configuration of the system.
 const PLATFORM: [&str; 8] = [
@@ -29,6 +31,17 @@ impl Policy {
     /// The JSON is malformed, an entry needs a `cwd` and there is none, or a permission leads through a link that the
     /// policy lets a program replace.
     pub fn parse(json: &str, context: &Context<'_>) -> Result<Self, PolicyError> {
+        Ok(Self::parse_with_evidence(json, context)?.0)
+    }
+
+    /// The same, with what it was read from besides the JSON and the context.
+    ///
+    /// # Errors
+    /// As for [`Policy::parse`].
+    pub fn parse_with_evidence(
+        json: &str,
+        context: &Context<'_>,
+    ) -> Result<(Self, Evidence), PolicyError> {
         let sandbox: Sandbox<'_> = serde_json::from_str(json).map_err(PolicyError::Malformed)?;
         let profile = Profile::parse(sandbox.permissions.get()).map_err(PolicyError::Malformed)?;
         let cwd = sandbox.cwd.as_ref().map(|cwd| cwd.0.path.as_path());
@@ -40,7 +53,9 @@ impl Policy {
                 _ => Vec::new(),
             },
         };
-        resolve(profile, cwd, &project_roots, context)
+        let mut evidence = Evidence::default();
+        let policy = resolve(profile, cwd, &project_roots, context, &mut evidence)?;
+        Ok((policy, evidence))
     }
 
     /// Reads the profile of a 0.130 client's helper, whose project is the directory `cwd`.
@@ -54,7 +69,14 @@ impl Policy {
     ) -> Result<Self, PolicyError> {
         let profile = Profile::parse(json).map_err(PolicyError::Malformed)?;
         let cwd = resolve_dots(cwd.as_os_str().as_encoded_bytes());
-        resolve(profile, Some(&cwd), std::slice::from_ref(&cwd), context)
+        let roots = std::slice::from_ref(&cwd);
+        resolve(
+            profile,
+            Some(&cwd),
+            roots,
+            context,
+            &mut Evidence::default(),
+        )
     }
 }
 
@@ -63,6 +85,7 @@ fn resolve(
     cwd: Option<&Path>,
     project_roots: &[PathBuf],
     context: &Context<'_>,
+    evidence: &mut Evidence,
 ) -> Result<Policy, PolicyError> {
     let whole = |enforcement, network| Policy {
         enforcement,
@@ -89,6 +112,7 @@ fn resolve(
         cwd,
         project_roots,
         context,
+        evidence,
         found: Vec::new(),
         globs: Vec::new(),
     };
@@ -105,7 +129,7 @@ fn resolve(
         weaker: Vec::new(),
     };
     if !policy.has_full_write() {
-        metadata::protect(&mut policy)?;
+        metadata::protect(&mut policy, rules.evidence)?;
     }
     check_links(&mut policy, &rules.found)?;
     Ok(policy)
@@ -123,6 +147,7 @@ struct Rules<'a> {
     cwd: Option<&'a Path>,
     project_roots: &'a [PathBuf],
     context: &'a Context<'a>,
+    evidence: &'a mut Evidence,
     found: Vec<Found>,
     globs: Vec<Glob>,
 }
@@ -144,7 +169,7 @@ impl Rules<'_> {
     }
 
     fn path(&mut self, written: PathBuf, access: Access) -> Result<(), PolicyError> {
-        let place = find(&written)?;
+        let place = find(&written, self.evidence)?;
         self.found.push(Found {
             written,
             place,
@@ -173,7 +198,7 @@ impl Rules<'_> {
             match shape {
                 Shape::Plain(path) => self.path(path, Access::Deny)?,
                 Shape::Wild(mut glob) => {
-                    glob.base = find(&glob.base)?.path;
+                    glob.base = find(&glob.base, self.evidence)?.path;
                     self.globs.push(glob);
                 }
             }
@@ -184,10 +209,14 @@ impl Rules<'_> {
     fn special(&mut self, special: &Special, access: Access) -> Result<(), PolicyError> {
         match special {
             Special::Root => self.path("/".into(), access),
-            Special::Minimal => PLATFORM
-                .iter()
-                .filter(|path| Path::new(path).exists())
-                .try_for_each(|path| self.path(path.into(), access.min(Access::Read))),
+            Special::Minimal => {
+                PLATFORM
+                    .iter()
+                    .try_for_each(|path| match self.kind(Path::new(path))? {
+                        Some(_) => self.path(path.into(), access.min(Access::Read)),
+                        None => Ok(()),
+                    })
+            }
             Special::CurrentWorkingDirectory => {
                 let cwd = self.cwd_for(|| "`current_working_directory`".to_owned())?;
                 // Where a process starts is the choice of whoever starts it, and must not decide what it may write.
@@ -217,9 +246,18 @@ impl Rules<'_> {
                 }
                 _ => Ok(()),
             },
-            Special::SlashTmp if Path::new("/tmp").is_dir() => self.path("/tmp".into(), access),
-            Special::SlashTmp | Special::Unknown {} => Ok(()),
+            Special::SlashTmp => match self.kind(Path::new("/tmp"))? {
+                Some(Kind::Directory) => self.path("/tmp".into(), access),
+                _ => Ok(()),
+            },
+            Special::Unknown {} => Ok(()),
         }
+    }
+
+    /// What kind of thing a path leads to.
+    fn kind(&mut self, path: &Path) -> Result<Option<Kind>, PolicyError> {
+        let place = find(path, self.evidence)?;
+        Ok(self.evidence.kind(&place.path))
     }
 
     /// The directory that an entry is relative to.
@@ -233,8 +271,8 @@ impl Rules<'_> {
     }
 }
 
-pub(super) fn find(path: &Path) -> Result<Place, PolicyError> {
-    Place::find(path).map_err(|error| PolicyError::Links {
+pub(super) fn find(path: &Path, evidence: &mut Evidence) -> Result<Place, PolicyError> {
+    Place::find_by(path, evidence).map_err(|error| PolicyError::Links {
         path: path.to_owned(),
         error,
     })

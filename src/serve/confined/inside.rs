@@ -18,8 +18,10 @@ use crate::rpc::transport::{Framing, Outbound, Sink};
 use crate::serve::dispatch::Later;
 use crate::serve::files::FileService;
 
-/// What is kept of a buffer that a large request has needed.
+/// What is kept to receive requests; larger ones are rare.
 const KEEP: usize = 64 * 1024;
+/// Bytes of a request's length.
+const LEN: usize = 4;
 /// The server reads, or it is gone: writing to it waits in the write itself.
 const PATIENCE: Duration = Duration::MAX;
 
@@ -34,33 +36,50 @@ pub fn answer_file_requests() -> io::Result<()> {
     let outbound = Arc::new(Outbound::new(sink, Framing::Lines));
     let mut service = FileService::handing_over(Arc::clone(&outbound), PATIENCE, socket);
     outbound.send(|_| ());
-    let mut request = Vec::new();
-    while receive(&mut input, &mut request)? {
-        answer(&mut service, &outbound, &request);
+    let mut chunk = vec![0; KEEP];
+    let mut long = Vec::new();
+    while let Some(request) = receive(&mut input, &mut chunk, &mut long)? {
+        answer(&mut service, &outbound, request);
         outbound.flush();
-        if request.capacity() > KEEP {
-            request = Vec::new();
-        }
+        long = Vec::new();
         service.relax();
     }
     Ok(())
 }
 
-/// Reads the next request; false at the end of the input.
-fn receive(input: &mut File, request: &mut Vec<u8>) -> io::Result<bool> {
-    let mut len = [0; 4];
-    match input.read_exact(&mut len) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-        Err(error) => return Err(error),
-    }
-    let len = u32::from_le_bytes(len) as usize;
-    if len > MAX_REQUEST {
+/// Reads the next request, with one system call if it fits into `chunk`; none at the end of the
+/// input.
+fn receive<'a>(
+    input: &mut impl Read,
+    chunk: &'a mut [u8],
+    long: &'a mut Vec<u8>,
+) -> io::Result<Option<&'a [u8]>> {
+    let mut count = 0;
+    let len = loop {
+        if let Some(len) = chunk[..count].first_chunk() {
+            break u32::from_le_bytes(*len) as usize;
+        }
+        match input.read(&mut chunk[count..]) {
+            Ok(0) if count == 0 => return Ok(None),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(more) => count += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    };
+    let start = &chunk[LEN..count];
+    // The next request comes only after the answer to this one.
+    if len > MAX_REQUEST || start.len() > len {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    request.resize(len, 0);
-    input.read_exact(request)?;
-    Ok(true)
+    if start.len() == len {
+        return Ok(Some(start));
+    }
+    long.reserve_exact(len);
+    long.extend_from_slice(start);
+    long.resize(len, 0);
+    input.read_exact(&mut long[count - LEN..])?;
+    Ok(Some(long))
 }
 
 fn answer(service: &mut FileService, outbound: &Arc<Outbound>, request: &[u8]) {
@@ -73,5 +92,54 @@ fn answer(service: &mut FileService, outbound: &Arc<Outbound>, request: &[u8]) {
     match request {
         Ok((request, path)) => service.answer(&later, request, Some(path)),
         Err(error) => later.add(Err::<&Empty, _>(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(json: &[u8]) -> Vec<u8> {
+        [&(json.len() as u32).to_le_bytes(), json].concat()
+    }
+
+    /// A source that gives so many bytes at once.
+    struct Pieces<'a>(&'a [u8], usize);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.1.min(self.0.len()).min(buffer.len());
+            self.0.read(&mut buffer[..count])
+        }
+    }
+
+    #[test]
+    fn a_request_arrives_in_whatever_pieces() {
+        for len in [0, 1, 12, 13, 100] {
+            let request = vec![b'x'; len];
+            let bytes = framed(&request);
+            for piece in [1, 3, 4, 5, 16, 200] {
+                let (mut chunk, mut long) = ([0; 16], Vec::new());
+                let mut input = Pieces(&bytes, piece);
+                let received = receive(&mut input, &mut chunk, &mut long).unwrap();
+                assert_eq!(received, Some(&request[..]), "{len} by {piece}");
+                assert!(
+                    receive(&mut input, &mut chunk, &mut Vec::new())
+                        .unwrap()
+                        .is_none()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_request_and_more_than_one_are_errors() {
+        let one = framed(b"{}");
+        let two = [&one[..], &one[..]].concat();
+        let long = (MAX_REQUEST as u32 + 1).to_le_bytes();
+        for bytes in [&one[..3], &one[..5], &two, &long] {
+            let (mut chunk, mut long) = ([0; 64], Vec::new());
+            assert!(receive(&mut &bytes[..], &mut chunk, &mut long).is_err());
+        }
     }
 }

@@ -14,16 +14,19 @@
 //! ```
 //!
 //! A helper that has answered waits in the [`Pool`] for the next request under the same policy. It
-//! is used again only while its [`View`] holds: everything that its policy names is what it was.
+//! is used again only while its sandbox is what a new one would be: everything that its policy names
+//! is what it was, its patterns match the same, and nothing was mounted. The same look at the file
+//! system tells whether a policy has to be read anew ([`Reading`]).
 //! Which policy needs none of this, and for what, [`Policy::needs_confinement`] says.
 
 mod channel;
 mod error;
 mod inside;
+mod known;
+mod mounts;
 mod pool;
 mod relay;
 mod request;
-mod view;
 
 pub use inside::answer_file_requests;
 pub(super) use request::ConfinedRequest;
@@ -38,9 +41,10 @@ use serde_json::value::RawValue;
 
 use self::channel::Channel;
 use self::error::{ConfinedError, Failure};
+use self::known::{Known, Reading};
+use self::mounts::Mounts;
 use self::pool::Pool;
 use self::relay::Relayed;
-use self::view::{Mounts, View};
 use super::dispatch::Later;
 use super::files::FileService;
 use crate::env::local::{Helper, Helpers, Host, ProcessSpec, StartedHelper};
@@ -48,8 +52,8 @@ use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::WirePath;
 use crate::rpc::protocol::process::Empty;
 use crate::sandbox::launcher::{Confinement, Kind};
-use crate::sandbox::mounts;
-use crate::sandbox::policy::{Context, Policy};
+use crate::sandbox::mounts::matches;
+use crate::sandbox::policy::{Context, Evidence, Policy};
 
 /// How long a sandbox may take to be set up.
 const SET_UP: Duration = Duration::from_secs(20);
@@ -64,6 +68,7 @@ const VARIABLES: [&str; 4] = ["PATH", "TMPDIR", "TMP", "TEMP"];
 pub(super) struct ConfinedFiles {
     helpers: Arc<Helpers>,
     pool: Pool<Warm>,
+    known: Known,
     mounts: Mounts,
 }
 
@@ -72,9 +77,29 @@ struct Warm {
     // Hanging up comes before the kill.
     channel: Channel,
     helper: Helper,
-    view: View,
+    made_for: Made,
     /// Whether permissions can be changed wherever the user may, whatever the policy says.
     has_free_modes: bool,
+}
+
+/// What a sandbox was made for. Taken before it is made: what changes meanwhile makes it look old,
+/// never new.
+struct Made {
+    reading: Arc<Reading>,
+    /// What the patterns match.
+    matches: Vec<PathBuf>,
+    /// How often the list of mounts had changed.
+    mounts: u64,
+}
+
+impl Made {
+    /// Whether it would be made the same now, when `now` has just been looked at.
+    fn is_current(&self, now: &Self) -> bool {
+        let is_same = Arc::ptr_eq(&self.reading, &now.reading);
+        self.mounts == now.mounts
+            && self.matches == now.matches
+            && (is_same || self.reading.evidence.holds())
+    }
 }
 
 impl ConfinedFiles {
@@ -83,6 +108,7 @@ impl ConfinedFiles {
         Self {
             helpers: Helpers::new(host),
             pool: Pool::default(),
+            known: Known::default(),
             mounts: Mounts::open(),
         }
     }
@@ -125,15 +151,30 @@ impl ConfinedFiles {
         later: &Later,
         request: &ConfinedRequest,
     ) -> Result<(), RpcError> {
-        let policy = policy(&request.sandbox, &request.path)?;
-        if !policy.needs_confinement(request.purpose) {
+        let reading = self.read(request)?;
+        if !reading.policy.needs_confinement(request.purpose) {
             return answer_here(service, later, request);
         }
         if let Some(handle) = &request.handle {
             service.check_free(handle)?;
         }
-        self.answer_inside(service, later, request, Arc::new(policy.without_network()))
+        self.answer_inside(service, later, request, reading)
             .map_err(|error| error.into_rpc(request.path.style.render(&request.path.path)))
+    }
+
+    /// What the policy of a request says, as it would be read now.
+    fn read(&self, request: &ConfinedRequest) -> Result<Arc<Reading>, RpcError> {
+        let json = request.sandbox.get();
+        if let Some(reading) = self.known.find(json) {
+            return Ok(reading);
+        }
+        let (policy, evidence) = read(&request.sandbox, &request.path)?;
+        let reading = Arc::new(Reading {
+            policy: Arc::new(policy.without_network()),
+            evidence,
+        });
+        self.known.remember(json, &reading);
+        Ok(reading)
     }
 
     fn answer_inside(
@@ -141,11 +182,11 @@ impl ConfinedFiles {
         service: &mut FileService,
         later: &Later,
         request: &ConfinedRequest,
-        policy: Arc<Policy>,
+        reading: Arc<Reading>,
     ) -> Result<(), ConfinedError> {
-        let mut warm = self.helper_for(&policy)?;
+        let mut warm = self.helper_for(request, reading)?;
         if request.changes_mode && warm.has_free_modes {
-            self.pool.put(policy, warm, Instant::now());
+            self.keep(warm);
             return Err(ConfinedError::FreeModes);
         }
         let channel = &mut warm.channel;
@@ -158,7 +199,7 @@ impl ConfinedFiles {
         match answered {
             Ok(Relayed::Whole) => {
                 warm.channel.relax();
-                self.pool.put(policy, warm, Instant::now());
+                self.keep(warm);
                 Ok(())
             }
             Ok(Relayed::BrokenOff) => Ok(()),
@@ -166,22 +207,35 @@ impl ConfinedFiles {
         }
     }
 
-    /// A helper of this policy whose view is current: one that waits, or a new one.
-    fn helper_for(&self, policy: &Arc<Policy>) -> Result<Warm, ConfinedError> {
-        let matches = mounts::matches(policy).map_err(ConfinedError::Policy)?;
-        let mounts = self.mounts.changes();
-        while let Some(warm) = self.pool.take(policy) {
-            if !warm.helper.has_ended() && warm.view.is_current(&matches, mounts) {
+    /// A helper for the policy that has just been read, and a current one: one that waits, or a
+    /// new one.
+    fn helper_for(
+        &self,
+        request: &ConfinedRequest,
+        reading: Arc<Reading>,
+    ) -> Result<Warm, ConfinedError> {
+        let made = Made {
+            matches: matches(&reading.policy).map_err(ConfinedError::Policy)?,
+            mounts: self.mounts.changes(),
+            reading,
+        };
+        while let Some(warm) = self.pool.take(&made.reading.policy) {
+            if !warm.helper.has_ended() && warm.made_for.is_current(&made) {
                 return Ok(warm);
             }
             // The next sandbox would find its mount points, and they would go meanwhile.
             warm.helper.end(END);
         }
-        let view = View::take(policy, matches, mounts);
-        self.start(policy, view)
+        self.start(request, made)
     }
 
-    fn start(&self, policy: &Policy, mut view: View) -> Result<Warm, ConfinedError> {
+    /// Lets a helper wait for the next request.
+    fn keep(&self, warm: Warm) {
+        let policy = Arc::clone(&warm.made_for.reading.policy);
+        self.pool.put(policy, warm, Instant::now());
+    }
+
+    fn start(&self, request: &ConfinedRequest, mut made: Made) -> Result<Warm, ConfinedError> {
         let (ours, theirs) = UnixStream::pair().map_err(ConfinedError::Socket)?;
         let mut channel = Channel::new(ours).map_err(ConfinedError::Socket)?;
         let spec = ProcessSpec {
@@ -197,7 +251,7 @@ impl ConfinedFiles {
             timeout: None,
             limits: Vec::new(),
             confinement: Some(Confinement {
-                policy: Policy::clone(policy),
+                policy: Policy::clone(&made.reading.policy),
                 cwd: "/".into(),
             }),
         };
@@ -206,14 +260,22 @@ impl ConfinedFiles {
             level,
             points,
         } = self.helpers.start(spec).map_err(ConfinedError::Start)?;
-        for (path, identity) in points {
-            view.adopt(&path, identity);
+        if !points.is_empty() {
+            let mut evidence = made.reading.evidence.clone();
+            for (path, identity) in points {
+                evidence.adopt(&path, identity);
+            }
+            made.reading = Arc::new(Reading {
+                policy: Arc::clone(&made.reading.policy),
+                evidence,
+            });
+            self.known.remember(request.sandbox.get(), &made.reading);
         }
         match channel.await_ready(SET_UP) {
             Ok(()) => Ok(Warm {
                 channel,
                 helper,
-                view,
+                made_for: made,
                 has_free_modes: level.is_none_or(|level| level.launcher == Kind::Landlock),
             }),
             Err(error) => Err(ConfinedError::SetUp(Failure::of(&helper, error))),
@@ -221,15 +283,16 @@ impl ConfinedFiles {
     }
 }
 
-/// The policy of a file request about `path`. Nothing in it depends on where the server runs.
-pub(super) fn policy(sandbox: &RawValue, path: &WirePath) -> Result<Policy, RpcError> {
+/// The policy of a file request about `path`, and what it was read from. Nothing in it depends on
+/// where the server runs.
+pub(super) fn read(sandbox: &RawValue, path: &WirePath) -> Result<(Policy, Evidence), RpcError> {
     let tmpdir = std::env::var_os("TMPDIR").map(PathBuf::from);
     let context = Context {
         process_cwd: None,
         tmpdir: tmpdir.as_deref(),
         style: path.style,
     };
-    Ok(Policy::parse(sandbox.get(), &context)?)
+    Ok(Policy::parse_with_evidence(sandbox.get(), &context)?)
 }
 
 /// Carries out what needs no sandbox.

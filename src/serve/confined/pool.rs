@@ -41,12 +41,9 @@ impl<H> Default for Pool<H> {
 
 impl<H> Pool<H> {
     /// Takes one of this policy: the one that has worked last.
-    pub(super) fn take(&self, policy: &Policy) -> Option<H> {
+    pub(super) fn take(&self, policy: &Arc<Policy>) -> Option<H> {
         let mut state = self.lock();
-        let found = state
-            .idle
-            .iter()
-            .rposition(|idle| *idle.policy == *policy)?;
+        let found = state.idle.iter().rposition(|idle| idle.policy == *policy)?;
         Some(state.idle.remove(found).helper)
     }
 

@@ -4,7 +4,7 @@ mod policy;
 mod stage;
 
 pub use policy::{Generation, Sandbox};
-pub use stage::{LAUNCHERS, Launcher, SECRET, Stage, Who, snapshot};
+pub use stage::{LAUNCHERS, Launcher, SECRET, Stage, Who, lacking, snapshot};
 
 use std::os::unix::fs::MetadataExt;
 

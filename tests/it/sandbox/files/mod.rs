@@ -3,8 +3,10 @@
 
 mod content;
 mod escapes;
+mod examples;
 mod handles;
 mod helpers;
+mod landlock;
 mod policies;
 mod views;
 
@@ -76,19 +78,19 @@ impl Stage {
         }
         symlink(scratch.path("other"), scratch.path("proj/out")).unwrap();
         symlink("sub", scratch.path("proj/in")).unwrap();
-        let mut command = Server::command();
-        command.args(["--listen", "stdio"]);
         let owner = is_ordinary.then_some(ORDINARY);
-        if let Some(user) = owner {
-            command.uid(user).gid(user);
-        }
         let stage = Self {
-            client: Client::stdio_command(command),
+            client: serve(owner, &[], &[]),
             scratch,
             owner,
         };
         stage.own(Path::new(&stage.scratch.dir()));
         stage
+    }
+
+    /// Starts another server in the place of the present one.
+    fn serve(&mut self, arguments: &[&str], variables: &[(&str, &str)]) {
+        self.client = serve(self.owner, arguments, variables);
     }
 
     /// Gives what the test has made to who the server is.
@@ -205,6 +207,16 @@ impl Stage {
         found.sort();
         found
     }
+}
+
+fn serve(owner: Option<u32>, arguments: &[&str], variables: &[(&str, &str)]) -> Client {
+    let mut command = Server::command();
+    command.args(["--listen", "stdio"]).args(arguments);
+    command.envs(variables.iter().copied());
+    if let Some(user) = owner {
+        command.uid(user).gid(user);
+    }
+    Client::stdio_command(command)
 }
 
 /// A policy of these entries.

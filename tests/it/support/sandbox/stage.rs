@@ -337,8 +337,8 @@ impl Drop for Outsider {
     }
 }
 
-/// [`Launcher::lacking`], looked up once each.
-fn lacking(launcher: Launcher, who: Who) -> Option<String> {
+/// Why this machine cannot use a launcher, looked up once each.
+pub fn lacking(launcher: Launcher, who: Who) -> Option<String> {
     static FOUND: [OnceLock<Option<String>>; 6] = [const { OnceLock::new() }; 6];
     let index = launcher as usize * 2 + usize::from(who == Who::Another);
     FOUND[index].get_or_init(|| launcher.lacking(who)).clone()
