@@ -129,6 +129,11 @@ impl Later {
         out.extend_from_slice(result);
     }
 
+    /// The id's JSON.
+    pub(super) fn id(&self) -> &str {
+        self.id.borrow().as_json()
+    }
+
     /// Bytes of the id.
     pub(super) fn id_len(&self) -> usize {
         self.id.borrow().as_json().len()

@@ -79,6 +79,10 @@ struct Queue {
     /// Nothing more will come.
     is_closed: bool,
     answered: u64,
+    /// Whether the thread waits for a request. Waking nobody costs a system call too.
+    is_asleep: bool,
+    /// How many wait for requests to be done.
+    watching: usize,
 }
 
 impl Queue {
@@ -112,7 +116,7 @@ impl Lane {
         let shared = &self.shared;
         let mut queue = shared.lock();
         while queue.is_full() && !shared.outbound.is_dead() {
-            queue = wait(&shared.done, queue, TICK);
+            queue = shared.watch(queue, TICK);
         }
         if !queue.is_running {
             let lane = Arc::clone(shared);
@@ -126,7 +130,11 @@ impl Lane {
         }
         queue.bytes += job.bytes();
         queue.waiting.push_back((later, job));
-        shared.work.notify_one();
+        let is_asleep = queue.is_asleep;
+        drop(queue);
+        if is_asleep {
+            shared.work.notify_one();
+        }
         Ok(())
     }
 
@@ -142,7 +150,7 @@ impl Lane {
         let mut queue = self.shared.lock();
         let mut progress = (queue.answered, Instant::now());
         while !queue.is_idle() && !self.shared.outbound.is_dead() {
-            queue = wait(&self.shared.done, queue, TICK.min(patience));
+            queue = self.shared.watch(queue, TICK.min(patience));
             if queue.answered != progress.0 {
                 progress = (queue.answered, Instant::now());
             } else if progress.1.elapsed() >= patience {
@@ -160,7 +168,7 @@ impl Lane {
             if left.is_zero() {
                 return;
             }
-            queue = wait(&self.shared.done, queue, left);
+            queue = self.shared.watch(queue, left);
         }
     }
 }
@@ -207,7 +215,9 @@ impl Shared {
                 queue.is_running = false;
                 return None;
             }
+            queue.is_asleep = true;
             queue = wait(&self.work, queue, left);
+            queue.is_asleep = false;
         }
     }
 
@@ -216,8 +226,22 @@ impl Shared {
         let mut queue = self.lock();
         queue.is_busy = false;
         queue.answered += 1;
-        self.done.notify_all();
+        if queue.watching > 0 {
+            self.done.notify_all();
+        }
         queue.waiting.is_empty()
+    }
+
+    /// Waits until a request is done, or for so long.
+    fn watch<'a>(
+        &'a self,
+        mut queue: MutexGuard<'a, Queue>,
+        limit: Duration,
+    ) -> MutexGuard<'a, Queue> {
+        queue.watching += 1;
+        let mut queue = wait(&self.done, queue, limit);
+        queue.watching -= 1;
+        queue
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -21,6 +21,9 @@ pub const ROOTED: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT
 /// The longest target of a symbolic link that is read.
 const MAX_LINK: usize = 64 * 1024;
 
+/// The type of the file system of `/proc`, from the kernel's `magic.h`.
+const PROC: i64 = 0x9fa0;
+
 /// The error of a symbolic link where none may be.
 pub fn is_link() -> io::Error {
     io::Error::from_raw_os_error(libc::ELOOP)
@@ -318,6 +321,23 @@ fn locate_step_by_step(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> 
         here = open_at(here.as_fd(), &name, step, 0)?;
     }
     Ok(here)
+}
+
+/// Whether a file is open for this, [`Access::READ`] or [`Access::WRITE`], and for no more.
+pub fn is_open_for(file: BorrowedFd<'_>, access: Access) -> bool {
+    // SAFETY: takes no pointers.
+    let flags = check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) });
+    flags.is_ok_and(|flags| flags & (libc::O_ACCMODE | libc::O_PATH) == access.0)
+}
+
+/// Whether a file is one of `/proc`; also if that cannot be told.
+pub fn is_in_proc(file: BorrowedFd<'_>) -> bool {
+    let mut found = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the structure is of the size that the call fills.
+    let result = unsafe { libc::fstatfs(file.as_raw_fd(), found.as_mut_ptr()) };
+    // SAFETY: all zeros is a valid statfs, and what the call has filled in is too.
+    let found = unsafe { found.assume_init() };
+    result != 0 || found.f_type as i64 == PROC
 }
 
 /// Makes a directory.

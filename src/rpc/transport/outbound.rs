@@ -364,7 +364,7 @@ impl Outbound {
                 waker.set();
             }
         }
-        if state.unsent() <= ANSWER_LIMIT {
+        if state.waiting > 0 && state.unsent() <= ANSWER_LIMIT {
             self.room.notify_all();
         }
     }

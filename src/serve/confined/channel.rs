@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) enum ChannelError {
     /// It is gone.
     Ended,
-    /// It has said nothing for so long.
+    /// It has not answered, or not taken its request, for so long.
     Silent(Duration),
     /// It says what it should not.
     Nonsense(&'static str),
@@ -38,7 +38,7 @@ impl fmt::Display for ChannelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ended => f.write_str("it has ended"),
-            Self::Silent(limit) => write!(f, "it has said nothing for {} s", limit.as_secs()),
+            Self::Silent(limit) => write!(f, "it has not answered within {} s", limit.as_secs()),
             Self::Nonsense(what) => f.write_str(what),
             Self::Io(error) => error.fmt(f),
         }
@@ -194,11 +194,18 @@ impl Channel {
 
     fn fill(&mut self, deadline: Instant, limit: Duration) -> Result<(), ChannelError> {
         loop {
+            // One that says a little now and then has no more time than one that is silent.
+            if Instant::now() >= deadline {
+                return Err(ChannelError::Silent(limit));
+            }
             match pass::receive(self.socket.as_fd(), &mut self.chunk) {
                 Ok((0, _)) => return Err(ChannelError::Ended),
                 Ok((count, passed)) => {
                     let mut said = &self.chunk[..count];
                     if passed.is_some() {
+                        if self.passed.is_some() {
+                            return Err(ChannelError::Nonsense("it passes more than one file"));
+                        }
                         self.passed = passed;
                         // The line that it travels on.
                         said = said.strip_suffix(b"\n").unwrap_or(said);
@@ -207,12 +214,7 @@ impl Channel {
                     return Ok(());
                 }
                 Err(error) => match error.kind() {
-                    io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock => {
-                        if Instant::now() >= deadline {
-                            return Err(ChannelError::Silent(limit));
-                        }
-                    }
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => {}
                     io::ErrorKind::ConnectionReset => return Err(ChannelError::Ended),
                     _ => return Err(ChannelError::Io(error)),
                 },
@@ -277,6 +279,16 @@ mod tests {
             channel.consume(channel.answer().len());
         }
         assert_eq!(len + channel.answer().len(), 300_000);
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn one_that_never_comes_to_an_end_has_no_more_time_than_one_that_is_silent() {
+        let (mut channel, mut helper) = pair();
+        let writer = thread::spawn(move || while helper.write_all(b"x").is_ok() {});
+        let received = channel.receive(Duration::from_millis(20), None);
+        assert!(matches!(received, Err(ChannelError::Silent(_))));
+        drop(channel);
         writer.join().unwrap();
     }
 

@@ -78,6 +78,8 @@ struct Warm {
     channel: Channel,
     helper: Helper,
     made_for: Made,
+    /// Whether it has carried out a request already, and may have ended while it waited.
+    has_worked: bool,
     /// Whether permissions can be changed wherever the user may, whatever the policy says.
     has_free_modes: bool,
 }
@@ -155,10 +157,10 @@ impl ConfinedFiles {
         if !reading.policy.needs_confinement(request.purpose) {
             return answer_here(service, later, request);
         }
-        if let Some(handle) = &request.handle {
+        if let Some((handle, _)) = &request.handle {
             service.check_free(handle)?;
         }
-        self.answer_inside(service, later, request, reading)
+        self.answer_inside(service, later, request, &reading)
             .map_err(|error| error.into_rpc(request.path.style.render(&request.path.path)))
     }
 
@@ -182,20 +184,17 @@ impl ConfinedFiles {
         service: &mut FileService,
         later: &Later,
         request: &ConfinedRequest,
-        reading: Arc<Reading>,
+        reading: &Arc<Reading>,
     ) -> Result<(), ConfinedError> {
-        let mut warm = self.helper_for(request, reading)?;
-        if request.changes_mode && warm.has_free_modes {
-            self.keep(warm);
-            return Err(ConfinedError::FreeModes);
-        }
+        let mut warm = self.with_request(request, reading)?;
         let channel = &mut warm.channel;
-        let answered = channel
-            .send(&request.framed)
-            .and_then(|()| match &request.handle {
-                None => relay::relay(channel, later, service, request.passing, request.limit),
-                Some(handle) => relay::keep_opened(channel, later, service, handle, request.limit),
-            });
+        let limit = request.limit;
+        let answered = match &request.handle {
+            None => relay::relay(channel, later, service, request.passing, limit),
+            Some((handle, mode)) => {
+                relay::keep_opened(channel, later, service, (handle, *mode), limit)
+            }
+        };
         match answered {
             Ok(Relayed::Whole) => {
                 warm.channel.relax();
@@ -207,17 +206,38 @@ impl ConfinedFiles {
         }
     }
 
+    /// A helper that has the request.
+    fn with_request(
+        &self,
+        request: &ConfinedRequest,
+        reading: &Arc<Reading>,
+    ) -> Result<Warm, ConfinedError> {
+        loop {
+            let mut warm = self.helper_for(request, reading)?;
+            if request.changes_mode && warm.has_free_modes {
+                self.keep(warm);
+                return Err(ConfinedError::FreeModes);
+            }
+            match warm.channel.send(&request.framed) {
+                Ok(()) => return Ok(warm),
+                // Half a request is not carried out, so another helper may have it.
+                Err(_) if warm.has_worked => warm.helper.end(END),
+                Err(error) => return Err(ConfinedError::Helper(Failure::of(&warm.helper, error))),
+            }
+        }
+    }
+
     /// A helper for the policy that has just been read, and a current one: one that waits, or a
     /// new one.
     fn helper_for(
         &self,
         request: &ConfinedRequest,
-        reading: Arc<Reading>,
+        reading: &Arc<Reading>,
     ) -> Result<Warm, ConfinedError> {
         let made = Made {
             matches: matches(&reading.policy).map_err(ConfinedError::Policy)?,
             mounts: self.mounts.changes(),
-            reading,
+            reading: Arc::clone(reading),
         };
         while let Some(warm) = self.pool.take(&made.reading.policy) {
             if !warm.helper.has_ended() && warm.made_for.is_current(&made) {
@@ -230,7 +250,8 @@ impl ConfinedFiles {
     }
 
     /// Lets a helper wait for the next request.
-    fn keep(&self, warm: Warm) {
+    fn keep(&self, mut warm: Warm) {
+        warm.has_worked = true;
         let policy = Arc::clone(&warm.made_for.reading.policy);
         self.pool.put(policy, warm, Instant::now());
     }
@@ -276,6 +297,7 @@ impl ConfinedFiles {
                 channel,
                 helper,
                 made_for: made,
+                has_worked: false,
                 has_free_modes: level.is_none_or(|level| level.launcher == Kind::Landlock),
             }),
             Err(error) => Err(ConfinedError::SetUp(Failure::of(&helper, error))),

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::channel::Framed;
 use super::relay::Passing;
+use crate::env::local::files::Mode;
 use crate::rpc::error::RpcError;
 use crate::rpc::message::{Message, RequestId};
 use crate::rpc::path_uri::WirePath;
@@ -26,8 +27,8 @@ pub(in crate::serve) struct ConfinedRequest {
     /// The first path.
     pub(super) path: WirePath,
     pub(super) purpose: Purpose,
-    /// The handle that is to be opened.
-    pub(super) handle: Option<String>,
+    /// The handle that is to be opened, and what for.
+    pub(super) handle: Option<(String, Mode)>,
     pub(super) passing: Passing,
     pub(super) changes_mode: bool,
     /// How long it may take.
@@ -42,9 +43,9 @@ impl ConfinedRequest {
         params: Option<&RawValue>,
         confinement: Confinement<'_>,
     ) -> Self {
-        let passing = match name {
-            "readFile" => Passing::Pieces,
-            _ => Passing::Whole,
+        let passing = match confinement.max_message {
+            Some(most) => Passing::Pieces { most },
+            None => Passing::Whole,
         };
         let limit = match name {
             "copy" | "remove" | "walk" => TREE,
@@ -67,7 +68,7 @@ impl ConfinedRequest {
         self.framed.bytes()
             + self.sandbox.get().len()
             + self.path.path.capacity()
-            + self.handle.as_ref().map_or(0, String::capacity)
+            + self.handle.as_ref().map_or(0, |(id, _)| id.capacity())
             + size_of::<Self>()
     }
 }

@@ -37,8 +37,10 @@ pub(in crate::serve) struct Confinement<'a> {
     /// The first path of the request.
     pub(in crate::serve) path: WirePath,
     pub(in crate::serve) purpose: Purpose,
-    /// The handle that is to be opened.
-    pub(in crate::serve) handle: Option<String>,
+    /// The handle that is to be opened, and what for.
+    pub(in crate::serve) handle: Option<(String, Mode)>,
+    /// The longest message that the client takes, if the answer may be long.
+    pub(in crate::serve) max_message: Option<u64>,
 }
 
 /// Decodes a request of the method `fs/NAME`; none if there is no such method.
@@ -105,7 +107,10 @@ trait Confinable<'a> {
     /// The first path.
     fn path(&self) -> &str;
     fn purpose(&self) -> Purpose;
-    fn handle(&self) -> Option<&str> {
+    fn handle(&self) -> Option<(&str, Mode)> {
+        None
+    }
+    fn max_message(&self) -> Option<u64> {
         None
     }
 }
@@ -127,7 +132,6 @@ macro_rules! confinable {
 }
 
 confinable!(
-    ReadFileParams.path: Read,
     WriteFileParams.path: Write,
     CreateDirectoryParams.path: Write,
     GetMetadataParams.path: Read,
@@ -139,6 +143,21 @@ confinable!(
     SetPermissionsParams.path: Write,
     SymlinkParams.path: Write,
 );
+
+impl<'a> Confinable<'a> for ReadFileParams<'a> {
+    fn sandbox(&self) -> Option<&'a RawValue> {
+        self.sandbox
+    }
+    fn path(&self) -> &str {
+        &self.path
+    }
+    fn purpose(&self) -> Purpose {
+        Purpose::Read
+    }
+    fn max_message(&self) -> Option<u64> {
+        Some(self.max_message_bytes.unwrap_or(MAX_MESSAGE as u64))
+    }
+}
 
 impl<'a> Confinable<'a> for OpenParams<'a> {
     fn sandbox(&self) -> Option<&'a RawValue> {
@@ -153,8 +172,8 @@ impl<'a> Confinable<'a> for OpenParams<'a> {
             OpenMode::Replace | OpenMode::Update => Purpose::Write,
         }
     }
-    fn handle(&self) -> Option<&str> {
-        Some(&self.handle_id)
+    fn handle(&self) -> Option<(&str, Mode)> {
+        Some((&self.handle_id, mode(self.mode)))
     }
 }
 
@@ -170,7 +189,8 @@ fn with<'a, P: Deserialize<'a> + Confinable<'a>>(
             sandbox,
             path: place(params.path())?,
             purpose: params.purpose(),
-            handle: params.handle().map(str::to_owned),
+            handle: params.handle().map(|(id, mode)| (id.to_owned(), mode)),
+            max_message: params.max_message(),
         }));
     }
     let path = (!heeds).then(|| params.path().to_owned());
@@ -272,12 +292,16 @@ fn open(params: OpenParams<'_>) -> Result<FileRequest, RpcError> {
     Ok(FileRequest::Open {
         path: place(&params.path)?.path,
         handle: params.handle_id.into_owned(),
-        mode: match params.mode {
-            OpenMode::Read => Mode::Read,
-            OpenMode::Replace => Mode::Replace,
-            OpenMode::Update => Mode::Update,
-        },
+        mode: mode(params.mode),
     })
+}
+
+fn mode(mode: OpenMode) -> Mode {
+    match mode {
+        OpenMode::Read => Mode::Read,
+        OpenMode::Replace => Mode::Replace,
+        OpenMode::Update => Mode::Update,
+    }
 }
 
 fn read_block(params: ReadBlockParams<'_>) -> Result<FileRequest, RpcError> {

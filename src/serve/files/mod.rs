@@ -208,8 +208,8 @@ impl FileService {
     }
 
     /// Keeps a file that was opened elsewhere as `handle`, which is free.
-    pub(super) fn keep(&mut self, handle: &str, file: OwnedFd) {
-        self.open.insert(handle.to_owned(), BlockFile::from(file));
+    pub(super) fn keep(&mut self, handle: &str, file: BlockFile) {
+        self.open.insert(handle.to_owned(), file);
     }
 
     /// Begins an answer in pieces; none when the connection is dead.

@@ -150,3 +150,30 @@ fn the_death_of_the_server_is_the_death_of_what_is_inside() {
     client.server.as_mut().unwrap().kill();
     within(PATIENCE, "the program is gone", || !alive(pid));
 }
+
+#[test]
+fn a_start_does_not_fail_for_the_mount_points_of_others() {
+    let scratch = scratch();
+    let root = scratch.dir();
+    let codex = scratch.path(".codex");
+    let mut client = Client::stdio(&[]);
+    // What one run masks as missing, the other is given to write if it is there.
+    let masks = workspace(&root);
+    let binds = workspace(&codex);
+    for number in 0..60 {
+        let [mask, bind] = [("mask", &masks), ("bind", &binds)].map(|(name, policy)| {
+            let id = format!("{name}-{number}");
+            let start = Start::child(&id, &["true"]).with("sandbox", policy.clone());
+            (client.ask("process/start", start.0), id)
+        });
+        for (request, id) in [mask, bind] {
+            client
+                .answer(request)
+                .unwrap_or_else(|error| panic!("{id}: {error:?}"));
+            assert_eq!(client.closed(&id).code, 0, "{id}");
+        }
+    }
+    within(PATIENCE, "nothing is left", || {
+        fs::read_dir(&root).unwrap().count() == 0
+    });
+}

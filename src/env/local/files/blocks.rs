@@ -11,7 +11,7 @@ use super::errors::FileError;
 use super::place::Links;
 use super::read::open_regular;
 use super::write::{empty, open_to_fill};
-use crate::sys::file;
+use crate::sys::file::{self, Access, Kind};
 
 /// The largest block in bytes; the reference's limit, as those below.
 pub const MAX_BLOCK: usize = 1024 * 1024;
@@ -34,12 +34,6 @@ pub enum Mode {
 /// A regular file that is open for blocks.
 #[derive(Debug)]
 pub struct BlockFile(File);
-
-impl From<OwnedFd> for BlockFile {
-    fn from(file: OwnedFd) -> Self {
-        Self(file.into())
-    }
-}
 
 impl AsFd for BlockFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -67,6 +61,22 @@ impl BlockFile {
             Mode::Update => open_to_fill(path, Links::Follow)?.0,
         };
         Ok(Self(file))
+    }
+
+    /// Takes a file that somebody else has opened, who need not be trusted. None if it is not such a
+    /// one as [`BlockFile::open`] opens, or one of `/proc` to be written, which could be the memory of
+    /// who has opened it.
+    pub fn received(file: OwnedFd, mode: Mode) -> Option<Self> {
+        let kind = file::status_of(file.as_fd()).ok()?.kind;
+        let is_right = match mode {
+            Mode::Read => kind == Kind::Regular && file::is_open_for(file.as_fd(), Access::READ),
+            Mode::Replace | Mode::Update => {
+                matches!(kind, Kind::Regular | Kind::CharacterDevice)
+                    && file::is_open_for(file.as_fd(), Access::WRITE)
+                    && !file::is_in_proc(file.as_fd())
+            }
+        };
+        is_right.then(|| Self(file.into()))
     }
 
     /// Reads `length` bytes at `offset` to the end of `out`, fewer only at the end of the file.
@@ -162,5 +172,47 @@ impl OpenFiles {
     /// Closes a file; an id that is not known is fine.
     pub fn close(&mut self, id: &str) {
         self.0.remove(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+
+    fn opened(path: &str, access: Access) -> OwnedFd {
+        let path = CString::new(path).unwrap();
+        file::open_at(file::ROOTED, &path, access, 0).unwrap()
+    }
+
+    #[test]
+    fn only_what_could_have_been_opened_here_is_taken() {
+        let path = std::env::temp_dir().join(format!("exec-server-blocks-{}", std::process::id()));
+        std::fs::write(&path, "content").unwrap();
+        let path = path.to_str().unwrap();
+        let taken = |file: OwnedFd, mode| BlockFile::received(file, mode).is_some();
+        for mode in [Mode::Read, Mode::Replace, Mode::Update] {
+            let writes = mode != Mode::Read;
+            assert_eq!(taken(opened(path, Access::READ), mode), !writes, "{mode:?}");
+            assert_eq!(taken(opened(path, Access::WRITE), mode), writes, "{mode:?}");
+            assert_eq!(
+                taken(opened("/dev/null", Access::WRITE), mode),
+                writes,
+                "{mode:?}"
+            );
+            for other in [
+                opened(path, Access::LOCATE),
+                opened("/", Access::READ),
+                opened("/dev/zero", Access::READ),
+                opened("/proc/self/mem", Access::WRITE),
+                io::pipe().unwrap().0.into(),
+                io::pipe().unwrap().1.into(),
+                std::os::unix::net::UnixStream::pair().unwrap().0.into(),
+            ] {
+                let what = format!("{other:?}");
+                assert!(!taken(other, mode), "{what} for {mode:?}");
+            }
+        }
+        std::fs::remove_file(path).unwrap();
     }
 }

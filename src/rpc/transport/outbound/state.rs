@@ -28,6 +28,8 @@ pub(super) struct State {
     /// How often a full stream had room again.
     pub(super) drained: u64,
     pub(super) wakers: Vec<Arc<WakeEvent>>,
+    /// Threads that wait for room: waking nobody costs a system call too.
+    pub(super) waiting: usize,
     /// What the last ping said that is not answered yet, because too much is unsent.
     pub(super) owed_pong: Option<Vec<u8>>,
     /// For the frames that are added.

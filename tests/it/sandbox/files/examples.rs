@@ -6,7 +6,10 @@ use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 
-use super::{DENIED, MISSING, READ_ONLY, Stage, as_each_user, entry, everything, glob, helpers, put, restricted, special};
+use super::{
+    DENIED, MISSING, READ_ONLY, Stage, as_each_user, entry, everything, glob, helpers, put,
+    restricted, special,
+};
 
 /// A generation of clients: how it writes paths, and which project its policies are about.
 #[derive(Clone, Copy)]
@@ -43,7 +46,11 @@ impl Words {
             let value = json!({"kind": "project_roots", "subpath": subpath});
             json!({"path": {"type": "special", "value": value}, "access": "read"})
         };
-        let mut entries = vec![everything(), special("project_roots", "write"), special("tmpdir", "write")];
+        let mut entries = vec![
+            everything(),
+            special("project_roots", "write"),
+            special("tmpdir", "write"),
+        ];
         entries.extend([".git", ".codex", ".agents"].map(below));
         self.policy(stage, &entries)
     }

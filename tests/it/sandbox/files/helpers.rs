@@ -38,7 +38,7 @@ as_each_user! {
         within(PATIENCE, "eight helpers", || of(stage).len() == 8);
     }
 
-    fn a_helper_that_was_killed_costs_one_error_at_most(stage) {
+    fn a_helper_that_was_killed_while_it_waited_costs_no_error(stage) {
         let policy = stage.workspace();
         let path = stage.path("proj/n");
         for _ in 0..5 {
@@ -47,10 +47,6 @@ as_each_user! {
             // The others die with it.
             signal(killed[0], "KILL");
             within(PATIENCE, "the helper is gone", || !killed.iter().any(|pid| alive(*pid)));
-            if let Err(error) = stage.ask(&policy, "writeFile", put(&path, "maybe")) {
-                assert_eq!(error.code, -32603, "{error:?}");
-                assert!(error.message.contains("helper"), "{error:?}");
-            }
             stage.write(&policy, &path, "after");
             assert_eq!(std::fs::read(&path).unwrap(), b"after");
         }

@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 
 use super::{
-    DENIED, MISSING, Stage, as_each_user, changes, entry, everything, glob, helpers, put, restricted, special,
+    DENIED, MISSING, Stage, as_each_user, changes, entry, everything, glob, helpers, put,
+    restricted, special,
 };
 use crate::support::encode;
 use crate::support::sandbox::{Launcher, Who, lacking};

@@ -88,4 +88,55 @@ as_each_user! {
         stage.write(&policy, &format!("{link}/n"), "x");
         assert_eq!(fs::read(stage.path("proj/n")).unwrap(), b"x");
     }
+
+    fn a_denied_file_that_is_made_anew_stays_denied(stage) {
+        let secret = stage.path("proj/sub/s");
+        let policy = restricted(&[everything(), entry(&stage.path("proj"), "write"), entry(&secret, "none")]);
+        stage.refused(&policy, "readFile", json!({"path": secret}), DENIED);
+        // File systems like to give the new one the number of the former.
+        fs::remove_file(&secret).unwrap();
+        fs::write(&secret, "a newer secret").unwrap();
+        stage.own(secret.as_ref());
+        stage.refused(&policy, "readFile", json!({"path": secret}), DENIED);
+    }
+
+    fn a_root_that_is_made_anew_is_the_new_one(stage) {
+        let root = stage.make("root");
+        let policy = restricted(&[everything(), entry(&root, "write")]);
+        for number in 0..3 {
+            stage.write(&policy, &format!("{root}/n"), &number.to_string());
+            assert_eq!(fs::read_to_string(format!("{root}/n")).unwrap(), number.to_string());
+            fs::remove_dir_all(&root).unwrap();
+            stage.make("root");
+        }
+    }
+
+    fn a_link_that_is_led_elsewhere_leads_to_another_root(stage) {
+        let link = stage.path("alias");
+        std::os::unix::fs::symlink(stage.path("proj"), &link).unwrap();
+        let policy = restricted(&[special("minimal", "read"), entry(&link, "write")]);
+        stage.write(&policy, &format!("{link}/n"), "proj");
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(stage.path("other"), &link).unwrap();
+        stage.write(&policy, &format!("{link}/n"), "other");
+        assert_eq!(fs::read(stage.path("proj/n")).unwrap(), b"proj");
+        assert_eq!(fs::read(stage.path("other/n")).unwrap(), b"other");
+        stage.refused(&policy, "readFile", json!({"path": stage.path("proj/n")}), MISSING);
+    }
+
+    fn a_repository_that_is_pointed_to_instead_is_protected(stage) {
+        let policy = stage.workspace();
+        let git = stage.path("proj/.git");
+        fs::remove_dir_all(&git).unwrap();
+        for (one, other) in [("r1", "r2"), ("r2", "r1"), ("r1", "r2")] {
+            for name in ["r1", "r2"] {
+                stage.make(&format!("proj/{name}"));
+            }
+            // The same file, of the same length.
+            fs::write(&git, format!("gitdir: {one}")).unwrap();
+            stage.own(git.as_ref());
+            stage.refused(&policy, "writeFile", put(&stage.path(&format!("proj/{one}/n")), "x"), READ_ONLY);
+            stage.write(&policy, &stage.path(&format!("proj/{other}/n")), "x");
+        }
+    }
 }
