@@ -21,8 +21,17 @@ pub const ROOTED: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT
 /// The longest target of a symbolic link that is read.
 const MAX_LINK: usize = 64 * 1024;
 
-/// The type of the file system of `/proc`, from the kernel's `magic.h`.
+/// The type of the file system of `/proc`, from the kernel's `magic.h`, as those that follow.
 const PROC: i64 = 0x9fa0;
+/// ext4, xfs, btrfs, tmpfs, f2fs, and overlays of them.
+const LOCAL: [i64; 6] = [
+    0xef53,
+    0x5846_5342,
+    0x9123_683e,
+    0x0102_1994,
+    0xf2f5_2010,
+    0x794c_7630,
+];
 
 /// The error of a symbolic link where none may be.
 pub fn is_link() -> io::Error {
@@ -123,6 +132,8 @@ pub struct Status {
     /// since 1970. Where the file system does not keep that, when a file that is no directory last
     /// changed.
     pub incarnation: i64,
+    /// When anything of it last changed, in nanoseconds since 1970; nobody can set that.
+    pub changed: i64,
     /// When its content last changed, in milliseconds since 1970.
     pub modified_ms: i64,
     /// When it was made; none where the file system does not keep that.
@@ -134,6 +145,11 @@ pub struct Status {
 pub struct Identity(u32, u32, u64);
 
 impl Identity {
+    /// Whether both are on one device.
+    pub fn is_on_device_of(self, other: Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+
     /// As three numbers, to be kept: the device's two, and the inode.
     pub fn numbers(self) -> (u32, u32, u64) {
         (self.0, self.1, self.2)
@@ -207,6 +223,7 @@ fn status(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) -> io::Result<St
             Kind::Directory => 0,
             _ => nanos(found.stx_ctime),
         },
+        changed: nanos(found.stx_ctime),
     })
 }
 
@@ -332,12 +349,22 @@ pub fn is_open_for(file: BorrowedFd<'_>, access: Access) -> bool {
 
 /// Whether a file is one of `/proc`; also if that cannot be told.
 pub fn is_in_proc(file: BorrowedFd<'_>) -> bool {
+    file_system(file).is_none_or(|kind| kind == PROC)
+}
+
+/// Whether a file lies where nobody but this kernel changes anything, so that times tell the truth.
+pub fn is_of_this_kernel(file: BorrowedFd<'_>) -> bool {
+    file_system(file).is_some_and(|kind| LOCAL.contains(&kind))
+}
+
+/// The type of a file's file system.
+fn file_system(file: BorrowedFd<'_>) -> Option<i64> {
     let mut found = MaybeUninit::<libc::statfs>::zeroed();
     // SAFETY: the structure is of the size that the call fills.
     let result = unsafe { libc::fstatfs(file.as_raw_fd(), found.as_mut_ptr()) };
     // SAFETY: all zeros is a valid statfs, and what the call has filled in is too.
     let found = unsafe { found.assume_init() };
-    result != 0 || found.f_type as i64 == PROC
+    (result == 0).then_some(found.f_type as i64)
 }
 
 /// Makes a directory.

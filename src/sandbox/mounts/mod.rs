@@ -17,7 +17,7 @@ mod source;
 use std::path::{Path, PathBuf};
 
 pub use self::error::PlanError;
-pub use self::scan::matches;
+pub use self::scan::Scan;
 pub use self::source::Source;
 use super::journal::Claim;
 use super::policy::Network;

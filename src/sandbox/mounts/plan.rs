@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::error::PlanError;
-use super::scan;
+use super::scan::Scan;
 use super::source::{Source, is_own};
 use super::{Action, Mount, MountPlan};
 use crate::sandbox::journal::{Journal, MountPoint, PointKind};
@@ -102,7 +102,7 @@ fn steps(
     let mut wishes: Vec<(PathBuf, Access, Vec<Link>)> = rules
         .map(|rule| (rule.path.clone(), rule.access, rule.links.clone()))
         .collect();
-    for path in scan::matches(policy)? {
+    for path in Scan::new(policy)?.matches {
         wishes.push((path, Access::Deny, Vec::new()));
     }
     for glob in policy.globs() {

@@ -1,8 +1,11 @@
 //! Policies that have been read before.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::sandbox::mounts::{PlanError, Scan};
 use crate::sandbox::policy::{Evidence, Policy};
+use crate::sys::file::Identity;
 
 /// How many are remembered: twice as many as helpers wait, since some need no helper.
 const MAX: usize = 16;
@@ -17,6 +20,44 @@ pub(super) struct Reading {
     /// As it is for files: without a network.
     pub(super) policy: Arc<Policy>,
     pub(super) evidence: Evidence,
+    /// What the policy's patterns matched when they were last searched for.
+    scan: Mutex<Arc<Scan>>,
+}
+
+impl Reading {
+    pub(super) fn new(policy: Policy, evidence: Evidence) -> Arc<Self> {
+        Arc::new(Self {
+            policy: Arc::new(policy.without_network()),
+            evidence,
+            scan: Mutex::default(),
+        })
+    }
+
+    /// The same with the mount points of a sandbox that was made for it, which are there now.
+    pub(super) fn with_points(&self, points: Vec<(PathBuf, Identity)>) -> Arc<Self> {
+        let mut evidence = self.evidence.clone();
+        for (path, identity) in points {
+            evidence.adopt(&path, identity);
+        }
+        Arc::new(Self {
+            policy: Arc::clone(&self.policy),
+            evidence,
+            scan: Mutex::default(),
+        })
+    }
+
+    /// What the policy's patterns match now.
+    pub(super) fn scan(&self) -> Result<Arc<Scan>, PlanError> {
+        let last = || self.scan.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = Arc::clone(&last());
+        // With nothing searched yet there is nothing to hold.
+        if self.policy.globs().is_empty() || (known.is_made() && known.holds()) {
+            return Ok(known);
+        }
+        let scan = Arc::new(Scan::new(&self.policy)?);
+        *last() = Arc::clone(&scan);
+        Ok(scan)
+    }
 }
 
 /// Readings by their JSON.
@@ -67,10 +108,7 @@ mod tests {
             style: PathStyle::Native,
         };
         let (policy, evidence) = Policy::parse_with_evidence(JSON, &context).unwrap();
-        Arc::new(Reading {
-            policy: Arc::new(policy),
-            evidence,
-        })
+        Reading::new(policy, evidence)
     }
 
     #[test]

@@ -52,7 +52,7 @@ use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::WirePath;
 use crate::rpc::protocol::process::Empty;
 use crate::sandbox::launcher::{Confinement, Kind};
-use crate::sandbox::mounts::matches;
+use crate::sandbox::mounts::Scan;
 use crate::sandbox::policy::{Context, Evidence, Policy};
 
 /// How long a sandbox may take to be set up.
@@ -88,8 +88,7 @@ struct Warm {
 /// never new.
 struct Made {
     reading: Arc<Reading>,
-    /// What the patterns match.
-    matches: Vec<PathBuf>,
+    scan: Arc<Scan>,
     /// How often the list of mounts had changed.
     mounts: u64,
 }
@@ -99,7 +98,7 @@ impl Made {
     fn is_current(&self, now: &Self) -> bool {
         let is_same = Arc::ptr_eq(&self.reading, &now.reading);
         self.mounts == now.mounts
-            && self.matches == now.matches
+            && (Arc::ptr_eq(&self.scan, &now.scan) || self.scan.matches == now.scan.matches)
             && (is_same || self.reading.evidence.holds())
     }
 }
@@ -171,10 +170,7 @@ impl ConfinedFiles {
             return Ok(reading);
         }
         let (policy, evidence) = read(&request.sandbox, &request.path)?;
-        let reading = Arc::new(Reading {
-            policy: Arc::new(policy.without_network()),
-            evidence,
-        });
+        let reading = Reading::new(policy, evidence);
         self.known.remember(json, &reading);
         Ok(reading)
     }
@@ -235,7 +231,7 @@ impl ConfinedFiles {
         reading: &Arc<Reading>,
     ) -> Result<Warm, ConfinedError> {
         let made = Made {
-            matches: matches(&reading.policy).map_err(ConfinedError::Policy)?,
+            scan: reading.scan().map_err(ConfinedError::Policy)?,
             mounts: self.mounts.changes(),
             reading: Arc::clone(reading),
         };
@@ -282,14 +278,7 @@ impl ConfinedFiles {
             points,
         } = self.helpers.start(spec).map_err(ConfinedError::Start)?;
         if !points.is_empty() {
-            let mut evidence = made.reading.evidence.clone();
-            for (path, identity) in points {
-                evidence.adopt(&path, identity);
-            }
-            made.reading = Arc::new(Reading {
-                policy: Arc::clone(&made.reading.policy),
-                evidence,
-            });
+            made.reading = made.reading.with_points(points);
             self.known.remember(request.sandbox.get(), &made.reading);
         }
         match channel.await_ready(SET_UP) {

@@ -156,7 +156,7 @@ fn a_start_does_not_fail_for_the_mount_points_of_others() {
     let scratch = scratch();
     let root = scratch.dir();
     let codex = scratch.path(".codex");
-    let mut client = Client::stdio(&[]);
+    let mut client = Client::stdio();
     // What one run masks as missing, the other is given to write if it is there.
     let masks = workspace(&root);
     let binds = workspace(&codex);
