@@ -4,7 +4,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::state::{Progress, State};
-use super::{ANSWER_LIMIT, FLUSH_TICK, Flush, Outbound};
+use super::{ANSWER_LIMIT, FLUSH_TICK, Outbound};
 use crate::sys::poll::{self, PollFd, WRITABLE};
 
 impl Outbound {
@@ -44,15 +44,14 @@ impl Outbound {
         let mut progress = Progress::new(&state);
         let mut has_duty = false;
         loop {
-            let is_done = self.push(&mut state) == Flush::Done;
-            if is_done || state.total_sent >= mark || state.is_dead {
-                break;
-            }
-            if progress.is_over(&state, patience) {
+            self.push(&mut state);
+            let is_over = state.total_sent >= mark || state.is_dead;
+            if is_over || progress.is_over(&state, patience) {
                 break;
             }
             has_duty |= !std::mem::replace(&mut state.has_flusher, true);
-            if !has_duty {
+            // What is behind a long message comes when that is finished.
+            if !has_duty || state.pending() == 0 {
                 state = self.wait(state, FLUSH_TICK);
                 continue;
             }
