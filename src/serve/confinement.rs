@@ -1,25 +1,11 @@
 //! What a client is told of a confinement, and the refusals of those that cannot be had.
 
-use serde_json::{Value, json};
-
 use crate::rpc::error::RpcError;
 use crate::sandbox::launcher::Level;
 
 /// What the reference would call a confinement.
 pub(super) fn sandbox_type(level: Option<&Level>) -> &'static str {
     level.map_or("none", Level::sandbox_type)
-}
-
-/// The extension `sandboxLevel`.
-pub(super) fn level(level: &Level) -> Value {
-    json!({
-        "launcher": level.launcher.name(),
-        "version": level.version,
-        "namespaces": level.namespaces,
-        "landlockAbi": level.landlock_abi,
-        "seccomp": level.seccomp,
-        "weaker": level.weaker,
-    })
 }
 
 /// The error of a request that asks for a confinement by the member `what`.

@@ -20,6 +20,7 @@ use crate::rpc::protocol::process::{
     WriteParams, WriteResult, WriteStatus,
 };
 use crate::sandbox::helper_form::{HelperForm, is_helper};
+use crate::sandbox::launcher::Level;
 use crate::sys::limits::Resource;
 use crate::sys::pty::WindowSize;
 
@@ -49,7 +50,7 @@ pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
         Ok(Started { level }) => later.send(Ok(&StartResult {
             process_id: started.id(),
             sandbox_type: confinement::sandbox_type(level.as_ref()),
-            sandbox_level: level.as_ref().map(confinement::level),
+            sandbox_level: level.as_ref().map(Level::json),
         })),
         Err(error) => {
             session.remove(&started);

@@ -16,6 +16,7 @@ use super::connection::{self, Peer};
 use super::door::{Door, Farewell};
 use super::error::ServeError;
 use super::http_requests::HttpService;
+use super::level::KnownLevel;
 use super::listener::Listener;
 use super::session::Sessions;
 use crate::env::local::extensions::EXTENSIONS;
@@ -58,7 +59,8 @@ pub(super) struct Server {
     http: Option<Arc<HttpService>>,
     retention: Duration,
     ping_interval: Duration,
-    info: OnceLock<Info>,
+    info: OnceLock<EnvironmentInfo>,
+    level: KnownLevel,
     file_workers: Workers,
     confined: Arc<ConfinedFiles>,
     /// The living connections by number.
@@ -72,12 +74,6 @@ pub(super) struct Server {
     farewell: Mutex<Option<Arc<dyn Farewell>>>,
     /// Wakes the main thread.
     wake: Arc<WakeEvent>,
-}
-
-/// What is told of this machine.
-struct Info {
-    json: Vec<u8>,
-    shell: String,
 }
 
 impl Server {
@@ -117,24 +113,22 @@ impl Server {
         self.is_draining.load(Ordering::Relaxed)
     }
 
-    /// The JSON of `environment/info`; found out once.
-    pub(super) fn environment_info(&self) -> &[u8] {
-        &self.info().json
-    }
-
     /// The user's shell.
     pub(super) fn shell(&self) -> &str {
-        &self.info().shell
+        &self.info().shell.path
     }
 
-    fn info(&self) -> &Info {
+    /// The confinement that it gives.
+    pub(super) fn level(&self) -> &KnownLevel {
+        &self.level
+    }
+
+    /// What is told of this machine; found out once.
+    pub(super) fn info(&self) -> &EnvironmentInfo {
         self.info.get_or_init(|| {
-            let mut info: EnvironmentInfo = environment_info(EXTENSIONS);
+            let mut info = environment_info(EXTENSIONS);
             info.capabilities.http_header_env_vars = self.http.is_some();
-            let mut json = Vec::new();
-            crate::rpc::encode::json(&mut json, &info);
-            let shell = info.shell.path;
-            Info { json, shell }
+            info
         })
     }
 
@@ -318,6 +312,7 @@ impl Main {
             // Zero would ping without end.
             ping_interval: options.ping_interval.max(Duration::from_millis(10)),
             info: OnceLock::new(),
+            level: KnownLevel::default(),
             file_workers: Workers::named("files"),
             connections: Mutex::default(),
             is_draining: AtomicBool::new(false),
@@ -393,6 +388,7 @@ impl Main {
                 self.server
                     .sessions
                     .sweep(Instant::now(), self.server.retention);
+                self.server.level.sweep(&self.server, Instant::now());
             }
             if has_helpers {
                 self.server.confined.sweep(Instant::now());

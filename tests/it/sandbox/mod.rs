@@ -8,6 +8,7 @@ mod hanging;
 mod helper;
 mod journal;
 mod ladder;
+mod level;
 mod proc;
 mod start;
 mod terminal;
