@@ -52,7 +52,7 @@ impl Scan {
         for glob in policy.globs() {
             scan.search(policy, glob)?;
         }
-        scan.matches.sort();
+        scan.matches.sort_unstable();
         scan.matches.dedup();
         Ok(scan)
     }
