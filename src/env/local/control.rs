@@ -178,7 +178,8 @@ impl Control {
         self.timeout_at = None;
         if let Some((leader, guardian)) = &self.group {
             if leader.is_group_empty() {
-                self.drop_group();
+                guardian.remove(leader.pid());
+                self.group = None;
             } else {
                 guardian.leader_reaped(leader.pid());
             }

@@ -9,11 +9,13 @@ use std::path::Path;
 use super::{Arguments, ArgumentsError, Capabilities, FIRST_DESCRIPTOR, Proc, Run};
 use crate::sandbox::mounts::{Action, Mount, MountPlan};
 use crate::sandbox::policy::Network;
+use crate::sys::identity::user_id;
 use crate::sys::memfd;
 
-/// What in `/proc` governs the whole machine. Its owner is root, which root stays inside too, without any capability:
-/// bwrap covers these for others only, and a program started by a core dump is the host's.
-const OF_THE_MACHINE: [&str; 6] = ["sys", "sysrq-trigger", "irq", "bus", "fs", "mtrr"];
+/// What in `/proc` governs the whole machine, and is not covered by bwrap, which looks at the directory alone. Its owner is
+/// root, which root stays inside too, without any capability, and a program started by a core dump is the host's. Nobody
+/// else can write these files, and each cover is some steps of every start.
+const OF_THE_MACHINE: [&str; 3] = ["sys", "fs", "mtrr"];
 
 /// Words that every version of bwrap reads, those of `--args` included.
 pub(super) const MAX_WORDS: usize = 9000;
@@ -130,7 +132,8 @@ impl Words {
             Action::Proc => match proc {
                 Proc::Mount => {
                     self.add(&["--proc".as_ref(), target]);
-                    for name in OF_THE_MACHINE {
+                    let covers: &[&str] = if user_id() == 0 { &OF_THE_MACHINE } else { &[] };
+                    for name in covers {
                         let path = mount.target.join(name);
                         self.add(&["--ro-bind-try".as_ref(), path.as_ref(), path.as_ref()]);
                     }
@@ -174,8 +177,7 @@ impl Words {
         if count > MAX_WORDS {
             return Err(ArgumentsError::TooLong { count });
         }
-        let file = memfd::sealed(c"bwrap-args", &self.bytes, memfd::Use::Data)
-            .map_err(ArgumentsError::Resources)?;
+        let file = memfd::once(c"bwrap-args", &self.bytes).map_err(ArgumentsError::Resources)?;
         let number = self.descriptor(file);
         let mut args = vec!["--args".into(), number, "--".into()];
         args.extend(command);

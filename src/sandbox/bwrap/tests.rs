@@ -11,6 +11,7 @@ use crate::sandbox::journal::Journal;
 use crate::sandbox::mounts::{MountPlan, PlanError};
 use crate::sandbox::policy::{Context, Policy};
 use crate::sandbox::scratch::Scratch;
+use crate::sys::identity::user_id;
 
 /// A project with a repository, and a directory beside it.
 struct Project {
@@ -59,8 +60,14 @@ impl Project {
         let start = words.iter().position(|word| word == "ALL").unwrap() + 1;
         let end = words.iter().position(|word| word == "--chdir").unwrap();
         let words = words[start..end].join(" ");
-        let covers = ["sys", "sysrq-trigger", "irq", "bus", "fs", "mtrr"]
-            .map(|name| format!(" --ro-bind-try /proc/{name} /proc/{name}"));
+        let names: &[&str] = match user_id() {
+            0 => &["sys", "fs", "mtrr"],
+            _ => &[],
+        };
+        let covers: Vec<_> = names
+            .iter()
+            .map(|name| format!(" --ro-bind-try /proc/{name} /proc/{name}"))
+            .collect();
         assert!(
             words.contains(&format!("--proc /proc{}", covers.concat())),
             "{words}"

@@ -50,7 +50,7 @@ impl Launchers {
                 surveyed.push(Surveyed {
                     kind: Kind::Bundled,
                     place: self.bundled_place(),
-                    outcome: self.bundled(&inside, surroundings).map(|fit| level(&fit)),
+                    outcome: self.bundled(inside, surroundings).map(|fit| level(&fit)),
                 });
             }
             Err(refusal) => surveyed.push(Surveyed {
