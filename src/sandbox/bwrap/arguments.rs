@@ -12,11 +12,6 @@ use crate::sandbox::policy::Network;
 use crate::sys::identity::user_id;
 use crate::sys::memfd;
 
-/// What in `/proc` governs the whole machine, and is not covered by bwrap, which looks at the directory alone. Its owner is
-/// root, which root stays inside too, without any capability, and a program started by a core dump is the host's. Nobody
-/// else can write these files, and each cover is some steps of every start.
-const OF_THE_MACHINE: [&str; 3] = ["sys", "fs", "mtrr"];
-
 /// Words that every version of bwrap reads, those of `--args` included.
 pub(super) const MAX_WORDS: usize = 9000;
 
@@ -132,10 +127,10 @@ impl Words {
             Action::Proc => match proc {
                 Proc::Mount => {
                     self.add(&["--proc".as_ref(), target]);
-                    let covers: &[&str] = if user_id() == 0 { &OF_THE_MACHINE } else { &[] };
-                    for name in covers {
-                        let path = mount.target.join(name);
-                        self.add(&["--ro-bind-try".as_ref(), path.as_ref(), path.as_ref()]);
+                    // Root stays the owner of what governs the whole machine, such as the program that a core dump
+                    // starts on the host, and needs no capability to write it.
+                    if user_id() == 0 {
+                        self.seal(target);
                     }
                 }
                 Proc::Replacement(path) => {

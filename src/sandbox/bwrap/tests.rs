@@ -60,19 +60,12 @@ impl Project {
         let start = words.iter().position(|word| word == "ALL").unwrap() + 1;
         let end = words.iter().position(|word| word == "--chdir").unwrap();
         let words = words[start..end].join(" ");
-        let names: &[&str] = match user_id() {
-            0 => &["sys", "fs", "mtrr"],
-            _ => &[],
+        let cover = match user_id() {
+            0 => " --remount-ro /proc",
+            _ => "",
         };
-        let covers: Vec<_> = names
-            .iter()
-            .map(|name| format!(" --ro-bind-try /proc/{name} /proc/{name}"))
-            .collect();
-        assert!(
-            words.contains(&format!("--proc /proc{}", covers.concat())),
-            "{words}"
-        );
-        let words = words.replace(&covers.concat(), "");
+        assert!(words.contains(&format!("--proc /proc{cover}")), "{words}");
+        let words = words.replace(cover, "");
         words.replace(self.scratch.path().to_str().unwrap(), "@")
     }
 }
