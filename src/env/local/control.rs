@@ -180,6 +180,9 @@ impl Control {
             if leader.is_group_empty() {
                 guardian.remove(leader.pid());
                 self.group = None;
+            } else if leader.is_launcher() {
+                // What is left of a sandbox is about to end anyway, and would be asked for until then.
+                self.drop_group();
             } else {
                 guardian.leader_reaped(leader.pid());
             }

@@ -27,8 +27,9 @@ const ENOSYS: u32 = 38;
 const NUMBER_AT: u32 = 0;
 const ARCHITECTURE_AT: u32 = 4;
 
-/// So many calls are asked for one after the other: halving them further would only make the filter longer.
-const TOGETHER: usize = 4;
+/// So many calls are asked for one after the other: halving them further makes the filter longer, and the kernel's
+/// translation of it costs as much as its trial.
+const TOGETHER: usize = 8;
 
 /// An argument of a call. The kernel looks at the lower half only of those that we judge, and so do we.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +52,16 @@ pub(super) struct Program {
     architecture: Architecture,
     /// Every call of this number and above is denied.
     denied_from: Option<u32>,
-    /// What is done about each call, by its number: a few instructions, whose end allows it.
-    rules: BTreeMap<u32, Vec<Instruction>>,
+    /// What is done about each call, by its number.
+    rules: BTreeMap<u32, Rule>,
+}
+
+/// What is done about a call: a few instructions, of which some give an answer.
+#[derive(Default)]
+struct Rule {
+    instructions: Vec<Instruction>,
+    /// Whether no way leads past their end, which would allow the call.
+    is_complete: bool,
 }
 
 impl Program {
@@ -86,12 +95,18 @@ impl Program {
     }
 
     pub(super) fn deny(&mut self, call: Call) {
-        self.rule(call, &[give(FAIL_WITH | EPERM)]);
+        self.answer(call, FAIL_WITH | EPERM);
     }
 
     /// Denies a call as a kernel does that does not know it.
     pub(super) fn deny_as_unknown(&mut self, call: Call) {
-        self.rule(call, &[give(FAIL_WITH | ENOSYS)]);
+        self.answer(call, FAIL_WITH | ENOSYS);
+    }
+
+    fn answer(&mut self, call: Call, answer: u32) {
+        if let Some(rule) = self.rule(call, &[give(answer)]) {
+            rule.is_complete = true;
+        }
     }
 
     /// Denies a call if any of these bits is set in the argument.
@@ -141,21 +156,22 @@ impl Program {
         );
     }
 
-    /// Instructions for one call, behind those that there are. Their end leads to what comes next.
-    fn rule(&mut self, call: Call, instructions: &[Instruction]) {
+    /// Instructions for one call, behind those that there are. Their end leads to what comes next. None where the
+    /// architecture does not have the call.
+    fn rule(&mut self, call: Call, instructions: &[Instruction]) -> Option<&mut Rule> {
         let number = match self.architecture {
             Architecture::X86_64 => call.x86_64,
             Architecture::Aarch64 => call.aarch64,
         };
-        if let Some(number) = number {
-            self.rules.entry(number).or_default().extend(instructions);
-        }
+        let rule = self.rules.entry(number?).or_default();
+        rule.instructions.extend(instructions);
+        Some(rule)
     }
 }
 
 /// Finds the rule for the number in the accumulator, of rules in the order of their numbers. Every way through ends with an
 /// answer.
-fn choose(rules: &[(u32, Vec<Instruction>)]) -> Vec<Instruction> {
+fn choose(rules: &[(u32, Rule)]) -> Vec<Instruction> {
     if rules.len() <= TOGETHER {
         return ask_each(rules);
     }
@@ -173,20 +189,22 @@ fn choose(rules: &[(u32, Vec<Instruction>)]) -> Vec<Instruction> {
     filter
 }
 
-fn ask_each(rules: &[(u32, Vec<Instruction>)]) -> Vec<Instruction> {
+fn ask_each(rules: &[(u32, Rule)]) -> Vec<Instruction> {
     let mut questions = Vec::new();
     // First what a call without a rule comes to.
     let mut answers = vec![give(ALLOW)];
     for (place, (number, rule)) in rules.iter().enumerate() {
-        let mut rule = rule.clone();
-        rule.push(give(ALLOW));
+        let mut wanted = rule.instructions.clone();
+        if !rule.is_complete {
+            wanted.push(give(ALLOW));
+        }
         // Most of them are one denial, which needs to be there once.
         let known = answers
-            .windows(rule.len())
-            .position(|known| known == &rule[..]);
+            .windows(wanted.len())
+            .position(|known| known == wanted);
         let at = known.unwrap_or(answers.len());
         if known.is_none() {
-            answers.extend(rule);
+            answers.extend(wanted);
         }
         let questions_left = rules.len() - place - 1;
         let distance = (questions_left + at) as u8;

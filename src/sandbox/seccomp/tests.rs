@@ -265,7 +265,7 @@ fn a_call_without_a_rule_is_allowed_after_a_few_instructions() {
                 for number in (0..600).filter(|number| !with_rule.contains(number)) {
                     let (answer, steps) = run(&filter, audit, number, &[]);
                     assert_eq!(answer, Answer::Allow, "{number} on {architecture:?}");
-                    assert!(steps <= 16, "{steps} instructions for {number}");
+                    assert!(steps <= 18, "{steps} instructions for {number}");
                 }
             }
         }
@@ -277,9 +277,8 @@ fn a_filter_is_within_the_kernel_s_limits_and_its_bytes_are_the_kernel_s() {
     for (architecture, _) in BOTH {
         for network in NETWORKS {
             let filter = filter_for(architecture, network);
-            assert!(filter.len() < 4096);
-            let last = filter.last().unwrap();
-            assert_eq!((last.code, last.k), (0x06, 0x7fff_0000));
+            assert!(filter.len() < 200, "{}", filter.len());
+            assert_eq!(filter.last().unwrap().code, 0x06);
         }
     }
     let bytes = bytes(Network::Restricted);
