@@ -143,7 +143,7 @@ impl Fit {
     }
 
     fn arguments(&self, policy: &Policy, plan: &MountPlan) -> Result<Arguments, Refusal> {
-        let filter = memfd::once(c"seccomp", &seccomp::bytes(policy.network()))
+        let filter = memfd::once(c"seccomp", seccomp::bytes(policy.network()))
             .map_err(|error| Refusal::new(Stage::Start, "no file in memory", "").because(&error))?;
         let (path, proc) = if self.has_proc {
             (inside::PATH, Proc::Mount)

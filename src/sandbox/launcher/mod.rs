@@ -152,7 +152,7 @@ impl Launchers {
         let filter = seccomp::filter(Network::Restricted);
         let restrictions = Restrictions {
             no_new_privs: true,
-            filter: Some(&filter),
+            filter: Some(filter),
             ..Restrictions::default()
         };
         direct(&request, surroundings, restrictions, level)
@@ -435,7 +435,7 @@ fn with_landlock(
         drop_capabilities: true,
         no_new_privs: true,
         landlock: Some(domain.rules.as_fd()),
-        filter: Some(&filter),
+        filter: Some(filter),
     };
     direct(request, surroundings, restrictions, level)
 }
