@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::EnvironmentError;
 pub use crate::rpc::client::types::{
     Command, Confined, DirectoryEntry, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata,
-    HttpRequest, HttpResponse, OpenFor, ProcessEvent, Stream, TerminalSize,
+    HttpRequest, HttpResponse, OpenFor, ProcessEvent, SandboxFacts, Stream, TerminalSize,
 };
 
 /// A place where processes run and files live: this machine, or one behind a transport.
@@ -24,6 +24,13 @@ pub trait Environment: Send + Sync {
     /// # Errors
     /// It cannot be reached.
     fn facts(&self) -> Result<EnvironmentFacts, EnvironmentError>;
+
+    /// The confinement that its programs get at best; none if it does not tell, as the reference.
+    /// It may have to be found out first, which takes some seconds at most.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    fn sandbox(&self) -> Result<Option<SandboxFacts>, EnvironmentError>;
 
     /// Why the connection is away at the moment, while it is being taken up again.
     fn outage(&self) -> Option<String> {

@@ -1,7 +1,5 @@
 //! What a client is told of a confinement, and the refusals of those that cannot be had.
 
-use serde_json::{Value, json};
-
 use crate::rpc::error::RpcError;
 use crate::sandbox::launcher::Level;
 
@@ -10,16 +8,12 @@ pub(super) fn sandbox_type(level: Option<&Level>) -> &'static str {
     level.map_or("none", Level::sandbox_type)
 }
 
-/// The extension `sandboxLevel`.
-pub(super) fn level(level: &Level) -> Value {
-    json!({
-        "launcher": level.launcher.name(),
-        "version": level.version,
-        "namespaces": level.namespaces,
-        "landlockAbi": level.landlock_abi,
-        "seccomp": level.seccomp,
-        "weaker": level.weaker,
-    })
+/// What is weaker where a confined program has a network, and the server listens to anybody there.
+pub(super) fn way_out(url: &str) -> String {
+    format!(
+        "the network is on, and this server asks for no token at {url}: a program inside can have it start one \
+         without a sandbox; use --ws-auth, or listen on a Unix socket"
+    )
 }
 
 /// The error of a request that asks for a confinement by the member `what`.

@@ -15,7 +15,7 @@ use super::owned::Owned;
 use super::processes;
 use super::server::Server;
 use super::session::Session;
-use super::{discovery, http_requests, watches};
+use super::{discovery, http_requests, level, watches};
 use crate::env::local::Subscriber;
 use crate::log;
 use crate::rpc::encode;
@@ -304,13 +304,7 @@ impl Dispatch {
         const PROCESSES: &str = "exec";
         match method {
             "initialize" => self.initialize(id, &decode_params(params)?),
-            "environment/info" => {
-                self.call(id, "environment info")?;
-                let info = self.server.environment_info();
-                self.outbound
-                    .add(|out| encode::result_with(out, id, |out| out.extend_from_slice(info)));
-                Ok(())
-            }
+            "environment/info" => level::info(&self.call(id, "environment info")?),
             "environment/status" => {
                 #[derive(Serialize)]
                 struct Status {
@@ -449,14 +443,14 @@ impl Dispatch {
             let message = "initialize may only be sent once per connection";
             return Err(RpcError::invalid_request(message));
         }
-        let info = self.server.environment_info();
+        let info = self.server.info();
         let answer = |session: &Session| {
             self.outbound.add(|out| {
                 encode::result_with(out, id, |out| {
                     out.extend_from_slice(b"{\"sessionId\":");
                     encode::json(out, session.id());
                     out.extend_from_slice(b",\"environmentInfo\":");
-                    out.extend_from_slice(info);
+                    encode::json(out, info);
                     out.push(b'}');
                 });
             });

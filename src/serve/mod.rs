@@ -39,6 +39,7 @@ mod http_stream;
 mod jwt;
 pub mod keepalive;
 mod lane;
+mod level;
 pub mod listen;
 mod listener;
 mod notify;

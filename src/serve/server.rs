@@ -16,6 +16,7 @@ use super::connection::{self, Peer};
 use super::door::{Door, Farewell};
 use super::error::ServeError;
 use super::http_requests::HttpService;
+use super::level::KnownLevel;
 use super::listener::Listener;
 use super::session::Sessions;
 use crate::env::local::extensions::EXTENSIONS;
@@ -58,7 +59,9 @@ pub(super) struct Server {
     http: Option<Arc<HttpService>>,
     retention: Duration,
     ping_interval: Duration,
-    info: OnceLock<Info>,
+    info: OnceLock<EnvironmentInfo>,
+    level: KnownLevel,
+    open_door: OnceLock<String>,
     file_workers: Workers,
     confined: Arc<ConfinedFiles>,
     /// The living connections by number.
@@ -72,12 +75,6 @@ pub(super) struct Server {
     farewell: Mutex<Option<Arc<dyn Farewell>>>,
     /// Wakes the main thread.
     wake: Arc<WakeEvent>,
-}
-
-/// What is told of this machine.
-struct Info {
-    json: Vec<u8>,
-    shell: String,
 }
 
 impl Server {
@@ -117,24 +114,27 @@ impl Server {
         self.is_draining.load(Ordering::Relaxed)
     }
 
-    /// The JSON of `environment/info`; found out once.
-    pub(super) fn environment_info(&self) -> &[u8] {
-        &self.info().json
-    }
-
     /// The user's shell.
     pub(super) fn shell(&self) -> &str {
-        &self.info().shell
+        &self.info().shell.path
     }
 
-    fn info(&self) -> &Info {
+    /// The confinement that it gives.
+    pub(super) fn level(&self) -> &KnownLevel {
+        &self.level
+    }
+
+    /// Where whoever is on this machine may connect without a token, if anywhere.
+    pub(super) fn open_door(&self) -> Option<&str> {
+        self.open_door.get().map(String::as_str)
+    }
+
+    /// What is told of this machine; found out once.
+    pub(super) fn info(&self) -> &EnvironmentInfo {
         self.info.get_or_init(|| {
-            let mut info: EnvironmentInfo = environment_info(EXTENSIONS);
+            let mut info = environment_info(EXTENSIONS);
             info.capabilities.http_header_env_vars = self.http.is_some();
-            let mut json = Vec::new();
-            crate::rpc::encode::json(&mut json, &info);
-            let shell = info.shell.path;
-            Info { json, shell }
+            info
         })
     }
 
@@ -226,7 +226,12 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     let mut main = Main::begin(&config.options, access.has_files())?;
     main.listener = Listener::open(&config, access)?;
     match &main.listener {
-        Some(listener) => listener.announce(),
+        Some(listener) => {
+            if let Some(url) = listener.open_door() {
+                let _first = main.server.open_door.set(url);
+            }
+            listener.announce();
+        }
         None => main.serve_stdio().map_err(system("read standard input"))?,
     }
     main.watch_and_end()
@@ -305,7 +310,11 @@ impl Main {
             drain_window: options.drain_window,
             max_processes: options.max_processes,
         };
-        let launchers = Launchers::new(options.sandbox.clone(), Journal::open());
+        let journal = Journal::open();
+        for fault in journal.foreign() {
+            log::warn!("not used for the notes about mount points: {fault}");
+        }
+        let launchers = Launchers::new(options.sandbox.clone(), journal);
         let host = Host::new(limits, launchers)
             .map(Host::with_orphans)
             .map_err(system("get what processes will need"))?;
@@ -321,6 +330,8 @@ impl Main {
             // Zero would ping without end.
             ping_interval: options.ping_interval.max(Duration::from_millis(10)),
             info: OnceLock::new(),
+            level: KnownLevel::default(),
+            open_door: OnceLock::new(),
             file_workers: Workers::named("files"),
             connections: Mutex::default(),
             is_draining: AtomicBool::new(false),
@@ -401,6 +412,7 @@ impl Main {
                 self.server
                     .sessions
                     .sweep(Instant::now(), self.server.retention);
+                self.server.level.sweep(&self.server, Instant::now());
             }
             if has_helpers {
                 self.server.confined.sweep(Instant::now());

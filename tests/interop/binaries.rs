@@ -53,9 +53,13 @@ impl Binaries {
     }
 }
 
-/// The same program where an ordinary user can reach it too: a home directory is not for everyone.
+/// The same program where an ordinary user can reach it too: a home directory is not for everyone. What a reference
+/// needs besides is in the directory next to its own.
 fn reachable(place: &Place, program: &Path, name: &str) -> PathBuf {
-    let (Some(directory), Some(file)) = (program.parent(), program.file_name()) else {
+    let depth = if name == "OURS" { 1 } else { 2 };
+    let directory = program.ancestors().nth(depth);
+    let file = directory.and_then(|directory| program.strip_prefix(directory).ok());
+    let (Some(directory), Some(file)) = (directory, file) else {
         return program.to_path_buf();
     };
     let bound = place.scratch.join(name);

@@ -51,9 +51,13 @@ fn a_check_tells_version_and_round_trip_of_each() {
         assert_eq!(each["version"], env!("CARGO_PKG_VERSION"), "{each}");
         assert!(each["roundTripMs"].as_f64().unwrap() >= 0.0, "{each}");
         assert!(each["connectMs"].as_f64().unwrap() > 0.0, "{each}");
+        assert_eq!(each["sandbox"], found[0]["sandbox"], "{each}");
+        assert_eq!(each["sandbox"]["seccomp"], true, "{each}");
     }
     let text = environments.stdout(&["env", "check", "unix"]);
     assert_eq!(text.lines().count(), 2, "{text}");
+    let launcher = found[0]["sandbox"]["launcher"].as_str().unwrap();
+    assert!(text.contains(&format!("  {launcher}")), "{text}");
 }
 
 #[test]

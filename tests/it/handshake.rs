@@ -29,9 +29,13 @@ fn initialize_names_a_session_and_the_environment() {
         );
         assert_eq!(&session[14..15], "4", "of version 4: {session}");
         client.notify("initialized", json!({}));
+        let mut info = client.ok("environment/info", Value::Null);
+        let ours = info["capabilities"]["execServer"].as_object_mut().unwrap();
+        let sandbox = ours.remove("sandbox").unwrap();
+        assert!(sandbox["launcher"].is_string(), "{sandbox}");
         assert_eq!(
-            client.ok("environment/info", Value::Null),
-            result["environmentInfo"]
+            info, result["environmentInfo"],
+            "without what takes a sandbox to find out"
         );
     });
 }

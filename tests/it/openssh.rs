@@ -52,6 +52,16 @@ fn a_command_over_ssh_has_its_streams_and_its_exit_code() {
 }
 
 #[test]
+fn a_check_over_ssh_tells_the_sandbox() {
+    let Some((environments, _sshd)) = over_ssh() else {
+        return;
+    };
+    let found = environments.stdout(&["env", "check", "--json", "box"]);
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(found[0]["sandbox"]["seccomp"], true, "{found}");
+}
+
+#[test]
 fn many_bytes_come_through_ssh_as_they_are() {
     const SIZE: usize = 16 << 20;
     let Some((environments, _sshd)) = over_ssh() else {

@@ -5,12 +5,14 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::env::{Environment, EnvironmentError, EnvironmentFacts};
+use crate::env::{Environment, EnvironmentError, EnvironmentFacts, SandboxFacts};
 
 /// What a check has found.
 #[derive(Clone, Debug)]
 pub(super) struct Health {
     pub(super) facts: EnvironmentFacts,
+    /// How it confines, where it tells.
+    pub(super) sandbox: Option<SandboxFacts>,
     /// From the start of connecting to the facts.
     pub(super) connect: Duration,
     /// One request and its answer, the shortest of some.
@@ -72,6 +74,7 @@ fn examine(environment: &dyn Environment) -> Result<Health, EnvironmentError> {
     }
     Ok(Health {
         facts,
+        sandbox: environment.sandbox()?,
         connect,
         round_trip,
     })

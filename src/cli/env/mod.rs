@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::command::{self, Command};
 use super::notice::Speaker;
 use super::{environments, help};
 use crate::env::config::Origin;
-use crate::env::{Environment, EnvironmentError, configured};
+use crate::env::{Environment, EnvironmentError, SandboxFacts, configured};
 use crate::visible::{Visible, steers};
 
 use check::{Health, check};
@@ -195,7 +194,7 @@ struct Checked<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     round_trip_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sandbox: Option<&'a RawValue>,
+    sandbox: Option<&'a SandboxFacts>,
 }
 
 fn checked<'a>(row: Row<'a>, health: &'a Result<Health, String>) -> Checked<'a> {
@@ -220,12 +219,7 @@ fn checked<'a>(row: Row<'a>, health: &'a Result<Health, String>) -> Checked<'a> 
             platform: health.facts.platform.as_deref(),
             connect_ms: Some(millis(health.connect)),
             round_trip_ms: Some(millis(health.round_trip)),
-            // What is no JSON is left out rather than passed on.
-            sandbox: health
-                .facts
-                .sandbox
-                .as_deref()
-                .and_then(|sandbox| serde_json::from_str(sandbox).ok()),
+            sandbox: health.sandbox.as_ref(),
             ..empty
         },
     }
@@ -300,7 +294,7 @@ fn table(rows: &[Checked<'_>], is_coloured: bool) -> String {
             row.round_trip_ms
                 .map_or("-".to_owned(), |time| format!("{time:.3} ms")),
             known(row.platform),
-            known(row.sandbox.map(RawValue::get)),
+            row.sandbox.map_or_else(|| known(None), level),
         ]
     }));
     let mut text = String::new();
@@ -319,11 +313,29 @@ fn table(rows: &[Checked<'_>], is_coloured: bool) -> String {
         };
     }
     for row in rows {
-        let Some(error) = row.error else { continue };
+        let unconfined = row.sandbox.and_then(|it| it.reason.as_deref());
+        let Some(why) = row.error.or(unconfined) else {
+            continue;
+        };
         let _ = writeln!(text, "\n{}:", Visible(row.row.id));
-        for line in error.lines() {
+        for line in why.lines() {
             let _ = writeln!(text, "  {}", Visible(line));
         }
+    }
+    text
+}
+
+/// Who confines, and whether that is less than it could be.
+fn level(sandbox: &SandboxFacts) -> String {
+    let mut text = sandbox.launcher.clone();
+    if let Some(version) = &sandbox.version {
+        let _ = write!(text, " {version}");
+    }
+    if sandbox.landlock_abi > 0 {
+        let _ = write!(text, " ABI {}", sandbox.landlock_abi);
+    }
+    if !sandbox.weaker.is_empty() {
+        text += ", weaker";
     }
     text
 }
@@ -407,6 +419,10 @@ mod tests {
                 version: Some("1\x1b[31m".to_owned()),
                 ..Default::default()
             },
+            sandbox: Some(SandboxFacts {
+                launcher: "\x1b[2J".to_owned(),
+                ..Default::default()
+            }),
             connect: Duration::ZERO,
             round_trip: Duration::ZERO,
         };

@@ -3,6 +3,7 @@
 /// Methods, and members written `method.member`.
 pub const EXTENSIONS: &[&str] = &[
     "environment/info.cgroup",
+    "environment/info.sandbox",
     "fs/changed",
     "fs/copy.preserveSetuid",
     "fs/copy.skipped",

@@ -42,6 +42,7 @@ pub fn environment_info(extensions: &'static [&'static str]) -> EnvironmentInfo 
             exec_server: ExecServer {
                 version: VERSION,
                 extensions,
+                sandbox: None,
             },
             ..Capabilities::default()
         },

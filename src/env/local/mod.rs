@@ -34,6 +34,7 @@ mod in_process;
 pub mod info;
 mod launch;
 mod leftovers;
+mod level;
 mod missing;
 mod output;
 mod passwd;

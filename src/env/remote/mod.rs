@@ -13,7 +13,7 @@ use self::process::RunningRemote;
 use super::config::{Definition, Transport};
 use super::{
     Command, Environment, EnvironmentError, EnvironmentFacts, FileSystem, HttpRequest,
-    HttpResponse, RunningProcess,
+    HttpResponse, RunningProcess, SandboxFacts,
 };
 use crate::rpc::client::{
     self, ClientError, ClientOptions, ConnectionState, ExecServerClient, StdioCommand,
@@ -134,6 +134,10 @@ impl Environment for RemoteEnvironment {
 
     fn facts(&self) -> Result<EnvironmentFacts, EnvironmentError> {
         self.client()?.facts().map_err(|error| self.error(error))
+    }
+
+    fn sandbox(&self) -> Result<Option<SandboxFacts>, EnvironmentError> {
+        self.client()?.sandbox().map_err(|error| self.error(error))
     }
 
     fn start(&self, command: &Command) -> Result<Box<dyn RunningProcess>, EnvironmentError> {

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::ClientError;
-use super::types::EnvironmentFacts;
+use super::types::{EnvironmentFacts, SandboxFacts};
 use crate::rpc::path_uri::{PathStyle, WirePath};
 
 /// What is known of a server.
@@ -52,7 +51,7 @@ struct ExecServerReply {
     #[serde(default)]
     extensions: Vec<String>,
     #[serde(default)]
-    sandbox: Option<Box<RawValue>>,
+    sandbox: Option<SandboxFacts>,
 }
 
 impl ServerFacts {
@@ -68,10 +67,6 @@ impl ServerFacts {
     pub(super) fn from_info(json: &str) -> Result<Self, serde_json::Error> {
         let info: InfoReply = serde_json::from_str(json)?;
         let ours = info.capabilities.and_then(|it| it.exec_server);
-        let (extensions, sandbox) = match ours {
-            Some(ours) => (ours.extensions, ours.sandbox),
-            None => (Vec::new(), None),
-        };
         Ok(Self {
             facts: EnvironmentFacts {
                 version: info.executor_version,
@@ -79,8 +74,7 @@ impl ServerFacts {
                 cwd: info.cwd.as_deref().and_then(native),
                 home: info.user_home_dir.as_deref().and_then(native),
                 platform: info.platform_os,
-                extensions,
-                sandbox: sandbox.map(|json| json.get().to_owned()),
+                extensions: ours.map_or_else(Vec::new, |ours| ours.extensions),
             },
             style: PathStyle::Uri,
         })
@@ -103,6 +97,13 @@ impl ServerFacts {
         }
         Err(ClientError::Unsupported(extension.to_owned()))
     }
+}
+
+/// What an answer to `environment/info` tells about confinement.
+pub(super) fn sandbox_of(json: &str) -> Result<Option<SandboxFacts>, serde_json::Error> {
+    let info: InfoReply = serde_json::from_str(json)?;
+    let ours = info.capabilities.and_then(|it| it.exec_server);
+    Ok(ours.and_then(|ours| ours.sandbox))
 }
 
 /// A path of a server, in whatever form, as a native one.

@@ -48,7 +48,7 @@ pub use options::{ClientOptions, StdioCommand, Transport};
 pub use process::RemoteProcess;
 
 use self::link::Shared;
-use self::types::EnvironmentFacts;
+use self::types::{EnvironmentFacts, SandboxFacts};
 use super::encode;
 
 /// A client of one server. Clones are the same client; when the last one and the last handle are
@@ -110,6 +110,27 @@ impl ExecServerClient {
     /// It cannot be reached.
     pub fn facts(&self) -> Result<EnvironmentFacts, ClientError> {
         Ok(self.shared().ready()?.0.facts.facts.clone())
+    }
+
+    /// The confinement that programs get there at best, which the server may have to find out
+    /// first; none if it does not tell, as the reference.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn sandbox(&self) -> Result<Option<SandboxFacts>, ClientError> {
+        if !self
+            .shared()
+            .ready()?
+            .0
+            .facts
+            .has("environment/info.sandbox")
+        {
+            return Ok(None);
+        }
+        const METHOD: &str = "environment/info";
+        let json = self.call(METHOD, &Value::Null)?;
+        facts::sandbox_of(&json)
+            .map_err(|error| ClientError::Protocol(format!("{METHOD}: {error}")))
     }
 
     fn shared(&self) -> &Arc<Shared> {

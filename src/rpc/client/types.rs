@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::rpc::protocol::env_policy::EnvPolicy;
 
 /// What to run.
@@ -198,6 +200,25 @@ pub struct EnvironmentFacts {
     pub platform: Option<String>,
     /// The extensions it announces; empty for the reference.
     pub extensions: Vec<String>,
-    /// What it says about the confinement it can enforce, as JSON, where it tells.
-    pub sandbox: Option<String>,
+}
+
+/// The confinement that an environment's programs get at best. In JSON the names are those of the protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SandboxFacts {
+    /// Who makes it; `none` where nothing can be confined.
+    pub launcher: String,
+    /// Its version.
+    pub version: Option<String>,
+    /// The namespaces that are new.
+    pub namespaces: Vec<String>,
+    /// The version of Landlock in force; 0 for none.
+    pub landlock_abi: u32,
+    /// Whether system calls are filtered.
+    pub seccomp: bool,
+    /// What is less than it could be, a sentence each.
+    pub weaker: Vec<String>,
+    /// Why nothing can be confined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }

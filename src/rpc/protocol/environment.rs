@@ -1,6 +1,7 @@
 //! What a server says about the place it runs in.
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// Part of the answer to `initialize`, and the answer to `environment/info`.
 ///
@@ -100,6 +101,10 @@ pub struct ExecServer {
     pub version: &'static str,
     /// Names of methods, and of members written `method.member`.
     pub extensions: &'static [&'static str],
+    /// The confinement that a start gets at best, or why there is none; in the answer to
+    /// `environment/info` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Value>,
 }
 
 #[cfg(test)]
@@ -124,6 +129,7 @@ mod tests {
                 exec_server: ExecServer {
                     version: "1",
                     extensions: &["process/list"],
+                    sandbox: None,
                 },
                 ..Capabilities::default()
             },

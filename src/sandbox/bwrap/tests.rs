@@ -40,23 +40,22 @@ impl Project {
         let profile = format!(
             r#"{{"type":"managed","file_system":{{"type":"restricted","entries":[{entries}]}},"network":"restricted"}}"#
         );
+        MountPlan::build(&self.policy(&profile), &self.at("proj"), &self.journal)
+    }
+
+    fn policy(&self, profile: &str) -> Policy {
         let context = Context {
             process_cwd: None,
             tmpdir: None,
             style: PathStyle::Native,
         };
-        let policy = Policy::parse_profile(&profile, &self.at("proj"), &context).unwrap();
-        MountPlan::build(&policy, &self.at("proj"), &self.journal)
+        Policy::parse_profile(profile, &self.at("proj"), &context).unwrap()
     }
 
     /// The words of the mounts, `@` again for the scratch directory.
     fn words(&self, entries: &str) -> String {
         let plan = self.plan(entries).unwrap();
-        let capabilities = Capabilities {
-            perms: true,
-            ..Capabilities::default()
-        };
-        let words = all_words(&plan, &capabilities, run());
+        let words = all_words(&plan, &with_perms(), run());
         let start = words.iter().position(|word| word == "ALL").unwrap() + 1;
         let end = words.iter().position(|word| word == "--chdir").unwrap();
         let words = words[start..end].join(" ");
@@ -67,6 +66,14 @@ impl Project {
         assert!(words.contains(&format!("--proc /proc{cover}")), "{words}");
         let words = words.replace(cover, "");
         words.replace(self.scratch.path().to_str().unwrap(), "@")
+    }
+}
+
+/// What a bwrap has at the least.
+fn with_perms() -> Capabilities {
+    Capabilities {
+        perms: true,
+        ..Capabilities::default()
     }
 }
 
@@ -190,6 +197,23 @@ fn example_6_a_minimal_view_has_the_links_that_lead_into_it() {
 }
 
 #[test]
+fn a_command_starts_where_it_should_if_that_is_there_in_any_way() {
+    let there = Project::new();
+    for (entries, cwd) in [
+        (READ_ALL.to_owned(), there.at("proj")),
+        // On the way to what can be seen, and on the way to nothing.
+        (
+            [MINIMAL, &path("@/proj/src", "read")].join(","),
+            there.at("proj"),
+        ),
+        ([MINIMAL, &path("@/other", "read")].join(","), "/".into()),
+        ([READ_ALL, &path("@/proj", "none")].join(","), "/".into()),
+    ] {
+        assert_eq!(there.plan(&entries).unwrap().cwd, cwd, "{entries}");
+    }
+}
+
+#[test]
 fn example_7_a_writable_root_keeps_its_denials() {
     let there = Project::new();
     let root = r#"{"path":{"type":"special","value":{"kind":"root"}},"access":"write"}"#;
@@ -261,9 +285,8 @@ fn examples_11_and_15_the_namespaces_follow_the_network() {
     let there = Project::new();
     let mut plan = there.plan(READ_ALL).unwrap();
     let capabilities = Capabilities {
-        perms: true,
         disable_userns: true,
-        ..Capabilities::default()
+        ..with_perms()
     };
     let start = |plan: &MountPlan| {
         let words = all_words(plan, &capabilities, run());
@@ -283,13 +306,9 @@ fn examples_11_and_15_the_namespaces_follow_the_network() {
 fn the_command_cannot_be_read_as_an_option() {
     let there = Project::new();
     let plan = there.plan(READ_ALL).unwrap();
-    let capabilities = Capabilities {
-        perms: true,
-        ..Capabilities::default()
-    };
     let mut wanted = run();
     wanted.argv = ["--bind", "/", "a\nb", ""].map(OsString::from).into();
-    let arguments = arguments(&plan, &capabilities, wanted).unwrap();
+    let arguments = arguments(&plan, &with_perms(), wanted).unwrap();
     assert_eq!(arguments.args[2..], ["--", "--bind", "/", "a\nb", ""]);
 }
 
@@ -300,10 +319,9 @@ fn every_descriptor_has_the_number_that_the_words_say() {
         .plan(&[READ_ALL, &path("@/proj", "write")].join(","))
         .unwrap();
     let capabilities = Capabilities {
-        perms: true,
         argv0: true,
         bind_fd: true,
-        ..Capabilities::default()
+        ..with_perms()
     };
     let mut wanted = run();
     wanted.seccomp = Some(File::open("/dev/null").unwrap().into());
@@ -330,14 +348,13 @@ fn what_a_bwrap_lacks_is_named() {
     assert!(error.to_string().contains("--perms"), "{error}");
     let mut named = run();
     named.argv0 = Some("x".into());
-    let perms = Capabilities { perms: true, ..old };
-    let error = arguments(&plan, &perms, named).unwrap_err();
+    let error = arguments(&plan, &with_perms(), named).unwrap_err();
     assert!(error.to_string().contains("--argv0"), "{error}");
     let mut torn = run();
     torn.argv0 = Some("x\0--bind".into());
     let able = Capabilities {
         argv0: true,
-        ..perms
+        ..with_perms()
     };
     assert!(matches!(
         arguments(&plan, &able, torn),
@@ -349,14 +366,10 @@ fn what_a_bwrap_lacks_is_named() {
 fn more_words_than_bwrap_reads_are_refused() {
     let there = Project::new();
     let plan = there.plan(READ_ALL).unwrap();
-    let capabilities = Capabilities {
-        perms: true,
-        ..Capabilities::default()
-    };
     let mut wanted = run();
     wanted.argv = vec!["x".into(); 9000];
     assert!(matches!(
-        arguments(&plan, &capabilities, wanted),
+        arguments(&plan, &with_perms(), wanted),
         Err(ArgumentsError::TooLong { .. })
     ));
 }
@@ -364,16 +377,11 @@ fn more_words_than_bwrap_reads_are_refused() {
 #[test]
 fn a_link_in_place_of_a_source_is_an_error() {
     let there = Project::new();
-    let context = Context {
-        process_cwd: None,
-        tmpdir: None,
-        style: PathStyle::Native,
-    };
     let profile = format!(
         r#"{{"file_system":{{"read":["/"],"write":["{}"]}}}}"#,
         there.at("proj").display()
     );
-    let policy = Policy::parse_profile(&profile, &there.at("proj"), &context).unwrap();
+    let policy = there.policy(&profile);
     fs::rename(there.at("proj"), there.at("moved")).unwrap();
     symlink(there.at("other"), there.at("proj")).unwrap();
     let error = MountPlan::build(&policy, &there.at("other"), &there.journal).unwrap_err();

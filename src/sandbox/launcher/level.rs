@@ -1,5 +1,9 @@
 //! What a start says about the confinement in force.
 
+use serde_json::{Value, json};
+
+use super::refusal::Refusal;
+
 /// Who builds sandboxes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -61,6 +65,29 @@ impl Level {
         match self.launcher {
             Kind::None => "none",
             _ => "linuxSeccomp",
+        }
+    }
+
+    /// The same for programs to read: the extension `sandboxLevel`.
+    pub fn json(&self) -> Value {
+        json!({
+            "launcher": self.launcher.name(),
+            "version": self.version,
+            "namespaces": self.namespaces,
+            "landlockAbi": self.landlock_abi,
+            "seccomp": self.seccomp,
+            "weaker": self.weaker,
+        })
+    }
+
+    /// The same of a machine; where nothing can be confined, why.
+    pub fn json_of(found: &Result<Self, Refusal>) -> Value {
+        match found {
+            Ok(level) => level.json(),
+            Err(refusal) => json!({
+                "launcher": Kind::None.name(),
+                "reason": refusal.to_string(),
+            }),
         }
     }
 

@@ -53,6 +53,10 @@ const REMEMBER_UNFIT: Duration = Duration::from_secs(30);
 /// file becomes the first process, or the child of the server that still runs it.
 pub const OURS: &CStr = c"/proc/self/exe";
 
+/// Why a bwrap is not used by a program that could not become the first process inside.
+const NO_TAKE_OVER: &str =
+    "this program's main does not begin with exec_server::env::local::take_over";
+
 /// What an operator chooses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
@@ -171,8 +175,7 @@ impl Launchers {
             rejected.push(Rejected {
                 kind: Kind::Bundled,
                 place: self.bundled_place(),
-                why: "this program's main does not begin with exec_server::env::local::take_over"
-                    .to_owned(),
+                why: NO_TAKE_OVER.to_owned(),
             });
         } else if may_use_bwrap {
             let inside = own_file()?;

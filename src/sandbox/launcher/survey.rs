@@ -1,14 +1,17 @@
 //! Every launcher of this machine, tried.
 
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
 use super::fit::{self, Fit};
-use super::{Confinement, Failure, Key, Kind, Launchers, Level, Surroundings, own_file, start};
-use crate::sandbox::inside::Request;
+use super::{
+    Confinement, Failure, Key, Kind, Launchers, Level, Refusal, Rejected, Stage, Surroundings,
+    landlock, own_file, refusal, start,
+};
+use crate::sandbox::inside::{self, Request};
 use crate::sys::enter::Image;
 use crate::sys::process::Exit;
 
@@ -27,44 +30,86 @@ impl Launchers {
     /// Tries every launcher, also those that a start would never come to, each with a real sandbox.
     pub fn survey(&self, surroundings: &Surroundings<'_>) -> Vec<Surveyed> {
         let mut surveyed = Vec::new();
-        match own_file() {
-            Ok(inside) => {
-                let search = std::env::var_os("PATH").unwrap_or_default();
-                for candidate in super::candidates::on_path(&search) {
-                    let examined = candidate.file.and_then(|(identity, file)| {
-                        self.remembered(Key::System(identity), surroundings, || {
-                            fit::examine(
-                                super::system_bwrap(file),
-                                inside.as_fd(),
-                                &self.journal,
-                                surroundings,
-                            )
-                        })
-                    });
-                    surveyed.push(Surveyed {
-                        kind: Kind::System,
-                        place: candidate.path.display().to_string(),
-                        outcome: examined.map(|fit| level(&fit)),
-                    });
-                }
-                surveyed.push(Surveyed {
-                    kind: Kind::Bundled,
-                    place: self.bundled_place(),
-                    outcome: self.bundled(inside, surroundings).map(|fit| level(&fit)),
-                });
-            }
-            Err(refusal) => surveyed.push(Surveyed {
-                kind: Kind::Bundled,
-                place: self.bundled_place(),
-                outcome: Err(refusal.to_string()),
-            }),
-        }
-        surveyed.push(Surveyed {
-            kind: Kind::Landlock,
-            place: "the kernel".to_owned(),
-            outcome: self.landlock_trial(surroundings),
+        let _all = self.each(surroundings, &mut |one| {
+            surveyed.push(one);
+            ControlFlow::Continue(())
         });
         surveyed
+    }
+
+    /// The confinement that a start gets here if every launcher could enforce its policy: that of the first one that
+    /// makes a sandbox. What is known from starts is not found out again.
+    ///
+    /// # Errors
+    /// None does, and why.
+    pub fn level(&self, surroundings: &Surroundings<'_>) -> Result<Level, Refusal> {
+        let (mut rejected, mut last, mut found) = (Vec::new(), None, None);
+        let _found = self.each(
+            surroundings,
+            &mut |Surveyed {
+                      kind,
+                      place,
+                      outcome,
+                  }| {
+                match outcome {
+                    Ok(level) => {
+                        found = Some(level);
+                        return ControlFlow::Break(());
+                    }
+                    Err(why) if kind == Kind::Landlock => {
+                        last = Some(Refusal::new(Stage::Launcher, why, ""));
+                    }
+                    Err(why) => rejected.push(Rejected { kind, place, why }),
+                }
+                ControlFlow::Continue(())
+            },
+        );
+        found.ok_or_else(|| refusal(&rejected, last))
+    }
+
+    /// Tries those that may be used, in the order of starts, until `note` has enough.
+    fn each(
+        &self,
+        surroundings: &Surroundings<'_>,
+        note: &mut dyn FnMut(Surveyed) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let inside = match inside::is_expected() {
+            true => own_file().map_err(|refusal| refusal.to_string()),
+            false => Err(super::NO_TAKE_OVER.to_owned()),
+        };
+        if self.may_use(Kind::System) {
+            let search = std::env::var_os("PATH").unwrap_or_default();
+            for candidate in super::candidates::on_path(&search) {
+                let examined = candidate.file.and_then(|(identity, file)| {
+                    let inside = *inside.as_ref().map_err(Clone::clone)?;
+                    self.remembered(Key::System(identity), surroundings, || {
+                        let unknown = super::system_bwrap(file);
+                        fit::examine(unknown, inside, &self.journal, surroundings)
+                    })
+                });
+                note(Surveyed {
+                    kind: Kind::System,
+                    place: candidate.path.display().to_string(),
+                    outcome: examined.map(|fit| level(&fit)),
+                })?;
+            }
+        }
+        if self.may_use(Kind::Bundled) {
+            let examined = inside.and_then(|inside| self.bundled(inside, surroundings));
+            note(Surveyed {
+                kind: Kind::Bundled,
+                place: self.bundled_place(),
+                outcome: examined.map(|fit| level(&fit)),
+            })?;
+        }
+        if self.may_use(Kind::Landlock) {
+            note(Surveyed {
+                kind: Kind::Landlock,
+                place: "the kernel".to_owned(),
+                outcome: self.landlock_trial(surroundings),
+            })?;
+        }
+        ControlFlow::Continue(())
     }
 
     /// Runs this program, to say its version, under Landlock.
@@ -76,6 +121,8 @@ impl Launchers {
             policy: fit::trial_policy().map_err(|refusal| refusal.to_string())?,
             cwd: Path::new("/").to_owned(),
         };
+        // Without the reasons against all other launchers.
+        landlock::domain(&confinement.policy, false, None).map_err(|refusal| refusal.what)?;
         let request = Request {
             image: Some(Image {
                 programs: vec![program],

@@ -331,12 +331,16 @@ impl Draft<'_> {
         self.seals.push(path.to_owned());
     }
 
-    /// Where to start: as asked, if that can be seen. By its canonical path where the links to it may not exist.
+    /// Where to start: as asked, if that is there, be it only on the way to something that can be seen. By its canonical
+    /// path where the links to it may not exist.
     fn start(&self, cwd: &Path) -> PathBuf {
         let Ok(place) = Place::find(cwd) else {
             return "/".into();
         };
-        if self.policy.access(&place.path) < Access::Read {
+        let leads_on = |mount: &Mount| {
+            matches!(mount.action, Action::Bind { .. }) && mount.target.starts_with(&place.path)
+        };
+        if self.policy.access(&place.path) < Access::Read && !self.mounts.iter().any(leads_on) {
             return "/".into();
         }
         let is_visible = |link: &Link| around(self.policy, &link.path) >= Access::Read;

@@ -116,6 +116,8 @@ pub fn an_extension_is_refused_unasked(scene: &Scene) {
     std::fs::write(&from, "x").expect("written");
     let renamed = scene.client.rename(&from, &to);
     let updated = scene.client.open(&from, OpenFor::Updating).map(drop);
+    let sandbox = scene.client.sandbox().expect("answered");
+    assert_eq!(sandbox.is_some(), scene.is_ours(), "{sandbox:?}");
     if scene.is_ours() {
         renamed.expect("ours can");
         return;

@@ -24,6 +24,15 @@ pub enum Step {
     Intrude,
 }
 
+/// What a case finds in its directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ground {
+    /// Files of every kind.
+    Kinds,
+    /// A project with its metadata, and something beside it.
+    Project,
+}
+
 /// A session.
 pub struct Case {
     /// What it is counted under.
@@ -33,6 +42,7 @@ pub struct Case {
     pub greeted: bool,
     /// Whether files afterwards count.
     pub files: bool,
+    pub ground: Ground,
     /// Whether the values of answers count, or their types only.
     pub facts: bool,
     only: Option<Generation>,
@@ -44,13 +54,16 @@ impl Case {
     /// Steps on a fresh connection that has been greeted.
     ///
     /// In texts, `@name` alone is a path of the fixture as the generation writes it; `{F}` is its native path, `{HTTP}`
-    /// the address of a web server.
+    /// the address of a web server, `{T}` the server's directory for temporary files, `{HELPER}` the program by the name of 0.130's
+    /// sandbox helper; `{NET}`, `{USER}` and `{PID}` are
+    /// the host's namespaces. `@` before an absolute path is that path.
     pub fn new(method: &'static str, name: &'static str, steps: Vec<Step>) -> Self {
         Self {
             method,
             name,
             greeted: true,
             files: method.starts_with("fs/"),
+            ground: Ground::Kinds,
             facts: false,
             only: None,
             transport: None,
@@ -61,6 +74,12 @@ impl Case {
     /// A single request.
     pub fn ask(method: &'static str, name: &'static str, params: Value) -> Self {
         Self::new(method, name, vec![Step::Ask(method, params)])
+    }
+
+    /// In another directory.
+    pub fn on(mut self, ground: Ground) -> Self {
+        self.ground = ground;
+        self
     }
 
     /// With nothing said before.

@@ -4,6 +4,7 @@
 //! and the rows of the recorded exchanges that are about every exchange.
 
 use super::case::Case;
+use super::confinement::SANDBOX;
 use super::recorded::{ANY, BOTH, DIFFERENCES, Difference, V130, V169, row};
 use crate::subject::Generation;
 
@@ -17,7 +18,7 @@ pub fn reason(
 ) -> Option<&'static str> {
     let name = format!("{} {}", case.method, case.name);
     let version = generation.version();
-    let particular = CASES.iter().find(|row| {
+    let particular = CASES.iter().chain(SANDBOX).find(|row| {
         row.explains(&name, version, pointer) || row.explains(case.method, version, pointer)
     });
     // No recorded exchange has this name, so that only rows for all of them fit.

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::case::Ground;
 use super::fields::Fields;
 use super::identity::Identity;
 use crate::isolation::Place;
@@ -44,12 +45,25 @@ head -c 100000 /dev/zero | tr '\0' x >big
 touch -h -d @1700000000 f.txt d d/a lf ld dang fifo run.sh big empty
 "#;
 
+/// The same for [`Ground::Project`].
+const MAKE_PROJECT: &str = r#"set -e
+umask 022
+mkdir -p proj/.git proj/src proj/sub/a other
+printf config >proj/.git/config
+printf a >proj/src/a.txt
+printf s >proj/sub/s
+printf env >proj/x.env
+printf env >proj/sub/x.env
+printf o >other/o.txt
+ln -s ../../other/o.txt proj/src/out
+"#;
+
 /// One directory for all cases of a setting.
 pub struct Fixture {
     pub path: PathBuf,
     identity: Identity,
     /// What was made last.
-    made: RefCell<State>,
+    made: RefCell<Option<(Ground, State)>>,
 }
 
 /// Everything below a directory: what it is, and when it was changed.
@@ -66,15 +80,18 @@ impl Fixture {
     }
 
     /// Makes everything afresh, unless it is as it was made.
-    pub fn reset(&self) {
+    pub fn reset(&self, ground: Ground) {
         let mut made = self.made.borrow_mut();
-        if made.is_empty() || *made != state(&self.path) {
-            self.make();
-            *made = state(&self.path);
+        let is_there = |(was, state_then): &(Ground, State)| {
+            *was == ground && *state_then == state(&self.path)
+        };
+        if !made.as_ref().is_some_and(is_there) {
+            self.make(ground);
+            *made = Some((ground, state(&self.path)));
         }
     }
 
-    fn make(&self) {
+    fn make(&self, ground: Ground) {
         if self.path.exists() {
             fs::remove_dir_all(&self.path)
                 .unwrap_or_else(|error| panic!("{}: {error}", self.path.display()));
@@ -84,11 +101,18 @@ impl Fixture {
             std::os::unix::fs::chown(&self.path, Some(65534), Some(65534))
                 .expect("root may give away");
         }
-        drop(UnixListener::bind(self.path.join("socket")).expect("the directory is fresh"));
+        let script = match ground {
+            Ground::Kinds => {
+                let socket = UnixListener::bind(self.path.join("socket"));
+                drop(socket.expect("the directory is fresh"));
+                MAKE
+            }
+            Ground::Project => MAKE_PROJECT,
+        };
         let made = self
             .identity
             .command("/bin/sh")
-            .args(["-c", MAKE])
+            .args(["-c", script])
             .current_dir(&self.path)
             .stdin(Stdio::null())
             .status();

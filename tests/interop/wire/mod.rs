@@ -7,6 +7,7 @@
 
 mod case;
 mod cases;
+mod confinement;
 mod connection;
 mod differences;
 #[path = "../../it/transcripts/fields.rs"]

@@ -55,9 +55,12 @@ impl Peer {
             .join(format!("{identity}-home").replace(' ', "-"));
         let open = place.scratch.join("homes");
         let _ = std::fs::create_dir(&open);
-        let _ = std::fs::create_dir(&home);
-        if identity == Identity::Nobody {
-            std::os::unix::fs::chown(&home, Some(65534), Some(65534)).expect("root may give away");
+        for made in [&home, &home.join("tmp")] {
+            let _ = std::fs::create_dir(made);
+            if identity == Identity::Nobody {
+                std::os::unix::fs::chown(made, Some(65534), Some(65534))
+                    .expect("root may give away");
+            }
         }
         let mut peer = Self {
             program: program.to_path_buf(),
@@ -85,7 +88,8 @@ impl Peer {
         command
             .envs(variables)
             .envs(FIXED_ENVIRONMENT.iter().copied())
-            .env("HOME", &self.home);
+            .env("HOME", &self.home)
+            .env("TMPDIR", self.home.join("tmp"));
         command
     }
 
@@ -98,7 +102,7 @@ impl Peer {
 
     /// Plays a case in a fresh fixture.
     pub fn play(&self, case: &Case, fixture: &Fixture) -> Fields {
-        fixture.reset();
+        fixture.reset(case.ground);
         let mut connection = self.connect();
         if case.greeted {
             self.greet(&mut connection);
@@ -201,6 +205,14 @@ impl Peer {
             .into();
     }
 
+    /// The program by another name, as 0.130's client has a link to its own on its own disk.
+    fn helper(&self) -> PathBuf {
+        let link = self.home.join("codex-linux-sandbox");
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(&self.program, &link).expect("the home is ours");
+        link
+    }
+
     /// Takes the last session up again, as soon as the server sees that its connection is gone.
     fn resume(&self) -> Connection {
         let begun = Instant::now();
@@ -245,15 +257,27 @@ impl Peer {
     fn place(&self, value: &mut Value, fixture: &Fixture) {
         match value {
             Value::String(text) => {
-                let native = fixture.path.to_str().expect("paths of a run are text");
+                let native =
+                    |path: &Path| path.to_str().expect("paths of a run are text").to_owned();
+                let own = |kind: &str| native(&read_link(format!("/proc/self/ns/{kind}")));
+                for (word, place) in [
+                    ("{F}", &|| native(&fixture.path) as String),
+                    ("{T}", &|| native(&self.home.join("tmp"))),
+                    ("{HTTP}", &|| self.web.to_string()),
+                    ("{HELPER}", &|| native(&self.helper())),
+                    ("{NET}", &|| own("net")),
+                    ("{USER}", &|| own("user")),
+                    ("{PID}", &|| own("pid")),
+                ] as [(&str, &dyn Fn() -> String); 7]
+                {
+                    if text.contains(word) {
+                        *text = text.replace(word, &place());
+                    }
+                }
                 if let Some(name) = text.strip_prefix('@') {
                     *text = self.generation.path(&fixture.path.join(name));
                     // An empty name leaves a slash.
                     text.truncate(text.trim_end_matches('/').len());
-                } else {
-                    *text = text
-                        .replace("{F}", native)
-                        .replace("{HTTP}", &self.web.to_string());
                 }
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.place(item, fixture)),
@@ -273,6 +297,10 @@ const FIXED_ENVIRONMENT: &[(&str, &str)] = &[
     ("INTEROP_API_KEY", "key"),
     ("INTEROP_secret", "secret"),
 ];
+
+fn read_link(path: String) -> PathBuf {
+    std::fs::read_link(path).expect("there is /proc")
+}
 
 fn is(message: &Value, method: &str) -> bool {
     message["method"] == method

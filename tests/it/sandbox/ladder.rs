@@ -14,7 +14,7 @@ use crate::support::{Client, Server, Start, child, scratch};
 use exec_server::sandbox::bundled::BUNDLED_BWRAP;
 
 /// A client of a server that is denied some system calls.
-fn denied(words: &str, flags: &[&str]) -> Client {
+pub fn denied(words: &str, flags: &[&str]) -> Client {
     let server = Server::command();
     let mut command = Command::new(child());
     command.args(["deny", words]).arg(server.get_program());

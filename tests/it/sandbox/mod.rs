@@ -8,6 +8,8 @@ mod hanging;
 mod helper;
 mod journal;
 mod ladder;
+mod level;
+mod places;
 mod proc;
 mod start;
 mod terminal;

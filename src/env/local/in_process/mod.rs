@@ -24,7 +24,7 @@ use super::info::environment_info;
 use super::{Host, HostConfig, Process, ProcessSpec, confinement};
 use crate::env::{
     Command, Environment, EnvironmentError, EnvironmentFacts, FileSystem, HttpRequest,
-    HttpResponse, LOCAL, RunningProcess,
+    HttpResponse, LOCAL, RunningProcess, SandboxFacts,
 };
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::path_uri::{PathStyle, WirePath};
@@ -153,8 +153,26 @@ impl Environment for LocalEnvironment {
             home: native(&info.user_home_dir),
             platform: Some(info.platform_os.to_owned()),
             extensions: EXTENSIONS.iter().map(|&name| name.to_owned()).collect(),
-            sandbox: None,
         })
+    }
+
+    fn sandbox(&self) -> Result<Option<SandboxFacts>, EnvironmentError> {
+        Ok(Some(match self.host.level() {
+            Ok(level) => SandboxFacts {
+                launcher: level.launcher.name().to_owned(),
+                version: level.version,
+                namespaces: level.namespaces.into_iter().map(str::to_owned).collect(),
+                landlock_abi: level.landlock_abi,
+                seccomp: level.seccomp,
+                weaker: level.weaker,
+                reason: None,
+            },
+            Err(refusal) => SandboxFacts {
+                launcher: launcher::Kind::None.name().to_owned(),
+                reason: Some(refusal.to_string()),
+                ..SandboxFacts::default()
+            },
+        }))
     }
 
     fn start(&self, command: &Command) -> Result<Box<dyn RunningProcess>, EnvironmentError> {

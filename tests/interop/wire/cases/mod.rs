@@ -5,6 +5,7 @@ mod files;
 mod handles;
 pub mod http;
 mod process;
+mod sandbox;
 mod session;
 mod start;
 mod trees;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Case> {
         trees::cases(),
         handles::cases(),
         http::cases(),
+        sandbox::cases(),
     ]
     .into_iter()
     .flatten()
