@@ -46,8 +46,8 @@ const KILL_TIME: Duration = Duration::from_millis(400);
 const FLUSH_TIME: Duration = Duration::from_millis(500);
 /// Time for all of that, should one of them take longer than it may.
 const END_TIME: Duration = Duration::from_millis(1900);
-/// Room in a standard output that is a pipe.
-const STDOUT_PIPE: i32 = 1024 * 1024;
+/// Room in a standard input or output that is a pipe.
+const PIPE: i32 = 1024 * 1024;
 /// The one connection of a server on standard input and output.
 pub(super) const STDIO_CONNECTION: u64 = 0;
 
@@ -442,12 +442,12 @@ impl Main {
         let stdout = io::stdout().as_fd().try_clone_to_owned()?;
         let mut borrowed = Vec::new();
         for stream in [&stdin, &stdout] {
+            widen_pipe(stream.as_fd(), PIPE);
             if is_private_stream(stream.as_fd()) && set_nonblocking(stream.as_fd())? {
                 borrowed.push(stream.try_clone()?);
             }
         }
         self.borrowed = Arc::new(borrowed);
-        widen_pipe(stdout.as_fd(), STDOUT_PIPE);
         let server = Arc::clone(&self.server);
         thread::Builder::new()
             .name("conn-stdio".into())

@@ -45,11 +45,10 @@ pub(super) struct Copy {
 impl Copy {
     /// Works until there is nothing to be done.
     pub(super) fn work(&self) {
-        let mut block = Block::default();
         while let Some(work) = self.queue.next() {
             let done = match work {
                 Work::Job(job) => self.perform(job),
-                Work::Block(transfer, offset) => self.copy_block(transfer, offset, &mut block),
+                Work::Block(transfer, offset) => self.copy_block(transfer, offset),
             };
             if let Err(error) = done {
                 self.report(error);
@@ -250,13 +249,8 @@ impl Copy {
         }
     }
 
-    fn copy_block(
-        &self,
-        transfer: Arc<Transfer>,
-        offset: u64,
-        block: &mut Block,
-    ) -> Result<(), CopyError> {
-        let (bytes, is_over) = transfer.copy(offset, block);
+    fn copy_block(&self, transfer: Arc<Transfer>, offset: u64) -> Result<(), CopyError> {
+        let (bytes, is_over) = transfer.copy(offset);
         self.progress.add(bytes);
         if is_over {
             self.queue.close(&transfer);

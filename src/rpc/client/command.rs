@@ -25,10 +25,12 @@ use crate::sys::guardian::Guardian;
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::process::{Exit, Leader};
 use crate::sys::signal::Signal;
-use crate::sys::socket::set_nonblocking;
+use crate::sys::socket::{set_nonblocking, widen_pipe};
 
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(2);
+/// Room in the pipes: a block, so that neither side stops for the other within one.
+const PIPE: i32 = 1024 * 1024;
 /// How long the last of standard error is waited for after the exit.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How often the exit is looked for where the kernel tells of none.
@@ -93,6 +95,9 @@ impl CommandProcess {
         let (child_stdin, stdin) = io::pipe().map_err(no_pipe)?;
         let (stdout, child_stdout) = io::pipe().map_err(no_pipe)?;
         let (stderr, child_stderr) = io::pipe().map_err(no_pipe)?;
+        for pipe in [stdin.as_fd(), stdout.as_fd()] {
+            widen_pipe(pipe, PIPE);
+        }
         let stdin = OwnedFd::from(stdin);
         let stderr = OwnedFd::from(stderr);
         set_nonblocking(stdin.as_fd()).map_err(no_pipe)?;

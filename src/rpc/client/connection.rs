@@ -13,6 +13,7 @@ use super::command::CommandProcess;
 use super::gate::Gate;
 use super::route::Route;
 use super::session::Session;
+use super::turn::Turns;
 use crate::rpc::encode;
 use crate::rpc::transport::{Goodbye, Outbound};
 
@@ -23,6 +24,7 @@ const ACKNOWLEDGE: &str = "process/acknowledge";
 pub(super) struct Connection {
     outbound: Arc<Outbound>,
     calls: Mutex<Calls>,
+    turns: Turns,
     /// Told when the flag is set.
     ended: Condvar,
     gate: Arc<Gate>,
@@ -81,6 +83,7 @@ impl Connection {
                 waiting: HashMap::new(),
                 closed: None,
             }),
+            turns: Turns::default(),
             ended: Condvar::new(),
             gate,
             command,
@@ -197,10 +200,15 @@ impl Connection {
         };
         if payload.is_empty() {
             self.outbound.add(write);
+            self.outbound.flush();
         } else {
+            let turn = self.turns.take(self.ping_interval);
             self.outbound.add_with_payload(write, payload);
+            match turn {
+                Some(_) => drop(self.outbound.send_waiting(self.ping_interval)),
+                None => self.outbound.flush(),
+            }
         }
-        self.outbound.flush();
         Ok(id)
     }
 

@@ -10,7 +10,7 @@ use crate::rpc::client::route::{GAP_PATIENCE, Route};
 use crate::rpc::client::session::Session;
 use crate::rpc::client::wire::{self, Incoming};
 use crate::rpc::encode;
-use crate::rpc::transport::{Framing, Payload, Reader, Received};
+use crate::rpc::transport::{Framing, Payload, Reader, Received, relax_blocks};
 
 /// A server from which nothing came for so many pings is gone.
 const LOST_PINGS: u32 = 3;
@@ -73,7 +73,10 @@ impl Connection {
                 Received::Refused(refusal) => {
                     break format!("a message of the server is not taken: {refusal:?}");
                 }
-                Received::Idle => self.outbound.relax(),
+                Received::Idle => {
+                    self.outbound.relax();
+                    relax_blocks();
+                }
                 Received::Closed(why) => break why,
             }
             let now = Instant::now();
