@@ -35,7 +35,9 @@ fn run(
     };
     let mut accumulator = 0;
     let mut at = 0;
-    for steps in 1.. {
+    let mut steps = 0;
+    loop {
+        steps += 1;
         let Instruction {
             code,
             jump_true,
@@ -62,7 +64,6 @@ fn run(
             _ => panic!("an instruction {code:#x}"),
         }
     }
-    unreachable!()
 }
 
 const BOTH: [(Architecture, u32); 2] = [(Architecture::X86_64, X86), (Architecture::Aarch64, ARM)];
