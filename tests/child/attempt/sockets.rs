@@ -89,27 +89,28 @@ fn message(address: &[u8], buffer: &[u8]) -> Vec<u8> {
     ])
 }
 
-fn send_message(path: &str) -> Tried {
+/// Sends a datagram to a path; `send` gets the socket and the message, a `struct msghdr`.
+fn send_to_path(path: &str, send: impl FnOnce(usize, Vec<u8>) -> io::Result<usize>) -> Tried {
     let socket = call(
         libc::SYS_socket,
         &[libc::AF_UNIX as usize, libc::SOCK_DGRAM as usize, 0],
     )?;
     let (address, text) = (path_address(path), b"hello");
     let buffer = bytes::words([at(text) as u64, text.len() as u64]);
-    let message = message(&address, &buffer);
-    done(call(libc::SYS_sendmsg, &[socket, at(&*message), 0]))
+    done(send(socket, message(&address, &buffer)))
+}
+
+fn send_message(path: &str) -> Tried {
+    send_to_path(path, |socket, message| {
+        call(libc::SYS_sendmsg, &[socket, at(&*message), 0])
+    })
 }
 
 fn send_messages(path: &str) -> Tried {
-    let socket = call(
-        libc::SYS_socket,
-        &[libc::AF_UNIX as usize, libc::SOCK_DGRAM as usize, 0],
-    )?;
-    let (address, text) = (path_address(path), b"hello");
-    let buffer = bytes::words([at(text) as u64, text.len() as u64]);
-    let mut messages = message(&address, &buffer);
-    messages.extend(bytes::words([0]));
-    done(call(libc::SYS_sendmmsg, &[socket, at(&*messages), 1, 0]))
+    send_to_path(path, |socket, mut messages| {
+        messages.extend(bytes::words([0]));
+        call(libc::SYS_sendmmsg, &[socket, at(&*messages), 1, 0])
+    })
 }
 
 /// Connects to an IPv4 address with the first bytes, and so without `connect`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::workspace;
+use super::{journal, workspace};
 use crate::support::sandbox::{Launcher, ORDINARY, Stage, Who, is_root, snapshot};
 use crate::support::{Client, Server, Start, encode, scratch, within};
 
@@ -70,12 +70,7 @@ fn a_squatted_journal_is_left_alone_told_of_and_another_one_used() {
         });
         let Some(mut stage) = stage else { return };
         let policy = stage.policy();
-        let start = stage
-            .child(&["pid-then-sleep"])
-            .with("sandbox", policy.json());
-        let id = start.id();
-        stage.client.start(start);
-        stage.client.number(&id);
+        let id = journal::start(&mut stage, &policy);
         // Its notes are where nobody else can reach them.
         let notes = fs::read_dir(places.path(&format!("state/{JOURNAL}"))).unwrap();
         assert_eq!(notes.count(), 1, "{squat:?}");
