@@ -285,10 +285,12 @@ impl Shared {
 fn guardian() -> Result<&'static Guardian, String> {
     static GUARDIAN: Mutex<Option<&'static Guardian>> = Mutex::new(None);
     let mut guardian = GUARDIAN.lock().unwrap_or_else(PoisonError::into_inner);
+    let no_guardian = |error| format!("cannot start a guardian: {error}");
     if let Some(guardian) = *guardian {
+        guardian.replace_if_ended().map_err(no_guardian)?;
         return Ok(guardian);
     }
-    let started = Guardian::start().map_err(|error| format!("cannot start a guardian: {error}"))?;
+    let started = Guardian::start().map_err(no_guardian)?;
     let started: &'static Guardian = Box::leak(Box::new(started));
     *guardian = Some(started);
     Ok(started)
