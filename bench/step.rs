@@ -14,9 +14,6 @@ use crate::scratch;
 use crate::subject::{self, Subject, Transport};
 use crate::workload::{Step, Workload};
 
-/// More than any step takes on a slow machine; most take one second.
-const DEADLINE: Duration = Duration::from_secs(30);
-
 /// What the run wants measured.
 pub struct Order<'a> {
     pub workload: Workload,
@@ -49,7 +46,8 @@ pub fn perform(order: &Order<'_>, mut figure: impl FnMut(&str, f64)) -> Result<(
             }
         }
     });
-    let deadline = Instant::now() + DEADLINE;
+    let limit = order.workload.deadline();
+    let deadline = Instant::now() + limit;
     let mut reason = None;
     let mut timed_out = false;
     loop {
@@ -75,7 +73,7 @@ pub fn perform(order: &Order<'_>, mut figure: impl FnMut(&str, f64)) -> Result<(
             .is_ok()
         {}
         return Err(Failure::Late {
-            seconds: DEADLINE.as_secs(),
+            seconds: limit.as_secs(),
         });
     }
     let status = step

@@ -151,6 +151,15 @@ impl Workload {
         )
     }
 
+    /// More than a step of it takes on a slow machine: most take one second, four copies of 1 GiB
+    /// through ssh's ciphers half a minute.
+    pub fn deadline(self) -> Duration {
+        match self {
+            Self::Command => Duration::from_secs(150),
+            _ => Duration::from_secs(30),
+        }
+    }
+
     /// Memory hardly varies, and fills many connections: it is not measured in every round.
     pub fn rounds(self, rounds: usize) -> usize {
         if self == Self::Memory {

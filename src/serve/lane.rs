@@ -14,7 +14,7 @@ use super::dispatch::Later;
 use super::files::{FileRequest, FileService};
 use super::server::Server;
 use crate::rpc::error::{ErrorKind, RpcError};
-use crate::rpc::transport::Outbound;
+use crate::rpc::transport::{Outbound, relax_blocks};
 use crate::workers::Workers;
 
 /// Requests that may wait.
@@ -23,11 +23,10 @@ const MAX_WAITING: usize = 1024;
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// How long a thread waits for the next request.
 const LINGER: Duration = Duration::from_secs(3);
-/// Answers are sent together up to so many bytes.
+/// Answers are sent together up to so many bytes. With more the next request waits until they are
+/// gone, far below the reader's own limit: file answers alone never keep it from reading. That a
+/// block is written is told at once: the client has the next one ready.
 const BATCH: usize = 64 * 1024;
-/// Above so many unsent bytes the next request waits: far enough below the reader's own limit
-/// that file answers alone never keep it from reading.
-const ROOM: usize = 1024 * 1024;
 /// A client that takes nothing for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Between looks at a dead connection.
@@ -175,21 +174,23 @@ impl Shared {
     fn run(&self) {
         let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some((later, job)) = self.next() {
+            let is_block = matches!(job, Job::Plain(FileRequest::WriteBlock { .. }));
             match job {
                 Job::Plain(request) => service.answer(&later, request, None),
                 Job::Confined(request) => self.confined.answer(&mut service, &later, &request),
             }
             drop(later);
             let is_last = self.finished();
-            let unsent = self.outbound.unsent();
-            if is_last || unsent > BATCH {
+            if self.outbound.unsent() > BATCH {
+                if !self.outbound.send_waiting(PATIENCE) {
+                    self.outbound.kill();
+                }
+            } else if is_last || is_block {
                 self.outbound.flush();
-            }
-            if unsent > ROOM {
-                self.outbound.wait_until_below(ROOM, PATIENCE);
             }
         }
         service.relax();
+        relax_blocks();
     }
 
     /// The next request, or none when there was none for a while.

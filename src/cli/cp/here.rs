@@ -7,6 +7,7 @@ use std::os::unix::fs::{
     FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink,
 };
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::side::{Abilities, Block, Blocks, CopyError, Found, Side};
@@ -119,6 +120,7 @@ impl Side for Here {
         Ok(Some(Box::new(OpenHere {
             path: path.to_owned(),
             file,
+            writing: Mutex::default(),
         })))
     }
 
@@ -177,6 +179,8 @@ fn open_to_write(path: &Path, empties: bool) -> io::Result<File> {
 struct OpenHere {
     path: PathBuf,
     file: File,
+    /// The kernel takes one writer of a file at a time, and has the others spin.
+    writing: Mutex<()>,
 }
 
 impl Blocks for OpenHere {
@@ -192,6 +196,7 @@ impl Blocks for OpenHere {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), CopyError> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         Here::result(&self.path, self.file.write_all_at(data, offset))
     }
 

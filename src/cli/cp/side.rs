@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::env::{EnvironmentError, FileKind, OpenFor};
+use crate::rpc::transport::{give_back_block, take_block};
 
 /// Bytes that are asked for and written at a time: the most that the wire takes.
 pub(super) const BLOCK: usize = 1 << 20;
@@ -123,7 +124,7 @@ pub(super) trait Blocks: Send + Sync {
     fn close(self: Box<Self>) -> Result<(), CopyError>;
 }
 
-/// Room for a block, used again and again.
+/// A block, and its memory while it has any.
 #[derive(Debug, Default)]
 pub(super) struct Block {
     bytes: Vec<u8>,
@@ -139,7 +140,7 @@ impl Block {
     /// Takes over what came.
     pub(super) fn set(&mut self, bytes: Vec<u8>) {
         self.filled = bytes.len();
-        self.bytes = bytes;
+        give_back_block(std::mem::replace(&mut self.bytes, bytes));
     }
 
     /// Fills it by `read`, which gets the room that is left and tells how much it took; nothing
@@ -148,7 +149,7 @@ impl Block {
         &mut self,
         mut read: impl FnMut(usize, &mut [u8]) -> io::Result<usize>,
     ) -> io::Result<()> {
-        self.bytes.resize(BLOCK, 0);
+        self.set(take_block(BLOCK));
         self.filled = 0;
         while self.filled < BLOCK {
             match read(self.filled, &mut self.bytes[self.filled..]) {
@@ -159,5 +160,11 @@ impl Block {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        give_back_block(std::mem::take(&mut self.bytes));
     }
 }

@@ -97,13 +97,12 @@ impl Transfer {
 
     /// Copies a block that was taken; how many bytes that were, and whether no block is taken or to
     /// be taken any more, so that the file is to be finished.
-    pub(super) fn copy(&self, offset: u64, block: &mut Block) -> (u64, bool) {
-        let copied = self.copy_block(offset, block);
+    pub(super) fn copy(&self, offset: u64) -> (u64, bool) {
+        let copied = self.copy_block(offset);
         let mut progress = self.progress();
         progress.taken.remove(&offset);
         let bytes = match copied {
-            Ok(is_last) => {
-                let count = block.data().len() as u64;
+            Ok((count, is_last)) => {
                 let behind = offset + count;
                 if is_last {
                     progress.end = Some(progress.end.map_or(behind, |end| end.min(behind)));
@@ -126,8 +125,10 @@ impl Transfer {
         (bytes, is_over && progress.taken.is_empty())
     }
 
-    fn copy_block(&self, offset: u64, block: &mut Block) -> Result<bool, CopyError> {
-        let is_last = self.source.read(offset, block)?;
+    /// How many bytes it had, and whether it was the last.
+    fn copy_block(&self, offset: u64) -> Result<(u64, bool), CopyError> {
+        let mut block = Block::default();
+        let is_last = self.source.read(offset, &mut block)?;
         if !is_last && block.data().len() < BLOCK {
             let why = "the server sent less than a block, and not the end";
             return Err(CopyError::of(self.from.display(), why));
@@ -135,7 +136,7 @@ impl Transfer {
         if !block.data().is_empty() {
             self.target.write(offset, block.data())?;
         }
-        Ok(is_last)
+        Ok((block.data().len() as u64, is_last))
     }
 
     /// Closes both files; an error of a block, or of closing, is that of the file.

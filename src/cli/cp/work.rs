@@ -45,11 +45,10 @@ pub(super) struct Copy {
 impl Copy {
     /// Works until there is nothing to be done.
     pub(super) fn work(&self) {
-        let mut block = Block::default();
         while let Some(work) = self.queue.next() {
             let done = match work {
                 Work::Job(job) => self.perform(job),
-                Work::Block(transfer, offset) => self.copy_block(transfer, offset, &mut block),
+                Work::Block(transfer, offset) => self.copy_block(transfer, offset),
             };
             if let Err(error) = done {
                 self.report(error);
@@ -101,7 +100,7 @@ impl Copy {
         self.target.make_directory(&to)?;
         let mut names = self.source.list(&from)?;
         // So that two runs do the same.
-        names.sort_by(|(one, _), (other, _)| one.cmp(other));
+        names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         self.queue.add(names.into_iter().map(|(name, kind)| Job {
             kind,
             from: from.join(&name),
@@ -250,13 +249,8 @@ impl Copy {
         }
     }
 
-    fn copy_block(
-        &self,
-        transfer: Arc<Transfer>,
-        offset: u64,
-        block: &mut Block,
-    ) -> Result<(), CopyError> {
-        let (bytes, is_over) = transfer.copy(offset, block);
+    fn copy_block(&self, transfer: Arc<Transfer>, offset: u64) -> Result<(), CopyError> {
+        let (bytes, is_over) = transfer.copy(offset);
         self.progress.add(bytes);
         if is_over {
             self.queue.close(&transfer);
@@ -358,7 +352,7 @@ impl Copy {
             .directories
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        directories.sort_by_key(|(path, _)| std::cmp::Reverse(path.components().count()));
+        directories.sort_unstable_by_key(|(path, _)| std::cmp::Reverse(path.components().count()));
         for (path, found) in directories.drain(..) {
             let mode = found.mode.map(|mode| mode & KEPT);
             let settled = self

@@ -200,9 +200,7 @@ impl Session {
         {
             say_confined(confined);
         }
-        signals
-            .forward_to(Arc::clone(&process))
-            .map_err(here("thread"))?;
+        signals.forward_to(Arc::clone(&process));
 
         let is_typed = flags.has_terminal && io::stdin().is_terminal();
         let raw = match is_typed && input.is_some() {

@@ -1,7 +1,7 @@
 //! Signals that we get, on their way to the command.
 //!
 //! Two threads: one takes the signals and never waits for the network, so that we can always be
-//! ended; the other makes the requests, one after the other.
+//! ended; the other makes the requests, one after the other, from the first on.
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +36,8 @@ enum Action {
 struct Shared {
     speaker: Speaker,
     /// Set once the command runs; before, a signal ends us.
+    command: OnceLock<Arc<Running>>,
+    /// To the thread that makes requests, once there is one.
     actions: OnceLock<Sender<Action>>,
     /// Whether the command was killed by us.
     has_killed: AtomicBool,
@@ -69,6 +71,7 @@ impl Signals {
         let events = SignalEvents::collect(&wanted)?;
         let shared = Arc::new(Shared {
             speaker,
+            command: OnceLock::new(),
             actions: OnceLock::new(),
             has_killed: AtomicBool::new(false),
         });
@@ -80,22 +83,9 @@ impl Signals {
     }
 
     /// Passes signals on to this command from now on, and the terminal's size.
-    ///
-    /// # Errors
-    /// The system gives no thread.
-    pub(super) fn forward_to(&self, command: Arc<Running>) -> io::Result<()> {
-        let (actions, queue) = channel();
-        let shared = Arc::clone(&self.shared);
-        thread::Builder::new()
-            .name("actions".to_owned())
-            .spawn(move || {
-                for action in queue {
-                    shared.perform(action, &command);
-                }
-            })?;
+    pub(super) fn forward_to(&self, command: Arc<Running>) {
         // Set once only: this is called once.
-        let _ = self.shared.actions.set(actions);
-        Ok(())
+        let _ = self.shared.command.set(command);
     }
 
     /// Gives the command's terminal the size of ours: it may have changed meanwhile.
@@ -120,7 +110,7 @@ pub(super) fn leave(code: i32) -> ! {
 }
 
 impl Shared {
-    fn take_all(&self, events: &SignalEvents, done: &WakeEvent) {
+    fn take_all(self: &Arc<Self>, events: &SignalEvents, done: &WakeEvent) {
         let mut last: Option<Instant> = None;
         let mut raw = None;
         loop {
@@ -146,8 +136,8 @@ impl Shared {
     }
 
     /// A signal that is to end the command: as it is first, then as KILL, then by our own end.
-    fn end(&self, signal: Signal, is_hasty: bool) {
-        if self.actions.get().is_none() {
+    fn end(self: &Arc<Self>, signal: Signal, is_hasty: bool) {
+        if self.command.get().is_none() {
             leave(128 + signal.number());
         }
         if !is_hasty {
@@ -163,7 +153,7 @@ impl Shared {
     }
 
     /// Stops us with the terminal as it was, and goes on in raw mode when we are continued.
-    fn stop(&self) -> Option<RawMode> {
+    fn stop(self: &Arc<Self>) -> Option<RawMode> {
         let was_raw = terminal::is_raw();
         terminal::restore();
         terminal::stop_self();
@@ -174,11 +164,28 @@ impl Shared {
             .flatten()
     }
 
-    fn ask(&self, action: Action) {
-        if let Some(actions) = self.actions.get() {
-            // The other thread ends with this process only.
-            let _ = actions.send(action);
-        }
+    fn ask(self: &Arc<Self>, action: Action) {
+        let Some(command) = self.command.get() else {
+            return;
+        };
+        let actions = self.actions.get_or_init(|| {
+            let (actions, queue) = channel();
+            let (shared, command) = (Arc::clone(self), Arc::clone(command));
+            let thread = thread::Builder::new().name("actions".to_owned());
+            let started = thread.spawn(move || {
+                for action in queue {
+                    shared.perform(action, &command);
+                }
+            });
+            if let Err(error) = started {
+                self.speaker.say(format_args!(
+                    "signals are not passed on: no thread: {error}"
+                ));
+            }
+            actions
+        });
+        // The other thread, if there is one, ends with this process only.
+        let _ = actions.send(action);
     }
 
     fn perform(&self, action: Action, command: &Running) {

@@ -11,7 +11,6 @@ mod tail;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,16 +18,19 @@ use std::time::{Duration, Instant};
 use self::prepared::Prepared;
 use self::tail::Tail;
 use super::options::StdioCommand;
+use crate::answer::answer;
 use crate::rpc::transport::Source;
 use crate::sys::event::WakeEvent;
 use crate::sys::guardian::Guardian;
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::process::{Exit, Leader};
 use crate::sys::signal::Signal;
-use crate::sys::socket::set_nonblocking;
+use crate::sys::socket::{set_nonblocking, widen_pipe};
 
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(2);
+/// Room in the pipes: a block, so that neither side stops for the other within one.
+const PIPE: i32 = 1024 * 1024;
 /// How long the last of standard error is waited for after the exit.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How often the exit is looked for where the kernel tells of none.
@@ -93,6 +95,9 @@ impl CommandProcess {
         let (child_stdin, stdin) = io::pipe().map_err(no_pipe)?;
         let (stdout, child_stdout) = io::pipe().map_err(no_pipe)?;
         let (stderr, child_stderr) = io::pipe().map_err(no_pipe)?;
+        for pipe in [stdin.as_fd(), stdout.as_fd()] {
+            widen_pipe(pipe, PIPE);
+        }
         let stdin = OwnedFd::from(stdin);
         let stderr = OwnedFd::from(stderr);
         set_nonblocking(stdin.as_fd()).map_err(no_pipe)?;
@@ -105,7 +110,7 @@ impl CommandProcess {
             changed: Condvar::new(),
         });
         let child = [child_stdin.into(), child_stdout.into(), child_stderr.into()];
-        let (tell, told) = mpsc::sync_channel(1);
+        let (tell, told) = answer();
         let keeper = Arc::clone(&shared);
         thread::Builder::new()
             .name("stdio-command".into())
@@ -116,14 +121,14 @@ impl CommandProcess {
                 drop(child);
                 match started {
                     Ok((leader, guardian)) => {
-                        let _ = tell.send(Ok(()));
+                        tell.give(Ok(()));
                         keeper.keep(leader, guardian, &File::from(stderr));
                     }
-                    Err(why) => drop(tell.send(Err(why))),
+                    Err(why) => tell.give(Err(why)),
                 }
             })
             .map_err(|error| format!("cannot start a thread: {error}"))?;
-        told.recv()
+        told.wait(None)
             .unwrap_or_else(|_| Err("the thread for it ended".to_owned()))?;
         let stdout = CommandOutput {
             stdout: File::from(OwnedFd::from(stdout)),
@@ -280,10 +285,12 @@ impl Shared {
 fn guardian() -> Result<&'static Guardian, String> {
     static GUARDIAN: Mutex<Option<&'static Guardian>> = Mutex::new(None);
     let mut guardian = GUARDIAN.lock().unwrap_or_else(PoisonError::into_inner);
+    let no_guardian = |error| format!("cannot start a guardian: {error}");
     if let Some(guardian) = *guardian {
+        guardian.replace_if_ended().map_err(no_guardian)?;
         return Ok(guardian);
     }
-    let started = Guardian::start().map_err(|error| format!("cannot start a guardian: {error}"))?;
+    let started = Guardian::start().map_err(no_guardian)?;
     let started: &'static Guardian = Box::leak(Box::new(started));
     *guardian = Some(started);
     Ok(started)

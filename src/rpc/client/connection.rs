@@ -3,7 +3,6 @@
 mod reading;
 
 use std::collections::HashMap;
-use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,8 @@ use super::command::CommandProcess;
 use super::gate::Gate;
 use super::route::Route;
 use super::session::Session;
+use super::turn::Turns;
+use crate::answer::{Tell, answer};
 use crate::rpc::encode;
 use crate::rpc::transport::{Goodbye, Outbound};
 
@@ -23,6 +24,7 @@ const ACKNOWLEDGE: &str = "process/acknowledge";
 pub(super) struct Connection {
     outbound: Arc<Outbound>,
     calls: Mutex<Calls>,
+    turns: Turns,
     /// Told when the flag is set.
     ended: Condvar,
     gate: Arc<Gate>,
@@ -41,10 +43,10 @@ struct Calls {
 /// Who wants an answer.
 enum Waiting {
     /// A thread that sleeps.
-    Caller(SyncSender<Result<Box<str>, ClientError>>),
+    Caller(Tell<Result<Box<str>, ClientError>>),
     /// The same, for an answer that bytes may follow. It stays when the thread has lost patience:
     /// the bytes still come.
-    Block(SyncSender<Result<Block, ClientError>>),
+    Block(Tell<Result<Block, ClientError>>),
     /// A process whose events are read again.
     Replay(Arc<Route>),
     /// Nobody: that it was sent is enough.
@@ -81,6 +83,7 @@ impl Connection {
                 waiting: HashMap::new(),
                 closed: None,
             }),
+            turns: Turns::default(),
             ended: Condvar::new(),
             gate,
             command,
@@ -107,17 +110,13 @@ impl Connection {
         payload: &[u8],
         limit: Option<Duration>,
     ) -> Result<Box<str>, CallError> {
-        let (tell, told) = mpsc::sync_channel(1);
+        let (tell, told) = answer();
         // Before the call, so that the reader goes on whatever is queued.
         let _waiter = self.gate.waiter();
         let id = self
             .send(method, params, payload, Waiting::Caller(tell))
             .map_err(CallError::NotSent)?;
-        let answer = match limit {
-            Some(limit) => told.recv_timeout(limit),
-            None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        answer
+        told.wait(limit)
             .unwrap_or_else(|_| {
                 self.lock().waiting.remove(&id);
                 Err(no_answer(method, limit.unwrap_or_default()))
@@ -132,11 +131,11 @@ impl Connection {
         params: impl FnOnce(&mut Vec<u8>),
         limit: Duration,
     ) -> Result<Block, CallError> {
-        let (tell, told) = mpsc::sync_channel(1);
+        let (tell, told) = answer();
         let _waiter = self.gate.waiter();
         self.send(method, params, &[], Waiting::Block(tell))
             .map_err(CallError::NotSent)?;
-        told.recv_timeout(limit)
+        told.wait(Some(limit))
             .unwrap_or_else(|_| Err(no_answer(method, limit)))
             .map_err(CallError::Failed)
     }
@@ -197,10 +196,15 @@ impl Connection {
         };
         if payload.is_empty() {
             self.outbound.add(write);
+            self.outbound.flush();
         } else {
+            let turn = self.turns.take(self.ping_interval);
             self.outbound.add_with_payload(write, payload);
+            match turn {
+                Some(_) => drop(self.outbound.send_waiting(self.ping_interval)),
+                None => self.outbound.flush(),
+            }
         }
-        self.outbound.flush();
         Ok(id)
     }
 
@@ -216,8 +220,8 @@ impl Connection {
             let lost = ClientError::Disconnected(why.to_owned());
             // A caller that has lost patience is not there any more.
             match waiting {
-                Waiting::Caller(tell) => drop(tell.send(Err(lost))),
-                Waiting::Block(tell) => drop(tell.send(Err(lost))),
+                Waiting::Caller(tell) => tell.give(Err(lost)),
+                Waiting::Block(tell) => tell.give(Err(lost)),
                 Waiting::Replay(_) | Waiting::Nobody => {}
             }
         }

@@ -103,8 +103,9 @@ impl Handshake<'_> {
             );
             return Err(GreetError::Protocol(why));
         }
+        // It goes out with what comes next, be it the reader's first wait.
         self.outbound
-            .send(|out| out.extend_from_slice(b"{\"method\":\"initialized\",\"params\":{}}"));
+            .add(|out| out.extend_from_slice(b"{\"method\":\"initialized\",\"params\":{}}"));
         let facts = match reply.environment_info {
             Some(info) => facts(info.get())?,
             // They are those of the first connection.

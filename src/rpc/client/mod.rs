@@ -32,6 +32,7 @@ mod process;
 mod route;
 mod sequence;
 mod session;
+mod turn;
 pub mod types;
 mod wire;
 

@@ -155,10 +155,9 @@ pub(super) fn close(out: &mut Vec<u8>, masks: &mut Masks, why: Goodbye) {
 fn append(out: &mut Vec<u8>, masks: &mut Masks, opcode: OpCode, is_final: bool, payload: &[u8]) {
     let mask = masks.next();
     format(&header(opcode, is_final, mask), payload.len(), out);
-    let start = out.len();
-    out.extend_from_slice(payload);
-    if let Some(mask) = mask {
-        mask::apply(&mut out[start..], mask);
+    match mask {
+        Some(mask) => mask::append(out, payload, mask),
+        None => out.extend_from_slice(payload),
     }
 }
 

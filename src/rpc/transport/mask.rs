@@ -43,19 +43,33 @@ impl Masks {
     }
 }
 
+/// A mask as it goes on behind so many bytes of its frame.
+pub(super) fn behind(mut mask: [u8; 4], count: usize) -> [u8; 4] {
+    mask.rotate_left(count % 4);
+    mask
+}
+
+/// Appends a payload with a mask laid over it, in pieces that stay in the fastest cache.
+pub(super) fn append(out: &mut Vec<u8>, payload: &[u8], mask: [u8; 4]) {
+    const PIECE: usize = 8 * 1024;
+    for piece in payload.chunks(PIECE) {
+        let start = out.len();
+        out.extend_from_slice(piece);
+        apply(&mut out[start..], mask);
+    }
+}
+
 /// Lays a mask over a payload or takes it off, eight bytes at a time.
 pub(super) fn apply(payload: &mut [u8], mask: [u8; 4]) {
     let mut wide = [0; 8];
     wide[..4].copy_from_slice(&mask);
     wide[4..].copy_from_slice(&mask);
     let wide = u64::from_ne_bytes(wide);
-    let mut chunks = payload.chunks_exact_mut(8);
-    for chunk in &mut chunks {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(chunk);
-        chunk.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ wide).to_ne_bytes());
+    let (chunks, rest) = payload.as_chunks_mut();
+    for chunk in chunks {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
     }
-    for (byte, key) in chunks.into_remainder().iter_mut().zip(mask.iter().cycle()) {
+    for (byte, key) in rest.iter_mut().zip(mask.iter().cycle()) {
         *byte ^= key;
     }
 }
@@ -72,6 +86,22 @@ mod tests {
         assert!(distinct.len() > 990 && !distinct.contains(&[0; 4]));
         assert_ne!(Masks::new(Role::Client).0, Masks::new(Role::Client).0);
         assert_eq!(Masks::new(Role::Server).next(), None);
+    }
+
+    #[test]
+    fn a_payload_in_pieces_is_masked_as_a_whole() {
+        let plain: Vec<u8> = (0..20_001_u32).map(|n| n as u8).collect();
+        let mask = [1, 2, 3, 4];
+        let mut whole = plain.clone();
+        apply(&mut whole, mask);
+        let mut appended = b"before".to_vec();
+        append(&mut appended, &plain, mask);
+        assert!(appended[6..] == whole);
+        let mut cut = plain;
+        for (start, end) in [(0, 5), (5, 6), (6, 9_999), (9_999, 20_001)] {
+            apply(&mut cut[start..end], behind(mask, start));
+        }
+        assert!(cut == whole);
     }
 
     #[test]

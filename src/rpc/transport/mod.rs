@@ -10,6 +10,7 @@
 //!   needs no second thread. Who finds the stream full does not wait: one
 //!   thread takes over the rest and polls for room.
 
+mod blocks;
 mod budget;
 mod frame;
 mod inbuffer;
@@ -23,6 +24,7 @@ mod source;
 mod tls;
 mod websocket;
 
+pub use blocks::{give_back_block, relax_blocks, take_block};
 pub use budget::Charge;
 pub use frame::Goodbye;
 pub use inbuffer::InBuffer;

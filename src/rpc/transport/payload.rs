@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::Source;
+use super::{Source, take_block};
 
 /// What follows the message that was received last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,7 @@ pub(super) struct Incoming {
 impl Incoming {
     pub(super) fn new(len: usize) -> Self {
         Self {
-            // Pages of zeros cost nothing until bytes arrive.
-            data: vec![0; len],
+            data: take_block(len),
             filled: 0,
         }
     }

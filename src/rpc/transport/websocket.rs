@@ -63,6 +63,16 @@ struct Part {
     start: usize,
 }
 
+impl Part {
+    /// Takes the mask off what has come of the payload from the byte `from` on, while the
+    /// processor still has it.
+    fn unmask(&self, payload: &mut Incoming, from: usize) {
+        if let Some(mask) = self.mask {
+            mask::apply(payload.since(from), mask::behind(mask, from - self.start));
+        }
+    }
+}
+
 /// Where the last message is.
 enum Place {
     Buffer(Range<usize>),
@@ -242,7 +252,9 @@ impl<S: Source> WebSocketReader<S> {
             .len()
             .min(usize::try_from(part.left).unwrap_or(usize::MAX))];
         if let Expected::Payload(payload) = &mut self.expected {
+            let from = payload.filled();
             payload.take(here);
+            part.unmask(payload, from);
         }
         let count = here.len();
         part.left -= count as u64;
@@ -252,9 +264,6 @@ impl<S: Source> WebSocketReader<S> {
                 Expected::Payload(_) => Need::Part,
                 _ => Need::Bytes(1),
             });
-        }
-        if let (Expected::Payload(payload), Some(mask)) = (&mut self.expected, part.mask) {
-            mask::apply(payload.since(part.start), mask);
         }
         self.part = None;
         if self.is_fragmented {
@@ -277,7 +286,9 @@ impl<S: Source> WebSocketReader<S> {
         match (need, &mut self.expected, &mut self.part) {
             (Fill::Part, Expected::Payload(payload), Some(part)) => {
                 let limit = usize::try_from(part.left).unwrap_or(usize::MAX);
+                let from = payload.filled();
                 let count = payload.fill(&mut self.source, limit, timeout)?;
+                part.unmask(payload, from);
                 part.left -= count as u64;
                 self.buffer.note_heard();
                 Ok(count)

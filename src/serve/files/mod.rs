@@ -29,7 +29,7 @@ use crate::rpc::protocol::files::{
     CanonicalizeResult, CopyResult, GetMetadataResult, OpenResult, ReadLinkResult, SkippedEntry,
 };
 use crate::rpc::protocol::process::Empty;
-use crate::rpc::transport::{LongMessage, Outbound, PayloadBuffer};
+use crate::rpc::transport::{LongMessage, Outbound, PayloadBuffer, give_back_block};
 use crate::sys::file::Kind;
 use crate::sys::pass::send_descriptor;
 
@@ -318,7 +318,12 @@ impl FileService {
                 offset,
                 data,
             } => {
-                self.open.find(&handle)?.write(offset, &data)?;
+                let written = self
+                    .open
+                    .find(&handle)
+                    .and_then(|file| file.write(offset, &data));
+                give_back_block(data);
+                written?;
                 done();
             }
             FileRequest::Close { handle } => {

@@ -137,7 +137,7 @@ impl Drop for LongMessage {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::rpc::transport::Socket;
     use crate::rpc::transport::{Offer, Sink};
@@ -151,7 +151,7 @@ mod tests {
     const PIECES: usize = 256;
 
     /// An outbound of lines, and what its client reads from.
-    fn pair() -> (Arc<Outbound>, TcpStream) {
+    pub(in crate::rpc::transport::outbound) fn pair() -> (Arc<Outbound>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (served, _) = listener.accept().unwrap();
