@@ -189,3 +189,58 @@ pub(super) struct Closed {
     pub(super) part: PathBuf,
     pub(super) last: PathBuf,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::FileKind;
+    use std::thread;
+
+    /// A side that takes its time.
+    struct After(Duration);
+
+    impl Blocks for After {
+        fn read(&self, _: u64, block: &mut Block) -> Result<bool, CopyError> {
+            thread::sleep(self.0);
+            block.set(vec![0; BLOCK]);
+            Ok(false)
+        }
+
+        fn write(&self, _: u64, _: &[u8]) -> Result<(), CopyError> {
+            Ok(())
+        }
+
+        fn close(self: Box<Self>) -> Result<(), CopyError> {
+            Ok(())
+        }
+    }
+
+    /// How many blocks are under way when so many were copied.
+    fn under_way(copied: usize, time: Duration) -> usize {
+        let found = Found {
+            kind: FileKind::Regular,
+            is_link: false,
+            size: Some(100 * BLOCK as u64),
+            modified_ms: None,
+            mode: None,
+        };
+        let sides: (Box<dyn Blocks>, Box<dyn Blocks>) =
+            (Box::new(After(time)), Box::new(After(Duration::ZERO)));
+        let transfer = Transfer::new(sides, Default::default(), found, 0);
+        let mut claims = std::iter::from_fn(|| match transfer.claim() {
+            Claim::Block(offset) => Some(offset),
+            Claim::Later => None,
+        });
+        let first: Vec<_> = claims.by_ref().collect();
+        for offset in &first[..copied] {
+            transfer.copy(*offset);
+        }
+        first.len() - copied + claims.count()
+    }
+
+    #[test]
+    fn slow_blocks_call_for_more_of_them() {
+        assert_eq!(under_way(0, Duration::ZERO), FEW);
+        assert_eq!(under_way(3, SLOW * 2), FEW + 3);
+    }
+}
