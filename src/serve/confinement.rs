@@ -8,6 +8,14 @@ pub(super) fn sandbox_type(level: Option<&Level>) -> &'static str {
     level.map_or("none", Level::sandbox_type)
 }
 
+/// What is weaker where a confined program has a network, and the server listens to anybody there.
+pub(super) fn way_out(url: &str) -> String {
+    format!(
+        "the network is on, and this server asks for no token at {url}: a program inside can have it start one \
+         without a sandbox; use --ws-auth, or listen on a Unix socket"
+    )
+}
+
 /// The error of a request that asks for a confinement by the member `what`.
 pub(super) fn refused(what: &str, outcome: &str) -> RpcError {
     RpcError::invalid_request(format!(

@@ -109,24 +109,32 @@ impl Listener {
         self.access.reload();
     }
 
-    /// Prints the address that was bound, the one line on standard output.
-    pub(super) fn announce(&self) {
-        let url = match &self.port {
+    /// Where it listens on the network without asking for a token, if it does.
+    pub(super) fn open_door(&self) -> Option<String> {
+        let is_open = self.access.authenticator().is_none() && matches!(self.port, Port::Tcp(_));
+        self.url().filter(|_| is_open)
+    }
+
+    /// The address that was bound.
+    fn url(&self) -> Option<String> {
+        Some(match &self.port {
             Port::Tcp(socket) => {
                 let scheme = if self.access.is_encrypted() {
                     "wss"
                 } else {
                     "ws"
                 };
-                match socket.local_addr() {
-                    Ok(address) => format!("{scheme}://{address}"),
-                    Err(error) => {
-                        log::warn!("cannot tell the address: {error}");
-                        return;
-                    }
-                }
+                format!("{scheme}://{}", socket.local_addr().ok()?)
             }
             Port::Unix(socket) => ListenAddress::Unix(socket.path().to_owned()).to_string(),
+        })
+    }
+
+    /// Prints the address that was bound, the one line on standard output.
+    pub(super) fn announce(&self) {
+        let Some(url) = self.url() else {
+            log::warn!("cannot tell the address");
+            return;
         };
         let mut stdout = io::stdout().lock();
         let written = writeln!(stdout, "{url}").and_then(|()| stdout.flush());

@@ -20,7 +20,8 @@ use crate::rpc::protocol::process::{
     WriteParams, WriteResult, WriteStatus,
 };
 use crate::sandbox::helper_form::{HelperForm, is_helper};
-use crate::sandbox::launcher::Level;
+use crate::sandbox::launcher::{Confinement, Kind, Level};
+use crate::sandbox::policy::Network;
 use crate::sys::limits::Resource;
 use crate::sys::pty::WindowSize;
 
@@ -46,12 +47,24 @@ pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
     let session = Arc::clone(call.session);
     let later = call.later();
     let started = Arc::clone(&process);
+    let is_online = |confinement: &Confinement| confinement.policy.network() == Network::Enabled;
+    let way_out = match spec.confinement.as_ref().is_some_and(is_online) {
+        true => call.server.open_door().map(confinement::way_out),
+        false => None,
+    };
     process.start(spec, move |outcome| match outcome {
-        Ok(Started { level }) => later.send(Ok(&StartResult {
-            process_id: started.id(),
-            sandbox_type: confinement::sandbox_type(level.as_ref()),
-            sandbox_level: level.as_ref().map(Level::json),
-        })),
+        Ok(Started { mut level }) => {
+            if let Some(level) = &mut level
+                && level.launcher != Kind::None
+            {
+                level.weaker.extend(way_out);
+            }
+            later.send(Ok(&StartResult {
+                process_id: started.id(),
+                sandbox_type: confinement::sandbox_type(level.as_ref()),
+                sandbox_level: level.as_ref().map(Level::json),
+            }));
+        }
         Err(error) => {
             session.remove(&started);
             later.send(Err::<&Empty, _>(&RpcError::from(&error)));

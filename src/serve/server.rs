@@ -61,6 +61,7 @@ pub(super) struct Server {
     ping_interval: Duration,
     info: OnceLock<EnvironmentInfo>,
     level: KnownLevel,
+    open_door: OnceLock<String>,
     file_workers: Workers,
     confined: Arc<ConfinedFiles>,
     /// The living connections by number.
@@ -121,6 +122,11 @@ impl Server {
     /// The confinement that it gives.
     pub(super) fn level(&self) -> &KnownLevel {
         &self.level
+    }
+
+    /// Where whoever is on this machine may connect without a token, if anywhere.
+    pub(super) fn open_door(&self) -> Option<&str> {
+        self.open_door.get().map(String::as_str)
     }
 
     /// What is told of this machine; found out once.
@@ -220,7 +226,12 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     let mut main = Main::begin(&config.options, access.has_files())?;
     main.listener = Listener::open(&config, access)?;
     match &main.listener {
-        Some(listener) => listener.announce(),
+        Some(listener) => {
+            if let Some(url) = listener.open_door() {
+                let _first = main.server.open_door.set(url);
+            }
+            listener.announce();
+        }
         None => main.serve_stdio().map_err(system("read standard input"))?,
     }
     main.watch_and_end()
@@ -296,7 +307,11 @@ impl Main {
             drain_window: options.drain_window,
             max_processes: options.max_processes,
         };
-        let launchers = Launchers::new(options.sandbox.clone(), Journal::open());
+        let journal = Journal::open();
+        for fault in journal.foreign() {
+            log::warn!("not used for the notes about mount points: {fault}");
+        }
+        let launchers = Launchers::new(options.sandbox.clone(), journal);
         let host = Host::new(limits, launchers)
             .map(Host::with_orphans)
             .map_err(system("get what processes will need"))?;
@@ -313,6 +328,7 @@ impl Main {
             ping_interval: options.ping_interval.max(Duration::from_millis(10)),
             info: OnceLock::new(),
             level: KnownLevel::default(),
+            open_door: OnceLock::new(),
             file_workers: Workers::named("files"),
             connections: Mutex::default(),
             is_draining: AtomicBool::new(false),

@@ -191,6 +191,7 @@ impl Wire {
         // What ends is over; only a stall is followed by something.
         plan.at = u64::MAX;
         match fault {
+            // The time itself is the fault.
             Fault::Stall(time) => {
                 thread::sleep(time);
                 (plan.at, plan.fault) = (plan.passed + next.0, next.1);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::dice::Dice;
 use super::proxy::Proxy;
-use crate::support::{Scratch, Server, child, pattern, scratch};
+use crate::support::{Scratch, Server, child, comes_true, pattern, scratch};
 
 /// No command may take longer, whatever the network does.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -157,10 +157,10 @@ fn finish(
         });
         let checked = check(running);
         let mut code = None;
-        while code.is_none() && begun.elapsed() < LIMIT {
+        comes_true(LIMIT.saturating_sub(begun.elapsed()), || {
             code = running.0.try_wait().unwrap();
-            thread::sleep(Duration::from_millis(5));
-        }
+            code.is_some()
+        });
         drop(tell);
         if guard.join().unwrap_or(true) || code.is_none() {
             return Err(format!("not done within {LIMIT:?}"));

@@ -206,6 +206,7 @@ fn leave(command: &mut Command) {
 /// Waits for the file `cue`, writes so many bytes, and leaves the file `done` behind.
 fn when(cue: &str, count: u64, done: &str) {
     while !Path::new(cue).exists() {
+        // A file tells nobody that it is there.
         std::thread::sleep(Duration::from_millis(5));
     }
     write(&mut stdout(), 0, count);

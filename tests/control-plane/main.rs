@@ -69,6 +69,7 @@ fn tell(plane: &Plane) {
             );
         }
         told = asked.len();
+        // A person reads it, so a moment more is none.
         thread::sleep(Duration::from_millis(100));
     }
 }
@@ -181,6 +182,7 @@ fn within(what: &str, mut condition: impl FnMut() -> bool) -> Result<(), String>
         if begun.elapsed() > PATIENCE {
             return Err(format!("not within {PATIENCE:?}: {what}"));
         }
+        // What is seen from outside only wakes nobody.
         thread::sleep(Duration::from_millis(10));
     }
     Ok(())

@@ -3,7 +3,9 @@
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::support::comes_true;
 
 static LIVE: Mutex<Vec<Arc<Mutex<Child>>>> = Mutex::new(Vec::new());
 
@@ -36,16 +38,12 @@ impl Guarded {
 
     /// Waits for its end; `None` if that does not come in time.
     pub fn ended(&self, limit: Duration) -> Option<ExitStatus> {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.with(|child| child.try_wait().expect("it is our child")) {
-                return Some(status);
-            }
-            if begun.elapsed() > limit {
-                return None;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        let mut status = None;
+        comes_true(limit, || {
+            status = self.with(|child| child.try_wait().expect("it is our child"));
+            status.is_some()
+        });
+        status
     }
 }
 
@@ -59,6 +57,7 @@ impl Drop for Guarded {
 /// Ends the program, and every child, should it take longer than `limit`.
 pub fn kill_all_after(limit: Duration) {
     thread::spawn(move || {
+        // Nothing ends it but the end of the program.
         thread::sleep(limit);
         eprintln!("interop: not done after {limit:?}");
         live().iter().for_each(|child| end(child));

@@ -14,10 +14,13 @@ pub mod link;
 mod proxy;
 #[path = "../it/support/websocket.rs"]
 mod websocket;
+#[path = "../it/support/within.rs"]
+mod within;
 
 pub use base64::{decode, encode};
 pub use http::upgrade;
 pub use proxy::Proxy;
+pub use within::comes_true;
 
 use std::time::Duration;
 

@@ -212,6 +212,7 @@ fn who_does_not_come_to_the_point_within_ten_seconds_is_cut_off() {
             if begun.elapsed() > Duration::from_secs(40) || dribble.write_all(&[*byte]).is_err() {
                 return;
             }
+            // Its slowness is what is tested: it always sends something, and never all.
             std::thread::sleep(Duration::from_millis(300));
         }
     });

@@ -92,6 +92,7 @@ impl Sshd {
                     .and_then(|mut file| file.read_to_string(&mut log));
                 return Err(format!("{PROGRAM} does not listen: {}", log.trim()));
             }
+            // Nobody tells when it does.
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())

@@ -39,6 +39,8 @@ pub struct Journal {
     directory: Option<Arc<Directory>>,
     /// Why there is no directory.
     why_not: Option<String>,
+    /// What is there by the name of such a directory and was not taken, and why.
+    foreign: Vec<String>,
 }
 
 impl Journal {
@@ -49,23 +51,35 @@ impl Journal {
 
     /// A journal in the first of these directories that is, or becomes, private and can be written.
     pub fn open_in(candidates: &[PathBuf]) -> Self {
-        let mut faults = Vec::new();
+        let (mut faults, mut foreign) = (Vec::new(), Vec::new());
         for candidate in candidates {
-            match Directory::open(candidate) {
+            let fault = match Directory::open(candidate) {
                 Ok(directory) => {
                     directory.sweep();
                     return Self {
                         directory: Some(Arc::new(directory)),
                         why_not: None,
+                        foreign,
                     };
                 }
-                Err(error) => faults.push(format!("{}: {error}", candidate.display())),
+                Err(error) => format!("{}: {error}", candidate.display()),
+            };
+            if candidate.symlink_metadata().is_ok() {
+                foreign.push(fault.clone());
             }
+            faults.push(fault);
         }
         Self {
             directory: None,
             why_not: Some(faults.join("; ")),
+            foreign,
         }
+    }
+
+    /// What was found by the name of the journal and is not used, each with its reason: somebody else may have put it
+    /// there.
+    pub fn foreign(&self) -> &[String] {
+        &self.foreign
     }
 
     /// The private directory, which no sandbox may write.

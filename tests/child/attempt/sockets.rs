@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::time::Duration;
@@ -45,6 +45,12 @@ pub fn attempt(arguments: &[&str]) -> Option<Tried> {
                 number(protocol) as usize,
             ],
         )),
+        ["pass", path] => UnixStream::connect(path).and_then(|stream| pass(stream.into())),
+        ["pass-in-datagram", path] => UnixDatagram::unbound().and_then(|socket| {
+            socket.connect(path)?;
+            pass(socket.into())
+        }),
+        ["pass-to", number] => pass_to(number),
         ["pair"] => pair(),
         _ => return None,
     })
@@ -83,27 +89,28 @@ fn message(address: &[u8], buffer: &[u8]) -> Vec<u8> {
     ])
 }
 
-fn send_message(path: &str) -> Tried {
+/// Sends a datagram to a path; `send` gets the socket and the message, a `struct msghdr`.
+fn send_to_path(path: &str, send: impl FnOnce(usize, Vec<u8>) -> io::Result<usize>) -> Tried {
     let socket = call(
         libc::SYS_socket,
         &[libc::AF_UNIX as usize, libc::SOCK_DGRAM as usize, 0],
     )?;
     let (address, text) = (path_address(path), b"hello");
     let buffer = bytes::words([at(text) as u64, text.len() as u64]);
-    let message = message(&address, &buffer);
-    done(call(libc::SYS_sendmsg, &[socket, at(&*message), 0]))
+    done(send(socket, message(&address, &buffer)))
+}
+
+fn send_message(path: &str) -> Tried {
+    send_to_path(path, |socket, message| {
+        call(libc::SYS_sendmsg, &[socket, at(&*message), 0])
+    })
 }
 
 fn send_messages(path: &str) -> Tried {
-    let socket = call(
-        libc::SYS_socket,
-        &[libc::AF_UNIX as usize, libc::SOCK_DGRAM as usize, 0],
-    )?;
-    let (address, text) = (path_address(path), b"hello");
-    let buffer = bytes::words([at(text) as u64, text.len() as u64]);
-    let mut messages = message(&address, &buffer);
-    messages.extend(bytes::words([0]));
-    done(call(libc::SYS_sendmmsg, &[socket, at(&*messages), 1, 0]))
+    send_to_path(path, |socket, mut messages| {
+        messages.extend(bytes::words([0]));
+        call(libc::SYS_sendmmsg, &[socket, at(&*messages), 1, 0])
+    })
 }
 
 /// Connects to an IPv4 address with the first bytes, and so without `connect`.
@@ -124,6 +131,35 @@ fn fast_open(address: &str) -> Tried {
         libc::SYS_sendmsg,
         &[socket, at(&*message), libc::MSG_FASTOPEN as usize],
     ))
+}
+
+/// Sends a descriptor of ours to who is at the other end.
+fn pass(socket: OwnedFd) -> Tried {
+    pass_by(socket.as_raw_fd() as usize)
+}
+
+/// The same by a descriptor that we were born with.
+fn pass_to(number: &str) -> Tried {
+    pass_by(crate::number(number) as usize)
+}
+
+fn pass_by(socket: usize) -> Tried {
+    let held = File::open("/proc/self/exe")?;
+    let text = b"x";
+    let buffer = bytes::words([at(text) as u64, 1]);
+    // `struct cmsghdr`: its length, SOL_SOCKET and SCM_RIGHTS, and then the descriptor.
+    let header = (libc::SOL_SOCKET as u64) | (libc::SCM_RIGHTS as u64) << 32;
+    let control = bytes::words([20, header, held.as_raw_fd() as u64]);
+    let message = bytes::words([
+        0,
+        0,
+        at(&*buffer) as u64,
+        1,
+        at(&*control) as u64,
+        control.len() as u64,
+        0,
+    ]);
+    done(call(libc::SYS_sendmsg, &[socket, at(&*message), 0]))
 }
 
 /// What many programs use among their own processes.

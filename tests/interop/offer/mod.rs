@@ -7,7 +7,6 @@ mod scenarios;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -148,16 +147,4 @@ fn compare(scenario: &Scenario, name: &str, theirs: &Value, ours: &Value, tally:
         println!("intended difference: {name}: {}", intended.join("; "));
         tally.intended += 1;
     }
-}
-
-/// Waits for a condition; the caller's record shows when it did not come.
-fn await_that(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let begun = Instant::now();
-    while !condition() {
-        if begun.elapsed() > limit {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    true
 }

@@ -1,7 +1,6 @@
 //! Every kind of call, over every transport.
 
 use std::fs;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -11,31 +10,15 @@ use exec_server::rpc::client::types::{
 use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient, Transport};
 
 use super::{
-    client, client_of, command, finish, first_line, next, options, over_command, server_program,
+    client, client_of, command, finish, first_line, next, options, over_command, patterned,
+    server_program,
 };
-use crate::support::{Certificate, PATIENCE, Server, Web, pattern, scratch, within};
-
-fn patterned(count: usize) -> Vec<u8> {
-    let mut data = vec![0; count];
-    pattern::fill(0, &mut data);
-    data
-}
+use crate::support::{Certificate, PATIENCE, Server, Web, scratch, within};
 
 /// Input through a process and back, larger than any buffer on the way.
 fn echoes(client: &ExecServerClient) {
-    let sent = patterned(3_000_000);
-    let process = Arc::new(client.start(&command(&["cat"])).unwrap());
-    let writer = {
-        let (process, sent) = (Arc::clone(&process), sent.clone());
-        thread::spawn(move || {
-            process.write(&sent).unwrap();
-            process.close_stdin().unwrap();
-        })
-    };
-    let (received, code) = finish(&process);
-    writer.join().unwrap();
-    assert!(received == sent, "{} bytes came back", received.len());
-    assert_eq!(code, 0);
+    const SIZE: usize = 3_000_000;
+    super::echoes(client, SIZE, SIZE, || ());
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod recovery;
 pub mod scripted;
 mod stdio;
 
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use exec_server::rpc::client::types::{Command, ProcessEvent, Stream};
@@ -15,7 +17,7 @@ use exec_server::rpc::client::{
 };
 use exec_server::rpc::dial::{Dial, Target};
 
-use crate::support::{PATIENCE, Server, child};
+use crate::support::{PATIENCE, Server, child, pattern};
 
 /// A client of a URL.
 fn client(url: &str) -> ExecServerClient {
@@ -68,6 +70,37 @@ fn command(args: &[&str]) -> Command {
         pipe_stdin: true,
         ..Command::default()
     }
+}
+
+fn patterned(count: usize) -> Vec<u8> {
+    let mut data = vec![0; count];
+    pattern::fill(0, &mut data);
+    data
+}
+
+/// Sends bytes piece by piece through a process that returns them; `after` each piece something may happen.
+fn echoes(
+    client: &ExecServerClient,
+    size: usize,
+    piece: usize,
+    mut after: impl FnMut() + Send + 'static,
+) {
+    let sent = patterned(size);
+    let process = Arc::new(client.start(&command(&["cat"])).unwrap());
+    let writer = {
+        let (process, sent) = (Arc::clone(&process), sent.clone());
+        thread::spawn(move || {
+            for piece in sent.chunks(piece) {
+                process.write(piece).unwrap();
+                after();
+            }
+            process.close_stdin().unwrap();
+        })
+    };
+    let (received, code) = finish(&process);
+    writer.join().unwrap();
+    assert!(received == sent, "{} bytes came back", received.len());
+    assert_eq!(code, 0);
 }
 
 /// All output of one stream until the end, and the exit code.

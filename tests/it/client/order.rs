@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use exec_server::rpc::client::types::{HttpRequest, OpenFor, ProcessEvent};
 use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::scripted::Scripted;
+use super::scripted::{Line, Scripted};
 use super::{SOON, client, command, finish, next, options};
 use crate::support::{PATIENCE, encode, within};
 
@@ -32,14 +32,12 @@ fn the_handshake_is_the_references_and_paths_are_native_for_a_silent_server() {
     server.await_end();
 }
 
-#[test]
-fn a_server_that_tells_about_itself_gets_uris() {
-    let server = Scripted::new(|_, line| {
-        let request = line.await_request("initialize");
-        let info = json!({ "shell": { "name": "sh", "path": "/bin/sh" }, "cwd": "file:///w%20d" });
-        line.answer(
-            &request,
-            json!({ "sessionId": "s", "environmentInfo": info }),
+/// A client whose server tells about itself by `greet` speaks in URIs.
+fn gets_uris(greet: impl Fn(&mut Line, Value) + Send + Sync + 'static) {
+    let server = Scripted::new(move |_, line| {
+        greet(
+            line,
+            json!({ "shell": { "name": "sh", "path": "/bin/sh" }, "cwd": "file:///w%20d" }),
         );
         let request = line.await_request("fs/canonicalize");
         assert_eq!(request["params"]["path"], "file:///a%20b");
@@ -52,22 +50,25 @@ fn a_server_that_tells_about_itself_gets_uris() {
 }
 
 #[test]
+fn a_server_that_tells_about_itself_gets_uris() {
+    gets_uris(|line, info| {
+        let request = line.await_request("initialize");
+        line.answer(
+            &request,
+            json!({ "sessionId": "s", "environmentInfo": info }),
+        );
+    });
+}
+
+#[test]
 fn a_server_that_tells_about_itself_when_asked_gets_uris() {
-    let server = Scripted::new(|_, line| {
+    gets_uris(|line, info| {
         let request = line.await_request("initialize");
         line.answer(&request, json!({ "sessionId": "s" }));
         line.await_request("initialized");
         let request = line.await_request("environment/info");
-        let info = json!({ "shell": { "name": "sh", "path": "/bin/sh" }, "cwd": "file:///w%20d" });
         line.answer(&request, info);
-        let request = line.await_request("fs/canonicalize");
-        assert_eq!(request["params"]["path"], "file:///a%20b");
-        line.answer(&request, json!({ "path": "file:///c%20d" }));
-        line.hear();
     });
-    let client = client(server.url());
-    assert_eq!(client.canonicalize("/a b").unwrap(), "/c d");
-    assert_eq!(client.facts().unwrap().cwd.as_deref(), Some("/w d"));
 }
 
 #[test]

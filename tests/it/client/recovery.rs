@@ -1,13 +1,12 @@
 //! Lost websockets: the session is taken up again and no byte is missing.
 
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use exec_server::rpc::client::types::ProcessEvent;
 use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient};
 
-use super::{client, command, finish, first_line, options};
+use super::{client, command, echoes, first_line, options};
 use crate::support::{PATIENCE, Proxy, Server, pattern, within};
 
 #[test]
@@ -43,25 +42,9 @@ fn output_streams_on_over_connections_that_are_cut() {
 #[test]
 fn input_goes_on_over_connections_that_are_cut() {
     let server = Server::websocket(&[]);
-    let proxy = Arc::new(Proxy::before(server.address()));
+    let proxy = Proxy::before(server.address());
     let client = client(&proxy.url());
-    let mut sent = vec![0; 8_000_000];
-    pattern::fill(0, &mut sent);
-    let process = Arc::new(client.start(&command(&["cat"])).unwrap());
-    let writer = {
-        let (process, proxy, sent) = (Arc::clone(&process), Arc::clone(&proxy), sent.clone());
-        thread::spawn(move || {
-            for piece in sent.chunks(1_000_000) {
-                process.write(piece).unwrap();
-                proxy.cut();
-            }
-            process.close_stdin().unwrap();
-        })
-    };
-    let (received, code) = finish(&process);
-    writer.join().unwrap();
-    assert!(received == sent, "{} bytes came back", received.len());
-    assert_eq!(code, 0);
+    echoes(&client, 8_000_000, 1_000_000, move || proxy.cut());
 }
 
 #[test]

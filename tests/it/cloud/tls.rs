@@ -1,6 +1,10 @@
 //! HTTPS and wss, with a certificate that only the test's root vouches for.
 
+use std::io::{BufRead, BufReader, Write, copy};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -38,6 +42,68 @@ fn registration_and_rendezvous_trust_the_same_roots() {
             client.run(Start::child("p", &["write", "3000000"]));
             assert_eq!(client.observed("p").bytes("stdout").len(), 3_000_000);
         }
+    }
+}
+
+/// A proxy that knows one host, and the requests that it gets.
+fn proxy_to(host: &'static str, front: SocketAddr) -> (SocketAddr, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, asked) = channel();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let mut head = BufReader::new(client.try_clone().unwrap()).lines();
+            let request = head.next().unwrap().unwrap();
+            // Nothing is sent behind the head before it is answered.
+            while head
+                .next()
+                .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+            {}
+            let is_known = request.starts_with(&format!("CONNECT {host}:"));
+            let _ = tell.send(request);
+            let Some(server) = is_known.then(|| TcpStream::connect(front).unwrap()) else {
+                continue;
+            };
+            (&client).write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                thread::spawn(move || {
+                    let _ = copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    (address, asked)
+}
+
+#[test]
+fn registration_and_rendezvous_go_through_the_proxy_that_the_environment_names() {
+    const HOST: &str = "plane.invalid";
+    let dir = scratch();
+    let certificate = Certificate::make_for(&dir, "plane", HOST);
+    let plane = Plane::start(Style::Plain);
+    let front = tls::in_front_of(plane.address(), config(&certificate));
+    let (proxy, asked) = proxy_to(HOST, front);
+    let place = format!("{HOST}:{}", front.port());
+    plane.send_executors_to(&format!("wss://{place}"));
+    let mut command = environment_at(&format!("https://{place}"), "direct");
+    command
+        .env("SSL_CERT_FILE", &certificate.certificate)
+        .env("HTTPS_PROXY", format!("http://{proxy}"));
+    let _server = Server::offered(command);
+    let mut client = client(&plane);
+    assert_eq!(
+        client.run(Start::shell("p", "echo through")).stdout,
+        "through\n"
+    );
+    let asked: Vec<String> = asked.try_iter().collect();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    for request in asked {
+        assert!(
+            request.starts_with(&format!("CONNECT {place} HTTP/1.1")),
+            "{request}"
+        );
     }
 }
 

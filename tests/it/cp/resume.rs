@@ -29,6 +29,17 @@ fn half_done(environments: &Environments, from: &str, to: &str, directory: &str)
     running
 }
 
+/// Environments with a source, of which a copy that was killed has left a part.
+fn killed_half_way() -> (Environments, String) {
+    let environments = Environments::start();
+    let here = environments.scratch.path("here");
+    fs::write(&here, bytes(SIZE)).unwrap();
+    let mut running = half_done(&environments, &here, "ws:there", &environments.there);
+    running.0.kill().unwrap();
+    running.ended(Duration::from_secs(10));
+    (environments, here)
+}
+
 #[test]
 fn a_killed_copy_leaves_no_file_and_goes_on() {
     let environments = Environments::start();
@@ -75,12 +86,7 @@ fn a_killed_copy_leaves_no_file_and_goes_on() {
 
 #[test]
 fn a_part_that_is_wrong_is_not_gone_on_from() {
-    let environments = Environments::start();
-    let here = environments.scratch.path("here");
-    fs::write(&here, bytes(SIZE)).unwrap();
-    let mut running = half_done(&environments, &here, "ws:there", &environments.there);
-    running.0.kill().unwrap();
-    running.ended(Duration::from_secs(10));
+    let (environments, here) = killed_half_way();
     let part = format!(
         "{}/{}",
         environments.there,
@@ -94,12 +100,7 @@ fn a_part_that_is_wrong_is_not_gone_on_from() {
 
 #[test]
 fn a_source_that_has_changed_is_copied_anew() {
-    let environments = Environments::start();
-    let here = environments.scratch.path("here");
-    fs::write(&here, bytes(SIZE)).unwrap();
-    let mut running = half_done(&environments, &here, "ws:there", &environments.there);
-    running.0.kill().unwrap();
-    running.ended(Duration::from_secs(10));
+    let (environments, here) = killed_half_way();
     fs::write(&here, vec![1; SIZE]).unwrap();
     environments.stdout(&["cp", "--continue", &here, "ws:there"]);
     assert!(fs::read(format!("{}/there", environments.there)).unwrap() == vec![1; SIZE]);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{fetch, get, rest_of_stream};
-use crate::support::{Client, PATIENCE, Web, pattern, resident, within};
+use crate::support::{Client, Web, pattern, resident, settled};
 
 /// Sends `total` bytes of the pattern, chunked by its own measure.
 fn big(total: usize) -> Web {
@@ -80,11 +80,7 @@ fn a_client_that_does_not_read_slows_the_server_down() {
     let pid = client.server.as_ref().unwrap().pid();
     client.ok("http/request", streamed(&web.url("/"), "S"));
     // What the kernel and the test hold is full after a while, and then the web server waits.
-    within(PATIENCE, "the stream comes to a halt", || {
-        let before = resident(pid);
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        resident(pid) == before
-    });
+    settled(|| resident(pid));
     assert!(resident(pid) < 48 << 20, "{} bytes", resident(pid));
     assert_eq!(web.open(), 1);
     let (bytes, error) = rest_of_stream(&mut client, "S");

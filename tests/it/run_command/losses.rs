@@ -17,18 +17,31 @@ fn behind_a_proxy(flags: &[&str]) -> (Environments, Proxy) {
     (environments, proxy)
 }
 
+/// `run` of a command behind the proxy.
+fn start(environments: &Environments, words: &[&str], stdin: Stdio) -> Running {
+    let mut command = environments.command(&[&["run", "-e", "cut"], words].concat());
+    command
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    Running::new(command.spawn().unwrap())
+}
+
+/// Takes so many bytes of its output.
+fn hears(running: &mut Running, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    let stdout = running.0.stdout.as_mut().unwrap();
+    stdout.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
 #[test]
 fn output_is_exact_when_the_connection_is_cut_in_the_middle() {
     const SIZE: usize = 64 << 20;
     // What was on its way in the kernel's buffers when the cut came has to be there again.
     let (environments, proxy) = behind_a_proxy(&["--retained-output", "64m"]);
     let size = SIZE.to_string();
-    let mut command = environments.command(&["run", "-e", "cut", &child(), "write", &size]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut running = Running::new(command.spawn().unwrap());
+    let mut running = start(&environments, &[&child(), "write", &size], Stdio::null());
     let mut stdout = running.0.stdout.take().unwrap();
     let mut output = vec![0; SIZE / 2];
     stdout.read_exact(&mut output).unwrap();
@@ -51,24 +64,13 @@ fn output_that_is_lost_for_good_is_told_and_no_success() {
     const SIZE: usize = 64 << 20;
     let (environments, proxy) = behind_a_proxy(&["--retained-output", "64k"]);
     let size = SIZE.to_string();
-    let mut command = environments.command(&["run", "-e", "cut", &child(), "write", &size]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut running = Running::new(command.spawn().unwrap());
-    let mut first = vec![0; 1 << 20];
-    running
-        .0
-        .stdout
-        .as_mut()
-        .unwrap()
-        .read_exact(&mut first)
-        .unwrap();
+    let mut running = start(&environments, &[&child(), "write", &size], Stdio::null());
+    let first = 1 << 20;
+    hears(&mut running, first);
     proxy.cut();
     let output = running.finish("run", b"");
     let stderr = String::from_utf8(output.stderr).unwrap();
-    if output.stdout.len() + first.len() < SIZE {
+    if output.stdout.len() + first < SIZE {
         assert_eq!(output.status.code(), Some(255), "{stderr}");
         assert!(stderr.contains("pieces of output were lost"), "{stderr}");
     } else {
@@ -82,12 +84,7 @@ fn the_exit_code_comes_through_when_the_connection_was_away_at_the_end() {
     let cue = environments.scratch.path("cue");
     let script =
         format!("echo ready; while [ ! -e '{cue}' ]; do sleep 0.02; done; echo done; exit 9");
-    let mut command = environments.command(&["run", "-e", "cut", "/bin/sh", "-c", &script]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut running = Running::new(command.spawn().unwrap());
+    let mut running = start(&environments, &["/bin/sh", "-c", &script], Stdio::null());
     let mut stdout = running.0.stdout.take().unwrap();
     let mut ready = [0; 6];
     stdout.read_exact(&mut ready).unwrap();
@@ -103,12 +100,7 @@ fn the_exit_code_comes_through_when_the_connection_was_away_at_the_end() {
 #[test]
 fn input_goes_on_after_a_cut() {
     let (environments, proxy) = behind_a_proxy(&[]);
-    let mut command = environments.command(&["run", "-e", "cut", "/bin/cat"]);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut running = Running::new(command.spawn().unwrap());
+    let mut running = start(&environments, &["/bin/cat"], Stdio::piped());
     let mut stdin = running.0.stdin.take().unwrap();
     let mut stdout = running.0.stdout.take().unwrap();
     let mut echoed = [0; 3];
@@ -129,26 +121,12 @@ fn input_goes_on_after_a_cut() {
 #[test]
 fn a_server_that_is_gone_for_good_gives_255() {
     let (mut environments, _proxy) = behind_a_proxy(&[]);
-    let mut command = environments.command(&[
-        "run",
-        "-e",
-        "cut",
-        "/bin/sh",
-        "-c",
-        "echo ready; sleep 1000",
-    ]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut running = Running::new(command.spawn().unwrap());
-    running
-        .0
-        .stdout
-        .as_mut()
-        .unwrap()
-        .read_exact(&mut [0; 6])
-        .unwrap();
+    let mut running = start(
+        &environments,
+        &["/bin/sh", "-c", "echo ready; sleep 1000"],
+        Stdio::null(),
+    );
+    hears(&mut running, "ready\n".len());
     environments.ws.kill();
     let begun = Instant::now();
     let status = running.ended(Duration::from_secs(70));

@@ -21,6 +21,14 @@ fn typed(environments: &Environments, environment: &str, words: &str) -> Start {
         .with("size", json!({"rows": 33, "cols": 101}))
 }
 
+/// Starts it, and waits until the command says that it is ready.
+fn ready(environments: &Environments, environment: &str, words: &str) -> Client {
+    let mut client = Client::stdio();
+    client.start(typed(environments, environment, words));
+    client.output("p", "pty", |text| text.ends_with("ready\r\n"));
+    client
+}
+
 #[test]
 fn the_command_has_a_terminal_of_our_size_and_kind() {
     let environments = Environments::start();
@@ -38,13 +46,11 @@ fn the_command_has_a_terminal_of_our_size_and_kind() {
 fn keys_reach_the_command_and_not_us() {
     let environments = Environments::start();
     for environment in EVERY {
-        let mut client = Client::stdio();
-        client.start(typed(
+        let mut client = ready(
             &environments,
             environment,
             "/bin/sh -c 'trap \"echo got; exit 5\" INT; echo ready; while :; do sleep 0.05; done'",
-        ));
-        client.output("p", "pty", |text| text.ends_with("ready\r\n"));
+        );
         client.write("p", b"\x03", "1");
         let outcome = client.closed("p");
         assert!(
@@ -59,13 +65,11 @@ fn keys_reach_the_command_and_not_us() {
 fn a_new_size_goes_along() {
     let environments = Environments::start();
     for environment in EVERY {
-        let mut client = Client::stdio();
-        client.start(typed(
+        let mut client = ready(
             &environments,
             environment,
             "/bin/sh -c 'trap \"stty size; exit\" WINCH; echo ready; while :; do sleep 0.05; done'",
-        ));
-        client.output("p", "pty", |text| text.ends_with("ready\r\n"));
+        );
         client.ok(
             "process/resize",
             params("p", json!({"rows": 40, "cols": 90})),
@@ -82,13 +86,11 @@ fn a_new_size_goes_along() {
 #[test]
 fn the_end_of_input_is_passed_on() {
     let environments = Environments::start();
-    let mut client = Client::stdio();
-    client.start(typed(
+    let mut client = ready(
         &environments,
         "unix",
         "/bin/sh -c 'stty -echo; echo ready; cat'",
-    ));
-    client.output("p", "pty", |text| text.ends_with("ready\r\n"));
+    );
     client.write("p", b"line\r\x04", "1");
     let outcome = client.closed("p");
     assert_eq!(outcome.pty, "ready\r\nline\r\ncode 0\r\nrestored\r\n");
@@ -97,13 +99,11 @@ fn the_end_of_input_is_passed_on() {
 #[test]
 fn a_tilde_and_a_dot_leave() {
     let environments = Environments::start();
-    let mut client = Client::stdio();
-    client.start(typed(
+    let mut client = ready(
         &environments,
         "unix",
         "/bin/sh -c 'stty -echo; echo ready; cat'",
-    ));
-    client.output("p", "pty", |text| text.ends_with("ready\r\n"));
+    );
     client.write("p", b"~.", "1");
     let outcome = client.closed("p");
     assert!(
@@ -122,13 +122,11 @@ fn a_tilde_and_a_dot_leave() {
 fn the_terminal_is_as_it_was_after_a_signal() {
     let environments = Environments::start();
     for name in ["TERM", "INT", "HUP", "QUIT"] {
-        let mut client = Client::stdio();
-        client.start(typed(
+        let mut client = ready(
             &environments,
             "unix",
             "/bin/sh -c 'echo $PPID ready; exec sleep 1000'",
-        ));
-        client.output("p", "pty", |text| text.ends_with("ready\r\n"));
+        );
         let run = crate::support::children_named(shell(&mut client), "exec-server")[0];
         signal(run, name);
         let outcome = client.closed("p");

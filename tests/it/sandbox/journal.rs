@@ -24,7 +24,7 @@ fn names(stage: &Stage) -> Vec<String> {
 }
 
 /// Starts a program that stays, and waits until it runs.
-fn start(stage: &mut Stage, policy: &Sandbox) -> String {
+pub fn start(stage: &mut Stage, policy: &Sandbox) -> String {
     let start = stage
         .child(&["pid-then-sleep"])
         .with("sandbox", policy.json());

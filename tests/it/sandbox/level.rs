@@ -76,3 +76,33 @@ fn a_launcher_that_hangs_holds_up_nothing_and_the_answer_for_a_while_only() {
     }
     assert!(begun.elapsed() < PATIENCE);
 }
+
+#[test]
+fn a_way_out_through_our_own_listener_is_told_where_there_is_one() {
+    let token =
+        "--ws-token-sha256=2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
+    let with_token = ["--ws-auth", "capability-token", token];
+    let mut online = read_only();
+    online["permissions"]["network"] = "enabled".into();
+    for (flags, policy, is_told) in [
+        (&[][..], &online, true),
+        (&[], &read_only(), false),
+        (&with_token, &online, false),
+    ] {
+        let server = Server::websocket(flags);
+        let address = server.address();
+        let mut client = Client::dial_with(address, "Authorization: Bearer foo\r\n");
+        client.initialize();
+        let start = Start::child("p", &["true"]).with("sandbox", policy.clone());
+        let weaker = client.start(start)["sandboxLevel"]["weaker"].to_string();
+        let told = weaker.contains(&format!("asks for no token at ws://{address}"));
+        assert_eq!(told, is_told, "{flags:?} {policy}: {weaker}");
+    }
+    let mut client = Client::stdio();
+    let start = Start::child("p", &["true"]).with("sandbox", online);
+    let level = client.start(start)["sandboxLevel"].to_string();
+    assert!(
+        !level.contains("token"),
+        "nobody can connect to pipes: {level}"
+    );
+}

@@ -9,6 +9,7 @@ mod helper;
 mod journal;
 mod ladder;
 mod level;
+mod places;
 mod proc;
 mod start;
 mod terminal;

@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{Scratch, Server, scratch, within};
+use super::{Scratch, Server, comes_true, scratch, within};
 
 /// How long a run may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -153,16 +153,15 @@ impl Running {
             thread::spawn(move || all_of(stdout)),
             thread::spawn(move || all_of(stderr)),
         ];
-        let begun = Instant::now();
-        while !reading.iter().all(thread::JoinHandle::is_finished) && begun.elapsed() < LIMIT {
-            thread::sleep(Duration::from_millis(2));
-        }
-        if begun.elapsed() >= LIMIT {
+        let is_over = comes_true(LIMIT, || {
+            reading.iter().all(thread::JoinHandle::is_finished)
+        });
+        if !is_over {
             let _ = self.0.kill();
         }
         let [stdout, stderr] = reading.map(|reading| reading.join().unwrap());
         assert!(
-            begun.elapsed() < LIMIT,
+            is_over,
             "{shown} did not end; stderr: {}",
             String::from_utf8_lossy(&stderr)
         );

@@ -228,6 +228,14 @@ impl Client {
         }
     }
 
+    /// Fails unless a session is another connection's, so that it cannot be taken up.
+    #[track_caller]
+    pub fn finds_attached(&mut self, session: &str) {
+        let error = self.try_resume(session).unwrap_err();
+        let expected = format!("session {session} is already attached to another connection");
+        assert_eq!((error.code, error.message), (-32010, expected));
+    }
+
     /// Whether the answer to an id is already here.
     pub fn has_answer(&self, id: impl Into<Value>) -> bool {
         self.answers.contains_key(&id.into().to_string())

@@ -42,7 +42,7 @@ pub use start::Start;
 pub use tls::Certificate;
 pub use web::{ROOT, Web};
 pub use websocket::frame;
-pub use within::{settled, within};
+pub use within::{comes_true, settled, within};
 
 use std::time::Duration;
 

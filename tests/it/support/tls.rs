@@ -13,7 +13,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVer
 
 use super::program::Scratch;
 
-/// A certificate for 127.0.0.1, signed by itself, in files.
+/// A certificate for one host, signed by itself, in files.
 pub struct Certificate {
     /// The PEM file of the certificate.
     pub certificate: String,
@@ -25,7 +25,12 @@ pub struct Certificate {
 impl Certificate {
     /// Writes a new one; an old one of that name is replaced.
     pub fn make(dir: &Scratch, name: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        Self::make_for(dir, name, "127.0.0.1")
+    }
+
+    /// The same for another host.
+    pub fn make_for(dir: &Scratch, name: &str, host: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
         let certificate = dir.path(&format!("{name}.crt"));
         let key = dir.path(&format!("{name}.key"));
         fs::write(&certificate, made.cert.pem()).unwrap();

@@ -15,10 +15,19 @@ pub fn settled(mut figure: impl FnMut() -> u64) {
 }
 
 /// Waits until `condition` holds; fails the test with `what` if it does not within `limit`.
-pub fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+pub fn within(limit: Duration, what: &str, condition: impl FnMut() -> bool) {
+    assert!(comes_true(limit, condition), "not within {limit:?}: {what}");
+}
+
+/// Waits until `condition` holds; whether it does within `limit`.
+pub fn comes_true(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
+        if begun.elapsed() >= limit {
+            return false;
+        }
+        // What is seen from outside only wakes nobody: it is looked at again and again.
         std::thread::sleep(Duration::from_millis(5));
     }
+    true
 }

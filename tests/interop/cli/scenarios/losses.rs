@@ -1,7 +1,6 @@
 //! What is lost, and what must not be.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -9,6 +8,7 @@ use super::super::remote::HOSTNAME;
 use super::super::stage::Stage;
 use super::session;
 use crate::subject::Generation;
+use crate::support::{PATIENCE, comes_true};
 
 /// Ctrl-C on the client ends the command on the remote.
 pub fn interrupted(stage: &mut Stage) {
@@ -89,12 +89,10 @@ pub fn cut(stage: &mut Stage) {
 
 /// Waits for something that is seen from outside only.
 fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(value) = found() {
-            return value;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(20), "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let mut value = None;
+    comes_true(PATIENCE, || {
+        value = found();
+        value.is_some()
+    });
+    value.unwrap_or_else(|| panic!("never: {what}"))
 }

@@ -50,6 +50,7 @@ fn answer(request: Request) -> Option<Reply> {
         "/keeping" => to("307 Temporary Redirect", "/echo"),
         "/parts" => {
             let parts = ["one ", "two ", "three"].into_iter().map(|part| {
+                // So that they arrive one by one.
                 thread::sleep(Duration::from_millis(30));
                 part.into()
             });
@@ -65,6 +66,7 @@ fn answer(request: Request) -> Option<Reply> {
             ..Reply::whole("200 OK", Vec::new(), "short".into())
         }),
         "/never" => {
+            // Longer than any time limit that is asked for.
             thread::sleep(Duration::from_secs(5));
             None
         }

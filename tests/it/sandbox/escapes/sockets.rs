@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
@@ -11,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::sandbox::{Sandbox, Stage};
+use exec_server::sys::pass;
 
 /// Counts what reached a server of the host.
 #[derive(Clone, Default)]
@@ -42,6 +44,14 @@ impl Visits {
             }
         });
     }
+}
+
+/// Fails unless a descriptor comes.
+fn receives(socket: impl Into<OwnedFd>) -> std::io::Result<()> {
+    let (_, descriptor) = pass::receive(socket.into().as_fd(), &mut [0; 8])?;
+    descriptor
+        .map(drop)
+        .ok_or(std::io::ErrorKind::NotFound.into())
 }
 
 fn open_to_all(path: &str) {
@@ -97,6 +107,28 @@ on_every_launcher! {
         visits.serve(move || listener.accept().map(|(stream, _)| stream));
         let policies = offline_and_online(stage);
         stays_unvisited(stage, &visits, &[&["connect-abstract", &name]], &policies);
+    }
+
+    fn no_descriptor_reaches_an_accomplice(stage) {
+        let path = stage.path("outside/accomplice");
+        let listener = UnixListener::bind(&path).unwrap();
+        open_to_all(&path);
+        let visits = Visits::default();
+        visits.hear(move || receives(listener.accept()?.0));
+        let datagrams = stage.path("outside/accomplice-of-datagrams");
+        let socket = UnixDatagram::bind(&datagrams).unwrap();
+        open_to_all(&datagrams);
+        visits.hear(move || receives(socket.try_clone()?));
+        let policies = offline_and_online(stage);
+        stays_unvisited(stage, &visits, &[&["pass", &path], &["pass-in-datagram", &datagrams]], &policies);
+        // Nor can the accomplice come to it.
+        for policy in &policies {
+            stage.refuses(policy, &["listen-path", &stage.path("workspace/socket")]);
+            // What it was born with are pipes.
+            for number in ["0", "1", "2"] {
+                stage.refuses(policy, &["pass-to", number]);
+            }
+        }
     }
 
     fn datagrams_to_a_path_do_not_arrive(stage) {

@@ -17,6 +17,28 @@ on_every_launcher! {
         }
     }
 
+    fn nothing_reaches_the_terminal_of_another(stage) {
+        let start = stage.child(&["pid-then-sleep"]).tty();
+        let other = start.id();
+        stage.client.start(start);
+        let pid = stage.client.number(&other);
+        let terminal = std::fs::read_link(format!("/proc/{pid}/fd/0")).unwrap();
+        let terminal = terminal.to_str().unwrap();
+        let magic = format!("/proc/{pid}/fd/0");
+        for attempt in [["write", terminal], ["write", &magic], ["append", terminal], ["tiocsti-on", terminal]] {
+            for policy in [Sandbox::read_only(), stage.policy()] {
+                stage.refuses(&policy, &attempt);
+                // With a terminal of its own, which may have the same name inside.
+                let start = stage.attempt(&attempt).tty().with("sandbox", policy.json());
+                stage.client.run(start);
+            }
+        }
+        let shown = |stage: &mut Stage| String::from_utf8_lossy(stage.client.observed(&other).bytes("pty")).contains("changed");
+        assert!(!shown(stage), "{} as {:?}", stage.launcher, stage.who);
+        stage.works_free(&["write", terminal]);
+        stage.client.output(&other, "pty", |text| text.contains("changed"));
+    }
+
     fn the_terminal_is_the_controlling_one(stage) {
         let start = stage.attempt(&["open-terminal"]).tty().with("sandbox", Sandbox::read_only().json());
         let outcome = stage.client.run(start);
