@@ -1,4 +1,5 @@
-//! What the compiler has to know that is not in the source: where it comes from, and the bwrap that goes inside.
+//! What the compiler has to know that is not in the source: where it comes from, the bwrap that goes inside, and
+//! what the linker leaves out.
 
 use std::env;
 use std::path::PathBuf;
@@ -8,6 +9,8 @@ use std::process::ExitCode;
 mod bubblewrap;
 #[path = "build/commit.rs"]
 mod commit;
+#[path = "build/link.rs"]
+mod link;
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");
@@ -18,6 +21,8 @@ fn main() -> ExitCode {
     println!("cargo::rustc-env=EXEC_SERVER_COMMIT={}", commit::id(&root));
     let target = env::var("TARGET").unwrap_or_default();
     println!("cargo::rustc-env=EXEC_SERVER_TARGET={target}");
+
+    link::smaller(&root);
 
     match bubblewrap::embed(&root.join("vendor/bubblewrap"), &variable("OUT_DIR")) {
         Ok(()) => ExitCode::SUCCESS,

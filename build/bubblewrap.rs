@@ -96,7 +96,7 @@ fn build(pin: &Pin, archive: &Path, vendor: &Path, out: &Path) -> Result<PathBuf
 
     let elf = out.join("bwrap");
     let compiler = cc::Build::new()
-        .opt_level(2)
+        .opt_level_str("s")
         .debug(false)
         .try_get_compiler()
         .map_err(|e| format!("no C compiler for bubblewrap: {e} (Debian: musl-tools)"))?;
@@ -107,6 +107,9 @@ fn build(pin: &Pin, archive: &Path, vendor: &Path, out: &Path) -> Result<PathBuf
             .current_dir(&source)
             .args([
                 "-fstack-protector-strong",
+                "-ffunction-sections",
+                "-fdata-sections",
+                "-fno-asynchronous-unwind-tables",
                 "-D_GNU_SOURCE",
                 "-DHAVE_CONFIG_H",
             ])
@@ -123,6 +126,7 @@ fn build(pin: &Pin, archive: &Path, vendor: &Path, out: &Path) -> Result<PathBuf
             .args([
                 "-static",
                 "-s",
+                "-Wl,--gc-sections",
                 "-Wl,-z,relro,-z,now,-z,noexecstack",
                 "-Wl,--build-id=none",
                 "-o",

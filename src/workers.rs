@@ -47,6 +47,8 @@ impl Workers {
         let mut state = self.0.lock();
         if state.idle > state.jobs.len() {
             state.jobs.push_back(job);
+            // A thread that wakes up must not find the lock taken.
+            drop(state);
             self.0.work.notify_one();
             return Ok(());
         }

@@ -293,7 +293,10 @@ impl Main {
     /// Gets everything that serving needs but clients; `has_files` if a hang-up means to read
     /// files again.
     fn begin(options: &Options, has_files: bool) -> Result<Self, ServeError> {
-        let mut wanted = vec![Signal::TERMINATE, Signal::INTERRUPT, Signal::CHILD];
+        let mut wanted = vec![Signal::TERMINATE, Signal::INTERRUPT];
+        if Host::has_orphans() {
+            wanted.push(Signal::CHILD);
+        }
         if has_files {
             wanted.push(Signal::HANGUP);
         }
@@ -361,7 +364,12 @@ impl Main {
         let mut has_reaped_all = true;
         loop {
             let never = PollFd::never;
+            // The first start makes one, which is seen within a second.
+            let guardian = self.server.host.guardian_ended();
             let mut fds = [
+                guardian
+                    .as_ref()
+                    .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
                 PollFd::new(self.signals.as_fd(), READABLE),
                 PollFd::new(self.server.wake.as_fd(), READABLE),
                 self.listener
@@ -375,7 +383,7 @@ impl Main {
             let has_helpers = self.server.confined.has_idle();
             let must_sweep = has_sessions || has_helpers || !has_reaped_all;
             poll::wait(&mut fds, must_sweep.then_some(SWEEP))?;
-            let [_, woken, incoming, typed] = fds.map(|fd| fd.is_ready());
+            let [_, _, woken, incoming, typed] = fds.map(|fd| fd.is_ready());
             if woken {
                 self.server.wake.take();
             }

@@ -51,7 +51,7 @@ impl Session {
     /// All processes, in the order of their names.
     pub(super) fn processes(&self) -> Vec<Arc<Process>> {
         let mut processes: Vec<_> = self.lock().processes.values().cloned().collect();
-        processes.sort_by(|a, b| a.id().cmp(b.id()));
+        processes.sort_unstable_by(|a, b| a.id().cmp(b.id()));
         processes
     }
 

@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::answer::answer;
 use crate::log;
 use crate::sys::identity::user_id;
 use crate::sys::socket::peer_user;
@@ -95,15 +95,15 @@ fn clear(path: &Path) -> io::Result<()> {
 /// Whether a socket has no listener. One that takes no connections has, so it is asked on a thread
 /// that may get stuck.
 fn is_deserted(path: &Path) -> bool {
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = answer();
     let path = path.to_owned();
     thread::spawn(move || {
         let refused = UnixStream::connect(path)
             .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
         // Whoever asked may have lost patience.
-        let _ = tell.send(refused);
+        tell.give(refused);
     });
-    told.recv_timeout(PATIENCE).unwrap_or(false)
+    told.wait(Some(PATIENCE)).unwrap_or(false)
 }
 
 #[cfg(test)]

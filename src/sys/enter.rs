@@ -12,7 +12,7 @@ use super::spawn::child::{
     close_from, errno, exec_first, place_standard, reset_signals, set_limits, take_terminal,
 };
 use super::spawn::{Stage, pointers};
-use super::{capabilities, seccomp, signal};
+use super::{capabilities, seccomp};
 
 /// The program to become.
 #[derive(Clone, Debug)]
@@ -93,7 +93,9 @@ pub fn become_program(image: &Image, standard: [OwnedFd; 3], kept: &OwnedFd) -> 
         unsafe { libc::close(fd) };
     }
     close_from(kept as libc::c_uint + 1);
-    reset_signals(signal::ignored());
+    // The server has given every signal its default when it started the launcher, which leaves them so; this one is
+    // ignored by the runtime of our own program.
+    reset_signals(1 << (libc::SIGPIPE - 1));
     let (argv, env) = (pointers(&image.argv), pointers(&image.env));
     exec_first(&image.programs, &argv, &env)
 }

@@ -6,163 +6,230 @@
 //! every process group that was registered and not struck off.
 //!
 //! A child registers *itself* between fork and exec, so there is no moment at
-//! which it runs unregistered. We keep the same table: should somebody kill
-//! the guardian, its successor is born with it.
+//! which it runs unregistered. It does so in memory that we share with the
+//! guardian, which sleeps until we are dead: a start costs it nothing. Should
+//! somebody kill the guardian, its successor finds the same memory.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::check;
-use super::socket::set_nonblocking;
+use super::process::open_pidfd;
 
 /// Groups that the guardian can hold at once: far above any `--max-processes`.
 const CAPACITY: usize = 65_536;
 
-/// What a message says of a group; the low bits of the message, above them the group's number.
-const ADD: i64 = 0;
+/// What an entry says of a group; its low bit, above it the group's number.
+const ADDED: i64 = 0;
 const REAPED: i64 = 1;
-const REMOVE: i64 = 2;
-const OPERATION_BITS: i64 = 0b11;
 
 /// The guardian, and its successors.
 #[derive(Debug)]
-pub struct Guardian(Mutex<State>);
+pub struct Guardian {
+    table: Table,
+    state: Mutex<State>,
+}
 
 #[derive(Debug)]
 struct State {
     current: Current,
-    /// What the guardian has to know of each group.
-    groups: HashMap<i32, i64>,
-    /// Former guardians that were killed but not reaped yet.
-    former: Vec<libc::pid_t>,
+    places: Places,
 }
 
 #[derive(Debug)]
 struct Current {
     /// `None` once it is reaped, when the number may be another's.
     pid: Option<libc::pid_t>,
+    /// Readable after its end. `None` where the kernel has no pidfd.
+    ended: Option<Arc<OwnedFd>>,
     /// Our end.
-    pipe: Arc<File>,
+    _pipe: File,
 }
 
 impl Guardian {
     /// Forks the guardian. Cheap while we are small, so do it before the first child.
     pub fn start() -> io::Result<Self> {
-        let groups = HashMap::new();
-        Ok(Self(Mutex::new(State {
-            current: Current::fork(&groups)?,
-            groups,
-            former: Vec::new(),
-        })))
+        let table = Table::map()?;
+        let current = Current::fork(&table)?;
+        Ok(Self {
+            table,
+            state: Mutex::new(State {
+                current,
+                places: Places::default(),
+            }),
+        })
     }
 
-    /// For when some child has ended: replaces the guardian if it was that. Whether it was.
+    /// Replaces the guardian if it was killed. Whether it was.
     pub fn replace_if_ended(&self) -> io::Result<bool> {
         let mut state = self.lock();
-        state.former.retain(|pid| !is_reaped(*pid));
         let is_gone = state.current.pid.is_none_or(is_reaped);
         if is_gone {
             state.current.pid = None;
-            state.replace()?;
+            // Nobody may wait for it any more, should there be no other.
+            state.current.ended = None;
+            state.current = Current::fork(&self.table)?;
         }
         Ok(is_gone)
     }
 
-    /// For when a child could not register: replaces the guardian if it is gone or stuck.
-    /// Whether it was.
-    pub fn replace_if_silent(&self) -> io::Result<bool> {
-        let mut state = self.lock();
-        // There is no group 0, so this says nothing.
-        let is_silent = state.current.tell(0, REMOVE).is_err();
-        if is_silent {
-            state.replace()?;
-        }
-        Ok(is_silent)
+    /// Becomes readable when the guardian has ended. `None` before Linux 5.3.
+    pub fn ended(&self) -> Option<Arc<OwnedFd>> {
+        self.lock().current.ended.clone()
     }
 
-    /// What a child uses to register itself.
-    pub(super) fn pipe(&self) -> Arc<File> {
-        Arc::clone(&self.lock().current.pipe)
+    /// A place for a child that is about to be made. `None` if the table is full: that one is only
+    /// killed with its parent.
+    pub(super) fn reserve(&self) -> Option<Entry<'_>> {
+        let place = self.lock().places.take(&self.table)?;
+        Some(Entry {
+            word: &self.table.words()[place],
+            place,
+        })
     }
 
-    /// A child has registered this group through `pipe`.
-    pub(super) fn added(&self, group: i32, pipe: &Arc<File>) {
+    /// The child of this entry was not made, or has ended before it ran a program.
+    pub(super) fn give_back(&self, entry: &Entry<'_>) {
+        self.lock().places.free(&self.table, entry.place);
+    }
+
+    /// The child of this entry leads this group.
+    pub(super) fn added(&self, group: i32, entry: &Entry<'_>) {
         let mut state = self.lock();
-        state.groups.insert(group, ADD);
-        if !Arc::ptr_eq(pipe, &state.current.pipe) {
-            // Its guardian has been replaced since.
-            state.tell(group, ADD);
+        if let Some(stale) = state.places.of.insert(group, entry.place) {
+            state.places.free(&self.table, stale);
         }
     }
 
     /// The leader of this group has been reaped; members of the group live on.
     pub fn leader_reaped(&self, group: i32) {
-        let mut state = self.lock();
-        state.groups.insert(group, REAPED);
-        state.tell(group, REAPED);
+        if let Some(place) = self.lock().places.of.get(&group) {
+            let words = self.table.words();
+            words[*place].store(encode(group, REAPED), Ordering::Release);
+        }
     }
 
     /// The group is gone.
     pub fn remove(&self, group: i32) {
         let mut state = self.lock();
-        state.groups.remove(&group);
-        state.tell(group, REMOVE);
+        if let Some(place) = state.places.of.remove(&group) {
+            state.places.free(&self.table, place);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn tell(&self, group: i32, operation: i64) {
-        // A guardian that is gone is replaced soon, and one that is stuck at the next start.
-        let _ = self.current.tell(group, operation);
+/// Where one child registers itself.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    word: &'a AtomicI64,
+    place: usize,
+}
+
+impl Entry<'_> {
+    /// Registers the calling process's group. For the child between fork and exec:
+    /// async-signal-safe.
+    pub(super) fn register_self(&self) {
+        // SAFETY: getpid cannot fail.
+        let group = unsafe { libc::getpid() };
+        self.word.store(encode(group, ADDED), Ordering::Release);
+    }
+}
+
+/// Which places of the table are whose.
+#[derive(Debug, Default)]
+struct Places {
+    of: HashMap<i32, usize>,
+    free: Vec<usize>,
+}
+
+impl Places {
+    fn take(&mut self, table: &Table) -> Option<usize> {
+        if let Some(place) = self.free.pop() {
+            return Some(place);
+        }
+        let words = table.words();
+        let used = words[0].load(Ordering::Relaxed) + 1;
+        let place = usize::try_from(used).ok().filter(|it| *it < words.len())?;
+        words[0].store(used, Ordering::Release);
+        Some(place)
     }
 
-    fn replace(&mut self) -> io::Result<()> {
-        let next = Current::fork(&self.groups)?;
-        let former = std::mem::replace(&mut self.current, next);
-        if let Some(pid) = former.pid {
-            // One that is only stuck must never come to see the end of its pipe.
-            // SAFETY: takes no pointers, and an unreaped child's number is its own.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-            self.former.push(pid);
+    fn free(&mut self, table: &Table, place: usize) {
+        table.words()[place].store(0, Ordering::Release);
+        self.free.push(place);
+    }
+}
+
+/// The memory that we share with the guardian: how many entries were ever used, and the entries.
+#[derive(Debug)]
+struct Table(NonNull<AtomicI64>);
+
+// SAFETY: it is memory of atomics, which stays where it is until it is dropped.
+unsafe impl Send for Table {}
+// SAFETY: as above.
+unsafe impl Sync for Table {}
+
+impl Table {
+    const WORDS: usize = CAPACITY + 1;
+    const BYTES: usize = Self::WORDS * size_of::<AtomicI64>();
+
+    /// Pages cost nothing until they are written.
+    fn map() -> io::Result<Self> {
+        // SAFETY: a new mapping of its own.
+        let memory = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                Self::BYTES,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if memory == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
         }
-        Ok(())
+        NonNull::new(memory.cast())
+            .map(Self)
+            .ok_or_else(io::Error::last_os_error)
+    }
+
+    fn words(&self) -> &[AtomicI64] {
+        // SAFETY: the mapping has this many words, is aligned to a page, and was zero at first.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr(), Self::WORDS) }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // SAFETY: nothing borrows from it any more.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), Self::BYTES) };
     }
 }
 
 impl Current {
-    fn fork(groups: &HashMap<i32, i64>) -> io::Result<Self> {
+    fn fork(table: &Table) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         let reader = OwnedFd::from(reader);
-        let writer = OwnedFd::from(writer);
-        set_nonblocking(writer.as_fd())?;
-        // Made here because the child of a threaded process must not allocate.
-        // Zeroed pages cost nothing until they are written.
-        let mut table = vec![0_i64; CAPACITY];
-        let known = groups.iter().map(|(group, state)| encode(*group, *state));
-        let count = groups.len().min(CAPACITY);
-        for (place, entry) in table.iter_mut().zip(known) {
-            *place = entry;
-        }
         // SAFETY: the child calls only async-signal-safe functions (watch) and never returns.
         let pid = check(unsafe { libc::fork() })?;
         if pid == 0 {
-            watch(&reader, &mut table, count);
+            watch(&reader, table.words());
         }
         Ok(Self {
             pid: Some(pid),
-            pipe: Arc::new(File::from(writer)),
+            ended: open_pidfd(pid).map(Arc::new),
+            _pipe: OwnedFd::from(writer).into(),
         })
-    }
-
-    fn tell(&self, group: i32, operation: i64) -> io::Result<usize> {
-        (&*self.pipe).write(&encode(group, operation).to_ne_bytes())
     }
 }
 
@@ -172,30 +239,13 @@ fn is_reaped(pid: libc::pid_t) -> bool {
     unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) != 0 }
 }
 
-fn encode(group: i32, operation: i64) -> i64 {
-    i64::from(group) << 2 | operation
-}
-
-/// Registers the calling process's group. For the child between fork and exec:
-/// async-signal-safe, returns the errno on failure.
-pub(super) fn register_self(pipe: BorrowedFd<'_>) -> Result<(), i32> {
-    // SAFETY: getpid cannot fail; the buffer is eight readable bytes, less than
-    // PIPE_BUF, so the write is whole or nothing.
-    unsafe {
-        let message = encode(libc::getpid(), ADD).to_ne_bytes();
-        let written = libc::write(pipe.as_raw_fd(), message.as_ptr().cast(), message.len());
-        if written == message.len() as isize {
-            Ok(())
-        } else {
-            Err(*libc::__errno_location())
-        }
-    }
+fn encode(group: i32, state: i64) -> i64 {
+    i64::from(group) << 1 | state
 }
 
 /// The guardian's life. No allocation, no panic, no return.
-fn watch(pipe: &OwnedFd, groups: &mut [i64], mut count: usize) -> ! {
-    let mut buffer = [0_u8; 512];
-    let mut filled = 0_usize;
+fn watch(pipe: &OwnedFd, words: &[AtomicI64]) -> ! {
+    let mut buffer = [0_u8; 8];
     // SAFETY: plain system calls on our own descriptors and buffers. Standard
     // descriptors are closed too: a client waits for the end of our stdout.
     unsafe {
@@ -209,30 +259,21 @@ fn watch(pipe: &OwnedFd, groups: &mut [i64], mut count: usize) -> ! {
             libc::_exit(1);
         }
         super::spawn::child::close_from(1);
+        // Nobody writes, so this is the end.
+        libc::read(0, buffer.as_mut_ptr().cast(), buffer.len());
     }
-    loop {
-        let rest = &mut buffer[filled..];
-        // SAFETY: the pointer and the length describe one writable slice.
-        let got = unsafe { libc::read(0, rest.as_mut_ptr().cast(), rest.len()) };
-        if got <= 0 {
-            break;
-        }
-        filled += got as usize;
-        let whole = filled / 8 * 8;
-        for message in buffer[..whole].chunks_exact(8) {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(message);
-            note(i64::from_ne_bytes(bytes), groups, &mut count);
-        }
-        buffer.copy_within(whole..filled, 0);
-        filled -= whole;
-    }
-    for entry in &groups[..count] {
-        let group = (entry >> 2) as libc::pid_t;
+    let [used, entries @ ..] = words else {
+        // SAFETY: ends this process at once.
+        unsafe { libc::_exit(1) }
+    };
+    let used = used.load(Ordering::Acquire) as usize;
+    for entry in entries.iter().take(used) {
+        let entry = entry.load(Ordering::Acquire);
+        let group = (entry >> 1) as libc::pid_t;
         // SAFETY: kill takes no pointers. A number whose leader was reaped and that some process
         // has now belongs to a stranger.
         unsafe {
-            let is_stranger = entry & OPERATION_BITS == REAPED && libc::kill(group, 0) == 0;
+            let is_stranger = entry & 1 == REAPED && libc::kill(group, 0) == 0;
             if group > 1 && !is_stranger {
                 libc::kill(-group, libc::SIGKILL);
             }
@@ -242,50 +283,33 @@ fn watch(pipe: &OwnedFd, groups: &mut [i64], mut count: usize) -> ! {
     unsafe { libc::_exit(0) }
 }
 
-/// Applies one message to the table.
-fn note(message: i64, groups: &mut [i64], count: &mut usize) {
-    let live = &mut groups[..*count];
-    let known = live.iter().position(|entry| entry >> 2 == message >> 2);
-    match (message & OPERATION_BITS, known) {
-        (REMOVE, Some(place)) => {
-            live[place] = live[*count - 1];
-            *count -= 1;
-        }
-        (REMOVE, None) => {}
-        (_, Some(place)) => live[place] = message,
-        (_, None) => {
-            if let Some(free) = groups.get_mut(*count) {
-                *free = message;
-                *count += 1;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_table_follows_a_group_through_its_life() {
-        let mut groups = [0; 4];
-        let mut count = 0;
-        note(encode(10, ADD), &mut groups, &mut count);
-        note(encode(11, ADD), &mut groups, &mut count);
-        note(encode(10, REAPED), &mut groups, &mut count);
-        assert_eq!(&groups[..count], &[encode(10, REAPED), encode(11, ADD)]);
-        note(encode(10, REMOVE), &mut groups, &mut count);
-        assert_eq!(&groups[..count], &[encode(11, ADD)]);
-        note(encode(12, REMOVE), &mut groups, &mut count);
-        assert_eq!(count, 1);
+    fn places_are_used_again() {
+        let table = Table::map().unwrap();
+        let mut places = Places::default();
+        let first = places.take(&table).unwrap();
+        let second = places.take(&table).unwrap();
+        assert_ne!(first, second);
+        table.words()[first].store(encode(10, REAPED), Ordering::Release);
+        places.free(&table, first);
+        assert_eq!(table.words()[first].load(Ordering::Acquire), 0);
+        assert_eq!(places.take(&table), Some(first));
+        assert_eq!(table.words()[0].load(Ordering::Acquire), 2);
     }
 
     #[test]
-    fn a_full_table_takes_no_more_and_does_not_panic() {
-        let mut groups = [0; 1];
-        let mut count = 0;
-        note(encode(10, ADD), &mut groups, &mut count);
-        note(encode(11, ADD), &mut groups, &mut count);
-        assert_eq!(count, 1);
+    fn a_full_table_has_no_more_places_and_does_not_panic() {
+        let table = Table::map().unwrap();
+        let mut places = Places::default();
+        for _ in 0..CAPACITY {
+            assert!(places.take(&table).is_some());
+        }
+        assert_eq!(places.take(&table), None);
+        places.free(&table, 7);
+        assert_eq!(places.take(&table), Some(7));
     }
 }

@@ -28,6 +28,18 @@ pub fn sealed(name: &CStr, bytes: &[u8], purpose: Use) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// Bytes to be read once and by one reader, from their first to their end. A few of them need no file: a pipe is made and
+/// given up at a fraction of its cost.
+pub fn once(name: &CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
+    // What every pipe has room for, even one of a user who has too many.
+    if bytes.len() > libc::PIPE_BUF {
+        return sealed(name, bytes, Use::Data);
+    }
+    let (reader, mut writer) = io::pipe()?;
+    writer.write_all(bytes)?;
+    Ok(reader.into())
+}
+
 fn create(name: &CStr, purpose: Use) -> io::Result<OwnedFd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     let wish = match purpose {
@@ -59,6 +71,17 @@ mod tests {
     use super::*;
     use std::io::Read;
     use std::os::fd::AsFd;
+
+    #[test]
+    fn bytes_for_one_reader_come_whole_and_end() {
+        for size in [0, 1, libc::PIPE_BUF, libc::PIPE_BUF + 1, 1 << 20] {
+            let bytes = vec![7; size];
+            let mut found = Vec::new();
+            let mut file = File::from(once(c"test", &bytes).unwrap());
+            file.read_to_end(&mut found).unwrap();
+            assert!(found == bytes, "{size} bytes");
+        }
+    }
 
     #[test]
     fn a_sealed_file_has_its_bytes_and_takes_no_more() {

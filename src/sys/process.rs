@@ -119,6 +119,11 @@ impl Leader {
         self.inner = Some(inner);
     }
 
+    /// Whether it has put the program into a sandbox, which ends with it.
+    pub fn is_launcher(&self) -> bool {
+        self.inner.is_some()
+    }
+
     /// The process id of the program itself.
     pub fn program_pid(&self) -> i32 {
         self.inner.as_ref().map_or(self.pid, |inner| inner.pid)

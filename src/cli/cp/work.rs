@@ -100,7 +100,7 @@ impl Copy {
         self.target.make_directory(&to)?;
         let mut names = self.source.list(&from)?;
         // So that two runs do the same.
-        names.sort_by(|(one, _), (other, _)| one.cmp(other));
+        names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         self.queue.add(names.into_iter().map(|(name, kind)| Job {
             kind,
             from: from.join(&name),
@@ -352,7 +352,7 @@ impl Copy {
             .directories
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        directories.sort_by_key(|(path, _)| std::cmp::Reverse(path.components().count()));
+        directories.sort_unstable_by_key(|(path, _)| std::cmp::Reverse(path.components().count()));
         for (path, found) in directories.drain(..) {
             let mode = found.mode.map(|mode| mode & KEPT);
             let settled = self

@@ -178,6 +178,10 @@ impl Control {
         self.timeout_at = None;
         if let Some((leader, guardian)) = &self.group {
             if leader.is_group_empty() {
+                guardian.remove(leader.pid());
+                self.group = None;
+            } else if leader.is_launcher() {
+                // What is left of a sandbox is about to end anyway, and would be asked for until then.
                 self.drop_group();
             } else {
                 guardian.leader_reaped(leader.pid());

@@ -8,11 +8,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::host::Host;
 use super::launch::{Launched, ProcessSpec, StartError, launch};
+use crate::answer::answer;
 use crate::sandbox::journal::Claim;
 use crate::sandbox::launcher::Level;
 use crate::sys::event::WakeEvent;
@@ -87,7 +88,7 @@ impl Helpers {
         });
         let helper = Helper(Arc::clone(&shared));
         let living = Living::begin(self);
-        let (tell, told) = mpsc::sync_channel(1);
+        let (tell, told) = answer();
         let job = move || {
             let host = &living.0.host;
             let birth = host.begin_birth();
@@ -102,20 +103,20 @@ impl Helpers {
                     let points = points.map(|(path, identity)| (path.to_owned(), identity));
                     let level = launched.level.clone();
                     // Whoever has given up has also set the event that ends it.
-                    let _ = tell.send(Ok((level, points.collect())));
+                    tell.give(Ok((level, points.collect())));
                     shared.attend(host, launched);
                 }
                 Err(error) => {
                     drop(birth);
                     // As above.
-                    let _ = tell.send(Err(error));
+                    tell.give(Err(error));
                 }
             }
         };
         self.workers
             .run(Box::new(job))
             .map_err(|error| StartError::Resources("a thread", error))?;
-        match told.recv_timeout(START) {
+        match told.wait(Some(START)) {
             Ok(outcome) => outcome.map(|(level, points)| StartedHelper {
                 helper,
                 level,

@@ -92,8 +92,13 @@ impl Host {
     /// process 1 of a container; it has to [`reap`](Self::reap). Elsewhere in a program nobody may:
     /// there are children that others wait for.
     pub fn with_orphans(mut self) -> Self {
-        self.leaders = (own_pid() == 1).then(Leaders::default);
+        self.leaders = Self::has_orphans().then(Leaders::default);
         self
+    }
+
+    /// Whether the orphans of a container come to this program.
+    pub fn has_orphans() -> bool {
+        own_pid() == 1
     }
 
     /// Its limits.
@@ -124,6 +129,7 @@ impl Host {
     pub(super) fn guardian(&self) -> io::Result<Arc<Guardian>> {
         let mut guardian = lock(&self.guardian);
         if let Some(guardian) = &*guardian {
+            replace_if_ended(guardian);
             return Ok(Arc::clone(guardian));
         }
         let started = Arc::new(Guardian::start()?);
@@ -131,23 +137,18 @@ impl Host {
         Ok(started)
     }
 
-    /// Puts another in the place of a guardian that fails.
-    pub(super) fn replace_guardian(&self, replace: impl Fn(&Guardian) -> io::Result<bool>) {
-        let guardian = lock(&self.guardian).clone();
-        match guardian.map_or(Ok(false), |guardian| replace(&guardian)) {
-            Ok(false) => {}
-            Ok(true) => log::warn!("the guardian process was gone; started another"),
-            Err(error) => log::error!(
-                "the guardian process is gone, so processes may outlive a killed server; \
-                 cannot start another: {error}"
-            ),
-        }
+    /// Becomes readable when the guardian has ended, and [`reap`](Self::reap) is to be called.
+    /// `None` while there is no guardian, and before Linux 5.3.
+    pub fn guardian_ended(&self) -> Option<Arc<OwnedFd>> {
+        lock(&self.guardian).as_ref()?.ended()
     }
 
     /// For when children may have ended: reaps those that have no thread, which are the guardian,
     /// who gets a successor, and orphans. False when some may be left, to be asked again soon.
     pub fn reap(&self) -> bool {
-        self.replace_guardian(Guardian::replace_if_ended);
+        if let Some(guardian) = &*lock(&self.guardian) {
+            replace_if_ended(guardian);
+        }
         let Some(leaders) = &self.leaders else {
             return true;
         };
@@ -312,6 +313,18 @@ impl Drop for Running {
     fn drop(&mut self) {
         *lock(&self.0.running) -= 1;
         self.0.fewer_running.notify_all();
+    }
+}
+
+/// Puts another in the place of a guardian that was killed.
+fn replace_if_ended(guardian: &Guardian) {
+    match guardian.replace_if_ended() {
+        Ok(false) => {}
+        Ok(true) => log::warn!("the guardian process was gone; started another"),
+        Err(error) => log::error!(
+            "the guardian process is gone, so processes may outlive a killed server; \
+             cannot start another: {error}"
+        ),
     }
 }
 

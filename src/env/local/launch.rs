@@ -136,30 +136,27 @@ pub(super) fn launch(
     cancel: Option<BorrowedFd<'_>>,
 ) -> Result<Launched, StartError> {
     let strings = Strings::new(spec)?;
-    let streams = Streams::open(host, spec)?;
-    let start = || -> Result<(Result<Confined, Failure>, Arc<Guardian>), StartError> {
-        let guardian = host
-            .guardian()
-            .map_err(|error| StartError::Resources("a guardian process", error))?;
-        let started = match &spec.confinement {
-            Some(confinement) => {
-                let surroundings = Surroundings {
-                    standard: streams.child.each_ref().map(AsFd::as_fd),
-                    null: host.null(),
-                    guardian: &guardian,
-                    cancel,
-                };
-                confined(host.launchers(), spec, &strings, confinement, &surroundings)
-            }
-            None => plain(spec, &strings, &streams, &guardian),
-        };
-        Ok((started, guardian))
+    let streams = Streams::open(spec)?;
+    let guardian = host
+        .guardian()
+        .map_err(|error| StartError::Resources("a guardian process", error))?;
+    let null = host.null();
+    let standard = streams
+        .child
+        .each_ref()
+        .map(|fd| fd.as_ref().map_or(null, AsFd::as_fd));
+    let started = match &spec.confinement {
+        Some(confinement) => {
+            let surroundings = Surroundings {
+                standard,
+                null,
+                guardian: &guardian,
+                cancel,
+            };
+            confined(host.launchers(), spec, &strings, confinement, &surroundings)
+        }
+        None => plain(spec, &strings, standard, &guardian),
     };
-    let (mut started, mut guardian) = start()?;
-    if matches!(&started, Err(Failure::Program(error)) if error.stage == Stage::Guardian) {
-        host.replace_guardian(Guardian::replace_if_silent);
-        (started, guardian) = start()?;
-    }
     let Confined {
         leader,
         level,
@@ -206,17 +203,18 @@ pub struct Confined {
 fn plain(
     spec: &ProcessSpec,
     strings: &Strings,
-    streams: &Streams,
+    standard: [BorrowedFd<'_>; 3],
     guardian: &Guardian,
 ) -> Result<Confined, Failure> {
+    let [stdin, stdout, stderr] = standard;
     let launch = Launch {
         program: Program::Paths(&strings.image.programs),
         argv: &strings.image.argv,
         env: &strings.image.env,
         cwd: &strings.image.cwd,
-        stdin: streams.child[0].as_fd(),
-        stdout: streams.child[1].as_fd(),
-        stderr: streams.child[2].as_fd(),
+        stdin,
+        stdout,
+        stderr,
         has_terminal: spec.terminal.is_some(),
         limits: &spec.limits,
         descriptors: &[],
@@ -336,7 +334,6 @@ impl Strings {
             },
             Stage::Clone => StartError::Resources("a process", error),
             Stage::Session => StartError::Resources("a session", error),
-            Stage::Guardian => StartError::Resources("an answer of the guardian", error),
             Stage::Terminal => StartError::Resources("control of the terminal", error),
             Stage::Descriptors => StartError::Resources("the standard descriptors", error),
             Stage::Capabilities => StartError::Resources("rid of capabilities", error),
@@ -358,19 +355,19 @@ fn c_string(what: &'static str, text: impl Into<Vec<u8>>) -> Result<CString, Sta
     CString::new(text).map_err(|_| StartError::Nul(what))
 }
 
-/// The child's ends of its streams, and ours.
+/// The child's ends of its streams, where `None` is one that is at its end, and ours.
 struct Streams {
-    child: [OwnedFd; 3],
+    child: [Option<OwnedFd>; 3],
     outputs: Vec<(Stream, Arc<File>)>,
     stdin: Option<File>,
     terminal: Option<Arc<File>>,
 }
 
 impl Streams {
-    fn open(host: &Host, spec: &ProcessSpec) -> Result<Self, StartError> {
+    fn open(spec: &ProcessSpec) -> Result<Self, StartError> {
         let opened = match spec.terminal {
             Some(size) => Self::open_terminal(size),
-            None => Self::open_pipes(host, spec),
+            None => Self::open_pipes(spec),
         };
         let what = if spec.terminal.is_some() {
             "a terminal"
@@ -384,30 +381,30 @@ impl Streams {
         let pty = pty::open(size)?;
         let master = Arc::new(File::from(pty.master));
         Ok(Self {
-            child: [pty.slave.try_clone()?, pty.slave.try_clone()?, pty.slave],
+            child: [pty.slave.try_clone()?, pty.slave.try_clone()?, pty.slave].map(Some),
             outputs: vec![(Stream::Pty, Arc::clone(&master))],
             stdin: None,
             terminal: Some(master),
         })
     }
 
-    fn open_pipes(host: &Host, spec: &ProcessSpec) -> io::Result<Self> {
+    fn open_pipes(spec: &ProcessSpec) -> io::Result<Self> {
         let (stdout, child_stdout) = output_pipe()?;
         let (stderr, child_stderr) = output_pipe()?;
         let (child_stdin, stdin) = if let Some(socket) = &spec.socket {
-            (socket.try_clone()?, None)
+            (Some(socket.try_clone()?), None)
         } else if spec.pipe_stdin {
             let (reader, writer) = io::pipe()?;
             set_nonblocking(writer.as_fd())?;
             (
-                OwnedFd::from(reader),
+                Some(OwnedFd::from(reader)),
                 Some(File::from(OwnedFd::from(writer))),
             )
         } else {
-            (host.null().try_clone_to_owned()?, None)
+            (None, None)
         };
         Ok(Self {
-            child: [child_stdin, child_stdout, child_stderr],
+            child: [child_stdin, Some(child_stdout), Some(child_stderr)],
             outputs: vec![(Stream::Stdout, stdout), (Stream::Stderr, stderr)],
             stdin,
             terminal: None,

@@ -11,7 +11,6 @@ mod tail;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use std::time::{Duration, Instant};
 use self::prepared::Prepared;
 use self::tail::Tail;
 use super::options::StdioCommand;
+use crate::answer::answer;
 use crate::rpc::transport::Source;
 use crate::sys::event::WakeEvent;
 use crate::sys::guardian::Guardian;
@@ -110,7 +110,7 @@ impl CommandProcess {
             changed: Condvar::new(),
         });
         let child = [child_stdin.into(), child_stdout.into(), child_stderr.into()];
-        let (tell, told) = mpsc::sync_channel(1);
+        let (tell, told) = answer();
         let keeper = Arc::clone(&shared);
         thread::Builder::new()
             .name("stdio-command".into())
@@ -121,14 +121,14 @@ impl CommandProcess {
                 drop(child);
                 match started {
                     Ok((leader, guardian)) => {
-                        let _ = tell.send(Ok(()));
+                        tell.give(Ok(()));
                         keeper.keep(leader, guardian, &File::from(stderr));
                     }
-                    Err(why) => drop(tell.send(Err(why))),
+                    Err(why) => tell.give(Err(why)),
                 }
             })
             .map_err(|error| format!("cannot start a thread: {error}"))?;
-        told.recv()
+        told.wait(None)
             .unwrap_or_else(|_| Err("the thread for it ended".to_owned()))?;
         let stdout = CommandOutput {
             stdout: File::from(OwnedFd::from(stdout)),
@@ -285,10 +285,12 @@ impl Shared {
 fn guardian() -> Result<&'static Guardian, String> {
     static GUARDIAN: Mutex<Option<&'static Guardian>> = Mutex::new(None);
     let mut guardian = GUARDIAN.lock().unwrap_or_else(PoisonError::into_inner);
+    let no_guardian = |error| format!("cannot start a guardian: {error}");
     if let Some(guardian) = *guardian {
+        guardian.replace_if_ended().map_err(no_guardian)?;
         return Ok(guardian);
     }
-    let started = Guardian::start().map_err(|error| format!("cannot start a guardian: {error}"))?;
+    let started = Guardian::start().map_err(no_guardian)?;
     let started: &'static Guardian = Box::leak(Box::new(started));
     *guardian = Some(started);
     Ok(started)

@@ -3,7 +3,6 @@
 mod reading;
 
 use std::collections::HashMap;
-use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use super::gate::Gate;
 use super::route::Route;
 use super::session::Session;
 use super::turn::Turns;
+use crate::answer::{Tell, answer};
 use crate::rpc::encode;
 use crate::rpc::transport::{Goodbye, Outbound};
 
@@ -43,10 +43,10 @@ struct Calls {
 /// Who wants an answer.
 enum Waiting {
     /// A thread that sleeps.
-    Caller(SyncSender<Result<Box<str>, ClientError>>),
+    Caller(Tell<Result<Box<str>, ClientError>>),
     /// The same, for an answer that bytes may follow. It stays when the thread has lost patience:
     /// the bytes still come.
-    Block(SyncSender<Result<Block, ClientError>>),
+    Block(Tell<Result<Block, ClientError>>),
     /// A process whose events are read again.
     Replay(Arc<Route>),
     /// Nobody: that it was sent is enough.
@@ -110,17 +110,13 @@ impl Connection {
         payload: &[u8],
         limit: Option<Duration>,
     ) -> Result<Box<str>, CallError> {
-        let (tell, told) = mpsc::sync_channel(1);
+        let (tell, told) = answer();
         // Before the call, so that the reader goes on whatever is queued.
         let _waiter = self.gate.waiter();
         let id = self
             .send(method, params, payload, Waiting::Caller(tell))
             .map_err(CallError::NotSent)?;
-        let answer = match limit {
-            Some(limit) => told.recv_timeout(limit),
-            None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        answer
+        told.wait(limit)
             .unwrap_or_else(|_| {
                 self.lock().waiting.remove(&id);
                 Err(no_answer(method, limit.unwrap_or_default()))
@@ -135,11 +131,11 @@ impl Connection {
         params: impl FnOnce(&mut Vec<u8>),
         limit: Duration,
     ) -> Result<Block, CallError> {
-        let (tell, told) = mpsc::sync_channel(1);
+        let (tell, told) = answer();
         let _waiter = self.gate.waiter();
         self.send(method, params, &[], Waiting::Block(tell))
             .map_err(CallError::NotSent)?;
-        told.recv_timeout(limit)
+        told.wait(Some(limit))
             .unwrap_or_else(|_| Err(no_answer(method, limit)))
             .map_err(CallError::Failed)
     }
@@ -224,8 +220,8 @@ impl Connection {
             let lost = ClientError::Disconnected(why.to_owned());
             // A caller that has lost patience is not there any more.
             match waiting {
-                Waiting::Caller(tell) => drop(tell.send(Err(lost))),
-                Waiting::Block(tell) => drop(tell.send(Err(lost))),
+                Waiting::Caller(tell) => tell.give(Err(lost)),
+                Waiting::Block(tell) => tell.give(Err(lost)),
                 Waiting::Replay(_) | Waiting::Nobody => {}
             }
         }

@@ -164,7 +164,7 @@ impl ExecServerClient {
             .into_iter()
             .map(entry)
             .collect::<Result<_, _>>()?;
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
             let name = &pair[0].name;
             return Err(ClientError::Protocol(format!(

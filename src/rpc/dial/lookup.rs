@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
+
+use crate::answer::{NoAnswer, answer};
 
 /// The stack of a lookup's thread: the C library keeps its packets there.
 const STACK: usize = 256 * 1024;
@@ -34,17 +35,17 @@ pub fn in_time<T: Send + 'static>(
     timeout: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Option<T>> {
-    let (tell, told) = mpsc::sync_channel(1);
+    let (tell, told) = answer();
     let thread = thread::Builder::new()
         .name("lookup".into())
         .stack_size(STACK);
     thread.spawn(move || {
         // Whoever asked may have lost patience.
-        let _ = tell.send(work());
+        tell.give(work());
     })?;
-    match told.recv_timeout(timeout) {
+    match told.wait(Some(timeout)) {
         Ok(done) => Ok(Some(done)),
-        Err(RecvTimeoutError::Timeout) => Ok(None),
-        Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the lookup's thread ended")),
+        Err(NoAnswer::TimedOut) => Ok(None),
+        Err(NoAnswer::Gone) => Err(io::Error::other("the lookup's thread ended")),
     }
 }

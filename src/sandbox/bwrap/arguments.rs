@@ -9,11 +9,8 @@ use std::path::Path;
 use super::{Arguments, ArgumentsError, Capabilities, FIRST_DESCRIPTOR, Proc, Run};
 use crate::sandbox::mounts::{Action, Mount, MountPlan};
 use crate::sandbox::policy::Network;
+use crate::sys::identity::user_id;
 use crate::sys::memfd;
-
-/// What in `/proc` governs the whole machine. Its owner is root, which root stays inside too, without any capability:
-/// bwrap covers these for others only, and a program started by a core dump is the host's.
-const OF_THE_MACHINE: [&str; 6] = ["sys", "sysrq-trigger", "irq", "bus", "fs", "mtrr"];
 
 /// Words that every version of bwrap reads, those of `--args` included.
 pub(super) const MAX_WORDS: usize = 9000;
@@ -130,9 +127,10 @@ impl Words {
             Action::Proc => match proc {
                 Proc::Mount => {
                     self.add(&["--proc".as_ref(), target]);
-                    for name in OF_THE_MACHINE {
-                        let path = mount.target.join(name);
-                        self.add(&["--ro-bind-try".as_ref(), path.as_ref(), path.as_ref()]);
+                    // Root stays the owner of what governs the whole machine, such as the program that a core dump
+                    // starts on the host, and needs no capability to write it.
+                    if user_id() == 0 {
+                        self.seal(target);
                     }
                 }
                 Proc::Replacement(path) => {
@@ -174,8 +172,7 @@ impl Words {
         if count > MAX_WORDS {
             return Err(ArgumentsError::TooLong { count });
         }
-        let file = memfd::sealed(c"bwrap-args", &self.bytes, memfd::Use::Data)
-            .map_err(ArgumentsError::Resources)?;
+        let file = memfd::once(c"bwrap-args", &self.bytes).map_err(ArgumentsError::Resources)?;
         let number = self.descriptor(file);
         let mut args = vec!["--args".into(), number, "--".into()];
         args.extend(command);

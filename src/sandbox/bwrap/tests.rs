@@ -11,6 +11,7 @@ use crate::sandbox::journal::Journal;
 use crate::sandbox::mounts::{MountPlan, PlanError};
 use crate::sandbox::policy::{Context, Policy};
 use crate::sandbox::scratch::Scratch;
+use crate::sys::identity::user_id;
 
 /// A project with a repository, and a directory beside it.
 struct Project {
@@ -58,13 +59,12 @@ impl Project {
         let start = words.iter().position(|word| word == "ALL").unwrap() + 1;
         let end = words.iter().position(|word| word == "--chdir").unwrap();
         let words = words[start..end].join(" ");
-        let covers = ["sys", "sysrq-trigger", "irq", "bus", "fs", "mtrr"]
-            .map(|name| format!(" --ro-bind-try /proc/{name} /proc/{name}"));
-        assert!(
-            words.contains(&format!("--proc /proc{}", covers.concat())),
-            "{words}"
-        );
-        let words = words.replace(&covers.concat(), "");
+        let cover = match user_id() {
+            0 => " --remount-ro /proc",
+            _ => "",
+        };
+        assert!(words.contains(&format!("--proc /proc{cover}")), "{words}");
+        let words = words.replace(cover, "");
         words.replace(self.scratch.path().to_str().unwrap(), "@")
     }
 }

@@ -52,16 +52,15 @@ fn number(stage: Stage) -> (i32, usize) {
     match stage {
         Stage::Clone => (1, 0),
         Stage::Session => (2, 0),
-        Stage::Guardian => (3, 0),
-        Stage::Terminal => (4, 0),
-        Stage::Limit(place) => (5, place),
-        Stage::Descriptors => (6, 0),
-        Stage::Directory => (7, 0),
-        Stage::Exec(place) => (8, place),
-        Stage::Capabilities => (9, 0),
-        Stage::NoNewPrivs => (10, 0),
-        Stage::Landlock => (11, 0),
-        Stage::Seccomp => (12, 0),
+        Stage::Terminal => (3, 0),
+        Stage::Limit(place) => (4, place),
+        Stage::Descriptors => (5, 0),
+        Stage::Directory => (6, 0),
+        Stage::Exec(place) => (7, place),
+        Stage::Capabilities => (8, 0),
+        Stage::NoNewPrivs => (9, 0),
+        Stage::Landlock => (10, 0),
+        Stage::Seccomp => (11, 0),
     }
 }
 
@@ -69,16 +68,15 @@ fn stage(code: i32, place: usize) -> Option<Stage> {
     Some(match code {
         1 => Stage::Clone,
         2 => Stage::Session,
-        3 => Stage::Guardian,
-        4 => Stage::Terminal,
-        5 => Stage::Limit(place),
-        6 => Stage::Descriptors,
-        7 => Stage::Directory,
-        8 => Stage::Exec(place),
-        9 => Stage::Capabilities,
-        10 => Stage::NoNewPrivs,
-        11 => Stage::Landlock,
-        12 => Stage::Seccomp,
+        3 => Stage::Terminal,
+        4 => Stage::Limit(place),
+        5 => Stage::Descriptors,
+        6 => Stage::Directory,
+        7 => Stage::Exec(place),
+        8 => Stage::Capabilities,
+        9 => Stage::NoNewPrivs,
+        10 => Stage::Landlock,
+        11 => Stage::Seccomp,
         _ => return None,
     })
 }
@@ -89,7 +87,7 @@ mod tests {
 
     #[test]
     fn every_message_is_read_as_it_was_written() {
-        let stages = (1..=12).map(|code| stage(code, 3).unwrap());
+        let stages = (1..=11).map(|code| stage(code, 3).unwrap());
         for stage in stages {
             let message = Message::Failed(stage, 13);
             let read = Message::decode(&message.encode());

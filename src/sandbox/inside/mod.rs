@@ -15,7 +15,7 @@ mod request;
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -111,11 +111,8 @@ fn enter_and_become(control: &OwnedFd) -> Result<(), (Stage, i32)> {
     }
 }
 
-/// The file is shared with the server, and so is its position.
 fn read(file: OwnedFd) -> Option<Request> {
-    let mut file = File::from(file);
     let mut bytes = Vec::new();
-    file.rewind().ok()?;
-    file.read_to_end(&mut bytes).ok()?;
+    File::from(file).read_to_end(&mut bytes).ok()?;
     Request::decode(&bytes)
 }

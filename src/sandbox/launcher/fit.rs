@@ -16,7 +16,7 @@ use crate::sandbox::journal::Journal;
 use crate::sandbox::mounts::MountPlan;
 use crate::sandbox::policy::{Context, Network, Policy};
 use crate::sandbox::seccomp;
-use crate::sys::memfd::{self, Use};
+use crate::sys::memfd;
 use crate::sys::process::{Exit, Leader};
 
 /// Where this program is inside if there is no `/proc` to find it in.
@@ -143,7 +143,7 @@ impl Fit {
     }
 
     fn arguments(&self, policy: &Policy, plan: &MountPlan) -> Result<Arguments, Refusal> {
-        let filter = memfd::sealed(c"seccomp", &seccomp::bytes(policy.network()), Use::Data)
+        let filter = memfd::once(c"seccomp", seccomp::bytes(policy.network()))
             .map_err(|error| Refusal::new(Stage::Start, "no file in memory", "").because(&error))?;
         let (path, proc) = if self.has_proc {
             (inside::PATH, Proc::Mount)

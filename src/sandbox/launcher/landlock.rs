@@ -3,14 +3,14 @@
 //! Landlock allows and never takes away: what is allowed for a directory is allowed for all below it. A policy that says
 //! less about something inside than about what is around it cannot be said in such rules, and is refused.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::refusal::{Refusal, Stage};
 use crate::sandbox::policy::{LandlockRules, Policy};
-use crate::sys::file;
+use crate::sys::file::{self, Kind};
 use crate::sys::landlock::{self, Handled, Rules};
 
 // LANDLOCK_ACCESS_FS_*, by the ABI that brought them.
@@ -99,28 +99,46 @@ fn rules(
     if let Some(program) = program {
         rules.allow(program, (EXECUTE | READ_FILE) & handled.files)?;
     }
-    for device in DEVICES {
-        let access = READ_FILE | WRITE_FILE | READ_DIR | IOCTL_DEV;
-        allow(&rules, Path::new(device), access & handled.files)?;
+    for (place, access) in everybodys()? {
+        rules.allow(place.as_fd(), access & handled.files)?;
     }
-    // Its own processes are what a program looks for there; signals do not leave the domain, and foreign ones are not
-    // shown more than to any user.
-    allow(
-        &rules,
-        Path::new("/proc"),
-        (READ_FILE | READ_DIR) & handled.files,
-    )?;
     Ok(rules.into_fd())
 }
 
-/// What is missing cannot be allowed, and need not be: it is denied like all that no rule names.
+/// What every program may use besides, and how. Opened once: these are the same for every start, and one that is replaced
+/// later is not allowed.
+fn everybodys() -> io::Result<&'static [(OwnedFd, u64)]> {
+    static PLACES: OnceLock<Vec<(OwnedFd, u64)>> = OnceLock::new();
+    if let Some(places) = PLACES.get() {
+        return Ok(places);
+    }
+    let of_device = READ_FILE | WRITE_FILE | IOCTL_DEV;
+    let devices = DEVICES.map(|device| (device, of_device));
+    // Its own processes are what a program looks for there; signals do not leave the domain, and foreign ones are not
+    // shown more than to any user.
+    let wanted = devices.into_iter().chain([("/proc", READ_FILE | READ_DIR)]);
+    let mut places = Vec::new();
+    for (path, access) in wanted {
+        let place = locate(Path::new(path))?;
+        places.extend(place.map(|place| (place, access)));
+    }
+    Ok(PLACES.get_or_init(|| places))
+}
+
+/// Opens what is to be allowed. What is missing cannot be, and need not be: it is denied like all that no rule names.
+fn locate(path: &Path) -> io::Result<Option<OwnedFd>> {
+    match file::locate_anything_without_links(path) {
+        Ok(place) => Ok(Some(place)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn allow(rules: &Rules, path: &Path, access: u64) -> io::Result<()> {
-    let place = match file::locate_anything_without_links(path) {
-        Ok(place) => File::from(place),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+    let Some(place) = locate(path)? else {
+        return Ok(());
     };
-    let access = if place.metadata()?.is_dir() {
+    let access = if file::status_of(place.as_fd())?.kind == Kind::Directory {
         access
     } else {
         access & OF_FILES

@@ -22,10 +22,10 @@ mod trust;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use level::{Kind, Level};
@@ -156,7 +156,7 @@ impl Launchers {
         let filter = seccomp::filter(Network::Restricted);
         let restrictions = Restrictions {
             no_new_privs: true,
-            filter: Some(&filter),
+            filter: Some(filter),
             ..Restrictions::default()
         };
         direct(&request, surroundings, restrictions, level)
@@ -179,9 +179,9 @@ impl Launchers {
             });
         } else if may_use_bwrap {
             let inside = own_file()?;
-            let found = self.fit(confinement, &inside, surroundings, &mut rejected);
+            let found = self.fit(confinement, inside, surroundings, &mut rejected);
             if let Some(fit) = found {
-                return self.with_bwrap(&fit, confinement, request, &inside, surroundings);
+                return self.with_bwrap(&fit, confinement, request, inside, surroundings);
             }
         }
         if surroundings.is_cancelled() {
@@ -203,7 +203,7 @@ impl Launchers {
         fit: &Fit,
         confinement: &Confinement,
         mut request: Request,
-        inside: &File,
+        inside: BorrowedFd<'_>,
         surroundings: &Surroundings<'_>,
     ) -> Result<Launched, Failure> {
         let policy = &confinement.policy;
@@ -214,7 +214,7 @@ impl Launchers {
                 .unwrap_or_else(|_| c"/".to_owned());
             plan.cwd = cwd;
         }
-        let leader = fit.start(policy, &plan, inside.as_fd(), &request, surroundings)?;
+        let leader = fit.start(policy, &plan, inside, &request, surroundings)?;
         let level = fit.level(policy.network(), &plan.weaker);
         Ok(Launched {
             leader,
@@ -227,7 +227,7 @@ impl Launchers {
     fn fit(
         &self,
         confinement: &Confinement,
-        inside: &File,
+        inside: BorrowedFd<'_>,
         surroundings: &Surroundings<'_>,
         rejected: &mut Vec<Rejected>,
     ) -> Option<Arc<Fit>> {
@@ -253,10 +253,14 @@ impl Launchers {
         }
     }
 
-    fn bundled(&self, inside: &File, surroundings: &Surroundings<'_>) -> Result<Arc<Fit>, String> {
+    fn bundled(
+        &self,
+        inside: BorrowedFd<'_>,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Arc<Fit>, String> {
         self.remembered(Key::Bundled, surroundings, || {
             let bundled = bundled::open(self.config.bwrap.as_deref())?;
-            fit::examine(bundled.into(), inside.as_fd(), &self.journal, surroundings)
+            fit::examine(bundled.into(), inside, &self.journal, surroundings)
         })
     }
 
@@ -271,7 +275,7 @@ impl Launchers {
     fn system(
         &self,
         confinement: &Confinement,
-        inside: &File,
+        inside: BorrowedFd<'_>,
         surroundings: &Surroundings<'_>,
         rejected: &mut Vec<Rejected>,
     ) -> Option<Arc<Fit>> {
@@ -291,7 +295,7 @@ impl Launchers {
                     Some(why) => Err(format!("it {why}")),
                     None => self.remembered(Key::System(identity), surroundings, || {
                         let unknown = system_bwrap(file);
-                        fit::examine(unknown, inside.as_fd(), &self.journal, surroundings)
+                        fit::examine(unknown, inside, &self.journal, surroundings)
                     }),
                 },
             };
@@ -355,16 +359,21 @@ impl From<Bundled> for Unknown {
     }
 }
 
-/// This program's own file, which becomes the first process inside.
-fn own_file() -> Result<File, Refusal> {
+/// This program's own file, which becomes the first process inside. Opened once: it stays what runs here.
+fn own_file() -> Result<BorrowedFd<'static>, Refusal> {
+    static FILE: OnceLock<File> = OnceLock::new();
+    if let Some(file) = FILE.get() {
+        return Ok(file.as_fd());
+    }
     let path = Path::new(OsStr::from_bytes(OURS.to_bytes()));
-    File::open(path).map_err(|error| {
+    let opened = File::open(path).map_err(|error| {
         let hint = "Mount /proc, and let the server read its own program";
         let mut refusal =
             Refusal::new(Stage::Start, "cannot open this program", hint).because(&error);
         refusal.path = Some(path.to_owned());
         refusal
-    })
+    })?;
+    Ok(FILE.get_or_init(|| opened).as_fd())
 }
 
 /// Starts a program without bwrap.
@@ -414,8 +423,8 @@ fn with_landlock(
         true => Some(own_file()?),
         false => None,
     };
-    let domain = landlock::domain(policy, has_network, own.as_ref().map(File::as_fd))
-        .map_err(|why| refusal(rejected, Some(why)))?;
+    let domain =
+        landlock::domain(policy, has_network, own).map_err(|why| refusal(rejected, Some(why)))?;
     let level = Level {
         launcher: Kind::Landlock,
         version: None,
@@ -429,7 +438,7 @@ fn with_landlock(
         drop_capabilities: true,
         no_new_privs: true,
         landlock: Some(domain.rules.as_fd()),
-        filter: Some(&filter),
+        filter: Some(filter),
     };
     direct(request, surroundings, restrictions, level)
 }

@@ -15,7 +15,7 @@ use super::refusal::{Refusal, Stage};
 use crate::sandbox::bwrap::Arguments;
 use crate::sandbox::inside::{self, Message, Request};
 use crate::sys::guardian::Guardian;
-use crate::sys::memfd::{self, Use};
+use crate::sys::memfd;
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::process::{Exit, Inner, Leader};
 use crate::sys::signal::Signal;
@@ -95,7 +95,7 @@ pub(super) fn start(
         |error: io::Error| Refusal::new(Stage::Start, "no descriptors", "").because(&error);
     let (ours, theirs) = packet_pair().map_err(unable)?;
     let bytes = request.encode();
-    let request_file = memfd::sealed(c"request", &bytes, Use::Data).map_err(unable)?;
+    let request_file = memfd::once(c"request", &bytes).map_err(unable)?;
     let (complaints, complain) = io::pipe().map_err(unable)?;
     set_nonblocking(complaints.as_fd()).map_err(unable)?;
     let [stdin, stdout, stderr] = surroundings.standard;

@@ -2,7 +2,6 @@
 
 use std::ffi::CString;
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
@@ -82,10 +81,10 @@ impl Launchers {
             let search = std::env::var_os("PATH").unwrap_or_default();
             for candidate in super::candidates::on_path(&search) {
                 let examined = candidate.file.and_then(|(identity, file)| {
-                    let inside = inside.as_ref().map_err(Clone::clone)?;
+                    let inside = *inside.as_ref().map_err(Clone::clone)?;
                     self.remembered(Key::System(identity), surroundings, || {
                         let unknown = super::system_bwrap(file);
-                        fit::examine(unknown, inside.as_fd(), &self.journal, surroundings)
+                        fit::examine(unknown, inside, &self.journal, surroundings)
                     })
                 });
                 note(Surveyed {
@@ -96,7 +95,7 @@ impl Launchers {
             }
         }
         if self.may_use(Kind::Bundled) {
-            let examined = inside.and_then(|inside| self.bundled(&inside, surroundings));
+            let examined = inside.and_then(|inside| self.bundled(inside, surroundings));
             note(Surveyed {
                 kind: Kind::Bundled,
                 place: self.bundled_place(),

@@ -21,7 +21,7 @@ pub fn matches(policy: &Policy) -> Result<Vec<PathBuf>, PlanError> {
     for glob in policy.globs() {
         scan(policy, glob, &mut found)?;
     }
-    found.sort();
+    found.sort_unstable();
     found.dedup();
     Ok(found)
 }

@@ -13,6 +13,8 @@ mod program;
 #[cfg(test)]
 mod tests;
 
+use std::sync::OnceLock;
+
 use super::policy::Network;
 use crate::sys::seccomp::Instruction;
 use calls::{
@@ -66,23 +68,41 @@ const SOCK_TYPE_MASK: u32 = 0xf;
 /// Set in the number of a call with 32-bit pointers on x86_64.
 const X32_BIT: u32 = 0x4000_0000;
 
+/// One for each network, made when it is first wanted.
+type Kept<T> = [OnceLock<Vec<T>>; 2];
+
+fn kept<T>(kept: &'static Kept<T>, network: Network, make: fn(Network) -> Vec<T>) -> &'static [T] {
+    let place = match network {
+        Network::Restricted => 0,
+        Network::Enabled => 1,
+    };
+    kept[place].get_or_init(|| make(network))
+}
+
 /// The filter for programs with this network, on the architecture that we run on.
-pub fn filter(network: Network) -> Vec<Instruction> {
-    filter_for(Architecture::OWN, network)
+pub fn filter(network: Network) -> &'static [Instruction] {
+    static KEPT: Kept<Instruction> = [const { OnceLock::new() }; 2];
+    kept(&KEPT, network, |network| {
+        filter_for(Architecture::OWN, network)
+    })
 }
 
 /// The same as bytes, in the form that bwrap reads.
-pub fn bytes(network: Network) -> Vec<u8> {
-    filter(network)
-        .into_iter()
-        .flat_map(Instruction::to_bytes)
-        .collect()
+pub fn bytes(network: Network) -> &'static [u8] {
+    static KEPT: Kept<u8> = [const { OnceLock::new() }; 2];
+    kept(&KEPT, network, |network| {
+        let instructions = filter(network).iter();
+        instructions.flat_map(|it| it.to_bytes()).collect()
+    })
 }
 
 /// The filter for programs without namespaces of their own: besides, they must not reach other processes of the same user
 /// by number, nor share the kernel's segments, semaphores and queues with them.
-pub fn filter_without_namespaces(network: Network) -> Vec<Instruction> {
-    without_namespaces_for(Architecture::OWN, network)
+pub fn filter_without_namespaces(network: Network) -> &'static [Instruction] {
+    static KEPT: Kept<Instruction> = [const { OnceLock::new() }; 2];
+    kept(&KEPT, network, |network| {
+        without_namespaces_for(Architecture::OWN, network)
+    })
 }
 
 fn without_namespaces_for(architecture: Architecture, network: Network) -> Vec<Instruction> {

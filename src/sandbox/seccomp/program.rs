@@ -1,7 +1,10 @@
 //! Writing a filter, one rule after the other.
 //!
-//! Every rule is a few instructions that begin with the number of the call in the accumulator and end with it there, so
-//! rules can follow one another in any order and no jump is longer than its rule.
+//! The kernel runs a new filter once for every call that it knows, to find out which ones are always allowed. So the
+//! calls with a rule are not asked for one after the other, but by halves: with seventy of them that is a tenth of the
+//! work, and most of what it costs to put a process under a filter.
+
+use std::collections::BTreeMap;
 
 use super::calls::Call;
 use super::{AF_UNIX, Architecture, SOCK_SEQPACKET, SOCK_STREAM, SOCK_TYPE_MASK};
@@ -24,6 +27,10 @@ const ENOSYS: u32 = 38;
 const NUMBER_AT: u32 = 0;
 const ARCHITECTURE_AT: u32 = 4;
 
+/// So many calls are asked for one after the other: halving them further makes the filter longer, and the kernel's
+/// translation of it costs as much as its trial.
+const TOGETHER: usize = 8;
+
 /// An argument of a call. The kernel looks at the lower half only of those that we judge, and so do we.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Argument {
@@ -43,31 +50,48 @@ impl Argument {
 /// A filter that is being written.
 pub(super) struct Program {
     architecture: Architecture,
+    /// Every call of this number and above is denied.
+    denied_from: Option<u32>,
+    /// What is done about each call, by its number.
+    rules: BTreeMap<u32, Rule>,
+}
+
+/// What is done about a call: a few instructions, of which some give an answer.
+#[derive(Default)]
+struct Rule {
     instructions: Vec<Instruction>,
+    /// Whether no way leads past their end, which would allow the call.
+    is_complete: bool,
 }
 
 impl Program {
     pub(super) fn new(architecture: Architecture) -> Self {
-        let mut program = Self {
+        Self {
             architecture,
-            instructions: Vec::new(),
-        };
-        program.load(ARCHITECTURE_AT);
-        program.add(JUMP_EQUAL, 1, 0, architecture.audit());
-        program.give(KILL_PROCESS);
-        program.load(NUMBER_AT);
-        program
+            denied_from: None,
+            rules: BTreeMap::new(),
+        }
     }
 
-    pub(super) fn finish(mut self) -> Vec<Instruction> {
-        self.give(ALLOW);
-        self.instructions
+    pub(super) fn finish(self) -> Vec<Instruction> {
+        let mut filter = vec![
+            load(ARCHITECTURE_AT),
+            instruction(JUMP_EQUAL, 1, 0, self.architecture.audit()),
+            give(KILL_PROCESS),
+            load(NUMBER_AT),
+        ];
+        if let Some(number) = self.denied_from {
+            filter.push(instruction(JUMP_NOT_BELOW, 0, 1, number));
+            filter.push(give(FAIL_WITH | EPERM));
+        }
+        let rules: Vec<_> = self.rules.into_iter().collect();
+        filter.extend(choose(&rules));
+        filter
     }
 
     /// Denies every call of this number and above.
     pub(super) fn deny_from(&mut self, number: u32) {
-        self.add(JUMP_NOT_BELOW, 0, 1, number);
-        self.give(FAIL_WITH | EPERM);
+        self.denied_from = Some(number);
     }
 
     pub(super) fn deny(&mut self, call: Call) {
@@ -79,94 +103,130 @@ impl Program {
         self.answer(call, FAIL_WITH | ENOSYS);
     }
 
+    fn answer(&mut self, call: Call, answer: u32) {
+        if let Some(rule) = self.rule(call, &[give(answer)]) {
+            rule.is_complete = true;
+        }
+    }
+
     /// Denies a call if any of these bits is set in the argument.
     pub(super) fn deny_with_bits(&mut self, call: Call, argument: Argument, bits: u32) {
-        self.rule(call, |program| {
-            program.load(argument.offset());
-            program.add(JUMP_ANY_BIT, 0, 1, bits);
-            program.give(FAIL_WITH | EPERM);
-        });
+        self.rule(
+            call,
+            &[
+                load(argument.offset()),
+                instruction(JUMP_ANY_BIT, 0, 1, bits),
+                give(FAIL_WITH | EPERM),
+            ],
+        );
     }
 
     /// Denies a call if the argument is one of these.
     pub(super) fn deny_values(&mut self, call: Call, argument: Argument, values: &[u32]) {
-        self.rule(call, |program| {
-            program.load(argument.offset());
-            for value in values {
-                program.add(JUMP_EQUAL, 0, 1, *value);
-                program.give(FAIL_WITH | EPERM);
-            }
-        });
+        self.values(call, argument, values, FAIL_WITH | EPERM);
     }
 
     /// Denies a call unless the argument is one of these.
     pub(super) fn allow_only(&mut self, call: Call, argument: Argument, values: &[u32]) {
-        self.rule(call, |program| {
-            program.load(argument.offset());
-            for value in values {
-                program.add(JUMP_EQUAL, 0, 1, *value);
-                program.give(ALLOW);
-            }
-            program.give(FAIL_WITH | EPERM);
-        });
+        self.values(call, argument, values, ALLOW);
+        self.deny(call);
+    }
+
+    fn values(&mut self, call: Call, argument: Argument, values: &[u32], answer: u32) {
+        self.rule(call, &[load(argument.offset())]);
+        for value in values {
+            let answers = [instruction(JUMP_EQUAL, 0, 1, *value), give(answer)];
+            self.rule(call, &answers);
+        }
     }
 
     /// Allows a call that makes Unix sockets, if they can only talk to whom they are connected to.
     pub(super) fn allow_streams(&mut self, call: Call) {
-        self.rule(call, |program| {
-            program.load(Argument::First.offset());
-            program.add(JUMP_EQUAL, 0, 5, AF_UNIX);
-            program.load(Argument::Second.offset());
-            program.add(AND, 0, 0, SOCK_TYPE_MASK);
-            program.add(JUMP_EQUAL, 1, 0, SOCK_STREAM);
-            program.add(JUMP_EQUAL, 0, 1, SOCK_SEQPACKET);
-            program.give(ALLOW);
-        });
+        self.rule(
+            call,
+            &[
+                load(Argument::First.offset()),
+                instruction(JUMP_EQUAL, 0, 5, AF_UNIX),
+                load(Argument::Second.offset()),
+                instruction(AND, 0, 0, SOCK_TYPE_MASK),
+                instruction(JUMP_EQUAL, 1, 0, SOCK_STREAM),
+                instruction(JUMP_EQUAL, 0, 1, SOCK_SEQPACKET),
+                give(ALLOW),
+            ],
+        );
     }
 
-    fn answer(&mut self, call: Call, answer: u32) {
-        if let Some(number) = self.number(call) {
-            self.add(JUMP_EQUAL, 0, 1, number);
-            self.give(answer);
-        }
-    }
-
-    /// Instructions for one call only; they may change the accumulator.
-    fn rule(&mut self, call: Call, write: impl FnOnce(&mut Self)) {
-        let Some(number) = self.number(call) else {
-            return;
-        };
-        let test = self.instructions.len();
-        self.add(JUMP_EQUAL, 0, 0, number);
-        write(self);
-        self.load(NUMBER_AT);
-        let length = self.instructions.len() - test - 1;
-        // The rules here are a dozen instructions; were one longer, a jump that is too short would land inside it, and the
-        // test of every filter would fail.
-        self.instructions[test].jump_false = length as u8;
-    }
-
-    fn number(&self, call: Call) -> Option<u32> {
-        match self.architecture {
+    /// Instructions for one call, behind those that there are. Their end leads to what comes next. None where the
+    /// architecture does not have the call.
+    fn rule(&mut self, call: Call, instructions: &[Instruction]) -> Option<&mut Rule> {
+        let number = match self.architecture {
             Architecture::X86_64 => call.x86_64,
             Architecture::Aarch64 => call.aarch64,
+        };
+        let rule = self.rules.entry(number?).or_default();
+        rule.instructions.extend(instructions);
+        Some(rule)
+    }
+}
+
+/// Finds the rule for the number in the accumulator, of rules in the order of their numbers. Every way through ends with an
+/// answer.
+fn choose(rules: &[(u32, Rule)]) -> Vec<Instruction> {
+    if rules.len() <= TOGETHER {
+        return ask_each(rules);
+    }
+    let (below, above) = rules.split_at(rules.len() / 2);
+    let below = choose(below);
+    // A filter is a few hundred instructions; a jump that is too short for it would fail the test of every filter.
+    let mut filter = vec![instruction(
+        JUMP_NOT_BELOW,
+        below.len() as u8,
+        0,
+        above[0].0,
+    )];
+    filter.extend(below);
+    filter.extend(choose(above));
+    filter
+}
+
+fn ask_each(rules: &[(u32, Rule)]) -> Vec<Instruction> {
+    let mut questions = Vec::new();
+    // First what a call without a rule comes to.
+    let mut answers = vec![give(ALLOW)];
+    for (place, (number, rule)) in rules.iter().enumerate() {
+        let mut wanted = rule.instructions.clone();
+        if !rule.is_complete {
+            wanted.push(give(ALLOW));
         }
+        // Most of them are one denial, which needs to be there once.
+        let known = answers
+            .windows(wanted.len())
+            .position(|known| known == wanted);
+        let at = known.unwrap_or(answers.len());
+        if known.is_none() {
+            answers.extend(wanted);
+        }
+        let questions_left = rules.len() - place - 1;
+        let distance = (questions_left + at) as u8;
+        questions.push(instruction(JUMP_EQUAL, distance, 0, *number));
     }
+    questions.extend(answers);
+    questions
+}
 
-    fn load(&mut self, offset: u32) {
-        self.add(LOAD, 0, 0, offset);
-    }
+fn load(offset: u32) -> Instruction {
+    instruction(LOAD, 0, 0, offset)
+}
 
-    fn give(&mut self, answer: u32) {
-        self.add(RETURN, 0, 0, answer);
-    }
+fn give(answer: u32) -> Instruction {
+    instruction(RETURN, 0, 0, answer)
+}
 
-    fn add(&mut self, code: u16, jump_true: u8, jump_false: u8, k: u32) {
-        self.instructions.push(Instruction {
-            code,
-            jump_true,
-            jump_false,
-            k,
-        });
+fn instruction(code: u16, jump_true: u8, jump_false: u8, k: u32) -> Instruction {
+    Instruction {
+        code,
+        jump_true,
+        jump_false,
+        k,
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 use super::{Program, Restrictions, Shared, Stage};
 use crate::sys::limits::Resource;
-use crate::sys::{capabilities, guardian, landlock, seccomp, signal};
+use crate::sys::{capabilities, landlock, seccomp, signal};
 
 /// The child's life.
 pub(super) extern "C" fn main(argument: *mut c_void) -> libc::c_int {
@@ -33,7 +33,9 @@ fn prepare(shared: &mut Shared<'_>) -> Result<(), (Stage, i32)> {
     if unsafe { libc::setsid() } < 0 {
         return Err((Stage::Session, errno()));
     }
-    guardian::register_self(shared.guardian).map_err(|errno| (Stage::Guardian, errno))?;
+    if let Some(entry) = shared.entry {
+        entry.register_self();
+    }
     // SAFETY: takes no pointers. The parent may have died before the signal was asked for.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -101,12 +103,16 @@ fn place_descriptors(shared: &mut Shared<'_>) -> Result<(), i32> {
         Program::Open(file) => Some(file),
         Program::Paths(_) => None,
     };
-    // Above every place that is wanted, so that none is overwritten before it has moved.
+    // To above every place that is wanted, so that none is overwritten before it has moved.
     let above = 3 + count + 1;
     let sources = launch.descriptors.iter().chain(&program);
     for (parked, source) in shared.parked.iter_mut().zip(sources) {
+        *parked = source.as_raw_fd();
+        if *parked >= above {
+            continue;
+        }
         // SAFETY: takes no pointers.
-        *parked = unsafe { libc::fcntl(source.as_raw_fd(), libc::F_DUPFD_CLOEXEC, above) };
+        *parked = unsafe { libc::fcntl(*parked, libc::F_DUPFD_CLOEXEC, above) };
         if *parked < 0 {
             return Err(errno());
         }

@@ -12,11 +12,11 @@ use std::ffi::{CStr, CString, NulError, OsStr, c_char, c_void};
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr::null;
 
-use super::guardian::Guardian;
+use super::guardian::{Entry, Guardian};
 use super::limits::{Resource, child_oom_score, descriptor_limit_at_start};
 use super::process::{Leader, open_pidfd};
 use super::seccomp::Instruction;
@@ -109,8 +109,6 @@ pub enum Stage {
     Clone,
     /// The child got no session of its own.
     Session,
-    /// The guardian did not answer.
-    Guardian,
     /// The terminal could not be taken.
     Terminal,
     /// The limit at this place of the list was refused.
@@ -149,7 +147,7 @@ impl fmt::Display for SpawnError {
 /// What the child sees of its parent, and where it leaves its failure.
 struct Shared<'a> {
     launch: &'a Launch<'a>,
-    guardian: BorrowedFd<'a>,
+    entry: Option<&'a Entry<'a>>,
     argv: &'a [*const c_char],
     env: &'a [*const c_char],
     parent: libc::pid_t,
@@ -171,13 +169,13 @@ struct Shared<'a> {
 pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
     let argv = pointers(launch.argv);
     let env = pointers(launch.env);
-    let registry = launch.guardian.pipe();
+    let entry = launch.guardian.reserve();
     let mut parked = vec![-1; launch.descriptors.len() + 1];
     let open_path =
         CString::new(format!("/proc/self/fd/{}", 3 + launch.descriptors.len())).unwrap_or_default();
     let mut shared = Shared {
         launch,
-        guardian: registry.as_fd(),
+        entry: entry.as_ref(),
         argv: &argv,
         env: &env,
         parent: super::process::own_pid(),
@@ -188,7 +186,8 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
         open_path: &open_path,
         failure: None,
     };
-    let mut stack = Vec::<MaybeUninit<u8>>::with_capacity(STACK_BYTES);
+    // On our own stack, whose pages are there already after the first start of this thread.
+    let mut stack = [MaybeUninit::<u8>::uninit(); STACK_BYTES];
     let mut pidfd: libc::c_int = -1;
     let pid = {
         let _quiet = Quiet::begin();
@@ -218,9 +217,11 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
         }
     };
     if pid < 0 {
+        let error = io::Error::last_os_error();
+        entry.iter().for_each(|it| launch.guardian.give_back(it));
         return Err(SpawnError {
             stage: Stage::Clone,
-            error: io::Error::last_os_error(),
+            error,
         });
     }
     let pidfd = if pidfd >= 0 {
@@ -232,13 +233,13 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
     if let Some((stage, errno)) = shared.failure {
         // SAFETY: the child has called _exit, nobody else waits for it, and a null status is allowed.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-        launch.guardian.remove(pid);
+        entry.iter().for_each(|it| launch.guardian.give_back(it));
         return Err(SpawnError {
             stage,
             error: io::Error::from_raw_os_error(errno),
         });
     }
-    launch.guardian.added(pid, &registry);
+    entry.iter().for_each(|it| launch.guardian.added(pid, it));
     Ok(Leader::new(pid, pidfd))
 }
 

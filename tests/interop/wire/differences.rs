@@ -215,6 +215,12 @@ const CASES: &[Difference] = &[
         "extension: any signal by its name",
     ),
     row(
+        "fs/open a bad mode",
+        V169,
+        "/answer 0/error/message",
+        "extension: a file can be opened to be updated, too",
+    ),
+    row(
         "environment/info",
         V169,
         "/*/result/capabilities/execServer",

@@ -68,7 +68,7 @@ impl FileSystem for LocalEnvironment {
             let message = format!("a name in {path} is not UTF-8: {name}");
             return Err(RpcError::failed(message).into());
         }
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }
 

@@ -12,7 +12,7 @@ mod events;
 mod file_system;
 mod process;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use self::events::Events;
@@ -22,6 +22,7 @@ use super::extensions::EXTENSIONS;
 use super::http::{Network, Request};
 use super::info::environment_info;
 use super::{Host, HostConfig, Process, ProcessSpec, confinement};
+use crate::answer::answer;
 use crate::env::{
     Command, Environment, EnvironmentError, EnvironmentFacts, FileSystem, HttpRequest,
     HttpResponse, LOCAL, RunningProcess, SandboxFacts,
@@ -180,12 +181,9 @@ impl Environment for LocalEnvironment {
         let events = Arc::new(Events::default());
         let process = Process::new(&self.host, &spec, Some(Arc::clone(&events) as _));
         self.answer_for(&process);
-        let (started, outcome) = mpsc::sync_channel(1);
-        process.start(spec, move |result| {
-            // Who waited too long is no longer there.
-            let _ = started.send(result);
-        });
-        match outcome.recv_timeout(START_TIME) {
+        let (tell, told) = answer();
+        process.start(spec, move |result| tell.give(result));
+        match told.wait(Some(START_TIME)) {
             Ok(Ok(started)) => {
                 let process = LocalProcess::new(process, events, started.level);
                 Ok(Box::new(process))

@@ -1,10 +1,11 @@
 //! A process of this machine in the hands of who started it.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::events::Events;
 use super::stdin_closed;
+use crate::answer::answer;
 use crate::env::local::{Process, refusal};
 use crate::env::{Confined, EnvironmentError, ProcessEvent, RunningProcess, TerminalSize};
 use crate::rpc::error::RpcError;
@@ -42,14 +43,11 @@ impl RunningProcess for LocalProcess {
     }
 
     fn write(&self, data: &[u8]) -> Result<(), EnvironmentError> {
-        let (told, answer) = mpsc::sync_channel(1);
-        let reply = move |outcome| {
-            // Who asked waits below.
-            let _ = told.send(outcome);
-        };
+        let (tell, told) = answer();
+        let reply = move |outcome| tell.give(outcome);
         self.process.write(None, data.to_vec(), Box::new(reply));
         // The end of the process answers too, so nobody waits for ever.
-        match answer.recv() {
+        match told.wait(None) {
             Ok(Ok(WriteStatus::Accepted)) => Ok(()),
             Ok(Ok(_)) | Err(_) => Err(stdin_closed()),
             Ok(Err(error)) => Err(RpcError::from(error).into()),

@@ -76,13 +76,7 @@ impl Prepared {
             restrictions: Restrictions::default(),
             guardian,
         };
-        let mut spawned = spawn::spawn(&launch);
-        if matches!(&spawned, Err(error) if error.stage == Stage::Guardian)
-            && guardian.replace_if_silent().is_ok()
-        {
-            spawned = spawn::spawn(&launch);
-        }
-        spawned.map_err(|error| self.explain(&error))
+        spawn::spawn(&launch).map_err(|error| self.explain(&error))
     }
 
     fn explain(&self, failure: &SpawnError) -> String {

@@ -1,9 +1,9 @@
 //! The reading of what comes on a connection, in one order, to its end.
 
-use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
 use super::{ACKNOWLEDGE, Block, Connection, Waiting};
+use crate::answer::Tell;
 use crate::rpc::client::ClientError;
 use crate::rpc::client::open_file::MAX_BLOCK;
 use crate::rpc::client::route::{GAP_PATIENCE, Route};
@@ -22,7 +22,7 @@ struct Announced {
     id: i64,
     len: usize,
     json: Box<str>,
-    tell: SyncSender<Result<Block, ClientError>>,
+    tell: Tell<Result<Block, ClientError>>,
 }
 
 impl Connection {
@@ -64,7 +64,7 @@ impl Connection {
                 },
                 Received::Payload(Ok(bytes)) => {
                     if let Some(Announced { json, tell, .. }) = announced.take() {
-                        let _ = tell.send(Ok(Block { json, bytes }));
+                        tell.give(Ok(Block { json, bytes }));
                     }
                 }
                 Received::Payload(Err(error)) => {
@@ -115,7 +115,7 @@ impl Connection {
                 let waiting = self.lock().waiting.remove(&id);
                 match waiting {
                     Some(Waiting::Caller(tell)) => {
-                        let _ = tell.send(outcome.map(Into::into));
+                        tell.give(outcome.map(Into::into));
                     }
                     Some(Waiting::Block(tell)) => return take_block(id, outcome, tell),
                     Some(Waiting::Replay(route)) => {
@@ -176,12 +176,12 @@ enum Taken {
 fn take_block(
     id: i64,
     outcome: Result<&str, ClientError>,
-    tell: SyncSender<Result<Block, ClientError>>,
+    tell: Tell<Result<Block, ClientError>>,
 ) -> Result<Taken, String> {
     let json: Box<str> = match outcome {
         Ok(json) => json.into(),
         Err(error) => {
-            let _ = tell.send(Err(error));
+            tell.give(Err(error));
             return Ok(Taken::Nothing);
         }
     };
@@ -190,7 +190,7 @@ fn take_block(
     match announced.raw_bytes {
         0 => {
             let bytes = Vec::new();
-            let _ = tell.send(Ok(Block { json, bytes }));
+            tell.give(Ok(Block { json, bytes }));
             Ok(Taken::Nothing)
         }
         len if len <= MAX_BLOCK => Ok(Taken::Block(Announced {

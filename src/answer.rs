@@ -1,0 +1,122 @@
+//! One answer from one thread to another, for which that one waits.
+//!
+//! A channel of the standard library does it too, at four allocations an answer and 8 kB of code
+//! for each type that is answered with.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Where the answer comes from. Dropped without one, it wakes who waits.
+pub struct Tell<T>(Arc<Shared<T>>);
+
+/// Where it arrives.
+pub struct Told<T>(Arc<Shared<T>>);
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// The time is up.
+    TimedOut,
+    /// Whoever was to give it has gone.
+    Gone,
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+}
+
+enum State<T> {
+    Open,
+    Given(T),
+    Gone,
+}
+
+/// Both ends of an answer that is still to be given.
+pub fn answer<T>() -> (Tell<T>, Told<T>) {
+    let shared = Arc::new(Shared {
+        state: Mutex::new(State::Open),
+        changed: Condvar::new(),
+    });
+    (Tell(Arc::clone(&shared)), Told(shared))
+}
+
+impl<T> Tell<T> {
+    /// Gives the answer; nobody need wait for it any more.
+    pub fn give(self, answer: T) {
+        *self.0.lock() = State::Given(answer);
+    }
+}
+
+impl<T> Drop for Tell<T> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        if matches!(*state, State::Open) {
+            *state = State::Gone;
+        }
+        drop(state);
+        self.0.changed.notify_one();
+    }
+}
+
+impl<T> Told<T> {
+    /// The answer, within `limit`, or whenever it comes.
+    ///
+    /// # Errors
+    /// There is none in time, or there will be none.
+    pub fn wait(self, limit: Option<Duration>) -> Result<T, NoAnswer> {
+        let is_open = |state: &mut State<T>| matches!(state, State::Open);
+        let state = self.0.lock();
+        let changed = &self.0.changed;
+        let mut state = match limit {
+            Some(limit) => changed
+                .wait_timeout_while(state, limit, is_open)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state),
+            None => changed
+                .wait_while(state, is_open)
+                .unwrap_or_else(PoisonError::into_inner),
+        };
+        match std::mem::replace(&mut *state, State::Gone) {
+            State::Given(answer) => Ok(answer),
+            State::Open => Err(NoAnswer::TimedOut),
+            State::Gone => Err(NoAnswer::Gone),
+        }
+    }
+}
+
+impl<T> Shared<T> {
+    /// What panicked elsewhere has left a whole state behind.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Option<Duration> = Some(Duration::from_secs(10));
+
+    #[test]
+    fn an_answer_arrives_from_another_thread() {
+        let (tell, told) = answer();
+        let teller = std::thread::spawn(move || tell.give(7));
+        assert_eq!(told.wait(LONG), Ok(7));
+        teller.join().unwrap();
+    }
+
+    #[test]
+    fn who_waits_learns_that_no_answer_will_come() {
+        let (tell, told) = answer::<()>();
+        let teller = std::thread::spawn(move || drop(tell));
+        assert_eq!(told.wait(None), Err(NoAnswer::Gone));
+        teller.join().unwrap();
+    }
+
+    #[test]
+    fn the_wait_ends_with_its_time() {
+        let (tell, told) = answer::<()>();
+        assert_eq!(told.wait(Some(Duration::ZERO)), Err(NoAnswer::TimedOut));
+        tell.give(());
+    }
+}
