@@ -65,7 +65,7 @@ pub(super) static CP: Command = Command {
 
 const SPEAKER: Speaker = Speaker("exec-server cp");
 
-/// Blocks of 1 MiB, or small files, under way at once: 16 MiB hide 160 ms at 100 MB/s.
+/// Blocks of 1 MiB, or small files, under way at once at most: 16 MiB hide 160 ms at 100 MB/s.
 const WORKERS: usize = 16;
 /// Between two states of the bar.
 const TICK: Duration = Duration::from_millis(100);

@@ -107,9 +107,15 @@ impl Queue {
         }
     }
 
+    /// The piece is done: it may have been the last, or have made room for one more besides the
+    /// one that this thread takes next.
     pub(super) fn done(&self) {
-        self.state().busy -= 1;
-        self.changed.notify_all();
+        let mut state = self.state();
+        state.busy -= 1;
+        match state.busy {
+            0 => self.changed.notify_all(),
+            _ => self.changed.notify_one(),
+        }
     }
 
     /// Ends everything after the pieces that are under way.

@@ -3,9 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use super::WORKERS;
 use super::part::WINDOW;
 use super::side::{BLOCK, Block, Blocks, CopyError, Found};
+
+/// Blocks under way at first. Where the other side is near, more are no faster, and do not fit the
+/// processor's cache.
+const FEW: usize = 6;
+/// A block that takes longer calls for more of them at once.
+const SLOW: Duration = Duration::from_millis(16);
 
 /// A file that several threads copy.
 pub(super) struct Transfer {
@@ -31,6 +39,8 @@ struct Progress {
     /// The furthest byte that was written.
     furthest: u64,
     taken: BTreeSet<u64>,
+    /// How many blocks may be under way.
+    at_once: usize,
     error: Option<CopyError>,
 }
 
@@ -65,6 +75,7 @@ impl Transfer {
                 end: None,
                 furthest: start,
                 taken: BTreeSet::new(),
+                at_once: FEW,
                 error: None,
             }),
         }
@@ -86,7 +97,8 @@ impl Transfer {
         let first = progress.taken.first().copied().unwrap_or(progress.next);
         let end = progress.end.unwrap_or(u64::MAX).min(progress.limit);
         let is_far = progress.next - first >= WINDOW;
-        if progress.error.is_some() || progress.next >= end || is_far {
+        let is_full = progress.taken.len() >= progress.at_once;
+        if progress.error.is_some() || progress.next >= end || is_far || is_full {
             return Claim::Later;
         }
         let offset = progress.next;
@@ -98,9 +110,13 @@ impl Transfer {
     /// Copies a block that was taken; how many bytes that were, and whether no block is taken or to
     /// be taken any more, so that the file is to be finished.
     pub(super) fn copy(&self, offset: u64) -> (u64, bool) {
+        let begun = Instant::now();
         let copied = self.copy_block(offset);
         let mut progress = self.progress();
         progress.taken.remove(&offset);
+        if begun.elapsed() > SLOW {
+            progress.at_once = WORKERS.min(progress.at_once + 1);
+        }
         let bytes = match copied {
             Ok((count, is_last)) => {
                 let behind = offset + count;
@@ -172,4 +188,59 @@ pub(super) struct Closed {
     pub(super) found: Found,
     pub(super) part: PathBuf,
     pub(super) last: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::FileKind;
+    use std::thread;
+
+    /// A side that takes its time.
+    struct After(Duration);
+
+    impl Blocks for After {
+        fn read(&self, _: u64, block: &mut Block) -> Result<bool, CopyError> {
+            thread::sleep(self.0);
+            block.set(vec![0; BLOCK]);
+            Ok(false)
+        }
+
+        fn write(&self, _: u64, _: &[u8]) -> Result<(), CopyError> {
+            Ok(())
+        }
+
+        fn close(self: Box<Self>) -> Result<(), CopyError> {
+            Ok(())
+        }
+    }
+
+    /// How many blocks are under way when so many were copied.
+    fn under_way(copied: usize, time: Duration) -> usize {
+        let found = Found {
+            kind: FileKind::Regular,
+            is_link: false,
+            size: Some(100 * BLOCK as u64),
+            modified_ms: None,
+            mode: None,
+        };
+        let sides: (Box<dyn Blocks>, Box<dyn Blocks>) =
+            (Box::new(After(time)), Box::new(After(Duration::ZERO)));
+        let transfer = Transfer::new(sides, Default::default(), found, 0);
+        let mut claims = std::iter::from_fn(|| match transfer.claim() {
+            Claim::Block(offset) => Some(offset),
+            Claim::Later => None,
+        });
+        let first: Vec<_> = claims.by_ref().collect();
+        for offset in &first[..copied] {
+            transfer.copy(*offset);
+        }
+        first.len() - copied + claims.count()
+    }
+
+    #[test]
+    fn slow_blocks_call_for_more_of_them() {
+        assert_eq!(under_way(0, Duration::ZERO), FEW);
+        assert_eq!(under_way(3, SLOW * 2), FEW + 3);
+    }
 }
