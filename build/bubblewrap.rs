@@ -127,7 +127,7 @@ fn build(pin: &Pin, archive: &Path, vendor: &Path, out: &Path) -> Result<PathBuf
                 "-static",
                 "-s",
                 "-Wl,--gc-sections",
-                "-Wl,-z,relro,-z,now,-z,noexecstack",
+                "-Wl,-z,relro,-z,now,-z,noexecstack,-z,noseparate-code",
                 "-Wl,--build-id=none",
                 "-o",
             ])

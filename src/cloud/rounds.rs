@@ -1,8 +1,8 @@
 //! The thread that keeps this machine on offer: registers, connects, serves, and again.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use super::auth::Authority;
 use super::backoff::Backoff;
@@ -10,6 +10,7 @@ use super::error::{CloudError, Service};
 use super::registration::{Form, Launch, Registration, register};
 use super::relay;
 use super::settings::{Plan, Settings};
+use crate::answer::{Tell, answer};
 use crate::env::local::http::Network;
 use crate::log;
 use crate::rpc::dial::{Dial, DialError, Dialled};
@@ -48,17 +49,17 @@ pub fn run(settings: &Settings, options: &Options) -> Result<(), OfferError> {
     let plan = settings
         .plan(|name| std::env::var_os(name))
         .map_err(OfferError::Cloud)?;
-    let (failed, failure) = channel();
+    let (tell, told) = answer();
     run_outgoing(options, settings.exit_on_stdin_close, |door| {
         let rounds = Rounds::new(plan, door)?;
         thread::Builder::new()
             .name("cloud".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || rounds.run(&failed))
+            .spawn(move || rounds.run(tell))
             .map(drop)
     })
     .map_err(OfferError::Serve)?;
-    match failure.try_recv() {
+    match told.wait(Some(Duration::ZERO)) {
         Ok(error) => Err(OfferError::Cloud(error)),
         Err(_) => Ok(()),
     }
@@ -92,7 +93,7 @@ impl Rounds {
         })
     }
 
-    fn run(mut self, failed: &Sender<CloudError>) {
+    fn run(mut self, failed: Tell<CloudError>) {
         while !self.door.is_draining() {
             let asked = match self.round() {
                 Ok(()) => None,
@@ -102,7 +103,7 @@ impl Rounds {
                 }
                 Err(error) => {
                     // Whoever would read it is waiting for the server to end.
-                    let _ = failed.send(error);
+                    failed.give(error);
                     self.door.close();
                     return;
                 }

@@ -1,10 +1,10 @@
 //! What an environment is found to be.
 
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::answer::{Told, answer};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts, SandboxFacts};
 
 /// What a check has found.
@@ -28,35 +28,25 @@ pub(super) fn check(
     limit: Duration,
 ) -> Vec<Result<Health, String>> {
     let deadline = Instant::now() + limit;
-    let (found, results) = channel();
-    let mut health: Vec<Option<Result<Health, String>>> = Vec::new();
-    for (index, environment) in environments.iter().enumerate() {
-        let (found, environment) = (found.clone(), Arc::clone(environment));
-        let started = thread::Builder::new()
+    let begin = |environment: &Arc<dyn Environment>| {
+        let environment = Arc::clone(environment);
+        let (tell, told) = answer();
+        thread::Builder::new()
             .name("check".to_owned())
             .spawn(move || {
-                let result = examine(&*environment).map_err(|error| error.to_string());
-                // Nobody waits any more after the deadline.
-                let _ = found.send((index, result));
-            });
-        let failed = started
-            .err()
-            .map(|error| format!("no thread to check it with: {error}"));
-        health.push(failed.map(Err));
-    }
-    drop(found);
-    while health.iter().any(Option::is_none) {
+                tell.give(examine(&*environment).map_err(|error| error.to_string()));
+            })
+            .map(|_| told)
+            .map_err(|error| format!("no thread to check it with: {error}"))
+    };
+    let begun: Vec<_> = environments.iter().map(begin).collect();
+    let end = |begun: Result<Told<Result<Health, String>>, String>| {
         let left = deadline.saturating_duration_since(Instant::now());
-        let Ok((index, result)) = results.recv_timeout(left) else {
-            break;
-        };
-        health[index] = Some(result);
-    }
-    let late = || Err(format!("no answer within {limit:?}"));
-    health
-        .into_iter()
-        .map(|each| each.unwrap_or_else(late))
-        .collect()
+        begun?
+            .wait(Some(left))
+            .unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
+    };
+    begun.into_iter().map(end).collect()
 }
 
 fn examine(environment: &dyn Environment) -> Result<Health, EnvironmentError> {
