@@ -115,17 +115,17 @@ fn exchange(from: &str, to: &str) -> Tried {
 
 /// Sets the attribute that no dump takes the file along.
 fn flags(path: &str) -> Tried {
+    const FS_IOC_GETFLAGS: usize = 0x8008_6601;
     const FS_IOC_SETFLAGS: usize = 0x4008_6602;
     const FS_NODUMP_FL: u64 = 0x40;
     let file = File::open(path)?;
-    done(call(
-        libc::SYS_ioctl,
-        &[
-            file.as_raw_fd() as usize,
-            FS_IOC_SETFLAGS,
-            at(&FS_NODUMP_FL),
-        ],
-    ))
+    let fd = file.as_raw_fd() as usize;
+    let mut flags: u64 = 0;
+    // Without those it has, ext4 would also have to change how it keeps the file, and cannot always.
+    // Where they may not be asked for, the setting itself is still tried.
+    let _ = call(libc::SYS_ioctl, &[fd, FS_IOC_GETFLAGS, at_mut(&mut flags)]);
+    flags |= FS_NODUMP_FL;
+    done(call(libc::SYS_ioctl, &[fd, FS_IOC_SETFLAGS, at(&flags)]))
 }
 
 /// Makes a file without a name in one directory, and gives it one elsewhere.

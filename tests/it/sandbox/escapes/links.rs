@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::sandbox::{Launcher, Sandbox, Stage, Who, snapshot};
 
 /// How often a sandbox is started while links change.
 const STARTS: usize = 1000;
+/// Of so many starts, one has peace: where swaps are fast and starts slow, all others may be refused.
+const PEACE: usize = 25;
 
 /// Takes turns of `turn` until `work` is done.
 fn meanwhile(mut turn: impl FnMut() + Send, work: impl FnOnce()) {
@@ -62,10 +65,17 @@ fn attack(launcher: Launcher, who: Who, starts: usize, policy: impl Fn(&Sandbox,
     );
     let attempts = ["write", &file, "--", "write", &deep, "--", "mkdirs", &fresh];
     let (mut ran, mut refused) = (0, 0);
+    let turn = Mutex::new(());
     meanwhile(
-        || swap(&place, &aside, &outside),
         || {
-            for _ in 0..starts {
+            let own = turn.lock().unwrap();
+            swap(&place, &aside, &outside);
+            drop(own);
+            std::thread::yield_now();
+        },
+        || {
+            for start in 0..starts {
+                let _peace = start.is_multiple_of(PEACE).then(|| turn.lock().unwrap());
                 let start = stage.attempt(&attempts).with("sandbox", policy.json());
                 let id = start.id();
                 match stage.client.request("process/start", start.0) {
