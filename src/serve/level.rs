@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::dispatch::{Call, Later};
 use super::server::Server;
-use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::error::RpcError;
 use crate::rpc::protocol::environment::EnvironmentInfo;
 use crate::sandbox::launcher::{Level, Refusal, Stage};
 
@@ -19,7 +19,7 @@ use crate::sandbox::launcher::{Level, Refusal, Stage};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it is believed: a setting of the machine may change.
 const FRESH: Duration = Duration::from_secs(30);
-/// Requests that wait.
+/// Requests that wait. Further ones are answered at once.
 const MAX_WAITING: usize = 256;
 
 /// What is known of it, and who waits. One a server.
@@ -45,8 +45,10 @@ pub(super) fn info(call: &Call<'_>) -> Result<(), RpcError> {
         return Ok(());
     }
     if state.waiting.len() >= MAX_WAITING {
-        let message = "too many requests wait for this answer already";
-        return Err(RpcError::new(ErrorKind::Busy, message));
+        drop(state);
+        // Rather an answer without the level, which nobody may count on, than none.
+        call.answer(call.server.info());
+        return Ok(());
     }
     state.waiting.push((call.later(), Instant::now()));
     if mem::replace(&mut state.is_searching, true) {
