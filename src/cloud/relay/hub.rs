@@ -210,7 +210,7 @@ impl Hub {
             while stream.wants_to_read() && matches!(stream.read(), Ok(true)) {
                 is_empty = false;
             }
-            is_empty &= stream.wants_to_read() || stream.is_over();
+            is_empty &= stream.has_said_all();
         }
         is_empty
     }

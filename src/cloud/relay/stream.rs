@@ -109,6 +109,13 @@ impl Stream {
         self.has_ended && self.outbox.bytes.is_empty() && self.flow.is_settled()
     }
 
+    /// Whether all that has been read from the connection is with the flow, and more could be.
+    pub(super) fn has_said_all(&self) -> bool {
+        let unseen = &self.outbox.waiting()[self.searched..];
+        let holds_message = memchr::memchr(b'\n', unseen).is_some();
+        (self.wants_to_read() && !holds_message) || self.is_over()
+    }
+
     /// Takes what the client says.
     pub(super) fn receive(
         &mut self,
