@@ -356,7 +356,7 @@ fn all_keys_mean_what_they_say() {
         program = " ssh "
         args = ["box", "exec-server"]
         env = { A = "b" }
-        cwd = "work/../w"
+        cwd = "jobs/../w"
     "#;
     let config = parse(text).expect("a good file");
     let position = |line| {
@@ -397,7 +397,7 @@ fn all_keys_mean_what_they_say() {
                         program: "ssh".into(),
                         args: vec!["box".into(), "exec-server".into()],
                         env: [("A".to_owned(), "b".to_owned())].into(),
-                        cwd: Some("/etc/exec/work/../w".into()),
+                        cwd: Some("/etc/exec/jobs/../w".into()),
                     },
                     connect_timeout: ten,
                     initialize_timeout: ten,
