@@ -43,17 +43,31 @@ pub const ROWS: &[Row] = &[
     ),
     Row::new(
         Unit::MegabytesPerSecond,
-        "ws.copy",
-        "cp of 1 GiB, over ws",
+        "ws.fetch",
+        "cp of 1 GiB from there, over ws",
         &[("copy", "cat over TCP")],
         Some(Goal::ShareOfFloor(0.7, "copy")),
     ),
     Row::new(
         Unit::MegabytesPerSecond,
-        "stdio.copy",
-        "cp of 1 GiB, over ssh",
-        &[("scp", "scp")],
-        Some(Goal::ShareOfFloor(0.95, "scp")),
+        "ws.send",
+        "cp of 1 GiB to there, over ws",
+        &[("copy", "cat over TCP")],
+        Some(Goal::ShareOfFloor(0.7, "copy")),
+    ),
+    Row::new(
+        Unit::MegabytesPerSecond,
+        "stdio.fetch",
+        "cp of 1 GiB from there, over ssh",
+        &[("scp.fetch", "scp")],
+        Some(Goal::ShareOfFloor(0.95, "scp.fetch")),
+    ),
+    Row::new(
+        Unit::MegabytesPerSecond,
+        "stdio.send",
+        "cp of 1 GiB to there, over ssh",
+        &[("scp.send", "scp")],
+        Some(Goal::ShareOfFloor(0.95, "scp.send")),
     ),
 ];
 
@@ -99,13 +113,17 @@ fn own(step: &Step, scratch: &Scratch, place: &[&str]) -> Result<(), Failure> {
 
     let source = scratch.file("source", COPY_BYTES)?;
     let target = scratch.at("target");
-    let mut copy = Command::new(&step.binary);
-    copy.arg("cp")
-        .args(place)
-        .arg(format!(":{}", scratch::text(&source)?))
-        .arg(&target);
-    step.emit("copy", rate(copied(step, &target, || waited(&mut copy))?));
-    same_size(&target)
+    let (here, there) = (scratch::text(&source)?, scratch::text(&target)?);
+    for (name, from, to) in [
+        ("fetch", format!(":{here}"), there.to_owned()),
+        ("send", here.to_owned(), format!(":{there}")),
+    ] {
+        let mut copy = Command::new(&step.binary);
+        copy.arg("cp").args(place).args([from, to]);
+        step.emit(name, rate(copied(step, &target, || waited(&mut copy))?));
+        same_size(&target)?;
+    }
+    Ok(())
 }
 
 pub fn floor(step: &Step) -> Result<(), Failure> {
@@ -141,13 +159,17 @@ pub fn floor(step: &Step) -> Result<(), Failure> {
     multiplexed.args(["127.0.0.1", "true"]);
     step.emit("multiplexed", timed(step, &mut multiplexed)?);
 
-    let mut scp = Command::new("scp");
-    scp.arg("-q")
-        .args(sshd.options())
-        .arg(format!("127.0.0.1:{}", scratch::text(&source)?))
-        .arg(&target);
-    step.emit("scp", rate(copied(step, &target, || waited(&mut scp))?));
-    same_size(&target)
+    let (here, there) = (scratch::text(&source)?, scratch::text(&target)?);
+    for (name, from, to) in [
+        ("scp.fetch", format!("127.0.0.1:{here}"), there.to_owned()),
+        ("scp.send", here.to_owned(), format!("127.0.0.1:{there}")),
+    ] {
+        let mut scp = Command::new("scp");
+        scp.arg("-q").args(sshd.options()).args([from, to]);
+        step.emit(name, rate(copied(step, &target, || waited(&mut scp))?));
+        same_size(&target)?;
+    }
+    Ok(())
 }
 
 /// An sshd, where this machine has one; a machine without it goes without these figures.

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::side::{Abilities, Block, Blocks, CopyError, Found, Side};
+use crate::env::local::files::write_at;
 use crate::env::{FileKind, OpenFor};
 
 /// Files of this machine.
@@ -197,7 +198,7 @@ impl Blocks for OpenHere {
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), CopyError> {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        Here::result(&self.path, self.file.write_all_at(data, offset))
+        Here::result(&self.path, write_at(&self.file, data, offset))
     }
 
     fn close(self: Box<Self>) -> Result<(), CopyError> {

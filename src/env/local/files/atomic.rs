@@ -3,13 +3,14 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::{File, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::errors::FileError;
+use super::pieces;
 use super::place::{Links, c_path};
 use crate::sys::file::{self, Access, Kind, LastLink, ROOTED, Status};
 use crate::sys::random;
@@ -122,8 +123,8 @@ fn fill(
     // Until it has the old one's mode, nobody else may read it.
     let mode = if old.is_some() { 0o600 } else { 0o666 };
     let fd = file::open_at(dir, temporary, Access::WRITE | Access::CREATE_NEW, mode)?;
-    let mut file = File::from(fd);
-    file.write_all(data)?;
+    let file = File::from(fd);
+    pieces::write_all(&file, data)?;
     if let Some(old) = old {
         let new = file::status_of(file.as_fd())?;
         if (new.user, new.group) != (old.user, old.group)

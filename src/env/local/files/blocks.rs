@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::errors::FileError;
+use super::pieces;
 use super::place::Links;
 use super::read::open_regular;
 use super::write::{empty, open_to_fill};
@@ -126,7 +126,7 @@ impl BlockFile {
         if i64::try_from(end).is_err() {
             return Err(FileError::WriteRange);
         }
-        Ok(self.0.write_all_at(data, offset)?)
+        Ok(pieces::write_at(&self.0, data, offset)?)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Writing one file, in place.
 
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::Seek;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::errors::FileError;
+use super::pieces;
 use super::place::{Links, Place};
 use crate::sys::file::{self, Access, Kind, Status};
 
@@ -36,7 +37,7 @@ pub(super) fn empty(file: &File, status: &Status) -> std::io::Result<()> {
 /// write a file that was emptied to the disk when it is closed, which takes thirty times as long.
 pub fn write(path: &Path, data: &[u8], links: Links) -> Result<(), FileError> {
     let (mut file, status) = open_to_fill(path, links)?;
-    let written = file.write_all(data);
+    let written = pieces::write_all(&file, data);
     let len = match written {
         Ok(()) => data.len() as u64,
         Err(_) => file.stream_position()?,

@@ -1,0 +1,47 @@
+//! Writing a large content in pieces.
+//!
+//! A file system gives one write of a megabyte memory in runs of a megabyte where it can, and asks
+//! for runs that nobody has used for long. On a virtual machine the host may have to find them
+//! first: ext4 on Linux 6.18 then took 1.2 to 1.8 s for 1 GiB, against 0.4 s in pieces.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+
+/// As `cat` and `cp` write. Pieces of 64 to 256 KiB are equally fast where memory is at hand, and
+/// those of 256 KiB were already half as fast where it is not.
+const PIECE: usize = 128 * 1024;
+
+/// [`FileExt::write_all_at`] in pieces.
+pub fn write_at(file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+    for (index, piece) in data.chunks(PIECE).enumerate() {
+        file.write_all_at(piece, offset + (index * PIECE) as u64)?;
+    }
+    Ok(())
+}
+
+/// [`Write::write_all`] in pieces.
+pub fn write_all(mut file: &File, data: &[u8]) -> io::Result<()> {
+    data.chunks(PIECE)
+        .try_for_each(|piece| file.write_all(piece))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    #[test]
+    fn pieces_follow_each_other_and_leave_nothing_out() {
+        let data: Vec<u8> = (0..3 * PIECE + 5).map(|at| (at % 251) as u8).collect();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(libc::O_TMPFILE);
+        let file = options.open(std::env::temp_dir()).unwrap();
+        write_all(&file, &data[..PIECE + 1]).unwrap();
+        write_at(&file, &data[7..], 7).unwrap();
+        let mut written = vec![0; data.len() + 1];
+        assert_eq!(file.read_at(&mut written, 0).unwrap(), data.len());
+        assert!(written[..data.len()] == data);
+    }
+}
