@@ -45,10 +45,12 @@ impl Sshd {
         let free = TcpListener::bind("127.0.0.1:0").map_err(text)?;
         let port = free.local_addr().map_err(text)?.port();
         drop(free);
+        // With SHLVL bash takes itself for a shell within a shell, and leaves the account's start file
+        // alone, which takes as long as it likes and prints what it likes.
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\n\
              UsePAM no\nPidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             MaxStartups 100\nSubsystem sftp internal-sftp\nPermitRootLogin prohibit-password\n",
+             MaxStartups 100\nSetEnv SHLVL=1\nSubsystem sftp internal-sftp\nPermitRootLogin prohibit-password\n",
             path("host"),
             path("authorized"),
         );
