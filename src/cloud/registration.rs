@@ -17,6 +17,7 @@ use super::exchange::{self, Answer};
 use super::target;
 use crate::env::local::http::Network;
 use crate::rpc::dial::Target;
+use crate::rpc::redact::redacted_in_place;
 use crate::sys::random;
 use crate::visible::Visible;
 
@@ -24,7 +25,7 @@ use crate::visible::Visible;
 const PRODUCT: &str = "codex-exec-server";
 /// The version of how they are made.
 const ID_VERSION: &str = "codex-exec-server-v1";
-/// What is shown of an answer that explains itself in no other way, in characters.
+/// What is shown of anything in an answer, in characters.
 const PREVIEW: usize = 4096;
 /// What the direct form is called on the wire.
 const DIRECT: &str = "direct_jsonrpc_v1";
@@ -136,7 +137,7 @@ impl Form {
     fn accept(&self, body: &[u8]) -> Result<Registration, CloudError> {
         let service = self.service();
         let answer: Reply = serde_json::from_slice(body)
-            .map_err(|error| CloudError::Malformed(service, error.to_string()))?;
+            .map_err(|error| CloudError::Malformed(service, excerpt(&error.to_string())))?;
         let unfit = |what: String| CloudError::Unsafe(service, format!("returned {what}"));
         let missing =
             |name: &str| CloudError::Malformed(service, format!("missing field `{name}`"));
@@ -180,6 +181,7 @@ impl Form {
             Self::Relay { id, .. } => {
                 same("environment", id, environment()?)?;
                 if let Some(profile) = &answer.security_profile {
+                    let profile = excerpt(profile);
                     return Err(unfit(format!("unsupported security profile `{profile}`")));
                 }
             }
@@ -191,6 +193,7 @@ impl Form {
                     .ok_or(missing("registration_id"))?;
                 let transport = answer.transport.as_deref().ok_or(missing("transport"))?;
                 if transport != DIRECT {
+                    let transport = excerpt(transport);
                     return Err(unfit(format!("unsupported direct transport `{transport}`")));
                 }
             }
@@ -199,7 +202,7 @@ impl Form {
         Ok(Registration {
             rendezvous: target::rendezvous(url)
                 .map_err(|error| unfit(format!("a rendezvous URL that {error}")))?,
-            news: news.map(|news| Visible(news).to_string()),
+            news: news.map(|news| excerpt(&news)),
         })
     }
 }
@@ -273,19 +276,23 @@ struct ErrorFields {
     message: Option<String>,
 }
 
+/// The beginning of what a service says, without what could steer a terminal or sign a URL.
+fn excerpt(text: &str) -> String {
+    let beginning: String = text.chars().take(PREVIEW).collect();
+    Visible(redacted_in_place(&beginning)).to_string()
+}
+
 fn refusal(service: Service, answer: &Answer) -> CloudError {
     let shown = answer.status_line();
     let text = String::from_utf8_lossy(&answer.body);
-    let preview: String = text.trim().chars().take(PREVIEW).collect();
     let parsed = serde_json::from_slice::<ErrorBody>(&answer.body);
     let (code, told, otherwise) = match parsed {
         Ok(ErrorBody { error }) => (error.code, error.message, "empty error body"),
         Err(_) => (None, None, "empty or malformed error body"),
     };
-    let message = told.unwrap_or(preview);
-    let message = match message.trim() {
+    let message = match told.as_deref().unwrap_or(&text).trim() {
         "" => otherwise.to_owned(),
-        message => Visible(message).to_string(),
+        message => excerpt(message),
     };
     if matches!(answer.status, 401 | 403) {
         return CloudError::Unauthorized {
@@ -298,7 +305,7 @@ fn refusal(service: Service, answer: &Answer) -> CloudError {
         service,
         status: answer.status,
         shown,
-        code: code.map(|code| Visible(code).to_string()),
+        code: code.as_deref().map(excerpt),
         message,
         retry_after: answer.retry_after,
     }

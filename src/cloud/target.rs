@@ -12,6 +12,10 @@ const MAX_ID: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unfit(&'static str);
 
+const NO_HOST: Unfit = Unfit("has no host");
+const OTHER_SCHEME: Unfit = Unfit("has another scheme");
+const IN_CLEAR: Unfit = Unfit("is not encrypted");
+
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
@@ -34,8 +38,12 @@ pub(super) fn base_url(text: &str) -> Result<String, Unfit> {
     if base.contains(['?', '#', '@']) {
         return Err(Unfit("must have no user, query or fragment"));
     }
-    private(base, Url::parse)
-        .map_err(|_| Unfit("must begin with https://, or http:// for this machine itself"))?;
+    private(base, Url::parse).map_err(|unfit| match unfit {
+        NO_HOST | OTHER_SCHEME | IN_CLEAR => {
+            Unfit("must begin with https://, or http:// for this machine itself")
+        }
+        other => other,
+    })?;
     Ok(base.to_owned())
 }
 
@@ -52,10 +60,10 @@ fn private(text: &str, parse: impl FnOnce(&str) -> Result<Url, UrlError>) -> Res
     }
     let after_scheme = text.split_once("://").map(|(_, rest)| rest);
     if after_scheme.is_none_or(|rest| rest.starts_with('/')) {
-        return Err(Unfit("has no host"));
+        return Err(NO_HOST);
     }
     let url = parse(text).map_err(|error| match error {
-        UrlError::Scheme(_) => Unfit("has another scheme"),
+        UrlError::Scheme(_) => OTHER_SCHEME,
         UrlError::Invalid(_) => Unfit("is malformed"),
     })?;
     if url.credentials.is_some() {
@@ -64,7 +72,7 @@ fn private(text: &str, parse: impl FnOnce(&str) -> Result<Url, UrlError>) -> Res
     if url.is_encrypted() || url.is_loopback() {
         Ok(url)
     } else {
-        Err(Unfit("is not encrypted"))
+        Err(IN_CLEAR)
     }
 }
 
@@ -118,6 +126,16 @@ mod tests {
             "ftp://plane.example",
         ] {
             assert!(base_url(bad).is_err(), "{bad}");
+        }
+        for (bad, why) in [
+            ("https://plane.example:99999", "is malformed"),
+            ("https://a b", "has blanks or backslashes"),
+            (
+                "http://plane.example",
+                "must begin with https://, or http:// for this machine itself",
+            ),
+        ] {
+            assert_eq!(base_url(bad), Err(Unfit(why)), "{bad}");
         }
     }
 

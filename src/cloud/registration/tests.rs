@@ -170,6 +170,8 @@ fn other_answers_are_not() {
         let error = form.accept(answer.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(text), "{answer}: {error}");
     }
+    let error = relay().accept(br#""wss://r/x?sig=secret""#).unwrap_err();
+    assert!(!error.to_string().contains("secret"), "{error}");
 }
 
 #[test]
@@ -216,9 +218,12 @@ fn a_refusal_is_explained_by_what_it_says() {
     ] {
         assert_eq!(words(status, body), text);
     }
-    let long = words(500, &"y".repeat(10_000));
-    assert_eq!(
-        long.matches('y').count(),
-        PREVIEW + "registry".matches('y').count()
-    );
+    let long = "y".repeat(10_000);
+    let told = format!(r#"{{"error":{{"message":"{long}"}}}}"#);
+    for body in [long, told] {
+        assert_eq!(
+            words(500, &body).matches('y').count(),
+            PREVIEW + "registry".matches('y').count()
+        );
+    }
 }

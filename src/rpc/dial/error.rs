@@ -76,6 +76,16 @@ impl DialError {
         }
     }
 
+    /// What failed and why, for who knows where to and did not choose that. The advice is what can
+    /// be done whoever is there.
+    pub fn reason(&self) -> String {
+        let advice = match self.stage {
+            Stage::Lookup | Stage::Proxy | Stage::Tls => self.advice(),
+            Stage::Address | Stage::Connect | Stage::Upgrade => "",
+        };
+        format!("{}{advice}", Reason(self))
+    }
+
     fn advice(&self) -> &'static str {
         match (self.stage, &self.cause) {
             (Stage::Address, _) => "; write it as ws://HOST:PORT, wss://HOST:PORT or unix:///PATH",
@@ -117,27 +127,34 @@ impl fmt::Display for DialError {
                 "timed out connecting to exec-server websocket `{label}` after {limit:?} while {}",
                 self.stage
             )?,
-            cause => {
-                let stage = self.stage;
-                write!(
-                    f,
-                    "failed to connect to exec-server websocket `{label}`: {stage}: "
-                )?;
-                match cause {
-                    DialCause::Invalid(text) | DialCause::Failed { text, .. } => {
-                        f.write_str(text)?
-                    }
-                    DialCause::Refused { status, line } => {
-                        write!(f, "HTTP status {status}")?;
-                        if !line.is_empty() {
-                            write!(f, " ({line})")?;
-                        }
-                    }
-                    DialCause::TimedOut(_) => {}
-                }
-            }
+            _ => write!(
+                f,
+                "failed to connect to exec-server websocket `{label}`: {}",
+                Reason(self)
+            )?,
         }
         f.write_str(self.advice())
+    }
+}
+
+/// The stage and the cause.
+struct Reason<'a>(&'a DialError);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DialError { stage, cause, .. } = self.0;
+        write!(f, "{stage}: ")?;
+        match cause {
+            DialCause::Invalid(text) | DialCause::Failed { text, .. } => f.write_str(text),
+            DialCause::TimedOut(limit) => write!(f, "timed out after {limit:?}"),
+            DialCause::Refused { status, line } => {
+                write!(f, "HTTP status {status}")?;
+                if !line.is_empty() {
+                    write!(f, " ({line})")?;
+                }
+                Ok(())
+            }
+        }
     }
 }
 

@@ -96,9 +96,7 @@ impl Upgrade {
     ) -> Result<(), Failure> {
         let answer = ask(&(self.head + "\r\n"), source, sink, buffer, deadline)?;
         if answer.status != 101 {
-            let line = first_line(source, buffer, deadline);
-            let status = answer.status;
-            return Err(Failure::Refused { status, line });
+            return Err(answer.refusal(source, buffer, deadline));
         }
         let has = |name: &str, wanted: &str| {
             answer
@@ -135,6 +133,23 @@ impl Answer {
             .iter()
             .filter(move |header| header.0.eq_ignore_ascii_case(name))
             .map(|header| header.1.trim())
+    }
+
+    /// What it is where something else was wanted, with the beginning of its text.
+    pub(super) fn refusal(
+        &self,
+        source: &mut dyn Source,
+        buffer: &mut InBuffer,
+        deadline: Instant,
+    ) -> Failure {
+        let is_chunk = |coding: &str| coding.eq_ignore_ascii_case("chunked");
+        // The first line is then the length of a chunk.
+        let skipped = usize::from(self.values("transfer-encoding").any(is_chunk));
+        let text = beginning(source, buffer, deadline, skipped + 1);
+        Failure::Refused {
+            status: self.status,
+            line: shown(text.lines().skip(skipped)),
+        }
     }
 }
 
@@ -193,14 +208,16 @@ fn parse(received: &[u8]) -> Result<Option<(Answer, usize)>, Failure> {
     Ok(Some((Answer { status, headers }, len)))
 }
 
-/// The beginning of a refusal's text, without what would disturb a terminal.
-pub(super) fn first_line(
+/// The beginning of a refusal's body, if possible so many lines of it.
+fn beginning(
     source: &mut dyn Source,
     buffer: &mut InBuffer,
     deadline: Instant,
+    lines: usize,
 ) -> String {
     let deadline = deadline.min(Instant::now() + LINE_PATIENCE);
-    while !buffer.bytes().contains(&b'\n') && buffer.bytes().len() < MAX_LINE {
+    let has = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count() >= lines;
+    while !has(buffer.bytes()) && buffer.bytes().len() < MAX_LINE {
         let left = deadline.saturating_duration_since(Instant::now());
         // Whatever ends the body, there is no more of it to show.
         if left.is_zero() || !matches!(buffer.fill(source, MAX_LINE, left), Ok(1..)) {
@@ -208,12 +225,22 @@ pub(super) fn first_line(
         }
     }
     let text = buffer.bytes();
-    let text = String::from_utf8_lossy(&text[..text.len().min(MAX_LINE)]);
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
-    line.unwrap_or_default()
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect()
+    String::from_utf8_lossy(&text[..text.len().min(MAX_LINE)]).into_owned()
+}
+
+/// The first line that is not blank, without what would disturb a terminal, and without queries:
+/// servers like to repeat what they were asked for, and ours may be a secret.
+fn shown<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
+    let mut lines = lines.into_iter().map(str::trim);
+    let line = lines.find(|line| !line.is_empty()).unwrap_or_default();
+    let words = line
+        .split_whitespace()
+        .map(|word| match word.split_once('?') {
+            Some((before, query)) if !query.is_empty() => format!("{before}?…"),
+            _ => word.to_owned(),
+        });
+    let line: Vec<String> = words.collect();
+    line.join(" ").chars().filter(|c| !c.is_control()).collect()
 }
 
 #[cfg(test)]

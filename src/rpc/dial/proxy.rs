@@ -132,9 +132,7 @@ pub(super) fn tunnel(
     let mut buffer = InBuffer::default();
     let answer = exchange::ask(&request, source, sink, &mut buffer, deadline)?;
     if !(200..300).contains(&answer.status) {
-        let line = exchange::first_line(source, &mut buffer, deadline);
-        let status = answer.status;
-        return Err(Failure::Refused { status, line });
+        return Err(answer.refusal(source, &mut buffer, deadline));
     }
     if !buffer.bytes().is_empty() {
         // Neither TLS nor HTTP lets a server speak first.
@@ -247,10 +245,22 @@ mod tests {
             "CONNECT [fd00::1]:443 HTTP/1.1\r\nHost: [fd00::1]:443\r\n\
              Proxy-Authorization: Basic dTpw\r\n\r\n"
         );
-        let bad = "HTTP/1.1 407 Who\r\nContent-Length: 6\r\n\r\nlog in";
-        let (_, refused) = through("http://x", "ws://h", bad);
+        for bad in [
+            "HTTP/1.1 407 Who\r\nContent-Length: 6\r\n\r\nlog in",
+            "HTTP/1.1 407 Who\r\nTransfer-Encoding: Chunked\r\n\r\n6\r\nlog in\r\n0\r\n\r\n",
+        ] {
+            let (_, refused) = through("http://x", "ws://h", bad);
+            match refused {
+                Err(Failure::Refused { status, line }) => {
+                    assert_eq!((status, &*line), (407, "log in"));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let echo = "HTTP/1.1 404 No\r\n\r\nno GET /x?sig=secret&amp;a=b, 'h?secret'? here";
+        let (_, refused) = through("http://x", "ws://h", echo);
         match refused {
-            Err(Failure::Refused { status, line }) => assert_eq!((status, &*line), (407, "log in")),
+            Err(Failure::Refused { line, .. }) => assert_eq!(line, "no GET /x?… 'h?… here"),
             other => panic!("{other:?}"),
         }
         let early = "HTTP/1.1 200 OK\r\n\r\nx";

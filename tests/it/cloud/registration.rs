@@ -196,6 +196,12 @@ fn an_answer_that_is_not_ours_is_not_acted_upon() {
         plane.answer([Answer::With(members)]);
         ends_with(executor(&plane), words);
     }
+    let plane = Plane::start(Style::Relay);
+    plane.answer([Answer::With(json!({"security_profile": "\u{1b}[2J"}))]);
+    ends_with(
+        environment(&plane, "relay"),
+        "environment registry returned unsupported security profile `\\u{1b}[2J`",
+    );
     let plane = Plane::start(Style::Plain);
     plane.answer([Answer::status(200, "{\"id\":")]);
     let output = finish(executor(&plane), b"");
