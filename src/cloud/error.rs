@@ -40,6 +40,8 @@ pub enum CloudError {
     Configuration(Service, String),
     /// There are no credentials that the service would take.
     Authentication(Service, String),
+    /// The credentials could not be read just now; others write them too.
+    Unreadable(Service, String),
     /// The credentials were refused, and could not be renewed.
     Unauthorized {
         /// By whom.
@@ -79,7 +81,7 @@ impl CloudError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Rejected { status, .. } => matches!(status, 408 | 429 | 500..),
-            Self::Unreachable(..) | Self::Malformed(..) => true,
+            Self::Unreachable(..) | Self::Malformed(..) | Self::Unreadable(..) => true,
             _ => false,
         }
     }
@@ -99,7 +101,7 @@ impl fmt::Display for CloudError {
             Self::Configuration(service, what) => {
                 write!(f, "{} configuration error: {what}", service.name())
             }
-            Self::Authentication(service, what) => {
+            Self::Authentication(service, what) | Self::Unreadable(service, what) => {
                 write!(f, "{} authentication error: {what}", service.name())
             }
             Self::Unauthorized {

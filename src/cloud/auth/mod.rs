@@ -37,6 +37,18 @@ impl Credential {
     pub(super) fn account(&self) -> Option<&str> {
         self.account.as_deref()
     }
+
+    /// The same, if headers can have it: what cannot be sent once cannot be sent later either.
+    fn checked(self, service: Service) -> Result<Self, CloudError> {
+        let is_fit = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let unfit = match (is_fit(&self.token), self.account().is_none_or(is_fit)) {
+            (true, true) => return Ok(self),
+            (false, _) => "token",
+            (true, false) => "account id",
+        };
+        let why = format!("the {unfit} is not made of printable ASCII, so it cannot be sent");
+        Err(CloudError::Authentication(service, why))
+    }
 }
 
 /// Where credentials come from.
@@ -80,11 +92,12 @@ impl Authority {
         network: &Network,
     ) -> Result<Credential, CloudError> {
         match self {
-            Self::Given(token) => Ok(Credential {
+            Self::Given(token) => Credential {
                 token: token.clone(),
                 account: None,
                 login: None,
-            }),
+            }
+            .checked(service),
             Self::Login(stored) => stored.credential(service, network),
         }
     }
@@ -108,7 +121,7 @@ impl StoredLogin {
     fn load(&mut self, service: Service) -> Result<Option<Login>, CloudError> {
         refresh::load(&self.file, &mut self.unsaved).map_err(|error| {
             let path = self.file.path().display();
-            CloudError::Authentication(service, format!("cannot read {path}: {error}"))
+            CloudError::Unreadable(service, format!("cannot read {path}: {error}"))
         })
     }
 
@@ -126,11 +139,12 @@ impl StoredLogin {
                 "cloud environments require ChatGPT authentication; API key auth is not supported"
                     .into(),
             ),
-            Kind::ApiKey(key) if !key.is_empty() => Ok(Credential {
+            Kind::ApiKey(key) if !key.is_empty() => Credential {
                 token: key,
                 account: None,
                 login: None,
-            }),
+            }
+            .checked(service),
             Kind::Account if login.has_tokens() => {
                 if login.is_stale(calendar::now()) {
                     match self.refresh(&login, Occasion::Expiry, network) {
@@ -206,11 +220,12 @@ fn account_credential(login: Login, service: Service) -> Result<Credential, Clou
             _ => "the login has no access token; run `codex login`",
         });
     }
-    Ok(Credential {
+    Credential {
         token: login.access_token().to_owned(),
         account,
         login: Some(login),
-    })
+    }
+    .checked(service)
 }
 
 fn no_login(service: Service) -> String {

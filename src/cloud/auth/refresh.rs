@@ -59,11 +59,19 @@ pub(super) fn load(
     file: &LoginFile,
     unsaved: &mut Option<Unsaved>,
 ) -> std::io::Result<Option<Login>> {
-    let Some(pending) = unsaved.take() else {
+    if unsaved.is_none() {
         return file.read();
-    };
+    }
     let _lock = file.lock()?;
+    load_locked(file, unsaved)
+}
+
+/// The same for the holder of the lock.
+fn load_locked(file: &LoginFile, unsaved: &mut Option<Unsaved>) -> std::io::Result<Option<Login>> {
     let found = file.read()?;
+    let Some(pending) = unsaved.take() else {
+        return Ok(found);
+    };
     let lacks = found
         .as_ref()
         .is_some_and(|it| it.refresh_token() == Some(&pending.spent));
@@ -95,9 +103,7 @@ pub(super) fn refresh(
     let _lock = file
         .lock()
         .map_err(|error| transient("no lock beside", &error))?;
-    let current = file
-        .read()
-        .map_err(|error| transient("cannot read", &error))?;
+    let current = load_locked(file, unsaved).map_err(|error| transient("cannot read", &error))?;
     let mut login = current.ok_or(RefreshError::Permanent(OTHER_ACCOUNT))?;
     if login.account() != held.account() {
         return Err(RefreshError::Permanent(OTHER_ACCOUNT));
@@ -115,9 +121,11 @@ pub(super) fn refresh(
         // The old ones are used up; the new ones must not get lost.
         log::warn!("new tokens are not in {}: {error}", file.path().display());
         *unsaved = Some(Unsaved {
-            spent,
+            spent: unsaved.take().map_or(spent, |pending| pending.spent),
             login: login.clone(),
         });
+    } else {
+        *unsaved = None;
     }
     Ok(login)
 }
@@ -204,5 +212,16 @@ mod tests {
             let text = permanent(body.as_bytes());
             assert!(text.contains(part), "{body}: {text}");
         }
+    }
+
+    #[test]
+    fn new_tokens_outlive_a_file_that_cannot_be_read() {
+        let file = LoginFile::in_home(std::path::Path::new("/nonexistent"));
+        let mut unsaved = Some(Unsaved {
+            spent: "r1".into(),
+            login: Login::default(),
+        });
+        assert!(load(&file, &mut unsaved).is_err());
+        assert!(unsaved.is_some());
     }
 }

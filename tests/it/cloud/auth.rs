@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -297,6 +298,69 @@ fn a_token_may_come_on_standard_input_whose_end_may_be_ours() {
     assert!(
         words.ends_with("expected a newline-terminated registration bearer of at most 16 KiB"),
         "{words}"
+    );
+}
+
+/// The real client writes the file in place, so for a moment it may hold half a login.
+#[test]
+fn half_a_login_is_read_again_later() {
+    let plane = Plane::start(Style::Plain);
+    let home = Home::with_account();
+    let server = Server::offered(cloud(&plane, &home));
+    await_executors(&plane, 1);
+    fs::write(home.path(), "{\"tokens\":").unwrap();
+    plane.cut();
+    within(PATIENCE, "it is missed", || {
+        server.stderr().contains("cannot read")
+    });
+    home.write(&account("access-2", "refresh-2"));
+    await_executors(&plane, 1);
+    assert_eq!(bearers(&plane), ["access-1", "access-2"]);
+}
+
+#[test]
+fn tokens_that_could_not_be_written_are_renewed_in_their_turn() {
+    let plane = Plane::start(Style::Plain);
+    let home = Home::with_account();
+    home.write(&account(&token(-5), "refresh-1"));
+    let short = json!({"access_token": token(100), "refresh_token": "refresh-2"});
+    plane.answer_refresh([Answer::status(200, &short.to_string())]);
+    let offered = cloud(&plane, &home);
+    // No file may have any content, as on a full disk.
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\""]);
+    command.arg(offered.get_program()).args(offered.get_args());
+    command.env_clear();
+    for (name, value) in offered.get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    let _server = Server::offered(command);
+    await_executors(&plane, 1);
+    plane.cut();
+    within(PATIENCE, "a second round", || {
+        plane.registrations().len() == 2
+    });
+    let spent: Vec<Value> = plane
+        .refreshes()
+        .iter()
+        .map(|asked| serde_json::from_slice::<Value>(&asked.body).unwrap()["refresh_token"].take())
+        .collect();
+    assert_eq!(spent, ["refresh-1", "refresh-2"]);
+    assert_eq!(bearers(&plane)[1], "access-for-refresh-2");
+}
+
+#[test]
+fn a_token_that_no_header_can_have_is_named_and_not_shown() {
+    let plane = Plane::start(Style::Plain);
+    let mut command = executor(&plane);
+    command.env("CODEX_EXEC_SERVER_REMOTE_BEARER_TOKEN", "very\nsecret");
+    let words = last_words(&finish(command, b""));
+    assert_eq!(
+        words,
+        "Error: executor registry authentication error: the token is not made of printable ASCII, \
+         so it cannot be sent"
     );
 }
 
