@@ -205,14 +205,20 @@ impl Server {
         }
         self.confined.wait_until_none(Instant::now() + KILL_TIME);
         let connections: Vec<_> = self.connections().values().cloned().collect();
-        let deadline = Instant::now() + FLUSH_TIME;
+        let farewell = self.farewell().clone();
+        let now = Instant::now();
+        let deadline = now + FLUSH_TIME;
+        // One that takes nothing must not use up the time of who has the last word.
+        let theirs = match farewell {
+            Some(_) => now + FLUSH_TIME / 2,
+            None => deadline,
+        };
         for outbound in &connections {
             outbound.say_goodbye(Goodbye::Away);
         }
         for outbound in connections {
-            outbound.drain(deadline);
+            outbound.drain(theirs);
         }
-        let farewell = self.farewell().clone();
         if let Some(farewell) = farewell {
             farewell.say(deadline);
         }

@@ -166,6 +166,11 @@ impl Flow {
         self.sending.message.is_empty()
     }
 
+    /// Whether the peer acknowledges, and so sends again what is not taken.
+    pub(super) fn is_reliable(&self) -> bool {
+        self.peer == Peer::Acknowledging
+    }
+
     /// Takes a message, which is not empty; [`Flow::emit`] brings it on its way.
     pub(super) fn send(&mut self, message: Vec<u8>) {
         let sending = &mut self.sending;

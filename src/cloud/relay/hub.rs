@@ -24,6 +24,8 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// Sleep of the pump between the last messages.
 const LEAVING_TICK: Duration = Duration::from_millis(5);
+/// What is left of the time for the last messages when goodbye is said, whoever has not got his.
+const PARTING: Duration = Duration::from_millis(100);
 
 /// Everything between the websocket's two directions and the connections.
 pub(super) struct Hub {
@@ -40,6 +42,10 @@ pub(super) struct Hub {
 struct State {
     streams: HashMap<String, Stream>,
     phase: Phase,
+    /// When goodbye is said at the latest, once the server ends.
+    goodbye_by: Option<Instant>,
+    /// Whether a stream was ever opened.
+    has_served: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +81,7 @@ impl Hub {
             }
         };
         let mut state = self.lock();
-        if state.phase >= Phase::Leaving {
+        if state.phase >= Phase::Closed {
             return;
         }
         let outcome = match &frame.body {
@@ -85,6 +91,13 @@ impl Hub {
                 }
                 return;
             }
+            // Nothing new is begun; what has arrived makes room for the rest.
+            body if state.phase == Phase::Leaving => match state.streams.get_mut(frame.stream) {
+                Some(stream) => stream
+                    .acknowledge(frame.ack, body)
+                    .map_err(|error| error.to_string()),
+                None => return,
+            },
             Body::Handshake => Err("the encrypted form of streams is not spoken here".to_owned()),
             _ => self.pass(&mut state, &frame),
         };
@@ -109,6 +122,7 @@ impl Hub {
                 }
                 let stream = self.open().map_err(|error| format!("no stream: {error}"))?;
                 log::info!("relay stream {}: opened", frame.stream);
+                state.has_served = true;
                 state
                     .streams
                     .entry(frame.stream.to_owned())
@@ -146,9 +160,12 @@ impl Hub {
                 if phase >= Phase::Closed {
                     break;
                 }
-                if phase == Phase::Leaving && self.is_empty(&mut state) {
-                    self.say_goodbye(&mut state);
-                    break;
+                if phase == Phase::Leaving {
+                    let is_late = state.goodbye_by.is_some_and(|by| Instant::now() >= by);
+                    if self.is_empty(&mut state) || is_late {
+                        self.say_goodbye(&mut state);
+                        break;
+                    }
                 }
                 self.emit(&mut state);
                 let mut awaited = Awaited::of(&state, self.outbound.has_room(&self.wake));
@@ -169,7 +186,9 @@ impl Hub {
                     continue;
                 };
                 stream.feed();
+                // A stream may be ready for what is on its way to the connection alone.
                 if stream.wants_to_read()
+                    && self.outbound.has_room(&self.wake)
                     && let Err(error) = stream.read()
                 {
                     self.end(&mut state, &id, &error.to_string());
@@ -229,8 +248,9 @@ impl Hub {
         self.outbound.add_binary(&bytes);
     }
 
-    /// Ends all streams: the websocket is gone. Waits for the pump, which takes no time.
-    pub(super) fn close(&self) {
+    /// Ends all streams: the websocket is gone. Waits for the pump, which takes no time. Whether
+    /// there ever was a stream.
+    pub(super) fn close(&self) -> bool {
         let mut state = self.lock();
         if state.phase < Phase::Closed {
             state.phase = Phase::Closed;
@@ -243,6 +263,7 @@ impl Hub {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+        state.has_served
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -256,6 +277,7 @@ impl Farewell for Hub {
         let mut state = self.lock();
         if state.phase == Phase::Open {
             state.phase = Phase::Leaving;
+            state.goodbye_by = deadline.checked_sub(PARTING);
         }
         self.wake.set();
         while state.phase != Phase::Done {
@@ -312,7 +334,10 @@ impl Awaited {
                 .map(|(id, stream)| (id.clone(), Arc::clone(stream.socket()), events(stream)))
                 .filter(|(_, _, events)| *events != 0)
                 .collect(),
-            due: state.streams.values().filter_map(Stream::due).min(),
+            // What is due has to wait for room too, which wakes the pump.
+            due: has_room
+                .then(|| state.streams.values().filter_map(Stream::due).min())
+                .flatten(),
         }
     }
 

@@ -21,22 +21,23 @@ mod chance;
 use std::io;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use self::hub::Hub;
 use crate::log;
 use crate::rpc::dial::Dialled;
-use crate::rpc::transport::{Framing, Outbound, Reader, Received, Role, WebSocketReader};
+use crate::rpc::transport::{Framing, Outbound, Reader, Received, Refusal, Role, WebSocketReader};
 use crate::serve::door::{Door, Farewell};
 use crate::serve::keepalive::Keepalive;
 
 /// The stack of the pump, of which only the touched pages count: a piece of output is on it.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Serves all clients behind a websocket, on this thread until it is gone.
+/// Serves all clients behind a websocket, on this thread until it is gone. Whether there were any.
 ///
 /// # Errors
 /// There is no descriptor or thread for it.
-pub(super) fn serve(door: &Door, websocket: Dialled) -> io::Result<()> {
+pub(super) fn serve(door: &Door, websocket: Dialled) -> io::Result<bool> {
     let outbound = Arc::new(Outbound::new(
         websocket.sink,
         Framing::WebSocket(Role::Client),
@@ -51,12 +52,18 @@ pub(super) fn serve(door: &Door, websocket: Dialled) -> io::Result<()> {
     let mut reader =
         WebSocketReader::new(websocket.source, websocket.buffer, Arc::clone(&outbound));
     let mut keepalive = Keepalive::new(door.ping_interval());
+    let mut appetite = Appetite::new();
     loop {
         match reader.receive(keepalive.interval()) {
             Received::Message => hub.take(reader.message()),
             // None was asked for.
             Received::Payload(_) => {}
-            Received::Refused(_) => log::warn!("a relay frame of more than 64 MiB is dropped"),
+            Received::Refused(Refusal::TooLarge) => {
+                log::warn!("a relay frame of more than 64 MiB is dropped");
+            }
+            Received::Refused(Refusal::Busy) => {
+                log::warn!("a large relay frame is dropped: too many are arriving at once");
+            }
             Received::Idle => outbound.relax(),
             Received::Closed(why) => {
                 log::info!("rendezvous: disconnected: {why}");
@@ -71,9 +78,43 @@ pub(super) fn serve(door: &Door, websocket: Dialled) -> io::Result<()> {
             log::info!("rendezvous: silent for {:?}", keepalive.silence());
             break;
         }
+        if appetite.is_lost(&outbound, keepalive.silence()) {
+            log::info!("rendezvous: takes nothing for {:?}", keepalive.silence());
+            // Also for who flushes what it does not take.
+            outbound.kill();
+            break;
+        }
     }
     door.set_farewell(None);
-    hub.close();
+    let has_served = hub.close();
     outbound.kill();
-    Ok(())
+    Ok(has_served)
+}
+
+/// Whether the peer takes anything. One that speaks may still be stuck, and nobody waits here for
+/// room, since what it says may be what makes some.
+struct Appetite {
+    taken: u64,
+    since: Instant,
+}
+
+impl Appetite {
+    fn new() -> Self {
+        Self {
+            taken: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// Whether there was something for it, and it has taken nothing for as long as `patience`.
+    fn is_lost(&mut self, outbound: &Outbound, patience: Duration) -> bool {
+        let taken = outbound.total_sent();
+        if taken != self.taken || outbound.unsent() == 0 {
+            *self = Self {
+                taken,
+                since: Instant::now(),
+            };
+        }
+        self.since.elapsed() >= patience
+    }
 }

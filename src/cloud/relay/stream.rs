@@ -13,11 +13,14 @@ use std::time::Instant;
 
 use super::flow::{Flow, FlowError};
 use super::frame::Body;
-use crate::rpc::transport::Charge;
+use crate::rpc::transport::{Charge, MAX_MESSAGE};
 use crate::sys::socket::send_now;
 
-/// Above this much that its connection has not taken, no message is taken from the client.
+/// Above this much that its connection has not taken, no message is taken from a client that
+/// sends it again.
 const INBOX: usize = 1024 * 1024;
+/// The same for one that does not: the largest message, so that others may come behind one.
+const TRUSTING_INBOX: usize = MAX_MESSAGE;
 /// What is read from the connection at once.
 const PIECE: usize = 64 * 1024;
 
@@ -123,7 +126,11 @@ impl Stream {
         body: &Body<'_>,
         now: Instant,
     ) -> Result<(), FlowError> {
-        let has_room = self.inbox.waiting().len() < INBOX;
+        let most = match self.flow.is_reliable() {
+            true => INBOX,
+            false => TRUSTING_INBOX,
+        };
+        let has_room = self.inbox.waiting().len() < most;
         let inbox = &mut self.inbox;
         let mut kept = Ok(());
         self.flow.receive(ack, body, now, has_room, |mut message| {
@@ -142,6 +149,15 @@ impl Stream {
         kept?;
         self.feed();
         Ok(())
+    }
+
+    /// Takes what the client says of what it has got, and nothing that it wants.
+    pub(super) fn acknowledge(&mut self, ack: u32, body: &Body<'_>) -> Result<(), FlowError> {
+        let body = match body {
+            Body::Data(_) => &Body::Heartbeat,
+            other => other,
+        };
+        self.flow.receive(ack, body, Instant::now(), false, drop)
     }
 
     /// Gives the connection what it takes now.

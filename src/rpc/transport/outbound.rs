@@ -284,6 +284,11 @@ impl Outbound {
         self.sink.fd()
     }
 
+    /// Bytes that the stream has taken so far.
+    pub fn total_sent(&self) -> u64 {
+        self.lock().total_sent
+    }
+
     /// Bytes that are not sent yet.
     pub fn unsent(&self) -> usize {
         self.lock().unsent()

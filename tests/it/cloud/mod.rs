@@ -1,9 +1,11 @@
 //! Machines that are offered through a control plane, which is the tests' own.
 
 mod auth;
+mod bare;
 mod complete;
 mod registration;
 mod relay;
+mod relay_strain;
 mod serving;
 mod tls;
 

@@ -1,119 +1,15 @@
 //! Streams of a relay, spoken to frame by frame.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::bare::{Bare, initialize, start};
 use super::{await_executors, client, environment};
-use crate::support::plane::frames::{Says, decode, encode};
-use crate::support::plane::{Plane, Style, wire};
+use crate::support::plane::frames::Says;
+use crate::support::plane::{Plane, Style};
 use crate::support::{PATIENCE, Server, Start, resident, threads, within};
-
-/// A rendezvous that a test speaks for.
-struct Bare {
-    socket: TcpStream,
-    frames: Receiver<(String, u32, Says)>,
-    server: Server,
-    /// Kept, so that a later registration is answered.
-    _plane: Plane,
-}
-
-fn frames_of(mut socket: TcpStream) -> Receiver<(String, u32, Says)> {
-    let (arrived, frames) = channel();
-    thread::spawn(move || {
-        let mut assembled = Vec::new();
-        while let Ok(frame) = wire::read_frame(&mut socket) {
-            match frame.opcode {
-                wire::BINARY | 0 => {
-                    assembled.extend(frame.payload);
-                    if frame.is_final
-                        && arrived
-                            .send(decode(&std::mem::take(&mut assembled)))
-                            .is_err()
-                    {
-                        return;
-                    }
-                }
-                wire::TEXT => panic!("a text frame on a relay"),
-                _ => {}
-            }
-        }
-    });
-    frames
-}
-
-fn rendezvous(listener: &TcpListener) -> TcpStream {
-    let (mut socket, _) = listener.accept().unwrap();
-    socket.set_nodelay(true).unwrap();
-    let asked = wire::read_head(&mut socket).unwrap();
-    assert!(wire::accept_websocket(&mut socket, &asked));
-    socket
-}
-
-impl Bare {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address: SocketAddr = listener.local_addr().unwrap();
-        let plane = Plane::start(Style::Relay);
-        plane.send_executors_to(&format!("ws://{address}"));
-        let server = Server::offered(environment(&plane, "relay"));
-        let socket = rendezvous(&listener);
-        Self {
-            frames: frames_of(socket.try_clone().unwrap()),
-            socket,
-            server,
-            _plane: plane,
-        }
-    }
-
-    fn say(&mut self, stream: &str, ack: u32, says: &Says) {
-        self.raw(encode(stream, ack, says));
-    }
-
-    fn raw(&mut self, bytes: Vec<u8>) {
-        wire::write_frame(&mut self.socket, &wire::message(wire::BINARY, bytes)).unwrap();
-    }
-
-    fn message(&mut self, stream: &str, seq: u32, message: &Value) {
-        let payload = message.to_string().into_bytes();
-        self.say(stream, 0, &Says::Data(seq, 0, 1, payload));
-    }
-
-    fn next(&self) -> (String, u32, Says) {
-        self.frames.recv_timeout(PATIENCE).expect("a frame")
-    }
-
-    /// The next message of a stream, which is one frame; acknowledgements are passed over.
-    fn answer(&self, stream: &str) -> Value {
-        loop {
-            let (from, _, says) = self.next();
-            match says {
-                Says::Data(_, 0, 1, payload) if from == stream => {
-                    return serde_json::from_slice(&payload).unwrap();
-                }
-                Says::Ack => {}
-                other => panic!("{from}: {other:?}"),
-            }
-        }
-    }
-
-    fn reset(&self, stream: &str) -> String {
-        loop {
-            match self.next() {
-                (from, _, Says::Reset(reason)) if from == stream => return reason,
-                _ => {}
-            }
-        }
-    }
-}
-
-fn initialize(id: u32) -> Value {
-    json!({"id": id, "method": "initialize", "params": {"clientName": "t"}})
-}
 
 #[test]
 fn many_clients_share_a_rendezvous_and_do_not_meet() {
@@ -182,16 +78,7 @@ fn a_client_that_acknowledges_gets_segments_a_window_at_a_time_and_what_is_lost_
     assert!(bare.answer("s")["result"]["sessionId"].is_string());
     bare.message("s", 2, &json!({"method": "initialized", "params": {}}));
     bare.say("s", 1, &Says::Ack);
-    let script = "head -c 3000000 /dev/zero";
-    let params = json!({
-        "processId": "p", "argv": ["/bin/sh", "-c", script], "cwd": "/",
-        "env": {"PATH": "/bin:/usr/bin"}, "tty": false, "pipeStdin": false, "arg0": null,
-    });
-    bare.message(
-        "s",
-        3,
-        &json!({"id": 2, "method": "process/start", "params": params}),
-    );
+    bare.message("s", 3, &start(2, "head -c 3000000 /dev/zero"));
     // Without acknowledgement no more than a window comes, and then the same again.
     let mut seen = Vec::new();
     let quiet = Instant::now() + Duration::from_millis(1500);

@@ -1,0 +1,143 @@
+//! A relay whose rendezvous or clients do not keep up, and its end.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::bare::{Bare, initialize, start};
+use crate::support::plane::frames::{Says, encode};
+use crate::support::plane::wire;
+use crate::support::{PATIENCE, comes_true, cpu_ticks, scratch, signal, within};
+
+/// Goes on for ever.
+const FLOOD: &str = "exec cat /dev/zero";
+/// More than two windows.
+const LARGE: usize = 5 << 20;
+/// What the server says to each stream last.
+const ENDING: &str = "exec-server is shutting down";
+
+fn status(id: u32) -> Value {
+    json!({"id": id, "method": "environment/status", "params": {}})
+}
+
+#[test]
+fn messages_that_come_behind_a_large_one_are_not_too_many() {
+    let mut bare = Bare::start();
+    bare.begin("s");
+    let mut large = status(2);
+    large["params"]["pad"] = "x".repeat(8 << 20).into();
+    bare.message("s", 2, &large);
+    bare.message("s", 3, &status(3));
+    bare.message("s", 4, &status(4));
+    for id in 2..5 {
+        assert_eq!(bare.answer("s")["id"], id);
+    }
+}
+
+#[test]
+fn a_rendezvous_that_takes_nothing_costs_no_processor_time() {
+    let mut bare = Bare::start();
+    bare.say("acks", 0, &Says::Ack);
+    bare.message("acks", 0, &initialize(1));
+    bare.answer("acks");
+    bare.begin("flood");
+    bare.message("flood", 2, &start(2, FLOOD));
+    while bare.answer("flood")["method"] != "process/output" {}
+    bare.stop_listening();
+    // The answer that was not acknowledged is due again, and there is no room for it.
+    let before = cpu_ticks(bare.server.pid());
+    std::thread::sleep(Duration::from_secs(3));
+    let ticks = cpu_ticks(bare.server.pid()) - before;
+    assert!(ticks <= 30, "{ticks}");
+}
+
+#[test]
+fn a_rendezvous_that_speaks_and_takes_nothing_is_left() {
+    let mut bare = Bare::start_with(&["--ping-interval", "0.2"]);
+    bare.begin("flood");
+    bare.message("flood", 2, &start(2, FLOOD));
+    while bare.answer("flood")["method"] != "process/output" {}
+    bare.stop_listening();
+    within(PATIENCE, "it comes again", || {
+        let ping = wire::message(wire::PING, Vec::new());
+        // Once it has left, the socket is closed.
+        let _ = wire::write_frame(&mut bare.socket, &ping);
+        bare.is_called_again()
+    });
+}
+
+#[test]
+fn a_client_that_takes_nothing_costs_the_others_no_farewell() {
+    let mut bare = Bare::start();
+    bare.begin("good");
+    bare.say("stuck", 0, &Says::Ack);
+    bare.message("stuck", 0, &initialize(1));
+    bare.answer("stuck");
+    bare.message("stuck", 1, &json!({"method": "initialized", "params": {}}));
+    bare.message("stuck", 2, &start(2, FLOOD));
+    // What comes again fills the window.
+    bare.await_repeat("stuck");
+    signal(bare.server.pid(), "TERM");
+    assert_eq!(bare.reset("good"), ENDING);
+    assert_eq!(bare.server.ended(PATIENCE).code(), Some(0));
+}
+
+/// Has a message of several windows on its way when the server ends, and acknowledges it from
+/// then on. None if this test was too late for that: the server does not wait for long.
+fn acknowledge_at_the_end() -> Option<usize> {
+    let mut bare = Bare::start();
+    bare.say("s", 0, &Says::Ack);
+    bare.message("s", 0, &initialize(1));
+    bare.answer("s");
+    bare.message("s", 1, &json!({"method": "initialized", "params": {}}));
+    let scratch = scratch();
+    let path = scratch.path("large");
+    std::fs::write(&path, vec![0; LARGE]).unwrap();
+    let params = json!({"path": format!("file://{path}")});
+    bare.message(
+        "s",
+        2,
+        &json!({"id": 2, "method": "fs/readFile", "params": params}),
+    );
+    // What comes again fills the window, so the rest of the message waits.
+    bare.await_repeat("s");
+    let mut next = 1;
+    let begun = Instant::now();
+    signal(bare.server.pid(), "TERM");
+    within(PATIENCE, "it ends", || {
+        bare.server.stderr().contains("ending on")
+    });
+    bare.say("s", 1, &Says::Resume(1));
+    let is_prompt = begun.elapsed() < Duration::from_millis(200);
+    let mut bytes = 0;
+    while let Ok((_, _, says)) = bare.frames.recv_timeout(PATIENCE) {
+        match says {
+            Says::Data(seq, _, _, payload) if seq == next => {
+                next += 1;
+                bytes += payload.len();
+                // Who has got everything away does not wait for the last of these.
+                let ack = wire::message(wire::BINARY, encode("s", next, &Says::Ack));
+                let _ = wire::write_frame(&mut bare.socket, &ack);
+            }
+            Says::Reset(reason) => {
+                assert_eq!(reason, ENDING);
+                break;
+            }
+            _ => {}
+        }
+    }
+    (bytes > LARGE || is_prompt).then_some(bytes)
+}
+
+#[test]
+fn what_is_acknowledged_while_the_server_ends_makes_room_for_the_rest() {
+    let mut bytes = None;
+    assert!(
+        comes_true(PATIENCE, || {
+            bytes = acknowledge_at_the_end();
+            bytes.is_some()
+        }),
+        "the machine is too slow to tell"
+    );
+    assert!(bytes > Some(LARGE), "{bytes:?}");
+}
