@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::auth::Authority;
 use super::backoff::Backoff;
@@ -18,6 +18,10 @@ use crate::serve::door::Door;
 use crate::serve::{Options, ServeError, run_outgoing};
 use crate::sys::random;
 
+/// So many connections in a row that come to nothing, and their URL is given up.
+const MAX_FAILURES: u32 = 3;
+/// A connection that has lasted so long was one, even if nobody came through it.
+const STEADY: Duration = Duration::from_secs(10);
 /// The thread's stack: TLS and relay frames are on it.
 const STACK_BYTES: usize = 512 * 1024;
 
@@ -75,6 +79,8 @@ struct Rounds {
     door: Door,
     /// A registration that may be used for more than one connection.
     current: Option<Registration>,
+    /// Connections in a row that came to nothing.
+    failures: u32,
     has_registered: bool,
 }
 
@@ -89,6 +95,7 @@ impl Rounds {
             backoff: Backoff::new(plan.max_delay),
             door,
             current: None,
+            failures: 0,
             has_registered: false,
         })
     }
@@ -115,22 +122,24 @@ impl Rounds {
     /// From a registration to the end of its connection. A connection that fails is no error: the
     /// next round may fare better.
     fn round(&mut self) -> Result<(), CloudError> {
-        let registration = match self.current.take() {
+        let current = self.current.take();
+        let is_fresh = current.is_none();
+        let registration = match current {
             Some(current) => current,
             None => self.register()?,
         };
         let websocket = match dial(&registration) {
             Ok(websocket) => websocket,
-            Err(error) => {
-                log::warn!("{error}");
-                return self.refused(registration, &error);
-            }
+            Err(error) => return self.refused(registration, is_fresh, &error),
         };
         log::info!("connected to {}", registration.rendezvous.label());
-        self.backoff.reset();
-        self.serve(websocket);
-        if self.keeps_url() {
-            self.current = Some(registration);
+        let begun = Instant::now();
+        if self.serve(websocket) || begun.elapsed() >= STEADY {
+            self.backoff.reset();
+            self.failures = 0;
+            self.keep(registration);
+        } else {
+            self.keep_after_failure(registration);
         }
         Ok(())
     }
@@ -145,36 +154,59 @@ impl Rounds {
         Ok(registration)
     }
 
-    /// After a refused connection: whether its URL is worth another attempt.
-    fn refused(&mut self, registration: Registration, error: &DialError) -> Result<(), CloudError> {
+    /// After a refused connection: whether its URL, which may be a fresh one, is worth another
+    /// attempt.
+    fn refused(
+        &mut self,
+        registration: Registration,
+        is_fresh: bool,
+        error: &DialError,
+    ) -> Result<(), CloudError> {
         match (&self.form, error.status()) {
-            (Form::Direct { .. }, Some(status @ (401 | 403))) => {
+            // The signature of an older URL may have run out.
+            (Form::Direct { .. }, Some(status @ (401 | 403))) if is_fresh => {
                 let why = format!("rendezvous refused the connection with status {status}");
                 return Err(CloudError::Refused(Service::EnvironmentRegistry, why));
             }
-            (_, None | Some(500..)) if self.keeps_url() => self.current = Some(registration),
-            _ => {}
+            (_, None | Some(500..)) => self.keep_after_failure(registration),
+            _ => self.failures = 0,
         }
+        let (label, reason) = (&error.label, error.reason());
+        log::warn!("no connection to the rendezvous {label}: {reason}; trying again");
         Ok(())
     }
 
-    /// Whether one registration is for many connections.
-    fn keeps_url(&self) -> bool {
-        matches!(self.form, Form::Relay { .. } | Form::Direct { .. })
+    /// Keeps the URL for the next connection, if it is for more than one.
+    fn keep(&mut self, registration: Registration) {
+        if matches!(self.form, Form::Relay { .. } | Form::Direct { .. }) {
+            self.current = Some(registration);
+        }
     }
 
-    fn serve(&self, websocket: Dialled) {
+    /// The same after a connection that came to nothing: not for ever, since the rendezvous may
+    /// have moved, or refuse us in a way of its own.
+    fn keep_after_failure(&mut self, registration: Registration) {
+        self.failures += 1;
+        if self.failures < MAX_FAILURES {
+            self.keep(registration);
+        } else {
+            self.failures = 0;
+        }
+    }
+
+    /// Serves to the end of the connection; whether anybody came through it.
+    fn serve(&self, websocket: Dialled) -> bool {
         let name = match self.form {
             Form::Relay { .. } => {
-                if let Err(error) = relay::serve(&self.door, websocket) {
+                return relay::serve(&self.door, websocket).unwrap_or_else(|error| {
                     log::warn!("cannot serve the relay: {error}");
-                }
-                return;
+                    false
+                });
             }
             Form::Cloud { .. } => "cloud exec-server websocket",
             Form::Executor { .. } | Form::Direct { .. } => "remote exec-server websocket",
         };
-        self.door.serve_websocket(websocket, name);
+        self.door.serve_websocket(websocket, name)
     }
 }
 

@@ -105,18 +105,19 @@ pub(super) fn serve_socket(
     serve_connection(server, &mut reader, &outbound, number, peer);
 }
 
-/// Serves an open connection to its end.
+/// Serves an open connection to its end; whether a message has come.
 pub(super) fn serve_connection(
     server: &Arc<Server>,
     reader: &mut dyn Reader,
     outbound: &Arc<Outbound>,
     number: u64,
     peer: Peer,
-) {
+) -> bool {
     server.register(number, outbound);
-    serve_messages(server, reader, outbound, number, peer);
+    let has_heard = serve_messages(server, reader, outbound, number, peer);
     server.unregister(number);
     hang_up(reader, outbound);
+    has_heard
 }
 
 /// After the last message: sends what is left and takes what still comes, for a moment.
@@ -130,14 +131,14 @@ fn hang_up(reader: &mut dyn Reader, outbound: &Arc<Outbound>) {
     outbound.kill();
 }
 
-/// Reads messages and answers them until the connection ends.
+/// Reads messages and answers them until the connection ends; whether one has come.
 pub(super) fn serve_messages(
     server: &Arc<Server>,
     reader: &mut dyn Reader,
     outbound: &Arc<Outbound>,
     number: u64,
     peer: Peer,
-) {
+) -> bool {
     let subscriber = Arc::new(Notifications(Arc::clone(outbound)));
     let mut dispatch = Dispatch::new(
         Arc::clone(server),
@@ -149,10 +150,12 @@ pub(super) fn serve_messages(
     let introduction = Instant::now() + HANDSHAKE;
     let ping = server.ping_interval();
     let mut keepalive = Keepalive::new(ping);
+    let mut has_heard = false;
     loop {
         let received = reader.receive(patience(&dispatch, peer, introduction, ping));
         match received {
             Received::Message => {
+                has_heard = true;
                 if let Some(payload) = dispatch.handle(reader.message()) {
                     reader.expect(payload);
                 }
@@ -186,6 +189,7 @@ pub(super) fn serve_messages(
         }
     }
     dispatch.end();
+    has_heard
 }
 
 /// How long to wait for the next message.

@@ -29,8 +29,8 @@ impl Door {
     }
 
     /// Serves the one client behind a websocket, on this thread until it is gone. Messages call
-    /// the websocket `name`.
-    pub fn serve_websocket(&self, websocket: Dialled, name: &'static str) {
+    /// the websocket `name`. Whether the client has said anything.
+    pub fn serve_websocket(&self, websocket: Dialled, name: &'static str) -> bool {
         let outbound = Outbound::new(websocket.sink, Framing::WebSocket(Role::Client));
         let outbound = Arc::new(outbound);
         let (source, buffer) = (websocket.source, websocket.buffer);
@@ -42,7 +42,7 @@ impl Door {
             &outbound,
             number,
             Peer::Rendezvous(name),
-        );
+        )
     }
 
     /// Serves a client whose messages are lines on `socket`, on a thread of its own.

@@ -3,6 +3,7 @@
 mod auth;
 mod bare;
 mod complete;
+mod reconnecting;
 mod registration;
 mod relay;
 mod relay_strain;
