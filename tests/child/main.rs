@@ -73,13 +73,23 @@ fn pose() {
     }
 }
 
+/// Runs its arguments after `real`, closes what they had open, and hangs with its pid in `stuck`.
+const LINGER: &str = r#""$0/real" "$@"; exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+echo $$ >"$0/stuck.new"; mv "$0/stuck.new" "$0/stuck"; exec sleep 1000"#;
+
 /// Is the program `real` beside us the first time; after that it leaves its pid in `stuck`, and hangs. Fails without.
+/// With `lingers` beside us it hangs the first time too, when `real` has ended; with `works`, it never does.
 fn work_once(arguments: &[&str]) -> ! {
     let beside = |name| std::env::current_exe().unwrap().with_file_name(name);
     if !beside("real").exists() {
         std::process::exit(64);
     }
-    if std::fs::File::create_new(beside("tried")).is_ok() {
+    if beside("lingers").exists() {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", LINGER]).arg(beside("")).args(arguments);
+        panic!("{}", shell.exec());
+    }
+    if beside("works").exists() || std::fs::File::create_new(beside("tried")).is_ok() {
         let error = Command::new(beside("real")).args(arguments).exec();
         panic!("{error}");
     }

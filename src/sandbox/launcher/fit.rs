@@ -8,7 +8,8 @@ use std::time::Instant;
 use super::help::{self, Help};
 use super::level::{Kind, Level};
 use super::refusal::{Refusal, Stage};
-use super::start::{self, Failure, Launcher, Surroundings};
+use super::start::{self, Failure, Launcher};
+use super::surroundings::Surroundings;
 use crate::rpc::path_uri::PathStyle;
 use crate::sandbox::bwrap::{self, Arguments, Proc, Run};
 use crate::sandbox::inside::{self, Request};
@@ -58,7 +59,7 @@ pub(super) fn examine(
         program,
         weaker,
     } = unknown;
-    let help = help::ask(program.as_fd(), surroundings.null, surroundings.guardian)?;
+    let help = help::ask(program.as_fd(), surroundings)?;
     let mut fit = Fit {
         kind,
         program,
@@ -196,23 +197,11 @@ pub(super) fn plan(policy: &Policy, cwd: &Path, journal: &Journal) -> Result<Mou
 }
 
 /// Waits for the end of a trial.
-fn has_ended_well(mut leader: Leader, surroundings: &Surroundings<'_>) -> Result<(), Refusal> {
-    let exit = start::wait(&mut leader, Instant::now() + start::PATIENCE);
-    match exit {
-        Some(exit) => {
-            surroundings.guardian.remove(leader.pid());
-            if exit == Exit::Code(0) {
-                return Ok(());
-            }
-            Err(Refusal::new(
-                Stage::SetUp,
-                format!("the trial ended with {exit:?}"),
-                "",
-            ))
-        }
-        None => {
-            start::end(&mut leader, surroundings.guardian);
-            Err(Refusal::new(Stage::SetUp, "the trial did not end", ""))
-        }
-    }
+fn has_ended_well(leader: Leader, surroundings: &Surroundings<'_>) -> Result<(), Refusal> {
+    let what = match surroundings.see_out(leader, Instant::now() + start::PATIENCE) {
+        Some(Exit::Code(0)) => return Ok(()),
+        Some(exit) => format!("the trial ended with {exit:?}"),
+        None => "the trial did not end".to_owned(),
+    };
+    Err(Refusal::new(Stage::SetUp, what, ""))
 }

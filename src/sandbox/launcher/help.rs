@@ -1,14 +1,13 @@
 //! What a bwrap says about itself.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::start::{end, wait};
+use super::surroundings::{Awaited, Surroundings};
 use crate::sandbox::bwrap::Capabilities;
-use crate::sys::guardian::Guardian;
-use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::socket::set_nonblocking;
 use crate::sys::spawn::{self, Launch, Program, Restrictions};
 
@@ -25,17 +24,13 @@ pub(super) struct Help {
 }
 
 /// Asks a program that is said to be bwrap. The error says why it is not fit.
-pub(super) fn ask(
-    bwrap: BorrowedFd<'_>,
-    null: BorrowedFd<'_>,
-    guardian: &Guardian,
-) -> Result<Help, String> {
-    let help = said(bwrap, null, guardian, c"--help")?;
+pub(super) fn ask(bwrap: BorrowedFd<'_>, surroundings: &Surroundings<'_>) -> Result<Help, String> {
+    let help = said(bwrap, surroundings, c"--help")?;
     let capabilities = Capabilities::from_help(&help);
     if !capabilities.perms {
         return Err("its --help does not list --perms, which bwrap has since 0.5.0".to_owned());
     }
-    let version = said(bwrap, null, guardian, c"--version")?;
+    let version = said(bwrap, surroundings, c"--version")?;
     Ok(Help {
         version: version_of(&version),
         capabilities,
@@ -54,9 +49,8 @@ fn version_of(text: &str) -> String {
 /// What a run with one option prints on either stream. The exit code says nothing: old ones fail after `--help`.
 fn said(
     bwrap: BorrowedFd<'_>,
-    null: BorrowedFd<'_>,
-    guardian: &Guardian,
-    option: &std::ffi::CStr,
+    surroundings: &Surroundings<'_>,
+    option: &CStr,
 ) -> Result<String, String> {
     let (reader, writer) = io::pipe().map_err(|error| format!("no pipe: {error}"))?;
     set_nonblocking(reader.as_fd()).map_err(|error| format!("no pipe: {error}"))?;
@@ -66,24 +60,22 @@ fn said(
         argv: &argv,
         env: &[],
         cwd: c"/",
-        stdin: null,
+        stdin: surroundings.null,
         stdout: writer.as_fd(),
         stderr: writer.as_fd(),
         has_terminal: false,
         limits: &[],
         descriptors: &[],
         restrictions: Restrictions::default(),
-        guardian,
+        guardian: surroundings.guardian,
     };
-    let mut leader =
+    let leader =
         spawn::spawn(&launch).map_err(|failure| format!("it cannot be run: {}", failure.error))?;
     drop(writer);
     let deadline = Instant::now() + PATIENCE;
-    let text = read_until(&File::from(OwnedFd::from(reader)), deadline);
-    let is_over = wait(&mut leader, deadline).is_some();
-    end_of(leader, guardian, is_over);
-    match text {
-        Some(text) if is_over => Ok(text),
+    let text = read_until(&File::from(OwnedFd::from(reader)), deadline, surroundings);
+    match (text, surroundings.see_out(leader, deadline)) {
+        (Some(text), Some(_)) => Ok(text),
         _ => Err(format!(
             "its {} did not end within {} s",
             option.to_string_lossy(),
@@ -92,25 +84,19 @@ fn said(
     }
 }
 
-fn end_of(mut leader: crate::sys::process::Leader, guardian: &Guardian, is_reaped: bool) {
-    if is_reaped {
-        // What it left behind has no business here.
-        let _ = leader.signal_group(crate::sys::signal::Signal::KILL);
-        guardian.remove(leader.pid());
-    } else {
-        end(&mut leader, guardian);
-    }
-}
-
-/// All that comes before the end, as far as it is of interest; none if the end does not come in time.
-fn read_until(file: &File, deadline: Instant) -> Option<String> {
+/// All that comes before the end, as far as it is of interest; none if the end does not come in time, or the start is given
+/// up.
+fn read_until(file: &File, deadline: Instant, surroundings: &Surroundings<'_>) -> Option<String> {
     let mut text = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return None;
         }
-        poll::wait(&mut [PollFd::new(file.as_fd(), READABLE)], Some(left)).ok()?;
+        let awaited = surroundings.await_readable(Some(file.as_fd()), left).ok()?;
+        if awaited == Awaited::Cancelled {
+            return None;
+        }
         let room = LONGEST - text.len() as u64;
         match file.take(room).read_to_end(&mut text) {
             Ok(_) => return Some(String::from_utf8_lossy(&text).into_owned()),

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::cause;
+use super::level::Kind;
 use crate::rpc::error::ErrorData;
 
 /// How far a start came.
@@ -95,3 +97,40 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+/// A launcher that is not used, and why.
+#[derive(Debug)]
+pub(super) struct Rejected {
+    pub(super) kind: Kind,
+    /// Where it is.
+    pub(super) place: String,
+    pub(super) why: String,
+}
+
+/// The end of the ladder; `last` is what its last step said.
+pub(super) fn refusal(rejected: &[Rejected], last: Option<Refusal>) -> Refusal {
+    let cause = cause::find();
+    let mut what = String::from("no launcher can make the sandbox");
+    for (index, one) in rejected.iter().enumerate() {
+        let separator = if index == 0 { ": " } else { "; " };
+        what += &format!(
+            "{separator}{} bwrap, {}: {}",
+            one.kind.name(),
+            one.place,
+            one.why
+        );
+    }
+    let mut refusal = last.unwrap_or_else(|| Refusal::new(Stage::Launcher, "", ""));
+    if !refusal.what.is_empty() {
+        what += &format!("; landlock: {}", refusal.what);
+    }
+    if let Some(cause) = cause {
+        what += &format!("; cause: {cause}");
+        refusal.errno = refusal.errno.or(cause.errno);
+        refusal.hint = cause.remedy;
+    } else if cause::has_apparmor_restriction() {
+        refusal.hint = cause::apparmor().1;
+    }
+    refusal.what = what;
+    refusal
+}

@@ -12,23 +12,16 @@ use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, Instant};
 
 use super::refusal::{Refusal, Stage};
+use super::surroundings::{Awaited, Surroundings};
 use crate::sandbox::bwrap::Arguments;
 use crate::sandbox::inside::{self, Message, Request};
-use crate::sys::event::WakeEvent;
-use crate::sys::guardian::Guardian;
 use crate::sys::memfd;
-use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::process::{Exit, Inner, Leader};
-use crate::sys::signal::Signal;
 use crate::sys::socket::{packet_pair, receive_from, set_nonblocking};
 use crate::sys::spawn::{self, Launch, Program, Restrictions, SpawnError};
 
 /// How long a launcher may take. It mounts a handful of directories; a machine in distress may need seconds for that.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a killed launcher may take to end.
-const END: Duration = Duration::from_secs(5);
-/// Between looks at a child, where the kernel has no pidfd.
-const TICK: Duration = Duration::from_millis(5);
 /// As much of a launcher's complaint as is repeated, in bytes.
 const COMPLAINT: usize = 512;
 
@@ -44,45 +37,6 @@ pub enum Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
-    }
-}
-
-/// What every start needs besides the program.
-#[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
-    /// Become the program's descriptors 0, 1 and 2.
-    pub standard: [BorrowedFd<'a>; 3],
-    /// `/dev/null`
-    pub null: BorrowedFd<'a>,
-    /// Who kills what we started when we die.
-    pub guardian: &'a Guardian,
-    /// Becomes readable when the start is to be given up.
-    pub cancel: Option<BorrowedFd<'a>>,
-}
-
-impl Surroundings<'_> {
-    /// Whether the start is to be given up.
-    pub(super) fn is_cancelled(&self) -> bool {
-        let Some(cancel) = self.cancel else {
-            return false;
-        };
-        let mut fds = [PollFd::new(cancel, READABLE)];
-        // One that cannot be asked is met again at the next wait.
-        poll::wait(&mut fds, Some(Duration::ZERO)).is_ok() && fds[0].is_ready()
-    }
-
-    /// Waits for an event; false when the start is given up before.
-    pub(super) fn wait_for(&self, event: &WakeEvent) -> bool {
-        loop {
-            let mut fds = vec![PollFd::new(event.as_fd(), READABLE)];
-            fds.extend(self.cancel.map(|cancel| PollFd::new(cancel, READABLE)));
-            if poll::wait(&mut fds, Some(PATIENCE)).is_err() || fds[0].is_ready() {
-                return true;
-            }
-            if fds[1..].iter().any(PollFd::is_ready) {
-                return false;
-            }
-        }
     }
 }
 
@@ -106,6 +60,9 @@ pub(super) fn start(
     request: &Request,
     surroundings: &Surroundings<'_>,
 ) -> Result<Leader, Failure> {
+    if surroundings.is_cancelled() {
+        return Err(cancelled().into());
+    }
     let unable =
         |error: io::Error| Refusal::new(Stage::Start, "no descriptors", "").because(&error);
     let (ours, theirs) = packet_pair().map_err(unable)?;
@@ -164,11 +121,11 @@ pub(super) fn start(
         leader,
         control: File::from(ours),
         complaints: File::from(OwnedFd::from(complaints)),
-        cancel: surroundings.cancel,
+        surroundings,
     };
     match started.follow() {
         Ok(()) => Ok(started.leader),
-        Err(ending) => Err(started.fail(ending, surroundings.guardian)),
+        Err(ending) => Err(started.fail(ending)),
     }
 }
 
@@ -177,7 +134,7 @@ struct Started<'a> {
     leader: Leader,
     control: File,
     complaints: File,
-    cancel: Option<BorrowedFd<'a>>,
+    surroundings: &'a Surroundings<'a>,
 }
 
 /// How a start can fail after bwrap runs.
@@ -219,15 +176,13 @@ impl Started<'_> {
             if left.is_zero() {
                 return Err(Ending::Lost(io::ErrorKind::TimedOut.into()));
             }
-            let mut fds = vec![PollFd::new(self.control.as_fd(), READABLE)];
-            fds.extend(self.cancel.map(|cancel| PollFd::new(cancel, READABLE)));
-            poll::wait(&mut fds, Some(left)).map_err(Ending::Lost)?;
-            // What was said comes first: a program that runs already is told to end by a signal.
-            if !fds[0].is_ready() {
-                match fds[1..].iter().any(PollFd::is_ready) {
-                    true => return Err(Ending::Cancelled),
-                    false => continue,
-                }
+            let awaited = self
+                .surroundings
+                .await_readable(Some(self.control.as_fd()), left);
+            match awaited.map_err(Ending::Lost)? {
+                Awaited::Ready => {}
+                Awaited::Cancelled => return Err(Ending::Cancelled),
+                Awaited::Nothing => continue,
             }
             let mut buffer = [0; inside::SIZE];
             return match receive_from(self.control.as_fd(), &mut buffer) {
@@ -242,12 +197,8 @@ impl Started<'_> {
         }
     }
 
-    fn fail(mut self, ending: Ending, guardian: &Guardian) -> Failure {
-        if matches!(ending, Ending::Cancelled) {
-            // It is not about to end by itself. One that is gone needs no signal.
-            let _ = self.leader.signal_group(Signal::KILL);
-        }
-        let exit = end(&mut self.leader, guardian);
+    fn fail(mut self, ending: Ending) -> Failure {
+        let exit = self.surroundings.end(&mut self.leader);
         let mut complaint = Vec::new();
         // What there is; the pipe does not wait.
         let _ = (&self.complaints)
@@ -292,38 +243,5 @@ fn tell(exit: Option<Exit>) -> String {
         Some(Exit::Code(code)) => format!("exit code {code}"),
         Some(Exit::Killed(signal)) => signal.name(),
         None => "it cannot be killed".to_owned(),
-    }
-}
-
-/// Kills what is left of a launcher and reaps it.
-pub(super) fn end(leader: &mut Leader, guardian: &Guardian) -> Option<Exit> {
-    let exit = wait(leader, Instant::now() + TICK).or_else(|| {
-        // One that is gone needs no signal.
-        let _ = leader.signal_group(Signal::KILL);
-        wait(leader, Instant::now() + END)
-    });
-    guardian.remove(leader.pid());
-    exit
-}
-
-/// Waits for the exit; none if it has not come by `deadline`.
-pub(super) fn wait(leader: &mut Leader, deadline: Instant) -> Option<Exit> {
-    loop {
-        if let Ok(Some(exit)) = leader.reap() {
-            return Some(exit);
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return None;
-        }
-        match leader.exit_event() {
-            Some(event) => {
-                let mut fds = [PollFd::new(event.as_fd(), READABLE)];
-                if poll::wait(&mut fds, Some(left)).is_err() {
-                    std::thread::sleep(TICK);
-                }
-            }
-            None => std::thread::sleep(TICK),
-        }
     }
 }

@@ -4,14 +4,18 @@ use std::ffi::CString;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::fit::{self, Fit};
+use super::refusal::{Rejected, refusal};
+use super::verdicts::Unfit;
 use super::{
-    Confinement, Failure, Key, Kind, Launchers, Level, Refusal, Rejected, Stage, Surroundings,
-    landlock, own_file, refusal, start,
+    Confinement, Failure, Kind, Launchers, Level, Refusal, Stage, Surroundings, candidates, direct,
+    landlock, own_file, start,
 };
 use crate::sandbox::inside::{self, Request};
+use crate::sandbox::policy::Network;
 use crate::sys::enter::Image;
 use crate::sys::process::Exit;
 
@@ -79,27 +83,26 @@ impl Launchers {
         };
         if self.may_use(Kind::System) {
             let search = std::env::var_os("PATH").unwrap_or_default();
-            for candidate in super::candidates::on_path(&search) {
-                let examined = candidate.file.and_then(|(identity, file)| {
+            for candidate in candidates::on_path(&search) {
+                let examined = candidate.file.map_err(Unfit::Because);
+                let examined = examined.and_then(|(identity, file)| {
                     let inside = *inside.as_ref().map_err(Clone::clone)?;
-                    self.remembered(Key::System(identity), surroundings, || {
-                        let unknown = super::system_bwrap(file);
-                        fit::examine(unknown, inside, &self.journal, surroundings)
-                    })
+                    self.system(identity, file, inside, surroundings)
                 });
                 note(Surveyed {
                     kind: Kind::System,
                     place: candidate.path.display().to_string(),
-                    outcome: examined.map(|fit| level(&fit)),
+                    outcome: level(examined),
                 })?;
             }
         }
         if self.may_use(Kind::Bundled) {
+            let inside = inside.map_err(Unfit::Because);
             let examined = inside.and_then(|inside| self.bundled(inside, surroundings));
             note(Surveyed {
                 kind: Kind::Bundled,
                 place: self.bundled_place(),
-                outcome: examined.map(|fit| level(&fit)),
+                outcome: level(examined),
             })?;
         }
         if self.may_use(Kind::Landlock) {
@@ -133,24 +136,19 @@ impl Launchers {
             }),
             has_terminal: false,
         };
-        let launched = super::with_landlock(&confinement.policy, &request, surroundings, &[]);
-        let mut launched = launched.map_err(|failure| match failure {
+        let launched = direct::with_landlock(&confinement.policy, &request, surroundings, &[]);
+        let launched = launched.map_err(|failure| match failure {
             Failure::Refused(refusal) => refusal.to_string(),
             Failure::Program(error) => error.to_string(),
         })?;
-        let exit = start::wait(&mut launched.leader, Instant::now() + start::PATIENCE);
-        if exit.is_none() {
-            start::end(&mut launched.leader, surroundings.guardian);
-        } else {
-            surroundings.guardian.remove(launched.leader.pid());
-        }
-        match exit {
+        match surroundings.see_out(launched.leader, Instant::now() + start::PATIENCE) {
             Some(Exit::Code(0)) => Ok(launched.level),
             exit => Err(format!("a program under it ended with {exit:?}")),
         }
     }
 }
 
-fn level(fit: &Fit) -> Level {
-    fit.level(crate::sandbox::policy::Network::Restricted, &[])
+fn level(examined: Result<Arc<Fit>, Unfit>) -> Result<Level, String> {
+    let fit = examined.map_err(|unfit| unfit.to_string())?;
+    Ok(fit.level(Network::Restricted, &[]))
 }
