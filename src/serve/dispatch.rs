@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::confined::ConfinedRequest;
+use super::confined::{ConfinedRequest, Wanted};
 use super::connection::Peer;
 use super::files::{self, Asked, FileRequest};
 use super::holder::Holder;
@@ -28,7 +28,10 @@ use crate::rpc::transport::{MAX_MESSAGE, Outbound, Payload, PayloadBuffer, Paylo
 const LAST_FILES: Duration = Duration::from_secs(10);
 
 /// How long what was asked for on a lost connection keeps its session from the next one.
-const LATE_FILES: Duration = Duration::from_secs(5);
+const LATE_FILES: Duration = Duration::from_secs(4);
+
+/// The same, once it is told to end.
+const UNWANTED_FILES: Duration = Duration::from_secs(1);
 
 /// How far the handshake has come.
 enum Stage {
@@ -181,8 +184,13 @@ impl Dispatch {
             Peer::Stdio => self.lane.wait_until_idle(LAST_FILES),
             // Who leaves a socket does not, but may come back: what was asked for before must not
             // happen behind what is asked for then.
-            _ => self.lane.wait_until_done(LATE_FILES),
+            _ => {
+                self.lane.shorten(Wanted::Changes);
+                self.lane.wait_until_done(LATE_FILES);
+            }
         }
+        self.lane.shorten(Wanted::Nothing);
+        self.lane.wait_until_done(UNWANTED_FILES);
         if let Stage::Initialized(session) | Stage::Ready(session) = &self.stage {
             session.detach(self.connection);
         }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::confined::{ConfinedFiles, ConfinedRequest};
+use super::confined::{ConfinedFiles, ConfinedRequest, Leash, Wanted};
 use super::dispatch::Later;
 use super::files::{FileRequest, FileService};
 use super::server::Server;
@@ -64,6 +64,8 @@ struct Shared {
     /// Told when a request is done.
     done: Condvar,
     confined: Arc<ConfinedFiles>,
+    /// On the helper of the request that is being answered.
+    leash: Leash,
     /// Only ever locked by the thread that runs.
     service: Mutex<FileService>,
 }
@@ -102,6 +104,7 @@ impl Lane {
                 service: Mutex::new(FileService::new(Arc::clone(&outbound), PATIENCE)),
                 outbound,
                 confined: Arc::clone(server.confined()),
+                leash: Leash::new(),
                 queue: Mutex::default(),
                 work: Condvar::new(),
                 done: Condvar::new(),
@@ -141,6 +144,12 @@ impl Lane {
     pub(super) fn close(&self) {
         self.shared.lock().is_closed = true;
         self.shared.work.notify_one();
+    }
+
+    /// From now on no more than this is wanted of what a policy confines. What is done without a
+    /// helper is done to its end.
+    pub(super) fn shorten(&self, wanted: Wanted) {
+        self.shared.leash.shorten(wanted);
     }
 
     /// Waits until all requests are answered. Not for ever: when none was for as long as
@@ -185,7 +194,10 @@ impl Shared {
             let is_block = matches!(job, Job::Plain(FileRequest::WriteBlock { .. }));
             match job {
                 Job::Plain(request) => service.answer(&later, request, None),
-                Job::Confined(request) => self.confined.answer(&mut service, &later, &request),
+                Job::Confined(request) => {
+                    self.confined
+                        .answer(&mut service, &later, &request, &self.leash);
+                }
             }
             drop(later);
             let is_last = self.finished();

@@ -52,7 +52,7 @@ pub struct StartedHelper {
 }
 
 struct Shared {
-    stop: WakeEvent,
+    stop: Arc<WakeEvent>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -75,12 +75,15 @@ impl Helpers {
         })
     }
 
-    /// Starts a program.
+    /// Starts a program, which `stop` ends, also in the middle of its start.
     ///
     /// # Errors
     /// As for any process, or the start takes longer than 20 s.
-    pub fn start(self: &Arc<Self>, spec: ProcessSpec) -> Result<StartedHelper, StartError> {
-        let stop = WakeEvent::new().map_err(|error| StartError::Resources("an event", error))?;
+    pub fn start(
+        self: &Arc<Self>,
+        spec: ProcessSpec,
+        stop: Arc<WakeEvent>,
+    ) -> Result<StartedHelper, StartError> {
         let shared = Arc::new(Shared {
             stop,
             state: Mutex::default(),
@@ -167,6 +170,11 @@ impl Helper {
     /// Whether the program runs no more.
     pub fn has_ended(&self) -> bool {
         lock(&self.0.state).has_ended
+    }
+
+    /// What ends the program.
+    pub fn stop(&self) -> &Arc<WakeEvent> {
+        &self.0.stop
     }
 
     /// Ends the program, and waits until its mount points are gone, `limit` at most.

@@ -28,6 +28,8 @@ pub(super) enum ConfinedError {
     FreeModes,
     /// The helper did not answer.
     Helper(Failure),
+    /// The connection is gone.
+    GivenUp,
 }
 
 /// What is known of a helper that has failed.
@@ -79,6 +81,7 @@ impl ConfinedError {
                 ChannelError::Io(error) => ("helper", error.raw_os_error()),
                 _ => ("helper", None),
             },
+            Self::GivenUp => ("connection", None),
         };
         RpcError::failed(self.to_string()).with_data(ErrorData {
             stage,
@@ -107,6 +110,9 @@ impl fmt::Display for ConfinedError {
                 f,
                 "the helper in the sandbox failed, and how far it came is not known: {failure}"
             ),
+            Self::GivenUp => {
+                f.write_str("its connection ended before it began, so nothing was done")
+            }
         }
     }
 }

@@ -17,18 +17,21 @@
 //! is used again only while its sandbox is what a new one would be: everything that its policy names
 //! is what it was, its patterns match the same, and nothing was mounted. The same look at the file
 //! system tells whether a policy has to be read anew ([`Reading`]).
+//! When a connection ends, so does the helper that works for it ([`Leash`]).
 //! Which policy needs none of this, and for what, [`Policy::needs_confinement`] says.
 
 mod channel;
 mod error;
 mod inside;
 mod known;
+mod leash;
 mod mounts;
 mod pool;
 mod relay;
 mod request;
 
 pub use inside::answer_file_requests;
+pub(super) use leash::{Leash, Wanted};
 pub(super) use request::ConfinedRequest;
 
 use std::ffi::OsString;
@@ -47,13 +50,15 @@ use self::pool::Pool;
 use self::relay::Relayed;
 use super::dispatch::Later;
 use super::files::FileService;
-use crate::env::local::{Helper, Helpers, Host, ProcessSpec, StartedHelper};
+use crate::env::local::{Helper, Helpers, Host, ProcessSpec, StartError, StartedHelper};
+use crate::log;
 use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::WirePath;
 use crate::rpc::protocol::process::Empty;
 use crate::sandbox::launcher::{Confinement, Kind};
 use crate::sandbox::mounts::Scan;
 use crate::sandbox::policy::{Context, Evidence, Policy};
+use crate::sys::event::WakeEvent;
 
 /// How long a sandbox may take to be set up.
 const SET_UP: Duration = Duration::from_secs(20);
@@ -120,8 +125,9 @@ impl ConfinedFiles {
         service: &mut FileService,
         later: &Later,
         request: &ConfinedRequest,
+        leash: &Leash,
     ) {
-        if let Err(error) = self.carry_out(service, later, request) {
+        if let Err(error) = self.carry_out(service, later, request, leash) {
             later.add(Err::<&Empty, _>(&error));
         }
     }
@@ -151,6 +157,7 @@ impl ConfinedFiles {
         service: &mut FileService,
         later: &Later,
         request: &ConfinedRequest,
+        leash: &Leash,
     ) -> Result<(), RpcError> {
         let reading = self.read(request)?;
         if !reading.policy.needs_confinement(request.purpose) {
@@ -159,7 +166,7 @@ impl ConfinedFiles {
         if let Some((handle, _)) = &request.handle {
             service.check_free(handle)?;
         }
-        self.answer_inside(service, later, request, &reading)
+        self.answer_inside(service, later, (request, &reading), leash)
             .map_err(|error| error.into_rpc(request.path.style.render(&request.path.path)))
     }
 
@@ -179,10 +186,14 @@ impl ConfinedFiles {
         &self,
         service: &mut FileService,
         later: &Later,
-        request: &ConfinedRequest,
-        reading: &Arc<Reading>,
+        (request, reading): (&ConfinedRequest, &Arc<Reading>),
+        leash: &Leash,
     ) -> Result<(), ConfinedError> {
-        let mut warm = self.with_request(request, reading)?;
+        // Helpers that wait are for those who do.
+        if !leash.wants(request.purpose) {
+            return Err(ConfinedError::GivenUp);
+        }
+        let mut warm = self.with_request(request, reading, leash)?;
         let channel = &mut warm.channel;
         let limit = request.limit;
         let answered = match &request.handle {
@@ -194,10 +205,17 @@ impl ConfinedFiles {
         match answered {
             Ok(Relayed::Whole) => {
                 warm.channel.relax();
-                self.keep(warm);
+                self.keep(warm, leash);
                 Ok(())
             }
-            Ok(Relayed::BrokenOff) => Ok(()),
+            Ok(Relayed::BrokenOff(error)) => {
+                // One that was told to end has not failed.
+                if leash.release() {
+                    log::warn!("reading a file in its sandbox failed in the middle: {error}");
+                }
+                Ok(())
+            }
+            Ok(Relayed::Untaken) => Ok(()),
             Err(error) => Err(ConfinedError::Helper(Failure::of(&warm.helper, error))),
         }
     }
@@ -207,11 +225,12 @@ impl ConfinedFiles {
         &self,
         request: &ConfinedRequest,
         reading: &Arc<Reading>,
+        leash: &Leash,
     ) -> Result<Warm, ConfinedError> {
         loop {
-            let mut warm = self.helper_for(request, reading)?;
+            let mut warm = self.helper_for(request, reading, leash)?;
             if request.changes_mode && warm.has_free_modes {
-                self.keep(warm);
+                self.keep(warm, leash);
                 return Err(ConfinedError::FreeModes);
             }
             match warm.channel.send(&request.framed) {
@@ -223,12 +242,13 @@ impl ConfinedFiles {
         }
     }
 
-    /// A helper for the policy that has just been read, and a current one: one that waits, or a
-    /// new one.
+    /// A helper for the policy that has just been read, and a current one, on the connection's
+    /// leash: one that waits, or a new one.
     fn helper_for(
         &self,
         request: &ConfinedRequest,
         reading: &Arc<Reading>,
+        leash: &Leash,
     ) -> Result<Warm, ConfinedError> {
         let made = Made {
             scan: reading.scan().map_err(ConfinedError::Policy)?,
@@ -237,22 +257,31 @@ impl ConfinedFiles {
         };
         while let Some(warm) = self.pool.take(&made.reading.policy) {
             if !warm.helper.has_ended() && warm.made_for.is_current(&made) {
+                hold(leash, request, warm.helper.stop())?;
                 return Ok(warm);
             }
             // The next sandbox would find its mount points, and they would go meanwhile.
             warm.helper.end(END);
         }
-        self.start(request, made)
+        self.start(request, made, leash)
     }
 
-    /// Lets a helper wait for the next request.
-    fn keep(&self, mut warm: Warm) {
+    /// Lets a helper wait for the next request, of any connection.
+    fn keep(&self, mut warm: Warm, leash: &Leash) {
+        if !leash.release() {
+            return;
+        }
         warm.has_worked = true;
         let policy = Arc::clone(&warm.made_for.reading.policy);
         self.pool.put(policy, warm, Instant::now());
     }
 
-    fn start(&self, request: &ConfinedRequest, mut made: Made) -> Result<Warm, ConfinedError> {
+    fn start(
+        &self,
+        request: &ConfinedRequest,
+        mut made: Made,
+        leash: &Leash,
+    ) -> Result<Warm, ConfinedError> {
         let (ours, theirs) = UnixStream::pair().map_err(ConfinedError::Socket)?;
         let mut channel = Channel::new(ours).map_err(ConfinedError::Socket)?;
         let spec = ProcessSpec {
@@ -272,11 +301,16 @@ impl ConfinedFiles {
                 cwd: "/".into(),
             }),
         };
+        let stop = WakeEvent::new()
+            .map(Arc::new)
+            .map_err(|error| ConfinedError::Start(StartError::Resources("an event", error)))?;
+        hold(leash, request, &stop)?;
+        let started = self.helpers.start(spec, stop);
         let StartedHelper {
             helper,
             level,
             points,
-        } = self.helpers.start(spec).map_err(ConfinedError::Start)?;
+        } = started.map_err(ConfinedError::Start)?;
         if !points.is_empty() {
             made.reading = made.reading.with_points(points);
             self.known.remember(request.sandbox.get(), &made.reading);
@@ -291,6 +325,19 @@ impl ConfinedFiles {
             }),
             Err(error) => Err(ConfinedError::SetUp(Failure::of(&helper, error))),
         }
+    }
+}
+
+/// Ties the helper that `stop` ends to the connection of a request, which must still be there.
+fn hold(
+    leash: &Leash,
+    request: &ConfinedRequest,
+    stop: &Arc<WakeEvent>,
+) -> Result<(), ConfinedError> {
+    if leash.hold(request.purpose, stop) {
+        Ok(())
+    } else {
+        Err(ConfinedError::GivenUp)
     }
 }
 

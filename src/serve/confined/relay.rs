@@ -12,7 +12,6 @@ use serde_json::value::RawValue;
 
 use super::channel::{Channel, ChannelError};
 use crate::env::local::files::{BlockFile, Mode};
-use crate::log;
 use crate::rpc::encode::{json, number};
 use crate::rpc::transport::LongMessage;
 use crate::serve::dispatch::Later;
@@ -38,12 +37,14 @@ pub(super) enum Passing {
 }
 
 /// What became of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Relayed {
     /// The client has it.
     Whole,
-    /// It has broken off, and the client has been told, or is gone. The helper is of no more use.
-    BrokenOff,
+    /// It has broken off, and the client has been told. The helper is of no more use.
+    BrokenOff(ChannelError),
+    /// The client takes no more of it. The helper is in its middle, and of no more use.
+    Untaken,
 }
 
 /// Waits for the answer, which may take as long as `limit`, and passes it on. After an error
@@ -63,7 +64,7 @@ pub(super) fn relay(
         // Otherwise it is not a file's content but an error.
         if channel.answer().starts_with(&start) {
             let Some(message) = service.begin_long() else {
-                return Ok(Relayed::BrokenOff);
+                return Ok(Relayed::Untaken);
             };
             let content = Content {
                 start,
@@ -146,13 +147,12 @@ impl Content {
                     return if is_sent {
                         Relayed::Whole
                     } else {
-                        Relayed::BrokenOff
+                        Relayed::Untaken
                     };
                 }
-                Ok(Step::Gone) => return Relayed::BrokenOff,
+                Ok(Step::Gone) => return Relayed::Untaken,
                 Err(error) => error,
             };
-            log::warn!("reading a file in its sandbox failed in the middle: {error}");
             let content = self.passed.saturating_sub(self.start.len());
             message.finish(|out| {
                 out.push(BROKEN);
@@ -162,7 +162,7 @@ impl Content {
                 json(out, &format!("the helper in the sandbox failed: {error}"));
                 out.extend_from_slice(b"}}}");
             });
-            return Relayed::BrokenOff;
+            return Relayed::BrokenOff(error);
         }
     }
 

@@ -1,9 +1,14 @@
 //! The helpers: kept warm, thrown away, killed.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{Stage, as_each_user, entry, everything, put, restricted};
 use crate::support::{PATIENCE, Server, alive, descendants, signal, within, working_children};
+
+/// How long one connection is listened to before the other.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The processes that do file requests for the server, as the server's own children.
 pub fn of(stage: &Stage) -> Vec<u32> {
@@ -69,6 +74,49 @@ as_each_user! {
         let helpers = of(stage);
         stage.end();
         assert!(!helpers.iter().any(|helper| alive(*helper)));
+    }
+}
+
+#[test]
+fn a_helper_ends_with_the_connection_that_it_works_for() {
+    let stage = Stage::set(false);
+    let server = Server::websocket(&[]);
+    let path = stage.path("proj/src/a.txt");
+    for (method, mut params, policy) in [
+        ("fs/readFile", json!({"path": path}), stage.denying()),
+        ("fs/writeFile", put(&path, "x"), stage.workspace()),
+    ] {
+        let before = working_children(server.pid());
+        let helpers = || -> Vec<u32> {
+            let all = working_children(server.pid()).into_iter();
+            all.filter(|pid| !before.contains(pid)).collect()
+        };
+        let (mut one, mut two) = (server.connect(), server.connect());
+        params["sandbox"] = policy;
+        one.ok(method, params.clone());
+        let hanging = helpers();
+        assert_eq!(hanging.len(), 1, "{method}: {hanging:?}");
+        for pid in descendants(hanging[0]) {
+            signal(pid, "STOP");
+        }
+        // One of them gets the helper that does not answer.
+        let first = one.ask(method, params.clone());
+        let second = two.ask(method, params.clone());
+        within(PATIENCE, "another helper answers", || {
+            one.settle(LOOK, |client| client.has_answer(first));
+            two.settle(LOOK, |client| client.has_answer(second));
+            one.has_answer(first) || two.has_answer(second)
+        });
+        let (leaves, mut stays) = match one.has_answer(first) {
+            true => (two, one),
+            false => (one, two),
+        };
+        drop(leaves);
+        within(PATIENCE, "the helper ends", || !alive(hanging[0]));
+        let left = helpers();
+        assert_eq!(left.len(), 1, "{method}: {left:?}");
+        stays.ok(method, params);
+        assert_eq!(helpers(), left, "{method}: another's helper is used again");
     }
 }
 
