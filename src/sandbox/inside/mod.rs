@@ -42,6 +42,9 @@ const STANDARD: [i32; 3] = [6, 7, 8];
 /// How many descriptors the process inside is given, from 3 on.
 pub const DESCRIPTORS: usize = 6;
 
+/// Room for a [`Request`] with the environment that most people have, in bytes.
+const USUAL: usize = 8 * 1024;
+
 /// The exit code when the program could not be run; the server hears the reason.
 const FAILED: u8 = 125;
 
@@ -112,7 +115,9 @@ fn enter_and_become(control: &OwnedFd) -> Result<(), (Stage, i32)> {
 }
 
 fn read(file: OwnedFd) -> Option<Request> {
-    let mut bytes = Vec::new();
-    File::from(file).read_to_end(&mut bytes).ok()?;
+    let mut bytes = Vec::with_capacity(USUAL);
+    // As a stream of any length: a pipe that is asked for its size is read by a few bytes at first.
+    let mut stream = File::from(file).take(u64::MAX);
+    stream.read_to_end(&mut bytes).ok()?;
     Request::decode(&bytes)
 }
