@@ -112,9 +112,19 @@ impl Transfer {
     pub(super) fn copy(&self, offset: u64) -> (u64, bool) {
         let begun = Instant::now();
         let copied = self.copy_block(offset);
+        self.settle(offset, copied, begun.elapsed())
+    }
+
+    /// Notes what became of a block, and how long that took; the result is that of [`Self::copy`].
+    fn settle(
+        &self,
+        offset: u64,
+        copied: Result<(u64, bool), CopyError>,
+        time: Duration,
+    ) -> (u64, bool) {
         let mut progress = self.progress();
         progress.taken.remove(&offset);
-        if begun.elapsed() > SLOW {
+        if time > SLOW {
             progress.at_once = WORKERS.min(progress.at_once + 1);
         }
         let bytes = match copied {
@@ -194,28 +204,25 @@ pub(super) struct Closed {
 mod tests {
     use super::*;
     use crate::env::FileKind;
-    use std::thread;
 
-    /// A side that takes its time.
-    struct After(Duration);
+    /// A side that nobody asks for anything.
+    struct Idle;
 
-    impl Blocks for After {
-        fn read(&self, _: u64, block: &mut Block) -> Result<bool, CopyError> {
-            thread::sleep(self.0);
-            block.set(vec![0; BLOCK]);
-            Ok(false)
+    impl Blocks for Idle {
+        fn read(&self, _: u64, _: &mut Block) -> Result<bool, CopyError> {
+            unreachable!("no block is copied")
         }
 
         fn write(&self, _: u64, _: &[u8]) -> Result<(), CopyError> {
-            Ok(())
+            unreachable!("no block is copied")
         }
 
         fn close(self: Box<Self>) -> Result<(), CopyError> {
-            Ok(())
+            unreachable!("no file is closed")
         }
     }
 
-    /// How many blocks are under way when so many were copied.
+    /// How many blocks are under way when so many were copied, each in that time.
     fn under_way(copied: usize, time: Duration) -> usize {
         let found = Found {
             kind: FileKind::Regular,
@@ -224,8 +231,7 @@ mod tests {
             modified_ms: None,
             mode: None,
         };
-        let sides: (Box<dyn Blocks>, Box<dyn Blocks>) =
-            (Box::new(After(time)), Box::new(After(Duration::ZERO)));
+        let sides: (Box<dyn Blocks>, Box<dyn Blocks>) = (Box::new(Idle), Box::new(Idle));
         let transfer = Transfer::new(sides, Default::default(), found, 0);
         let mut claims = std::iter::from_fn(|| match transfer.claim() {
             Claim::Block(offset) => Some(offset),
@@ -233,7 +239,7 @@ mod tests {
         });
         let first: Vec<_> = claims.by_ref().collect();
         for offset in &first[..copied] {
-            transfer.copy(*offset);
+            transfer.settle(*offset, Ok((BLOCK as u64, false)), time);
         }
         first.len() - copied + claims.count()
     }
@@ -241,6 +247,7 @@ mod tests {
     #[test]
     fn slow_blocks_call_for_more_of_them() {
         assert_eq!(under_way(0, Duration::ZERO), FEW);
+        assert_eq!(under_way(3, SLOW), FEW);
         assert_eq!(under_way(3, SLOW * 2), FEW + 3);
     }
 }
