@@ -6,10 +6,14 @@ mod kernel;
 mod pattern;
 
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
+
+use exec_server::sys::inotify::{ADDED, Inotify};
+use exec_server::sys::poll::{self, PollFd, READABLE};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -215,9 +219,12 @@ fn leave(command: &mut Command) {
 
 /// Waits for the file `cue`, writes so many bytes, and leaves the file `done` behind.
 fn when(cue: &str, count: u64, done: &str) {
-    while !Path::new(cue).exists() {
-        // A file tells nobody that it is there.
-        std::thread::sleep(Duration::from_millis(5));
+    let cue = Path::new(cue);
+    let changes = Inotify::new().unwrap();
+    changes.watch(cue.parent().unwrap(), ADDED).unwrap();
+    while !cue.exists() {
+        poll::wait(&mut [PollFd::new(changes.as_fd(), READABLE)], None).unwrap();
+        changes.take(|_| ()).unwrap();
     }
     write(&mut stdout(), 0, count);
     std::fs::write(done, "done").unwrap();

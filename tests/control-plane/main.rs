@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use plane::{Plane, Style};
 use tungstenite::Message;
@@ -69,8 +69,7 @@ fn tell(plane: &Plane) {
             );
         }
         told = asked.len();
-        // A person reads it, so a moment more is none.
-        thread::sleep(Duration::from_millis(100));
+        plane.comes_true(Duration::MAX, || plane.asked().len() > told);
     }
 }
 
@@ -132,7 +131,7 @@ fn demonstrate(program: &str) -> Result<(), String> {
             }
         });
     }
-    within("the executor is at the rendezvous", || {
+    within(&plane, "the executor is at the rendezvous", || {
         plane.executors() == 1
     })?;
     for asked in plane.registrations() {
@@ -144,7 +143,7 @@ fn demonstrate(program: &str) -> Result<(), String> {
     println!("4. The rendezvous is cut; the executor registers again.");
     let before = plane.registrations().len();
     plane.cut();
-    within("the executor is back", || {
+    within(&plane, "the executor is back", || {
         plane.registrations().len() > before && plane.executors() == 1
     })?;
     println!("5. It is back. That is all; docs/cloud.md tells the rest.");
@@ -176,14 +175,9 @@ fn converse(plane: &Plane) -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-fn within(what: &str, mut condition: impl FnMut() -> bool) -> Result<(), String> {
-    let begun = Instant::now();
-    while !condition() {
-        if begun.elapsed() > PATIENCE {
-            return Err(format!("not within {PATIENCE:?}: {what}"));
-        }
-        // What is seen from outside only wakes nobody.
-        thread::sleep(Duration::from_millis(10));
+fn within(plane: &Plane, what: &str, condition: impl FnMut() -> bool) -> Result<(), String> {
+    match plane.comes_true(PATIENCE, condition) {
+        true => Ok(()),
+        false => Err(format!("not within {PATIENCE:?}: {what}")),
     }
-    Ok(())
 }

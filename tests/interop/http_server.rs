@@ -1,9 +1,10 @@
 //! An HTTP/1.1 server on loopback, as small as its two uses allow: the scripted model, and what `http/request` asks.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 /// A request, whole.
 pub struct Request {
@@ -12,6 +13,16 @@ pub struct Request {
     /// Lines of the head, as they came.
     pub headers: Vec<String>,
     pub body: Vec<u8>,
+    connection: TcpStream,
+}
+
+impl Request {
+    /// Waits until who asks hangs up, `limit` at most.
+    pub fn await_hang_up(mut self, limit: Duration) {
+        // The end, and time that is up, are the same to who leaves it without an answer.
+        let _ = self.connection.set_read_timeout(Some(limit));
+        let _ = self.connection.read(&mut [0]);
+    }
 }
 
 /// What to answer; the connection is closed behind it.
@@ -54,7 +65,7 @@ pub fn serve(handler: impl Fn(Request) -> Option<Reply> + Send + Sync + 'static)
 }
 
 fn answer(stream: TcpStream, handler: &dyn Fn(Request) -> Option<Reply>) -> Option<()> {
-    let request = read(&mut BufReader::new(stream.try_clone().ok()?))?;
+    let request = read(stream.try_clone().ok()?)?;
     let reply = handler(request)?;
     let mut head = format!("HTTP/1.1 {}\r\nconnection: close\r\n", reply.status);
     for header in reply.headers {
@@ -73,7 +84,8 @@ fn answer(stream: TcpStream, handler: &dyn Fn(Request) -> Option<Reply>) -> Opti
     Some(())
 }
 
-fn read(stream: &mut impl BufRead) -> Option<Request> {
+fn read(connection: TcpStream) -> Option<Request> {
+    let mut stream = BufReader::new(&connection);
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -99,5 +111,6 @@ fn read(stream: &mut impl BufRead) -> Option<Request> {
         target: target.to_string(),
         headers,
         body,
+        connection,
     })
 }

@@ -1,10 +1,12 @@
 //! A real sshd on a loopback port, with keys made for it; for the tests and for the comparison.
 
 use std::fs;
-use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The daemon, which insists on being called by its whole path.
@@ -55,20 +57,20 @@ impl Sshd {
             path("authorized"),
         );
         fs::write(path("config"), config).map_err(text)?;
-        let log = fs::File::create(path("log")).map_err(text)?;
-        let child = Command::new(PROGRAM)
+        let mut child = Command::new(PROGRAM)
             .args(["-D", "-e", "-f", &path("config")])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(Stdio::piped())
             .spawn()
             .map_err(text)?;
-        let mut sshd = Self {
+        let stderr = child.stderr.take();
+        let sshd = Self {
             child,
             port,
             directory: directory.to_owned(),
         };
-        sshd.wait_until_it_listens()?;
+        wait_until_it_listens(&lines_of(stderr))?;
         let logged_in = Command::new("ssh")
             .args(sshd.options())
             .args(["127.0.0.1", "true"])
@@ -82,22 +84,6 @@ impl Sshd {
             )),
             Err(error) => Err(format!("there is no ssh: {error}")),
         }
-    }
-
-    fn wait_until_it_listens(&mut self) -> Result<(), String> {
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            let has_ended = !matches!(self.child.try_wait(), Ok(None));
-            if has_ended || begun.elapsed() > Duration::from_secs(10) {
-                let mut log = String::new();
-                let _ = fs::File::open(self.directory.join("log"))
-                    .and_then(|mut file| file.read_to_string(&mut log));
-                return Err(format!("{PROGRAM} does not listen: {}", log.trim()));
-            }
-            // Nobody tells when it does.
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
     }
 
     /// What ssh and scp need to reach it, but for the host.
@@ -125,4 +111,32 @@ impl Drop for Sshd {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What it logs; read to the end, or it would wait for room some time.
+fn lines_of(stderr: Option<ChildStderr>) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        let stderr = stderr.into_iter().map(BufReader::new);
+        for line in stderr.flat_map(BufRead::lines).map_while(Result::ok) {
+            // Nobody takes what is logged once it listens.
+            let _ = sender.send(line);
+        }
+    });
+    lines
+}
+
+fn wait_until_it_listens(lines: &Receiver<String>) -> Result<(), String> {
+    let begun = Instant::now();
+    let mut log = String::new();
+    // A channel that ends is a daemon that has ended.
+    while let Ok(line) = lines.recv_timeout(Duration::from_secs(10).saturating_sub(begun.elapsed()))
+    {
+        if line.starts_with("Server listening on") {
+            return Ok(());
+        }
+        log += &line;
+        log += "\n";
+    }
+    Err(format!("{PROGRAM} does not listen: {}", log.trim()))
 }

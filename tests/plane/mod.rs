@@ -4,6 +4,7 @@
 //! to `/rendezvous`, clients to `/`; a client gets the executor that is there, or waits for one.
 //! At a relay, each client becomes a stream of frames ([`frames`]).
 
+mod changes;
 pub mod frames;
 mod rendezvous;
 pub mod tls;
@@ -15,10 +16,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use changes::Changes;
 use rendezvous::Rendezvous;
 pub use wire::Asked;
 use wire::{accept_websocket, read_head};
@@ -86,6 +88,7 @@ struct Shared {
     refreshes: Mutex<VecDeque<Answer>>,
     seats: Mutex<VecDeque<Seat>>,
     rendezvous: Rendezvous,
+    changes: Arc<Changes>,
 }
 
 impl Plane {
@@ -93,6 +96,7 @@ impl Plane {
     pub fn start(style: Style) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
+        let changes = Arc::<Changes>::default();
         let plane = Self(Arc::new(Shared {
             address,
             rendezvous_base: Mutex::new(format!("ws://{address}")),
@@ -100,7 +104,8 @@ impl Plane {
             answers: Mutex::default(),
             refreshes: Mutex::default(),
             seats: Mutex::default(),
-            rendezvous: Rendezvous::new(style),
+            rendezvous: Rendezvous::new(style, Arc::clone(&changes)),
+            changes,
         }));
         let accepting = plane.clone();
         thread::spawn(move || {
@@ -180,6 +185,11 @@ impl Plane {
         self.0.rendezvous.executors()
     }
 
+    /// Waits until `condition` holds of what is asked and connected here; whether it does within `limit`.
+    pub fn comes_true(&self, limit: Duration, condition: impl FnMut() -> bool) -> bool {
+        self.0.changes.until(limit, condition)
+    }
+
     /// Cuts the connections of all executors.
     pub fn cut(&self) {
         self.0.rendezvous.cut();
@@ -193,6 +203,7 @@ impl Plane {
         let is_client = asked.path == "/";
         if !is_client {
             self.0.log.lock().unwrap().push(asked.clone());
+            self.0.changes.tell();
         }
         if asked.method == "POST" {
             self.answer_post(&mut socket, &asked);
@@ -316,7 +327,7 @@ fn wait_for_end(mut socket: TcpStream) {
 }
 
 /// Between two requests, in the order in which they came.
-pub fn gap(earlier: &Asked, later: &Asked) -> std::time::Duration {
+pub fn gap(earlier: &Asked, later: &Asked) -> Duration {
     let between = |a: Instant, b: Instant| b.saturating_duration_since(a);
     between(earlier.at, later.at)
 }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::Style;
+use super::changes::Changes;
 use super::frames::{Says, decode, encode};
 use super::wire::{BINARY, CLOSE, PING, PONG, TEXT, WireFrame, message, read_frame, write_frame};
 
@@ -17,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The meeting place.
 pub(super) struct Rendezvous {
     style: Style,
-    state: Arc<(Mutex<State>, Condvar)>,
+    state: Mutex<State>,
+    changes: Arc<Changes>,
 }
 
 #[derive(Default)]
@@ -53,27 +55,29 @@ impl Executor {
 }
 
 impl Rendezvous {
-    pub(super) fn new(style: Style) -> Self {
+    pub(super) fn new(style: Style, changes: Arc<Changes>) -> Self {
         Self {
             style,
-            state: Arc::default(),
+            state: Mutex::default(),
+            changes,
         }
     }
 
     pub(super) fn executors(&self) -> usize {
-        self.state.0.lock().unwrap().executors.len()
+        self.state.lock().unwrap().executors.len()
     }
 
     pub(super) fn cut(&self) {
         // Out of the list at once, so that the next client waits for one that comes back.
-        for executor in self.state.0.lock().unwrap().executors.drain(..) {
+        for executor in self.state.lock().unwrap().executors.drain(..) {
             executor.hang_up();
         }
+        self.changes.tell();
     }
 
     /// Keeps a socket open that nobody reads.
     pub(super) fn keep(&self, socket: TcpStream) {
-        self.state.0.lock().unwrap().kept.push(socket);
+        self.state.lock().unwrap().kept.push(socket);
     }
 
     /// Serves an executor until it is gone; its clients go with it.
@@ -84,11 +88,9 @@ impl Rendezvous {
             clients: Mutex::default(),
             is_gone: AtomicBool::new(false),
         });
-        {
-            let mut state = self.state.0.lock().unwrap();
-            state.executors.push(Arc::clone(&executor));
-            self.state.1.notify_all();
-        }
+        let seated = Arc::clone(&executor);
+        self.state.lock().unwrap().executors.push(seated);
+        self.changes.tell();
         while let Ok(frame) = read_frame(&mut incoming) {
             match frame.opcode {
                 PING => {
@@ -102,17 +104,23 @@ impl Rendezvous {
                 _ => self.forward(&executor, frame),
             }
         }
-        let mut state = self.state.0.lock().unwrap();
-        state
-            .executors
-            .retain(|other| !Arc::ptr_eq(other, &executor));
-        drop(state);
-        executor.hang_up();
+        self.unseat(&executor);
         let clients = executor.clients.lock().unwrap();
         executor.is_gone.store(true, Ordering::Relaxed);
         for client in clients.values() {
             let _ = client.socket.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Gives it no more clients.
+    fn unseat(&self, executor: &Arc<Executor>) {
+        let mut state = self.state.lock().unwrap();
+        state
+            .executors
+            .retain(|other| !Arc::ptr_eq(other, executor));
+        drop(state);
+        self.changes.tell();
+        executor.hang_up();
     }
 
     /// At a relay each client has been told by itself.
@@ -148,13 +156,11 @@ impl Rendezvous {
 
     /// Finds an executor for a client, and waits for one; none if that takes too long.
     fn seat_client(&self, socket: &TcpStream) -> Option<(Arc<Executor>, String)> {
-        let (lock, changed) = &*self.state;
-        loop {
-            let state = lock.lock().unwrap();
-            let (mut state, _) = changed
-                .wait_timeout_while(state, PATIENCE, |state| state.executors.is_empty())
-                .unwrap();
-            let executor = Arc::clone(state.executors.last()?);
+        while self.changes.until(PATIENCE, || self.executors() > 0) {
+            let mut state = self.state.lock().unwrap();
+            let Some(executor) = state.executors.last().map(Arc::clone) else {
+                continue;
+            };
             state.clients += 1;
             let name = match self.style {
                 Style::Plain => String::new(),
@@ -164,6 +170,8 @@ impl Rendezvous {
             if executor.is_gone.load(Ordering::Relaxed) {
                 drop(clients);
                 state.executors.pop();
+                drop(state);
+                self.changes.tell();
                 continue;
             }
             let client = Client {
@@ -174,6 +182,7 @@ impl Rendezvous {
             drop(clients);
             return Some((executor, name));
         }
+        None
     }
 
     /// Serves a client with the executor that is there; waits for one.
@@ -213,14 +222,7 @@ impl Rendezvous {
         }
         match self.style {
             // A connection is for one client.
-            Style::Plain => {
-                let mut state = self.state.0.lock().unwrap();
-                state
-                    .executors
-                    .retain(|other| !Arc::ptr_eq(other, &executor));
-                drop(state);
-                executor.hang_up();
-            }
+            Style::Plain => self.unseat(&executor),
             Style::Relay => {
                 let reset = Says::Reset("the client has gone".into());
                 executor.send(&message(BINARY, encode(&name, 0, &reset)));

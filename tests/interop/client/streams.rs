@@ -47,7 +47,7 @@ pub fn much_output_is_whole_or_has_a_gap(scene: &Scene) {
 
 pub fn a_slow_consumer_gets_all_or_a_gap(scene: &Scene) {
     let process = scene.start(&scene.shell(SCRIPT));
-    // Long enough for a server that does not wait for us to be done.
+    // Its slowness is what is tested: long enough for a server that does not wait for us to be done.
     std::thread::sleep(Duration::from_secs(1));
     is_whole_or_has_a_gap(scene, &process);
 }

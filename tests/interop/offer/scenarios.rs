@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::conversation;
 use crate::plane::{Answer, Plane};
-use crate::support::{PATIENCE, comes_true};
+use crate::support::PATIENCE;
 
 /// One way for a registration to go.
 pub struct Scenario {
@@ -39,9 +39,9 @@ pub static SCENARIOS: &[Scenario] = &[
         answers: Vec::new,
         meet: |plane| {
             let there = || plane.executors() == 1;
-            let first = comes_true(PATIENCE, there);
+            let first = plane.comes_true(PATIENCE, there);
             plane.cut();
-            let again = comes_true(PATIENCE, || plane.upgrades().len() == 2 && there());
+            let again = plane.comes_true(PATIENCE, || plane.upgrades().len() == 2 && there());
             json!([first, again])
         },
         ends: false,
@@ -81,7 +81,7 @@ pub static SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "another executor's id",
         answers: || vec![Answer::With(json!({"executor_id": "OTHER"}))],
-        meet: |plane| json!(comes_true(Duration::from_secs(2), || plane.executors() == 1)),
+        meet: |plane| json!(plane.comes_true(Duration::from_secs(2), || plane.executors() == 1)),
         ends: false,
         intended: &[
             ("heard", "the reference serves as somebody else; ours ends"),
@@ -93,9 +93,9 @@ pub static SCENARIOS: &[Scenario] = &[
         name: "a later 503",
         answers: || vec![Answer::Good, Answer::status(503, "")],
         meet: |plane| {
-            let first = comes_true(PATIENCE, || plane.executors() == 1);
+            let first = plane.comes_true(PATIENCE, || plane.executors() == 1);
             plane.cut();
-            let again = comes_true(Duration::from_secs(8), || plane.upgrades().len() == 2);
+            let again = plane.comes_true(Duration::from_secs(8), || plane.upgrades().len() == 2);
             json!([first, again])
         },
         ends: false,

@@ -7,7 +7,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{Home, account, await_executors, cloud, command, environment, executor};
+use super::{
+    Home, account, await_executors, await_registrations, cloud, command, environment, executor,
+};
 use crate::support::plane::{Answer, Plane, Style};
 use crate::support::{PATIENCE, Server, encode, finish, within};
 
@@ -86,9 +88,7 @@ fn a_token_that_somebody_else_renewed_is_read_again_before_any_refresh() {
     home.write(&account("access-2", "refresh-2"));
     plane.answer([refused()]);
     plane.cut();
-    within(PATIENCE, "three registrations", || {
-        plane.registrations().len() == 3
-    });
+    await_registrations(&plane, 3);
     await_executors(&plane, 1);
     // The file was read for the second round, and a refresh brought the third.
     assert_eq!(
@@ -183,9 +183,7 @@ fn executors_that_share_a_login_use_each_refresh_token_once() {
     let servers: Vec<_> = (0..4)
         .map(|_| Server::offered(cloud(&plane, &home)))
         .collect();
-    within(PATIENCE, "all are there", || {
-        plane.executors() == servers.len()
-    });
+    await_executors(&plane, servers.len());
     assert_eq!(plane.refreshes().len(), 1);
     assert!(
         bearers(&plane)
@@ -201,9 +199,7 @@ fn another_account_s_login_is_not_taken_over_after_a_refusal() {
     let home = Home::with_account();
     let release = plane.hold_next(refused());
     let mut server = Server::offered(cloud(&plane, &home));
-    within(PATIENCE, "a registration", || {
-        plane.registrations().len() == 1
-    });
+    await_registrations(&plane, 1);
     let mut other = account("access-2", "refresh-2");
     other["tokens"]["account_id"] = "acc-2".into();
     home.write(&other);

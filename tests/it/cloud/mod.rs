@@ -15,7 +15,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::plane::Plane;
-use crate::support::{Client, PATIENCE, Scratch, Server, scratch, within};
+use crate::support::{Client, PATIENCE, Scratch, Server, scratch};
 
 /// What tests must not inherit from whoever runs them.
 const VARIABLES: [&str; 16] = [
@@ -149,7 +149,20 @@ fn client(plane: &Plane) -> Client {
 
 /// Waits for that many executors at the rendezvous.
 fn await_executors(plane: &Plane, count: usize) {
-    within(PATIENCE, &format!("{count} executors are there"), || {
+    comes(plane, &format!("{count} executors are there"), || {
         plane.executors() == count
     });
+}
+
+/// Waits for that many registrations.
+fn await_registrations(plane: &Plane, count: usize) {
+    comes(plane, &format!("{count} registrations"), || {
+        plane.registrations().len() == count
+    });
+}
+
+/// Waits until something holds of what is asked and connected at the plane.
+fn comes(plane: &Plane, what: &str, condition: impl FnMut() -> bool) {
+    let came = plane.comes_true(PATIENCE, condition);
+    assert!(came, "not within {PATIENCE:?}: {what}");
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Home, await_executors, cloud, environment, executor};
+use super::{Home, await_executors, await_registrations, cloud, environment, executor};
 use crate::support::plane::{Answer, Asked, Plane, Style, gap};
 use crate::support::{PATIENCE, Server, fails, finish, within};
 
@@ -22,9 +22,7 @@ fn ends_with(command: Command, words: &str) -> Output {
 }
 
 fn only_registration(plane: &Plane) -> Asked {
-    within(PATIENCE, "a registration", || {
-        plane.registrations().len() == 1
-    });
+    await_registrations(plane, 1);
     plane.registrations().remove(0)
 }
 
@@ -265,9 +263,7 @@ fn what_may_go_well_later_is_tried_again_for_ever_once_registered() {
     let server = Server::offered(executor(&plane));
     await_executors(&plane, 1);
     plane.cut();
-    within(PATIENCE, "eight registrations", || {
-        plane.registrations().len() == 8
-    });
+    await_registrations(&plane, 8);
     await_executors(&plane, 1);
     let asked = plane.registrations();
     assert!(

@@ -50,7 +50,7 @@ fn answer(request: Request) -> Option<Reply> {
         "/keeping" => to("307 Temporary Redirect", "/echo"),
         "/parts" => {
             let parts = ["one ", "two ", "three"].into_iter().map(|part| {
-                // So that they arrive one by one.
+                // So that they arrive one by one; nobody tells when the other end has read one.
                 thread::sleep(Duration::from_millis(30));
                 part.into()
             });
@@ -67,7 +67,7 @@ fn answer(request: Request) -> Option<Reply> {
         }),
         "/never" => {
             // Longer than any time limit that is asked for.
-            thread::sleep(Duration::from_secs(5));
+            request.await_hang_up(Duration::from_secs(5));
             None
         }
         "/big" => ok(&"z".repeat(300_000)),
