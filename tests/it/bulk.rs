@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::{
     Client, PATIENCE, Server, Sink, Start, alive, child, cpu_ticks, decode, encode, params,
-    pattern, peak_resident, resident, scratch, settled, within,
+    pattern, patterned, peak_resident, resident, scratch, settled, within,
 };
 
 /// Holds output against the pattern as it comes, keeping nothing.
@@ -51,6 +51,7 @@ over_both! {
         // A reader that stops for a while, again and again: the server has to hold the child back, not the bytes.
         for pause in 1..=4 {
             client.wait("the next part", |_| (seen.load(Ordering::Relaxed) >= pause * (TOTAL / 8)).then_some(()));
+            // Its slowness is what is tested.
             std::thread::sleep(Duration::from_millis(250));
         }
         assert_eq!(client.closed("p").code, 0);
@@ -112,8 +113,7 @@ over_both! {
         }
         let reads: Vec<i64> = (0..20).map(|number| client.ask("process/read", params(ids[number % 4], json!({})))).collect();
         settled(|| cpu_ticks(client.server_pid()));
-        let mut expected = vec![0; EACH];
-        pattern::fill(0, &mut expected);
+        let expected = patterned(EACH);
         for read in reads {
             let answer = client.answer(read).unwrap();
             let chunks = answer["chunks"].as_array().unwrap();
@@ -127,8 +127,7 @@ over_both! {
         client.start(Start::child("p", &["write", &EACH.to_string(), "both"]));
         settled(|| cpu_ticks(client.server_pid()));
         client.closed("p");
-        let mut expected = vec![0; EACH];
-        pattern::fill(0, &mut expected);
+        let expected = patterned(EACH);
         for stream in ["stdout", "stderr"] {
             assert!(client.observed("p").bytes(stream) == expected, "{stream}");
         }

@@ -96,11 +96,5 @@ fn a_check_tells_what_is_wrong_and_gives_1() {
 #[test]
 fn an_unknown_environment_cannot_be_checked() {
     let environments = Environments::start();
-    let output = environments.run(&["env", "check", "unx"]);
-    assert_eq!(output.status.code(), Some(255));
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("did you mean `unix`?")
-    );
+    environments.fails(&["env", "check", "unx"], 255, "did you mean `unix`?");
 }

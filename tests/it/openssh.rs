@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Environments, child, finish, pattern};
+use crate::support::{Environments, child, finish, patterned};
 
 #[path = "../openssh/server.rs"]
 mod server;
@@ -68,8 +68,7 @@ fn many_bytes_come_through_ssh_as_they_are() {
         return;
     };
     let output = environments.run(&["run", &child(), "write", &SIZE.to_string()]);
-    let mut expected = vec![0; SIZE];
-    pattern::fill(0, &mut expected);
+    let expected = patterned(SIZE);
     assert!(
         output.stdout == expected,
         "{} bytes; {:?}",
@@ -83,8 +82,7 @@ fn files_go_over_ssh_in_both_directions() {
     let Some((environments, _sshd)) = over_ssh() else {
         return;
     };
-    let mut bytes = vec![0; 5 << 20];
-    pattern::fill(0, &mut bytes);
+    let bytes = patterned(5 << 20);
     let here = environments.scratch.path("here");
     fs::write(&here, &bytes).unwrap();
     environments.stdout(&["cp", &here, "box:there"]);
@@ -100,8 +98,5 @@ fn an_ssh_that_is_refused_is_told_in_its_own_words() {
         return;
     };
     drop(sshd);
-    let output = environments.run(&["run", "/bin/echo", "ran"]);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), output.stdout), (Some(255), vec![]));
-    assert!(stderr.contains("Connection refused"), "{stderr}");
+    environments.fails(&["run", "/bin/echo", "ran"], 255, "Connection refused");
 }

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::support::{
-    Client, PATIENCE, Server, Start, alive, decode, params, pattern, scratch, within,
+    Client, PATIENCE, Server, Start, alive, decode, params, patterned, patterned_from, scratch,
+    within,
 };
 
 /// A client resumes as soon as the server has seen that the old connection is gone.
@@ -35,6 +36,16 @@ fn catch_up(client: &mut Client, process: &str, seq: u64) -> (Vec<u8>, u64) {
     (bytes, last)
 }
 
+/// Resumes, and takes what `p` has said behind what was seen last.
+fn go_on(server: &Server, session: &str, bytes: &mut Vec<u8>, last: &mut u64) -> Client {
+    let mut client = resume(server, session);
+    let (missed, upto) = catch_up(&mut client, "p", *last);
+    bytes.extend(missed);
+    client.skip_to("p", upto);
+    *last = upto;
+    client
+}
+
 #[test]
 fn nothing_is_lost_or_doubled_over_a_lost_connection() {
     let server = Server::websocket(&[]);
@@ -63,13 +74,8 @@ fn nothing_is_lost_or_doubled_over_a_lost_connection() {
         bytes.extend(seen.bytes("stdout"));
         last = seen.last_seq.unwrap();
         drop(client);
-        client = resume(&server, &session);
-        let (missed, upto) = catch_up(&mut client, "p", last);
-        bytes.extend(missed);
-        client.skip_to("p", upto);
-        last = upto;
-        let mut expected = vec![0; bytes.len()];
-        pattern::fill(0, &mut expected);
+        client = go_on(&server, &session, &mut bytes, &mut last);
+        let expected = patterned(bytes.len());
         assert!(
             bytes == expected,
             "round {round}: wrong bytes among the first {}",
@@ -80,8 +86,7 @@ fn nothing_is_lost_or_doubled_over_a_lost_connection() {
     client.write("p", b"end\n", "end");
     client.closed("p");
     bytes.extend(client.observed("p").bytes("stdout"));
-    let mut expected = vec![0; bytes.len()];
-    pattern::fill(0, &mut expected);
+    let expected = patterned(bytes.len());
     assert!(bytes == expected, "wrong bytes in the end");
     assert!(last > 0 && bytes.len() >= 10 * 10 * 1000);
 }
@@ -129,8 +134,7 @@ fn what_was_missed_may_be_read_in_pages_while_more_is_written() {
             ));
         }
     }
-    let mut expected = vec![0; bytes.len()];
-    pattern::fill(0, &mut expected);
+    let expected = patterned(bytes.len());
     assert!(bytes == expected);
 }
 
@@ -168,8 +172,7 @@ fn output_while_nobody_is_attached_is_kept_as_far_as_it_fits() {
         assert_eq!(read["firstRetainedSeq"], chunks[0]["seq"]);
         assert_eq!(chunks[0]["seq"] == 1, fits, "{count}: {}", chunks[0]["seq"]);
         assert_eq!(bytes.len() == count, fits);
-        let mut expected = vec![0; bytes.len()];
-        pattern::fill((count - bytes.len()) as u64, &mut expected);
+        let expected = patterned_from((count - bytes.len()) as u64, bytes.len());
         assert!(bytes == expected);
         assert_eq!(read["exitCode"], 0);
         std::fs::remove_file(&cue).unwrap();
@@ -294,15 +297,10 @@ fn what_is_not_acknowledged_is_kept_while_nobody_is_attached() {
     // Each connection takes what is kept, and makes room for what is written when it is lost.
     while bytes.len() < COUNT {
         drop(client);
-        client = resume(&server, &session);
-        let (more, upto) = catch_up(&mut client, "p", last);
-        bytes.extend(more);
-        client.skip_to("p", upto);
-        last = upto;
+        client = go_on(&server, &session, &mut bytes, &mut last);
         client.ok("process/acknowledge", params("p", json!({"seq": last})));
     }
-    let mut expected = vec![0; COUNT];
-    pattern::fill(0, &mut expected);
+    let expected = patterned(COUNT);
     assert!(bytes == expected, "wrong bytes");
     let error = client.err("process/acknowledge", params("nobody", json!({"seq": 1})));
     assert_eq!(

@@ -10,10 +10,9 @@ use exec_server::rpc::client::types::{
 use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient, Transport};
 
 use super::{
-    client, client_of, command, finish, first_line, next, options, over_command, patterned,
-    server_program,
+    client, client_of, command, finish, first_line, next, options, over_command, server_program,
 };
-use crate::support::{Certificate, PATIENCE, Server, Web, scratch, within};
+use crate::support::{Certificate, PATIENCE, Server, Web, patterned, scratch, within};
 
 /// Input through a process and back, larger than any buffer on the way.
 fn echoes(client: &ExecServerClient) {

@@ -21,9 +21,7 @@ fn confined() -> Command {
 }
 
 fn greet_as_one_that_tells(line: &mut Line) {
-    let request = line.await_request("initialize");
-    let info = json!({"shell": {"name": "sh", "path": "/bin/sh"}, "cwd": "file:///w"});
-    line.answer(&request, json!({"sessionId": "s", "environmentInfo": info}));
+    line.greet_with(&json!({"shell": {"name": "sh", "path": "/bin/sh"}, "cwd": "file:///w"}));
 }
 
 #[test]

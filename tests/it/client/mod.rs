@@ -17,7 +17,7 @@ use exec_server::rpc::client::{
 };
 use exec_server::rpc::dial::{Dial, Target};
 
-use crate::support::{PATIENCE, Server, child, pattern};
+use crate::support::{PATIENCE, Server, child, patterned};
 
 /// A client of a URL.
 fn client(url: &str) -> ExecServerClient {
@@ -70,12 +70,6 @@ fn command(args: &[&str]) -> Command {
         pipe_stdin: true,
         ..Command::default()
     }
-}
-
-fn patterned(count: usize) -> Vec<u8> {
-    let mut data = vec![0; count];
-    pattern::fill(0, &mut data);
-    data
 }
 
 /// Sends bytes piece by piece through a process that returns them; `after` each piece something may happen.

@@ -51,13 +51,7 @@ fn gets_uris(greet: impl Fn(&mut Line, Value) + Send + Sync + 'static) {
 
 #[test]
 fn a_server_that_tells_about_itself_gets_uris() {
-    gets_uris(|line, info| {
-        let request = line.await_request("initialize");
-        line.answer(
-            &request,
-            json!({ "sessionId": "s", "environmentInfo": info }),
-        );
-    });
+    gets_uris(|line, info| line.greet_with(&info));
 }
 
 #[test]
@@ -77,14 +71,10 @@ fn a_block_whose_bytes_never_come_fails_with_its_connection() {
         if number > 0 {
             return;
         }
-        let request = line.await_request("initialize");
         let capabilities = json!({ "execServer": { "extensions": ["fs/readBlock.raw"] } });
         let info = json!({ "shell": { "name": "sh", "path": "/bin/sh" },
             "capabilities": capabilities });
-        line.answer(
-            &request,
-            json!({ "sessionId": "s", "environmentInfo": info }),
-        );
+        line.greet_with(&info);
         let request = line.await_request("fs/open");
         line.answer(&request, json!({}));
         let request = line.await_request("fs/readBlock");

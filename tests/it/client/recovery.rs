@@ -7,7 +7,7 @@ use exec_server::rpc::client::types::ProcessEvent;
 use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient};
 
 use super::{client, command, echoes, first_line, options};
-use crate::support::{PATIENCE, Proxy, Server, pattern, within};
+use crate::support::{PATIENCE, Proxy, Server, patterned, within};
 
 #[test]
 fn output_streams_on_over_connections_that_are_cut() {
@@ -33,8 +33,7 @@ fn output_streams_on_over_connections_that_are_cut() {
         }
     };
     assert_eq!((data.len(), code), (COUNT, 0));
-    let mut expected = vec![0; COUNT];
-    pattern::fill(0, &mut expected);
+    let expected = patterned(COUNT);
     assert!(data == expected);
     assert!(proxy.tries() > 5, "{} connections", proxy.tries());
 }

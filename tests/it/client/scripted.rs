@@ -106,6 +106,13 @@ impl Line {
         request["params"].clone()
     }
 
+    /// Begins the handshake, and tells about itself with the answer.
+    pub fn greet_with(&mut self, info: &Value) {
+        let request = self.await_request("initialize");
+        let result = json!({ "sessionId": "s", "environmentInfo": info });
+        self.answer(&request, result);
+    }
+
     /// Waits for the start of a process and answers it. Its id.
     pub fn start(&mut self) -> String {
         let request = self.await_request("process/start");

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Home, await_executors, client, cloud, environment, executor};
+use super::{Home, await_executors, await_registrations, client, cloud, environment, executor};
 use crate::support::plane::{Answer, Plane, Seat, Style};
 use crate::support::{
-    Client, PATIENCE, Server, Start, alive, decode, descriptors, pattern, signal, threads, within,
+    Client, PATIENCE, Server, Start, alive, decode, descriptors, patterned, signal, threads, within,
 };
 
 /// Every form, with what a client needs of its plane.
@@ -48,8 +48,7 @@ fn a_client_works_through_a_rendezvous_as_through_a_listener() {
         assert_eq!(client.observed("p").bytes("stdout"), b"out\n");
         client.run(Start::child("q", &["write", "2000000"]));
         let bytes = client.observed("q").bytes("stdout");
-        let mut expected = vec![0; 2_000_000];
-        pattern::fill(0, &mut expected);
+        let expected = patterned(2_000_000);
         assert!(bytes == expected, "{} bytes", bytes.len());
     });
 }
@@ -78,8 +77,7 @@ fn a_lost_rendezvous_costs_no_work() {
             .iter()
             .flat_map(|chunk| decode(chunk["chunk"].as_str().unwrap()))
             .collect();
-        let mut expected = vec![0; bytes.len()];
-        pattern::fill(0, &mut expected);
+        let expected = patterned(bytes.len());
         assert!(
             bytes == expected && bytes.len() >= 2000,
             "{} bytes",
@@ -192,9 +190,7 @@ fn the_end_is_as_quick_without_a_rendezvous() {
     let plane = Plane::start(Style::Plain);
     plane.answer([Answer::Hang]);
     let mut server = Server::offered(executor(&plane));
-    within(PATIENCE, "a registration", || {
-        plane.registrations().len() == 1
-    });
+    await_registrations(&plane, 1);
     let begun = Instant::now();
     signal(server.pid(), "TERM");
     assert_eq!(server.ended(PATIENCE).code(), Some(0));

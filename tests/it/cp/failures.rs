@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use super::{bytes, parts};
-use crate::support::{Environments, REMOTE, Server, finish};
+use super::parts;
+use crate::support::{Environments, REMOTE, Server, finish, patterned};
 
 #[test]
 fn a_source_that_is_not_there_is_told_and_others_are_copied() {
@@ -13,13 +13,8 @@ fn a_source_that_is_not_there_is_told_and_others_are_copied() {
     fs::write(&here, "x").unwrap();
     for environment in REMOTE {
         let gone = format!("{environment}:gone");
-        let output = environments.run(&["cp", &gone, &here, &environments.there]);
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(
-            stderr.contains("gone: No such file or directory"),
-            "{stderr}"
-        );
+        let arguments = ["cp", &gone, &here, &environments.there];
+        environments.fails(&arguments, 1, "gone: No such file or directory");
         assert_eq!(
             fs::read(format!("{}/here", environments.there)).unwrap(),
             b"x"
@@ -32,12 +27,10 @@ fn a_directory_that_is_not_there_is_told() {
     let environments = Environments::start();
     let here = environments.scratch.path("here");
     for size in [1, 3 << 20] {
-        fs::write(&here, bytes(size)).unwrap();
+        fs::write(&here, patterned(size)).unwrap();
         for environment in REMOTE {
-            let output = environments.run(&["cp", &here, &format!("{environment}:no/such/name")]);
-            let stderr = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(1), "{stderr}");
-            assert!(stderr.contains("No such file or directory"), "{stderr}");
+            let to = format!("{environment}:no/such/name");
+            environments.fails(&["cp", &here, &to], 1, "No such file or directory");
         }
     }
 }
@@ -47,11 +40,9 @@ fn a_full_device_is_told() {
     let environments = Environments::start();
     let there = format!("{}/large", environments.there);
     for size in [100, 3 << 20] {
-        fs::write(&there, bytes(size)).unwrap();
-        let output = environments.run(&["cp", "ws:large", "/dev/full"]);
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains("No space left on device"), "{stderr}");
+        fs::write(&there, patterned(size)).unwrap();
+        let words = "No space left on device";
+        environments.fails(&["cp", "ws:large", "/dev/full"], 1, words);
     }
 }
 
@@ -59,7 +50,7 @@ fn a_full_device_is_told() {
 fn a_limit_on_file_sizes_leaves_nothing_behind() {
     let environments = Environments::start();
     let there = format!("{}/large", environments.there);
-    fs::write(&there, bytes(8 << 20)).unwrap();
+    fs::write(&there, patterned(8 << 20)).unwrap();
     let own = environments.command(&[]);
     let to = environments.scratch.path("to");
     fs::create_dir(&to).unwrap();
@@ -82,27 +73,18 @@ fn a_limit_on_file_sizes_leaves_nothing_behind() {
 fn an_environment_that_is_not_reached_gives_255() {
     let environments = Environments::start();
     environments.configure("[[environments]]\nid = \"gone\"\nurl = \"ws://127.0.0.1:9\"\n");
-    let output = environments.run(&["cp", "/proc/version", "gone:x"]);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(255), "{stderr}");
-    assert!(
-        stderr.starts_with("exec-server cp: environment `gone`"),
-        "{stderr}"
-    );
-    let output = environments.run(&["cp", "/proc/version", "unknown:x"]);
-    assert_eq!(output.status.code(), Some(255));
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("configured are: local, gone")
-    );
+    let words = "exec-server cp: environment `gone`";
+    let stderr = environments.fails(&["cp", "/proc/version", "gone:x"], 255, words);
+    assert!(stderr.starts_with(words), "{stderr}");
+    let words = "configured are: local, gone";
+    environments.fails(&["cp", "/proc/version", "unknown:x"], 255, words);
 }
 
 #[test]
 fn nobody_but_the_owner_reads_a_file_that_is_on_its_way() {
     let environments = Environments::start();
     let here = environments.scratch.path("here");
-    fs::write(&here, bytes(200 << 20)).unwrap();
+    fs::write(&here, patterned(200 << 20)).unwrap();
     super::set_mode(&here, 0o600);
     let mut command = environments.command(&["cp", &here, "ws:there"]);
     let mut running = crate::support::Running::new(command.spawn().unwrap());

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use super::{bytes, mode, parts, set_mode};
-use crate::support::{EVERY, Environments, REMOTE, finish};
+use super::{mode, parts, set_mode};
+use crate::support::{EVERY, Environments, REMOTE, finish, patterned};
 
 #[test]
 fn a_file_goes_there_and_back_with_its_bytes_and_mode() {
@@ -21,20 +21,20 @@ fn a_file_goes_there_and_back_with_its_bytes_and_mode() {
         (9 << 20, 0o444),
     ] {
         let _ = fs::remove_file(&here);
-        fs::write(&here, bytes(size)).unwrap();
+        fs::write(&here, patterned(size)).unwrap();
         set_mode(&here, bits);
         for environment in EVERY {
             let there = format!("{}/{environment}-{size}", environments.there);
             environments.stdout(&["cp", &here, &format!("{environment}:{there}")]);
             assert!(
-                fs::read(&there).unwrap() == bytes(size),
+                fs::read(&there).unwrap() == patterned(size),
                 "{environment}: {size}"
             );
             assert_eq!(mode(&there), bits, "{environment}: {size}");
             let _ = fs::remove_file(&back);
             environments.stdout(&["cp", &format!("{environment}:{there}"), &back]);
             assert!(
-                fs::read(&back).unwrap() == bytes(size),
+                fs::read(&back).unwrap() == patterned(size),
                 "{environment}: {size}"
             );
             assert_eq!(mode(&back), bits, "{environment}: {size}");
@@ -48,7 +48,7 @@ fn a_file_goes_there_and_back_with_its_bytes_and_mode() {
 fn a_file_goes_between_two_environments() {
     let environments = Environments::start();
     let from = format!("{}/from", environments.there);
-    fs::write(&from, bytes(5 << 20)).unwrap();
+    fs::write(&from, patterned(5 << 20)).unwrap();
     for (one, other) in [
         ("ws", "unix"),
         ("unix", "stdio"),
@@ -57,7 +57,10 @@ fn a_file_goes_between_two_environments() {
     ] {
         let to = format!("{}/{one}-{other}", environments.there);
         environments.stdout(&["cp", &format!("{one}:{from}"), &format!("{other}:{to}")]);
-        assert!(fs::read(&to).unwrap() == bytes(5 << 20), "{one} to {other}");
+        assert!(
+            fs::read(&to).unwrap() == patterned(5 << 20),
+            "{one} to {other}"
+        );
     }
 }
 
@@ -134,7 +137,7 @@ fn several_sources_go_into_a_directory() {
 fn what_is_there_is_replaced_and_a_link_to_it_kept() {
     let environments = Environments::start();
     let here = environments.scratch.path("here");
-    fs::write(&here, bytes(2 << 20)).unwrap();
+    fs::write(&here, patterned(2 << 20)).unwrap();
     for environment in REMOTE {
         let there = format!("{}/{environment}", environments.there);
         fs::write(&there, "before").unwrap();
@@ -145,7 +148,10 @@ fn what_is_there_is_replaced_and_a_link_to_it_kept() {
             fs::symlink_metadata(&link).unwrap().is_symlink(),
             "{environment}"
         );
-        assert!(fs::read(&there).unwrap() == bytes(2 << 20), "{environment}");
+        assert!(
+            fs::read(&there).unwrap() == patterned(2 << 20),
+            "{environment}"
+        );
     }
 }
 

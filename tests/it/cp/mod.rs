@@ -8,15 +8,6 @@ mod trees;
 
 use std::path::Path;
 
-use crate::support::pattern;
-
-/// Bytes that tell where they belong.
-fn bytes(size: usize) -> Vec<u8> {
-    let mut bytes = vec![0; size];
-    pattern::fill(0, &mut bytes);
-    bytes
-}
-
 /// Names of parts in a directory.
 fn parts(directory: &str) -> Vec<String> {
     let names = std::fs::read_dir(directory).unwrap();

@@ -4,8 +4,8 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::{bytes, parts};
-use crate::support::{Environments, Proxy, Running, signal, within};
+use super::parts;
+use crate::support::{Environments, Proxy, Running, patterned, signal, within};
 
 const SIZE: usize = 160 << 20;
 /// As much as is copied again, and something more.
@@ -33,7 +33,7 @@ fn half_done(environments: &Environments, from: &str, to: &str, directory: &str)
 fn killed_half_way() -> (Environments, String) {
     let environments = Environments::start();
     let here = environments.scratch.path("here");
-    fs::write(&here, bytes(SIZE)).unwrap();
+    fs::write(&here, patterned(SIZE)).unwrap();
     let mut running = half_done(&environments, &here, "ws:there", &environments.there);
     running.0.kill().unwrap();
     running.ended(Duration::from_secs(10));
@@ -44,7 +44,7 @@ fn killed_half_way() -> (Environments, String) {
 fn a_killed_copy_leaves_no_file_and_goes_on() {
     let environments = Environments::start();
     let here = environments.scratch.path("here");
-    fs::write(&here, bytes(SIZE)).unwrap();
+    fs::write(&here, patterned(SIZE)).unwrap();
     let there = format!("{}/there", environments.there);
     let back = environments.scratch.path("back");
     fs::create_dir(&back).unwrap();
@@ -75,12 +75,12 @@ fn a_killed_copy_leaves_no_file_and_goes_on() {
         environments.stdout(&["cp", "--continue", from, to]);
         let copied = fs::read(last).unwrap();
         assert!(
-            copied.len() == SIZE && copied[4..] == bytes(SIZE)[4..],
+            copied.len() == SIZE && copied[4..] == patterned(SIZE)[4..],
             "{to}"
         );
         assert_eq!(&copied[..4], b"MARK", "{to}: it began again");
         assert_eq!(parts(directory), Vec::<String>::new());
-        fs::write(last, bytes(SIZE)).unwrap();
+        fs::write(last, patterned(SIZE)).unwrap();
     }
 }
 
@@ -95,7 +95,7 @@ fn a_part_that_is_wrong_is_not_gone_on_from() {
     let size = fs::metadata(&part).unwrap().len();
     fs::write(&part, vec![7; usize::try_from(size).unwrap()]).unwrap();
     environments.stdout(&["cp", "--continue", &here, "ws:there"]);
-    assert!(fs::read(format!("{}/there", environments.there)).unwrap() == bytes(SIZE));
+    assert!(fs::read(format!("{}/there", environments.there)).unwrap() == patterned(SIZE));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_source_that_has_changed_is_copied_anew() {
 fn a_signal_stops_it_and_tells_how_to_go_on() {
     let environments = Environments::start();
     let here = environments.scratch.path("here");
-    fs::write(&here, bytes(SIZE)).unwrap();
+    fs::write(&here, patterned(SIZE)).unwrap();
     let running = half_done(&environments, &here, "ws:there", &environments.there);
     signal(running.0.id(), "INT");
     let output = running.finish("cp", b"");
@@ -129,7 +129,7 @@ fn a_cut_connection_is_survived_or_told() {
         proxy.address()
     ));
     let here = environments.scratch.path("here");
-    fs::write(&here, bytes(SIZE)).unwrap();
+    fs::write(&here, patterned(SIZE)).unwrap();
     let there = format!("{}/there", environments.there);
     let running = half_done(&environments, &here, "cut:there", &environments.there);
     proxy.cut();
@@ -140,5 +140,5 @@ fn a_cut_connection_is_survived_or_told() {
         assert!(!fs::exists(&there).unwrap());
         environments.stdout(&["cp", "--continue", &here, "cut:there"]);
     }
-    assert!(fs::read(&there).unwrap() == bytes(SIZE));
+    assert!(fs::read(&there).unwrap() == patterned(SIZE));
 }

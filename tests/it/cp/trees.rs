@@ -5,15 +5,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use super::{bytes, mode, set_mode};
-use crate::support::{EVERY, Environments, REMOTE};
+use super::{mode, set_mode};
+use crate::support::{EVERY, Environments, REMOTE, patterned};
 
 /// A tree with all that a tree can have.
 fn tree(path: &str) {
     fs::create_dir_all(format!("{path}/a/b/empty")).unwrap();
     fs::write(format!("{path}/file"), "f").unwrap();
     fs::write(format!("{path}/a/none"), "").unwrap();
-    fs::write(format!("{path}/a/b/large"), bytes(3 << 20)).unwrap();
+    fs::write(format!("{path}/a/b/large"), patterned(3 << 20)).unwrap();
     fs::write(format!("{path}/with blank\nand line"), "n").unwrap();
     fs::write(format!("{path}/.hidden"), "h").unwrap();
     fs::write(format!("{path}/-r"), "dash").unwrap();
@@ -96,13 +96,8 @@ fn a_directory_that_is_there_takes_the_tree_in_or_is_filled() {
 #[test]
 fn a_directory_needs_r() {
     let environments = Environments::start();
-    let output = environments.run(&["cp", &environments.there, "ws:new"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("a directory; use -r")
-    );
+    let words = "a directory; use -r";
+    environments.fails(&["cp", &environments.there, "ws:new"], 1, words);
 }
 
 #[test]
@@ -116,21 +111,12 @@ fn what_is_no_file_is_left_out_and_told() {
         .status()
         .unwrap();
     assert!(made.success());
-    for (environment, from, to) in [
-        ("ws", here.clone(), "ws:out".to_owned()),
-        (
-            "unix",
-            format!("unix:{here}"),
-            environments.scratch.path("in"),
-        ),
+    for (from, to) in [
+        (here.clone(), "ws:out".to_owned()),
+        (format!("unix:{here}"), environments.scratch.path("in")),
     ] {
-        let output = environments.run(&["cp", "-r", &from, &to]);
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{environment}: {stderr}");
-        assert!(
-            stderr.contains("pipe: not a file, directory or link; left out"),
-            "{stderr}"
-        );
+        let words = "pipe: not a file, directory or link; left out";
+        environments.fails(&["cp", "-r", &from, &to], 1, words);
     }
     assert_eq!(
         fs::read(format!("{}/out/file", environments.there)).unwrap(),
@@ -150,10 +136,8 @@ fn a_name_that_is_no_text_is_told_and_the_others_are_copied() {
     fs::write(format!("{here}/file"), "f").unwrap();
     let odd = std::path::Path::new(&here).join(std::ffi::OsStr::from_bytes(b"odd\xff"));
     fs::write(odd, "o").unwrap();
-    let output = environments.run(&["cp", "-r", &here, "ws:out"]);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("the name is not UTF-8"), "{stderr}");
+    let words = "the name is not UTF-8";
+    environments.fails(&["cp", "-r", &here, "ws:out"], 1, words);
     assert_eq!(
         fs::read(format!("{}/out/file", environments.there)).unwrap(),
         b"f"
@@ -164,11 +148,6 @@ fn a_name_that_is_no_text_is_told_and_the_others_are_copied() {
 fn a_directory_is_not_copied_into_itself() {
     let environments = Environments::start();
     fs::create_dir(format!("{}/dir", environments.there)).unwrap();
-    let output = environments.run(&["cp", "-r", "ws:dir", "ws:dir/sub"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("is inside it")
-    );
+    let arguments = ["cp", "-r", "ws:dir", "ws:dir/sub"];
+    environments.fails(&arguments, 1, "is inside it");
 }

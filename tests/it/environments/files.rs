@@ -3,14 +3,13 @@
 use exec_server::env::{FileKind, OpenFor};
 
 use super::over_all;
-use crate::support::{pattern, scratch};
+use crate::support::{patterned, scratch};
 
 over_all! {
     fn what_is_written_is_read(environment) {
         let (files, dir) = (environment.files(), scratch());
         let path = dir.path("f");
-        let mut data = vec![0; 3_000_001];
-        pattern::fill(0, &mut data);
+        let data = patterned(3_000_001);
         files.write(&path, &data, false).unwrap();
         assert!(files.read(&path).unwrap() == data);
         files.write(&path, b"short", true).unwrap();
@@ -87,8 +86,7 @@ over_all! {
     fn blocks_are_read_in_any_order(environment) {
         let (files, dir) = (environment.files(), scratch());
         let path = dir.path("f");
-        let mut data = vec![0; 2_500_000];
-        pattern::fill(0, &mut data);
+        let data = patterned(2_500_000);
         files.write(&path, &data, false).unwrap();
         let file = files.open(&path, OpenFor::Reading).unwrap();
         for (offset, len, is_last) in [
@@ -134,8 +132,7 @@ over_all! {
     fn several_threads_move_blocks_of_one_file(environment) {
         let (files, dir) = (environment.files(), scratch());
         let path = dir.path("f");
-        let mut data = vec![0; 4 << 20];
-        pattern::fill(0, &mut data);
+        let data = patterned(4 << 20);
         let file = files.open(&path, OpenFor::Replacing).unwrap();
         std::thread::scope(|scope| {
             for (index, part) in data.chunks(1 << 20).enumerate() {

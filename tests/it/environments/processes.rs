@@ -5,7 +5,7 @@ use std::time::Duration;
 use exec_server::env::TerminalSize;
 
 use super::{await_output, command, over_all, run, watch};
-use crate::support::pattern;
+use crate::support::{patterned, patterned_from};
 
 over_all! {
     fn output_comes_apart_and_the_code_with_it(environment) {
@@ -21,8 +21,7 @@ over_all! {
         let mut drain = command(&["drain"]);
         drain.pipe_stdin = true;
         let process = environment.start(&drain).unwrap();
-        let mut data = vec![0; 3 << 20];
-        pattern::fill(0, &mut data);
+        let data = patterned(3 << 20);
         for piece in data.chunks(100_000) {
             process.write(piece).unwrap();
         }
@@ -43,8 +42,7 @@ over_all! {
         process.next_event(Duration::from_secs(20)).unwrap().expect("a first event");
         let rest = watch(&*process).stdout;
         let first = 20_000_000 - rest.len();
-        let mut expected = vec![0; rest.len()];
-        pattern::fill(first as u64, &mut expected);
+        let expected = patterned_from(first as u64, rest.len());
         assert!(first > 0 && rest == expected);
     }
 

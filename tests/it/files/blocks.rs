@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{IS_A_DIRECTORY, NOT_FOUND, make_fifo, refused, uri};
-use crate::support::{Client, Server, descriptors, encode, pattern, scratch, within};
+use crate::support::{Client, Server, descriptors, encode, patterned, scratch, within};
 
 fn read(handle: &str, offset: u64, len: u64) -> Value {
     json!({"handleId": handle, "offset": offset, "len": len})
@@ -44,8 +44,7 @@ over_both! {
     fn a_file_of_any_size_is_read_block_by_block(client) {
         let scratch = scratch();
         let path = scratch.path("f");
-        let mut bytes = vec![0; 5 << 20];
-        pattern::fill(0, &mut bytes);
+        let bytes = patterned(5 << 20);
         std::fs::write(&path, &bytes).unwrap();
         open(client, "h", &path, "read");
         // All are asked for at once.
@@ -91,8 +90,7 @@ over_both! {
         std::fs::write(&path, "hello").unwrap();
         open(client, "h", &path, "replace");
         assert_eq!(std::fs::read(&path).unwrap(), b"");
-        let mut bytes = vec![0; 1 << 20];
-        pattern::fill(0, &mut bytes);
+        let bytes = patterned(1 << 20);
         for number in [2, 0, 1] {
             client.ok("fs/writeBlock", write("h", number << 20, &bytes));
         }

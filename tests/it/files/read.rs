@@ -3,15 +3,14 @@
 use serde_json::json;
 
 use super::{LOOP, NOT_A_DIRECTORY, NOT_FOUND, content, pair, refused, set_mode, uri};
-use crate::support::{encode, pattern, scratch};
+use crate::support::{encode, patterned_from, scratch};
 
 over_both! {
     fn content_comes_whole_whatever_its_length(client) {
         let scratch = scratch();
         let path = scratch.path("f");
         for length in [0, 1, 2, 3, 4096, 786_431, 786_432, 786_433, 983_040, 1_000_003, 3_000_000] {
-            let mut bytes = vec![0; length];
-            pattern::fill(7, &mut bytes);
+            let bytes = patterned_from(7, length);
             std::fs::write(&path, &bytes).unwrap();
             assert!(content(client, &path) == bytes, "{length} bytes");
         }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     IS_A_DIRECTORY, LOOP, NOT_A_DIRECTORY, NOT_FOUND, content, mode, put, refused, set_mode, uri,
 };
-use crate::support::{encode, pattern, scratch};
+use crate::support::{encode, patterned, scratch};
 
 over_both! {
     fn a_file_is_made_and_then_written_in_place(client) {
@@ -72,8 +72,7 @@ over_both! {
 
     fn megabytes_arrive(client) {
         let scratch = scratch();
-        let mut bytes = vec![0; 11 << 20];
-        pattern::fill(0, &mut bytes);
+        let bytes = patterned(11 << 20);
         for atomic in [false, true] {
             let path = scratch.path(&format!("f{atomic}"));
             client.ok("fs/writeFile", json!({"path": path, "dataBase64": encode(&bytes), "atomic": atomic}));

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{fetch, get, rest_of_stream};
-use crate::support::{Client, Web, pattern, resident, settled};
+use crate::support::{Client, Web, pattern, patterned, resident, settled};
 
 /// Sends `total` bytes of the pattern, chunked by its own measure.
 fn big(total: usize) -> Web {
@@ -32,8 +32,7 @@ over_both! {
         let answer = client.ok("http/request", streamed(&web.url("/"), "S"));
         assert_eq!((&answer["status"], &answer["bodyBase64"]), (&json!(200), &json!("")));
         let (bytes, error) = rest_of_stream(client, "S");
-        let mut expected = vec![0; total];
-        pattern::fill(0, &mut expected);
+        let expected = patterned(total);
         assert!(bytes == expected && error.is_none());
         assert!(client.record()[0]["result"].is_object(), "the answer comes first");
     }

@@ -1,15 +1,14 @@
 //! Answer, output, exit, close: always in that order. The client of these tests checks every process for gaps in `seq`,
 //! notifications before the answer, and anything after `closed`; here is the load that provokes them.
 
-use crate::support::{Client, Event, Start, pattern};
+use crate::support::{Client, Event, Start, patterned};
 
 const LENGTH: usize = 300_000;
 const BATCH: usize = 10;
 
 /// Starts writers in batches and holds every byte and the order of every event to account.
 fn writers(client: &mut Client, runs: usize) {
-    let mut expected = vec![0; LENGTH];
-    pattern::fill(0, &mut expected);
+    let expected = patterned(LENGTH);
     for batch in 0..runs / BATCH {
         let ids: Vec<String> = (0..BATCH)
             .map(|number| format!("{batch}.{number}"))
@@ -57,8 +56,7 @@ over_both! {
     fn both_streams_arrive_whole(client) {
         client.start(Start::child("p", &["write", "1000000", "both"]));
         client.closed("p");
-        let mut expected = vec![0; 1_000_000];
-        pattern::fill(0, &mut expected);
+        let expected = patterned(1_000_000);
         assert!(client.observed("p").bytes("stdout") == expected);
         assert!(client.observed("p").bytes("stderr") == expected);
     }

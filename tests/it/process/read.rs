@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Start, decode, params, pattern};
+use crate::support::{Client, Start, decode, params, patterned, patterned_from};
 
 /// The numbers and the bytes of a read's chunks.
 fn chunks(read: &Value) -> (Vec<u64>, Vec<u8>) {
@@ -62,8 +62,7 @@ over_both! {
         }
         let rest = client.read("p", json!({"afterSeq": 2, "maxBytes": 1}));
         assert_eq!(chunks(&rest).0, [3]);
-        let mut expected = vec![0; 15];
-        pattern::fill(0, &mut expected);
+        let expected = patterned(15);
         assert_eq!(chunks(&client.read("p", json!({}))).1, expected);
     }
 
@@ -143,8 +142,7 @@ over_both! {
         assert_eq!(read["firstRetainedSeq"], seqs[0]);
         assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
         assert!(bytes.len() <= 1 << 20 && bytes.len() > (1 << 20) - (128 << 10), "{} kept", bytes.len());
-        let mut expected = vec![0; bytes.len()];
-        pattern::fill(3_000_000 - bytes.len() as u64, &mut expected);
+        let expected = patterned_from(3_000_000 - bytes.len() as u64, bytes.len());
         assert!(bytes == expected, "the last of it, without a hole");
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, PATIENCE, Start, encode, params, pattern, within};
+use crate::support::{Client, PATIENCE, Start, encode, params, patterned, within};
 
 fn close_stdin(client: &mut Client, process: &str) -> Value {
     client.ok("process/closeStdin", params(process, json!({})))["status"].clone()
@@ -108,8 +108,7 @@ over_both! {
 
     fn a_child_that_does_not_read_holds_up_nobody_else(client) {
         client.start(Start::child("deaf", &["sleep"]).pipe_stdin());
-        let mut megabyte = vec![0; 1 << 20];
-        pattern::fill(0, &mut megabyte);
+        let megabyte = patterned(1 << 20);
         for number in 0..3 {
             client.ask("process/write", params("deaf", json!({"chunk": encode(&megabyte), "writeId": number.to_string()})));
         }
@@ -122,8 +121,7 @@ over_both! {
 
     fn a_large_write_arrives_whole_before_the_end(client) {
         client.start(Start::child("p", &["drain"]).pipe_stdin());
-        let mut bytes = vec![0; 8 << 20];
-        pattern::fill(0, &mut bytes);
+        let bytes = patterned(8 << 20);
         assert_eq!(client.write("p", &bytes, "1"), "accepted");
         close_stdin(client, "p");
         assert_eq!(client.closed("p").stdout, format!("{}\n", 8 << 20));

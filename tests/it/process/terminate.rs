@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Start, params};
+use crate::support::{Start, params, patterned};
 
 over_both! {
     fn a_running_process_is_killed(client) {
@@ -74,8 +74,7 @@ over_both! {
         client.ok("process/terminate", params("p", json!({})));
         client.closed("p");
         let bytes = client.observed("p").bytes("stdout").to_vec();
-        let mut expected = vec![0; bytes.len()];
-        crate::support::pattern::fill(0, &mut expected);
+        let expected = patterned(bytes.len());
         assert!(bytes == expected, "what came is a beginning of what was written");
     }
 }

@@ -97,15 +97,10 @@ fn a_command_that_ends_in_time_keeps_its_code() {
 fn a_command_that_is_not_there_gives_255_and_says_so() {
     let environments = Environments::start();
     for environment in EVERY {
-        let output = environments.run(&["run", "-e", environment, "/no/such/program"]);
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(255), "{environment}: {stderr}");
+        let arguments = ["run", "-e", environment, "/no/such/program"];
+        let stderr = environments.fails(&arguments, 255, "No such file or directory");
         assert!(
             stderr.starts_with("exec-server run: "),
-            "{environment}: {stderr}"
-        );
-        assert!(
-            stderr.contains("No such file or directory"),
             "{environment}: {stderr}"
         );
     }

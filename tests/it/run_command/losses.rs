@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{Environments, Proxy, Running, child, finish, pattern, within};
+use crate::support::{Environments, Proxy, Running, child, patterned, within};
 
 /// Environments with `cut`, which is the websocket behind a proxy.
 fn behind_a_proxy(flags: &[&str]) -> (Environments, Proxy) {
@@ -27,6 +27,14 @@ fn start(environments: &Environments, words: &[&str], stdin: Stdio) -> Running {
     Running::new(command.spawn().unwrap())
 }
 
+/// `run` of a command that writes so much, of which the server keeps so much.
+fn writes(size: usize, retained: &str) -> (Environments, Proxy, Running) {
+    let (environments, proxy) = behind_a_proxy(&["--retained-output", retained]);
+    let words = [&child(), "write", &size.to_string()];
+    let running = start(&environments, &words, Stdio::null());
+    (environments, proxy, running)
+}
+
 /// Takes so many bytes of its output.
 fn hears(running: &mut Running, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
@@ -39,9 +47,7 @@ fn hears(running: &mut Running, count: usize) -> Vec<u8> {
 fn output_is_exact_when_the_connection_is_cut_in_the_middle() {
     const SIZE: usize = 64 << 20;
     // What was on its way in the kernel's buffers when the cut came has to be there again.
-    let (environments, proxy) = behind_a_proxy(&["--retained-output", "64m"]);
-    let size = SIZE.to_string();
-    let mut running = start(&environments, &[&child(), "write", &size], Stdio::null());
+    let (_environments, proxy, mut running) = writes(SIZE, "64m");
     let mut stdout = running.0.stdout.take().unwrap();
     let mut output = vec![0; SIZE / 2];
     stdout.read_exact(&mut output).unwrap();
@@ -53,8 +59,7 @@ fn output_is_exact_when_the_connection_is_cut_in_the_middle() {
     }
     stdout.read_to_end(&mut output).unwrap();
     assert_eq!(running.ended(Duration::from_secs(20)).code(), Some(0));
-    let mut expected = vec![0; SIZE];
-    pattern::fill(0, &mut expected);
+    let expected = patterned(SIZE);
     assert!(output == expected, "the bytes are others: {}", output.len());
     assert!(proxy.connections() >= 2);
 }
@@ -62,9 +67,7 @@ fn output_is_exact_when_the_connection_is_cut_in_the_middle() {
 #[test]
 fn output_that_is_lost_for_good_is_told_and_no_success() {
     const SIZE: usize = 64 << 20;
-    let (environments, proxy) = behind_a_proxy(&["--retained-output", "64k"]);
-    let size = SIZE.to_string();
-    let mut running = start(&environments, &[&child(), "write", &size], Stdio::null());
+    let (_environments, proxy, mut running) = writes(SIZE, "64k");
     let first = 1 << 20;
     hears(&mut running, first);
     proxy.cut();
@@ -167,13 +170,9 @@ fn a_server_that_is_not_there_gives_255_and_nothing_runs_here() {
     environments.configure(
         "default = \"gone\"\n[[environments]]\nid = \"gone\"\nurl = \"ws://127.0.0.1:9\"\n",
     );
-    let output = finish(environments.command(&["run", "/bin/echo", "ran"]), b"");
-    assert_eq!((output.status.code(), output.stdout), (Some(255), vec![]));
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        stderr.starts_with("exec-server run: environment `gone`"),
-        "{stderr}"
-    );
+    let words = "exec-server run: environment `gone`";
+    let stderr = environments.fails(&["run", "/bin/echo", "ran"], 255, words);
+    assert!(stderr.starts_with(words), "{stderr}");
 }
 
 #[test]
@@ -183,12 +182,9 @@ fn what_a_broken_server_says_cannot_steer_the_terminal() {
         "default = \"bad\"\n[[environments]]\nid = \"bad\"\nprogram = \"/bin/sh\"\n\
          args = [\"-c\", \"printf '\\\\033[2J\\\\007 evil' >&2; exit 3\"]\n",
     );
-    let output = environments.run(&["run", "/bin/true"]);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(255), "{stderr}");
+    let stderr = environments.fails(&["run", "/bin/true"], 255, "evil");
     assert!(
         !stderr.contains('\x1b') && !stderr.contains('\x07'),
         "{stderr:?}"
     );
-    assert!(stderr.contains("evil"), "{stderr}");
 }

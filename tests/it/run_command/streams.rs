@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{EVERY, Environments, REMOTE, Running, child, finish, pattern};
+use crate::support::{EVERY, Environments, REMOTE, Running, child, finish, patterned};
 
 #[test]
 fn output_and_errors_come_apart() {
@@ -67,8 +67,7 @@ fn input_is_left_alone_with_n() {
 fn much_input_arrives_whole() {
     const SIZE: usize = 32 << 20;
     let environments = Environments::start();
-    let mut input = vec![0; SIZE];
-    pattern::fill(0, &mut input);
+    let input = patterned(SIZE);
     for environment in EVERY {
         let command = environments.command(&["run", "-e", environment, &child(), "drain"]);
         let output = finish(command, &input);
@@ -95,8 +94,7 @@ fn much_output_arrives_whole() {
             output.stderr
         );
         assert_eq!(output.stdout.len(), SIZE, "{environment}");
-        let mut expected = vec![0; SIZE];
-        pattern::fill(0, &mut expected);
+        let expected = patterned(SIZE);
         assert!(
             output.stdout == expected,
             "{environment}: the bytes are others"

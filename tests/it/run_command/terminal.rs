@@ -4,6 +4,9 @@ use serde_json::json;
 
 use crate::support::{Client, EVERY, Environments, Start, params, signal};
 
+/// Says what is typed, once.
+const CAT: &str = "/bin/sh -c 'stty -echo; echo ready; cat'";
+
 /// `run -t` with these words, in a shell whose terminal is the test's; the shell shows the terminal's mode at the end.
 fn typed(environments: &Environments, environment: &str, words: &str) -> Start {
     let own = environments.command(&[]);
@@ -86,11 +89,7 @@ fn a_new_size_goes_along() {
 #[test]
 fn the_end_of_input_is_passed_on() {
     let environments = Environments::start();
-    let mut client = ready(
-        &environments,
-        "unix",
-        "/bin/sh -c 'stty -echo; echo ready; cat'",
-    );
+    let mut client = ready(&environments, "unix", CAT);
     client.write("p", b"line\r\x04", "1");
     let outcome = client.closed("p");
     assert_eq!(outcome.pty, "ready\r\nline\r\ncode 0\r\nrestored\r\n");
@@ -99,11 +98,7 @@ fn the_end_of_input_is_passed_on() {
 #[test]
 fn a_tilde_and_a_dot_leave() {
     let environments = Environments::start();
-    let mut client = ready(
-        &environments,
-        "unix",
-        "/bin/sh -c 'stty -echo; echo ready; cat'",
-    );
+    let mut client = ready(&environments, "unix", CAT);
     client.write("p", b"~.", "1");
     let outcome = client.closed("p");
     assert!(

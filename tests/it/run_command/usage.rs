@@ -80,10 +80,8 @@ fn an_unknown_environment_is_told_with_those_that_there_are() {
 fn without_a_default_one_has_to_be_named() {
     let environments = Environments::start();
     environments.configure("default = \"none\"\n");
-    let output = environments.run(&["run", "/bin/true"]);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(255));
-    assert!(stderr.contains("no environment is the default"), "{stderr}");
+    let words = "no environment is the default";
+    environments.fails(&["run", "/bin/true"], 255, words);
     assert_eq!(
         environments
             .run(&["run", "-e", "local", "/bin/true"])
@@ -97,13 +95,7 @@ fn without_a_default_one_has_to_be_named() {
 fn a_wrong_file_is_an_error_and_nothing_runs_here() {
     let environments = Environments::start();
     environments.configure("default = 3\n");
-    let output = environments.run(&["run", "/bin/echo", "ran"]);
-    assert_eq!((output.status.code(), output.stdout), (Some(255), vec![]));
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("environments.toml")
-    );
+    environments.fails(&["run", "/bin/echo", "ran"], 255, "environments.toml");
 }
 
 #[test]

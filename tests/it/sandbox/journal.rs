@@ -8,20 +8,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::sandbox::{Launcher, Sandbox, Stage, Who};
-use crate::support::{signal, within};
+use crate::support::{names, signal, within};
 
 const NAMES: [&str; 4] = [".git", ".codex", ".agents", ".aws"];
 const SOON: Duration = Duration::from_secs(10);
-
-/// What is in the workspace.
-fn names(stage: &Stage) -> Vec<String> {
-    let entries = fs::read_dir(stage.workspace()).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
 
 /// Starts a program that stays, and waits until it runs.
 pub fn start(stage: &mut Stage, policy: &Sandbox) -> String {
@@ -32,6 +22,24 @@ pub fn start(stage: &mut Stage, policy: &Sandbox) -> String {
     stage.client.start(start);
     stage.client.number(&id);
     id
+}
+
+/// Ends what [`start`] has started.
+fn end(stage: &mut Stage, id: &str) {
+    let params = json!({"processId": id});
+    stage.client.ok("process/terminate", params);
+    stage.client.closed(id);
+}
+
+/// Kills the server, and starts the next one.
+fn kill_and_restart(stage: &mut Stage) {
+    stage.client.server.as_mut().unwrap().kill();
+    stage.restart();
+}
+
+/// Waits until nothing but these is in the workspace.
+fn comes_to(stage: &Stage, left: &[&str]) {
+    within(SOON, "they are gone", || names(&stage.workspace()) == left);
 }
 
 /// The children of a server that call themselves bwrap; what runs from memory has another name in `comm`.
@@ -58,12 +66,12 @@ fn mount_points_go_with_the_run() {
     let Some(mut stage) = stage() else { return };
     let policy = stage.policy();
     let id = start(&mut stage, &policy);
-    assert_eq!(names(&stage), [".agents", ".aws", ".codex", ".git"]);
-    stage
-        .client
-        .ok("process/terminate", json!({"processId": id}));
-    stage.client.closed(&id);
-    within(SOON, "they are gone", || names(&stage).is_empty());
+    assert_eq!(
+        names(&stage.workspace()),
+        [".agents", ".aws", ".codex", ".git"]
+    );
+    end(&mut stage, &id);
+    comes_to(&stage, &[]);
 }
 
 #[test]
@@ -75,7 +83,7 @@ fn mount_points_go_when_the_whole_tree_is_killed() {
     assert!(!found.is_empty(), "no launcher runs");
     found.into_iter().for_each(|pid| signal(pid, "KILL"));
     stage.client.closed(&id);
-    within(SOON, "they are gone", || names(&stage).is_empty());
+    comes_to(&stage, &[]);
 }
 
 #[test]
@@ -83,10 +91,9 @@ fn the_next_server_takes_away_what_a_killed_one_left() {
     let Some(mut stage) = stage() else { return };
     let policy = stage.policy();
     start(&mut stage, &policy);
-    stage.client.server.as_mut().unwrap().kill();
-    stage.restart();
+    kill_and_restart(&mut stage);
     stage.allows(&policy, &["write", &stage.path("workspace/file")]);
-    within(SOON, "they are gone", || names(&stage) == ["file"]);
+    comes_to(&stage, &["file"]);
 }
 
 #[test]
@@ -105,8 +112,7 @@ fn what_was_there_before_stays() {
     let before = inodes(&stage);
     let policy = stage.policy();
     start(&mut stage, &policy);
-    stage.client.server.as_mut().unwrap().kill();
-    stage.restart();
+    kill_and_restart(&mut stage);
     stage.allows(&policy, &["pids"]);
     assert_eq!(inodes(&stage), before);
 }
@@ -117,18 +123,15 @@ fn two_runs_in_one_workspace_do_not_disturb_each_other() {
     let policy = stage.policy();
     let first = start(&mut stage, &policy);
     let second = start(&mut stage, &policy);
-    stage
-        .client
-        .ok("process/terminate", json!({"processId": first}));
-    stage.client.closed(&first);
-    assert_eq!(names(&stage), [".agents", ".aws", ".codex", ".git"]);
+    end(&mut stage, &first);
+    assert_eq!(
+        names(&stage.workspace()),
+        [".agents", ".aws", ".codex", ".git"]
+    );
     let path = stage.path("workspace/.codex/config.toml");
     stage.refuses(&policy, &["write", &path]);
-    stage
-        .client
-        .ok("process/terminate", json!({"processId": second}));
-    stage.client.closed(&second);
-    within(SOON, "they are gone", || names(&stage).is_empty());
+    end(&mut stage, &second);
+    comes_to(&stage, &[]);
 }
 
 #[test]
@@ -163,9 +166,7 @@ fn a_link_by_a_protected_name_is_left_as_it_is() {
     symlink("real", stage.path("workspace/.codex")).unwrap();
     let policy = stage.policy();
     stage.allows(&policy, &["pids"]);
-    within(SOON, "they are gone", || {
-        names(&stage) == [".codex", "real"]
-    });
+    comes_to(&stage, &[".codex", "real"]);
     assert_eq!(
         fs::read_link(stage.path("workspace/.codex")).unwrap(),
         Path::new("real")

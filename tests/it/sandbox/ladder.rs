@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{read_only, workspace};
 use crate::support::sandbox::is_root;
-use crate::support::{Client, Server, Start, child, scratch};
+use crate::support::{Client, RpcError, Server, Start, child, scratch};
 use exec_server::sandbox::bundled::BUNDLED_BWRAP;
 
 /// A client of a server that is denied some system calls.
@@ -27,6 +27,12 @@ fn level(client: &mut Client, policy: Value) -> Value {
     let level = client.start(start)["sandboxLevel"].clone();
     assert_eq!(client.closed("level").code, 0);
     level
+}
+
+/// What is said instead of starting a program under a read-only policy.
+fn refusal(client: &mut Client) -> RpcError {
+    let start = Start::child("p", &["true"]).with("sandbox", read_only());
+    client.err("process/start", start.0)
 }
 
 /// Fails if a program under a read-only policy makes a file, or if it runs in any other way than confined.
@@ -136,10 +142,7 @@ fn a_limit_of_namespaces_is_named_with_its_remedy() {
         .args(["-Ur", "sh", "-c", script])
         .arg(server.get_program());
     let mut client = Client::stdio_command(command);
-    let error = client.err(
-        "process/start",
-        Start::child("p", &["true"]).with("sandbox", read_only()).0,
-    );
+    let error = refusal(&mut client);
     assert!(
         error.message.contains("user.max_user_namespaces is 0"),
         "{}",
@@ -166,10 +169,7 @@ fn a_bundled_file_with_another_byte_is_refused() {
     bytes[middle] ^= 1;
     fs::write(&file, &bytes).unwrap();
     let mut client = Client::stdio_with(&flags);
-    let error = client.err(
-        "process/start",
-        Start::child("p", &["true"]).with("sandbox", read_only()).0,
-    );
+    let error = refusal(&mut client);
     assert!(
         error.message.contains("digest mismatch"),
         "{}",

@@ -19,23 +19,30 @@ use serde_json::{Value, json};
 
 /// Everything may be read, nothing written, no network.
 fn read_only() -> Value {
+    restricted(&[special("root", "read")])
+}
+
+/// The same, but that a directory may be written, with its metadata protected.
+fn workspace(directory: &str) -> Value {
+    restricted(&[special("root", "read"), entry(directory, "write")])
+}
+
+/// A policy of these entries.
+fn restricted(entries: &[Value]) -> Value {
     json!({
         "permissions": {
             "type": "managed",
-            "file_system": {"type": "restricted", "entries": [
-                {"path": {"type": "special", "value": {"kind": "root"}}, "access": "read"},
-            ]},
+            "file_system": {"type": "restricted", "entries": entries},
             "network": "restricted",
         },
         "windowsSandboxLevel": "disabled",
     })
 }
 
-/// The same, but that a directory may be written, with its metadata protected.
-fn workspace(directory: &str) -> Value {
-    let mut policy = read_only();
-    let entry = json!({"path": {"type": "path", "path": directory}, "access": "write"});
-    let entries = policy["permissions"]["file_system"]["entries"].as_array_mut();
-    entries.unwrap().push(entry);
-    policy
+fn entry(path: &str, access: &str) -> Value {
+    json!({"path": {"type": "path", "path": path}, "access": access})
+}
+
+fn special(kind: &str, access: &str) -> Value {
+    json!({"path": {"type": "special", "value": {"kind": kind}}, "access": access})
 }

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use super::run::failed;
 use super::{Scratch, Server, comes_true, scratch, within};
 
 /// How long a run may take.
@@ -102,6 +103,12 @@ impl Environments {
             output.status
         );
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs it, expects this exit code, `words` on stderr and nothing on stdout, and gives its stderr.
+    #[track_caller]
+    pub fn fails(&self, arguments: &[&str], code: i32, words: &str) -> String {
+        failed(self.run(arguments), arguments, code, words)
     }
 }
 

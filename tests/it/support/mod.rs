@@ -34,7 +34,7 @@ pub use procfs::{
     alive, children_named, cpu_ticks, descendants, descriptors, peak_resident, resident, signal,
     threads, working_children, zombies_of,
 };
-pub use program::{Scratch, child, example, scratch};
+pub use program::{Scratch, child, example, names, scratch};
 pub use proxy::Proxy;
 pub use run::{fails, run};
 pub use server::Server;
@@ -48,6 +48,18 @@ use std::time::Duration;
 
 /// How long a test waits for what must come; generous, because a busy CI machine is not a fault of the server.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// So many bytes of the [`pattern`].
+pub fn patterned(count: usize) -> Vec<u8> {
+    patterned_from(0, count)
+}
+
+/// The same from `offset` of it.
+pub fn patterned_from(offset: u64, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    pattern::fill(offset, &mut bytes);
+    bytes
+}
 
 /// Makes two tests of one body, one a transport; the body gets a client that has said `initialize` and `initialized`.
 macro_rules! over_both {

@@ -46,9 +46,15 @@ fn finish(command: &mut Command) -> Output {
 /// Fails with this code and a message on stderr that has `text`; nothing on stdout.
 #[track_caller]
 pub fn fails(arguments: &[&str], code: i32, text: &str) {
-    let output = run(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
+    failed(run(arguments), arguments, code, text);
+}
+
+/// The same of what has ended; gives its stderr.
+#[track_caller]
+pub(super) fn failed(output: Output, arguments: &[&str], code: i32, text: &str) -> String {
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
     assert!(stderr.contains(text), "{arguments:?}: {stderr}");
-    assert_eq!(output.stdout, b"", "{arguments:?}");
+    assert_eq!(output.stdout, b"", "{arguments:?}: {stderr}");
+    stderr
 }

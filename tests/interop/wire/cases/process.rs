@@ -9,6 +9,9 @@ const WRITE: &str = "process/write";
 const SIGNAL: &str = "process/signal";
 const TERMINATE: &str = "process/terminate";
 
+const SLEEPS: &str = "echo ready; exec sleep 5";
+const CATCHES: &str = "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.05; done";
+
 /// A read of a process that is over.
 fn read(name: &'static str, more: Value) -> Case {
     let mut params = json!({"processId": "p"});
@@ -33,6 +36,35 @@ fn write(process: &str, chunk: &str, id: &str) -> Step {
     )
 }
 
+fn interrupt() -> Step {
+    Step::Ask(SIGNAL, json!({"processId": "p", "signal": "interrupt"}))
+}
+
+fn terminate() -> Step {
+    Step::Ask(TERMINATE, json!({"processId": "p"}))
+}
+
+/// A step when the script has said that it is ready, and its end.
+fn once_ready(
+    method: &'static str,
+    name: &'static str,
+    (script, more): (&str, Value),
+    step: Step,
+) -> Case {
+    let ready = Step::Output("p", "ready");
+    let steps = vec![shell("p", script, more), ready, step, Step::Closed("p")];
+    Case::new(method, name, steps)
+}
+
+fn after_the_end(method: &'static str, step: Step) -> Case {
+    let start = shell("p", "exit 0", json!({}));
+    Case::new(
+        method,
+        "after the end",
+        vec![start, Step::Closed("p"), step],
+    )
+}
+
 /// What is written to `cat`, and what it says of it.
 fn cat(name: &'static str, more: Value, writes: Vec<Step>, said: &'static str) -> Case {
     let mut steps = vec![
@@ -40,18 +72,14 @@ fn cat(name: &'static str, more: Value, writes: Vec<Step>, said: &'static str) -
         Step::Output("p", "ready"),
     ];
     steps.extend(writes);
-    steps.extend([
-        Step::Output("p", said),
-        Step::Ask(TERMINATE, json!({"processId": "p"})),
-        Step::Closed("p"),
-    ]);
+    steps.extend([Step::Output("p", said), terminate(), Step::Closed("p")]);
     Case::new(WRITE, name, steps)
 }
 
 pub fn cases() -> Vec<Case> {
     let pipe = || json!({"pipeStdin": true});
     let tty = || json!({"tty": true});
-    let sleeper = || shell("p", "echo ready; exec sleep 5", json!({}));
+    let sleeper = || shell("p", SLEEPS, json!({}));
     let on_p = || json!({"processId": "p"});
     vec![
         read("everything", json!({})),
@@ -144,30 +172,13 @@ pub fn cases() -> Vec<Case> {
             vec![write("p", "aGVsbG8K", "1")],
             "hello\r\nhello",
         ),
-        Case::new(
+        once_ready(
             WRITE,
             "Ctrl-D",
-            vec![
-                shell("p", "echo ready; cat; echo over", tty()),
-                Step::Output("p", "ready"),
-                write("p", "BA==", "1"),
-                Step::Closed("p"),
-            ],
+            ("echo ready; cat; echo over", tty()),
+            write("p", "BA==", "1"),
         ),
-        Case::new(
-            WRITE,
-            "Ctrl-C",
-            vec![
-                shell(
-                    "p",
-                    "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.05; done",
-                    tty(),
-                ),
-                Step::Output("p", "ready"),
-                write("p", "Aw==", "1"),
-                Step::Closed("p"),
-            ],
-        ),
+        once_ready(WRITE, "Ctrl-C", (CATCHES, tty()), write("p", "Aw==", "1")),
         Case::new(
             WRITE,
             "with no stdin",
@@ -177,15 +188,7 @@ pub fn cases() -> Vec<Case> {
                 write("p", "aGVsbG8K", "1"),
             ],
         ),
-        Case::new(
-            WRITE,
-            "after the end",
-            vec![
-                shell("p", "exit 0", json!({})),
-                Step::Closed("p"),
-                write("p", "aGVsbG8K", "1"),
-            ],
-        ),
+        after_the_end(WRITE, write("p", "aGVsbG8K", "1")),
         Case::new(WRITE, "to nobody", vec![write("nobody", "aGVsbG8K", "1")]),
         Case::new(
             WRITE,
@@ -215,40 +218,14 @@ pub fn cases() -> Vec<Case> {
                 Step::Ask(WRITE, json!({"processId": "p", "chunk": ""})),
             ],
         ),
-        Case::new(
-            SIGNAL,
-            "to a process",
-            vec![
-                sleeper(),
-                Step::Output("p", "ready"),
-                Step::Ask(SIGNAL, json!({"processId": "p", "signal": "interrupt"})),
-                Step::Closed("p"),
-            ],
-        ),
-        Case::new(
+        once_ready(SIGNAL, "to a process", (SLEEPS, json!({})), interrupt()),
+        once_ready(
             SIGNAL,
             "to its whole group",
-            vec![
-                shell("p", "echo ready; sleep 5; echo over", json!({})),
-                Step::Output("p", "ready"),
-                Step::Ask(SIGNAL, json!({"processId": "p", "signal": "interrupt"})),
-                Step::Closed("p"),
-            ],
+            ("echo ready; sleep 5; echo over", json!({})),
+            interrupt(),
         ),
-        Case::new(
-            SIGNAL,
-            "on a terminal",
-            vec![
-                shell(
-                    "p",
-                    "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.05; done",
-                    tty(),
-                ),
-                Step::Output("p", "ready"),
-                Step::Ask(SIGNAL, json!({"processId": "p", "signal": "interrupt"})),
-                Step::Closed("p"),
-            ],
-        ),
+        once_ready(SIGNAL, "on a terminal", (CATCHES, tty()), interrupt()),
         Case::ask(
             SIGNAL,
             "to nobody",
@@ -260,34 +237,13 @@ pub fn cases() -> Vec<Case> {
             json!({"processId": "nobody", "signal": "hello"}),
         ),
         Case::ask(SIGNAL, "left out", json!({"processId": "nobody"})),
-        Case::new(
-            SIGNAL,
-            "after the end",
-            vec![
-                shell("p", "exit 0", json!({})),
-                Step::Closed("p"),
-                Step::Ask(SIGNAL, json!({"processId": "p", "signal": "interrupt"})),
-            ],
-        ),
-        Case::new(
-            TERMINATE,
-            "a process",
-            vec![
-                sleeper(),
-                Step::Output("p", "ready"),
-                Step::Ask(TERMINATE, on_p()),
-                Step::Closed("p"),
-            ],
-        ),
-        Case::new(
+        after_the_end(SIGNAL, interrupt()),
+        once_ready(TERMINATE, "a process", (SLEEPS, json!({})), terminate()),
+        once_ready(
             TERMINATE,
             "one on a terminal",
-            vec![
-                shell("p", "echo ready; sleep 5", tty()),
-                Step::Output("p", "ready"),
-                Step::Ask(TERMINATE, on_p()),
-                Step::Closed("p"),
-            ],
+            ("echo ready; sleep 5", tty()),
+            terminate(),
         ),
         Case::new(
             TERMINATE,
@@ -295,20 +251,12 @@ pub fn cases() -> Vec<Case> {
             vec![
                 shell("p", "sleep 5 & echo ready; wait", json!({})),
                 Step::Output("p", "ready"),
-                Step::Ask(TERMINATE, on_p()),
+                terminate(),
                 Step::Closed("p"),
                 Step::Ask(READ, on_p()),
             ],
         ),
-        Case::new(
-            TERMINATE,
-            "after the end",
-            vec![
-                shell("p", "exit 0", json!({})),
-                Step::Closed("p"),
-                Step::Ask(TERMINATE, on_p()),
-            ],
-        ),
+        after_the_end(TERMINATE, terminate()),
         Case::ask(TERMINATE, "nobody", json!({"processId": "nobody"})),
         Case::ask(TERMINATE, "without an id", json!({})),
     ]

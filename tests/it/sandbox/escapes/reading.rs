@@ -1,6 +1,6 @@
 //! Reading what the policy does not let be read.
 
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Launcher, Sandbox, Stage};
 
 on_every_launcher! {
     fn a_place_that_no_entry_names_cannot_be_read(stage) {
@@ -16,8 +16,7 @@ on_every_launcher! {
     }
 
     fn a_denied_file_cannot_be_read(stage) {
-        if stage.launcher == Launcher::Landlock {
-            eprintln!("skipped: Landlock cannot deny inside what it permits");
+        if cannot_deny(stage) {
             return;
         }
         stage.make_directory("workspace/sub");
@@ -27,8 +26,7 @@ on_every_launcher! {
     }
 
     fn a_denied_directory_cannot_be_read(stage) {
-        if stage.launcher == Launcher::Landlock {
-            eprintln!("skipped: Landlock cannot deny inside what it permits");
+        if cannot_deny(stage) {
             return;
         }
         stage.make_directory("workspace/sub");
@@ -41,8 +39,7 @@ on_every_launcher! {
     }
 
     fn a_file_that_a_pattern_denies_cannot_be_read(stage) {
-        if stage.launcher == Launcher::Landlock {
-            eprintln!("skipped: Landlock cannot deny inside what it permits");
+        if cannot_deny(stage) {
             return;
         }
         stage.make_directory("workspace/sub");
@@ -52,8 +49,17 @@ on_every_launcher! {
     }
 }
 
+/// Whether the launcher cannot deny inside what it permits; says so.
+fn cannot_deny(stage: &Stage) -> bool {
+    let cannot = stage.launcher == Launcher::Landlock;
+    if cannot {
+        eprintln!("skipped: Landlock cannot deny inside what it permits");
+    }
+    cannot
+}
+
 /// Tries every way to a file below the stage's directory.
-fn all_ways(stage: &mut crate::support::sandbox::Stage, policy: &Sandbox, secret: &str) {
+fn all_ways(stage: &mut Stage, policy: &Sandbox, secret: &str) {
     let workspace = stage.workspace();
     let handle = stage.works_free(&["handle", secret]);
     let (link, hard, moved) = (

@@ -5,15 +5,14 @@ use std::fs;
 use serde_json::json;
 
 use super::{DENIED, as_each_user};
-use crate::support::{encode, pattern};
+use crate::support::{encode, patterned};
 
 as_each_user! {
     fn content_of_every_size_is_the_same_on_both_sides(stage) {
         let policy = stage.denying();
         let path = stage.path("proj/src/n");
         for size in [0, 1, 2, 3, 1000, 65_536, 786_431, 786_432, 786_433, 1_000_000, 11 << 20] {
-            let mut bytes = vec![0; size];
-            pattern::fill(0, &mut bytes);
+            let bytes = patterned(size);
             stage.ok(&policy, "writeFile", json!({"path": path, "dataBase64": encode(&bytes)}));
             assert!(fs::read(&path).unwrap() == bytes, "{size} written");
             assert!(stage.read(&policy, &path) == bytes, "{size} read");

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::read_only;
+use super::{entry, read_only, restricted, special};
 use crate::support::sandbox::ORDINARY;
 use crate::support::{Client, PATIENCE, RpcError, Scratch, Server, decode, encode, scratch};
 
@@ -217,26 +217,6 @@ fn serve(owner: Option<u32>, arguments: &[&str], variables: &[(&str, &str)]) -> 
         command.uid(user).gid(user);
     }
     Client::stdio_command(command)
-}
-
-/// A policy of these entries.
-fn restricted(entries: &[Value]) -> Value {
-    json!({
-        "permissions": {
-            "type": "managed",
-            "file_system": {"type": "restricted", "entries": entries},
-            "network": "restricted",
-        },
-        "windowsSandboxLevel": "disabled",
-    })
-}
-
-fn entry(path: &str, access: &str) -> Value {
-    json!({"path": {"type": "path", "path": path}, "access": access})
-}
-
-fn special(kind: &str, access: &str) -> Value {
-    json!({"path": {"type": "special", "value": {"kind": kind}}, "access": access})
 }
 
 fn glob(pattern: &str) -> Value {

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
-use std::process::Command;
+use std::process::{ChildStdin, ChildStdout, Command};
 
 use super::Client;
 use crate::support::link::Link;
@@ -11,7 +11,10 @@ use crate::support::{Server, upgrade};
 impl Client {
     /// A server on stdio and its client, nothing said.
     pub fn stdio_silent(flags: &[&str]) -> Self {
-        let (server, stdin, stdout) = Server::stdio(flags);
+        Self::of(Server::stdio(flags))
+    }
+
+    fn of((server, stdin, stdout): (Server, ChildStdin, ChildStdout)) -> Self {
         let mut client = Self::new(Link::stdio(stdin, stdout));
         client.server = Some(server);
         client
@@ -31,9 +34,7 @@ impl Client {
 
     /// A client of a command that serves on stdin and stdout, initialized.
     pub fn stdio_command(command: Command) -> Self {
-        let (server, stdin, stdout) = Server::stdio_command(command);
-        let mut client = Self::new(Link::stdio(stdin, stdout));
-        client.server = Some(server);
+        let mut client = Self::of(Server::stdio_command(command));
         client.initialize();
         client
     }
