@@ -1,239 +1,24 @@
 //! Blocks as raw bytes behind their message: every way in which such a stream can be cut or wrong.
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod wire;
+
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Scratch, Server, frame, pattern, scratch, upgrade};
+use wire::{BINARY, Kind, MIB, Wire, over_raw};
 
-const MIB: usize = 1 << 20;
-const BINARY: u8 = 2;
-
-/// A connection of which every byte is in the test's hand, with the file `f` in a directory.
-struct Wire {
-    kind: Kind,
-    input: BufReader<Box<dyn Read>>,
-    output: Option<Box<dyn Write>>,
-    server: Server,
-    dir: Scratch,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Lines,
-    WebSocket,
-}
-
-impl Wire {
-    fn new(kind: Kind) -> Self {
-        let dir = scratch();
-        let mut wire = match kind {
-            Kind::Lines => {
-                let (server, stdin, stdout) = Server::stdio(&[]);
-                let input: Box<dyn Read> = Box::new(stdout);
-                Self {
-                    kind,
-                    input: BufReader::new(input),
-                    output: Some(Box::new(stdin)),
-                    server,
-                    dir,
-                }
-            }
-            Kind::WebSocket => {
-                let server = Server::websocket(&[]);
-                let stream = TcpStream::connect(server.address()).unwrap();
-                let (stream, early) = upgrade(stream, "");
-                assert!(early.is_empty());
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                let input: Box<dyn Read> = Box::new(stream.try_clone().unwrap());
-                Self {
-                    kind,
-                    input: BufReader::new(input),
-                    output: Some(Box::new(stream)),
-                    server,
-                    dir,
-                }
-            }
-        };
-        wire.send(json!({"id": 0, "method": "initialize", "params": {"clientName": "t", "resumeSessionId": null}}));
-        wire.send(json!({"method": "initialized", "params": {}}));
-        assert!(wire.receive()["result"]["sessionId"].is_string());
-        wire
-    }
-
-    /// Opens `f` as the handle `h`.
-    fn open(&mut self, mode: &str) {
-        let path = self.dir.path("f");
-        self.send(json!({"id": 1, "method": "fs/open", "params": {"handleId": "h", "path": path, "mode": mode}}));
-        assert_eq!(self.receive()["result"], json!({"handleId": "h"}));
-    }
-
-    fn content(&self) -> Vec<u8> {
-        std::fs::read(self.dir.path("f")).unwrap()
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        let output = self.output.as_mut().expect("an open connection");
-        output.write_all(bytes).unwrap();
-        output.flush().unwrap();
-    }
-
-    fn message(&self, message: &Value) -> Vec<u8> {
-        let text = message.to_string();
-        match self.kind {
-            Kind::Lines => (text + "\n").into_bytes(),
-            Kind::WebSocket => frame(1, true, text.as_bytes()),
-        }
-    }
-
-    fn payload(&self, payload: &[u8]) -> Vec<u8> {
-        match self.kind {
-            Kind::Lines => payload.to_vec(),
-            Kind::WebSocket => frame(BINARY, true, payload),
-        }
-    }
-
-    fn send(&mut self, message: Value) {
-        let bytes = self.message(&message);
-        self.bytes(&bytes);
-    }
-
-    /// A write of raw bytes, in one piece with its announcement.
-    fn write(&mut self, id: i64, params: Value, payload: &[u8]) {
-        let message = json!({"id": id, "method": "fs/writeBlock", "params": params});
-        let bytes = [self.message(&message), self.payload(payload)].concat();
-        self.bytes(&bytes);
-    }
-
-    fn exactly(&mut self, count: usize) -> Vec<u8> {
-        let mut bytes = vec![0; count];
-        self.input.read_exact(&mut bytes).unwrap();
-        bytes
-    }
-
-    /// The next frame that is no ping: final, opcode, payload.
-    fn frame(&mut self) -> (bool, u8, Vec<u8>) {
-        loop {
-            let head = self.exactly(2);
-            let len = match head[1] {
-                126 => self
-                    .exactly(2)
-                    .iter()
-                    .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
-                127 => self
-                    .exactly(8)
-                    .iter()
-                    .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
-                short => short.into(),
-            };
-            assert!(len <= MIB, "a frame of {len} bytes");
-            let payload = self.exactly(len);
-            if head[0] & 0x0f < 8 {
-                return (head[0] & 0x80 != 0, head[0] & 0x0f, payload);
-            }
-        }
-    }
-
-    fn receive(&mut self) -> Value {
-        let text = match self.kind {
-            Kind::Lines => {
-                let mut line = Vec::new();
-                self.input.read_until(b'\n', &mut line).unwrap();
-                line
-            }
-            Kind::WebSocket => {
-                let (is_final, opcode, payload) = self.frame();
-                assert!(is_final && opcode == 1, "opcode {opcode}");
-                payload
-            }
-        };
-        let text = String::from_utf8(text).unwrap();
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"))
-    }
-
-    fn receive_payload(&mut self, len: usize) -> Vec<u8> {
-        match self.kind {
-            Kind::Lines => self.exactly(len),
-            Kind::WebSocket => {
-                let (mut is_final, opcode, mut whole) = self.frame();
-                assert_eq!(opcode, BINARY);
-                while !is_final {
-                    let (last, opcode, more) = self.frame();
-                    assert_eq!(opcode, 0);
-                    whole.extend(more);
-                    is_final = last;
-                }
-                assert_eq!(whole.len(), len);
-                whole
-            }
-        }
-    }
-
-    #[track_caller]
-    fn done(&mut self, id: i64) {
-        assert_eq!(self.receive(), json!({"id": id, "result": {}}));
-    }
-
-    #[track_caller]
-    fn refused(&mut self, id: i64, code: i64, words: &str) {
-        let answer = self.receive();
-        assert_eq!(
-            (&answer["id"], &answer["error"]["code"]),
-            (&json!(id), &json!(code)),
-            "{answer}"
-        );
-        let message = answer["error"]["message"].as_str().unwrap();
-        assert!(message.contains(words), "{message}");
-    }
-
-    /// The connection still does what it is told.
-    #[track_caller]
-    fn lives(&mut self) {
-        self.send(json!({"id": 99, "method": "environment/status", "params": {}}));
-        assert_eq!(
-            self.receive(),
-            json!({"id": 99, "result": {"status": "ready"}})
-        );
-    }
-}
+use crate::support::{PATIENCE, frame, patterned, upgrade};
 
 fn block(offset: u64, count: u64) -> Value {
     json!({"handleId": "h", "offset": offset, "rawBytes": count})
 }
 
-fn sample(len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    pattern::fill(0, &mut bytes);
-    bytes
-}
-
-/// Makes two tests of one body, one a transport, with a wire of its own.
-macro_rules! over_raw {
-    ($(fn $name:ident($wire:ident) $body:block)*) => {$(
-        mod $name {
-            #[allow(unused_imports)]
-            use super::*;
-
-            fn behaviour($wire: &mut Wire) $body
-
-            #[test]
-            fn over_stdio() {
-                behaviour(&mut Wire::new(Kind::Lines));
-            }
-
-            #[test]
-            fn over_websocket() {
-                behaviour(&mut Wire::new(Kind::WebSocket));
-            }
-        }
-    )*};
-}
-
 over_raw! {
     fn blocks_are_written_and_read_as_they_are(wire) {
         wire.open("replace");
-        let data = sample(3 * MIB + 5);
+        let data = patterned(3 * MIB + 5);
         for (index, part) in data.chunks(MIB).enumerate() {
             let offset = (index * MIB) as u64;
             wire.write(index as i64, block(offset, part.len() as u64), part);
@@ -255,7 +40,7 @@ over_raw! {
     }
 
     fn many_reads_at_once_are_answered_in_order(wire) {
-        let data = sample(4 * MIB);
+        let data = patterned(4 * MIB);
         std::fs::write(wire.dir.path("f"), &data).unwrap();
         wire.open("read");
         for id in 0..64 {
@@ -314,7 +99,7 @@ over_raw! {
 
     fn a_payload_above_the_limit_is_skipped(wire) {
         wire.open("replace");
-        let large = sample(MIB + 1);
+        let large = patterned(MIB + 1);
         wire.write(2, block(0, MIB as u64 + 1), &large);
         wire.refused(2, -32600, "file write block length must be between 1 and 1048576");
         wire.write(3, block(0, 3), b"abc");
@@ -325,7 +110,7 @@ over_raw! {
         let message = wire.message(&message);
         wire.bytes(&message);
         wire.refused(4, -32600, "file write block length");
-        let piece = sample(MIB);
+        let piece = patterned(MIB);
         match wire.kind {
             Kind::Lines => (0..64).for_each(|_| wire.bytes(&piece)),
             Kind::WebSocket => (0..64).for_each(|part| {
@@ -399,7 +184,7 @@ over_raw! {
 fn a_websocket_payload_may_be_in_frames_with_pings_between() {
     let mut wire = Wire::new(Kind::WebSocket);
     wire.open("replace");
-    let data = sample(MIB);
+    let data = patterned(MIB);
     let message = json!({"id": 2, "method": "fs/writeBlock", "params": block(0, MIB as u64)});
     let mut bytes = wire.message(&message);
     for (index, part) in data.chunks(300_001).enumerate() {

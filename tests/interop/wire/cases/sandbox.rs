@@ -4,7 +4,11 @@
 //! and ours understands. The words inside a policy are the same but for paths: `cwd` is the project of the older
 //! generation, `workspaceRoots` that of the newer.
 
+mod profile;
+
 use serde_json::{Value, json};
+
+use profile::{at, glob, profile, read_only, sandbox, special, with, workspace};
 
 use super::super::case::{Case, Ground, Step};
 use crate::subject::Generation;
@@ -12,93 +16,6 @@ use crate::subject::Generation;
 const FILES: &str = "(sandbox) files";
 const COMMANDS: &str = "(sandbox) commands";
 const LEAST: &str = "6 the least";
-
-/// Entries, and whether the network is on.
-struct Profile {
-    entries: Vec<Value>,
-    network: &'static str,
-}
-
-fn profile(entries: impl IntoIterator<Item = Value>) -> Profile {
-    Profile {
-        entries: entries.into_iter().collect(),
-        network: "restricted",
-    }
-}
-
-fn entry(path: Value, access: &str) -> Value {
-    json!({"path": path, "access": access})
-}
-
-fn special(kind: &str, access: &str) -> Value {
-    entry(json!({"type": "special", "value": {"kind": kind}}), access)
-}
-
-fn project(subpath: &str, access: &str) -> Value {
-    let value = json!({"kind": "project_roots", "subpath": subpath});
-    entry(json!({"type": "special", "value": value}), access)
-}
-
-fn at(path: &str, access: &str) -> Value {
-    entry(json!({"type": "path", "path": path}), access)
-}
-
-fn glob(pattern: &str) -> Value {
-    entry(json!({"type": "glob_pattern", "pattern": pattern}), "none")
-}
-
-fn read_only() -> Profile {
-    profile([special("root", "read")])
-}
-
-/// What the real client sends for a workspace.
-fn workspace() -> Profile {
-    profile([
-        special("root", "read"),
-        special("project_roots", "write"),
-        special("slash_tmp", "write"),
-        special("tmpdir", "write"),
-        project(".git", "read"),
-        project(".codex", "read"),
-        project(".agents", "read"),
-    ])
-}
-
-/// Everything can be read, the project changed, and these rules besides.
-fn with(more: impl IntoIterator<Item = Value>) -> Profile {
-    let base = [special("root", "read"), at("@proj", "write")];
-    profile(base.into_iter().chain(more))
-}
-
-impl Profile {
-    fn permissions(&self) -> Value {
-        json!({
-            "type": "managed",
-            "file_system": {"type": "restricted", "entries": self.entries},
-            "network": self.network,
-        })
-    }
-
-    fn depth(&self, depth: u32) -> Value {
-        let mut sandbox = self.sandbox();
-        sandbox["permissions"]["file_system"]["glob_scan_max_depth"] = depth.into();
-        sandbox
-    }
-
-    /// The `sandbox` of a request.
-    fn sandbox(&self) -> Value {
-        sandbox(self.permissions())
-    }
-}
-
-fn sandbox(permissions: Value) -> Value {
-    json!({
-        "permissions": permissions,
-        "windowsSandboxLevel": "disabled",
-        "cwd": "@proj",
-        "workspaceRoots": ["@proj"],
-    })
-}
 
 /// Requests one after the other, all of them under one policy.
 fn files(name: &'static str, sandbox: &Value, requests: Vec<(&'static str, Value)>) -> Case {
@@ -209,70 +126,59 @@ pub fn cases() -> Vec<Case> {
     let unrestricted = json!({
         "type": "managed", "file_system": {"type": "unrestricted"}, "network": "restricted",
     });
+    let (read_only, workspace) = (read_only().permissions(), workspace().permissions());
     for (name, permissions, script) in [
-        ("11 read-only", read_only().permissions(), PROBE),
-        (
-            "11 read-only, its capabilities",
-            read_only().permissions(),
-            CAPABILITIES,
-        ),
-        ("12 workspace", workspace().permissions(), PROBE),
+        ("11 read-only", &read_only, PROBE),
+        ("11 read-only, its capabilities", &read_only, CAPABILITIES),
+        ("12 workspace", &workspace, PROBE),
         (
             "12 workspace, and what is denied is told",
-            workspace().permissions(),
+            &workspace,
             "echo x >../other/made",
         ),
-        (
-            "12 workspace, a failure of its own",
-            workspace().permissions(),
-            "exit 7",
-        ),
-        ("13 disabled", json!({"type": "disabled"}), PROBE),
-        ("14 external", external, CONNECT),
-        ("14 unrestricted", unrestricted, CONNECT),
-        ("15 online", online.permissions(), CONNECT),
-        (
-            "read-only, and no network",
-            read_only().permissions(),
-            CONNECT,
-        ),
+        ("12 workspace, a failure of its own", &workspace, "exit 7"),
+        ("13 disabled", &json!({"type": "disabled"}), PROBE),
+        ("14 external", &external, CONNECT),
+        ("14 unrestricted", &unrestricted, CONNECT),
+        ("15 online", &online.permissions(), CONNECT),
+        ("read-only, and no network", &read_only, CONNECT),
         (
             "4 a denied directory",
-            with([at("@proj/sub", "none")]).permissions(),
+            &with([at("@proj/sub", "none")]).permissions(),
             "cat sub/s || cat src/a.txt; ls sub | wc -l; echo x >sub/made; echo x >made && cat made",
         ),
         (
             "5 a denied pattern",
-            with([glob("{F}/proj/**/*.env")]).permissions(),
+            &with([glob("{F}/proj/**/*.env")]).permissions(),
             "cat x.env; cat sub/x.env; echo x >new.env && cat new.env",
         ),
         (
             LEAST,
-            profile([special("minimal", "read"), at("@proj/src", "read")]).permissions(),
+            &profile([special("minimal", "read"), at("@proj/src", "read")]).permissions(),
             "cat src/a.txt; ls ..; cat ../other/o.txt || ls",
         ),
         (
             "7 everything but one",
-            profile([special("root", "write"), at("@proj/sub", "none")]).permissions(),
+            &profile([special("root", "write"), at("@proj/sub", "none")]).permissions(),
             "echo x >.git/made && cat .git/made; echo x >../other/made; cat sub/s || echo denied",
         ),
         (
             "8 a grant over protection",
-            with([at("@proj/.git", "write")]).permissions(),
+            &with([at("@proj/.git", "write")]).permissions(),
             "echo x >.git/made && cat .git/made",
         ),
         (
             "9 a grant inside a denial",
-            with([at("@proj/sub", "none"), at("@proj/sub/a", "write")]).permissions(),
+            &with([at("@proj/sub", "none"), at("@proj/sub/a", "write")]).permissions(),
             "echo x >sub/a/made && cat sub/a/made; cat sub/s || echo denied",
         ),
         (
             "10 a root that is missing",
-            with([at("@/nonexist", "write")]).permissions(),
+            &with([at("@/nonexist", "write")]).permissions(),
             "echo x >/nonexist/made || echo x >made && cat made",
         ),
     ] {
-        let [old, new] = commands(name, &permissions, script);
+        let [old, new] = commands(name, permissions, script);
         // The helper of 0.130's client is not among the least, so that its server cannot run it.
         if name != LEAST {
             cases.push(old);
