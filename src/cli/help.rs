@@ -12,8 +12,10 @@ pub(super) fn text<T>(grammar: &Grammar<T>, commands: &[(&str, &str)]) -> String
     let mut text = format!("{}\nUsage: {}\n", grammar.about, grammar.usage);
     if !commands.is_empty() {
         text.push_str("       exec-server COMMAND --help\n\nCommands:\n");
+        let names = commands.iter().map(|(name, _)| name.len());
+        let column = 2 + names.max().unwrap_or(0) + 2;
         for (name, summary) in commands {
-            push_row(&mut text, &format!("  {name}"), 8, summary);
+            push_row(&mut text, &format!("  {name}"), column, summary);
         }
     }
     let mut categories: Vec<Category> = Vec::new();
@@ -105,6 +107,15 @@ mod tests {
     #[test]
     fn help_lists_every_flag_and_fits_a_terminal() {
         fits(&serve::GRAMMAR);
+    }
+
+    #[test]
+    fn commands_stand_apart_from_what_they_do() {
+        let text = text(&serve::GRAMMAR, &[("a", "one"), ("longest", "two")]);
+        assert!(
+            text.contains("\n  a        one\n  longest  two\n"),
+            "{text}"
+        );
     }
 
     #[test]
