@@ -98,3 +98,19 @@ fn an_unknown_environment_cannot_be_checked() {
     let environments = Environments::start();
     environments.fails(&["env", "check", "unx"], 255, "did you mean `unix`?");
 }
+
+#[test]
+fn a_full_disk_is_a_failure() {
+    let environments = Environments::start();
+    let mut command = environments.command(&["env", "--json"]);
+    command.stdin(std::process::Stdio::null());
+    command.stdout(std::fs::File::create("/dev/full").unwrap());
+    command.stderr(std::process::Stdio::piped());
+    let mut running = crate::support::Running::new(command.spawn().unwrap());
+    let status = running.ended(std::time::Duration::from_secs(30));
+    assert_eq!(status.code(), Some(255));
+    let mut stderr = String::new();
+    let said = running.0.stderr.as_mut().unwrap();
+    std::io::Read::read_to_string(said, &mut stderr).unwrap();
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+}

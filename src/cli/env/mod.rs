@@ -31,7 +31,7 @@ pub(super) static ENV: Command = Command {
 
 const SPEAKER: Speaker = Speaker("exec-server env");
 
-/// The configuration is wrong, or there is no such environment.
+/// The configuration is wrong, there is no such environment, or nothing can be written.
 const FAILED: u8 = 255;
 
 fn env(flags: &EnvFlags) -> ExitCode {
@@ -73,9 +73,14 @@ fn env(flags: &EnvFlags) -> ExitCode {
             (text, u8::from(failed))
         }
     };
-    // A reader that has seen enough is no failure.
-    let _ = io::stdout().write_all(text.as_bytes());
-    ExitCode::from(code)
+    match io::stdout().write_all(text.as_bytes()) {
+        // A reader that has seen enough is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            SPEAKER.say(format_args!("cannot write to standard output: {error}"));
+            ExitCode::from(FAILED)
+        }
+        _ => ExitCode::from(code),
+    }
 }
 
 /// An environment that is listed.
