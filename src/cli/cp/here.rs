@@ -161,9 +161,13 @@ fn open_itself(path: &Path) -> io::Result<File> {
 }
 
 /// A name that somebody else has made a link is not followed, but for devices, which are no files
-/// of anybody's.
+/// of anybody's. A FIFO is refused: it would wait for whoever reads it, and takes no blocks.
 fn open_to_write(path: &Path, empties: bool) -> io::Result<File> {
-    let is_device = fs::metadata(path).is_ok_and(|found| found.file_type().is_char_device());
+    let there = fs::metadata(path).map(|found| found.file_type()).ok();
+    if there.is_some_and(|there| there.is_fifo() || there.is_socket()) {
+        return Err(io::Error::other("a pipe or socket, which holds no file"));
+    }
+    let is_device = there.is_some_and(|there| there.is_char_device());
     let mut options = OpenOptions::new();
     options
         .write(true)
@@ -171,7 +175,7 @@ fn open_to_write(path: &Path, empties: bool) -> io::Result<File> {
         .truncate(empties)
         .mode(PRIVATE);
     if !is_device {
-        options.custom_flags(libc::O_NOFOLLOW);
+        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     }
     options.open(path)
 }

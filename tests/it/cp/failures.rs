@@ -47,6 +47,21 @@ fn a_full_device_is_told() {
 }
 
 #[test]
+fn a_pipe_takes_no_file_and_nobody_waits_for_its_reader() {
+    let environments = Environments::start();
+    let there = format!("{}/file", environments.there);
+    let pipe = environments.scratch.path("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    for size in [0, 100, 3 << 20] {
+        fs::write(&there, patterned(size)).unwrap();
+        for to in [pipe.clone(), format!("unix:{pipe}")] {
+            environments.fails(&["cp", "ws:file", &to], 1, "pipe: ");
+        }
+    }
+}
+
+#[test]
 fn a_limit_on_file_sizes_leaves_nothing_behind() {
     let environments = Environments::start();
     let there = format!("{}/large", environments.there);
