@@ -82,7 +82,8 @@ pub(super) static GRAMMAR: Grammar<CopyFlags> = Grammar {
             commands of the environment do, ~/ at its user's home.\n\n\
             A file appears under its name when it is complete; until then it is beside\n\
             it as .NAME.PART-xxxxxxxx, from which --continue goes on. Permissions are\n\
-            kept, and on this machine the time of modification.\n\n\
+            kept, and on this machine the time of modification. A directory that was\n\
+            there before stays as it is.\n\n\
             Exit code: 0 if all was copied, 1 if something was not, 255 if an\n\
             environment was not reached or lost, 2 for a wrong command line.\n",
 };

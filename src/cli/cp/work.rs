@@ -15,6 +15,8 @@ use crate::env::{EnvironmentError, FileKind, OpenFor};
 const KEPT: u32 = 0o777;
 /// What we need of a file until it is finished.
 const OWN: u32 = 0o600;
+/// The same of a directory.
+const OWN_DIRECTORY: u32 = 0o700;
 
 /// What a link is known by while it has another name.
 const NOTHING: Found = Found {
@@ -36,7 +38,7 @@ pub(super) struct Copy {
     pub(super) progress: Arc<Progress>,
     pub(super) continues: bool,
     pub(super) is_verbose: bool,
-    /// Directories whose mode is set when all is in them.
+    /// Directories that we have made, whose time and mode are set when all is in them.
     pub(super) directories: Mutex<Vec<(PathBuf, Found)>>,
     /// What was lost, once an environment is.
     pub(super) lost: Mutex<Option<EnvironmentError>>,
@@ -89,15 +91,17 @@ impl Copy {
         let Job { from, to, .. } = job;
         let found = self.found(&from)?;
         // One that an earlier copy has left is of the source's choice, and leads where it wants.
-        if self
-            .target
-            .look(&to, false)?
-            .is_some_and(|there| there.is_link)
-        {
+        let there = self.target.look(&to, false)?;
+        if there.is_some_and(|there| there.is_link) {
             let name = self.target.name(&to);
             return Err(CopyError::of(name, "a link, and the source is a directory"));
         }
         self.target.make_directory(&to)?;
+        let open = found.mode.map(|mode| (mode & KEPT) | OWN_DIRECTORY);
+        if there.is_none() {
+            // Nobody else sees on the way what is not for everyone, nor if we are stopped.
+            self.set_mode(&to, open)?;
+        }
         let mut names = self.source.list(&from)?;
         // So that two runs do the same.
         names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -107,11 +111,15 @@ impl Copy {
             to: to.join(&name),
             in_place: false,
         }));
-        let mut directories = self
-            .directories
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        directories.push((to, found));
+        // What was there before is somebody's own, unless the copy that we go on with has made it.
+        let is_ours = there.is_none_or(|there| self.continues && there.mode == open);
+        if is_ours {
+            let mut directories = self
+                .directories
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            directories.push((to, found));
+        }
         Ok(())
     }
 
@@ -355,6 +363,8 @@ impl Copy {
         directories.sort_unstable_by_key(|(path, _)| std::cmp::Reverse(path.components().count()));
         for (path, found) in directories.drain(..) {
             let mode = found.mode.map(|mode| mode & KEPT);
+            // It has the right one already, unless we ourselves needed more.
+            let mode = mode.filter(|mode| mode & OWN_DIRECTORY != OWN_DIRECTORY);
             let settled = self
                 .set_modified(&path, &found)
                 .and_then(|()| self.set_mode(&path, mode));

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::parts;
+use super::{mode, parts, set_mode};
 use crate::support::{Environments, Proxy, Running, patterned, signal, within};
 
 const SIZE: usize = 160 << 20;
@@ -118,6 +118,31 @@ fn a_signal_stops_it_and_tells_how_to_go_on() {
     assert_eq!(output.status.code(), Some(130), "{stderr}");
     assert!(stderr.contains("--continue"), "{stderr}");
     assert!(!fs::exists(format!("{}/there", environments.there)).unwrap());
+}
+
+#[test]
+fn a_killed_copy_of_a_directory_leaves_it_to_its_owner_and_goes_on() {
+    let environments = Environments::start();
+    let here = environments.scratch.path("here");
+    fs::create_dir(&here).unwrap();
+    fs::write(format!("{here}/file"), patterned(SIZE)).unwrap();
+    set_mode(&here, 0o500);
+    let there = format!("{}/there", environments.there);
+    let mut command = environments.command(&["cp", "-r", &here, "ws:there"]);
+    let mut running = Running::new(command.stdin(Stdio::null()).spawn().unwrap());
+    within(Duration::from_secs(30), "a part is there", || {
+        fs::exists(&there).unwrap() && !parts(&there).is_empty()
+    });
+    assert_eq!(mode(&there), 0o700);
+    running.0.kill().unwrap();
+    running.ended(Duration::from_secs(10));
+    assert_eq!(mode(&there), 0o700);
+    environments.stdout(&["cp", "-r", "--continue", &format!("{here}/."), "ws:there"]);
+    assert_eq!(mode(&there), 0o500);
+    assert!(fs::read(format!("{there}/file")).unwrap() == patterned(SIZE));
+    // So that it can be removed by whoever is not root.
+    set_mode(&here, 0o700);
+    set_mode(&there, 0o700);
 }
 
 #[test]

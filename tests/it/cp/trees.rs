@@ -94,6 +94,27 @@ fn a_directory_that_is_there_takes_the_tree_in_or_is_filled() {
 }
 
 #[test]
+fn a_directory_that_was_there_keeps_its_mode() {
+    let environments = Environments::start();
+    let here = environments.scratch.path("tree");
+    fs::create_dir_all(format!("{here}/sub")).unwrap();
+    fs::write(format!("{here}/sub/file"), "f").unwrap();
+    set_mode(&here, 0o755);
+    set_mode(format!("{here}/sub"), 0o755);
+    for environment in EVERY {
+        let base = format!("{}/{environment}", environments.there);
+        fs::create_dir_all(format!("{base}/sub")).unwrap();
+        set_mode(&base, 0o1770);
+        set_mode(format!("{base}/sub"), 0o700);
+        let (from, to) = (format!("{here}/."), format!("{environment}:{base}"));
+        environments.stdout(&["cp", "-r", &from, &to]);
+        assert_eq!(fs::read(format!("{base}/sub/file")).unwrap(), b"f");
+        let modes = [mode(&base), mode(format!("{base}/sub"))];
+        assert_eq!(modes, [0o1770, 0o700], "{environment}");
+    }
+}
+
+#[test]
 fn a_directory_needs_r() {
     let environments = Environments::start();
     let words = "a directory; use -r";
