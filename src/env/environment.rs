@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::EnvironmentError;
 pub use crate::rpc::client::types::{
     Command, Confined, DirectoryEntry, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata,
-    HttpRequest, HttpResponse, OpenFor, ProcessEvent, SandboxFacts, Stream, TerminalSize,
+    HttpRequest, HttpResponse, Listing, OpenFor, ProcessEvent, SandboxFacts, Stream, TerminalSize,
 };
 
 /// A place where processes run and files live: this machine, or one behind a transport.
@@ -115,9 +115,8 @@ pub trait FileSystem: Send + Sync {
     /// [`FileKind::Symlink`].
     fn metadata(&self, path: &str, follows_links: bool) -> Result<FileMetadata, EnvironmentError>;
 
-    /// The names in a directory, sorted; links are of the kind [`FileKind::Symlink`]. A name that
-    /// is not UTF-8 is an error.
-    fn read_directory(&self, path: &str) -> Result<Vec<DirectoryEntry>, EnvironmentError>;
+    /// The names in a directory; links are of the kind [`FileKind::Symlink`].
+    fn read_directory(&self, path: &str) -> Result<Listing, EnvironmentError>;
 
     /// Removes a file or a tree; that nothing is there is no error.
     fn remove(&self, path: &str) -> Result<(), EnvironmentError>;

@@ -1,6 +1,5 @@
 //! This machine as a side: system calls with nothing in between.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{
@@ -10,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::side::{Abilities, Block, Blocks, CopyError, Found, Side};
+use super::side::{Abilities, Block, Blocks, CopyError, Found, Names, Side};
 use crate::env::local::files::write_at;
 use crate::env::{FileKind, OpenFor};
 
@@ -77,13 +76,16 @@ impl Side for Here {
         }))
     }
 
-    fn list(&self, directory: &Path) -> Result<Vec<(OsString, FileKind)>, CopyError> {
+    fn list(&self, directory: &Path) -> Result<Names, CopyError> {
         let entries = Self::result(directory, fs::read_dir(directory))?;
         let entry = |entry: io::Result<fs::DirEntry>| {
             let entry = entry?;
             Ok((entry.file_name(), kind(entry.file_type()?)))
         };
-        Self::result(directory, entries.map(entry).collect())
+        Ok(Names {
+            known: Self::result(directory, entries.map(entry).collect())?,
+            unnamed: Vec::new(),
+        })
     }
 
     fn real_path(&self, path: &Path) -> Result<PathBuf, CopyError> {

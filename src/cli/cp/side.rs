@@ -56,6 +56,15 @@ pub(super) struct Found {
     pub(super) mode: Option<u32>,
 }
 
+/// What is in a directory.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// The names and what they are, links as links; in some order.
+    pub(super) known: Vec<(OsString, FileKind)>,
+    /// Those that the side cannot say, as they are shown.
+    pub(super) unnamed: Vec<String>,
+}
+
 /// What a side cannot do leaves a copy with less.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Abilities {
@@ -78,8 +87,7 @@ pub(super) trait Side: Send + Sync {
     /// Looks at a path, behind a link if `follows`; none if nothing is there.
     fn look(&self, path: &Path, follows: bool) -> Result<Option<Found>, CopyError>;
 
-    /// The names in a directory and what they are, links as links; in some order.
-    fn list(&self, directory: &Path) -> Result<Vec<(OsString, FileKind)>, CopyError>;
+    fn list(&self, directory: &Path) -> Result<Names, CopyError>;
 
     /// The path without links and dots.
     fn real_path(&self, path: &Path) -> Result<PathBuf, CopyError>;

@@ -1,13 +1,12 @@
 //! An environment as a side.
 
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::again::again;
 use super::reopened::Opening;
-use super::side::{Abilities, Blocks, CopyError, Found, Side};
+use super::side::{Abilities, Blocks, CopyError, Found, Names, Side};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts, FileKind, FileSystem, OpenFor};
 use crate::rpc::client::ClientError;
 use crate::rpc::error::ErrorKind;
@@ -107,13 +106,14 @@ impl Side for There {
         }))
     }
 
-    fn list(&self, directory: &Path) -> Result<Vec<(OsString, FileKind)>, CopyError> {
+    fn list(&self, directory: &Path) -> Result<Names, CopyError> {
         let wanted = text(directory, self.name(directory))?;
-        let entries = self.ask(directory, |files| files.read_directory(wanted))?;
-        let named = entries
-            .into_iter()
-            .map(|entry| (entry.name.into(), entry.kind));
-        Ok(named.collect())
+        let listing = self.ask(directory, |files| files.read_directory(wanted))?;
+        let named = listing.entries.into_iter();
+        Ok(Names {
+            known: named.map(|entry| (entry.name.into(), entry.kind)).collect(),
+            unnamed: listing.unnamed,
+        })
     }
 
     fn real_path(&self, path: &Path) -> Result<PathBuf, CopyError> {

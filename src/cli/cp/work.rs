@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::part::{part_of, trusted};
 use super::progress::Progress;
 use super::queue::{Job, Queue, Stop, Work};
-use super::side::{BLOCK, Block, Blocks, CopyError, Found, Side};
+use super::side::{BLOCK, Block, Blocks, CopyError, Found, Names, Side};
 use super::transfer::{Closed, Transfer};
 use crate::env::{EnvironmentError, FileKind, OpenFor};
 
@@ -102,7 +102,13 @@ impl Copy {
             // Nobody else sees on the way what is not for everyone, nor if we are stopped.
             self.set_mode(&to, open)?;
         }
-        let mut names = self.source.list(&from)?;
+        let Names {
+            known: mut names,
+            unnamed,
+        } = self.source.list(&from)?;
+        for name in unnamed {
+            self.report(self.fault(&from.join(name), "the name is not UTF-8; left out"));
+        }
         // So that two runs do the same.
         names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         self.queue.add(names.into_iter().map(|(name, kind)| Job {

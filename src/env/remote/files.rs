@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{RemoteEnvironment, named};
 use crate::env::{
-    DirectoryEntry, EnvironmentError, FileBlock, FileMetadata, FileSystem, OpenFile, OpenFor,
+    EnvironmentError, FileBlock, FileMetadata, FileSystem, Listing, OpenFile, OpenFor,
 };
 use crate::rpc::client::{ClientError, ExecServerClient, RemoteFile};
 
@@ -34,7 +34,7 @@ impl FileSystem for RemoteEnvironment {
         self.ask(|client| client.metadata(path, follows_links))
     }
 
-    fn read_directory(&self, path: &str) -> Result<Vec<DirectoryEntry>> {
+    fn read_directory(&self, path: &str) -> Result<Listing> {
         self.ask(|client| client.read_directory(path))
     }
 

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::facts::{ServerFacts, native};
-use super::types::{DirectoryEntry, FileKind, FileMetadata};
+use super::types::{DirectoryEntry, FileKind, FileMetadata, Listing};
 use super::{ClientError, ExecServerClient, wire};
 use crate::rpc::{base64, encode};
 
@@ -132,19 +132,12 @@ impl ExecServerClient {
         })
     }
 
-    /// The names in a directory, sorted. One that is not UTF-8 cannot be said in this interface:
-    /// the call fails and names it. So it does for what is no name, or comes twice: whoever joins
+    /// The names in a directory. The call fails for what is no name, or comes twice: whoever joins
     /// these names to a path must end up below it.
-    pub fn read_directory(&self, path: &str) -> Result<Vec<DirectoryEntry>, ClientError> {
+    pub fn read_directory(&self, path: &str) -> Result<Listing, ClientError> {
         let path = self.server()?.path(path);
         let reply: EntriesReply = self.ask("fs/readDirectory", &json!({ "path": path }))?;
         let entry = |entry: EntryReply| {
-            if entry.file_name_base64.is_some() {
-                let name = entry.file_name;
-                return Err(ClientError::Protocol(format!(
-                    "a name in {path} is not UTF-8: {name}"
-                )));
-            }
             let kind = match &entry {
                 entry if entry.is_symlink => FileKind::Symlink,
                 entry if entry.is_directory => FileKind::Directory,
@@ -159,11 +152,11 @@ impl ExecServerClient {
             }
             Ok(DirectoryEntry { name, kind })
         };
-        let mut entries: Vec<_> = reply
+        let (odd, named): (Vec<_>, Vec<_>) = reply
             .entries
             .into_iter()
-            .map(entry)
-            .collect::<Result<_, _>>()?;
+            .partition(|entry| entry.file_name_base64.is_some());
+        let mut entries: Vec<_> = named.into_iter().map(entry).collect::<Result<_, _>>()?;
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
             let name = &pair[0].name;
@@ -171,7 +164,8 @@ impl ExecServerClient {
                 "{name:?} is in {path} twice"
             )));
         }
-        Ok(entries)
+        let unnamed = odd.into_iter().map(|entry| entry.file_name).collect();
+        Ok(Listing { entries, unnamed })
     }
 
     /// Removes a file or a tree; that nothing is there is no error.

@@ -128,6 +128,16 @@ pub struct FileMetadata {
     pub mode: Option<u32>,
 }
 
+/// What is in a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The names, sorted.
+    pub entries: Vec<DirectoryEntry>,
+    /// Names that are not UTF-8, with other characters for what is not: to be shown only, since
+    /// no call takes them.
+    pub unnamed: Vec<String>,
+}
+
 /// A name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryEntry {

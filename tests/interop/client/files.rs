@@ -20,7 +20,11 @@ pub fn are_written_read_listed_and_removed(scene: &Scene) {
     assert!(client.read_file(&file).expect("read") == data);
 
     let entries = client.read_directory(&scene.path("sub")).expect("listed");
-    let entries: Vec<_> = entries.iter().map(|it| (&*it.name, it.kind)).collect();
+    let entries: Vec<_> = entries
+        .entries
+        .iter()
+        .map(|it| (&*it.name, it.kind))
+        .collect();
     let expected = [
         ("deep", FileKind::Directory),
         ("ü% 20#?", FileKind::Regular),

@@ -148,6 +148,7 @@ fn files_are_written_read_listed_and_removed() {
     let names: Vec<_> = client
         .read_directory(&dir.path("d"))
         .unwrap()
+        .entries
         .into_iter()
         .map(|entry| (entry.name, entry.kind))
         .collect();

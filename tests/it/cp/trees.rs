@@ -157,12 +157,19 @@ fn a_name_that_is_no_text_is_told_and_the_others_are_copied() {
     fs::write(format!("{here}/file"), "f").unwrap();
     let odd = std::path::Path::new(&here).join(std::ffi::OsStr::from_bytes(b"odd\xff"));
     fs::write(odd, "o").unwrap();
-    let words = "the name is not UTF-8";
-    environments.fails(&["cp", "-r", &here, "ws:out"], 1, words);
-    assert_eq!(
-        fs::read(format!("{}/out/file", environments.there)).unwrap(),
-        b"f"
-    );
+    let back = environments.scratch.path("back");
+    for (from, to, copy) in [
+        (
+            here.as_str(),
+            "ws:out",
+            format!("{}/out", environments.there),
+        ),
+        (&format!("unix:{here}"), back.as_str(), back.clone()),
+    ] {
+        let words = "the name is not UTF-8";
+        environments.fails(&["cp", "-r", from, to], 1, words);
+        assert_eq!(fs::read(format!("{copy}/file")).unwrap(), b"f");
+    }
 }
 
 #[test]

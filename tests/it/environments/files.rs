@@ -1,5 +1,7 @@
 //! Files.
 
+use std::os::unix::ffi::OsStrExt;
+
 use exec_server::env::{FileKind, OpenFor};
 
 use super::over_all;
@@ -56,8 +58,11 @@ over_all! {
         files.write(&dir.path("a"), b"", false).unwrap();
         files.symlink("nowhere", &dir.path("z")).unwrap();
         files.symlink("b", &dir.path("y")).unwrap();
-        let names = files.read_directory(&dir.dir()).unwrap();
-        let names: Vec<_> = names.iter().map(|entry| (&*entry.name, entry.kind)).collect();
+        let odd = std::ffi::OsStr::from_bytes(b"odd\xff");
+        std::fs::write(std::path::Path::new(&dir.dir()).join(odd), b"").unwrap();
+        let listing = files.read_directory(&dir.dir()).unwrap();
+        assert_eq!(listing.unnamed, ["odd\u{fffd}"]);
+        let names: Vec<_> = listing.entries.iter().map(|entry| (&*entry.name, entry.kind)).collect();
         assert_eq!(names, [
             ("a", FileKind::Regular),
             ("b", FileKind::Directory),

@@ -7,8 +7,8 @@ use crate::env::local::files::{
     self, BlockFile, Content, CopyOptions, FileError, Links, MAX_READ, Mode, RemoveOptions,
 };
 use crate::env::{
-    DirectoryEntry, EnvironmentError, FileBlock, FileKind, FileMetadata, FileSystem, OpenFile,
-    OpenFor,
+    DirectoryEntry, EnvironmentError, FileBlock, FileKind, FileMetadata, FileSystem, Listing,
+    OpenFile, OpenFor,
 };
 use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::{PathStyle, WirePath};
@@ -51,25 +51,20 @@ impl FileSystem for LocalEnvironment {
         })
     }
 
-    fn read_directory(&self, path: &str) -> Result<Vec<DirectoryEntry>> {
-        let mut entries = Vec::new();
-        let mut odd = None;
+    fn read_directory(&self, path: &str) -> Result<Listing> {
+        let mut listing = Listing::default();
         files::list(&native(path)?, |listed| {
             let Ok(name) = listed.name.to_str() else {
-                odd.get_or_insert_with(|| listed.name.to_string_lossy().into_owned());
-                return;
+                let shown = listed.name.to_string_lossy().into_owned();
+                return listing.unnamed.push(shown);
             };
-            entries.push(DirectoryEntry {
+            listing.entries.push(DirectoryEntry {
                 name: name.to_owned(),
                 kind: kind(listed.kind, listed.is_link),
             });
         })?;
-        if let Some(name) = odd {
-            let message = format!("a name in {path} is not UTF-8: {name}");
-            return Err(RpcError::failed(message).into());
-        }
-        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
+        listing.entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(listing)
     }
 
     fn remove(&self, path: &str) -> Result<()> {
