@@ -1,12 +1,12 @@
 //! The private directory with the files of runs.
 
 use std::env;
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -20,9 +20,11 @@ use crate::sys::identity::user_id;
 
 /// The directory's name, below one that is the user's own.
 const NAME: &str = "exec-server-mounts";
-/// What the files of runs begin with.
-const PREFIX: &[u8] = b"run-";
-/// The longest file of a run that is read: some thousand mount points.
+/// What the lock of a run begins with.
+const LOCK: &str = "lock-";
+/// What the records of the same run begin with.
+const RECORDS: &str = "made-";
+/// The longest records that are read: some thousand mount points.
 const LONGEST: u64 = 16 * 1024 * 1024;
 /// How often a dying sandbox is looked at.
 const STEP: Duration = Duration::from_millis(2);
@@ -96,31 +98,48 @@ impl Directory {
         &self.path
     }
 
-    /// Makes a file with these records, locked.
+    /// Makes a run with these records, locked.
     pub(super) fn begin(&self, records: &[Record]) -> io::Result<Run> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = CString::new(format!("run-{}-{number}", std::process::id()))?;
-            let access = Access::WRITE | Access::CREATE_NEW | Access::NO_LINK;
-            let mut file = match file::open_at(self.fd.as_fd(), &name, access, 0o600) {
-                Ok(fd) => File::from(fd),
+            let name = CString::new(format!("{LOCK}{}-{number}", std::process::id()))?;
+            let lock = match self.make(&name) {
+                Ok(lock) => lock,
                 // Left by an earlier process of this number.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             };
             // Whoever sweeps may have taken the lock, and the empty file away, in between.
-            let is_locked = file.try_lock().is_ok();
-            if !is_locked || !self.is_there(&name, &file) {
+            let is_locked = lock.try_lock().is_ok();
+            if !is_locked || !self.is_there(&name, &lock) {
                 continue;
             }
             let bytes: Vec<u8> = records.iter().flat_map(Record::to_bytes).collect();
-            if let Err(error) = file.write_all(&bytes) {
-                self.remove(&name);
-                return Err(error);
+            let noted = records_of(&name).and_then(|records| self.make(&records));
+            match noted.and_then(|mut records| records.write_all(&bytes).map(|()| records)) {
+                Ok(records) => {
+                    return Ok(Run {
+                        name,
+                        lock,
+                        records,
+                    });
+                }
+                Err(error) => {
+                    self.remove(&name);
+                    // Records without a lock are nobody's any more.
+                    if error.kind() != io::ErrorKind::AlreadyExists {
+                        return Err(error);
+                    }
+                }
             }
-            return Ok(Run { name, file });
         }
+    }
+
+    /// Makes a file that only we can read and write.
+    fn make(&self, name: &CStr) -> io::Result<File> {
+        let access = Access::WRITE | Access::CREATE_NEW | Access::NO_LINK;
+        file::open_at(self.fd.as_fd(), name, access, 0o600).map(File::from)
     }
 
     fn is_there(&self, name: &CString, file: &File) -> bool {
@@ -129,8 +148,10 @@ impl Directory {
         matches!((found, held), (Ok(found), Ok(held)) if found.identity == held.identity)
     }
 
-    pub(super) fn remove(&self, name: &CString) {
+    /// Removes the files of a run: the lock last, by which the records are found.
+    pub(super) fn remove(&self, name: &CStr) {
         // What cannot be removed is found again by the next sweep.
+        let _ = records_of(name).and_then(|name| file::unlink_at(self.fd.as_fd(), &name));
         let _ = file::unlink_at(self.fd.as_fd(), name);
     }
 
@@ -141,6 +162,19 @@ impl Directory {
         }
     }
 
+    /// The same at a start: the sandboxes of a server that has just been killed may still be dying, and nobody else is to
+    /// come for what they leave.
+    pub(super) fn sweep_after_others(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        for name in self.runs().unwrap_or_default() {
+            let patience = match is_orphan(&name) {
+                true => deadline.saturating_duration_since(Instant::now()),
+                false => Duration::ZERO,
+            };
+            self.reclaim(&name, patience);
+        }
+    }
+
     fn runs(&self) -> io::Result<Vec<CString>> {
         // A descriptor of its own: the position in the directory belongs to it.
         let access = Access::READ | Access::DIRECTORY;
@@ -148,7 +182,7 @@ impl Directory {
         let mut reader = Names::default();
         let mut names = Vec::new();
         while let Some(entry) = reader.next_in(fd.as_fd())? {
-            if entry.name.to_bytes().starts_with(PREFIX) {
+            if entry.name.to_bytes().starts_with(LOCK.as_bytes()) {
                 names.push(entry.name.to_owned());
             }
         }
@@ -156,23 +190,20 @@ impl Directory {
     }
 
     /// Takes away what a run has left, once nobody holds its file any more.
-    pub(super) fn reclaim(&self, name: &CString, patience: Duration) {
-        let access = Access::READ | Access::NO_LINK;
-        let Ok(fd) = file::open_at(self.fd.as_fd(), name, access, 0) else {
+    pub(super) fn reclaim(&self, name: &CStr, patience: Duration) {
+        let Ok(lock) = self.open_lock(name) else {
             return;
         };
-        let mut file = File::from(fd);
         let deadline = Instant::now() + patience;
-        while let Err(TryLockError::WouldBlock) = file.try_lock() {
+        while let Err(TryLockError::WouldBlock) = lock.try_lock() {
             if Instant::now() >= deadline {
                 return;
             }
             thread::sleep(STEP);
         }
-        let mut bytes = Vec::new();
-        if (&mut file).take(LONGEST).read_to_end(&mut bytes).is_err() {
+        let Ok(bytes) = self.records(name) else {
             return;
-        }
+        };
         let records = Record::read_all(&bytes);
         // Each of them has its turn, also behind one that is in use.
         let in_use = records
@@ -183,14 +214,52 @@ impl Directory {
             self.remove(name);
         }
     }
+
+    fn open_lock(&self, name: &CStr) -> io::Result<File> {
+        let open = || file::open_at(self.fd.as_fd(), name, Access::READ | Access::NO_LINK, 0);
+        let opened = open().or_else(|error| {
+            if error.kind() != io::ErrorKind::PermissionDenied {
+                return Err(error);
+            }
+            // The program in the sandbox can have changed its mode.
+            let path = self.path.join(OsStr::from_bytes(name.to_bytes()));
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+            open()
+        });
+        opened.map(File::from)
+    }
+
+    /// What a run has noted down: nothing, if it came to its end before that.
+    fn records(&self, name: &CStr) -> io::Result<Vec<u8>> {
+        let access = Access::READ | Access::NO_LINK;
+        let mut bytes = Vec::new();
+        match file::open_at(self.fd.as_fd(), &records_of(name)?, access, 0) {
+            Ok(fd) => File::from(fd).take(LONGEST).read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(bytes)
+    }
+}
+
+/// Whether the process that a run's name tells of is gone.
+fn is_orphan(name: &CStr) -> bool {
+    let name = name.to_str().unwrap_or_default();
+    let process = name.split('-').nth(1).unwrap_or_default();
+    !Path::new("/proc").join(process).exists()
+}
+
+/// The name of a run's records, by that of its lock.
+fn records_of(name: &CStr) -> io::Result<CString> {
+    let run = name.to_bytes().get(LOCK.len()..).unwrap_or_default();
+    Ok(CString::new([RECORDS.as_bytes(), run].concat())?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sandbox::scratch::Scratch;
-    use std::ffi::OsStr;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn a_directory_that_others_can_reach_is_refused() {

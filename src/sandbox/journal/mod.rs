@@ -3,9 +3,11 @@
 //! What is missing in a writable root, and must stay missing, is covered by a mount, and a mount needs something to lie
 //! on. We make it ourselves, an empty directory or file without permission to write, and note that down first:
 //!
-//! * Each run has a file of *records* in a private directory. It is locked for as long as the run lives, by us and by the
+//! * Each run has two files in a private directory. The *lock* is held for as long as the run lives, by us and by the
 //!   sandbox, which inherits the descriptor; so a run that nobody holds is over, however it ended. Whoever comes next
 //!   takes away what it left: the end of another run, or the next start of a server.
+//! * What that is stands in the other file, the *records*. The sandbox has no descriptor of it: what a program can open
+//!   by `/proc/1/fd`, it can write, and it would have us remove things outside.
 //! * Each mount point is locked, shared, by every run that uses it, and is removed only under an exclusive lock. The
 //!   kernel counts the users, across processes and also where two of them keep different journals.
 //! * A record says which inode was made. What has been put in its place, or has got content, is somebody's and stays.
@@ -55,7 +57,7 @@ impl Journal {
         for candidate in candidates {
             let fault = match Directory::open(candidate) {
                 Ok(directory) => {
-                    directory.sweep();
+                    directory.sweep_after_others(PATIENCE);
                     return Self {
                         directory: Some(Arc::new(directory)),
                         why_not: None,
@@ -151,11 +153,13 @@ pub fn is_in_use(path: &Path) -> bool {
             .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
-/// The file of a run's records, locked.
+/// A run, as it is noted down.
 #[derive(Debug)]
 struct Run {
+    /// That of the lock.
     name: std::ffi::CString,
-    file: File,
+    lock: File,
+    records: File,
 }
 
 /// The mount points of one run. They go when this is dropped, which is when its last process has ended.
@@ -173,7 +177,7 @@ impl Claim {
     /// No descriptor is left.
     pub fn keep_alive(&self) -> io::Result<Option<OwnedFd>> {
         let run = self.run.as_ref();
-        run.map(|run| run.file.try_clone().map(OwnedFd::from))
+        run.map(|run| run.lock.try_clone().map(OwnedFd::from))
             .transpose()
     }
 
@@ -217,7 +221,7 @@ impl Claim {
             })
             .flat_map(|record| record.to_bytes())
             .collect();
-        run.file.write_all(&records)
+        run.records.write_all(&records)
     }
 }
 
@@ -234,7 +238,7 @@ impl Drop for Claim {
         drop(held);
         match (self.run.take(), &self.directory) {
             (Some(run), Some(directory)) => {
-                drop(run.file);
+                drop(run.lock);
                 directory.reclaim(&run.name, PATIENCE);
             }
             _ => was_ours.iter().for_each(|record| {

@@ -1,4 +1,4 @@
-//! One line of a run's file: a mount point, and how it can be known again.
+//! One line of a run's records: a mount point, and how it can be known again.
 
 use std::ffi::OsStr;
 use std::fs::TryLockError;
@@ -60,7 +60,7 @@ impl Record {
         bytes
     }
 
-    /// All records in a run's file. A later one about the same path replaces the earlier; one that is torn is none.
+    /// All records of a run. A later one about the same path replaces the earlier; one that is torn is none.
     pub(super) fn read_all(bytes: &[u8]) -> Vec<Self> {
         let mut records: Vec<Self> = Vec::new();
         let mut rest = bytes;

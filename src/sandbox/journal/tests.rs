@@ -1,6 +1,7 @@
 //! What is made goes, whatever happens in between; what was there stays.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::slice::from_ref;
 
 use super::*;
@@ -116,6 +117,64 @@ fn the_next_start_takes_away_what_a_killed_server_has_left() {
     drop(sandbox);
     drop(there.journal());
     assert_eq!(there.names("proj"), [""; 0]);
+    assert_eq!(there.names("journal"), [""; 0]);
+}
+
+#[test]
+fn a_start_waits_for_a_sandbox_that_dies_with_its_server() {
+    let there = There::new();
+    let journal = there.journal();
+    let claim = journal.claim(&[there.point(".git")], &[]).unwrap();
+    let sandbox = claim.keep_alive().unwrap();
+    let run = claim.run.as_ref().unwrap().name.to_str().unwrap();
+    let run = run.trim_start_matches("lock-");
+    for file in ["lock", "made"] {
+        // No process has this number.
+        let [from, to] = [run, "999999999-0"]
+            .map(|run| there.scratch.path().join(format!("journal/{file}-{run}")));
+        fs::rename(from, to).unwrap();
+    }
+    let Claim { run, held, .. } = &mut *std::mem::ManuallyDrop::new(claim);
+    held.clear();
+    *run = None;
+    let is_looked_at = || {
+        let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let links = links.filter_map(|entry| fs::read_link(entry.path()).ok());
+        links
+            .filter(|file| file.ends_with("lock-999999999-0"))
+            .count()
+            > 1
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let deadline = std::time::Instant::now() + Duration::from_secs(10);
+            while !is_looked_at() && std::time::Instant::now() < deadline {
+                std::thread::yield_now();
+            }
+            drop(sandbox);
+        });
+        drop(there.journal());
+    });
+    assert_eq!(there.names("proj"), [""; 0]);
+    assert_eq!(there.names("journal"), [""; 0]);
+}
+
+#[test]
+fn what_a_sandbox_writes_into_its_descriptor_is_no_record() {
+    let there = There::new();
+    let claim = there.journal().claim(&[there.point(".git")], &[]).unwrap();
+    let somebodys = there.point("somebodys");
+    drop(Held::make(&somebodys).unwrap());
+    let forged = Record::of(&somebodys, None);
+    let mut sandbox = File::from(claim.keep_alive().unwrap().unwrap());
+    sandbox.write_all(&forged.to_bytes()).unwrap();
+    // Nor does it keep the run's end from being seen.
+    sandbox
+        .set_permissions(fs::Permissions::from_mode(0o000))
+        .unwrap();
+    drop(sandbox);
+    drop(claim);
+    assert_eq!(there.names("proj"), ["somebodys"]);
     assert_eq!(there.names("journal"), [""; 0]);
 }
 

@@ -4,6 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::sandbox::{Sandbox, Stage, snapshot};
+use crate::support::within;
+
+/// How long what is over may be seen.
+const SOON: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What must not change, and must not come.
 const NAMES: [&str; 4] = [".git", ".codex", ".agents", ".aws"];
@@ -183,5 +187,21 @@ on_every_launcher! {
         assert!(error.message.contains("cannot be entered"), "{error:?}");
         stage.works_free(&["chmod", &workspace, "755"]);
         assert_eq!(fs::read_to_string(config).unwrap(), "untouched");
+    }
+
+    fn no_program_can_say_what_the_server_is_to_take_away(stage) {
+        let workspace = stage.workspace();
+        let policy = Sandbox::workspace(&workspace);
+        if must_refuse(stage, &policy) {
+            return;
+        }
+        let outside = stage.make_file("outside/empty", "");
+        // How many files it could write to is the kernel's matter.
+        stage.confined(&policy, &["forge-records", &outside]);
+        within(SOON, "the mount points are gone", || {
+            fs::read_dir(&workspace).unwrap().next().is_none()
+        });
+        assert!(Path::new(&outside).exists(), "it was taken away");
+        stage.works_free(&["remove", &outside]);
     }
 }
