@@ -200,6 +200,10 @@ fn named_last(before: &[u8]) -> Option<&[u8]> {
         Some(at) => &text[at + 2..],
         None => text,
     };
+    // What some shells say of a redirection, with no quotes.
+    let said = [&b"cannot create "[..], b"cannot open "];
+    let name = said.into_iter().find_map(|words| text.strip_prefix(words));
+    let text = name.unwrap_or(text);
     // Of words before the path only a path that begins at the root can be told apart.
     let name = match memchr::memmem::find(text, b" /") {
         Some(at) => &text[at + 1..],
@@ -272,6 +276,10 @@ mod tests {
             (
                 "sh: 1: cannot create /etc/x: Read-only file system",
                 "/etc/x",
+            ),
+            (
+                "sh: 1: cannot create .git/x: Read-only file system\n",
+                "/proj/.git/x",
             ),
             (
                 "bash: line 1: .git/x: Read-only file system\r\n",
