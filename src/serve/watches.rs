@@ -29,7 +29,13 @@ pub(super) fn watch_missing(
 ) -> Result<(), RpcError> {
     let path = |text: &str| -> Result<PathBuf, PathError> { Ok(WirePath::parse(text)?.path) };
     let missing = params.missing.iter().map(|text| path(text));
-    let missing = missing.collect::<Result<_, _>>()?;
+    let mut missing = missing.collect::<Result<Vec<_>, _>>()?;
+    // As little is seen from outside for who may not read everything; this method says so without an error.
+    if let (Some(sandbox), Some(first)) = (params.sandbox, params.missing.first())
+        && is_closed(sandbox, &WirePath::parse(first)?)?
+    {
+        missing.clear();
+    }
     let present = params.present.as_deref().map(path).transpose()?;
     if !call.owned.is_new_watch(params.watch_id) {
         call.answer(&WatchMissingResult { watching: false });
@@ -95,9 +101,13 @@ pub(super) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcE
 }
 
 /// Changes are seen from outside of every sandbox, so who may not read everything sees none.
-fn check_sandbox(sandbox: &RawValue, root: &WirePath) -> Result<(), RpcError> {
+fn is_closed(sandbox: &RawValue, root: &WirePath) -> Result<bool, RpcError> {
     let (policy, _) = confined::read(sandbox, root)?;
-    if !policy.needs_confinement(Purpose::Read) {
+    Ok(policy.needs_confinement(Purpose::Read))
+}
+
+fn check_sandbox(sandbox: &RawValue, root: &WirePath) -> Result<(), RpcError> {
+    if !is_closed(sandbox, root)? {
         return Ok(());
     }
     Err(RpcError::invalid_request(

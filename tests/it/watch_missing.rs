@@ -55,6 +55,12 @@ over_both! {
         assert!(!watching(client, 2, &[format!("{file}/below")], Value::Null));
         assert!(!watching(client, 3, std::slice::from_ref(&missing), json!(missing)));
         assert!(watching(client, 4, &[missing], json!(file)));
+        let hiding = json!({
+            "permissions": {"type": "managed", "network": "restricted", "file_system": {"type": "restricted", "entries": []}},
+            "windowsSandboxLevel": "disabled",
+        });
+        let hidden = json!({"watchId": 5, "missing": [scratch.path("m")], "sandbox": hiding});
+        assert_eq!(client.ok("fs/watchMissing", hidden), json!({"watching": false}));
         let bad = json!({"watchId": 9, "missing": ["relative"]});
         assert_eq!(client.err("fs/watchMissing", bad).code, -32602);
     }

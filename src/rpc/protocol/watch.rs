@@ -17,6 +17,9 @@ pub struct WatchMissingParams<'a> {
     /// A path that exists and matters to the client.
     #[serde(borrow, default)]
     pub present: Option<Cow<'a, str>>,
+    /// The confinement asked for.
+    #[serde(borrow, default)]
+    pub sandbox: Option<&'a RawValue>,
 }
 
 /// Result of `fs/watchMissing`.
