@@ -63,6 +63,7 @@ on_every_launcher! {
     fn no_process_outside_can_be_looked_into(stage) {
         let victim = stage.outsider(&["sleep"]);
         let pid = victim.pid().to_string();
+        crate::support::within(std::time::Duration::from_secs(5), "it sleeps", || state(victim.pid()).contains("S (sleeping)"));
         assert!(stage.works_free(&["environ", &pid]).contains(SECRET));
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
         let mapping = maps.lines().find(|line| line.contains(" r")).unwrap();
