@@ -1,28 +1,31 @@
 //! From a message to its handler.
 
+mod answer;
+mod handshake;
+
+pub(super) use answer::{Call, Later};
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use self::handshake::Stage;
 use super::confined::{ConfinedRequest, Wanted};
 use super::connection::Peer;
 use super::files::{self, Asked, FileRequest};
-use super::holder::Holder;
 use super::lane::{Job, Lane};
 use super::owned::Owned;
 use super::processes;
 use super::server::Server;
-use super::session::Session;
 use super::{discovery, http_requests, level, watches};
 use crate::env::local::Subscriber;
 use crate::log;
 use crate::rpc::encode;
 use crate::rpc::error::{ErrorKind, RpcError};
-use crate::rpc::message::{Message, OwnedRequestId, RequestId, UNKNOWN_ID, decode_params};
-use crate::rpc::protocol::initialize::InitializeParams;
-use crate::rpc::transport::{MAX_MESSAGE, Outbound, Payload, PayloadBuffer, PayloadError, Refusal};
+use crate::rpc::message::{Message, RequestId, UNKNOWN_ID, decode_params};
+use crate::rpc::transport::{MAX_MESSAGE, Outbound, Payload, PayloadError, Refusal};
 
 /// How long the last file requests may take, each, when standard input has ended.
 const LAST_FILES: Duration = Duration::from_secs(10);
@@ -32,15 +35,6 @@ const LATE_FILES: Duration = Duration::from_secs(4);
 
 /// The same, once it is told to end.
 const UNWANTED_FILES: Duration = Duration::from_secs(1);
-
-/// How far the handshake has come.
-enum Stage {
-    New,
-    /// `initialize` was answered.
-    Initialized(Arc<Session>),
-    /// The client has said `initialized`.
-    Ready(Arc<Session>),
-}
 
 /// One connection's requests.
 pub(super) struct Dispatch {
@@ -54,99 +48,6 @@ pub(super) struct Dispatch {
     owned: Owned,
     /// A request whose payload is still to come.
     awaiting: Option<(Later, FileRequest)>,
-}
-
-/// What a request of a method that is answered here or later works with.
-pub(super) struct Call<'a> {
-    pub(super) id: RequestId<'a>,
-    pub(super) outbound: &'a Arc<Outbound>,
-    pub(super) server: &'a Arc<Server>,
-    pub(super) session: &'a Arc<Session>,
-    pub(super) owned: &'a Owned,
-}
-
-impl Call<'_> {
-    /// Answers. Sent together with the answers to what else has arrived.
-    pub(super) fn answer(&self, result: &impl Serialize) {
-        self.outbound
-            .add(|out| encode::result(out, self.id, result));
-    }
-
-    /// A way to answer later, from any thread.
-    pub(super) fn later(&self) -> Later {
-        Later::new(self.id, self.outbound)
-    }
-}
-
-/// A request that is not answered yet.
-pub(super) struct Later {
-    id: OwnedRequestId,
-    outbound: Arc<Outbound>,
-}
-
-impl Later {
-    /// A way to answer the request `id` by `outbound`.
-    pub(super) fn new(id: RequestId<'_>, outbound: &Arc<Outbound>) -> Self {
-        Self {
-            id: id.to_owned(),
-            outbound: Arc::clone(outbound),
-        }
-    }
-
-    /// Adds the answer; whoever calls this sees to the flush.
-    pub(super) fn add(&self, result: Result<&impl Serialize, &RpcError>) {
-        self.outbound.add(|out| match result {
-            Ok(result) => encode::result(out, self.id.borrow(), result),
-            Err(error) => encode::error(out, self.id.borrow(), error),
-        });
-    }
-
-    /// As [`Later::add`], with the result's JSON written by the caller.
-    pub(super) fn add_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.outbound
-            .add(|out| encode::result_with(out, self.id.borrow(), write));
-    }
-
-    /// Adds an answer that is encoded already, with this request's id.
-    pub(super) fn add_encoded(&self, answer: &[u8]) {
-        self.outbound.add(|out| out.extend_from_slice(answer));
-    }
-
-    /// As [`Later::add_with`], with a payload behind the answer if it has any bytes.
-    pub(super) fn add_with_buffer(
-        &self,
-        payload: &mut PayloadBuffer,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
-        let write = |out: &mut Vec<u8>| encode::result_with(out, self.id.borrow(), write);
-        if payload.bytes().is_empty() {
-            self.outbound.add(write);
-        } else {
-            self.outbound.add_with_buffer(write, payload);
-        }
-    }
-
-    /// Appends the beginning of an answer in several pieces, whose end is the caller's to write.
-    pub(super) fn begin_result(&self, out: &mut Vec<u8>, result: &[u8]) {
-        encode::begin_result(out, self.id.borrow());
-        out.extend_from_slice(result);
-    }
-
-    /// The id's JSON.
-    pub(super) fn id(&self) -> &str {
-        self.id.borrow().as_json()
-    }
-
-    /// Bytes of the id.
-    pub(super) fn id_len(&self) -> usize {
-        self.id.borrow().as_json().len()
-    }
-
-    /// Adds the answer and sends it.
-    pub(super) fn send(&self, result: Result<&impl Serialize, &RpcError>) {
-        self.add(result);
-        self.outbound.flush();
-    }
 }
 
 impl Dispatch {
@@ -169,11 +70,6 @@ impl Dispatch {
             owned: Owned::new(connection),
             awaiting: None,
         }
-    }
-
-    /// Whether `initialize` has succeeded.
-    pub(super) fn is_initialized(&self) -> bool {
-        !matches!(self.stage, Stage::New)
     }
 
     /// The connection is over.
@@ -290,21 +186,6 @@ impl Dispatch {
     pub(super) fn reject(&self, error: &RpcError) {
         self.outbound
             .add(|out| encode::error(out, UNKNOWN_ID, error));
-    }
-
-    fn notification(&mut self, method: &str) {
-        if method != "initialized" {
-            log::info!("{}: ignored the unknown notification {method}", self.peer);
-            return;
-        }
-        self.stage = match std::mem::replace(&mut self.stage, Stage::New) {
-            Stage::Initialized(session) => Stage::Ready(session),
-            Stage::New => {
-                log::info!("{}: ignored initialized before initialize", self.peer);
-                Stage::New
-            }
-            ready => ready,
-        };
     }
 
     /// Parameters are decoded before the handshake is looked at, as in the reference.
@@ -426,66 +307,6 @@ impl Dispatch {
             }
         };
         self.lane.push(call.later(), job)
-    }
-
-    /// What a request needs, once the handshake is complete.
-    fn call<'a>(&'a self, id: RequestId<'a>, family: &str) -> Result<Call<'a>, RpcError> {
-        let missing = match &self.stage {
-            Stage::Ready(session) => {
-                return Ok(Call {
-                    id,
-                    outbound: &self.outbound,
-                    server: &self.server,
-                    session,
-                    owned: &self.owned,
-                });
-            }
-            Stage::New => "call initialize",
-            Stage::Initialized(_) => "send initialized",
-        };
-        let message = format!("client must {missing} before using {family} methods");
-        Err(RpcError::invalid_request(message))
-    }
-
-    fn initialize(
-        &mut self,
-        id: RequestId<'_>,
-        params: &InitializeParams<'_>,
-    ) -> Result<(), RpcError> {
-        if self.is_initialized() {
-            let message = "initialize may only be sent once per connection";
-            return Err(RpcError::invalid_request(message));
-        }
-        let info = self.server.info();
-        let answer = |session: &Session| {
-            self.outbound.add(|out| {
-                encode::result_with(out, id, |out| {
-                    out.extend_from_slice(b"{\"sessionId\":");
-                    encode::json(out, session.id());
-                    out.extend_from_slice(b",\"environmentInfo\":");
-                    encode::json(out, info);
-                    out.push(b'}');
-                });
-            });
-        };
-        let sessions = self.server.sessions();
-        let holder = Holder::new(self.connection, &self.outbound, &self.subscriber);
-        let session = match &params.resume_session_id {
-            Some(wanted) => {
-                let session = sessions.find(wanted)?;
-                session.attach(holder, || answer(&session))?;
-                session
-            }
-            None => {
-                let session = sessions.begin(holder)?;
-                answer(&session);
-                session
-            }
-        };
-        self.server.note_session();
-        log::info!("{}: client {} connected", self.peer, params.client_name);
-        self.stage = Stage::Initialized(session);
-        Ok(())
     }
 }
 
