@@ -1,5 +1,7 @@
 //! Reading websocket messages, text or binary: masked ones of a client, plain ones of a server.
 
+mod part;
+
 use std::io::{self, Cursor};
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
+use self::part::{Expected, Part};
 use super::budget::Charge;
 use super::mask::{self, Role};
 use super::payload::Incoming;
@@ -45,32 +48,6 @@ pub struct WebSocketReader<S> {
     expected: Expected,
     /// The frame of the payload that is arriving.
     part: Option<Part>,
-}
-
-/// What the next message is to be.
-enum Expected {
-    Message,
-    Payload(Incoming),
-    /// A payload that nobody wants; where the error is given, somebody waits for that.
-    Unwanted(Option<PayloadError>),
-}
-
-/// A frame of a payload: its bytes go straight to where they stay.
-struct Part {
-    left: u64,
-    mask: Option<[u8; 4]>,
-    /// Where in the payload it begins.
-    start: usize,
-}
-
-impl Part {
-    /// Takes the mask off what has come of the payload from the byte `from` on, while the
-    /// processor still has it.
-    fn unmask(&self, payload: &mut Incoming, from: usize) {
-        if let Some(mask) = self.mask {
-            mask::apply(payload.since(from), mask::behind(mask, from - self.start));
-        }
-    }
 }
 
 /// Where the last message is.
@@ -222,63 +199,6 @@ impl<S: Source> WebSocketReader<S> {
                 .take()
                 .map_or(Received::Message, Received::Refused),
         ))
-    }
-
-    fn begin_part(&mut self, frame: &Frame) -> Result<Option<Received>, Need> {
-        self.buffer.consume(frame.header_len);
-        self.is_fragmented = !frame.is_final;
-        let mut start = 0;
-        if let Expected::Payload(payload) = &self.expected {
-            start = payload.filled();
-            if frame.payload_len > payload.left() as u64 {
-                self.expected = Expected::Unwanted(Some(PayloadError::Length));
-            }
-        }
-        self.part = Some(Part {
-            left: frame.payload_len,
-            mask: frame.mask,
-            start,
-        });
-        self.carry_part()
-    }
-
-    /// Takes what has come of a payload's frame, and hands the payload out after its last.
-    fn carry_part(&mut self) -> Result<Option<Received>, Need> {
-        let Some(part) = &mut self.part else {
-            return Ok(None);
-        };
-        let here = self.buffer.bytes();
-        let here = &here[..here
-            .len()
-            .min(usize::try_from(part.left).unwrap_or(usize::MAX))];
-        if let Expected::Payload(payload) = &mut self.expected {
-            let from = payload.filled();
-            payload.take(here);
-            part.unmask(payload, from);
-        }
-        let count = here.len();
-        part.left -= count as u64;
-        self.buffer.consume(count);
-        if part.left > 0 {
-            return Err(match self.expected {
-                Expected::Payload(_) => Need::Part,
-                _ => Need::Bytes(1),
-            });
-        }
-        self.part = None;
-        if self.is_fragmented {
-            return Ok(None);
-        }
-        Ok(
-            match std::mem::replace(&mut self.expected, Expected::Message) {
-                Expected::Payload(payload) if payload.left() == 0 => {
-                    Some(Received::Payload(Ok(payload.into_data())))
-                }
-                Expected::Payload(_) => Some(Received::Payload(Err(PayloadError::Length))),
-                Expected::Unwanted(error) => error.map(|error| Received::Payload(Err(error))),
-                Expected::Message => None,
-            },
-        )
     }
 
     /// Reads once: what is needed of a payload to its place, anything else to the buffer.
