@@ -8,12 +8,16 @@
 //!
 //! Nothing here waits, knows a socket, or holds more than its windows and one message.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
-use std::time::{Duration, Instant};
+mod receiving;
+mod sending;
 
-use super::frame::{Body, Data};
-use crate::rpc::transport::{Charge, MAX_MESSAGE};
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Instant;
+
+use self::receiving::{GAP, Receiving};
+use self::sending::{RESEND, SEGMENT, Sending, Sent};
+use super::frame::Body;
 
 /// Data frames that may be on their way without acknowledgement; the reference's number.
 const WINDOW_FRAMES: usize = 32;
@@ -21,19 +25,8 @@ const WINDOW_FRAMES: usize = 32;
 const WINDOW_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes kept for a peer that has not shown yet whether it acknowledges.
 const UNSURE_BYTES: usize = 256 * 1024;
-/// Frames that may wait for one before them, and their bytes; the reference's numbers.
-const REORDER_FRAMES: u32 = 64;
-const REORDER_BYTES: usize = 1024 * 1024;
-/// The longest segment that is sent, so that a frame stays below the 256 KiB of strict peers.
-const SEGMENT: usize = 128 * 1024;
-/// The most segments of a message that is taken: 64 MiB in pieces of 16 KiB.
-const MAX_SEGMENTS: u32 = 4096;
-/// An acknowledgement that takes longer is not awaited any more; the reference's number.
-const RESEND: Duration = Duration::from_millis(500);
 /// How often a frame is sent; after that, half a minute, the peer is gone.
 const MAX_SENDS: u32 = 60;
-/// How long a frame before others may be missing.
-const GAP: Duration = Duration::from_secs(30);
 
 /// Why a stream cannot go on. `Display` is the reason of its reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,63 +85,6 @@ pub(super) struct Flow {
     receiving: Receiving,
     /// Whether the peer waits for an acknowledgement.
     owes_ack: bool,
-}
-
-#[derive(Debug, Default)]
-struct Sending {
-    /// What is yet to be cut.
-    message: Vec<u8>,
-    /// How much of it is cut.
-    cut: usize,
-    index: u32,
-    count: u32,
-    next_seq: u32,
-    /// What may have to be sent again, the oldest first.
-    kept: VecDeque<Sent>,
-    kept_bytes: usize,
-}
-
-#[derive(Debug)]
-struct Sent {
-    seq: u32,
-    index: u32,
-    count: u32,
-    payload: Vec<u8>,
-    /// When it is to be sent again.
-    due: Instant,
-    sends: u32,
-}
-
-impl Sent {
-    fn body(&self) -> Body<'_> {
-        Body::Data(Data {
-            seq: self.seq,
-            index: self.index,
-            count: self.count,
-            payload: &self.payload,
-        })
-    }
-}
-
-#[derive(Debug, Default)]
-struct Receiving {
-    next_seq: u32,
-    early: BTreeMap<u32, Early>,
-    early_bytes: usize,
-    /// Since when the first of them waits.
-    gap_since: Option<Instant>,
-    /// The segments so far.
-    message: Vec<u8>,
-    next_index: u32,
-    charge: Charge,
-}
-
-/// A segment that has arrived before its turn.
-#[derive(Debug)]
-struct Early {
-    index: u32,
-    count: u32,
-    payload: Vec<u8>,
 }
 
 impl Flow {
@@ -301,129 +237,6 @@ impl Flow {
             sending.kept_bytes += sent.payload.len();
             sending.kept.push_back(sent);
         }
-    }
-}
-
-impl Sending {
-    /// The next segment of the message, if one is left.
-    fn cut_next(&mut self, now: Instant) -> Result<Option<Sent>, FlowError> {
-        if self.message.is_empty() {
-            return Ok(None);
-        }
-        let following = self.next_seq.checked_add(1).ok_or(FlowError::Exhausted)?;
-        let index = self.index;
-        self.index += 1;
-        let payload = if self.count == 1 {
-            std::mem::take(&mut self.message)
-        } else {
-            let end = self.message.len().min(self.cut + SEGMENT);
-            let payload = self.message[self.cut..end].to_vec();
-            self.cut = end;
-            if self.index == self.count {
-                self.message = Vec::new();
-            }
-            payload
-        };
-        let seq = std::mem::replace(&mut self.next_seq, following);
-        Ok(Some(Sent {
-            seq,
-            index,
-            count: self.count,
-            payload,
-            due: now + RESEND,
-            sends: 1,
-        }))
-    }
-
-    fn acknowledge(&mut self, ack: u32) -> Result<(), FlowError> {
-        if ack > self.next_seq {
-            return Err(FlowError::Ack);
-        }
-        while self.kept.front().is_some_and(|sent| sent.seq < ack) {
-            let sent = self.kept.pop_front();
-            self.kept_bytes -= sent.map_or(0, |sent| sent.payload.len());
-        }
-        Ok(())
-    }
-}
-
-impl Receiving {
-    fn take(
-        &mut self,
-        data: &Data<'_>,
-        now: Instant,
-        deliver: &mut impl FnMut(Vec<u8>),
-    ) -> Result<(), FlowError> {
-        if data.count > MAX_SEGMENTS {
-            return Err(FlowError::TooLarge);
-        }
-        if data.seq != self.next_seq {
-            self.keep_early(data, now);
-            return Ok(());
-        }
-        self.join(data.index, data.count, data.payload, deliver)?;
-        while let Some(early) = self.early.remove(&self.next_seq) {
-            self.early_bytes -= early.payload.len();
-            self.join(early.index, early.count, &early.payload, deliver)?;
-        }
-        self.gap_since = (!self.early.is_empty()).then_some(now);
-        Ok(())
-    }
-
-    /// Keeps what has its turn soon. What does not fit comes again from a peer that means it.
-    fn keep_early(&mut self, data: &Data<'_>, now: Instant) {
-        let is_near = data
-            .seq
-            .checked_sub(self.next_seq)
-            .is_some_and(|ahead| ahead <= REORDER_FRAMES);
-        if !is_near {
-            return;
-        }
-        self.gap_since.get_or_insert(now);
-        let fits = self.early_bytes + data.payload.len() <= REORDER_BYTES;
-        if fits && !self.early.contains_key(&data.seq) {
-            self.early_bytes += data.payload.len();
-            let early = Early {
-                index: data.index,
-                count: data.count,
-                payload: data.payload.to_vec(),
-            };
-            self.early.insert(data.seq, early);
-        }
-    }
-
-    /// Appends the segment whose turn it is.
-    fn join(
-        &mut self,
-        index: u32,
-        count: u32,
-        payload: &[u8],
-        deliver: &mut impl FnMut(Vec<u8>),
-    ) -> Result<(), FlowError> {
-        if index != self.next_index {
-            return Err(FlowError::Segments);
-        }
-        let length = self.message.len() + payload.len();
-        if length > MAX_MESSAGE {
-            return Err(FlowError::TooLarge);
-        }
-        if !self.charge.set(length) {
-            return Err(FlowError::Busy);
-        }
-        self.message.extend_from_slice(payload);
-        self.next_seq = self.next_seq.checked_add(1).ok_or(FlowError::Exhausted)?;
-        self.next_index += 1;
-        if self.next_index == count {
-            self.next_index = 0;
-            self.charge.set(0);
-            deliver(std::mem::take(&mut self.message));
-        }
-        Ok(())
-    }
-
-    fn gap_is_over(&self, now: Instant) -> bool {
-        self.gap_since
-            .is_some_and(|since| now.saturating_duration_since(since) >= GAP)
     }
 }
 

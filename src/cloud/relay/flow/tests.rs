@@ -1,6 +1,10 @@
+use std::time::Duration;
+
+use super::receiving::REORDER_BYTES;
 use super::*;
 use crate::cloud::relay::chance::Chance;
-use crate::cloud::relay::frame::Frame;
+use crate::cloud::relay::frame::{Data, Frame};
+use crate::rpc::transport::MAX_MESSAGE;
 
 /// A link that loses, doubles and reorders; time is counted, not waited for.
 struct Link {
