@@ -114,3 +114,17 @@ fn a_full_disk_is_a_failure() {
     std::io::Read::read_to_string(said, &mut stderr).unwrap();
     assert!(stderr.contains("No space left on device"), "{stderr}");
 }
+
+#[test]
+fn colours_are_for_a_terminal_that_has_them_and_not_with_no_color() {
+    let environments = Environments::start();
+    let check = ["env", "check", "local"];
+    let coloured = environments.on_a_terminal(&check, &[]);
+    assert!(coloured.contains("\x1b[32m"), "{coloured:?}");
+    for variables in [[("NO_COLOR", "1")], [("TERM", "dumb")]] {
+        let shown = environments.on_a_terminal(&check, &variables);
+        let is_plain = shown.contains(" ok ") && !shown.contains('\x1b');
+        assert!(is_plain, "{variables:?}: {shown:?}");
+    }
+    assert!(!environments.stdout(&check).contains('\x1b'));
+}

@@ -79,5 +79,6 @@ pub(super) static GRAMMAR: Grammar<EnvFlags> = Grammar {
     notes: "The environments are those of `environments.toml` in EXEC_SERVER_HOME, CODEX_HOME\n\
             or ~/.codex, or that of CODEX_EXEC_SERVER_URL. With `check`, ENV may also be a\n\
             URL. Exit code: 0, or 1 if an environment failed, 2 for a wrong command line,\n\
-            255 for a wrong configuration.\n",
+            255 for a wrong configuration. There are colours on a terminal only, and none\n\
+            with NO_COLOR.\n",
 };

@@ -200,3 +200,16 @@ fn verbose_names_what_was_copied_and_quiet_says_nothing() {
     let output = environments.run(&["cp", "-q", &here, "ws:"]);
     assert_eq!(output.stderr, b"");
 }
+
+#[test]
+fn on_a_terminal_it_shows_how_far_it_is_unless_it_is_to_be_quiet() {
+    let environments = Environments::start();
+    fs::write(format!("{}/file", environments.there), patterned(3 << 20)).unwrap();
+    let to = environments.scratch.path("to");
+    let shown = environments.on_a_terminal(&["cp", "unix:file", &to], &[]);
+    for part in ["] ", "100 %", "3.0 MiB", "iB/s"] {
+        assert!(shown.contains(part), "{part:?} is not in {shown:?}");
+    }
+    let quiet = environments.on_a_terminal(&["cp", "-q", "unix:file", &to], &[]);
+    assert_eq!(quiet, "");
+}

@@ -3,6 +3,7 @@
 mod failures;
 mod files;
 mod hostile;
+mod latency;
 mod resume;
 mod trees;
 

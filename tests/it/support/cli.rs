@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::run::failed;
-use super::{Scratch, Server, comes_true, scratch, within};
+use super::{Client, Scratch, Server, Start, comes_true, scratch, within};
 
 /// How long a run may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -85,6 +85,22 @@ impl Environments {
         let mut command = command_line(&self.scratch.dir());
         command.args(arguments);
         command
+    }
+
+    /// What the program shows on a terminal of 24 lines and 80 columns, with these variables
+    /// besides.
+    pub fn on_a_terminal(&self, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+        let command = self.command(arguments);
+        let mut argv = vec![command.get_program().to_str().unwrap()];
+        argv.extend(arguments);
+        let mut start = Start::command("p", &argv)
+            .tty()
+            .env("EXEC_SERVER_HOME", &self.scratch.dir())
+            .env("TERM", "vt100");
+        for (name, value) in variables {
+            start = start.env(name, value);
+        }
+        Client::stdio().run(start).pty
     }
 
     /// Runs the program with nothing on its standard input.
