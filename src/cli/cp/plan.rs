@@ -105,6 +105,7 @@ pub(super) fn job(source: &End<'_>, target: &End<'_>, rules: Rules) -> Result<Jo
         from: source.path.to_owned(),
         to,
         in_place,
+        follows,
     })
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Job {
     pub(super) to: PathBuf,
     /// Whether it is written as it is, without a part: a device.
     pub(super) in_place: bool,
+    /// Whether a link is taken for what it leads to, as one that was named so.
+    pub(super) follows: bool,
 }
 
 /// What a thread does next.

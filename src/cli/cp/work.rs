@@ -88,8 +88,11 @@ impl Copy {
     }
 
     fn directory(&self, job: Job) -> Result<(), CopyError> {
+        let found = self.found(&job.from)?;
+        if found.is_link && !job.follows {
+            return self.link(job);
+        }
         let Job { from, to, .. } = job;
-        let found = self.found(&from)?;
         // One that an earlier copy has left is of the source's choice, and leads where it wants.
         let there = self.target.look(&to, false)?;
         if there.is_some_and(|there| there.is_link) {
@@ -116,6 +119,7 @@ impl Copy {
             from: from.join(&name),
             to: to.join(&name),
             in_place: false,
+            follows: false,
         }));
         // What was there before is somebody's own, unless the copy that we go on with has made it.
         let is_ours = there.is_none_or(|there| self.continues && there.mode == open);
@@ -129,6 +133,8 @@ impl Copy {
         Ok(())
     }
 
+    /// What is behind a path. Some servers list a link as what it leads to, and tell only here
+    /// that it is one: to follow it could lead round in circles.
     fn found(&self, path: &Path) -> Result<Found, CopyError> {
         let found = self.source.look(path, true)?;
         found.ok_or_else(|| self.fault(path, "No such file or directory"))
@@ -164,10 +170,13 @@ impl Copy {
     }
 
     fn file(&self, job: Job) -> Result<(), CopyError> {
+        let mut found = self.found(&job.from)?;
+        if found.is_link && !job.follows {
+            return self.link(job);
+        }
         let Job {
             from, to, in_place, ..
         } = job;
-        let mut found = self.found(&from)?;
         self.progress.expect(found.size.unwrap_or(0));
         let part = match self.target.abilities().renames && !in_place {
             true => part_of(&to, &self.source.name(&from), &found),

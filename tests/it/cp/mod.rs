@@ -4,6 +4,7 @@ mod failures;
 mod files;
 mod hostile;
 mod latency;
+mod links;
 mod resume;
 mod trees;
 
