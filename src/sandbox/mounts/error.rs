@@ -22,6 +22,8 @@ pub enum PlanError {
         /// What is to be protected.
         path: PathBuf,
     },
+    /// It is not known what is mounted.
+    List(io::Error),
     /// A pattern matches more than can be mounted.
     Matches {
         /// The pattern.
@@ -42,7 +44,9 @@ impl PlanError {
     /// What went wrong, in one word for programs.
     pub fn stage(&self) -> &'static str {
         match self {
-            Self::Changed(_) | Self::Source(..) | Self::Closed { .. } => "mountSource",
+            Self::Changed(_) | Self::Source(..) | Self::Closed { .. } | Self::List(_) => {
+                "mountSource"
+            }
             Self::MountPoint(..) => "mountPoint",
             Self::Matches { .. } | Self::Tree { .. } => "globScan",
         }
@@ -55,6 +59,7 @@ impl PlanError {
             Self::Source(path, error) | Self::MountPoint(path, error) => {
                 (Some(path), error.raw_os_error())
             }
+            Self::List(error) => (None, error.raw_os_error()),
             Self::Matches { .. } | Self::Tree { .. } => (None, None),
         }
     }
@@ -83,6 +88,10 @@ impl fmt::Display for PlanError {
                  give its owner the right to enter it (chmod u+x)",
                 directory.display(),
                 path.display()
+            ),
+            Self::List(error) => write!(
+                f,
+                "sandbox: cannot read /proc/self/mountinfo: {error}; without /proc there is no sandbox"
             ),
             Self::Matches { pattern, limit } => write!(
                 f,

@@ -10,6 +10,7 @@
 //! policy was read is an error, not a mount.
 
 mod error;
+mod list;
 mod plan;
 mod scan;
 mod source;
@@ -17,6 +18,7 @@ mod source;
 use std::path::{Path, PathBuf};
 
 pub use self::error::PlanError;
+pub use self::list::MountList;
 pub use self::scan::Scan;
 pub use self::source::Source;
 use super::journal::Claim;

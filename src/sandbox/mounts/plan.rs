@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::error::PlanError;
+use super::list::MountList;
 use super::scan::Scan;
 use super::source::{Source, is_own};
 use super::{Action, Mount, MountPlan};
@@ -92,7 +93,8 @@ impl Step {
     }
 }
 
-/// The rules below the root, what patterns match, and the journal itself, which no program may change.
+/// The rules below the root, what patterns match, the journal itself, which no program may change, and what shows the
+/// machine's processes besides `/proc`.
 fn steps(
     policy: &Policy,
     journal: &Journal,
@@ -121,6 +123,12 @@ fn steps(
         && policy.access(directory) == Access::Write
     {
         wishes.push((directory.to_owned(), Access::Deny, Vec::new()));
+    }
+    for path in MountList::shared().other_procs().map_err(PlanError::List)? {
+        // A mount point that is hidden, or out of reach, is so for the program too.
+        if Source::open(&path)?.is_some() {
+            wishes.push((path, Access::Deny, Vec::new()));
+        }
     }
     let mut steps: Vec<Step> = Vec::new();
     for (path, access, links) in wishes {

@@ -25,7 +25,6 @@ mod error;
 mod inside;
 mod known;
 mod leash;
-mod mounts;
 mod pool;
 mod relay;
 mod request;
@@ -45,7 +44,6 @@ use serde_json::value::RawValue;
 use self::channel::Channel;
 use self::error::{ConfinedError, Failure};
 use self::known::{Known, Reading};
-use self::mounts::Mounts;
 use self::pool::Pool;
 use self::relay::Relayed;
 use super::dispatch::Later;
@@ -56,7 +54,7 @@ use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::WirePath;
 use crate::rpc::protocol::process::Empty;
 use crate::sandbox::launcher::{Confinement, Kind};
-use crate::sandbox::mounts::Scan;
+use crate::sandbox::mounts::{MountList, Scan};
 use crate::sandbox::policy::{Context, Evidence, Policy};
 use crate::sys::event::WakeEvent;
 
@@ -74,7 +72,6 @@ pub(super) struct ConfinedFiles {
     helpers: Arc<Helpers>,
     pool: Pool<Warm>,
     known: Known,
-    mounts: Mounts,
 }
 
 /// A helper that waits for a request.
@@ -115,7 +112,6 @@ impl ConfinedFiles {
             helpers: Helpers::new(host),
             pool: Pool::default(),
             known: Known::default(),
-            mounts: Mounts::open(),
         }
     }
 
@@ -252,7 +248,7 @@ impl ConfinedFiles {
     ) -> Result<Warm, ConfinedError> {
         let made = Made {
             scan: reading.scan().map_err(ConfinedError::Policy)?,
-            mounts: self.mounts.changes(),
+            mounts: MountList::shared().changes(),
             reading: Arc::clone(reading),
         };
         while let Some(warm) = self.pool.take(&made.reading.policy) {
