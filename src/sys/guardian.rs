@@ -225,6 +225,10 @@ impl Current {
         if pid == 0 {
             watch(&reader, table.words());
         }
+        // Before there is anything to guard it is out of reach of who kills our group. The error is
+        // that it has left by itself already, for a session of its own.
+        // SAFETY: takes no pointers.
+        unsafe { libc::setpgid(pid, pid) };
         Ok(Self {
             pid: Some(pid),
             ended: open_pidfd(pid).map(Arc::new),
@@ -286,6 +290,21 @@ fn watch(pipe: &OwnedFd, words: &[AtomicI64]) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_kills_our_group_never_reaches_the_guardian() {
+        let table = Table::map().unwrap();
+        for _ in 0..20 {
+            let mut guardian = Current::fork(&table).unwrap();
+            let pid = guardian.pid.take().unwrap();
+            // SAFETY: takes no pointers.
+            let group = unsafe { libc::getpgid(pid) };
+            drop(guardian);
+            // SAFETY: a null status is allowed.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+            assert_eq!(group, pid);
+        }
+    }
 
     #[test]
     fn places_are_used_again() {
