@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 
 pub mod capabilities;
+#[cfg(all(target_env = "musl", target_arch = "x86_64"))]
+mod copy;
 pub mod directory;
 pub mod enter;
 pub mod event;
