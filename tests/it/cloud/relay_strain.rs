@@ -108,7 +108,6 @@ fn acknowledge_at_the_end() -> Option<usize> {
         bare.server.stderr().contains("ending on")
     });
     bare.say("s", 1, &Says::Resume(1));
-    let is_prompt = begun.elapsed() < Duration::from_millis(200);
     let mut bytes = 0;
     while let Ok((_, _, says)) = bare.frames.recv_timeout(PATIENCE) {
         match says {
@@ -126,6 +125,8 @@ fn acknowledge_at_the_end() -> Option<usize> {
             _ => {}
         }
     }
+    // Later than this the server has used up its time, and so may have given up in the middle.
+    let is_prompt = begun.elapsed() < Duration::from_millis(200);
     (bytes > LARGE || is_prompt).then_some(bytes)
 }
 
