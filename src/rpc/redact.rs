@@ -40,6 +40,17 @@ pub fn redacted_in_place(text: &str) -> String {
     shown + rest
 }
 
+/// The words of a text without queries, also those of a path alone, as servers repeat them.
+pub fn without_queries(text: &str) -> String {
+    let words = text
+        .split_whitespace()
+        .map(|word| match word.split_once('?') {
+            Some((before, query)) if !query.is_empty() => format!("{before}?…"),
+            _ => word.to_owned(),
+        });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +70,11 @@ mod tests {
         ] {
             assert_eq!(redacted_in_place(text), shown, "{text}");
         }
+    }
+
+    #[test]
+    fn a_question_is_no_query() {
+        assert_eq!(without_queries("why? GET  /x?sig=s"), "why? GET /x?…");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `memcpy` and `memmove`, where the C library's are slow for the few bytes at a time that messages are put together of.
 //!
-//! musl copies everything by `rep movs`, which takes some 25 ns to begin with: a list of 10,000 names spent 4 of 10 ms in
-//! it. Short copies are a handful of overlapping loads and stores here; long ones are the processor's own as before.
+//! musl copies everything by `rep movs`, which takes long to begin: a list of 10,000 names spent 4 of 10 ms in it. Short copies are a handful of overlapping loads and stores here; long ones are the processor's own as before.
 
 use std::arch::asm;
 use std::ptr::{read_unaligned, write_unaligned};

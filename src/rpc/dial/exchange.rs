@@ -7,6 +7,7 @@ use httparse::{EMPTY_HEADER, Response, Status};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::rpc::base64;
+use crate::rpc::redact::without_queries;
 use crate::rpc::transport::{InBuffer, Sink, Source};
 use crate::sys::random;
 
@@ -233,14 +234,8 @@ fn beginning(
 fn shown<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
     let mut lines = lines.into_iter().map(str::trim);
     let line = lines.find(|line| !line.is_empty()).unwrap_or_default();
-    let words = line
-        .split_whitespace()
-        .map(|word| match word.split_once('?') {
-            Some((before, query)) if !query.is_empty() => format!("{before}?…"),
-            _ => word.to_owned(),
-        });
-    let line: Vec<String> = words.collect();
-    line.join(" ").chars().filter(|c| !c.is_control()).collect()
+    let line = without_queries(line);
+    line.chars().filter(|c| !c.is_control()).collect()
 }
 
 #[cfg(test)]

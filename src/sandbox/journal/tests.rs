@@ -102,16 +102,20 @@ fn the_last_of_several_runs_takes_it_away() {
     assert_eq!(there.names("journal"), [""; 0]);
 }
 
+/// As a kill does: the descriptors go, and nothing else happens.
+fn killed(claim: Claim) {
+    let Claim { run, held, .. } = &mut *std::mem::ManuallyDrop::new(claim);
+    held.clear();
+    *run = None;
+}
+
 #[test]
 fn the_next_start_takes_away_what_a_killed_server_has_left() {
     let there = There::new();
     let claim = there.journal().claim(&[there.point(".git")], &[]).unwrap();
     // The sandbox still runs: its descriptor holds the run.
     let sandbox = claim.keep_alive().unwrap();
-    // As a kill does: the descriptors go, and nothing else happens.
-    let Claim { run, held, .. } = &mut *std::mem::ManuallyDrop::new(claim);
-    held.clear();
-    *run = None;
+    killed(claim);
     drop(there.journal());
     assert_eq!(there.names("proj"), [".git"]);
     drop(sandbox);
@@ -134,9 +138,7 @@ fn a_start_waits_for_a_sandbox_that_dies_with_its_server() {
             .map(|run| there.scratch.path().join(format!("journal/{file}-{run}")));
         fs::rename(from, to).unwrap();
     }
-    let Claim { run, held, .. } = &mut *std::mem::ManuallyDrop::new(claim);
-    held.clear();
-    *run = None;
+    killed(claim);
     let is_looked_at = || {
         let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
         let links = links.filter_map(|entry| fs::read_link(entry.path()).ok());

@@ -46,6 +46,7 @@ fn a_rendezvous_that_takes_nothing_costs_no_processor_time() {
     bare.stop_listening();
     // The answer that was not acknowledged is due again, and there is no room for it.
     let before = cpu_ticks(bare.server.pid());
+    // The time that the processor time is taken over; nothing is waited for.
     std::thread::sleep(Duration::from_secs(3));
     let ticks = cpu_ticks(bare.server.pid()) - before;
     assert!(ticks <= 30, "{ticks}");

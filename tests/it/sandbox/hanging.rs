@@ -60,6 +60,13 @@ impl Hanging {
     fn launcher(&self) -> u32 {
         hangs(&self.trusted)
     }
+
+    /// Another start, `q`, which waits for the launcher that hangs.
+    fn another(&mut self) -> i64 {
+        self.launcher();
+        let start = Start::child("q", &["true"]).with("sandbox", read_only());
+        self.client.ask("process/start", start.0)
+    }
 }
 
 /// A launcher that works once and then hangs, unless a file with the name of a `word` is beside it.
@@ -127,9 +134,7 @@ fn a_trial_that_was_given_up_fails_for_no_other_start() {
     let Some(mut hanging) = Hanging::at_the_end_of_the_trial() else {
         return;
     };
-    hanging.launcher();
-    let start = Start::child("q", &["true"]).with("sandbox", read_only());
-    let waiting = hanging.client.ask("process/start", start.0);
+    let waiting = hanging.another();
     fs::write(hanging.trusted.0.join("works"), "").unwrap();
     fs::remove_file(hanging.trusted.0.join("lingers")).unwrap();
     let begun = Instant::now();
@@ -257,9 +262,7 @@ fn a_start_takes_over_a_trial_that_was_given_up() {
     let Some(mut hanging) = Hanging::in_trial() else {
         return;
     };
-    hanging.launcher();
-    let start = Start::child("q", &["true"]).with("sandbox", read_only());
-    let waiting = hanging.client.ask("process/start", start.0);
+    let waiting = hanging.another();
     // The next one works.
     fs::remove_file(hanging.trusted.0.join("tried")).unwrap();
     hanging
