@@ -3,7 +3,8 @@
 //! A filter sees numbers only: the call and its arguments, not what pointers lead to. So a socket is judged when it is
 //! made, since `connect` shows an address that cannot be read. Path sockets of the host lie in a file system that the
 //! program may see; therefore it gets no Unix sockets but pairs, and of those no datagram ones, which can be sent from to
-//! any address.
+//! any address. A pair of streams or packets is connected for good, and the kernel sends to nobody else from it, whatever
+//! address `sendmsg` names. So without a network every call on a socket is allowed that does not look for another end.
 //!
 //! What is denied fails with EPERM; `clone3`, whose flags are behind a pointer, with ENOSYS, and C libraries then use
 //! `clone`. A call in the manner of another architecture kills the process.
@@ -18,8 +19,8 @@ use std::sync::OnceLock;
 use super::policy::Network;
 use crate::sys::seccomp::Instruction;
 use calls::{
-    ALWAYS_DENIED, CLONE, CLONE3, IOCTL, IOPRIO_SET, NETWORK_DENIED, OF_ITSELF, SETPRIORITY,
-    SHARED_DENIED, SOCKET, SOCKETPAIR, UNSHARE,
+    ALWAYS_DENIED, CLONE, CLONE3, IOCTL, IOPRIO_SET, NETWORK_DENIED, OF_ITSELF, SENDMMSG, SENDMSG,
+    SENDTO, SETPRIORITY, SETSOCKOPT, SHARED_DENIED, SOCKET, SOCKETPAIR, UNSHARE,
 };
 use program::{Argument, Program};
 
@@ -65,6 +66,12 @@ const SOCK_STREAM: u32 = 1;
 const SOCK_SEQPACKET: u32 = 5;
 /// The bits of a socket's type that are no flags.
 const SOCK_TYPE_MASK: u32 = 0xf;
+/// In the flags of what is sent: a byte out of line, which no program sends on a pair, and which has been a hole of the
+/// kernel's Unix sockets (CVE-2025-38236).
+const MSG_OOB: u32 = 1;
+/// Options that put a program of the caller's into the kernel: `SO_ATTACH_FILTER`, `SO_ATTACH_BPF`, and the same for a
+/// group of sockets, `SO_ATTACH_REUSEPORT_CBPF` and `SO_ATTACH_REUSEPORT_EBPF`.
+const SO_ATTACH: [u32; 4] = [26, 50, 51, 52];
 /// Set in the number of a call with 32-bit pointers on x86_64.
 const X32_BIT: u32 = 0x4000_0000;
 
@@ -139,6 +146,12 @@ fn rules(architecture: Architecture, network: Network) -> Program {
             for call in NETWORK_DENIED {
                 program.deny(*call);
             }
+            program.allow_only_null(SENDTO, Argument::Fifth);
+            program.deny_with_bits(SENDTO, Argument::Fourth, MSG_OOB);
+            program.deny_with_bits(SENDMSG, Argument::Third, MSG_OOB);
+            program.deny_with_bits(SENDMMSG, Argument::Fourth, MSG_OOB);
+            // Of whatever level: Unix sockets have options of one level only.
+            program.deny_values(SETSOCKOPT, Argument::Third, &SO_ATTACH);
             // One that is neither connected nor bound does no harm, and some programs make one only to look at it.
             program.allow_streams(SOCKET);
             &[]

@@ -31,19 +31,24 @@ const ARCHITECTURE_AT: u32 = 4;
 /// translation of it costs as much as its trial.
 const TOGETHER: usize = 8;
 
-/// An argument of a call. The kernel looks at the lower half only of those that we judge, and so do we.
+/// An argument of a call, of 64 bits. Of a number the kernel looks at the lower half only, and so do we; a pointer is null
+/// if both halves are.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Argument {
     First,
     Second,
+    Third,
+    Fourth,
+    Fifth,
 }
 
 impl Argument {
-    const fn offset(self) -> u32 {
-        match self {
-            Self::First => 16,
-            Self::Second => 24,
-        }
+    const fn lower(self) -> u32 {
+        16 + 8 * self as u32
+    }
+
+    const fn upper(self) -> u32 {
+        self.lower() + 4
     }
 }
 
@@ -114,7 +119,7 @@ impl Program {
         self.rule(
             call,
             &[
-                load(argument.offset()),
+                load(argument.lower()),
                 instruction(JUMP_ANY_BIT, 0, 1, bits),
                 give(FAIL_WITH | EPERM),
             ],
@@ -132,8 +137,22 @@ impl Program {
         self.deny(call);
     }
 
+    /// Denies a call unless the argument, a pointer, is null.
+    pub(super) fn allow_only_null(&mut self, call: Call, argument: Argument) {
+        self.rule(
+            call,
+            &[
+                load(argument.lower()),
+                instruction(JUMP_EQUAL, 0, 2, 0),
+                load(argument.upper()),
+                instruction(JUMP_EQUAL, 1, 0, 0),
+                give(FAIL_WITH | EPERM),
+            ],
+        );
+    }
+
     fn values(&mut self, call: Call, argument: Argument, values: &[u32], answer: u32) {
-        self.rule(call, &[load(argument.offset())]);
+        self.rule(call, &[load(argument.lower())]);
         for value in values {
             let answers = [instruction(JUMP_EQUAL, 0, 1, *value), give(answer)];
             self.rule(call, &answers);
@@ -145,9 +164,9 @@ impl Program {
         self.rule(
             call,
             &[
-                load(Argument::First.offset()),
+                load(Argument::First.lower()),
                 instruction(JUMP_EQUAL, 0, 5, AF_UNIX),
-                load(Argument::Second.offset()),
+                load(Argument::Second.lower()),
                 instruction(AND, 0, 0, SOCK_TYPE_MASK),
                 instruction(JUMP_EQUAL, 1, 0, SOCK_STREAM),
                 instruction(JUMP_EQUAL, 0, 1, SOCK_SEQPACKET),

@@ -69,6 +69,11 @@ fn run(
 const BOTH: [(Architecture, u32); 2] = [(Architecture::X86_64, X86), (Architecture::Aarch64, ARM)];
 const NETWORKS: [Network; 2] = [Network::Restricted, Network::Enabled];
 
+/// Calls that are judged by their arguments.
+const SINGLES: [Call; 10] = [
+    SOCKET, SOCKETPAIR, SENDTO, SENDMSG, SENDMMSG, SETSOCKOPT, CLONE, CLONE3, UNSHARE, IOCTL,
+];
+
 fn number(architecture: Architecture, call: Call) -> Option<u32> {
     match architecture {
         Architecture::X86_64 => call.x86_64,
@@ -226,6 +231,54 @@ fn sockets_are_judged_by_family_and_type() {
 }
 
 #[test]
+fn without_a_network_nothing_is_sent_to_an_address() {
+    let to = |address: u64| [3, 0x1000, 1, 0, address, 16];
+    assert_eq!(
+        answer(Network::Restricted, SENDTO, &to(0)),
+        Answer::Allow,
+        "`send`"
+    );
+    // A pointer has 64 bits, of which either half may be zero.
+    for address in [0x7fff_0000_1000, 1, 1 << 32, u64::MAX << 32, u64::MAX] {
+        let found = answer(Network::Restricted, SENDTO, &to(address));
+        assert_eq!(found, Answer::Errno(1), "{address:#x}");
+        let found = answer(Network::Enabled, SENDTO, &to(address));
+        assert_eq!(found, Answer::Allow, "{address:#x}");
+    }
+}
+
+#[test]
+fn without_a_network_nothing_is_sent_out_of_line() {
+    const MSG_NOSIGNAL: u64 = 0x4000;
+    for (call, place) in [(SENDTO, 3), (SENDMSG, 2), (SENDMMSG, 3)] {
+        let with = |flags: u64| {
+            let mut arguments = [0; 6];
+            arguments[place] = flags;
+            answer(Network::Restricted, call, &arguments)
+        };
+        let name = call.name;
+        assert_eq!(with(MSG_NOSIGNAL), Answer::Allow, "{name}");
+        assert_eq!(
+            with(MSG_NOSIGNAL | u64::from(MSG_OOB)),
+            Answer::Errno(1),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn without_a_network_no_program_is_attached_to_a_socket() {
+    const SO_SNDBUF: u64 = 7;
+    let option = |option: u64| answer(Network::Restricted, SETSOCKOPT, &[3, 1, option, 0, 0]);
+    assert_eq!(option(SO_SNDBUF), Answer::Allow);
+    for attach in SO_ATTACH.map(u64::from) {
+        assert_eq!(option(attach), Answer::Errno(1), "{attach}");
+        // The option is an int.
+        assert_eq!(option(1 << 32 | attach), Answer::Errno(1), "{attach}");
+    }
+}
+
+#[test]
 fn ordinary_calls_are_allowed() {
     // read, execve, kill, and one that no kernel has yet.
     for (architecture, audit, numbers) in [
@@ -247,7 +300,6 @@ fn ordinary_calls_are_allowed() {
 fn a_call_without_a_rule_is_allowed_after_a_few_instructions() {
     for (architecture, audit) in BOTH {
         for network in NETWORKS {
-            let own = [SOCKET, SOCKETPAIR, CLONE, CLONE3, UNSHARE, IOCTL];
             let others = [SETPRIORITY, IOPRIO_SET];
             let of_itself = OF_ITSELF.iter().map(|(call, _)| call);
             let with_rule: Vec<_> = ALWAYS_DENIED
@@ -255,7 +307,7 @@ fn a_call_without_a_rule_is_allowed_after_a_few_instructions() {
                 .chain(NETWORK_DENIED)
                 .chain(SHARED_DENIED)
                 .chain(of_itself)
-                .chain(own.iter().chain(&others))
+                .chain(SINGLES.iter().chain(&others))
                 .filter_map(|call| number(architecture, *call))
                 .collect();
             let filters = [
@@ -335,13 +387,9 @@ fn the_numbers_are_the_c_library_s() {
         ("accept4", libc::SYS_accept4),
         ("bind", libc::SYS_bind),
         ("listen", libc::SYS_listen),
-        ("getpeername", libc::SYS_getpeername),
-        ("getsockname", libc::SYS_getsockname),
-        ("shutdown", libc::SYS_shutdown),
         ("sendto", libc::SYS_sendto),
+        ("sendmsg", libc::SYS_sendmsg),
         ("sendmmsg", libc::SYS_sendmmsg),
-        ("recvmmsg", libc::SYS_recvmmsg),
-        ("getsockopt", libc::SYS_getsockopt),
         ("setsockopt", libc::SYS_setsockopt),
         ("socket", libc::SYS_socket),
         ("socketpair", libc::SYS_socketpair),
@@ -350,8 +398,7 @@ fn the_numbers_are_the_c_library_s() {
         ("unshare", libc::SYS_unshare),
         ("ioctl", libc::SYS_ioctl),
     ];
-    let singles = [SOCKET, SOCKETPAIR, CLONE, CLONE3, UNSHARE, IOCTL];
-    for call in ALWAYS_DENIED.iter().chain(NETWORK_DENIED).chain(&singles) {
+    for call in ALWAYS_DENIED.iter().chain(NETWORK_DENIED).chain(&SINGLES) {
         match known.iter().find(|(name, _)| *name == call.name) {
             Some((name, number)) => assert_eq!(call.x86_64.map(i64::from), Some(*number), "{name}"),
             // The library does not know the newest one yet.
@@ -378,8 +425,9 @@ fn without_namespaces_a_program_reaches_itself_only() {
             }
             for (call, argument) in OF_ITSELF {
                 let of = |who: u64| match argument {
-                    program::Argument::First => [who, 0],
-                    program::Argument::Second => [0, who],
+                    Argument::First => [who, 0],
+                    Argument::Second => [0, who],
+                    other => panic!("{other:?}"),
                 };
                 assert_eq!(answer(*call, &of(0)), Answer::Allow, "{}", call.name);
                 assert_eq!(answer(*call, &of(77)), Answer::Errno(1), "{}", call.name);

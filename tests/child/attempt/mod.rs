@@ -8,6 +8,7 @@ mod calls;
 mod files;
 mod mounts;
 mod namespaces;
+mod pairs;
 mod processes;
 mod shared;
 mod sockets;
@@ -39,6 +40,7 @@ fn attempt(arguments: &[&str]) -> Option<Tried> {
         .or_else(|| namespaces::attempt(arguments))
         .or_else(|| processes::attempt(arguments))
         .or_else(|| sockets::attempt(arguments))
+        .or_else(|| pairs::attempt(arguments))
         .or_else(|| shared::attempt(arguments))
         .or_else(|| terminal::attempt(arguments))
         .or_else(|| calls::attempt(arguments))

@@ -51,7 +51,6 @@ pub fn attempt(arguments: &[&str]) -> Option<Tried> {
             pass(socket.into())
         }),
         ["pass-to", number] => pass_to(number),
-        ["pair"] => pair(),
         _ => return None,
     })
 }
@@ -69,7 +68,7 @@ fn greet(mut stream: impl Read + Write) -> Tried {
 }
 
 /// `struct sockaddr_un`
-fn path_address(path: &str) -> Vec<u8> {
+pub(super) fn path_address(path: &str) -> Vec<u8> {
     let mut address = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
     address.extend(path.bytes());
     address.push(0);
@@ -77,7 +76,7 @@ fn path_address(path: &str) -> Vec<u8> {
 }
 
 /// `struct msghdr` of one buffer to an address; the parts must outlive it.
-fn message(address: &[u8], buffer: &[u8]) -> Vec<u8> {
+pub(super) fn message(address: &[u8], buffer: &[u8]) -> Vec<u8> {
     bytes::words([
         at(address) as u64,
         address.len() as u64,
@@ -160,13 +159,4 @@ fn pass_by(socket: usize) -> Tried {
         0,
     ]);
     done(call(libc::SYS_sendmsg, &[socket, at(&*message), 0]))
-}
-
-/// What many programs use among their own processes.
-fn pair() -> Tried {
-    let (one, other) = UnixStream::pair()?;
-    // Plain reads and writes: `send`, which the standard library uses, is denied without a network, as by the reference.
-    let [mut one, mut other] = [one, other].map(|end| File::from(OwnedFd::from(end)));
-    one.write_all(b"x")?;
-    done(other.read_exact(&mut [0]))
 }

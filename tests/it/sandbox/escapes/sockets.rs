@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::sandbox::{Sandbox, Stage};
+use crate::support::{Client, Start};
 use exec_server::sys::pass;
 
 /// Counts what reached a server of the host.
@@ -187,9 +190,88 @@ on_every_launcher! {
         stage.works_free(&["family", "16", "3", "0"]);
     }
 
-    fn a_pair_of_sockets_still_works(stage) {
+    fn a_pair_of_sockets_does_all_that_pairs_do(stage) {
         for policy in offline_and_online(stage) {
-            stage.allows(&policy, &["pair"]);
+            for kind in ["stream", "packets"] {
+                let start = stage.attempt(&on_pairs(kind)).with("sandbox", policy.json());
+                all_on_pairs(&stage.client.run(start).stdout);
+            }
+            stage.refuses(&policy, &["pair", "datagrams", "send"]);
         }
+    }
+
+    fn a_pair_of_sockets_reaches_nobody_else(stage) {
+        let path = stage.path("outside/datagrams");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        open_to_all(&path);
+        let visits = Visits::default();
+        visits.hear(move || socket.recv(&mut [0; 64]).map(|_| ()));
+        for policy in offline_and_online(stage) {
+            for call in ["send", "sendmsg", "sendmmsg"] {
+                stage.refuses(&policy, &["pair", "stream", call, &path]);
+                // The kernel knows no address of packets, and gives them to the other end; `send` does not get that far.
+                let outcome = stage.confined(&policy, &["pair", "packets", call, &path]);
+                let is_refused = outcome.stdout.starts_with("failed");
+                assert!(is_refused || outcome.stdout == "did x\n", "{call}: {outcome:?}");
+            }
+        }
+        assert_eq!(visits.count(), 0);
+        // It could have been heard.
+        stage.works_free(&["send", &path]);
+        crate::support::within(Duration::from_secs(5), "the visit is counted", || visits.count() == 1);
+    }
+
+    fn what_no_program_needs_of_a_pair_is_refused_without_a_network(stage) {
+        for attempt in ["send-out-of-line", "sendmsg-out-of-line", "sendmmsg-out-of-line", "attach-filter"] {
+            stage.works_free(&["pair", "stream", attempt]);
+            stage.refuses(&Sandbox::read_only(), &["pair", "stream", attempt]);
+        }
+    }
+}
+
+/// Every call on a pair, one attempt each.
+fn on_pairs(kind: &str) -> Vec<&str> {
+    let calls = ON_PAIRS.map(|(call, _)| ["pair", kind, call]);
+    calls.join(&"--")
+}
+
+/// What a program calls on a pair, and what it gets.
+const ON_PAIRS: [(&str, &str); 14] = [
+    ("send", "x"),
+    ("sendmsg", "x"),
+    ("sendmmsg", "x"),
+    ("recv", "x"),
+    ("recvmsg", "x"),
+    ("recvmmsg", "x"),
+    ("poll", "1"),
+    ("select", "1"),
+    ("epoll", "1"),
+    ("shutdown", "0"),
+    // AF_UNIX
+    ("getsockopt", "1"),
+    ("setsockopt", ""),
+    ("getsockname", ""),
+    ("getpeername", ""),
+];
+
+#[track_caller]
+fn all_on_pairs(stdout: &str) {
+    let expected: Vec<String> = ON_PAIRS
+        .iter()
+        .map(|(_, got)| format!("did {got}").trim_end().to_owned())
+        .collect();
+    let found: Vec<&str> = stdout.lines().collect();
+    assert_eq!(found, expected, "of {ON_PAIRS:?}");
+}
+
+#[test]
+fn a_pair_of_sockets_works_where_only_the_network_is_denied() {
+    let mut client = Client::stdio();
+    let permissions = json!({"type": "external", "network": "restricted"});
+    let sandbox = json!({"permissions": permissions, "windowsSandboxLevel": "disabled"});
+    for kind in ["stream", "packets"] {
+        let attempts = [&["attempt"][..], &on_pairs(kind)].concat();
+        let start = Start::child(kind, &attempts).with("sandbox", sandbox.clone());
+        all_on_pairs(&client.run(start).stdout);
     }
 }
