@@ -3,7 +3,9 @@
 //!
 //! Present or missing, each name is protected right below each writable root, unless an entry is about that very path. A
 //! `.git` that is a file points elsewhere; where that is writable too, the directory and what it shares with its main
-//! repository are protected with it.
+//! repository are protected with it, unless an entry is about the repository: then who may write its hooks may write what
+//! it keeps for one worktree, too. What such a file says can only add rules that protect, and leave them out; it makes
+//! nothing writable that no entry does.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -31,8 +33,13 @@ pub(super) fn protect(policy: &mut Policy, evidence: &mut Evidence) -> Result<()
             let place = find(&written, evidence)?;
             add(policy, &written, &place);
             if name == ".git" && evidence.kind(&place.path) == Some(Kind::Regular) {
-                for target in repositories(&place.path, &root, evidence)? {
-                    add(policy, &written, &target);
+                let Some(repository) = repository(&place.path, &root, evidence)? else {
+                    continue;
+                };
+                for target in repository.common.iter().chain([&repository.own]) {
+                    if !repository.is_asked_for(policy, target) {
+                        add(policy, &written, target);
+                    }
                 }
             }
         }
@@ -70,22 +77,47 @@ fn add(policy: &mut Policy, written: &Path, place: &Place) {
     }
 }
 
-/// Where a `.git` file points, and where the repository there has what it shares with others.
-fn repositories(
+/// Where a `.git` file points.
+struct Repository {
+    /// What belongs to one worktree or submodule.
+    own: Place,
+    /// What a worktree shares with its main repository.
+    common: Option<Place>,
+}
+
+fn repository(
     pointer: &Path,
     root: &Path,
     evidence: &mut Evidence,
-) -> Result<Vec<Place>, PolicyError> {
+) -> Result<Option<Repository>, PolicyError> {
     let Some(target) = read_pointer(pointer, b"gitdir:", evidence) else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
-    let repository = find(&root.join(target), evidence)?;
-    let mut places = Vec::new();
-    if let Some(common) = read_pointer(&repository.path.join("commondir"), b"", evidence) {
-        places.push(find(&repository.path.join(common), evidence)?);
+    let own = find(&root.join(target), evidence)?;
+    let common = read_pointer(&own.path.join("commondir"), b"", evidence)
+        .map(|common| find(&own.path.join(common), evidence))
+        .transpose()?;
+    Ok(Some(Repository { own, common }))
+}
+
+impl Repository {
+    /// Whether what lets `place` be written is an entry about a repository, not about a directory that has one somewhere
+    /// inside: about a `.git`, or about the repository of a worktree, which may have another name.
+    fn is_asked_for(&self, policy: &Policy, place: &Place) -> bool {
+        policy.rule_for(&place.path).is_some_and(|rule| {
+            rule.origin == Origin::Asked
+                && rule.access == Access::Write
+                && (rule.path.file_name().is_some_and(|name| name == ".git")
+                    || self.main() == Some(&rule.path))
+        })
     }
-    places.push(repository);
-    Ok(places)
+
+    /// The main repository of a worktree. One that is not where git puts it is not believed.
+    fn main(&self) -> Option<&Path> {
+        let common = self.common.as_ref()?.path.as_path();
+        let worktrees = self.own.path.parent()?;
+        (worktrees.parent() == Some(common) && worktrees.ends_with("worktrees")).then_some(common)
+    }
 }
 
 /// The path in a file of one line, behind `prefix`.

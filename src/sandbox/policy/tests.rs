@@ -317,6 +317,85 @@ fn a_git_file_protects_what_it_points_at() {
     }
 }
 
+/// Makes a worktree `tree` of the repository at `main`, whose directory there has `commondir` in it.
+fn worktree(there: &Project, main: &str, tree: &str, commondir: &str) {
+    let own = there.at(main).join("worktrees/one");
+    fs::create_dir_all(&own).unwrap();
+    fs::write(own.join("commondir"), commondir).unwrap();
+    fs::create_dir_all(there.at(tree)).unwrap();
+    let pointer = format!("gitdir: {}\n", own.display());
+    fs::write(there.at(tree).join(".git"), pointer).unwrap();
+}
+
+#[test]
+fn an_entry_about_a_repository_permits_its_worktrees() {
+    for main in ["other/.git", "other/bare"] {
+        let there = Project::new();
+        worktree(&there, main, "tree", "../..\n");
+        let policy = parsed(&managed(vec![
+            path(there.text("tree"), "write"),
+            path(there.text(main), "write"),
+        ]));
+        for (path, access) in [
+            (format!("{main}/worktrees/one/HEAD"), Access::Write),
+            (format!("{main}/objects"), Access::Write),
+            // Where the worktree belongs is no part of the repository.
+            ("tree/.git".into(), Access::Read),
+            ("other/x".into(), Access::None),
+        ] {
+            assert_eq!(there.access(&policy, &path), access, "{path}");
+        }
+    }
+}
+
+#[test]
+fn an_entry_about_a_repository_permits_its_submodules() {
+    let there = Project::new();
+    fs::create_dir_all(there.at("proj/.git/modules/sub")).unwrap();
+    fs::write(there.at("proj/sub/.git"), "gitdir: ../.git/modules/sub\n").unwrap();
+    let mut entries = vec![
+        path(there.text("proj"), "write"),
+        path(there.text("proj/sub"), "write"),
+    ];
+    let head = "proj/.git/modules/sub/HEAD";
+    let policy = parsed(&managed(entries.clone()));
+    assert_eq!(there.access(&policy, head), Access::Read);
+    entries.push(path(there.text("proj/.git"), "write"));
+    let policy = parsed(&managed(entries));
+    assert_eq!(there.access(&policy, head), Access::Write);
+}
+
+#[test]
+fn what_a_git_file_says_permits_nothing() {
+    let protected = "other/bare/worktrees/one/HEAD";
+    // Neither an entry around the repository nor one that the files take for it.
+    for commondir in ["../..\n", "../../..\n", "/\n", ".\n", "../../../../tree\n"] {
+        let there = Project::new();
+        worktree(&there, "other/bare", "tree", commondir);
+        let policy = parsed(&managed(vec![
+            path(there.text("tree"), "write"),
+            path(there.text("other"), "write"),
+        ]));
+        let found = there.access(&policy, protected);
+        assert_eq!(found, Access::Read, "{commondir:?}");
+    }
+    // What no entry lets be written, or one takes back, stays so.
+    let there = Project::new();
+    worktree(&there, "other/.git", "tree", "../..\n");
+    let policy = parsed(&managed(vec![
+        special("root", "read"),
+        path(there.text("tree"), "write"),
+    ]));
+    let head = "other/.git/worktrees/one/HEAD";
+    assert_eq!(there.access(&policy, head), Access::Read);
+    let policy = parsed(&managed(vec![
+        path(there.text("tree"), "write"),
+        path(there.text("other/.git"), "write"),
+        path(there.text("other/.git/worktrees"), "read"),
+    ]));
+    assert_eq!(there.access(&policy, head), Access::Read);
+}
+
 #[test]
 fn a_file_as_a_root_has_no_metadata() {
     let there = Project::new();

@@ -112,6 +112,25 @@ on_every_launcher! {
         assert_eq!(fs::read_to_string(file).unwrap(), pointer);
     }
 
+    fn an_entry_about_the_repository_of_a_worktree_opens_all_of_it(stage) {
+        for name in ["main", "main/.git", "main/.git/worktrees", "main/.git/worktrees/one"] {
+            stage.make_directory(&format!("outside/{name}"));
+        }
+        let main = stage.path("outside/main");
+        stage.make_file("outside/main/.git/worktrees/one/commondir", "../..\n");
+        stage.make_file("workspace/.git", &format!("gitdir: {main}/.git/worktrees/one\n"));
+        let policy = stage.policy().write(&format!("{main}/.git"));
+        for target in ["worktrees/one/HEAD", "worktrees/one/index.lock", "objects", "HEAD"] {
+            let target = format!("{main}/.git/{target}");
+            stage.allows(&policy, &["write", &target]);
+            assert_eq!(fs::read_to_string(target).unwrap(), "changed");
+        }
+        stage.refuses(&policy, &["write", &format!("{main}/file")]);
+        if stage.launcher != Launcher::Landlock {
+            stage.refuses(&policy, &["write", &format!("{}/.git", stage.workspace())]);
+        }
+    }
+
     fn a_link_by_a_protected_name_stops_nothing_and_opens_nothing(stage) {
         let workspace = stage.workspace();
         stage.make_directory("workspace/real");
