@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cli::grammar::{Category, Flag, Grammar, Kind, Operands, Value};
 use crate::cli::values::{duration, path};
+use crate::sandbox::policy::Waivers;
 use crate::sandbox::preset::Preset;
 
 /// The flags of `run`, as given or by default.
@@ -20,6 +21,10 @@ pub(super) struct RunFlags {
     pub(super) variables: Vec<(String, Option<String>)>,
     pub(super) timeout: Option<Duration>,
     pub(super) sandbox: Option<Preset>,
+    /// Paths as given.
+    pub(super) write: Vec<String>,
+    pub(super) has_network: bool,
+    pub(super) waivers: Waivers,
     pub(super) is_verbose: bool,
     pub(super) command: Vec<std::ffi::OsString>,
 }
@@ -110,6 +115,35 @@ pub(super) static GRAMMAR: Grammar<RunFlags> = Grammar {
                 Ok(())
             }),
         ),
+        Flag::value(
+            Category::Command,
+            "write",
+            "With --sandbox: let this directory or file be written, too; a relative one, and ~/, is \
+             the environment's matter. May be repeated",
+            Value::list("PATH", |flags: &mut RunFlags, text| {
+                if text.is_empty() {
+                    return Err("expected the path of a directory or file".to_owned());
+                }
+                flags.write.push(text.to_owned());
+                Ok(())
+            }),
+        ),
+        Flag::switch(
+            Category::Command,
+            None,
+            "network",
+            "With --sandbox: let it use the network",
+            Kind::Switch(|flags| flags.has_network = true),
+        ),
+        Flag::value(
+            Category::Command,
+            "accept-weaker",
+            "With --sandbox: where the policy cannot be enforced whole, run without this protection: \
+             metadata (.git, .codex, .agents and .aws in directories that may be written); may be repeated",
+            Value::list("NAMES", |flags: &mut RunFlags, text| {
+                flags.waivers.add(text)
+            }),
+        ),
         Flag::switch(
             Category::General,
             Some('v'),
@@ -125,6 +159,27 @@ pub(super) static GRAMMAR: Grammar<RunFlags> = Grammar {
             Without -t, INT, TERM, HUP and QUIT are passed on to the command's group;\n\
             a second one within 2 s ends the command, a third one only us.\n",
 };
+
+impl RunFlags {
+    /// What cannot be meant together.
+    pub(super) fn conflict(&self) -> Option<String> {
+        if self.has_input && self.has_no_input {
+            return Some("'--input' cannot be used with '--no-input'".to_owned());
+        }
+        let of_sandbox = [
+            ("--write <PATH>", !self.write.is_empty()),
+            ("--network", self.has_network),
+            (
+                "--accept-weaker <NAMES>",
+                self.waivers != Waivers::default(),
+            ),
+        ];
+        let (name, _) = of_sandbox.iter().find(|(_, is_given)| *is_given)?;
+        let is_free = self.sandbox.is_none();
+        is_free
+            .then(|| format!("'{name}' needs '--sandbox read-only' or '--sandbox workspace-write'"))
+    }
+}
 
 fn sandbox(text: &str) -> Result<Option<Preset>, String> {
     match Preset::from_name(text) {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ use crate::env::{
     RunningProcess, Stream, TerminalSize,
 };
 use crate::rpc::protocol::env_policy::{EnvPolicy, Inherit};
+use crate::sandbox::preset::{WholeMachine, Widened};
 use crate::sys::event::WakeEvent;
 use crate::sys::signal::Signal;
 use crate::sys::terminal::{self, RawMode};
@@ -47,10 +48,10 @@ pub(super) static RUN: Command = Command {
     perform: |args| {
         command::perform(&GRAMMAR, args, |flags| match flags.command.is_empty() {
             true => Err(GRAMMAR.error("no command was given".to_owned())),
-            false if flags.has_input && flags.has_no_input => {
-                Err(GRAMMAR.error("'--input' cannot be used with '--no-input'".to_owned()))
-            }
-            false => Ok(report(run(flags))),
+            false => match flags.conflict() {
+                Some(message) => Err(GRAMMAR.error(message)),
+                None => Ok(report(run(flags))),
+            },
         })
     },
     help: || help::text(&GRAMMAR, &[]),
@@ -83,6 +84,8 @@ enum RunError {
     NoDirectory(NoDirectory),
     /// An argument that the wire has no form for.
     NotText(String),
+    /// The sandbox would be none.
+    WholeMachine(WholeMachine),
     /// Output was lost on the way.
     Gap(u64),
     /// It was told to end and did not.
@@ -110,6 +113,7 @@ impl fmt::Display for RunError {
             Self::Environment(error) => error.fmt(f),
             Self::NoDirectory(error) => error.fmt(f),
             Self::NotText(word) => write!(f, "{word} is not UTF-8, and cannot be passed on"),
+            Self::WholeMachine(error) => error.fmt(f),
             Self::Gap(count) => write!(
                 f,
                 "{count} pieces of output were lost while the connection was away\n\
@@ -379,7 +383,17 @@ fn order(
                 Some(cwd) => cwd.clone(),
                 None => environments::absolute(environment, facts, ".")?,
             };
-            Some(preset.sandbox(Path::new(&start)))
+            let write = flags.write.iter();
+            let write = write.map(|path| environments::absolute(environment, facts, path));
+            let widened = Widened {
+                write: write
+                    .map(|path| path.map(PathBuf::from))
+                    .collect::<Result<_, _>>()?,
+                network: flags.has_network,
+                waivers: flags.waivers,
+            };
+            let sandbox = preset.sandbox(Path::new(&start), &widened);
+            Some(sandbox.map_err(RunError::WholeMachine)?)
         }
         None => None,
     };

@@ -278,6 +278,15 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         }),
     ),
     Flag::value(
+        Category::Access,
+        "accept-weaker",
+        "Where a policy cannot be enforced whole, run without this protection, for every client: \
+         metadata (.git, .codex, .agents and .aws in directories that may be written); may be repeated",
+        Value::list("NAMES", |flags, text| {
+            flags.options.sandbox.waivers.add(text)
+        }),
+    ),
+    Flag::value(
         Category::Limits,
         "max-connections",
         "Most websocket connections at once; further ones get 503",

@@ -7,6 +7,7 @@ use super::*;
 use crate::cli::parse::{Request, UsageError, parse};
 use crate::env::local::HostConfig;
 use crate::sandbox::launcher;
+use crate::sandbox::policy::Waivers;
 use crate::serve::auth;
 use crate::serve::tls::TlsFiles;
 
@@ -84,7 +85,7 @@ fn every_value_is_taken() {
                  --executor-id x --environment-id i --name m --remote-transport direct --aws-sigv4 \
                  --enable-noise --registration-bearer-stdin --exit-on-stdin-close \
                  --reconnect-max-delay 0.5 \
-                 --ping-interval 1.5 --drain-window 0 --max-processes=7 --no-http --allow-link-local --sandbox-launcher landlock --bwrap /b \
+                 --ping-interval 1.5 --drain-window 0 --max-processes=7 --no-http --allow-link-local --sandbox-launcher landlock --bwrap /b --accept-weaker metadata \
                  --log-level DEBUG";
     let words: Vec<&str> = words.split_whitespace().collect();
     assert_eq!(
@@ -134,6 +135,7 @@ fn every_value_is_taken() {
                 sandbox: launcher::Config {
                     pinned: Some(launcher::Kind::Landlock),
                     bwrap: Some("/b".into()),
+                    waivers: Waivers { metadata: true },
                 },
                 no_http: true,
                 allow_link_local: true,

@@ -36,6 +36,7 @@ pub const EXTENSIONS: &[&str] = &[
     "process/read.signal",
     "process/read.timedOut",
     "process/signal.anySignal",
+    "process/start.acceptWeaker",
     "process/start.acknowledges",
     "process/start.rlimits",
     "process/start.sandboxLevel",

@@ -9,7 +9,7 @@ use super::start::Failure;
 use super::surroundings::Surroundings;
 use super::{Launched, OURS, own_file};
 use crate::sandbox::inside::Request;
-use crate::sandbox::policy::{Network, Policy};
+use crate::sandbox::policy::{Network, Policy, Waivers};
 use crate::sandbox::seccomp;
 use crate::sys::capabilities;
 use crate::sys::enter::Image;
@@ -43,9 +43,11 @@ pub(super) fn free(
     direct(request, surroundings, restrictions, level)
 }
 
-/// Starts a program under Landlock; `rejected` are the launchers that would have been better.
+/// Starts a program under Landlock, without what `waivers` give up if need be; `rejected` are the launchers that would
+/// have been better.
 pub(super) fn with_landlock(
     policy: &Policy,
+    waivers: Waivers,
     request: &Request,
     surroundings: &Surroundings<'_>,
     rejected: &[Rejected],
@@ -57,8 +59,8 @@ pub(super) fn with_landlock(
         true => Some(own_file()?),
         false => None,
     };
-    let domain =
-        landlock::domain(policy, has_network, own).map_err(|why| refusal(rejected, Some(why)))?;
+    let domain = landlock::domain(policy, waivers, has_network, own)
+        .map_err(|why| refusal(rejected, Some(why)))?;
     let level = Level {
         launcher: Kind::Landlock,
         version: None,

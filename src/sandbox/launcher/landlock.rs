@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::refusal::{Refusal, Stage};
-use crate::sandbox::policy::{LandlockRules, Policy};
+use crate::sandbox::policy::{LandlockRules, Origin, Policy, Waivers};
 use crate::sys::file::{self, Kind};
 use crate::sys::landlock::{self, Handled, Rules};
 
@@ -44,6 +44,9 @@ const DEVICES: [&str; 6] = [
     "/dev/tty",
 ];
 
+/// How many paths are named that are not protected.
+const MOST_NAMED: usize = 16;
+
 /// Rules that a child enters, and what they leave open.
 #[derive(Debug)]
 pub(super) struct Domain {
@@ -52,9 +55,11 @@ pub(super) struct Domain {
     pub(super) weaker: Vec<String>,
 }
 
-/// Says a policy in rules. `program` is what may be run besides, whatever the policy says of it.
+/// Says a policy in rules, without what `waivers` give up if need be. `program` is what may be run besides, whatever the
+/// policy says of it.
 pub(super) fn domain(
     policy: &Policy,
+    waivers: Waivers,
     has_network: bool,
     program: Option<BorrowedFd<'_>>,
 ) -> Result<Domain, Refusal> {
@@ -62,9 +67,14 @@ pub(super) fn domain(
         let hint = "Boot a kernel with Landlock (5.13) and `landlock` in its `lsm=` list";
         Refusal::new(Stage::Launcher, "the kernel has no Landlock", hint)
     })?;
-    let trees = policy.as_landlock().map_err(|entry| {
-        let hint =
-            "Allow namespaces, so that bwrap can do it, or leave the entry out of the policy";
+    let trees = policy.as_landlock(waivers).map_err(|entry| {
+        let hint = match entry.origin {
+            Origin::Asked => "Leave the entry out of the policy, or let a bwrap enforce it",
+            Origin::Metadata => {
+                "Go without this protection by `--accept-weaker metadata` of `exec-server run` or of the server, or \
+                 `acceptWeaker` in the request's `sandbox`"
+            }
+        };
         let mut refusal = Refusal::new(Stage::Policy, entry.to_string(), hint);
         refusal.path = Some(PathBuf::from(entry.entry));
         refusal
@@ -74,7 +84,7 @@ pub(super) fn domain(
     Ok(Domain {
         rules,
         abi,
-        weaker: weaker(policy, abi),
+        weaker: weaker(policy, &trees.given_up, abi),
     })
 }
 
@@ -157,8 +167,9 @@ fn known_files(abi: u32) -> u64 {
     (1 << bits) - 1
 }
 
-fn weaker(policy: &Policy, abi: u32) -> Vec<String> {
+fn weaker(policy: &Policy, given_up: &[PathBuf], abi: u32) -> Vec<String> {
     let mut weaker = policy.weaker().to_vec();
+    weaker.extend(unprotected(given_up));
     let mut say = |sentence: &str| weaker.push(sentence.to_owned());
     say("processes of the host can be seen in /proc");
     say(
@@ -180,9 +191,38 @@ fn weaker(policy: &Policy, abi: u32) -> Vec<String> {
     weaker
 }
 
+/// A sentence for each path that should have been protected and is not, up to a number of them.
+fn unprotected(given_up: &[PathBuf]) -> Vec<String> {
+    let (named, others) = given_up.split_at(given_up.len().min(MOST_NAMED));
+    let name = |path: &PathBuf| {
+        format!(
+            "{} is not protected: it can be made and changed, as was accepted",
+            path.display()
+        )
+    };
+    let mut sentences: Vec<_> = named.iter().map(name).collect();
+    if !others.is_empty() {
+        let count = others.len();
+        sentences.push(format!("{count} more such paths are not protected"));
+    }
+    sentences
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_protected_is_named_up_to_a_number() {
+        let paths: Vec<_> = (0..MOST_NAMED + 3)
+            .map(|number| PathBuf::from(format!("/w/{number}/.git")))
+            .collect();
+        assert_eq!(unprotected(&paths[..2]).len(), 2);
+        let sentences = unprotected(&paths);
+        assert_eq!(sentences.len(), MOST_NAMED + 1);
+        assert!(sentences[0].starts_with("/w/0/.git is not protected"));
+        assert_eq!(sentences[MOST_NAMED], "3 more such paths are not protected");
+    }
 
     #[test]
     fn a_kernel_is_asked_only_for_what_it_knows() {

@@ -42,7 +42,7 @@ use self::refusal::Rejected;
 use self::verdicts::Verdicts;
 use super::inside::{self, Request};
 use super::journal::{Claim, Journal};
-use super::policy::{Enforcement, Policy};
+use super::policy::{Enforcement, Policy, Waivers};
 use crate::sys::process::Leader;
 
 /// How often mounts are planned while what they need keeps vanishing.
@@ -63,6 +63,8 @@ pub struct Config {
     pub pinned: Option<Kind>,
     /// The file to take as the bundled bwrap.
     pub bwrap: Option<PathBuf>,
+    /// What is given up for every client where it cannot be enforced.
+    pub waivers: Waivers,
 }
 
 /// How one program is to be confined.
@@ -144,7 +146,8 @@ impl Launchers {
         if !self.may_use(Kind::Landlock) {
             return Err(refusal::refusal(&rejected, None).into());
         }
-        direct::with_landlock(policy, &request, surroundings, &rejected)
+        let waivers = policy.waivers().or(self.config.waivers);
+        direct::with_landlock(policy, waivers, &request, surroundings, &rejected)
     }
 
     fn may_use(&self, kind: Kind) -> bool {

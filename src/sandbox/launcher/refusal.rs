@@ -124,12 +124,20 @@ pub(super) fn refusal(rejected: &[Rejected], last: Option<Refusal>) -> Refusal {
     if !refusal.what.is_empty() {
         what += &format!("; landlock: {}", refusal.what);
     }
-    if let Some(cause) = cause {
-        what += &format!("; cause: {cause}");
-        refusal.errno = refusal.errno.or(cause.errno);
-        refusal.hint = cause.remedy;
-    } else if cause::has_apparmor_restriction() {
-        refusal.hint = cause::apparmor().1;
+    let remedy = match cause {
+        Some(cause) => {
+            what += &format!("; cause: {cause}");
+            refusal.errno = refusal.errno.or(cause.errno);
+            Some(cause.remedy)
+        }
+        None => cause::has_apparmor_restriction().then(|| cause::apparmor().1),
+    };
+    // Both help, and who asks may be able to do only one of them.
+    if let Some(remedy) = remedy {
+        refusal.hint = match refusal.hint.as_str() {
+            "" => remedy,
+            other => format!("{remedy}. Otherwise: {other}"),
+        };
     }
     refusal.what = what;
     refusal

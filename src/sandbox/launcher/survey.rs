@@ -125,7 +125,9 @@ impl Launchers {
             cwd: Path::new("/").to_owned(),
         };
         // Without the reasons against all other launchers.
-        landlock::domain(&confinement.policy, false, None).map_err(|refusal| refusal.what)?;
+        let waivers = self.config.waivers;
+        landlock::domain(&confinement.policy, waivers, false, None)
+            .map_err(|refusal| refusal.what)?;
         let request = Request {
             image: Some(Image {
                 programs: vec![program],
@@ -136,7 +138,8 @@ impl Launchers {
             }),
             has_terminal: false,
         };
-        let launched = direct::with_landlock(&confinement.policy, &request, surroundings, &[]);
+        let launched =
+            direct::with_landlock(&confinement.policy, waivers, &request, surroundings, &[]);
         let launched = launched.map_err(|failure| match failure {
             Failure::Refused(refusal) => refusal.to_string(),
             Failure::Program(error) => error.to_string(),

@@ -1,12 +1,13 @@
 //! A policy as Landlock can say it: a list of trees that are allowed, each for reading or for all.
 //!
 //! Landlock only adds rights on the way down. A rule that takes something away from a tree around it, which a mount can
-//! do, it cannot say; such a policy is refused with that rule's name, not enforced by half.
+//! do, it cannot say; such a policy is refused with that rule's name, not enforced by half. Only a rule that protects
+//! metadata may be given up instead, and is named then.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{Access, Origin, Policy};
+use super::{Access, Origin, Policy, Rule, Waivers, depth};
 
 /// The trees that are allowed; everything else is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct LandlockRules {
     pub read: Vec<PathBuf>,
     /// May be changed as well.
     pub write: Vec<PathBuf>,
+    /// Metadata that should have been protected, and is as free as what is around it.
+    pub given_up: Vec<PathBuf>,
 }
 
 /// The rule of a policy that Landlock cannot say.
@@ -55,22 +58,32 @@ impl Policy {
     /// The policy as Landlock can enforce it. Names of files can be seen everywhere, which no Landlock hides.
     ///
     /// # Errors
-    /// The first rule that takes something away from an allowed tree.
-    pub fn as_landlock(&self) -> Result<LandlockRules, Inexpressible> {
+    /// The first rule that takes something away from an allowed tree, and is not given up.
+    pub fn as_landlock(&self, waivers: Waivers) -> Result<LandlockRules, Inexpressible> {
         let mut allowed = LandlockRules {
             read: Vec::new(),
             write: Vec::new(),
+            given_up: Vec::new(),
         };
         if !self.confines_files {
             allowed.write.push("/".into());
             return Ok(allowed);
         }
+        // In the order of paths: what is around a rule comes before it.
+        let mut in_force: Vec<&Rule> = Vec::new();
         for rule in &self.rules {
-            let around = rule.path.parent().and_then(|parent| self.rule_for(parent));
+            let around = in_force
+                .iter()
+                .filter(|around| rule.path.starts_with(&around.path))
+                .max_by_key(|around| depth(&around.path));
             if let Some(around) = around
                 && rule.access < around.access
                 && around.access >= Access::Read
             {
+                if waivers.metadata && rule.origin == Origin::Metadata {
+                    allowed.given_up.push(rule.path.clone());
+                    continue;
+                }
                 return Err(Inexpressible {
                     entry: rule.path.display().to_string(),
                     access: rule.access,
@@ -78,6 +91,7 @@ impl Policy {
                     origin: rule.origin,
                 });
             }
+            in_force.push(rule);
             match rule.access {
                 Access::Read => allowed.read.push(rule.path.clone()),
                 Access::Write => allowed.write.push(rule.path.clone()),

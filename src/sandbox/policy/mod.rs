@@ -14,6 +14,7 @@ mod landlock;
 mod metadata;
 mod place;
 mod resolve;
+mod waivers;
 mod wire;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use self::landlock::{Inexpressible, LandlockRules};
 pub use self::metadata::PROTECTED;
 pub use self::place::Link;
 pub use self::place::Place;
+pub use self::waivers::Waivers;
 use crate::rpc::path_uri::PathStyle;
 
 /// What may be done with a path, from the least to the most.
@@ -117,6 +119,7 @@ pub struct Policy {
     globs: Vec<Glob>,
     scan_depth: Option<u32>,
     weaker: Vec<String>,
+    waivers: Waivers,
 }
 
 impl Policy {
@@ -148,6 +151,11 @@ impl Policy {
     /// What cannot be enforced as asked, a sentence each.
     pub fn weaker(&self) -> &[String] {
         &self.weaker
+    }
+
+    /// What the client gives up where it cannot be enforced.
+    pub fn waivers(&self) -> Waivers {
+        self.waivers
     }
 
     /// The same policy with no network.

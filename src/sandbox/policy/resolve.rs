@@ -8,7 +8,7 @@ use super::glob::{self, Glob, Shape};
 use super::metadata;
 use super::place::{Link, Place};
 use super::wire::{Entry, FileSystem, Profile, Sandbox, Special, Switch, Target, Wanted};
-use super::{Access, Context, Enforcement, Network, Origin, Policy, Rule};
+use super::{Access, Context, Enforcement, Network, Origin, Policy, Rule, Waivers};
 use crate::rpc::path_uri::{PathStyle, resolve_dots};
 use crate::sys::file::Kind;
 
@@ -55,6 +55,10 @@ impl Policy {
         };
         let mut evidence = Evidence::default();
         let policy = resolve(profile, cwd, &project_roots, context, &mut evidence)?;
+        let policy = Self {
+            waivers: sandbox.accept_weaker,
+            ..policy
+        };
         Ok((policy, evidence))
     }
 
@@ -95,6 +99,7 @@ fn resolve(
         globs: Vec::new(),
         scan_depth: None,
         weaker: Vec::new(),
+        waivers: Waivers::default(),
     };
     let (files, network) = match profile {
         Profile::Disabled => return Ok(whole(Enforcement::Disabled, Network::Enabled)),
@@ -127,6 +132,7 @@ fn resolve(
         globs: rules.globs,
         scan_depth: glob_scan_max_depth.map(std::num::NonZeroU32::get),
         weaker: Vec::new(),
+        waivers: Waivers::default(),
     };
     if !policy.has_full_write() {
         metadata::protect(&mut policy, rules.evidence)?;

@@ -410,14 +410,14 @@ fn landlock_can_say_what_only_allows() {
         special("root", "read"),
         path(there.text("proj/src/a.txt"), "write"),
     ]));
-    let rules = rules.as_landlock().unwrap();
+    let rules = rules.as_landlock(Waivers::default()).unwrap();
     assert_eq!(rules.read, [PathBuf::from("/")]);
     assert_eq!(rules.write, [there.at("proj/src/a.txt")]);
     let parts = parsed(&managed(vec![
         path(there.text("proj/src"), "read"),
         path(there.text("other"), "deny"),
     ]));
-    let parts = parts.as_landlock().unwrap();
+    let parts = parts.as_landlock(Waivers::default()).unwrap();
     assert_eq!((parts.read.len(), parts.write.len()), (1, 0));
 }
 
@@ -425,7 +425,9 @@ fn landlock_can_say_what_only_allows() {
 fn what_landlock_cannot_say_is_named() {
     let there = Project::new();
     let refused = |entries: Vec<Value>| {
-        let refusal = parsed(&managed(entries)).as_landlock().unwrap_err();
+        let refusal = parsed(&managed(entries))
+            .as_landlock(Waivers::default())
+            .unwrap_err();
         (refusal.origin, refusal.to_string())
     };
     let (origin, message) = refused(vec![
@@ -439,4 +441,44 @@ fn what_landlock_cannot_say_is_named() {
     assert!(message.contains("proj/.agents"), "{message}");
     let (_, message) = refused(vec![special("root", "read"), pattern("/**/*.key", "deny")]);
     assert!(message.contains("/**/*.key"), "{message}");
+}
+
+#[test]
+fn metadata_can_be_given_up_and_nothing_else() {
+    let there = Project::new();
+    let accepting = |entries: Vec<Value>| {
+        let mut sandbox = managed(entries);
+        sandbox["acceptWeaker"] = json!(["metadata"]);
+        let policy = parsed(&sandbox);
+        policy.as_landlock(policy.waivers())
+    };
+    let root = path(there.text("proj"), "write");
+    let rules = accepting(vec![special("root", "read"), root.clone()]).unwrap();
+    assert_eq!(rules.write, [there.at("proj")]);
+    let names = [".agents", ".aws", ".codex", ".git"];
+    assert_eq!(
+        rules.given_up,
+        names.map(|name| there.at("proj").join(name))
+    );
+    // What the client itself takes away, also inside of what is given up.
+    for asked in ["proj/.git", "proj/.git/hooks", "proj/src"] {
+        for access in ["read", "deny"] {
+            let entries = vec![root.clone(), path(there.text(asked), access)];
+            let refusal = accepting(entries).unwrap_err();
+            assert_eq!(refusal.origin, Origin::Asked, "{asked} {access}");
+            assert!(refusal.entry.ends_with(asked), "{refusal}");
+        }
+    }
+    let entries = vec![root, pattern("/**/*.key", "deny")];
+    assert!(accepting(entries).is_err());
+}
+
+#[test]
+fn what_is_given_up_is_a_list_of_known_names() {
+    let mut sandbox = managed(vec![special("root", "read")]);
+    assert!(!parsed(&sandbox).waivers().metadata);
+    sandbox["acceptWeaker"] = json!(["metadata", "everything"]);
+    let error = Policy::parse(&sandbox.to_string(), &FILE_REQUEST).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidParams);
+    assert!(error.to_string().contains("everything"), "{error}");
 }

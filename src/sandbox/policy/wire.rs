@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny};
 use serde_json::value::RawValue;
 
+use super::waivers::Waivers;
 use crate::rpc::path_uri::{PathStyle, WirePath};
 
 /// The `sandbox` of a request.
@@ -18,6 +19,9 @@ pub(super) struct Sandbox<'a> {
     pub(super) cwd: Option<Located>,
     #[serde(default)]
     pub(super) workspace_roots: Option<Vec<Located>>,
+    /// An extension.
+    #[serde(default)]
+    pub(super) accept_weaker: Waivers,
     // What follows means nothing on Linux, or to us, and yet must be what it should.
     #[serde(rename = "windowsSandboxLevel")]
     _level: WindowsLevel,

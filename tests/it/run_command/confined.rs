@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Output;
 
-use crate::support::{EVERY, Environments, fails, scratch};
+use crate::support::{EVERY, Environments, child, fails, scratch};
 
 /// Runs a script in `directory` of an environment, and gives what came of it.
 fn script(
@@ -103,4 +103,87 @@ fn another_word_is_a_usage_error() {
         2,
         "expected read-only, workspace-write or off",
     );
+}
+
+#[test]
+fn what_is_named_may_be_written_too() {
+    let environments = Environments::start();
+    for environment in EVERY {
+        let (place, other, third) = (scratch(), scratch(), scratch());
+        let words = format!(
+            "echo x >{}/made && ! echo x >{}/made && ! echo x >here",
+            other.dir(),
+            third.dir()
+        );
+        let output = environments.run(&[
+            "run",
+            "-e",
+            environment,
+            "--sandbox",
+            "read-only",
+            "--write",
+            &other.dir(),
+            "-C",
+            &place.dir(),
+            "/bin/sh",
+            "-c",
+            &words,
+        ]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{environment}: {stderr}");
+        assert!(fs::exists(other.path("made")).unwrap(), "{environment}");
+    }
+}
+
+#[test]
+fn a_network_is_there_only_if_it_is_asked_for() {
+    let environments = Environments::start();
+    for environment in EVERY {
+        let listens = |more: &[&str]| {
+            let words = ["run", "-e", environment, "--sandbox", "read-only"];
+            let attempt = [&child(), "attempt", "listen", "127.0.0.1:0"];
+            let output = environments.run(&[&words, more, &attempt].concat());
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let without = listens(&[]);
+        assert!(!without.starts_with("did"), "{environment}: {without}");
+        let with = listens(&["--network"]);
+        assert!(with.starts_with("did"), "{environment}: {with}");
+    }
+}
+
+#[test]
+fn the_whole_machine_is_no_workspace() {
+    let environments = Environments::start();
+    for environment in EVERY {
+        for words in [
+            &["--sandbox", "workspace-write", "-C", "/"][..],
+            &["--sandbox", "workspace-write", "-C", "/tmp/.."],
+            &["--sandbox", "read-only", "--write", "/"],
+        ] {
+            let run = [&["run", "-e", environment], words, &["true"]].concat();
+            environments.fails(&run, 255, "confines no files");
+        }
+    }
+}
+
+#[test]
+fn what_widens_a_sandbox_needs_one() {
+    for words in [
+        &["--write", "/srv"][..],
+        &["--network"],
+        &["--accept-weaker", "metadata"],
+    ] {
+        let run = [&["run"], words, &["true"]].concat();
+        fails(&run, 2, "needs '--sandbox read-only'");
+    }
+    let run = [
+        "run",
+        "--sandbox",
+        "read-only",
+        "--accept-weaker",
+        "files",
+        "true",
+    ];
+    fails(&run, 2, "expected metadata");
 }

@@ -14,6 +14,7 @@ mod proc;
 mod start;
 mod terminal;
 mod upstream;
+mod waivers;
 
 use serde_json::{Value, json};
 
