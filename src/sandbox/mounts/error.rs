@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::rpc::error::RpcError;
 
@@ -38,6 +39,13 @@ pub enum PlanError {
         /// How many names are looked at.
         limit: usize,
     },
+    /// The search for a pattern takes too long.
+    Slow {
+        /// The pattern.
+        pattern: String,
+        /// How long it may take.
+        limit: Duration,
+    },
 }
 
 impl PlanError {
@@ -48,7 +56,7 @@ impl PlanError {
                 "mountSource"
             }
             Self::MountPoint(..) => "mountPoint",
-            Self::Matches { .. } | Self::Tree { .. } => "globScan",
+            Self::Matches { .. } | Self::Tree { .. } | Self::Slow { .. } => "globScan",
         }
     }
 
@@ -60,7 +68,7 @@ impl PlanError {
                 (Some(path), error.raw_os_error())
             }
             Self::List(error) => (None, error.raw_os_error()),
-            Self::Matches { .. } | Self::Tree { .. } => (None, None),
+            Self::Matches { .. } | Self::Tree { .. } | Self::Slow { .. } => (None, None),
         }
     }
 }
@@ -102,6 +110,12 @@ impl fmt::Display for PlanError {
                 f,
                 "sandbox: the pattern `{pattern}` has to be searched for among more than {limit} names; \
                  give it a deeper directory to begin with, or a smaller glob_scan_max_depth"
+            ),
+            Self::Slow { pattern, limit } => write!(
+                f,
+                "sandbox: the search for the pattern `{pattern}` takes longer than {} s; \
+                 give it a deeper directory to begin with, or a smaller glob_scan_max_depth",
+                limit.as_secs()
             ),
         }
     }

@@ -104,8 +104,8 @@ fn steps(
     let mut wishes: Vec<(PathBuf, Access, Vec<Link>)> = rules
         .map(|rule| (rule.path.clone(), rule.access, rule.links.clone()))
         .collect();
-    for path in Scan::new(policy)?.matches {
-        wishes.push((path, Access::Deny, Vec::new()));
+    for path in &Scan::of(policy)?.matches {
+        wishes.push((path.clone(), Access::Deny, Vec::new()));
     }
     for glob in policy.globs() {
         let is_open = policy.access(&glob.base) == Access::Write

@@ -219,6 +219,13 @@ fn class(inside: &[u8]) -> Token {
 }
 
 impl Part {
+    fn takes(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Name(tokens) => name_matches(tokens, name),
+        }
+    }
+
     fn literal(&self) -> Option<Vec<u8>> {
         let Self::Name(tokens) = self else {
             return None;
@@ -243,20 +250,50 @@ impl Glob {
         parts_match(&self.parts, &names)
     }
 
-    /// Whether something below the directory can match; false saves a search.
-    pub fn reaches_below(&self, directory: &Path) -> bool {
-        let Ok(below) = directory.strip_prefix(&self.base) else {
-            return self.base.starts_with(directory);
-        };
-        let mut parts = self.parts.iter();
-        for name in below {
-            match parts.next() {
-                Some(Part::Any) => return true,
-                Some(Part::Name(tokens)) if name_matches(tokens, name.as_bytes()) => {}
-                _ => return false,
-            }
+    /// About as many bytes as it takes in memory.
+    pub(super) fn size(&self) -> usize {
+        let tokens = self.parts.iter().map(|part| match part {
+            Part::Any => 0,
+            Part::Name(tokens) => tokens.len() * size_of::<Token>(),
+        });
+        size_of::<Self>() + tokens.sum::<usize>() + self.pattern.len()
+    }
+
+    /// Where in the pattern a search begins, in the base. Each place stands for all names that lead to it.
+    pub fn begin(&self) -> Vec<usize> {
+        let mut places = Vec::new();
+        self.enter(0, &mut places);
+        places
+    }
+
+    /// Whether a name completes a match, in a directory where the search is at `place`.
+    pub fn completes(&self, place: usize, name: &[u8]) -> bool {
+        self.is_last(place) && self.parts[place].takes(name)
+    }
+
+    /// Whether any name could complete a match at `place`.
+    pub fn is_last(&self, place: usize) -> bool {
+        place + 1 == self.parts.len()
+    }
+
+    /// Adds where the search is in the directory `name`, when it is at `place` in the directory around it.
+    pub fn descend(&self, place: usize, name: &[u8], into: &mut Vec<usize>) {
+        match &self.parts[place] {
+            Part::Any => self.enter(place, into),
+            part if part.takes(name) => self.enter(place + 1, into),
+            Part::Name(_) => {}
         }
-        parts.next().is_some()
+    }
+
+    /// Adds a place, and the next one behind a `**`, which can be no name; at the end it is at least one.
+    fn enter(&self, place: usize, into: &mut Vec<usize>) {
+        if place == self.parts.len() {
+            return;
+        }
+        into.push(place);
+        if self.parts[place] == Part::Any && !self.is_last(place) {
+            into.push(place + 1);
+        }
     }
 }
 
@@ -295,6 +332,12 @@ fn parts_match(parts: &[Part], names: &[&[u8]]) -> bool {
 }
 
 fn name_matches(tokens: &[Token], name: &[u8]) -> bool {
+    // Most names are told by their last byte.
+    if let Some(Token::Literal(last)) = tokens.last()
+        && name.last() != Some(last)
+    {
+        return false;
+    }
     let mut retry: Option<(usize, usize)> = None;
     let (mut token, mut at) = (0, 0);
     loop {
@@ -411,15 +454,67 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_search_goes_only_where_a_match_can_be() {
-        let shapes = parse("/p/a*/b/*.key").unwrap();
+    fn wild(pattern: &str) -> Glob {
+        let shapes = parse(pattern).unwrap();
         let [Shape::Wild(glob)] = shapes.as_slice() else {
             panic!("{shapes:?}");
         };
-        let reached = |path: &str| glob.reaches_below(Path::new(path));
-        assert!(reached("/p") && reached("/p/ax") && reached("/p/ax/b") && reached("/"));
-        assert!(!reached("/p/x") && !reached("/p/ax/b/c") && !reached("/q"));
+        glob.clone()
+    }
+
+    /// Where a search is below the base, and whether the last name completes a match.
+    fn search(glob: &Glob, names: &[&str]) -> (Vec<usize>, bool) {
+        let mut places = glob.begin();
+        let mut is_match = false;
+        for name in names {
+            let mut next = Vec::new();
+            is_match = places
+                .iter()
+                .any(|place| glob.completes(*place, name.as_bytes()));
+            for place in places {
+                glob.descend(place, name.as_bytes(), &mut next);
+            }
+            places = next;
+        }
+        (places, is_match)
+    }
+
+    #[test]
+    fn a_search_goes_only_where_a_match_can_be() {
+        let glob = wild("/p/a*/b/*.key");
+        let reached = |names: &[&str]| !search(&glob, names).0.is_empty();
+        assert!(reached(&[]) && reached(&["ax"]) && reached(&["ax", "b"]));
+        assert!(!reached(&["x"]) && !reached(&["ax", "b", "c"]) && !reached(&["ax", "c"]));
+    }
+
+    #[test]
+    fn a_search_finds_what_matches() {
+        let patterns = [
+            "/p/**/*.env",
+            "/p/*.env",
+            "/p/*/**",
+            "/p/**/a/**/b",
+            "/p/a*/**/b",
+            "/p/**/a/?/**",
+            "/p/**/**/b",
+        ];
+        let names = ["a", "b", "ab", "x.env", ".env"];
+        let mut paths = vec![Vec::new()];
+        for length in 0..4 {
+            let longer = paths.iter().filter(|path| path.len() == length);
+            let longer: Vec<_> = longer
+                .flat_map(|path| names.map(|name| [path.as_slice(), &[name]].concat()))
+                .collect();
+            paths.extend(longer);
+        }
+        for pattern in patterns {
+            let glob = wild(pattern);
+            for path in &paths {
+                let whole = Path::new("/p").join(path.join("/"));
+                let found = search(&glob, path).1;
+                assert_eq!(found, glob.matches(&whole), "{pattern} on {whole:?}");
+            }
+        }
     }
 
     #[test]

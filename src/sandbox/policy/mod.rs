@@ -194,6 +194,36 @@ impl Policy {
         covering.max_by_key(|rule| depth(&rule.path))
     }
 
+    /// Whether a rule about something below a canonical path lets it be seen.
+    pub fn opens_below(&self, path: &Path) -> bool {
+        let from = self
+            .rules
+            .partition_point(|rule| rule.path.as_path() <= path);
+        self.rules[from..]
+            .iter()
+            .take_while(|rule| rule.path.starts_with(path))
+            .any(|rule| rule.access >= Access::Read)
+    }
+
+    /// Whether both permit and deny the same files, if the file system is the same.
+    pub fn says_the_same_of_files(&self, other: &Self) -> bool {
+        self.confines_files == other.confines_files
+            && self.scan_depth == other.scan_depth
+            && self.globs == other.globs
+            && self.rules == other.rules
+    }
+
+    /// About as many bytes as what it says of files takes in memory.
+    pub fn size(&self) -> usize {
+        let rules = self.rules.iter().map(|rule| {
+            let links = rule.links.iter();
+            let links =
+                links.map(|link| link.path.as_os_str().len() + link.target.as_os_str().len());
+            size_of::<Rule>() + rule.path.as_os_str().len() + links.sum::<usize>()
+        });
+        rules.sum::<usize>() + self.globs.iter().map(Glob::size).sum::<usize>()
+    }
+
     /// Whether every file may be read.
     pub fn has_full_read(&self) -> bool {
         !self.confines_files

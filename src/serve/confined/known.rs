@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::sandbox::mounts::{PlanError, Scan};
 use crate::sandbox::policy::{Evidence, Policy};
 use crate::sys::file::Identity;
 
@@ -20,8 +19,6 @@ pub(super) struct Reading {
     /// As it is for files: without a network.
     pub(super) policy: Arc<Policy>,
     pub(super) evidence: Evidence,
-    /// What the policy's patterns matched when they were last searched for.
-    scan: Mutex<Arc<Scan>>,
 }
 
 impl Reading {
@@ -29,7 +26,6 @@ impl Reading {
         Arc::new(Self {
             policy: Arc::new(policy.without_network()),
             evidence,
-            scan: Mutex::default(),
         })
     }
 
@@ -42,21 +38,7 @@ impl Reading {
         Arc::new(Self {
             policy: Arc::clone(&self.policy),
             evidence,
-            scan: Mutex::default(),
         })
-    }
-
-    /// What the policy's patterns match now.
-    pub(super) fn scan(&self) -> Result<Arc<Scan>, PlanError> {
-        let last = || self.scan.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = Arc::clone(&last());
-        // With nothing searched yet there is nothing to hold.
-        if self.policy.globs().is_empty() || (known.is_made() && known.holds()) {
-            return Ok(known);
-        }
-        let scan = Arc::new(Scan::new(&self.policy)?);
-        *last() = Arc::clone(&scan);
-        Ok(scan)
     }
 }
 

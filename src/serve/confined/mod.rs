@@ -247,7 +247,7 @@ impl ConfinedFiles {
         leash: &Leash,
     ) -> Result<Warm, ConfinedError> {
         let made = Made {
-            scan: reading.scan().map_err(ConfinedError::Policy)?,
+            scan: Scan::of(&reading.policy).map_err(ConfinedError::Policy)?,
             mounts: MountList::shared().changes(),
             reading: Arc::clone(reading),
         };

@@ -1,0 +1,180 @@
+//! What matches a pattern now.
+
+mod tree;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use self::tree::Tree;
+use super::error::PlanError;
+use crate::sandbox::policy::Policy;
+
+/// Policies of which trees are kept.
+const MAX_KEPT: usize = 8;
+/// Bytes of memory for all of them.
+const MAX_SIZE: usize = 32 * 1024 * 1024;
+/// The largest policy that is kept with its tree.
+const LARGEST_POLICY: usize = 256 * 1024;
+
+/// What a policy's patterns match.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The canonical paths that are denied, in order. Of a directory that matches, what is below it is denied with it.
+    pub matches: Vec<PathBuf>,
+}
+
+impl Scan {
+    /// What matches now. Only what has changed since the last search for the same patterns, by whomever, is looked at
+    /// again. A result that is the same as before is the same object.
+    ///
+    /// # Errors
+    /// More matches than can be covered, too large a tree, or one that cannot be searched.
+    pub fn of(policy: &Policy) -> Result<Arc<Self>, PlanError> {
+        static KEPT: Kept = Kept(Mutex::new(Vec::new()));
+        if policy.globs().is_empty() {
+            return Ok(Arc::default());
+        }
+        KEPT.search(policy)
+    }
+}
+
+/// The trees of the policies that were used last, the oldest first.
+struct Kept(Mutex<Vec<(Policy, Arc<Search>)>>);
+
+/// The searches for one policy.
+#[derive(Default)]
+struct Search(Mutex<Last>);
+
+/// What is known of the last one.
+#[derive(Default)]
+struct Last {
+    tree: Tree,
+    /// When it began, and what it found.
+    result: Option<(Instant, Arc<Scan>)>,
+}
+
+impl Kept {
+    fn search(&self, policy: &Policy) -> Result<Arc<Scan>, PlanError> {
+        let search = self.of(policy);
+        let result = search.run(policy);
+        self.drop_oldest(&search);
+        result
+    }
+
+    fn of(&self, policy: &Policy) -> Arc<Search> {
+        let mut kept = lock(&self.0);
+        let found = kept
+            .iter()
+            .position(|(one, _)| one.says_the_same_of_files(policy));
+        let (policy, search) = match found {
+            Some(at) => kept.remove(at),
+            None if policy.size() > LARGEST_POLICY => return Arc::default(),
+            None => (policy.clone(), Arc::default()),
+        };
+        let used = Arc::clone(&search);
+        kept.push((policy, search));
+        used
+    }
+
+    /// Makes room, but for what was used last.
+    fn drop_oldest(&self, used: &Arc<Search>) {
+        let mut kept = lock(&self.0);
+        // One that is at work is not waited for.
+        let size = |search: &Search| search.0.try_lock().map_or(0, |last| last.tree.size());
+        let mut sum: usize = kept.iter().map(|(_, search)| size(search)).sum();
+        while let Some((_, oldest)) = kept.first()
+            && (sum > MAX_SIZE || kept.len() > MAX_KEPT)
+            && !Arc::ptr_eq(oldest, used)
+        {
+            sum = sum.saturating_sub(size(oldest));
+            kept.remove(0);
+        }
+    }
+}
+
+impl Search {
+    /// What matches now: what a search has found that began after this call, be it another's.
+    fn run(&self, policy: &Policy) -> Result<Arc<Scan>, PlanError> {
+        let asked = Instant::now();
+        let mut last = lock(&self.0);
+        if let Some((began, found)) = &last.result
+            && *began > asked
+        {
+            return Ok(Arc::clone(found));
+        }
+        let began = Instant::now();
+        let matches = last.tree.search(policy)?;
+        let same = last.result.take().map(|(_, found)| found);
+        let found = same
+            .filter(|found| found.matches == matches)
+            .unwrap_or_else(|| Arc::new(Scan { matches }));
+        last.result = Some((began, Arc::clone(&found)));
+        Ok(found)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::scratch::Scratch;
+    use std::fs;
+
+    #[test]
+    fn the_trees_of_the_last_policies_are_kept() {
+        let scratch = Scratch::new("scan-kept");
+        let kept = Kept(Mutex::default());
+        let policy = |name: &str| tree::tests::policy(scratch.path(), &[&format!("**/{name}")], "");
+        let first = kept.of(&policy("first"));
+        assert!(Arc::ptr_eq(&first, &kept.of(&policy("first"))));
+        for number in 0..MAX_KEPT {
+            kept.search(&policy(&number.to_string())).unwrap();
+        }
+        assert_eq!(lock(&kept.0).len(), MAX_KEPT);
+        assert!(!Arc::ptr_eq(&first, &kept.of(&policy("first"))));
+        let large = policy(&"x*".repeat(2000)).size();
+        assert!(large <= LARGEST_POLICY, "{large}");
+        let larger: Vec<_> = (0..20)
+            .map(|end| format!("{}{end}", "x*".repeat(2000)))
+            .collect();
+        let larger: Vec<_> = larger.iter().map(String::as_str).collect();
+        let larger = tree::tests::policy(scratch.path(), &larger, "");
+        assert!(!Arc::ptr_eq(&kept.of(&larger), &kept.of(&larger)));
+    }
+
+    #[test]
+    fn what_is_the_same_is_the_same_object() {
+        let scratch = Scratch::new("scan-same");
+        fs::write(scratch.path().join("a"), "").unwrap();
+        let policy = tree::tests::policy(scratch.path(), &["?"], "");
+        let kept = Kept(Mutex::default());
+        let search = || kept.search(&policy).unwrap();
+        let first = search();
+        fs::write(scratch.path().join("other"), "").unwrap();
+        assert!(Arc::ptr_eq(&first, &search()));
+        fs::write(scratch.path().join("b"), "").unwrap();
+        assert_eq!(search().matches.len(), 2);
+    }
+
+    #[test]
+    fn who_waits_for_a_search_takes_its_result_if_it_began_later() {
+        let scratch = Scratch::new("scan-waits");
+        let policy = tree::tests::policy(scratch.path(), &["?"], "");
+        let search = Search::default();
+        let later = Instant::now() + std::time::Duration::from_secs(3600);
+        let others = Arc::new(Scan::default());
+        lock(&search.0).result = Some((later, Arc::clone(&others)));
+        assert!(Arc::ptr_eq(&others, &search.run(&policy).unwrap()));
+        lock(&search.0).result = Some((
+            Instant::now(),
+            Arc::new(Scan {
+                matches: vec!["/x".into()],
+            }),
+        ));
+        assert!(search.run(&policy).unwrap().matches.is_empty());
+    }
+}
