@@ -5,6 +5,7 @@ mod deny;
 mod kernel;
 mod pattern;
 
+use std::fs::File;
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
             say(&std::process::id().to_string());
             sleep();
         }
+        ["lock-then-sleep", kind, ref paths @ ..] => lock_then_sleep(kind, paths),
         ["background", ref grandchild @ ..] => background(grandchild, Stdio::inherit()),
         ["background-silent", ref grandchild @ ..] => background(grandchild, Stdio::null()),
         ["own-group", ref grandchild @ ..] => own_group(grandchild),
@@ -195,6 +197,18 @@ fn sleep() -> ! {
     loop {
         std::thread::sleep(Duration::from_secs(3600));
     }
+}
+
+/// Locks whatever of these can be opened, says how many could be locked, and stays.
+fn lock_then_sleep(kind: &str, paths: &[&str]) -> ! {
+    let lock = |file: &File| match kind {
+        "shared" => file.try_lock_shared(),
+        _ => file.try_lock(),
+    };
+    let opened = paths.iter().filter_map(|path| File::open(path).ok());
+    let locked: Vec<File> = opened.filter(|file| lock(file).is_ok()).collect();
+    say(&locked.len().to_string());
+    sleep()
 }
 
 /// Starts another of us that lives on, says its pid, and ends.

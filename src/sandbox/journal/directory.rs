@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,11 @@ const RECORDS: &str = "made-";
 const LONGEST: u64 = 16 * 1024 * 1024;
 /// How often a dying sandbox is looked at.
 const STEP: Duration = Duration::from_millis(2);
+/// How long what was left waits for the next sweep.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long one waits for its turn, and how often it asks; who has it needs a fraction of a millisecond.
+const TURN: Duration = Duration::from_secs(2);
+const TURN_STEP: Duration = Duration::from_micros(200);
 
 /// Where this user's journal may be, the best place first: what does not outlive the machine's uptime, as mount points
 /// in use do not; then what is the user's for good; then a name of its own for this boot in the common directory.
@@ -59,6 +65,16 @@ pub(super) fn candidates() -> Vec<PathBuf> {
 pub(super) struct Directory {
     path: PathBuf,
     fd: OwnedFd,
+    /// Runs that were over but for their sandboxes.
+    dying: Mutex<Vec<CString>>,
+    /// Whether a thread is going to sweep.
+    is_swept_later: AtomicBool,
+}
+
+/// The right to change what is noted down. Ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _lock: File,
 }
 
 impl Directory {
@@ -88,6 +104,8 @@ impl Directory {
         let directory = Self {
             path: path.canonicalize()?,
             fd,
+            dying: Mutex::default(),
+            is_swept_later: AtomicBool::new(false),
         };
         let probe = directory.begin(&[])?;
         directory.remove(&probe.name);
@@ -104,7 +122,8 @@ impl Directory {
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let name = CString::new(format!("{LOCK}{}-{number}", std::process::id()))?;
-            let lock = match self.make(&name) {
+            // Nothing is ever written to it, and the sandbox inherits it.
+            let lock = match self.make(&name, Access::READ, 0o400) {
                 Ok(lock) => lock,
                 // Left by an earlier process of this number.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -116,7 +135,8 @@ impl Directory {
                 continue;
             }
             let bytes: Vec<u8> = records.iter().flat_map(Record::to_bytes).collect();
-            let noted = records_of(&name).and_then(|records| self.make(&records));
+            let noted =
+                records_of(&name).and_then(|records| self.make(&records, Access::WRITE, 0o600));
             match noted.and_then(|mut records| records.write_all(&bytes).map(|()| records)) {
                 Ok(records) => {
                     return Ok(Run {
@@ -136,10 +156,10 @@ impl Directory {
         }
     }
 
-    /// Makes a file that only we can read and write.
-    fn make(&self, name: &CStr) -> io::Result<File> {
-        let access = Access::WRITE | Access::CREATE_NEW | Access::NO_LINK;
-        file::open_at(self.fd.as_fd(), name, access, 0o600).map(File::from)
+    /// Makes a file that is only ours.
+    fn make(&self, name: &CStr, access: Access, mode: u32) -> io::Result<File> {
+        let access = access | Access::CREATE_NEW | Access::NO_LINK;
+        file::open_at(self.fd.as_fd(), name, access, mode).map(File::from)
     }
 
     fn is_there(&self, name: &CString, file: &File) -> bool {
@@ -155,30 +175,143 @@ impl Directory {
         let _ = file::unlink_at(self.fd.as_fd(), name);
     }
 
-    /// Takes away what every run has left that is over.
-    pub(super) fn sweep(&self) {
-        for name in self.runs().unwrap_or_default() {
-            self.reclaim(&name, Duration::ZERO);
+    /// The right to make mount points, and to take them away, which only one run has at a time and for moments. Whoever
+    /// has it sees which runs live, and what they use.
+    ///
+    /// # Errors
+    /// Somebody has had it for long.
+    pub(super) fn turn(&self) -> io::Result<Turn> {
+        let lock = File::from(self.reopen()?);
+        let deadline = Instant::now() + TURN;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Turn { _lock: lock }),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                    let fault = "another process keeps its lock";
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, fault));
+                }
+                Err(TryLockError::WouldBlock) => thread::sleep(TURN_STEP),
+            }
         }
     }
 
-    /// The same at a start: the sandboxes of a server that has just been killed may still be dying, and nobody else is to
-    /// come for what they leave.
-    pub(super) fn sweep_after_others(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
-        for name in self.runs().unwrap_or_default() {
-            let patience = match is_orphan(&name) {
-                true => deadline.saturating_duration_since(Instant::now()),
-                false => Duration::ZERO,
-            };
-            self.reclaim(&name, patience);
+    /// Takes away what a run has left, once its sandbox has ended, which it is given a moment for.
+    pub(super) fn finish(self: &Arc<Self>, name: &CStr, patience: Duration) {
+        self.finish_all(std::iter::once(name.to_owned()), patience);
+    }
+
+    /// The same for the runs of servers that are gone, at a start: their sandboxes may still be dying, and nobody else is
+    /// to come for what they leave.
+    pub(super) fn sweep_after_others(self: &Arc<Self>, patience: Duration) {
+        let runs = self.runs().unwrap_or_default().into_iter();
+        self.finish_all(runs.filter(|name| is_orphan(name)), patience);
+    }
+
+    fn finish_all(self: &Arc<Self>, runs: impl Iterator<Item = CString>, patience: Duration) {
+        if !self.sweep_after(runs, patience) {
+            self.sweep_later();
         }
+    }
+
+    /// Sweeps once these runs are over, or later again; tells whether nothing is left.
+    fn sweep_after(&self, runs: impl Iterator<Item = CString>, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let dying: Vec<_> = runs
+            .filter(|name| !self.await_end(name, deadline))
+            .collect();
+        let are_over = dying.is_empty();
+        self.dying().extend(dying);
+        self.sweep() && are_over
+    }
+
+    fn dying(&self) -> MutexGuard<'_, Vec<CString>> {
+        self.dying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes away what every run has left that is over, and tells whether that was all.
+    pub(super) fn sweep(&self) -> bool {
+        let swept = self.turn().and_then(|turn| self.sweep_in(&turn));
+        swept.unwrap_or_else(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Sweeps each second, on a thread of its own, until nothing is left of runs that are over.
+    fn sweep_later(self: &Arc<Self>) {
+        if self.is_swept_later.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let this = Arc::clone(self);
+        let sweeper = thread::Builder::new().name("mount-points".into());
+        let spawned = sweeper.spawn(move || {
+            loop {
+                thread::sleep(PAUSE);
+                // Who leaves something from here on starts another thread.
+                this.is_swept_later.store(false, Ordering::SeqCst);
+                let dying = std::mem::take(&mut *this.dying());
+                let is_clean = this.sweep_after(dying.into_iter(), Duration::ZERO);
+                if is_clean || this.is_swept_later.swap(true, Ordering::SeqCst) {
+                    break;
+                }
+            }
+        });
+        if spawned.is_err() {
+            self.is_swept_later.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Gives whether nothing is left of the runs that are over.
+    fn sweep_in(&self, _: &Turn) -> io::Result<bool> {
+        let (mut over, mut live) = (Vec::new(), Vec::new());
+        for name in self.runs()? {
+            // One that has just been begun is not there for others, or is gone.
+            let Ok(lock) = self.open_lock(&name) else {
+                continue;
+            };
+            match lock.try_lock() {
+                Ok(()) => over.push((name, lock)),
+                Err(_) => live.push(name),
+            }
+        }
+        if over.is_empty() {
+            return Ok(true);
+        }
+        let mut in_use = Vec::new();
+        for name in live {
+            in_use.extend(Record::read_all(&self.records(&name)?));
+        }
+        let mut is_clean = true;
+        for (name, _lock) in over {
+            let records = Record::read_all(&self.records(&name)?);
+            // Each of them has its turn, also behind one that is in use.
+            let left = records
+                .iter()
+                .filter(|record| record.remove(&in_use) == Removal::InUse)
+                .count();
+            if left == 0 {
+                self.remove(&name);
+            } else {
+                is_clean = false;
+            }
+        }
+        Ok(is_clean)
+    }
+
+    /// Waits until nobody holds a run's lock, and tells whether it has come to that.
+    fn await_end(&self, name: &CStr, deadline: Instant) -> bool {
+        let Ok(lock) = self.open_lock(name) else {
+            return true;
+        };
+        while let Err(TryLockError::WouldBlock) = lock.try_lock() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(STEP);
+        }
+        true
     }
 
     fn runs(&self) -> io::Result<Vec<CString>> {
-        // A descriptor of its own: the position in the directory belongs to it.
-        let access = Access::READ | Access::DIRECTORY;
-        let fd = file::open_at(self.fd.as_fd(), c".", access, 0)?;
+        let fd = self.reopen()?;
         let mut reader = Names::default();
         let mut names = Vec::new();
         while let Some(entry) = reader.next_in(fd.as_fd())? {
@@ -189,30 +322,10 @@ impl Directory {
         Ok(names)
     }
 
-    /// Takes away what a run has left, once nobody holds its file any more.
-    pub(super) fn reclaim(&self, name: &CStr, patience: Duration) {
-        let Ok(lock) = self.open_lock(name) else {
-            return;
-        };
-        let deadline = Instant::now() + patience;
-        while let Err(TryLockError::WouldBlock) = lock.try_lock() {
-            if Instant::now() >= deadline {
-                return;
-            }
-            thread::sleep(STEP);
-        }
-        let Ok(bytes) = self.records(name) else {
-            return;
-        };
-        let records = Record::read_all(&bytes);
-        // Each of them has its turn, also behind one that is in use.
-        let in_use = records
-            .iter()
-            .filter(|record| record.remove() == Removal::InUse)
-            .count();
-        if in_use == 0 {
-            self.remove(name);
-        }
+    /// A descriptor of its own, which has a position in the directory and a lock.
+    fn reopen(&self) -> io::Result<OwnedFd> {
+        let access = Access::READ | Access::DIRECTORY;
+        file::open_at(self.fd.as_fd(), c".", access, 0)
     }
 
     fn open_lock(&self, name: &CStr) -> io::Result<File> {
@@ -221,7 +334,7 @@ impl Directory {
             if error.kind() != io::ErrorKind::PermissionDenied {
                 return Err(error);
             }
-            // The program in the sandbox can have changed its mode.
+            // A program can have changed its mode where no mount hides it.
             let path = self.path.join(OsStr::from_bytes(name.to_bytes()));
             fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
             open()

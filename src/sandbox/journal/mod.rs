@@ -3,13 +3,17 @@
 //! What is missing in a writable root, and must stay missing, is covered by a mount, and a mount needs something to lie
 //! on. We make it ourselves, an empty directory or file without permission to write, and note that down first:
 //!
-//! * Each run has two files in a private directory. The *lock* is held for as long as the run lives, by us and by the
-//!   sandbox, which inherits the descriptor; so a run that nobody holds is over, however it ended. Whoever comes next
-//!   takes away what it left: the end of another run, or the next start of a server.
-//! * What that is stands in the other file, the *records*. The sandbox has no descriptor of it: what a program can open
-//!   by `/proc/1/fd`, it can write, and it would have us remove things outside.
-//! * Each mount point is locked, shared, by every run that uses it, and is removed only under an exclusive lock. The
-//!   kernel counts the users, across processes and also where two of them keep different journals.
+//! * Each run that needs mount points has two files in a private directory, which no sandbox can see. The *lock* is held
+//!   for as long as the run lives, by us and by the sandbox, which inherits the descriptor and can read by it, no more; so
+//!   a run that nobody holds is over, however it ended. Whoever comes next takes away what it left: the end of another
+//!   run, the next second of a server that knows of something left, or the next start of one.
+//! * What the run has made, and what it has found and uses, stands in the other file, the *records*. A mount point is in
+//!   use while the records of a live run name it. Who makes mount points or takes them away has the journal's *turn*, a
+//!   lock on the directory, so that nothing is taken away while somebody begins to use it.
+//! * A run of another journal, such as that of a server in a container with the same workspace, is known by a shared lock
+//!   on the mount point itself. Any program that can open it can hold one too. What is taken for use by that only stays a
+//!   while longer: to remove what a sandbox still needs would be worse. No sandbox can open its own mount points, which
+//!   something else is mounted on.
 //! * A record says which inode was made. What has been put in its place, or has got content, is somebody's and stays.
 //!
 //! Where no private directory can be had, runs go on all the same: protection comes before tidiness, and only a killed
@@ -27,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::directory::Directory;
-use self::point::{Held, Made, Place, looks_made};
+use self::point::{Held, Made, Place};
 pub use self::point::{MountPoint, PointKind};
 use self::record::Record;
 use crate::sys::file::Identity;
@@ -57,9 +61,10 @@ impl Journal {
         for candidate in candidates {
             let fault = match Directory::open(candidate) {
                 Ok(directory) => {
+                    let directory = Arc::new(directory);
                     directory.sweep_after_others(PATIENCE);
                     return Self {
-                        directory: Some(Arc::new(directory)),
+                        directory: Some(directory),
                         why_not: None,
                         foreign,
                     };
@@ -84,7 +89,7 @@ impl Journal {
         &self.foreign
     }
 
-    /// The private directory, which no sandbox may write.
+    /// The private directory, which no sandbox may see.
     pub fn directory(&self) -> Option<&Path> {
         self.directory.as_deref().map(Directory::path)
     }
@@ -116,16 +121,27 @@ impl Journal {
             held: Vec::new(),
             directory: self.directory.clone(),
         };
-        claim
-            .held
-            .extend(existing.iter().filter_map(|path| Held::existing(path)));
-        if wanted.is_empty() {
+        let made = |path: &&PathBuf| Place::open(path).is_ok_and(|place| place.made().is_some());
+        let existing: Vec<_> = existing.iter().filter(made).collect();
+        if wanted.is_empty() && existing.is_empty() {
             return Ok(claim);
         }
-        let intents: Vec<_> = wanted.iter().map(|point| Record::of(point, None)).collect();
+        let in_journal = |error| (self.directory().unwrap_or(Path::new("")).to_owned(), error);
+        // To be over before the claim is dropped, which has a turn of its own.
+        let turn = self.directory.as_ref().map(|directory| directory.turn());
+        let turn = turn.transpose().map_err(in_journal)?;
+        claim.held = existing
+            .iter()
+            .filter_map(|path| Held::existing(path))
+            .collect();
+        if wanted.is_empty() && claim.held.is_empty() {
+            return Ok(claim);
+        }
         if let Some(directory) = &self.directory {
-            let begun = directory.begin(&intents);
-            claim.run = Some(begun.map_err(|error| (directory.path().to_owned(), error))?);
+            let intents = wanted.iter().map(|point| Record::of(point, None));
+            let found = claim.held.iter().map(Held::record);
+            let begun = directory.begin(&intents.chain(found).collect::<Vec<_>>());
+            claim.run = Some(begun.map_err(in_journal)?);
         }
         for point in wanted {
             let made = Held::make(point).map_err(|error| (point.path.clone(), error))?;
@@ -133,24 +149,23 @@ impl Journal {
                 claim.held.push(held);
             }
         }
-        claim
-            .confirm(wanted)
-            .map_err(|error| (self.directory().unwrap_or(Path::new("")).to_owned(), error))?;
+        claim.confirm(wanted).map_err(in_journal)?;
+        drop(turn);
         Ok(claim)
     }
 }
 
-/// Whether a path is a mount point that a run still holds, whoever's that is.
+/// Whether a path is a mount point that a run still holds, whoever's that is, or what a sandbox shows in its place.
 pub fn is_in_use(path: &Path) -> bool {
     let Ok(place) = Place::open(path) else {
         return false;
     };
-    let is_made = place.status().is_ok_and(|status| looks_made(&status));
     // Nobody else locks an empty directory that cannot be written.
-    is_made
-        && place
-            .file()
-            .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    let is_locked = || {
+        let file = place.file();
+        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    };
+    place.made().is_some() && (place.is_cover().unwrap_or(false) || is_locked())
 }
 
 /// A run, as it is noted down.
@@ -171,7 +186,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// A descriptor for the sandbox to keep open until its last process ends. None if nothing was made.
+    /// A descriptor for the sandbox to keep open until its last process ends. Nothing can be written by it. None if there
+    /// are no mount points.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -199,25 +215,22 @@ impl Claim {
         self.held.iter().map(|held| held.point.path.as_path())
     }
 
-    /// Notes down what was made, and that the rest was not; a run that has made nothing needs no file.
+    /// Notes down what was made, and that the rest was not; a run without mount points needs no file.
     fn confirm(&mut self, wanted: &[MountPoint]) -> io::Result<()> {
         let (Some(run), Some(directory)) = (&mut self.run, &self.directory) else {
             return Ok(());
         };
-        if !self.held.iter().any(|held| held.is_ours) {
+        if self.held.is_empty() {
             directory.remove(&run.name);
             self.run = None;
             return Ok(());
         }
-        let made = |point: &&MountPoint| {
-            let ours = |held: &&Held| held.is_ours && held.point.path == point.path;
-            self.held.iter().find(ours).map(|held| held.identity)
-        };
         let records: Vec<u8> = wanted
             .iter()
-            .map(|point| match made(&point) {
-                Some(identity) => Record::of(point, Some(identity)),
-                None => Record::not_made(point),
+            .map(|point| {
+                let mut held = self.held.iter();
+                let held = held.find(|held| held.point.path == point.path);
+                held.map_or_else(|| Record::not_made(point), Held::record)
             })
             .flat_map(|record| record.to_bytes())
             .collect();
@@ -228,26 +241,17 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let held = std::mem::take(&mut self.held);
-        let was_ours: Vec<Record> = held
-            .iter()
-            .filter(|held| held.is_ours)
-            .map(|held| Record::of(&held.point, Some(held.identity)))
-            .collect();
-        let had_any = !held.is_empty();
+        let records: Vec<Record> = held.iter().map(Held::record).collect();
         // Our own locks must not count.
         drop(held);
         match (self.run.take(), &self.directory) {
-            (Some(run), Some(directory)) => {
-                drop(run.lock);
-                directory.reclaim(&run.name, PATIENCE);
+            (Some(Run { name, lock, .. }), Some(directory)) => {
+                drop(lock);
+                directory.finish(&name, PATIENCE);
             }
-            _ => was_ours.iter().for_each(|record| {
-                record.remove();
+            _ => records.iter().for_each(|record| {
+                record.remove(&[]);
             }),
-        }
-        // The last user of a mount point that another run has made.
-        if had_any && let Some(directory) = &self.directory {
-            directory.sweep();
         }
     }
 }

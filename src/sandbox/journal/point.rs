@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use super::record::Record;
+use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, Identity, Kind, LastLink, ROOTED, Status};
 use crate::sys::identity::user_id;
 
-/// Attempts to lock a mount point while another run takes it away, a millisecond each.
+/// Attempts to lock a mount point while a run of another journal takes it away, a millisecond each.
 const ATTEMPTS: usize = 50;
 
 /// What is wanted where nothing is.
@@ -57,14 +59,14 @@ pub(super) fn looks_made(status: &Status) -> bool {
     PointKind::of(status).is_some() && status.mode & 0o222 == 0 && is_empty
 }
 
-/// A mount point with a shared lock on it.
+/// A mount point, with a shared lock on it for those who keep another journal.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) point: MountPoint,
     pub(super) identity: Identity,
     /// Whether this run made it.
     pub(super) is_ours: bool,
-    /// Holds the lock.
+    /// Holds the lock. Without one, if somebody else has an exclusive lock.
     _file: File,
 }
 
@@ -79,16 +81,26 @@ pub(super) enum Made {
 }
 
 impl Held {
+    /// What stands for it in the records of its run.
+    pub(super) fn record(&self) -> Record {
+        match self.is_ours {
+            true => Record::of(&self.point, Some(self.identity)),
+            false => Record::found(&self.point, self.identity),
+        }
+    }
+
     /// Makes what is wanted, or takes what somebody has made meanwhile.
     pub(super) fn make(point: &MountPoint) -> io::Result<Made> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             let place = Place::open(&point.path)?;
             let is_ours = match place.make(point.kind) {
                 Ok(()) => true,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
                 Err(error) => return place.explain(error),
             };
-            if let Some(held) = place.hold(point, is_ours)? {
+            // Whoever keeps the lock for so long does not take it away.
+            let needs_lock = !is_ours && attempt < ATTEMPTS;
+            if let Some(held) = place.hold(point, is_ours, needs_lock)? {
                 return Ok(if is_ours {
                     Made::Yes(held)
                 } else {
@@ -103,13 +115,11 @@ impl Held {
     /// Holds what is there, if it looks like a mount point; otherwise it needs no holding.
     pub(super) fn existing(path: &Path) -> Option<Self> {
         let place = Place::open(path).ok()?;
-        let status = place.status().ok()?;
-        let kind = PointKind::of(&status).filter(|_| looks_made(&status))?;
         let point = MountPoint {
             path: path.to_owned(),
-            kind,
+            kind: place.made()?,
         };
-        place.hold(&point, false).ok().flatten()
+        place.hold(&point, false, false).ok().flatten()
     }
 }
 
@@ -132,8 +142,23 @@ impl Place {
         })
     }
 
+    /// What kind of mount point is there; none if it does not look like one.
+    pub(super) fn made(&self) -> Option<PointKind> {
+        let status = self.status().ok()?;
+        PointKind::of(&status).filter(|_| looks_made(&status))
+    }
+
     pub(super) fn status(&self) -> io::Result<Status> {
         file::status_at(self.directory.as_fd(), &self.name, LastLink::Keep)
+    }
+
+    /// Whether what is there covers a mount point, as seen in the sandbox: something empty of another file system.
+    pub(super) fn is_cover(&self) -> io::Result<bool> {
+        let (around, cover) = (file::status_of(self.directory.as_fd())?, self.status()?);
+        if cover.identity.is_on_device_of(around.identity) {
+            return Ok(false);
+        }
+        Ok(Names::default().next_in(self.file()?.as_fd())?.is_none())
     }
 
     /// Opens what is there to be locked.
@@ -160,16 +185,21 @@ impl Place {
         }
     }
 
-    /// Locks what is there. None if it is being taken away, or has been.
-    fn hold(&self, point: &MountPoint, is_ours: bool) -> io::Result<Option<Held>> {
+    /// Locks what is there. None if it has been taken away, or may be just now.
+    fn hold(
+        &self,
+        point: &MountPoint,
+        is_ours: bool,
+        needs_lock: bool,
+    ) -> io::Result<Option<Held>> {
         let file = match self.file() {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         match file.try_lock_shared() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::WouldBlock) if needs_lock => return Ok(None),
+            Ok(()) | Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error),
         }
         let status = file::status_of(file.as_fd())?;

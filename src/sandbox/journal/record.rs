@@ -10,10 +10,12 @@ use super::point::{MountPoint, Place, PointKind, looks_made};
 use crate::sys::file::{self, Identity};
 use crate::sys::identity::user_id;
 
-/// What a run has made, or was about to make.
+/// What a run has made, was about to make, or uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     kind: PointKind,
+    /// Whether the run has only found it.
+    is_found: bool,
     /// None before it was made: then whatever looks like one of ours is it.
     inode: Option<(u32, u32, u64)>,
     path: PathBuf,
@@ -32,8 +34,17 @@ impl Record {
     pub(super) fn of(point: &MountPoint, identity: Option<Identity>) -> Self {
         Self {
             kind: point.kind,
+            is_found: false,
             inode: identity.map(Identity::numbers),
             path: point.path.clone(),
+        }
+    }
+
+    /// Of what another run has made, or somebody.
+    pub(super) fn found(point: &MountPoint, identity: Identity) -> Self {
+        Self {
+            is_found: true,
+            ..Self::of(point, Some(identity))
         }
     }
 
@@ -45,11 +56,13 @@ impl Record {
         }
     }
 
-    /// `d 254:1:77 /path` and a NUL; `-` where there is no inode yet.
+    /// `d 254:1:77 /path` and a NUL; `-` where there is no inode yet, and a capital letter for what was found.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let kind = match self.kind {
-            PointKind::Directory => 'd',
-            PointKind::File => 'f',
+        let kind = match (self.kind, self.is_found) {
+            (PointKind::Directory, false) => 'd',
+            (PointKind::Directory, true) => 'D',
+            (PointKind::File, false) => 'f',
+            (PointKind::File, true) => 'F',
         };
         let inode = self.inode.map_or("-".to_owned(), |(major, minor, inode)| {
             format!("{major}:{minor}:{inode}")
@@ -76,9 +89,11 @@ impl Record {
 
     fn read(line: &[u8]) -> Option<Self> {
         let mut parts = line.splitn(3, |byte| *byte == b' ');
-        let kind = match parts.next()? {
-            b"d" => PointKind::Directory,
-            b"f" => PointKind::File,
+        let (kind, is_found) = match parts.next()? {
+            b"d" => (PointKind::Directory, false),
+            b"D" => (PointKind::Directory, true),
+            b"f" => (PointKind::File, false),
+            b"F" => (PointKind::File, true),
             _ => return None,
         };
         let inode = match std::str::from_utf8(parts.next()?).ok()? {
@@ -94,11 +109,31 @@ impl Record {
             }
         };
         let path = PathBuf::from(OsStr::from_bytes(parts.next()?));
-        path.is_absolute().then_some(Self { kind, inode, path })
+        path.is_absolute().then_some(Self {
+            kind,
+            is_found,
+            inode,
+            path,
+        })
     }
 
-    /// Takes the mount point away, unless a run uses it or it is no longer ours.
-    pub(super) fn remove(&self) -> Removal {
+    /// Whether both can be about the same mount point.
+    fn can_be(&self, other: &Self) -> bool {
+        match (self.inode, other.inode) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.path == other.path,
+        }
+    }
+
+    /// Takes the mount point away, unless it is no longer the one that was made, or is in use: by a run with one of
+    /// these records, or by one of another journal.
+    pub(super) fn remove(&self, in_use: &[Self]) -> Removal {
+        if self.is_found {
+            return Removal::Done;
+        }
+        if in_use.iter().any(|one| self.can_be(one)) {
+            return Removal::InUse;
+        }
         let Ok(place) = Place::open(&self.path) else {
             return Removal::Done;
         };
@@ -133,16 +168,22 @@ mod tests {
     fn records_survive_the_way_to_the_file_and_back() {
         let record = |kind, inode, path: &str| Record {
             kind,
+            is_found: path == "/found",
             inode,
             path: path.into(),
         };
         let intent = record(PointKind::Directory, None, "/a b\n/.git");
         let made = record(PointKind::Directory, Some((8, 1, 77)), "/a b\n/.git");
         let other = record(PointKind::File, None, "/x");
-        let mut bytes = [intent.to_bytes(), other.to_bytes(), made.to_bytes()].concat();
-        assert_eq!(Record::read_all(&bytes), [other.clone(), made]);
+        let found = record(PointKind::Directory, Some((8, 1, 78)), "/found");
+        let all = [&intent, &other, &found, &made].map(Record::to_bytes);
+        let mut bytes = all.concat();
+        assert_eq!(
+            Record::read_all(&bytes),
+            [other.clone(), found.clone(), made]
+        );
         bytes.truncate(bytes.len() - 1);
-        assert_eq!(Record::read_all(&bytes), [intent, other]);
+        assert_eq!(Record::read_all(&bytes), [intent, other, found]);
         assert_eq!(Record::read_all(b"z - /x\0d - x\0d 1 /x\0\0"), []);
     }
 }

@@ -162,22 +162,103 @@ fn a_start_waits_for_a_sandbox_that_dies_with_its_server() {
 }
 
 #[test]
-fn what_a_sandbox_writes_into_its_descriptor_is_no_record() {
+fn a_sandbox_cannot_write_by_its_descriptor() {
     let there = There::new();
     let claim = there.journal().claim(&[there.point(".git")], &[]).unwrap();
-    let somebodys = there.point("somebodys");
-    drop(Held::make(&somebodys).unwrap());
-    let forged = Record::of(&somebodys, None);
     let mut sandbox = File::from(claim.keep_alive().unwrap().unwrap());
-    sandbox.write_all(&forged.to_bytes()).unwrap();
+    let error = sandbox.write_all(b"f - /somebodys\0").unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
     // Nor does it keep the run's end from being seen.
     sandbox
         .set_permissions(fs::Permissions::from_mode(0o000))
         .unwrap();
     drop(sandbox);
     drop(claim);
-    assert_eq!(there.names("proj"), ["somebodys"]);
+    assert_eq!(there.names("proj"), [""; 0]);
     assert_eq!(there.names("journal"), [""; 0]);
+}
+
+/// A lock on a mount point, as any program can have that can open it.
+fn foreign_lock(point: &MountPoint) -> File {
+    let file = File::open(&point.path).unwrap();
+    file.lock_shared().unwrap();
+    file
+}
+
+/// Waits until nothing is left of any run.
+fn becomes_empty(there: &There) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    let left = || [there.names("proj"), there.names("journal")].concat();
+    while !left().is_empty() {
+        assert!(std::time::Instant::now() < deadline, "{:?}", left());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_somebody_else_has_locked_goes_as_soon_as_that_is_over() {
+    let there = There::new();
+    let journal = there.journal();
+    let point = there.point(".git");
+    let claim = journal.claim(from_ref(&point), &[]).unwrap();
+    // Of a run with another journal, or of nobody who counts: that cannot be told.
+    let lock = foreign_lock(&point);
+    drop(claim);
+    assert_eq!(there.names("proj"), [".git"]);
+    drop(lock);
+    becomes_empty(&there);
+}
+
+#[test]
+fn a_lock_on_a_mount_point_keeps_nobody_from_using_it() {
+    let there = There::new();
+    let journal = there.journal();
+    let point = there.point(".git");
+    let first = journal.claim(from_ref(&point), &[]).unwrap();
+    killed(first);
+    let lock = File::open(&point.path).unwrap();
+    lock.lock().unwrap();
+    let second = journal.claim(from_ref(&point), &[]).unwrap();
+    assert!(second.identity(&point.path).is_some());
+    let third = journal.claim(&[], from_ref(&point.path)).unwrap();
+    assert!(third.identity(&point.path).is_some());
+    drop(lock);
+    // They have no lock of their own on it, and yet it stays.
+    journal.sweep();
+    drop(second);
+    assert_eq!(there.names("proj"), [".git"]);
+    drop(third);
+    assert_eq!(there.names("proj"), [""; 0]);
+}
+
+#[test]
+fn what_the_sandbox_of_a_killed_server_has_found_stays() {
+    let there = There::new();
+    let point = there.point(".git");
+    let (one, other) = (there.journal(), there.journal());
+    let first = one.claim(from_ref(&point), &[]).unwrap();
+    let second = other.claim(&[], from_ref(&point.path)).unwrap();
+    let sandbox = second.keep_alive().unwrap();
+    assert!(sandbox.is_some());
+    killed(second);
+    drop(first);
+    assert_eq!(there.names("proj"), [".git"]);
+    drop(sandbox);
+    becomes_empty(&there);
+}
+
+#[test]
+fn a_turn_that_never_ends_is_an_error_after_a_while() {
+    let there = There::new();
+    let journal = there.journal();
+    let turn = journal.directory.as_ref().unwrap().turn().unwrap();
+    let (path, error) = journal.claim(&[there.point(".git")], &[]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(path, there.scratch.path().join("journal"));
+    assert_eq!(there.names("proj"), [""; 0]);
+    drop(turn);
+    drop(journal.claim(&[there.point(".git")], &[]).unwrap());
+    assert_eq!(there.names("proj"), [""; 0]);
 }
 
 #[test]

@@ -134,6 +134,50 @@ fn two_runs_in_one_workspace_do_not_disturb_each_other() {
     comes_to(&stage, &[]);
 }
 
+/// The names, as paths.
+fn points(stage: &Stage) -> [String; 4] {
+    NAMES.map(|name| stage.path(&format!("workspace/{name}")))
+}
+
+on_every_launcher! {
+    fn locks_of_a_program_inside_keep_no_mount_point(stage) {
+        if stage.launcher == Launcher::Landlock {
+            eprintln!("skipped: Landlock needs no mount points");
+            return;
+        }
+        let policy = stage.policy();
+        for kind in ["shared", "exclusive"] {
+            let points = points(stage);
+            let points = points.iter().map(String::as_str);
+            let words = ["background-silent", "lock-then-sleep", kind];
+            let words: Vec<_> = words.into_iter().chain(points).collect();
+            let start = stage.child(&words).with("sandbox", policy.json());
+            assert_eq!(stage.client.run(start).code, 0);
+            comes_to(stage, &[]);
+        }
+    }
+
+    fn locks_of_another_sandbox_only_delay(stage) {
+        if stage.launcher == Launcher::Landlock {
+            eprintln!("skipped: Landlock needs no mount points");
+            return;
+        }
+        let policy = stage.policy();
+        let first = start(stage, &policy);
+        let points = points(stage);
+        let points = points.iter().map(String::as_str);
+        let words: Vec<_> = ["lock-then-sleep", "shared"].into_iter().chain(points).collect();
+        let other = stage.child(&words).with("sandbox", Sandbox::read_only().json());
+        let other_id = other.id();
+        stage.client.start(other);
+        assert_eq!(stage.client.number(&other_id), 4, "they can be locked from outside");
+        end(stage, &first);
+        // Nobody comes for them but the server itself.
+        end(stage, &other_id);
+        comes_to(stage, &[]);
+    }
+}
+
 #[test]
 fn a_workspace_of_another_owner_is_no_obstacle() {
     let Some(mut stage) = Stage::set(Launcher::Bundled, Who::Another) else {
