@@ -86,6 +86,7 @@ fn carry_out(form: HelperForm, confinement: &Confinement) -> Result<u8, Failed> 
     let spec = ProcessSpec {
         id: NAME.to_owned(),
         argv: form.command,
+        is_own_program: false,
         arg0: None,
         cwd: form.command_cwd,
         env: std::env::vars_os().collect(),
@@ -97,7 +98,7 @@ fn carry_out(form: HelperForm, confinement: &Confinement) -> Result<u8, Failed> 
         confinement: None,
     };
     let surroundings = Surroundings {
-        standard: standard.each_ref().map(AsFd::as_fd),
+        standard: standard.each_ref().map(|fd| Some(fd.as_fd())),
         null: null.as_fd(),
         guardian: &guardian,
         // A signal ends us while the sandbox is not there yet.

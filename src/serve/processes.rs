@@ -143,6 +143,7 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     Ok(ProcessSpec {
         id: params.process_id.into_owned(),
         argv,
+        is_own_program: false,
         arg0,
         cwd: directory,
         env,

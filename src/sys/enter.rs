@@ -1,20 +1,25 @@
-//! What a process does that is inside a sandbox already and becomes the program there.
+//! The first process in a sandbox, and how it starts the program there.
 //!
-//! It is a process of its own with nobody else's memory, so unlike a fresh child
-//! ([`spawn`](super::spawn)) it may do what it likes; the steps are the same.
+//! It is a process of its own with nobody else's memory. Until the program runs, nothing else is in its pid namespace;
+//! from then on nothing there can look into it, because it is not dumpable.
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
+use super::check;
+use super::file;
 use super::limits::Resource;
+use super::process::{self, Exit};
+use super::signal::Signal;
 use super::spawn::child::{
-    close_from, errno, exec_first, place_standard, reset_signals, set_limits, take_terminal,
+    close_from, errno, exec_first, exec_open, place_standard, reset_signals, set_limits,
+    take_terminal,
 };
 use super::spawn::{Stage, pointers};
-use super::{capabilities, seccomp};
+use super::{capabilities, landlock, seccomp};
 
-/// The program to become.
+/// The program to run.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// Paths to try in turn.
@@ -42,8 +47,13 @@ pub fn inherited(number: i32) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Checks that what must be given up is given up; the stage that is not, and an errno.
-pub fn check_confined() -> Result<(), (Stage, i32)> {
+/// Gives up what bwrap has left for the set-up, every capability, and puts this process, and so the program, under a
+/// Landlock domain and a filter. Checks that no privilege is left and none can be gained.
+pub fn confine(
+    rules: Option<OwnedFd>,
+    filter: &[seccomp::Instruction],
+) -> Result<(), (Stage, i32)> {
+    capabilities::drop_all().map_err(|errno| (Stage::Capabilities, errno))?;
     match capabilities::has_none() {
         Ok(true) => {}
         Ok(false) => return Err((Stage::Capabilities, libc::EPERM)),
@@ -53,54 +63,119 @@ pub fn check_confined() -> Result<(), (Stage, i32)> {
     if unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) } != 1 {
         return Err((Stage::NoNewPrivs, libc::EPERM));
     }
-    if seccomp::own_mode() != libc::SECCOMP_MODE_FILTER as i32 {
-        return Err((Stage::Seccomp, libc::EPERM));
+    if let Some(rules) = rules {
+        landlock::enter(rules.as_fd()).map_err(|errno| (Stage::Landlock, errno))?;
     }
+    seccomp::install(filter).map_err(|errno| (Stage::Seccomp, errno))
+}
+
+/// Which of two processes this is, after [`fork`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forked {
+    /// The new one.
+    Child,
+    /// The former one, and the number of the new one.
+    Parent(i32),
+}
+
+/// Makes a second process of this one, which must have one thread.
+pub fn fork() -> Result<Forked, (Stage, i32)> {
+    // SAFETY: with one thread no lock is held by another one, so the child may do whatever we may.
+    match unsafe { libc::fork() } {
+        0 => Ok(Forked::Child),
+        pid if pid > 0 => Ok(Forked::Parent(pid)),
+        _ => Err((Stage::Clone, errno())),
+    }
+}
+
+/// Makes `standard` the descriptors 0, 1 and 2, and closes every other one but these.
+pub fn keep_descriptors(
+    standard: [OwnedFd; 3],
+    kept: [Option<&OwnedFd>; 2],
+) -> Result<(), (Stage, i32)> {
+    // Given up as owned: they are closed below with all others.
+    let standard = standard.map(IntoRawFd::into_raw_fd);
+    place_standard(standard).map_err(|errno| (Stage::Descriptors, errno))?;
+    keep_only(kept.map(|fd| fd.map_or(-1, AsRawFd::as_raw_fd)));
     Ok(())
 }
 
-/// Becomes the leader of a new session, and the controlling process of `terminal`.
-pub fn lead_session(terminal: Option<&OwnedFd>) -> Result<(), (Stage, i32)> {
+/// Becomes the leader of a new session, and with a terminal at descriptor 0 its controlling process.
+pub fn lead_session(has_terminal: bool) -> Result<(), (Stage, i32)> {
     // SAFETY: takes no pointers.
     if unsafe { libc::setsid() } < 0 {
         return Err((Stage::Session, errno()));
     }
-    match terminal {
-        Some(terminal) => {
-            take_terminal(terminal.as_raw_fd()).map_err(|errno| (Stage::Terminal, errno))
-        }
-        None => Ok(()),
+    if has_terminal {
+        take_terminal(0).map_err(|errno| (Stage::Terminal, errno))?;
     }
+    Ok(())
 }
 
-/// Becomes the program, with these as its descriptors 0, 1 and 2 and no other, but for `kept`
-/// until the exec succeeds. Returns only when it has failed.
-pub fn become_program(image: &Image, standard: [OwnedFd; 3], kept: &OwnedFd) -> (Stage, i32) {
-    // Given up as owned: they are closed below with all others.
-    let standard = standard.map(IntoRawFd::into_raw_fd);
-    let prepared = set_limits(&image.limits)
-        .and_then(|()| place_standard(standard).map_err(|errno| (Stage::Descriptors, errno)));
-    if let Err(failure) = prepared {
+/// Becomes the program; of `open_program`, if that is given, its paths only name it. Returns only when it has failed.
+/// Nothing must be open but what is the program's and closes on exec: so no path that a client has named leads to anything
+/// that bwrap or the server held open.
+pub fn become_program(image: &Image, open_program: Option<&OwnedFd>) -> (Stage, i32) {
+    if let Err(failure) = set_limits(&image.limits) {
         return failure;
     }
     let failed = enter_directory(&image.cwd).is_err() && enter_directory(c"/").is_err();
     if failed {
         return (Stage::Directory, errno());
     }
-    let kept = kept.as_raw_fd();
-    for fd in 3..kept {
-        // SAFETY: takes no pointers; nobody owns them any more.
-        unsafe { libc::close(fd) };
-    }
-    close_from(kept as libc::c_uint + 1);
     // The server has given every signal its default when it started the launcher, which leaves them so; this one is
     // ignored by the runtime of our own program.
     reset_signals(1 << (libc::SIGPIPE - 1));
     let (argv, env) = (pointers(&image.argv), pointers(&image.env));
-    exec_first(&image.programs, &argv, &env)
+    match open_program {
+        Some(file) => exec_open(file.as_raw_fd(), &argv, &env),
+        None => exec_first(&image.programs, &argv, &env),
+    }
 }
 
+/// Closes every descriptor from 3 on but these, of which a negative one is none.
+fn keep_only(mut kept: [i32; 2]) {
+    kept.sort_unstable();
+    let mut first = 3;
+    for number in kept.into_iter().filter(|number| *number >= 3) {
+        for fd in first..number {
+            // SAFETY: takes no pointers; nobody owns them any more.
+            unsafe { libc::close(fd) };
+        }
+        first = number + 1;
+    }
+    close_from(first as libc::c_uint);
+}
+
+/// Enters a directory as a client has named it. A link of `/proc` that leads past names, to what a process has open, is
+/// not followed.
 fn enter_directory(path: &CStr) -> io::Result<()> {
-    // SAFETY: a terminated string.
-    super::check(unsafe { libc::chdir(path.as_ptr()) }).map(drop)
+    let directory = file::locate_directory_without_magic(path)?;
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::fchdir(directory.as_raw_fd()) }).map(drop)
+}
+
+/// Closes every descriptor but `kept`, and reaps whatever ends, until `program` has. Its exit as a shell has it: 128 and
+/// its number for a signal.
+pub fn reap_until(program: i32, kept: Option<OwnedFd>) -> u8 {
+    let kept = kept.map_or(-1, IntoRawFd::into_raw_fd);
+    for fd in 0..kept {
+        // SAFETY: takes no pointers; this process does nothing more with any of them.
+        unsafe { libc::close(fd) };
+    }
+    close_from((kept + 1) as libc::c_uint);
+    loop {
+        match process::reap_any() {
+            Ok((pid, exit)) if pid == program => {
+                return match exit {
+                    Exit::Code(code) => code as u8,
+                    Exit::Killed(Signal(number)) => 128_u8.wrapping_add(number as u8),
+                };
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // It is no child of ours any more.
+            Err(_) => return 255,
+        }
+    }
 }

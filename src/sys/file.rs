@@ -7,7 +7,10 @@
 mod open;
 mod status;
 
-pub use open::{Access, is_open_for, locate_anything_without_links, locate_without_links, open_at};
+pub use open::{
+    Access, is_open_for, locate_anything_without_links, locate_directory_without_magic,
+    locate_without_links, open_at,
+};
 pub use status::{Identity, Kind, LastLink, Status, status_at, status_of};
 
 use std::ffi::{CStr, OsString};
@@ -55,6 +58,18 @@ pub fn exists() -> io::Error {
 /// The error of a value that the system cannot mean anything by.
 pub fn invalid() -> io::Error {
     io::Error::from_raw_os_error(libc::EINVAL)
+}
+
+/// Whether this is `/dev/null`, by any name.
+pub fn is_null_device(file: BorrowedFd<'_>) -> bool {
+    let mut found = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the structure is filled when the call succeeds.
+    unsafe {
+        libc::fstat(file.as_raw_fd(), found.as_mut_ptr()) == 0 && {
+            let found = found.assume_init();
+            found.st_mode & libc::S_IFMT == libc::S_IFCHR && found.st_rdev == libc::makedev(1, 3)
+        }
+    }
 }
 
 /// Whether a file is one of `/proc`; also if that cannot be told.

@@ -22,6 +22,11 @@ pub fn sealed(name: &CStr, bytes: &[u8], purpose: Use) -> io::Result<OwnedFd> {
     let mut file = File::from(create(name, purpose)?);
     file.write_all(bytes)?;
     io::Seek::rewind(&mut file)?;
+    if purpose == Use::Program {
+        // Who runs it could otherwise make it one that nobody can run. Not before Linux 6.3.
+        // SAFETY: takes no pointers.
+        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, libc::F_SEAL_EXEC) };
+    }
     let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
     // SAFETY: takes no pointers.
     check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;

@@ -18,6 +18,7 @@ pub mod inotify;
 pub mod landlock;
 pub mod limits;
 pub mod memfd;
+pub mod mount;
 pub mod namespaces;
 pub mod pass;
 pub mod poll;

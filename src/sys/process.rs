@@ -240,6 +240,26 @@ pub(super) fn open_pidfd(pid: i32) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Waits for the end of any child, and reaps it.
+pub(super) fn reap_any() -> io::Result<(i32, Exit)> {
+    let mut status = 0;
+    // SAFETY: the kernel writes one int.
+    let pid = check(unsafe { libc::waitpid(-1, &raw mut status, 0) })?;
+    let exit = if libc::WIFSIGNALED(status) {
+        Exit::Killed(Signal(libc::WTERMSIG(status)))
+    } else {
+        Exit::Code(libc::WEXITSTATUS(status))
+    };
+    Ok((pid, exit))
+}
+
+/// Keeps other processes of this user, but for those with a capability to trace all, from our memory, our descriptors and
+/// our environment. Lasts until an exec.
+pub fn forbid_inspection() -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
+}
+
 /// Our own process id.
 pub fn own_pid() -> i32 {
     // SAFETY: getpid takes nothing and cannot fail.

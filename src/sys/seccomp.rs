@@ -16,25 +16,6 @@ pub struct Instruction {
     pub k: u32,
 }
 
-impl Instruction {
-    /// Its bytes in memory, as bwrap reads a filter.
-    pub fn to_bytes(self) -> [u8; 8] {
-        let code = self.code.to_ne_bytes();
-        let k = self.k.to_ne_bytes();
-        let [k0, k1, k2, k3] = k;
-        [
-            code[0],
-            code[1],
-            self.jump_true,
-            self.jump_false,
-            k0,
-            k1,
-            k2,
-            k3,
-        ]
-    }
-}
-
 /// Puts the calling process under a filter, for good. Async-signal-safe; the errno on failure.
 /// Needs `no_new_privs`.
 pub(super) fn install(filter: &[Instruction]) -> Result<(), i32> {
@@ -67,10 +48,4 @@ pub fn is_available() -> bool {
             &raw const action,
         ) == 0
     }
-}
-
-/// The mode that the calling thread is in: 0 none, 2 a filter.
-pub fn own_mode() -> i32 {
-    // SAFETY: takes no pointers; mode 1, in which it would kill us, has no exec.
-    unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) }
 }

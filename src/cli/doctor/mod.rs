@@ -85,7 +85,7 @@ fn survey() -> std::io::Result<Vec<Surveyed>> {
     let guardian = Guardian::start()?;
     let launchers = Launchers::new(launcher::Config::default(), Journal::open());
     Ok(launchers.survey(&Surroundings {
-        standard: [null; 3],
+        standard: [None; 3],
         null,
         guardian: &guardian,
         cancel: None,

@@ -16,9 +16,10 @@ use self::streams::Streams;
 use self::strings::Strings;
 use super::host::Host;
 use super::output::Stream;
-use crate::sandbox::inside::Request;
+use crate::sandbox::inside::{Request, Rest};
 use crate::sandbox::journal::Claim;
 use crate::sandbox::launcher::{Confinement, Failure, Launchers, Level, Refusal, Surroundings};
+use crate::sys::file;
 use crate::sys::guardian::Guardian;
 use crate::sys::limits::Resource;
 use crate::sys::process::Leader;
@@ -32,6 +33,8 @@ pub struct ProcessSpec {
     pub id: String,
     /// The program and its arguments; not empty.
     pub argv: Vec<String>,
+    /// Whether this very program is to be run, wherever `argv[0]` leads.
+    pub is_own_program: bool,
     /// What the program sees as its name, if not `argv[0]`.
     pub arg0: Option<String>,
     /// Where to start.
@@ -143,7 +146,7 @@ pub(super) fn launch(
     let standard = streams
         .child
         .each_ref()
-        .map(|fd| fd.as_ref().map_or(null, AsFd::as_fd));
+        .map(|fd| fd.as_ref().map(AsFd::as_fd));
     let started = match &spec.confinement {
         Some(confinement) => {
             let surroundings = Surroundings {
@@ -154,7 +157,10 @@ pub(super) fn launch(
             };
             confined(host.launchers(), spec, &strings, confinement, &surroundings)
         }
-        None => plain(spec, &strings, standard, &guardian),
+        None => {
+            let standard = standard.map(|fd| fd.unwrap_or(null));
+            plain(spec, &strings, standard, &guardian)
+        }
     };
     let Confined {
         leader,
@@ -234,12 +240,10 @@ fn confined(
     confinement: &Confinement,
     surroundings: &Surroundings<'_>,
 ) -> Result<Confined, Failure> {
-    // A directory that is not there is an error; one that is only not shown inside is not.
-    let is_directory = std::fs::metadata(&spec.cwd).and_then(|found| match found.is_dir() {
-        true => Ok(()),
-        false => Err(io::ErrorKind::NotADirectory.into()),
-    });
-    is_directory.map_err(|error| {
+    // A directory that is not there is an error; one that is only not shown inside is not. What we have open ourselves is
+    // none of the client's.
+    let found = file::locate_directory_without_magic(&strings.image.cwd);
+    found.map_err(|error| {
         Failure::Program(SpawnError {
             stage: Stage::Directory,
             error,
@@ -247,7 +251,12 @@ fn confined(
     })?;
     let request = Request {
         image: Some(strings.image.clone()),
+        is_own_program: spec.is_own_program,
         has_terminal: spec.terminal.is_some(),
+        null: surroundings
+            .standard
+            .map(|fd| fd.is_none_or(file::is_null_device)),
+        rest: Rest::default(),
     };
     let launched = launchers.launch(confinement, request, surroundings)?;
     Ok(Confined {

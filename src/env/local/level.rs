@@ -23,7 +23,7 @@ impl Host {
         let guardian = self.guardian().map_err(unable)?;
         let _birth = self.begin_birth();
         self.launchers().level(&Surroundings {
-            standard: [null.as_fd(); 3],
+            standard: [None; 3],
             null: null.as_fd(),
             guardian: &guardian,
             cancel: None,

@@ -12,6 +12,10 @@ use crate::sandbox::policy::Network;
 use crate::sys::identity::user_id;
 use crate::sys::memfd;
 
+/// What the first process inside keeps until it has set up the rest: to mount, and to give up even the right to regain
+/// these. Over the sandbox's own namespaces only.
+const KEPT: [&str; 2] = ["CAP_SYS_ADMIN", "CAP_SETPCAP"];
+
 /// Words that every version of bwrap reads, those of `--args` included.
 pub(super) const MAX_WORDS: usize = 9000;
 
@@ -33,32 +37,18 @@ pub fn arguments(
         count: 0,
         descriptors: Vec::new(),
     };
-    words.isolate(plan.network, capabilities, run.new_session);
+    words.isolate(plan.network);
     for mount in &plan.mounts {
         words
             .mount(mount, &run.proc)
             .map_err(ArgumentsError::Resources)?;
     }
-    words.add(&["--chdir".as_ref(), plan.cwd.as_os_str()]);
-    if let Some(filter) = run.seccomp {
-        let number = words.descriptor(filter);
-        words.add(&["--seccomp".as_ref(), &number]);
+    if let Some((number, place)) = run.program {
+        let number = number.to_string();
+        words.add(&["--ro-bind-fd".as_ref(), number.as_ref(), place.as_ref()]);
     }
-    let keep_alive = plan.claim.keep_alive();
-    if let Some(held) = keep_alive.map_err(ArgumentsError::Resources)? {
-        let number = words.descriptor(held);
-        words.add(&["--sync-fd".as_ref(), &number]);
-    }
-    if let Some(argv0) = &run.argv0 {
-        if !capabilities.argv0 {
-            return Err(ArgumentsError::Lacks("--argv0"));
-        }
-        // A NUL would end the word, and what follows would be read as options.
-        if argv0.as_bytes().contains(&0) {
-            return Err(ArgumentsError::Nul);
-        }
-        words.add(&["--argv0".as_ref(), argv0]);
-    }
+    // The first process enters the client's directory itself: bwrap would follow links of /proc to what it holds open.
+    words.options(&["--chdir", "/"]);
     words.finish(run.argv)
 }
 
@@ -85,20 +75,18 @@ impl Words {
         }
     }
 
-    fn isolate(&mut self, network: Network, capabilities: &Capabilities, new_session: bool) {
-        self.options(&["--die-with-parent"]);
-        if new_session {
-            self.options(&["--new-session"]);
-        }
+    fn isolate(&mut self, network: Network) {
+        // bwrap's own first process would hold what it has open of the host for a moment, where a program could see it.
+        self.options(&["--die-with-parent", "--as-pid-1"]);
         // The user namespace is asked for by name: for root bwrap would leave it out.
         self.options(&["--unshare-user", "--unshare-pid", "--unshare-ipc"]);
         if network == Network::Restricted {
             self.options(&["--unshare-net"]);
         }
-        if capabilities.disable_userns {
-            self.options(&["--disable-userns"]);
-        }
         self.options(&["--cap-drop", "ALL"]);
+        for capability in KEPT {
+            self.options(&["--cap-add", capability]);
+        }
     }
 
     fn mount(&mut self, mount: &Mount, proc: &Proc) -> io::Result<()> {
@@ -121,8 +109,6 @@ impl Words {
                 self.add(&["--symlink".as_ref(), says.as_os_str(), target]);
             }
             Action::Devices => self.add(&["--dev".as_ref(), target]),
-            // bwrap mounts without devices, so opening this one is refused.
-            Action::Closed => self.add(&["--ro-bind".as_ref(), "/dev/null".as_ref(), target]),
             Action::Seal => self.seal(target),
             Action::Proc => match proc {
                 Proc::Mount => {

@@ -5,13 +5,8 @@
 pub struct Capabilities {
     /// `--perms`, without which a bwrap is of no use here.
     pub perms: bool,
-    /// `--argv0`
-    pub argv0: bool,
     /// `--bind-fd` and `--ro-bind-fd`
     pub bind_fd: bool,
-    /// `--disable-userns`. To be cleared where it fails, as it does with a read-only `/proc/sys`; the filter of system
-    /// calls forbids the same.
-    pub disable_userns: bool,
 }
 
 impl Capabilities {
@@ -20,9 +15,7 @@ impl Capabilities {
         let has = |option: &str| text.split_whitespace().any(|word| word == option);
         Self {
             perms: has("--perms"),
-            argv0: has("--argv0"),
             bind_fd: has("--bind-fd") && has("--ro-bind-fd"),
-            disable_userns: has("--disable-userns"),
         }
     }
 }
@@ -36,7 +29,6 @@ mod tests {
         let text = "\n    --perms OCTAL   Set permissions\n --bind-fd-not FD\n--argv0 VALUE, --ro-bind-fd FD DEST\n";
         let expected = Capabilities {
             perms: true,
-            argv0: true,
             ..Capabilities::default()
         };
         assert_eq!(Capabilities::from_help(text), expected);

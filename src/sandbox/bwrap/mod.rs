@@ -31,19 +31,15 @@ pub enum Proc {
     Empty,
 }
 
-/// What is run in the sandbox, and how. It starts in the plan's directory.
+/// What is run in the sandbox, and how.
 #[derive(Debug)]
 pub struct Run {
     /// The program and its arguments; not empty.
     pub argv: Vec<OsString>,
-    /// What the program sees as its own name, if not the first of `argv`.
-    pub argv0: Option<OsString>,
+    /// A descriptor of bwrap's to be mounted, read-only, at a path.
+    pub program: Option<(i32, &'static str)>,
     /// Where `/proc` comes from.
     pub proc: Proc,
-    /// A file with the filter of system calls, in the kernel's binary form.
-    pub seccomp: Option<OwnedFd>,
-    /// Whether bwrap makes a session; not where a terminal is to stay.
-    pub new_session: bool,
 }
 
 /// The command line of bwrap, from its first argument on.
@@ -65,8 +61,6 @@ pub enum ArgumentsError {
     },
     /// The option that this bwrap lacks.
     Lacks(&'static str),
-    /// The name for the program has a NUL in it.
-    Nul,
     /// No descriptor, or no file in memory.
     Resources(io::Error),
 }
@@ -81,7 +75,6 @@ impl fmt::Display for ArgumentsError {
                 arguments::MAX_WORDS
             ),
             Self::Lacks(option) => write!(f, "this bwrap has no `{option}`, which is needed here"),
-            Self::Nul => f.write_str("nul byte found in provided data: arg0"),
             Self::Resources(error) => {
                 write!(f, "cannot hand the sandbox's description over: {error}")
             }

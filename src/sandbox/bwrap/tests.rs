@@ -1,14 +1,16 @@
 //! The proven examples as command lines.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
 
 use super::*;
 use crate::rpc::path_uri::PathStyle;
 use crate::sandbox::journal::Journal;
-use crate::sandbox::mounts::{MountPlan, PlanError};
+use crate::sandbox::mounts::{MaskKind, MountPlan, PlanError};
 use crate::sandbox::policy::{Context, Policy};
 use crate::sandbox::scratch::Scratch;
 use crate::sys::identity::user_id;
@@ -56,7 +58,7 @@ impl Project {
     fn words(&self, entries: &str) -> String {
         let plan = self.plan(entries).unwrap();
         let words = all_words(&plan, &with_perms(), run());
-        let start = words.iter().position(|word| word == "ALL").unwrap() + 1;
+        let start = words.iter().position(|word| word == "CAP_SETPCAP").unwrap() + 1;
         let end = words.iter().position(|word| word == "--chdir").unwrap();
         let words = words[start..end].join(" ");
         let cover = match user_id() {
@@ -80,10 +82,8 @@ fn with_perms() -> Capabilities {
 fn run() -> Run {
     Run {
         argv: vec!["/bin/true".into()],
-        argv0: None,
+        program: None,
         proc: Proc::Mount,
-        seccomp: None,
-        new_session: true,
     }
 }
 
@@ -164,14 +164,27 @@ fn example_5_what_matches_now_is_covered() {
     fs::write(there.at("other/d.env/below.env"), "").unwrap();
     let glob = r#"{"path":{"type":"glob_pattern","pattern":"@/**/*.env"},"access":"none"}"#;
     let entries = [READ_ALL, glob].join(",");
-    assert_eq!(
-        there.words(&entries),
-        format!(
-            "{BASE} --ro-bind /dev/null @/other/a.env --perms 000 --tmpfs @/other/d.env \
-             --ro-bind /dev/null @/proj/sub/x.env --proc /proc --remount-ro @/other/d.env"
+    assert_eq!(there.words(&entries), format!("{BASE} --proc /proc"));
+    let plan = there.plan(&entries).unwrap();
+    assert_eq!(plan.weaker, [""; 0]);
+    let mut masks: Vec<_> = plan
+        .masks
+        .into_iter()
+        .map(|mask| (mask.path, mask.kind))
+        .collect();
+    masks.sort_by(|one, other| one.0.cmp(&other.0));
+    let expected = [
+        ("other/a.env", MaskKind::File),
+        ("other/d.env", MaskKind::Directory),
+        ("proj/sub/x.env", MaskKind::File),
+    ]
+    .map(|(path, kind)| {
+        (
+            CString::new(there.at(path).into_os_string().into_vec()).unwrap(),
+            kind,
         )
-    );
-    assert_eq!(there.plan(&entries).unwrap().weaker, [""; 0]);
+    });
+    assert_eq!(masks, expected);
     let entries = [READ_ALL, glob, &path("@/proj", "write")].join(",");
     let weaker = there.plan(&entries).unwrap().weaker;
     assert!(weaker[0].contains("**/*.env"), "{weaker:?}");
@@ -284,19 +297,15 @@ fn example_10_a_missing_root_is_left_out() {
 fn examples_11_and_15_the_namespaces_follow_the_network() {
     let there = Project::new();
     let mut plan = there.plan(READ_ALL).unwrap();
-    let capabilities = Capabilities {
-        disable_userns: true,
-        ..with_perms()
-    };
     let start = |plan: &MountPlan| {
-        let words = all_words(plan, &capabilities, run());
+        let words = all_words(plan, &with_perms(), run());
         let end = words.iter().position(|word| word == "--ro-bind").unwrap();
         words[..end].join(" ")
     };
     assert_eq!(
         start(&plan),
-        "--die-with-parent --new-session --unshare-user --unshare-pid --unshare-ipc \
-         --unshare-net --disable-userns --cap-drop ALL"
+        "--die-with-parent --as-pid-1 --unshare-user --unshare-pid --unshare-ipc --unshare-net \
+         --cap-drop ALL --cap-add CAP_SYS_ADMIN --cap-add CAP_SETPCAP"
     );
     plan.network = crate::sandbox::policy::Network::Enabled;
     assert!(!start(&plan).contains("--unshare-net"));
@@ -319,21 +328,17 @@ fn every_descriptor_has_the_number_that_the_words_say() {
         .plan(&[READ_ALL, &path("@/proj", "write")].join(","))
         .unwrap();
     let capabilities = Capabilities {
-        argv0: true,
         bind_fd: true,
         ..with_perms()
     };
-    let mut wanted = run();
-    wanted.seccomp = Some(File::open("/dev/null").unwrap().into());
-    wanted.argv0 = Some("name".into());
+    let wanted = run();
     let words = all_words(&plan, &capabilities, wanted).join(" ");
     let root = there.scratch.path().to_str().unwrap();
-    // Behind the two are the masks of the four protected names.
-    let [whole, project, filter, held] = [0, 1, 6, 7].map(|place| FIRST_DESCRIPTOR + place);
+    let [whole, project] = [0, 1].map(|place| FIRST_DESCRIPTOR + place);
     for part in [
         format!("--ro-bind-fd {whole} /"),
         format!("--bind-fd {project} {root}/proj"),
-        format!("--seccomp {filter} --sync-fd {held} --argv0 name -- /bin/true"),
+        "--chdir / -- /bin/true".to_owned(),
     ] {
         assert!(words.contains(&part), "{words}, not {part}");
     }
@@ -346,20 +351,6 @@ fn what_a_bwrap_lacks_is_named() {
     let old = Capabilities::default();
     let error = arguments(&plan, &old, run()).unwrap_err();
     assert!(error.to_string().contains("--perms"), "{error}");
-    let mut named = run();
-    named.argv0 = Some("x".into());
-    let error = arguments(&plan, &with_perms(), named).unwrap_err();
-    assert!(error.to_string().contains("--argv0"), "{error}");
-    let mut torn = run();
-    torn.argv0 = Some("x\0--bind".into());
-    let able = Capabilities {
-        argv0: true,
-        ..with_perms()
-    };
-    assert!(matches!(
-        arguments(&plan, &able, torn),
-        Err(ArgumentsError::Nul)
-    ));
 }
 
 #[test]

@@ -8,7 +8,7 @@ pub const SIZE: usize = 12;
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// It is confined, and waits for permission to go on.
+    /// The program's process is there, and waits for permission to go on. Sent by that process.
     Ready,
     /// It cannot go on: at this stage, with this errno.
     Failed(Stage, i32),
@@ -61,6 +61,8 @@ fn number(stage: Stage) -> (i32, usize) {
         Stage::NoNewPrivs => (9, 0),
         Stage::Landlock => (10, 0),
         Stage::Seccomp => (11, 0),
+        Stage::Device => (12, 0),
+        Stage::Mount(place) => (13, place),
     }
 }
 
@@ -77,6 +79,8 @@ fn stage(code: i32, place: usize) -> Option<Stage> {
         9 => Stage::NoNewPrivs,
         10 => Stage::Landlock,
         11 => Stage::Seccomp,
+        12 => Stage::Device,
+        13 => Stage::Mount(place),
         _ => return None,
     })
 }
@@ -87,7 +91,7 @@ mod tests {
 
     #[test]
     fn every_message_is_read_as_it_was_written() {
-        let stages = (1..=11).map(|code| stage(code, 3).unwrap());
+        let stages = (1..=13).map(|code| stage(code, 3).unwrap());
         for stage in stages {
             let message = Message::Failed(stage, 13);
             let read = Message::decode(&message.encode());

@@ -7,12 +7,13 @@ use super::level::{Kind, Level};
 use super::refusal::{Refusal, Rejected, Stage, refusal};
 use super::start::Failure;
 use super::surroundings::Surroundings;
-use super::{Launched, OURS, own_file};
+use super::{Launched, own_program};
+use crate::sandbox::domain::Domain;
 use crate::sandbox::inside::Request;
 use crate::sandbox::policy::{Network, Policy, Waivers};
 use crate::sandbox::seccomp;
 use crate::sys::capabilities;
-use crate::sys::enter::Image;
+use crate::sys::landlock::abi;
 use crate::sys::spawn::{self, Launch, Program, Restrictions};
 
 /// Starts a program whose files are not confined.
@@ -35,9 +36,21 @@ pub(super) fn free(
             .weaker
             .push("the capabilities of the server are kept".to_owned());
     }
+    let abi = abi().unwrap_or(0);
+    let domain = Domain::of_processes(abi, network);
+    let rules = domain.map(|domain| domain.rules()).transpose();
+    let rules = rules.map_err(|error| landlock::unable(&error))?;
+    match rules {
+        Some(_) => level.landlock_abi = abi,
+        None => level.weaker.push(
+            "other processes of the user can be made to use the network (no Landlock of ABI 2)"
+                .to_owned(),
+        ),
+    }
     let restrictions = Restrictions {
         no_new_privs: true,
-        filter: Some(seccomp::filter(Network::Restricted)),
+        landlock: rules.as_ref().map(AsFd::as_fd),
+        filter: Some(seccomp::filter_without_namespaces(Network::Restricted)),
         ..Restrictions::default()
     };
     direct(request, surroundings, restrictions, level)
@@ -52,28 +65,20 @@ pub(super) fn with_landlock(
     surroundings: &Surroundings<'_>,
     rejected: &[Rejected],
 ) -> Result<Launched, Failure> {
-    let has_network = policy.network() == Network::Enabled;
-    // A helper of the server is no program of the client's, so no policy has to name it.
-    let is_ours = |image: &Image| image.programs.iter().all(|path| **path == *OURS);
-    let own = match request.image.as_ref().is_some_and(is_ours) {
-        true => Some(own_file()?),
-        false => None,
-    };
-    let domain = landlock::domain(policy, waivers, has_network, own)
-        .map_err(|why| refusal(rejected, Some(why)))?;
+    let ruleset = landlock::ruleset(policy, waivers).map_err(|why| refusal(rejected, Some(why)))?;
     let level = Level {
         launcher: Kind::Landlock,
         version: None,
         namespaces: Vec::new(),
-        landlock_abi: domain.abi,
+        landlock_abi: ruleset.abi,
         seccomp: true,
-        weaker: domain.weaker,
+        weaker: ruleset.weaker,
     };
     let filter = seccomp::filter_without_namespaces(policy.network());
     let restrictions = Restrictions {
         drop_capabilities: true,
         no_new_privs: true,
-        landlock: Some(domain.rules.as_fd()),
+        landlock: Some(ruleset.rules.as_fd()),
         filter: Some(filter),
     };
     direct(request, surroundings, restrictions, level)
@@ -88,9 +93,15 @@ fn direct(
     let Some(image) = &request.image else {
         return Err(Refusal::new(Stage::Start, "there is no program", "").into());
     };
-    let [stdin, stdout, stderr] = surroundings.standard;
+    let [stdin, stdout, stderr] = surroundings
+        .standard
+        .map(|fd| fd.unwrap_or(surroundings.null));
     let launch = Launch {
-        program: Program::Paths(&image.programs),
+        // In memory our own file is no file of the host, so no policy has to name it, and nobody can change it.
+        program: match request.is_own_program {
+            true => Program::Open(own_program()?),
+            false => Program::Paths(&image.programs),
+        },
         argv: &image.argv,
         env: &image.env,
         cwd: &image.cwd,

@@ -1,27 +1,36 @@
 //! Finding out what a bwrap can do here, once.
 
-use std::ffi::OsString;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Instant;
 
 use super::help::{self, Help};
 use super::level::{Kind, Level};
+use super::own_program;
 use super::refusal::{Refusal, Stage};
 use super::start::{self, Failure, Launcher};
 use super::surroundings::Surroundings;
 use crate::rpc::path_uri::PathStyle;
 use crate::sandbox::bwrap::{self, Arguments, Proc, Run};
-use crate::sandbox::inside::{self, Request};
+use crate::sandbox::domain::Domain;
+use crate::sandbox::inside::{self, Request, Rest};
 use crate::sandbox::journal::Journal;
 use crate::sandbox::mounts::MountPlan;
 use crate::sandbox::policy::{Context, Network, Policy};
-use crate::sandbox::seccomp;
-use crate::sys::memfd;
+use crate::sys::identity::user_id;
+use crate::sys::landlock::abi;
 use crate::sys::process::{Exit, Leader};
 
-/// Where this program is inside if there is no `/proc` to find it in.
-const WITHOUT_PROC: &str = "/dev/exec-server";
+/// The devices of the host that bwrap shows.
+const DEVICES: [&CStr; 6] = [
+    c"/dev/null",
+    c"/dev/zero",
+    c"/dev/full",
+    c"/dev/random",
+    c"/dev/urandom",
+    c"/dev/tty",
+];
 
 /// What a trial is made with: everything may be read, nothing written, no network.
 const TRIAL: &str = r#"{"permissions":{"type":"managed","file_system":{"type":"restricted","entries":[
@@ -71,13 +80,6 @@ pub(super) fn examine(
         Ok(()) => return Ok(fit),
         Err(refusal) => refusal,
     };
-    if fit.help.capabilities.disable_userns {
-        // It writes to /proc/sys, which a container may have made read-only. The filter forbids the same.
-        fit.help.capabilities.disable_userns = false;
-        if fit.try_out(inside, journal, surroundings).is_ok() {
-            return Ok(fit);
-        }
-    }
     fit.has_proc = false;
     if fit.try_out(inside, journal, surroundings).is_ok() {
         let sentence = "/proc is empty, because the kernel lets no new one be mounted here";
@@ -97,7 +99,10 @@ impl Fit {
         let policy = trial_policy()?;
         let request = Request {
             image: None,
+            is_own_program: false,
             has_terminal: false,
+            null: [true; 3],
+            rest: Rest::default(),
         };
         let plan = plan(&policy, Path::new("/"), journal)?;
         match self.start(&policy, &plan, inside, &request, surroundings) {
@@ -120,7 +125,7 @@ impl Fit {
             launcher: self.kind,
             version: Some(self.help.version.clone()),
             namespaces,
-            landlock_abi: 0,
+            landlock_abi: abi().unwrap_or(0),
             seccomp: true,
             weaker: self.weaker.iter().chain(weaker).cloned().collect(),
         }
@@ -135,42 +140,60 @@ impl Fit {
         request: &Request,
         surroundings: &Surroundings<'_>,
     ) -> Result<Leader, Failure> {
-        let arguments = self.arguments(policy, plan)?;
+        let arguments = self.arguments(plan)?;
+        let lock = plan.claim.keep_alive();
+        let lock = lock.map_err(|error| {
+            Refusal::new(Stage::Start, "no descriptor for a lock", "").because(&error)
+        })?;
+        let request = Request {
+            rest: Self::rest(policy, plan, lock.is_some()),
+            ..request.clone()
+        };
+        // What has no /proc to be found in is mounted by its path, and a file in memory has none.
+        let inside = match self.has_proc {
+            true => own_program()?,
+            false => inside,
+        };
         let launcher = Launcher {
             bwrap: self.program.as_fd(),
             inside,
+            lock: lock.as_ref().map(AsFd::as_fd),
         };
-        start::start(&launcher, &arguments, request, surroundings)
+        start::start(&launcher, &arguments, &request, surroundings)
     }
 
-    fn arguments(&self, policy: &Policy, plan: &MountPlan) -> Result<Arguments, Refusal> {
-        let filter = memfd::once(c"seccomp", seccomp::bytes(policy.network()))
-            .map_err(|error| Refusal::new(Stage::Start, "no file in memory", "").because(&error))?;
-        let (path, proc) = if self.has_proc {
-            (inside::PATH, Proc::Mount)
+    fn arguments(&self, plan: &MountPlan) -> Result<Arguments, Refusal> {
+        let (path, program, proc) = if self.has_proc {
+            (inside::PATH, None, Proc::Mount)
         } else {
-            (WITHOUT_PROC, Proc::Empty)
+            let program = (inside::PROGRAM, inside::WITHOUT_PROC);
+            (inside::WITHOUT_PROC, Some(program), Proc::Empty)
         };
         let run = Run {
             argv: vec![path.into(), inside::ARGUMENT.into()],
-            argv0: None,
+            program,
             proc,
-            seccomp: Some(filter),
-            new_session: false,
         };
-        let mut arguments = bwrap::arguments(plan, &self.help.capabilities, run)
-            .map_err(|error| Refusal::new(Stage::Policy, error.to_string(), ""))?;
-        if !self.has_proc {
-            let words =
-                ["--ro-bind-fd", &inside::PROGRAM.to_string(), WITHOUT_PROC].map(OsString::from);
-            let command = arguments
-                .args
-                .iter()
-                .position(|word| word == "--")
-                .unwrap_or(0);
-            arguments.args.splice(command..command, words);
+        bwrap::arguments(plan, &self.help.capabilities, run)
+            .map_err(|error| Refusal::new(Stage::Policy, error.to_string(), ""))
+    }
+
+    /// What is left to the first process inside.
+    fn rest(policy: &Policy, plan: &MountPlan, has_lock: bool) -> Rest {
+        let network = policy.network();
+        let domain = abi().map(|abi| Domain::of_changes(abi, network, plan.writable()));
+        // Root owns the host's devices, and needs no capability to change their modes.
+        let sealed_devices = match user_id() {
+            0 => DEVICES.map(CStr::to_owned).into(),
+            _ => Vec::new(),
+        };
+        Rest {
+            has_lock,
+            is_offline: network == Network::Restricted,
+            sealed_devices,
+            masks: plan.masks.clone(),
+            domain,
         }
-        Ok(arguments)
     }
 }
 

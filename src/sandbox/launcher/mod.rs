@@ -24,11 +24,12 @@ mod survey;
 mod trust;
 mod verdicts;
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 pub use level::{Kind, Level};
@@ -43,14 +44,14 @@ use self::verdicts::Verdicts;
 use super::inside::{self, Request};
 use super::journal::{Claim, Journal};
 use super::policy::{Enforcement, Policy, Waivers};
+use crate::sys::memfd::{self, Use};
 use crate::sys::process::Leader;
 
 /// How often mounts are planned while what they need keeps vanishing.
 const PLANS: usize = 3;
 
-/// The file that a process runs, and the server's own program where the server names it: in every sandbox that
-/// file becomes the first process, or the child of the server that still runs it.
-pub const OURS: &CStr = c"/proc/self/exe";
+/// The file that this process runs.
+const OURS: &str = "/proc/self/exe";
 
 /// Why a bwrap is not used by a program that could not become the first process inside.
 const NO_TAKE_OVER: &str =
@@ -191,19 +192,37 @@ impl Launchers {
     }
 }
 
-/// This program's own file, which becomes the first process inside. Opened once: it stays what runs here.
+/// This program's own file, as it lies on the host. Opened once: it stays what runs here.
 fn own_file() -> Result<BorrowedFd<'static>, Refusal> {
     static FILE: OnceLock<File> = OnceLock::new();
     if let Some(file) = FILE.get() {
         return Ok(file.as_fd());
     }
-    let path = Path::new(OsStr::from_bytes(OURS.to_bytes()));
-    let opened = File::open(path).map_err(|error| {
-        let hint = "Mount /proc, and let the server read its own program";
-        let mut refusal =
-            Refusal::new(Stage::Start, "cannot open this program", hint).because(&error);
-        refusal.path = Some(path.to_owned());
-        refusal
-    })?;
+    let opened = File::open(OURS).map_err(|error| unreadable(&error))?;
     Ok(FILE.get_or_init(|| opened).as_fd())
+}
+
+/// A copy of it in memory that nobody can change, which becomes the first process inside: what leads to that process's
+/// file leads to no file of the host.
+fn own_program() -> Result<BorrowedFd<'static>, Refusal> {
+    static PROGRAM: OnceLock<OwnedFd> = OnceLock::new();
+    if let Some(program) = PROGRAM.get() {
+        return Ok(program.as_fd());
+    }
+    let mut bytes = Vec::new();
+    // By a position of its own: the descriptor is everybody's.
+    let read = File::open(OURS).and_then(|mut file| file.read_to_end(&mut bytes));
+    read.map_err(|error| unreadable(&error))?;
+    let sealed = memfd::sealed(c"exec-server", &bytes, Use::Program).map_err(|error| {
+        let hint = "Allow programs in memory: sysctl vm.memfd_noexec=1 or 0";
+        Refusal::new(Stage::Start, "cannot put this program into memory", hint).because(&error)
+    })?;
+    Ok(PROGRAM.get_or_init(|| sealed).as_fd())
+}
+
+fn unreadable(error: &io::Error) -> Refusal {
+    let hint = "Mount /proc, and let the server read its own program";
+    let mut refusal = Refusal::new(Stage::Start, "cannot read this program", hint).because(error);
+    refusal.path = Some(OURS.into());
+    refusal
 }

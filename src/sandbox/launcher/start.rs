@@ -4,17 +4,19 @@
 //! past it to the process inside. Whether the sandbox stands is known by that process's first message, never by a text or
 //! an exit code, which could be the program's as well.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::refusal::{Refusal, Stage};
 use super::surroundings::{Awaited, Surroundings};
 use crate::sandbox::bwrap::Arguments;
 use crate::sandbox::inside::{self, Message, Request};
+use crate::sandbox::mounts::Mask;
 use crate::sys::memfd;
 use crate::sys::process::{Exit, Inner, Leader};
 use crate::sys::socket::{packet_pair, receive_from, set_nonblocking};
@@ -50,6 +52,8 @@ pub(super) struct Launcher<'a> {
     pub(super) bwrap: BorrowedFd<'a>,
     /// This program's own file.
     pub(super) inside: BorrowedFd<'a>,
+    /// What the sandbox holds as long as it lives, if anything.
+    pub(super) lock: Option<BorrowedFd<'a>>,
 }
 
 /// Runs the program of `request` in the sandbox that `arguments` describe. Gives bwrap as the leader, with the program as
@@ -70,7 +74,10 @@ pub(super) fn start(
     let request_file = memfd::once(c"request", &bytes).map_err(unable)?;
     let (complaints, complain) = io::pipe().map_err(unable)?;
     set_nonblocking(complaints.as_fd()).map_err(unable)?;
-    let [stdin, stdout, stderr] = surroundings.standard;
+    // What is /dev/null is opened inside: this one is the host's.
+    let [stdin, stdout, stderr] = surroundings
+        .standard
+        .map(|fd| fd.unwrap_or(surroundings.null));
     let mut descriptors = vec![
         launcher.inside,
         theirs.as_fd(),
@@ -78,6 +85,7 @@ pub(super) fn start(
         stdin,
         stdout,
         stderr,
+        launcher.lock.unwrap_or(surroundings.null),
     ];
     debug_assert_eq!(descriptors.len(), inside::DESCRIPTORS);
     descriptors.extend(arguments.descriptors.iter().map(AsFd::as_fd));
@@ -121,6 +129,7 @@ pub(super) fn start(
         leader,
         control: File::from(ours),
         complaints: File::from(OwnedFd::from(complaints)),
+        masks: &request.rest.masks,
         surroundings,
     };
     match started.follow() {
@@ -134,6 +143,7 @@ struct Started<'a> {
     leader: Leader,
     control: File,
     complaints: File,
+    masks: &'a [Mask],
     surroundings: &'a Surroundings<'a>,
 }
 
@@ -208,6 +218,25 @@ impl Started<'_> {
         let error = |errno| io::Error::from_raw_os_error(errno);
         match ending {
             Ending::Said(stage, errno) => match stage {
+                spawn::Stage::Mount(place) => {
+                    let mut refusal = Refusal::new(
+                        Stage::SetUp,
+                        "what the policy denies could not be covered",
+                        "Deny the directory around it instead",
+                    )
+                    .because(&error(errno));
+                    let mask = self.masks.get(place);
+                    refusal.path =
+                        mask.map(|mask| PathBuf::from(OsStr::from_bytes(mask.path.to_bytes())));
+                    refusal.into()
+                }
+                spawn::Stage::Device => Refusal::new(
+                    Stage::SetUp,
+                    "the devices in the sandbox could not be protected",
+                    "",
+                )
+                .because(&error(errno))
+                .into(),
                 spawn::Stage::Capabilities | spawn::Stage::NoNewPrivs | spawn::Stage::Seccomp => {
                     let what = format!("{stage:?} was not as it must be inside");
                     Refusal::new(Stage::Check, what, "")

@@ -19,8 +19,8 @@ const TICK: Duration = Duration::from_millis(5);
 /// What every start needs besides the program.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// Become the program's descriptors 0, 1 and 2.
-    pub standard: [BorrowedFd<'a>; 3],
+    /// Become the program's descriptors 0, 1 and 2; none is `/dev/null`.
+    pub standard: [Option<BorrowedFd<'a>>; 3],
     /// `/dev/null`
     pub null: BorrowedFd<'a>,
     /// Who kills what we started when we die.

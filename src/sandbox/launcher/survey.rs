@@ -14,7 +14,7 @@ use super::{
     Confinement, Failure, Kind, Launchers, Level, Refusal, Stage, Surroundings, candidates, direct,
     landlock, own_file, start,
 };
-use crate::sandbox::inside::{self, Request};
+use crate::sandbox::inside::{self, Request, Rest};
 use crate::sandbox::policy::Network;
 use crate::sys::enter::Image;
 use crate::sys::process::Exit;
@@ -126,8 +126,7 @@ impl Launchers {
         };
         // Without the reasons against all other launchers.
         let waivers = self.config.waivers;
-        landlock::domain(&confinement.policy, waivers, false, None)
-            .map_err(|refusal| refusal.what)?;
+        landlock::ruleset(&confinement.policy, waivers).map_err(|refusal| refusal.what)?;
         let request = Request {
             image: Some(Image {
                 programs: vec![program],
@@ -136,7 +135,10 @@ impl Launchers {
                 cwd: c"/".to_owned(),
                 limits: Vec::new(),
             }),
+            is_own_program: false,
             has_terminal: false,
+            null: [true; 3],
+            rest: Rest::default(),
         };
         let launched =
             direct::with_landlock(&confinement.policy, waivers, &request, surroundings, &[]);

@@ -15,6 +15,7 @@ mod plan;
 mod scan;
 mod source;
 
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 pub use self::error::PlanError;
@@ -29,6 +30,8 @@ use super::policy::Network;
 pub struct MountPlan {
     /// The mounts; later ones cover earlier ones.
     pub mounts: Vec<Mount>,
+    /// What is covered after all mounts, in this order.
+    pub masks: Vec<Mask>,
     /// The network that the processes see.
     pub network: Network,
     /// Where the command starts: what was asked for, if the sandbox shows it, otherwise the root.
@@ -46,6 +49,34 @@ pub struct Mount {
     pub target: PathBuf,
     /// What happens there.
     pub action: Action,
+}
+
+/// A cover that the first process inside mounts, one system call each however many there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mask {
+    /// What covers it.
+    pub kind: MaskKind,
+    /// Where: absolute, and no symbolic link in it.
+    pub path: CString,
+}
+
+/// What covers something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaskKind {
+    /// A file that cannot be opened.
+    File,
+    /// An empty directory that cannot be listed or entered.
+    Directory,
+    /// What is there itself: a mount point cannot be renamed.
+    Itself,
+}
+
+impl MaskKind {
+    /// The kind of a number that `as` has made of it.
+    pub fn from_number(number: u64) -> Option<Self> {
+        let kinds = [Self::File, Self::Directory, Self::Itself];
+        kinds.into_iter().find(|kind| *kind as u64 == number)
+    }
 }
 
 /// What happens at a target.
@@ -72,8 +103,6 @@ pub enum Action {
     Devices,
     /// A view of the sandbox's own processes.
     Proc,
-    /// A file that cannot be opened.
-    Closed,
     /// The `Empty` there becomes read-only.
     Seal,
 }
@@ -84,6 +113,14 @@ impl MountPlan {
         self.mounts.iter().any(|mount| match &mount.action {
             Action::Bind { source, .. } => !source.is_still_there(),
             _ => false,
+        })
+    }
+
+    /// The trees that can be changed, but for what is mounted in them.
+    pub fn writable(&self) -> impl Iterator<Item = &Path> {
+        self.mounts.iter().filter_map(|mount| match &mount.action {
+            Action::Bind { writable: true, .. } => Some(mount.target.as_path()),
+            _ => None,
         })
     }
 

@@ -1,13 +1,15 @@
 //! From rules to mounts.
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::error::PlanError;
 use super::list::MountList;
 use super::scan::Scan;
 use super::source::{Source, is_own};
-use super::{Action, Mount, MountPlan};
+use super::{Action, Mask, MaskKind, Mount, MountPlan};
 use crate::sandbox::journal::{Journal, MountPoint, PointKind};
 use crate::sandbox::policy::{Access, Link, PROTECTED, Place, Policy};
 
@@ -36,6 +38,7 @@ impl MountPlan {
         let mut draft = Draft {
             policy,
             mounts: Vec::new(),
+            masks: Vec::new(),
             seals: Vec::new(),
             links: BTreeSet::new(),
             held: BTreeSet::new(),
@@ -53,6 +56,7 @@ impl MountPlan {
             steps.push(Step {
                 path: point.path,
                 access: Access::Read,
+                is_match: false,
                 links: Vec::new(),
                 source: Some(source),
             });
@@ -68,6 +72,7 @@ impl MountPlan {
         }
         let cwd = draft.start(cwd);
         Ok(Self {
+            masks: std::mem::take(&mut draft.masks),
             mounts: draft.finish(),
             network: policy.network(),
             cwd,
@@ -81,6 +86,8 @@ impl MountPlan {
 struct Step {
     path: PathBuf,
     access: Access,
+    /// Whether a pattern has brought it, of which there may be thousands.
+    is_match: bool,
     links: Vec<Link>,
     /// None: it is missing.
     source: Option<Source>,
@@ -104,9 +111,6 @@ fn steps(
     let mut wishes: Vec<(PathBuf, Access, Vec<Link>)> = rules
         .map(|rule| (rule.path.clone(), rule.access, rule.links.clone()))
         .collect();
-    for path in &Scan::of(policy)?.matches {
-        wishes.push((path.clone(), Access::Deny, Vec::new()));
-    }
     for glob in policy.globs() {
         let is_open = policy.access(&glob.base) == Access::Write
             || policy
@@ -130,8 +134,13 @@ fn steps(
             wishes.push((path, Access::Deny, Vec::new()));
         }
     }
+    let scan = Scan::of(policy)?;
+    let matches = scan.matches.iter().cloned();
+    let matches = matches.map(|path| (path, Access::Deny, Vec::new(), true));
+    let wishes = wishes.into_iter();
+    let wishes = wishes.map(|(path, access, links)| (path, access, links, false));
     let mut steps: Vec<Step> = Vec::new();
-    for (path, access, links) in wishes {
+    for (path, access, links, is_match) in wishes.chain(matches) {
         if path == Path::new("/") || path == Path::new("/dev") {
             continue;
         }
@@ -156,6 +165,7 @@ fn steps(
         steps.push(Step {
             path,
             access,
+            is_match,
             links,
             source,
         });
@@ -239,10 +249,21 @@ fn around(policy: &Policy, path: &Path) -> Access {
         .map_or(Access::None, |parent| policy.access(parent))
 }
 
+/// What covers something that is denied, if that is left to the first process inside: every file, and of what patterns
+/// match the directories in which nothing is to be seen.
+fn mask(step: &Step, source: &Source, open: &[PathBuf]) -> Option<MaskKind> {
+    if !source.is_directory() {
+        return Some(MaskKind::File);
+    }
+    let has_open = || open.iter().any(|open| open.starts_with(&step.path));
+    (step.is_match && !has_open()).then_some(MaskKind::Directory)
+}
+
 /// Mounts, as they are put together.
 struct Draft<'a> {
     policy: &'a Policy,
     mounts: Vec<Mount>,
+    masks: Vec<Mask>,
     seals: Vec<PathBuf>,
     links: BTreeSet<PathBuf>,
     /// Where something is mounted, so that it cannot be renamed.
@@ -276,17 +297,33 @@ impl Draft<'_> {
 
     /// `open` are the paths that exist and can be seen.
     fn add(&mut self, step: Step, open: &[PathBuf]) -> Result<(), PlanError> {
-        if step.protects(self.policy) && step.source.is_some() {
-            self.hold_parents(&step.path)?;
+        let Some(source) = &step.source else {
+            return Ok(());
+        };
+        let kind = match step.access {
+            Access::Deny => mask(&step, source, open),
+            _ => None,
+        };
+        if step.protects(self.policy) {
+            self.hold_parents(&step.path, kind.is_some())?;
+        }
+        let around = around(self.policy, &step.path);
+        if step.access == Access::Deny {
+            // Where nothing is shown there is nothing to cover.
+            if around < Access::Read {
+                return Ok(());
+            }
+            return match kind {
+                Some(kind) => self.mask(kind, &step.path),
+                None => {
+                    self.deny(&step.path, open);
+                    Ok(())
+                }
+            };
         }
         let Some(source) = step.source else {
             return Ok(());
         };
-        let around = around(self.policy, &step.path);
-        if step.access == Access::Deny {
-            self.deny(&step.path, &source, around, open);
-            return Ok(());
-        }
         for link in step.links {
             let is_visible = self::around(self.policy, &link.path) != Access::None;
             if !is_visible && self.links.insert(link.path.clone()) {
@@ -306,13 +343,18 @@ impl Draft<'_> {
 
     /// Mounts the directories above a protected path on themselves. A program could otherwise rename one of them, and put
     /// something of its own in the path's place; what is a mount point cannot be renamed.
-    fn hold_parents(&mut self, path: &Path) -> Result<(), PlanError> {
+    fn hold_parents(&mut self, path: &Path, by_masks: bool) -> Result<(), PlanError> {
         let parents = path.ancestors().skip(1);
         let loose: Vec<PathBuf> = parents
             .take_while(|parent| !self.held.contains(*parent))
             .map(Path::to_owned)
             .collect();
         for parent in loose.into_iter().rev() {
+            if by_masks {
+                self.mask(MaskKind::Itself, &parent)?;
+                self.held.insert(parent);
+                continue;
+            }
             let source =
                 Source::open(&parent)?.ok_or_else(|| PlanError::Changed(parent.clone()))?;
             self.held.insert(parent.clone());
@@ -322,15 +364,14 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn deny(&mut self, path: &Path, source: &Source, around: Access, open: &[PathBuf]) {
-        // Where nothing is shown there is nothing to cover.
-        if around < Access::Read {
-            return;
-        }
-        if !source.is_directory() {
-            self.push(path, Action::Closed);
-            return;
-        }
+    fn mask(&mut self, kind: MaskKind, path: &Path) -> Result<(), PlanError> {
+        let c_path = CString::new(path.as_os_str().as_bytes())
+            .map_err(|error| PlanError::Source(path.to_owned(), error.into()))?;
+        self.masks.push(Mask { kind, path: c_path });
+        Ok(())
+    }
+
+    fn deny(&mut self, path: &Path, open: &[PathBuf]) {
         self.held.insert(path.to_owned());
         // To be walked through, but not listed, where something below it can be seen.
         let has_open = open.iter().any(|open| open.starts_with(path));

@@ -49,7 +49,8 @@ impl Place {
                 continue;
             }
             here.push(&name);
-            if is_missing {
+            // What the links there lead to is of whoever follows them: of us, and not of whom the policy is for.
+            if is_missing || here.starts_with("/proc") {
                 continue;
             }
             match evidence.look(&here) {
@@ -94,6 +95,22 @@ mod tests {
 
     use crate::sandbox::scratch::Scratch;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_of_processes_are_not_followed() {
+        let scratch = Scratch::new("place-proc");
+        let link = scratch.path().join("link");
+        symlink("/proc/self/cwd", &link).unwrap();
+        for (path, expected) in [
+            ("/proc/self/fd/0", "/proc/self/fd/0"),
+            ("/proc/self/cwd/../x", "/proc/self/x"),
+            (link.to_str().unwrap(), "/proc/self/cwd"),
+            ("/procedure", "/procedure"),
+        ] {
+            let found = Place::find(Path::new(path)).unwrap();
+            assert_eq!(found.path, Path::new(expected));
+        }
+    }
 
     #[test]
     fn links_are_followed_and_remembered() {

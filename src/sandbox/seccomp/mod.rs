@@ -94,15 +94,6 @@ pub fn filter(network: Network) -> &'static [Instruction] {
     })
 }
 
-/// The same as bytes, in the form that bwrap reads.
-pub fn bytes(network: Network) -> &'static [u8] {
-    static KEPT: Kept<u8> = [const { OnceLock::new() }; 2];
-    kept(&KEPT, network, |network| {
-        let instructions = filter(network).iter();
-        instructions.flat_map(|it| it.to_bytes()).collect()
-    })
-}
-
 /// The filter for programs without namespaces of their own: besides, they must not reach other processes of the same user
 /// by number, nor share the kernel's segments, semaphores and queues with them.
 pub fn filter_without_namespaces(network: Network) -> &'static [Instruction] {

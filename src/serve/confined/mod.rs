@@ -284,6 +284,7 @@ impl ConfinedFiles {
             id: String::new(),
             // Behind every wall this is the file that the server runs.
             argv: vec!["/proc/self/exe".into(), ARGUMENT.into()],
+            is_own_program: true,
             arg0: Some("exec-server".into()),
             cwd: "/".into(),
             env: environment(),

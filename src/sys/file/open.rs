@@ -21,6 +21,8 @@ impl Access {
     pub const READ: Self = Self(libc::O_RDONLY);
     /// To write.
     pub const WRITE: Self = Self(libc::O_WRONLY);
+    /// To read and to write.
+    pub const READ_WRITE: Self = Self(libc::O_RDWR);
     /// Only as a directory for other calls, without reading it.
     pub const LOCATE: Self = Self(libc::O_PATH);
     /// Makes the file if there is none.
@@ -91,11 +93,28 @@ pub fn locate_anything_without_links(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
+/// Opens a directory as [`Access::LOCATE`], through symbolic links, but through none of those in `/proc` that stand for
+/// what a process has open: these would be of this process, which may have more open than who has named the path.
+pub fn locate_directory_without_magic(path: &CStr) -> io::Result<OwnedFd> {
+    let located = resolve(ROOTED, path, Access::DIRECTORY, libc::RESOLVE_NO_MAGICLINKS);
+    match located {
+        // As above. Whoever must be sure has nothing open that it could lead to.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            open_at(ROOTED, path, Access::LOCATE | Access::DIRECTORY, 0)
+        }
+        located => located,
+    }
+}
+
 fn locate_in_one_call(dir: BorrowedFd<'_>, path: &CStr, more: Access) -> io::Result<OwnedFd> {
+    resolve(dir, path, more, libc::RESOLVE_NO_SYMLINKS)
+}
+
+fn resolve(dir: BorrowedFd<'_>, path: &CStr, more: Access, rules: u64) -> io::Result<OwnedFd> {
     // SAFETY: all zeros is a valid open_how.
     let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
     how.flags = (libc::O_PATH | libc::O_CLOEXEC | more.0) as u64;
-    how.resolve = libc::RESOLVE_NO_SYMLINKS;
+    how.resolve = rules;
     // SAFETY: the path is a C string, and the structure is live and of the size given.
     retry(|| unsafe {
         libc::syscall(

@@ -213,22 +213,57 @@ fn exec(shared: &Shared<'_>) -> (Stage, i32) {
         Program::Paths(programs) => exec_first(programs, shared.argv, shared.env),
         Program::Open(_) => {
             let place = 3 + shared.launch.descriptors.len() as libc::c_int;
-            // SAFETY: terminated strings and null-terminated arrays.
-            unsafe {
-                let (argv, env) = (shared.argv.as_ptr(), shared.env.as_ptr());
-                libc::execve(shared.open_path.as_ptr(), argv, env);
-                let failure = errno();
-                if failure != libc::ENOENT {
-                    return (Stage::Exec(0), failure);
-                }
-                // There is no /proc.
-                let flags = libc::AT_EMPTY_PATH;
-                let empty = c"".as_ptr();
-                libc::syscall(libc::SYS_execveat, place, empty, argv, env, flags);
-            }
-            (Stage::Exec(0), errno())
+            exec_open(place, shared.argv, shared.env)
         }
     }
+}
+
+/// Runs an open file. Both arrays end with a null pointer. Async-signal-safe.
+pub(in crate::sys) fn exec_open(
+    file: libc::c_int,
+    argv: &[*const c_char],
+    env: &[*const c_char],
+) -> (Stage, i32) {
+    let (argv, env) = (argv.as_ptr(), env.as_ptr());
+    // SAFETY: terminated strings and null-terminated arrays.
+    unsafe {
+        let empty = c"".as_ptr();
+        libc::syscall(
+            libc::SYS_execveat,
+            file,
+            empty,
+            argv,
+            env,
+            libc::AT_EMPTY_PATH,
+        );
+        let failure = errno();
+        if !matches!(failure, libc::ENOSYS | libc::EPERM) {
+            return (Stage::Exec(0), failure);
+        }
+        // A filter of the container may not know the call.
+        let path = path_of(file);
+        libc::execve(path.as_ptr().cast(), argv, env);
+    }
+    (Stage::Exec(0), errno())
+}
+
+/// `/proc/self/fd/` and a number, terminated, without memory of the heap.
+fn path_of(number: libc::c_int) -> [u8; 32] {
+    let mut path = [0; 32];
+    let start = b"/proc/self/fd/";
+    path[..start.len()].copy_from_slice(start);
+    let mut digits = [0; 10];
+    let mut first = digits.len();
+    let mut rest = number.unsigned_abs();
+    while first == digits.len() || rest > 0 {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    for (to, digit) in path[start.len()..].iter_mut().zip(&digits[first..]) {
+        *to = *digit;
+    }
+    path
 }
 
 /// Tries the candidates as `execvp` does: a file that may not be run is
@@ -256,4 +291,19 @@ pub(in crate::sys) fn exec_first(
 pub(in crate::sys) fn errno() -> i32 {
     // SAFETY: the C library gives a valid pointer on every thread.
     unsafe { *libc::__errno_location() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_becomes_a_path() {
+        for (number, expected) in [(0, "/proc/self/fd/0"), (10, "/proc/self/fd/10")] {
+            let path = path_of(number);
+            let end = path.iter().position(|byte| *byte == 0).unwrap();
+            assert_eq!(str::from_utf8(&path[..end]).unwrap(), expected);
+        }
+        assert!(path_of(libc::c_int::MAX).contains(&0));
+    }
 }

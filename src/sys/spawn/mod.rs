@@ -127,6 +127,10 @@ pub enum Stage {
     Landlock,
     /// The filter of system calls was refused.
     Seccomp,
+    /// The mode of a device could not be protected.
+    Device,
+    /// The cover at this place of the list could not be mounted.
+    Mount(usize),
 }
 
 /// A start that failed; no process is left of it.
@@ -156,8 +160,6 @@ struct Shared<'a> {
     descriptor_limit: Option<libc::rlimit>,
     /// Where the descriptors are parked while they take their places; as many as there are, and one for an open program.
     parked: &'a mut [libc::c_int],
-    /// Names the open program once it has its place.
-    open_path: &'a CStr,
     failure: Option<(Stage, i32)>,
 }
 
@@ -171,8 +173,6 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
     let env = pointers(launch.env);
     let entry = launch.guardian.reserve();
     let mut parked = vec![-1; launch.descriptors.len() + 1];
-    let open_path =
-        CString::new(format!("/proc/self/fd/{}", 3 + launch.descriptors.len())).unwrap_or_default();
     let mut shared = Shared {
         launch,
         entry: entry.as_ref(),
@@ -183,7 +183,6 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
         oom_score: child_oom_score(),
         descriptor_limit: descriptor_limit_at_start(),
         parked: &mut parked,
-        open_path: &open_path,
         failure: None,
     };
     // On our own stack, whose pages are there already after the first start of this thread.

@@ -56,9 +56,10 @@ fn a_bwrap_makes_the_sandbox_where_there_are_namespaces() {
         level["namespaces"],
         json!(["user", "mount", "pid", "ipc", "network"])
     );
-    assert_eq!(
-        (&level["seccomp"], &level["landlockAbi"]),
-        (&json!(true), &json!(0))
+    assert_eq!(level["seccomp"], true);
+    assert!(
+        level["landlockAbi"].as_u64() > Some(0),
+        "a second wall stands: {level}"
     );
     assert_eq!(level["version"], BUNDLED_BWRAP.unwrap().version);
 }

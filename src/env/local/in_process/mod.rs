@@ -103,6 +103,7 @@ impl LocalEnvironment {
         Ok(ProcessSpec {
             id: LOCAL.to_owned(),
             argv: command.argv.clone(),
+            is_own_program: false,
             arg0: command.arg0.clone(),
             cwd: cwd.path,
             env,

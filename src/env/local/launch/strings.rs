@@ -95,6 +95,8 @@ impl Strings {
             Stage::NoNewPrivs => StartError::Resources("no_new_privs", error),
             Stage::Landlock => StartError::Resources("into the Landlock domain", error),
             Stage::Seccomp => StartError::Resources("the filter of system calls", error),
+            Stage::Device => StartError::Resources("devices that nobody can change", error),
+            Stage::Mount(_) => StartError::Resources("a cover on what is denied", error),
         }
     }
 }

@@ -190,7 +190,9 @@ on_every_launcher! {
             return;
         }
         let program = stage.path("setuid");
-        fs::copy(crate::support::child(), &program).unwrap();
+        // By a process of its own: a descriptor of ours to write it would be in whatever another test starts meanwhile.
+        let copied = std::process::Command::new("cp").args([&crate::support::child(), &program]).status();
+        assert!(copied.unwrap().success());
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4755);
         fs::set_permissions(&program, mode).unwrap();
         let user = |text: &str| text.lines().find(|line| line.starts_with("Uid:")).unwrap_or_default().to_string();
