@@ -74,7 +74,7 @@ pub(super) fn with_landlock(
         seccomp: true,
         weaker: ruleset.weaker,
     };
-    let filter = seccomp::filter_without_namespaces(policy.network());
+    let filter = seccomp::filter_under_landlock(policy.network());
     let restrictions = Restrictions {
         drop_capabilities: true,
         no_new_privs: true,

@@ -87,7 +87,10 @@ fn weaker(policy: &Policy, given_up: &[PathBuf], abi: u32) -> Vec<String> {
     say(
         "devices of the host, terminals of the same user among them, can be read where the policy lets /dev be read",
     );
-    say("names and attributes of files that must not be read can be seen");
+    say(
+        "names and attributes of files that must not be read can be seen, and changes of them be watched",
+    );
+    say("files outside can be locked (flock), which may hold up programs that lock them too");
     if abi < 3 {
         say("files that must not be written can be truncated (Landlock ABI below 3)");
     }

@@ -132,3 +132,5 @@ pub(super) const CLONE: Call = call("clone", 56, 220);
 pub(super) const CLONE3: Call = call("clone3", 435, 435);
 pub(super) const UNSHARE: Call = call("unshare", 272, 97);
 pub(super) const IOCTL: Call = call("ioctl", 16, 29);
+/// Of Linux 6.17: what the ioctls for flags do, by a path.
+pub(super) const FILE_SETATTR: Call = call("file_setattr", 469, 469);

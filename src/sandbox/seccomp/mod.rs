@@ -19,8 +19,8 @@ use std::sync::OnceLock;
 use super::policy::Network;
 use crate::sys::seccomp::Instruction;
 use calls::{
-    ALWAYS_DENIED, CLONE, CLONE3, IOCTL, IOPRIO_SET, NETWORK_DENIED, OF_ITSELF, SENDMMSG, SENDMSG,
-    SENDTO, SETPRIORITY, SETSOCKOPT, SHARED_DENIED, SOCKET, SOCKETPAIR, UNSHARE,
+    ALWAYS_DENIED, CLONE, CLONE3, FILE_SETATTR, IOCTL, IOPRIO_SET, NETWORK_DENIED, OF_ITSELF,
+    SENDMMSG, SENDMSG, SENDTO, SETPRIORITY, SETSOCKOPT, SHARED_DENIED, SOCKET, SOCKETPAIR, UNSHARE,
 };
 use program::{Argument, Program};
 
@@ -55,6 +55,8 @@ const CLONE_NEWUSER: u32 = 0x1000_0000;
 const TIOCSTI: u32 = 0x5412;
 /// Does so on a console, among other things.
 const TIOCLINUX: u32 = 0x541c;
+/// `FS_IOC_SETFLAGS`, its form for 32 bits, and `FS_IOC_FSSETXATTR`.
+const SET_FLAGS: [u32; 3] = [0x4008_6602, 0x4004_6602, 0x401c_5820];
 /// All processes of a user.
 const PRIO_USER: u32 = 2;
 const IOPRIO_WHO_USER: u32 = 3;
@@ -103,7 +105,23 @@ pub fn filter_without_namespaces(network: Network) -> &'static [Instruction] {
     })
 }
 
+/// The same for programs that Landlock confines: besides, they must not change the flags of files, which it does not
+/// restrict and hardly any program needs.
+pub fn filter_under_landlock(network: Network) -> &'static [Instruction] {
+    static KEPT: Kept<Instruction> = [const { OnceLock::new() }; 2];
+    kept(&KEPT, network, |network| {
+        let mut program = rules_without_namespaces(Architecture::OWN, network);
+        program.deny_values(IOCTL, Argument::Second, &SET_FLAGS);
+        program.deny(FILE_SETATTR);
+        program.finish()
+    })
+}
+
 fn without_namespaces_for(architecture: Architecture, network: Network) -> Vec<Instruction> {
+    rules_without_namespaces(architecture, network).finish()
+}
+
+fn rules_without_namespaces(architecture: Architecture, network: Network) -> Program {
     let mut program = rules(architecture, network);
     for call in SHARED_DENIED {
         program.deny(*call);
@@ -113,7 +131,7 @@ fn without_namespaces_for(architecture: Architecture, network: Network) -> Vec<I
     for (call, argument) in OF_ITSELF {
         program.allow_only(*call, *argument, &[0]);
     }
-    program.finish()
+    program
 }
 
 fn filter_for(architecture: Architecture, network: Network) -> Vec<Instruction> {
