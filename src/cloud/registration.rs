@@ -95,6 +95,15 @@ impl Form {
         }
     }
 
+    fn base(&self) -> &str {
+        match self {
+            Self::Cloud { base, .. }
+            | Self::Executor { base, .. }
+            | Self::Relay { base, .. }
+            | Self::Direct { base, .. } => base,
+        }
+    }
+
     fn endpoint(&self) -> String {
         match self {
             Self::Cloud { base, .. } => format!("{base}/api/cloud/executor"),
@@ -200,7 +209,7 @@ impl Form {
         }
         let url = answer.url.as_deref().ok_or(missing("url"))?;
         Ok(Registration {
-            rendezvous: target::rendezvous(url)
+            rendezvous: target::rendezvous(url, self.base())
                 .map_err(|error| unfit(format!("a rendezvous URL that {error}")))?,
             news: news.map(|news| excerpt(&news)),
         })

@@ -1,7 +1,9 @@
 //! Ids and URLs, looked at before a token goes anywhere near them.
 
 use std::fmt;
+use std::net::IpAddr;
 
+use crate::env::local::http::address::is_off_limits;
 use crate::rpc::dial::Target;
 use crate::rpc::url::{Url, UrlError};
 
@@ -15,6 +17,7 @@ pub(super) struct Unfit(&'static str);
 const NO_HOST: Unfit = Unfit("has no host");
 const OTHER_SCHEME: Unfit = Unfit("has another scheme");
 const IN_CLEAR: Unfit = Unfit("is not encrypted");
+const LEADS_HERE: Unfit = Unfit("leads to this machine or its link");
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,9 +50,28 @@ pub(super) fn base_url(text: &str) -> Result<String, Unfit> {
     Ok(base.to_owned())
 }
 
-/// A websocket that a control plane has given out.
-pub(super) fn rendezvous(text: &str) -> Result<Target, Unfit> {
-    private(text, Url::parse_websocket).map(Target::WebSocket)
+/// A websocket that the control plane at `base` has given out. It is encrypted if the control plane
+/// is, and on this machine only if the control plane is: somebody else could be at a port here.
+pub(super) fn rendezvous(text: &str, base: &str) -> Result<Target, Unfit> {
+    let url = private(text, Url::parse_websocket)?;
+    // What cannot be read is a control plane elsewhere, of which the most is expected.
+    let plane = Url::parse(base).ok();
+    if !url.is_encrypted() && plane.as_ref().is_none_or(Url::is_encrypted) {
+        return Err(IN_CLEAR);
+    }
+    if is_here(&url) && !plane.as_ref().is_some_and(Url::is_loopback) {
+        return Err(LEADS_HERE);
+    }
+    Ok(Target::WebSocket(url))
+}
+
+/// Whether a host is this machine, or a service about it; of a name only DNS knows that.
+fn is_here(url: &Url) -> bool {
+    let literal: Option<IpAddr> = url.host().parse().ok();
+    url.is_loopback()
+        || literal.is_some_and(|address| {
+            address.to_canonical().is_unspecified() || is_off_limits(address)
+        })
 }
 
 /// A URL on whose way nobody can read along. What forgiving readers would read differently is
@@ -139,15 +161,39 @@ mod tests {
         }
     }
 
+    /// A control plane in clear text, which can only be here, one in TLS here, and one elsewhere.
+    const PLANES: [&str; 3] = [
+        "http://127.0.0.1:1",
+        "https://localhost:1/x",
+        "https://plane.example",
+    ];
+
     #[test]
-    fn a_rendezvous_is_encrypted_unless_it_is_here() {
-        for good in [
-            "wss://r.example/x?sig=1",
-            "ws://127.0.0.1:5/x?role=executor",
-            "ws://localhost:5",
+    fn a_rendezvous_is_as_private_as_its_control_plane() {
+        for (text, fits) in [
+            ("wss://r.example/x?sig=1", [true, true, true]),
+            ("wss://10.0.0.1/x", [true, true, true]),
+            ("ws://127.0.0.1:5/x?role=executor", [true, false, false]),
+            ("ws://localhost:5", [true, false, false]),
+            ("wss://127.0.0.1:5/x", [true, true, false]),
+            ("wss://[::ffff:127.0.0.1]:5/x", [true, true, false]),
+            ("wss://x.localhost", [true, true, false]),
+            ("wss://0.0.0.0:5", [true, true, false]),
+            ("wss://[::]:5", [true, true, false]),
+            ("wss://169.254.169.254", [true, true, false]),
+            ("wss://[fe80::1]", [true, true, false]),
         ] {
-            assert!(rendezvous(good).is_ok(), "{good}");
+            let found = PLANES.map(|base| rendezvous(text, base).is_ok());
+            assert_eq!(found, fits, "{text}");
         }
+        let fault = |text| rendezvous(text, PLANES[2]).unwrap_err();
+        assert_eq!(fault("ws://127.0.0.1:5"), IN_CLEAR);
+        assert_eq!(fault("wss://127.0.0.1:5"), LEADS_HERE);
+        assert!(rendezvous("ws://127.0.0.1:5", "no URL").is_err());
+    }
+
+    #[test]
+    fn other_texts_are_no_rendezvous() {
         for bad in [
             "ws://r.example/x",
             "ws://127.0.0.1@r.example/x",
@@ -157,7 +203,9 @@ mod tests {
             "wss://u:p@r.example/",
             "",
         ] {
-            assert!(rendezvous(bad).is_err(), "{bad}");
+            for base in PLANES {
+                assert!(rendezvous(bad, base).is_err(), "{bad}");
+            }
         }
     }
 }

@@ -162,6 +162,11 @@ fn other_answers_are_not() {
             "environment registry returned a rendezvous URL that is not encrypted",
         ),
         (
+            relay(),
+            r#"{"environment_id":"env-1","url":"ws://127.0.0.1:5"}"#,
+            "environment registry returned a rendezvous URL that is not encrypted",
+        ),
+        (
             direct(),
             r#"{"environment_id":"env-1","registration_id":"r","url":"wss://r","transport":"other"}"#,
             "environment registry returned unsupported direct transport `other`",

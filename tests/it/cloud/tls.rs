@@ -123,3 +123,39 @@ fn a_plane_that_nobody_vouches_for_gets_no_token() {
     );
     assert!(plane.asked().is_empty());
 }
+
+/// What a control plane in TLS gets that sends us to a `scheme` at a port of this machine where
+/// somebody else could be; nobody may come there.
+fn sent_to_this_machine(scheme: &str, host: &'static str, words: &str) {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let dir = scratch();
+    let certificate = Certificate::make_for(&dir, "plane", host);
+    let plane = Plane::start(Style::Plain);
+    let front = tls::in_front_of(plane.address(), config(&certificate));
+    let (proxy, _asked) = proxy_to(host, front);
+    plane.send_executors_to(&format!("{scheme}://{}", elsewhere.local_addr().unwrap()));
+    let base = format!("https://{host}:{}", front.port());
+    let mut command = environment_at(&base, "direct");
+    command
+        .env("SSL_CERT_FILE", &certificate.certificate)
+        .env("HTTPS_PROXY", format!("http://{proxy}"));
+    let output = finish(command, b"");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let words = format!("Error: environment registry returned a rendezvous URL that {words}\n");
+    assert!(stderr.ends_with(&words), "{stderr}");
+    assert!(elsewhere.accept().is_err(), "somebody has come");
+}
+
+#[test]
+fn a_plane_in_tls_sends_nobody_to_a_rendezvous_in_clear_text() {
+    sent_to_this_machine("ws", "127.0.0.1", "is not encrypted");
+    sent_to_this_machine("ws", "plane.invalid", "is not encrypted");
+}
+
+#[test]
+fn a_plane_elsewhere_sends_nobody_to_this_machine() {
+    let words = "leads to this machine or its link";
+    sent_to_this_machine("wss", "plane.invalid", words);
+}
