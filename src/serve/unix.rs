@@ -1,9 +1,9 @@
 //! A listening socket in the file system, for who shares it: a sidecar, or ssh that forwards it.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::answer::answer;
 use crate::log;
 use crate::sys::identity::user_id;
-use crate::sys::socket::peer_user;
+use crate::sys::socket::{listen_unix, peer_user};
 
 /// A server that is asked whether it lives may take so long to say it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -34,9 +34,8 @@ impl UnixSocket {
     /// Something else is there (`AddrInUse`), or the system says why.
     pub(super) fn bind(path: &Path) -> io::Result<Self> {
         clear(path)?;
-        let listener = UnixListener::bind(path)?;
-        // Until here the umask decides; but whoever slips in is refused by `accept`.
-        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        // To change it afterwards would change whatever is at `path` by then.
+        let listener = listen_unix(path, 0o600)?;
         listener.set_nonblocking(true)?;
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self {

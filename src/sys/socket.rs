@@ -1,10 +1,10 @@
 //! What `std::net` does not offer: a send that never waits, a connect to a path that does not
-//! wait for ever.
+//! wait for ever, a listener whose file is nobody else's from its first moment.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -60,23 +60,8 @@ pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// Connects to the Unix stream socket at `path`. `WouldBlock` when its listener has not made room
 /// in its queue within `timeout`.
 pub fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
-    // SAFETY: all zero is a valid sockaddr_un.
-    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
-    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-    let bytes = path.as_os_str().as_bytes();
-    if bytes.len() >= address.sun_path.len() || bytes.contains(&0) {
-        let why = "the path is too long for a socket, or no path";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
-    for (place, byte) in address.sun_path.iter_mut().zip(bytes) {
-        *place = *byte as libc::c_char;
-    }
-    // SAFETY: no pointers.
-    let socket = super::check(unsafe {
-        libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)
-    })?;
-    // SAFETY: the descriptor is new and nobody else's.
-    let stream = UnixStream::from(unsafe { OwnedFd::from_raw_fd(socket) });
+    let address = unix_address(path)?;
+    let stream = UnixStream::from(unix_socket()?);
     // The kernel's limit on sending is its limit on this wait too; zero would mean none.
     stream.set_write_timeout(Some(timeout.max(Duration::from_millis(1))))?;
     // SAFETY: the address is a whole sockaddr_un that outlives the call.
@@ -90,6 +75,52 @@ pub fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     super::check(connected)?;
     stream.set_write_timeout(None)?;
     Ok(stream)
+}
+
+/// Listens at `path`, where nothing is yet. Its file never has other permissions than `mode`.
+pub fn listen_unix(path: &Path, mode: libc::mode_t) -> io::Result<UnixListener> {
+    /// As many as `std` lets wait.
+    const WAITING: libc::c_int = 128;
+    let address = unix_address(path)?;
+    let socket = unix_socket()?;
+    // SAFETY: no pointers. The file will get the mode that the socket has, less the umask.
+    super::check(unsafe { libc::fchmod(socket.as_raw_fd(), mode) })?;
+    // SAFETY: the address is a whole sockaddr_un that outlives the call.
+    let bound = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_un>() as libc::socklen_t,
+        )
+    };
+    super::check(bound)?;
+    // SAFETY: no pointers.
+    super::check(unsafe { libc::listen(socket.as_raw_fd(), WAITING) })?;
+    Ok(UnixListener::from(socket))
+}
+
+fn unix_socket() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    let socket = super::check(unsafe {
+        libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)
+    })?;
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(socket) })
+}
+
+fn unix_address(path: &Path) -> io::Result<libc::sockaddr_un> {
+    // SAFETY: all zero is a valid sockaddr_un.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() >= address.sun_path.len() || bytes.contains(&0) {
+        let why = "the path is too long for a socket, or no path";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    for (place, byte) in address.sun_path.iter_mut().zip(bytes) {
+        *place = *byte as libc::c_char;
+    }
+    Ok(address)
 }
 
 /// The user at the other end of a Unix socket, as of its connecting.
