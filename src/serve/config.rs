@@ -29,6 +29,8 @@ pub struct Options {
     pub allow_origins: Vec<String>,
     /// Names to accept in `Host` on a loopback listener.
     pub allow_hosts: Vec<String>,
+    /// Let users in who have not the server's rights, where nobody is asked for a token.
+    pub allow_local_users: bool,
     /// Time between pings; a client silent for three of them is gone.
     pub ping_interval: Duration,
     /// How long a session without a connection, and an ended process, are kept.

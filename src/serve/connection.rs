@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
+use super::caller::Stranger;
 use super::dispatch::Dispatch;
 use super::entry::{HANDSHAKE, LAST_WORDS, let_in};
 use super::keepalive::Keepalive;
@@ -90,9 +91,10 @@ pub(super) fn serve_socket(
     tls: Option<Arc<ServerConfig>>,
     peer: Peer,
     number: u64,
+    stranger: Option<&Stranger>,
     policy: &UpgradePolicy,
 ) {
-    let entry = match let_in(server, socket, tls, policy) {
+    let entry = match let_in(server, socket, tls, peer, stranger, policy) {
         Ok(Some(entry)) => entry,
         Ok(None) => return,
         Err(error) => {

@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
+use super::caller::Stranger;
+use super::connection::Peer;
 use super::server::Server;
 use super::upgrade::{self, Progress, UpgradePolicy};
+use crate::log;
 use crate::rpc::transport::{InBuffer, Sink, Socket, SocketSource, Source, TlsSession, TlsSource};
 
 /// From the connection to the upgrade, and from there to `initialize`.
@@ -25,11 +28,14 @@ pub(super) struct Entry {
     pub(super) buffer: InBuffer,
 }
 
-/// Reads the HTTP request and answers it; none if it did not become a websocket.
+/// Reads the HTTP request and answers it; none if it did not become a websocket. A stranger gets
+/// every answer but that one.
 pub(super) fn let_in(
     server: &Server,
     socket: Socket,
     tls: Option<Arc<ServerConfig>>,
+    peer: Peer,
+    stranger: Option<&Stranger>,
     policy: &UpgradePolicy,
 ) -> io::Result<Option<Entry>> {
     let deadline = Instant::now() + HANDSHAKE;
@@ -44,6 +50,11 @@ pub(super) fn let_in(
                 return refuse(&mut *source, &sink, &answer).map(|()| None);
             }
             Progress::Upgrade { response, head_len } => {
+                if let Some(stranger) = stranger {
+                    log::warn!("{peer}: refused: {stranger}");
+                    let answer = upgrade::not_for(stranger);
+                    return refuse(&mut *source, &sink, &answer).map(|()| None);
+                }
                 sink.write_all(&response, deadline)?;
                 buffer.consume(head_len);
                 return Ok(Some(Entry {

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::access::Access;
+use super::caller::stranger;
 use super::config::Config;
 use super::connection::{self, Peer};
 use super::entry::turn_away;
@@ -22,7 +23,8 @@ use crate::rpc::transport::Socket;
 
 /// Connections that are accepted before the main thread looks at its other duties.
 const ACCEPT_AT_ONCE: usize = 64;
-/// Connections above the limit that may be told so at a time; others are just closed.
+/// Connections above the limit that may be told so at a time, and those of strangers; others are
+/// just closed.
 const MAX_REFUSALS: usize = 16;
 
 /// The listening socket.
@@ -30,9 +32,13 @@ pub(super) struct Listener {
     port: Port,
     policy: Arc<UpgradePolicy>,
     access: Access,
+    /// Without a token, only users who have the server's rights may come in.
+    own_users_only: bool,
     max_connections: usize,
-    /// Connections that have a thread.
+    /// Connections that have a thread, but for those of strangers.
     living: Arc<AtomicUsize>,
+    /// Connections of users who may not come in.
+    strangers: Arc<AtomicUsize>,
 }
 
 /// What is listened on.
@@ -48,19 +54,17 @@ impl Port {
         Ok(Self::Tcp(socket))
     }
 
-    /// The next connection; none if it was refused already.
-    fn accept(&self) -> io::Result<Option<(Socket, Peer)>> {
+    /// The next connection.
+    fn accept(&self) -> io::Result<(Socket, Peer)> {
         match self {
             Self::Tcp(socket) => {
                 let (socket, address) = socket.accept()?;
                 // A response followed by an event would otherwise wait 40 ms for an
                 // acknowledgement. It fails on a peer that is gone, which its reader will see.
                 let _ = socket.set_nodelay(true);
-                Ok(Some((Socket::Tcp(socket), Peer::WebSocket(address))))
+                Ok((Socket::Tcp(socket), Peer::WebSocket(address)))
             }
-            Self::Unix(socket) => Ok(socket
-                .accept()?
-                .map(|socket| (Socket::Unix(socket), Peer::Unix))),
+            Self::Unix(socket) => Ok((Socket::Unix(socket.accept()?), Peer::Unix)),
         }
     }
 }
@@ -98,9 +102,11 @@ impl Listener {
                 allow_hosts: config.options.allow_hosts.clone(),
                 authenticator: access.authenticator().cloned(),
             }),
+            own_users_only: access.authenticator().is_none() && !config.options.allow_local_users,
             access,
             max_connections: config.options.max_connections,
             living: Arc::default(),
+            strangers: Arc::default(),
         }))
     }
 
@@ -147,8 +153,7 @@ impl Listener {
     pub(super) fn accept(&mut self, server: &Arc<Server>) {
         for _ in 0..ACCEPT_AT_ONCE {
             match self.port.accept() {
-                Ok(Some((socket, peer))) => self.take(server, socket, peer),
-                Ok(None) => {}
+                Ok((socket, peer)) => self.take(server, socket, peer),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return,
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
@@ -174,13 +179,26 @@ impl Listener {
         let server = Arc::clone(server);
         let policy = Arc::clone(&self.policy);
         let tls = self.access.tls();
+        let (own_users_only, strangers) = (self.own_users_only, Arc::clone(&self.strangers));
         let serve = move || {
-            let _living = living;
+            let stranger = own_users_only.then(|| stranger(&socket)).flatten();
+            let _living = if stranger.is_some() {
+                // They take no place of those who may come in.
+                drop(living);
+                let living = Living::one_more(&strangers);
+                if living.count > MAX_REFUSALS {
+                    return;
+                }
+                living
+            } else {
+                living
+            };
             if is_refused {
                 // Best effort: the connection ends either way.
                 let _ = turn_away(socket, tls, &too_many_connections());
             } else {
-                connection::serve_socket(&server, socket, tls, peer, number, &policy);
+                let stranger = stranger.as_ref();
+                connection::serve_socket(&server, socket, tls, peer, number, stranger, &policy);
             }
         };
         let thread = thread::Builder::new()

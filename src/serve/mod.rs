@@ -22,6 +22,7 @@
 
 mod access;
 pub mod auth;
+mod caller;
 mod config;
 pub mod confined;
 mod confinement;

@@ -4,12 +4,14 @@
 //! come first: no `Origin` that was not allowed, and no `Host` that a foreign DNS name could have
 //! brought. Nothing here reads or writes; the caller feeds bytes and sends what it gets.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use httparse::{Header, Request, Status};
 use tungstenite::handshake::derive_accept_key;
 
 use super::auth::Authenticator;
+use super::caller::Stranger;
 use super::host::is_own_host;
 
 /// Longest head of a request, in bytes.
@@ -51,7 +53,7 @@ struct Answer {
     status: &'static str,
     /// Further header lines, each with its line end.
     headers: &'static str,
-    text: &'static str,
+    text: Cow<'static, str>,
 }
 
 impl Answer {
@@ -63,7 +65,7 @@ impl Answer {
         Answer {
             status,
             headers,
-            text,
+            text: Cow::Borrowed(text),
         }
     }
 
@@ -74,7 +76,7 @@ impl Answer {
             text,
         } = self;
         let length = text.len();
-        let text = if with_text { text } else { "" };
+        let text = if with_text { &**text } else { "" };
         format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n\
              Content-Length: {length}\r\n{headers}Connection: close\r\n\r\n{text}"
@@ -220,6 +222,16 @@ pub fn too_many_connections() -> Vec<u8> {
         "Too many connections; try again later, or start the server with a larger \
          --max-connections.\n",
     )
+    .bytes(true)
+}
+
+/// For a good request to upgrade from somebody who may not run commands as us.
+pub(super) fn not_for(stranger: &Stranger) -> Vec<u8> {
+    Answer {
+        status: FORBIDDEN,
+        headers: "",
+        text: Cow::Owned(format!("{stranger}\n")),
+    }
     .bytes(true)
 }
 

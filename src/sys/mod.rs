@@ -27,6 +27,7 @@ pub mod pty;
 pub mod random;
 pub mod seccomp;
 pub mod signal;
+pub mod sock_diag;
 pub mod socket;
 pub mod spawn;
 pub mod terminal;

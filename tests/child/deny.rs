@@ -31,6 +31,16 @@ pub fn deny(words: &str, command: &[&str]) -> ! {
                     step(0x20, 0, 0, 0),
                 ]);
             }
+            "netlink" => {
+                let number = libc::SYS_socket as u32;
+                filter.extend([
+                    step(0x15, 0, 4, number),
+                    step(0x20, 0, 0, 16),
+                    step(0x15, 0, 1, libc::AF_NETLINK as u32),
+                    step(0x06, 0, 0, 0x0005_0000 | EPERM),
+                    step(0x20, 0, 0, 0),
+                ]);
+            }
             "mount" => filter.extend(fails(libc::SYS_mount, EPERM)),
             "memfd_create" => filter.extend(fails(libc::SYS_memfd_create, ENOSYS)),
             "landlock" => filter.extend(fails(libc::SYS_landlock_create_ruleset, ENOSYS)),

@@ -7,6 +7,7 @@ mod pattern;
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         ["echo", ref words @ ..] => say(&words.join(" ")),
         ["complain", ref words @ ..] => stderr().write_all(words.join(" ").as_bytes()).unwrap(),
         ["cat"] => cat(),
+        ["speak", address] => speak(address),
         ["drain"] => say(&drain().to_string()),
         ["write", count] => write(&mut stdout(), 0, number(count)),
         ["write", count, "stderr"] => write(&mut stderr(), 0, number(count)),
@@ -126,6 +128,18 @@ fn cat() {
         stdout().write_all(&buffer[..count]).unwrap();
         stdout().flush().unwrap();
     }
+}
+
+/// Sends stdin over a connection, and what comes back to stdout.
+fn speak(address: &str) {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let mut sending = socket.try_clone().unwrap();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut stdin(), &mut sending);
+        let _ = sending.shutdown(Shutdown::Write);
+    });
+    // A connection that is reset has ended too.
+    let _ = std::io::copy(&mut socket, &mut stdout());
 }
 
 /// Reads stdin to its end, holding it against the pattern; the count of bytes, all of them right.

@@ -25,6 +25,7 @@ mod http;
 mod keepalive;
 mod lifetime;
 mod listen;
+mod local_users;
 mod openssh;
 mod process;
 mod protocol_examples;

@@ -1,8 +1,10 @@
 //! The command line over OpenSSH.
 
 use std::fs;
+use std::process::Command;
 
-use crate::support::{Environments, child, finish, patterned};
+use crate::support::sandbox::is_root;
+use crate::support::{Environments, Server, child, finish, patterned, upgrade_head};
 
 #[path = "../openssh/server.rs"]
 mod server;
@@ -99,4 +101,35 @@ fn an_ssh_that_is_refused_is_told_in_its_own_words() {
     };
     drop(sshd);
     environments.fails(&["run", "/bin/echo", "ran"], 255, "Connection refused");
+}
+
+/// The first line of what a server on loopback says to who has logged in as `user`.
+fn forwarded(sshd: &Sshd, server: &Server, user: Option<&str>) -> String {
+    let mut command = Command::new("ssh");
+    command.args(sshd.options());
+    command.args(user.map(|user| format!("-l{user}")));
+    command.args(["-W", &server.address().to_string(), "127.0.0.1"]);
+    let request = upgrade_head("/", Some("localhost"), "");
+    let output = finish(command, request.as_bytes());
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn who_comes_through_a_forwarded_port_is_the_user_who_has_logged_in() {
+    let Some((_environments, sshd)) = over_ssh() else {
+        return;
+    };
+    let server = Server::websocket(&[]);
+    let upgraded = "HTTP/1.1 101 Switching Protocols";
+    assert_eq!(forwarded(&sshd, &server, None), upgraded);
+    if !is_root() {
+        println!("skipped: only root can let others log in");
+        return;
+    }
+    // An account that every machine has, and that may have no shell.
+    let refused = "HTTP/1.1 403 Forbidden";
+    assert_eq!(forwarded(&sshd, &server, Some("daemon")), refused);
+    let server = Server::websocket(&["--allow-local-users"]);
+    assert_eq!(forwarded(&sshd, &server, Some("daemon")), upgraded);
 }

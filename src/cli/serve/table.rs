@@ -127,6 +127,14 @@ static FLAGS: &[Flag<ServeFlags>] = &[
             Ok(())
         }),
     ),
+    Flag::switch(
+        Category::Access,
+        None,
+        "allow-local-users",
+        "Without a token, let every user of this machine in, not only the server's own and root; \
+         whoever is in has the server's rights",
+        Kind::Switch(|flags| flags.options.allow_local_users = true),
+    ),
     Flag {
         category: Category::Access,
         short: None,

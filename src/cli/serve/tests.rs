@@ -50,6 +50,7 @@ fn defaults() {
                 max_connections: 1024,
                 allow_origins: vec![],
                 allow_hosts: vec![],
+                allow_local_users: false,
                 ping_interval: Duration::from_secs(30),
                 session_retention: Duration::from_secs(90),
                 retained_output: 1 << 20,
@@ -79,7 +80,7 @@ fn every_value_is_taken() {
     let words = "--listen=stdio --ws-auth signed-bearer-token --ws-token-file /t --ws-token-sha256 00 \
                  --ws-shared-secret-file s --ws-issuer i --ws-audience a \
                  --ws-max-clock-skew-seconds 0 --tls-cert c --tls-key k --max-connections 3 --allow-origin https://a.example \
-                 --allow-origin=null --allow-host b.example --allow-host c.example:81 \
+                 --allow-origin=null --allow-host b.example --allow-host c.example:81 --allow-local-users \
                  --session-retention 0.25 --retained-output 2048 --retained-total 3K \
                  --cloud --cloud-base-url b --cloud-environment-id e --cloud-name n --remote r \
                  --executor-id x --environment-id i --name m --remote-transport direct --aws-sigv4 \
@@ -139,6 +140,7 @@ fn every_value_is_taken() {
                 },
                 no_http: true,
                 allow_link_local: true,
+                allow_local_users: true,
             },
             log_level: Level::Debug,
         }
