@@ -90,13 +90,16 @@ packages() {
     fi
 }
 
-# For tests that go without it where it is missing. Only in a container: elsewhere the package would start a server.
-openssh() {
-    [ ! -x /usr/sbin/sshd ] && [ "$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] && has apt-get || return 0
-    say "installing openssh-server for the tests"
-    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 \
-        install -y --no-install-recommends openssh-server </dev/null >&2 ||
-        say "that failed; the tests over ssh will say that they are skipped"
+# for_tests PACKAGE PROGRAM WHAT: for tests that go without it where it is missing, and say so. Only in a container:
+# elsewhere a package may start a server, and what is installed is somebody's choice.
+for_tests() {
+    [ ! -x "$2" ] && [ "$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] && has apt-get || return 0
+    say "installing $1 for the tests"
+    fetch() {
+        DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 \
+            install -y --no-install-recommends "$1" </dev/null >&2
+    }
+    fetch "$1" || { apt-get -qq update </dev/null >&2 && fetch "$1"; } || say "that failed; $3"
 }
 
 crates() {
@@ -108,5 +111,6 @@ crates() {
 
 rust_target
 packages
-openssh
+for_tests openssh-server /usr/sbin/sshd "the tests over ssh will say that they are skipped"
+for_tests bubblewrap /usr/bin/bwrap "the tests of the machine's own bwrap will fail or say that they are skipped"
 crates

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::EnvironmentError;
 pub use crate::rpc::client::types::{
-    Command, Confined, DirectoryEntry, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata,
-    HttpRequest, HttpResponse, Listing, OpenFor, ProcessEvent, SandboxFacts, Stream, TerminalSize,
+    Command, Confined, Denial, DirectoryEntry, EnvironmentFacts, Exit, FileBlock, FileKind,
+    FileMetadata, HttpRequest, HttpResponse, Listing, OpenFor, PolicyFacts, ProcessEvent,
+    SandboxFacts, Stream, TerminalSize,
 };
 
 /// A place where processes run and files live: this machine, or one behind a transport.

@@ -13,7 +13,7 @@ use super::dispatch::{Call, Later};
 use super::server::Server;
 use crate::rpc::error::RpcError;
 use crate::rpc::protocol::environment::EnvironmentInfo;
-use crate::sandbox::launcher::{Level, Refusal, Stage};
+use crate::sandbox::launcher::{Available, Refusal, Stage};
 
 /// How long somebody waits: a little less than clients of ours do.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ pub(super) fn info(call: &Call<'_>) -> Result<(), RpcError> {
     }
     drop(state);
     let server = Arc::clone(call.server);
-    let searching = call.server.host().find_level(move |found| {
+    let searching = call.server.host().find_available(move |found| {
         server.level().tell(&server, &found);
     });
     if let Err(error) = searching {
@@ -69,8 +69,8 @@ pub(super) fn info(call: &Call<'_>) -> Result<(), RpcError> {
 }
 
 impl KnownLevel {
-    fn tell(&self, server: &Server, found: &Result<Level, Refusal>) {
-        let answer = answer(server, Level::json_of(found));
+    fn tell(&self, server: &Server, found: &Result<Available, Refusal>) {
+        let answer = answer(server, Available::json_of(found));
         let mut state = self.lock();
         state.found = Some((Arc::clone(&answer), Instant::now()));
         state.is_searching = false;
@@ -96,7 +96,7 @@ impl KnownLevel {
         let what = format!("no launcher has made one within {} s", PATIENCE.as_secs());
         let hint = "Run `exec-server doctor` there, and see which of them hangs";
         let refusal = Refusal::new(Stage::Launcher, what, hint);
-        let answer = answer(server, Level::json_of(&Err(refusal)));
+        let answer = answer(server, Available::json_of(&Err(refusal)));
         for (later, _) in late {
             later.send(Ok(&*answer));
         }

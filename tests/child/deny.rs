@@ -4,6 +4,8 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use crate::profile;
+
 const EPERM: u32 = libc::EPERM as u32;
 const ENOSYS: u32 = libc::ENOSYS as u32;
 
@@ -48,7 +50,11 @@ pub fn deny(words: &str, command: &[&str]) -> ! {
             "pidfd_open" => filter.extend(fails(libc::SYS_pidfd_open, ENOSYS)),
             "close_range" => filter.extend(fails(libc::SYS_close_range, ENOSYS)),
             "clone3" => filter.extend(fails(libc::SYS_clone3, ENOSYS)),
-            other => panic!("nothing is known of {other}"),
+            // Decides about all the rest: a runtime's profile is the last word.
+            other => match other.strip_prefix("profile=") {
+                Some(path) => filter.extend(profile::filter(path)),
+                None => panic!("nothing is known of {other}"),
+            },
         }
     }
     filter.push(step(0x06, 0, 0, 0x7fff_0000));
@@ -69,13 +75,14 @@ pub fn deny(words: &str, command: &[&str]) -> ! {
 }
 
 /// A call that fails with an errno.
-fn fails(number: libc::c_long, errno: u32) -> [libc::sock_filter; 2] {
+pub fn fails(number: libc::c_long, errno: u32) -> [libc::sock_filter; 2] {
     [
         step(0x15, 0, 1, number as u32),
         step(0x06, 0, 0, 0x0005_0000 | errno),
     ]
 }
 
-fn step(code: u16, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+/// A step of a filter.
+pub fn step(code: u16, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     libc::sock_filter { code, jt, jf, k }
 }

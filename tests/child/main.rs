@@ -4,6 +4,7 @@ mod attempt;
 mod deny;
 mod kernel;
 mod pattern;
+mod profile;
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};

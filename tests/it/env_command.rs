@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Environments;
+use crate::support::{Environments, Server, child};
 
 #[test]
 fn the_list_has_ids_addresses_and_origins_with_the_default_marked() {
@@ -127,4 +127,37 @@ fn colours_are_for_a_terminal_that_has_them_and_not_with_no_color() {
         assert!(is_plain, "{variables:?}: {shown:?}");
     }
     assert!(!environments.stdout(&check).contains('\x1b'));
+}
+
+#[test]
+fn a_check_tells_which_policies_cannot_be_had_and_what_to_do() {
+    let environments = Environments::start();
+    let server = Server::command().get_program().to_owned();
+    let place = |id: &str, flags: &str| {
+        format!(
+            "[[environments]]\nid = \"{id}\"\nprogram = \"{}\"\n\
+             args = [\"deny\", \"namespaces\", {server:?}, \"--listen\", \"stdio\"{flags}]\n",
+            child()
+        )
+    };
+    let accepting = place("accepting", ", \"--accept-weaker\", \"metadata\"");
+    environments.configure(&(place("box", "") + &accepting));
+    let text = environments.stdout(&["env", "check"]);
+    let line = |id: &str| {
+        let mut lines = text.lines().filter(|line| line.contains(id));
+        lines.next().unwrap().to_owned()
+    };
+    assert!(line("box").contains(", no workspace-write"), "{text}");
+    assert!(!line("accepting").contains("workspace-write"), "{text}");
+    assert_eq!(text.matches("workspace-write is refused").count(), 1);
+    for words in ["seccomp-userns.json", "--accept-weaker metadata"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let json = environments.stdout(&["env", "check", "--json", "box"]);
+    let found: Value = serde_json::from_str(&json).unwrap();
+    let policies = &found[0]["sandbox"]["policies"];
+    assert_eq!(policies["read-only"], json!({"available": true}));
+    let refused = &policies["workspace-write"];
+    assert_eq!(refused["available"], false);
+    assert!(refused["remedy"].as_str().is_some_and(|it| !it.is_empty()));
 }

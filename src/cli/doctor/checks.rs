@@ -59,6 +59,7 @@ pub(super) fn all() -> Vec<Check> {
             read("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".to_owned()),
         ),
         namespaces(),
+        base(),
         security_modules(),
         landlock(),
         seccomp_filters(),
@@ -69,7 +70,7 @@ pub(super) fn all() -> Vec<Check> {
 }
 
 fn namespaces() -> Check {
-    match cause::find() {
+    match cause::no_namespaces() {
         Some(cause) => weaker("namespaces", cause.what, cause.remedy),
         None if cause::has_apparmor_restriction() => {
             let (what, remedy) = cause::apparmor();
@@ -79,6 +80,13 @@ fn namespaces() -> Check {
             "namespaces",
             "user, mount, pid, ipc and network can be made",
         ),
+    }
+}
+
+fn base() -> Check {
+    match cause::no_base() {
+        Some(cause) => weaker("/tmp", cause.what, cause.remedy),
+        None => good("/tmp", "is there"),
     }
 }
 

@@ -12,7 +12,8 @@ use super::grammar::{Category, Flag, Grammar, Kind, Operands};
 use super::notice::Speaker;
 use super::{help, print};
 use crate::sandbox::journal::Journal;
-use crate::sandbox::launcher::{self, Launchers, Surroundings, Surveyed};
+use crate::sandbox::launcher::{self, Available, Launchers, Refusal, Surroundings, Surveyed};
+use crate::sandbox::policy::Waivers;
 use crate::sys::guardian::Guardian;
 
 use checks::{Check, State};
@@ -64,12 +65,15 @@ fn examine(flags: &DoctorFlags) -> ExitCode {
             return ExitCode::from(NONE);
         }
     };
-    let checks = checks::all();
-    let code = verdict(&checks, &launchers);
-    let text = if flags.is_json {
-        format!("{}\n", as_json(&checks, &launchers, code))
-    } else {
-        as_text(&checks, &launchers, code)
+    let report = Report {
+        checks: checks::all(),
+        available: Available::of(&launchers, Waivers::default()),
+        launchers,
+    };
+    let code = report.verdict();
+    let text = match flags.is_json {
+        true => format!("{}\n", report.as_json(code)),
+        false => report.as_text(code),
     };
     print(&text);
     ExitCode::from(code)
@@ -92,72 +96,96 @@ fn survey() -> std::io::Result<Vec<Surveyed>> {
     }))
 }
 
-/// The first launcher that works is the one that counts.
-fn verdict(checks: &[Check], launchers: &[Surveyed]) -> u8 {
-    let Some(first) = launchers.iter().find_map(|one| one.outcome.as_ref().ok()) else {
-        return NONE;
-    };
-    let is_weaker =
-        !first.weaker.is_empty() || checks.iter().any(|check| check.state != State::Good);
-    if is_weaker { WEAKER } else { 0 }
+/// All that was found.
+struct Report {
+    checks: Vec<Check>,
+    launchers: Vec<Surveyed>,
+    available: Result<Available, Refusal>,
 }
 
-fn as_json(checks: &[Check], launchers: &[Surveyed], code: u8) -> Value {
-    let check = |check: &Check| {
-        json!({
-            "name": check.name,
-            "state": check.state.name(),
-            "found": check.found,
-            "remedy": check.remedy,
-        })
-    };
-    let launcher = |one: &Surveyed| {
-        let level = one.outcome.as_ref().ok();
-        json!({
-            "kind": one.kind.name(),
-            "place": one.place,
-            "works": level.is_some(),
-            "version": level.and_then(|level| level.version.as_deref()),
-            "namespaces": level.map(|level| &level.namespaces),
-            "weaker": level.map(|level| &level.weaker),
-            "why": one.outcome.as_ref().err(),
-        })
-    };
-    json!({
-        "exitCode": code,
-        "checks": checks.iter().map(check).collect::<Vec<_>>(),
-        "launchers": launchers.iter().map(launcher).collect::<Vec<_>>(),
-    })
-}
-
-fn as_text(checks: &[Check], launchers: &[Surveyed], code: u8) -> String {
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let mut line = |mark: &str, name: &str, found: &str| {
-        let _ = writeln!(text, "{mark:<6} {name:<18} {found}");
-    };
-    for check in checks {
-        line(check.state.name(), check.name, &check.found);
-        if let Some(remedy) = &check.remedy {
-            line("", "", &format!("-> {remedy}"));
-        }
+impl Report {
+    /// The first launcher that works is the one that counts.
+    fn verdict(&self) -> u8 {
+        let Ok(available) = &self.available else {
+            return NONE;
+        };
+        let is_weaker = !available.level.weaker.is_empty()
+            || available.no_workspace.is_some()
+            || self.checks.iter().any(|check| check.state != State::Good);
+        if is_weaker { WEAKER } else { 0 }
     }
-    for one in launchers {
-        let name = format!("{} launcher", one.kind.name());
-        match &one.outcome {
-            Ok(level) => {
-                let version = level.version.as_deref().unwrap_or_default();
-                line("good", &name, format!("{} {version}", one.place).trim());
-                for sentence in &level.weaker {
-                    line("", "", &format!("weaker: {sentence}"));
-                }
+
+    fn as_json(&self, code: u8) -> Value {
+        let check = |check: &Check| {
+            json!({
+                "name": check.name,
+                "state": check.state.name(),
+                "found": check.found,
+                "remedy": check.remedy,
+            })
+        };
+        let launcher = |one: &Surveyed| {
+            let level = one.outcome.as_ref().ok();
+            json!({
+                "kind": one.kind.name(),
+                "place": one.place,
+                "works": level.is_some(),
+                "version": level.and_then(|level| level.version.as_deref()),
+                "namespaces": level.map(|level| &level.namespaces),
+                "weaker": level.map(|level| &level.weaker),
+                "why": one.outcome.as_ref().err(),
+            })
+        };
+        let mut available = Available::json_of(&self.available);
+        json!({
+            "exitCode": code,
+            "checks": self.checks.iter().map(check).collect::<Vec<_>>(),
+            "launchers": self.launchers.iter().map(launcher).collect::<Vec<_>>(),
+            "policies": available["policies"].take(),
+        })
+    }
+
+    fn as_text(&self, code: u8) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let mut line = |mark: &str, name: &str, found: &str| {
+            let _ = writeln!(text, "{mark:<6} {name:<18} {found}");
+        };
+        for check in &self.checks {
+            line(check.state.name(), check.name, &check.found);
+            if let Some(remedy) = &check.remedy {
+                line("", "", &format!("-> {remedy}"));
             }
-            Err(why) => line("no", &name, &format!("{}: {why}", one.place)),
         }
-    }
-    text + match code {
-        0 => "All is well.\n",
-        NONE => "Nothing can be confined here: what must be confined will be refused.\n",
-        _ => "Programs can be confined, with less than is possible: see above.\n",
+        for one in &self.launchers {
+            let name = format!("{} launcher", one.kind.name());
+            match &one.outcome {
+                Ok(level) => {
+                    let version = level.version.as_deref().unwrap_or_default();
+                    line("good", &name, format!("{} {version}", one.place).trim());
+                    for sentence in &level.weaker {
+                        line("", "", &format!("weaker: {sentence}"));
+                    }
+                }
+                Err(why) => line("no", &name, &format!("{}: {why}", one.place)),
+            }
+        }
+        let works = self.available.as_ref().ok();
+        let by = works.map_or("nobody", |available| available.level.launcher.name());
+        for (preset, refusal) in Available::policies(&self.available) {
+            let Some(refusal) = refusal else {
+                line("good", preset.name(), &format!("by the {by} launcher"));
+                continue;
+            };
+            line("no", preset.name(), &refusal.what);
+            if !refusal.hint.is_empty() {
+                line("", "", &format!("-> {}", refusal.hint));
+            }
+        }
+        text + match code {
+            0 => "All is well.\n",
+            NONE => "Nothing can be confined here: what must be confined will be refused.\n",
+            _ => "Programs can be confined, with less than is possible: see above.\n",
+        }
     }
 }

@@ -319,15 +319,35 @@ fn table(rows: &[Checked<'_>], is_coloured: bool) -> String {
     }
     for row in rows {
         let unconfined = row.sandbox.and_then(|it| it.reason.as_deref());
-        let Some(why) = row.error.or(unconfined) else {
-            continue;
+        let lines: Vec<String> = match row.error.or(unconfined) {
+            Some(why) => why.lines().map(str::to_owned).collect(),
+            None => row.sandbox.map_or_else(Vec::new, refused_policies),
         };
+        if lines.is_empty() {
+            continue;
+        }
         let _ = writeln!(text, "\n{}:", Visible(row.row.id));
-        for line in why.lines() {
+        for line in &lines {
             let _ = writeln!(text, "  {}", Visible(line));
         }
     }
     text
+}
+
+/// The policies that cannot be had although something can be confined, each with why and what to do.
+fn refused_policies(sandbox: &SandboxFacts) -> Vec<String> {
+    let refused = sandbox.policies.iter().filter(|(_, it)| !it.available);
+    refused
+        .flat_map(|(name, policy)| {
+            let why = policy
+                .reason
+                .as_deref()
+                .unwrap_or("the server does not tell why");
+            let remedy = policy.remedy.as_deref().filter(|it| !it.is_empty());
+            let why = format!("{name} is refused: {why}");
+            std::iter::once(why).chain(remedy.map(|it| format!("-> {it}")))
+        })
+        .collect()
 }
 
 /// Who confines, and whether that is less than it could be.
@@ -341,6 +361,11 @@ fn level(sandbox: &SandboxFacts) -> String {
     }
     if !sandbox.weaker.is_empty() {
         text += ", weaker";
+    }
+    // Where nothing can be confined that says it all.
+    if sandbox.reason.is_none() {
+        let refused = sandbox.policies.iter().filter(|(_, it)| !it.available);
+        refused.for_each(|(name, _)| text += &format!(", no {name}"));
     }
     text
 }

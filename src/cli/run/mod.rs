@@ -4,6 +4,7 @@
 //! `signals` and `actions` pass signals on ([`signals`]). The last three are told to end by one
 //! wake event, and none of them holds the main thread up.
 
+mod denied;
 mod escape;
 mod flags;
 mod input;
@@ -34,6 +35,7 @@ use crate::sys::event::WakeEvent;
 use crate::sys::signal::Signal;
 use crate::sys::terminal::{self, RawMode};
 
+use denied::Permitted;
 use escape::Escape;
 use flags::{GRAMMAR, RunFlags};
 use input::Input;
@@ -158,6 +160,8 @@ struct Session {
     /// Set on `-t`.
     raw: Option<RawMode>,
     is_verbose: bool,
+    /// What it was permitted, if it was confined.
+    permitted: Option<Permitted>,
     exit: Option<Exit>,
     lost: u64,
     /// Why its output is not written any more.
@@ -192,7 +196,7 @@ impl Session {
             // Such a server gives an empty input only to a command that has none.
             input = input.and_then(|mut input| (!input.is_empty()).then_some(input));
         }
-        let mut order = order(flags, environment, &facts)?;
+        let (mut order, permitted) = order(flags, environment, &facts)?;
         order.pipe_stdin = input.is_some();
         if flags.is_verbose {
             let version = facts.version.as_deref().unwrap_or("of an unknown version");
@@ -236,6 +240,7 @@ impl Session {
             stderr,
             raw,
             is_verbose: flags.is_verbose,
+            permitted,
             exit: None,
             lost: 0,
             unwanted: None,
@@ -320,6 +325,11 @@ impl Session {
             return Err(RunError::Gap(self.lost));
         }
         let exit = self.exit.take().ok_or(RunError::NoExit)?;
+        if let Some(permitted) = &self.permitted
+            && exit.sandbox_denied
+        {
+            SPEAKER.say(permitted.denied(exit.denial.as_ref()));
+        }
         if exit.timed_out || self.has_timed_out {
             if self.is_verbose {
                 SPEAKER.say("its time was up");
@@ -342,12 +352,12 @@ impl Session {
     }
 }
 
-/// The command as the environment is to start it.
+/// The command as the environment is to start it, and what it is permitted if it is confined.
 fn order(
     flags: &RunFlags,
     environment: &dyn Environment,
     facts: &EnvironmentFacts,
-) -> Result<env::Command, RunError> {
+) -> Result<(env::Command, Option<Permitted>), RunError> {
     let argv = flags.command.iter().map(|word| match word.to_str() {
         Some(word) => Ok(word.to_owned()),
         None => Err(RunError::NotText(format!("`{}`", word.display()))),
@@ -392,12 +402,15 @@ fn order(
                 network: flags.has_network,
                 waivers: flags.waivers,
             };
-            let sandbox = preset.sandbox(Path::new(&start), &widened);
-            Some(sandbox.map_err(RunError::WholeMachine)?)
+            let start = Path::new(&start);
+            let sandbox = preset.sandbox(start, &widened);
+            let sandbox = sandbox.map_err(RunError::WholeMachine)?;
+            Some((sandbox, Permitted::new(preset, start, widened)))
         }
         None => None,
     };
-    Ok(env::Command {
+    let (sandbox, permitted) = sandbox.unzip();
+    let command = env::Command {
         argv: argv.collect::<Result<_, _>>()?,
         cwd,
         sandbox,
@@ -406,7 +419,8 @@ fn order(
         terminal: flags.has_terminal.then_some(size),
         timeout: flags.timeout,
         ..env::Command::default()
-    })
+    };
+    Ok((command, permitted))
 }
 
 fn say_confined(confined: &Confined) {

@@ -270,7 +270,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         Category::Access,
         "sandbox-launcher",
         "Confine with this only: system (the machine's bwrap), bundled (the one inside) or landlock; \
-         otherwise the first of them that can",
+         otherwise the first of them that can, with a system one of known faults after the bundled one",
         Value::optional("NAME", |flags, text| {
             flags.options.sandbox.pinned = Some(launcher::Kind::from_name(text)?);
             Ok(())

@@ -6,15 +6,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::host::Host;
-use crate::sandbox::launcher::{Level, Refusal, Stage, Surroundings};
+use crate::sandbox::launcher::{Available, Refusal, Stage, Surroundings};
 
 impl Host {
-    /// The confinement that a start gets at best. What is not known yet is found out by a sandbox or two, which takes
+    /// What a start gets at best. What is not known yet is found out by a sandbox or two, which takes
     /// some milliseconds, or many seconds where launchers hang.
     ///
     /// # Errors
     /// Nothing can be confined, and why.
-    pub fn level(&self) -> Result<Level, Refusal> {
+    pub fn available(&self) -> Result<Available, Refusal> {
         let unable = |error: io::Error| {
             Refusal::new(Stage::Start, "cannot start processes", "").because(&error)
         };
@@ -22,7 +22,7 @@ impl Host {
         let null = OwnedFd::from(null.map_err(unable)?);
         let guardian = self.guardian().map_err(unable)?;
         let _birth = self.begin_birth();
-        self.launchers().level(&Surroundings {
+        self.launchers().available(&Surroundings {
             standard: [None; 3],
             null: null.as_fd(),
             guardian: &guardian,
@@ -34,11 +34,11 @@ impl Host {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub fn find_level(
+    pub fn find_available(
         self: &Arc<Self>,
-        done: impl FnOnce(Result<Level, Refusal>) + Send + 'static,
+        done: impl FnOnce(Result<Available, Refusal>) + Send + 'static,
     ) -> io::Result<()> {
         let host = Arc::clone(self);
-        self.workers().run(Box::new(move || done(host.level())))
+        self.workers().run(Box::new(move || done(host.available())))
     }
 }

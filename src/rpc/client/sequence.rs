@@ -158,6 +158,7 @@ mod tests {
             signal: None,
             timed_out: false,
             sandbox_denied: false,
+            denial: None,
         }
     }
 

@@ -98,6 +98,22 @@ pub struct Exit {
     pub timed_out: bool,
     /// Whether the sandbox is what it failed of, as far as the server can tell.
     pub sandbox_denied: bool,
+    /// What was denied, where the server tells.
+    pub denial: Option<Denial>,
+}
+
+/// What a sandbox has denied. In JSON the names are those of the protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Denial {
+    /// `syscall`, `path` or `text`; only the last is a guess.
+    pub kind: String,
+    /// The path that was refused.
+    pub path: Option<String>,
+    /// What the system said.
+    pub errno: Option<String>,
+    /// The words that the guess is made from.
+    pub text: Option<String>,
 }
 
 /// What a file is.
@@ -231,4 +247,21 @@ pub struct SandboxFacts {
     /// Why nothing can be confined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What is told of the policies that have names, such as `workspace-write`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<String, PolicyFacts>,
+}
+
+/// Whether a policy can be had in an environment. In JSON the names are those of the protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PolicyFacts {
+    /// Whether it can.
+    pub available: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::ClientError;
-use super::types::{Exit, Stream};
+use super::types::{Denial, Exit, Stream};
 
 /// A message of a server.
 #[derive(Debug)]
@@ -151,6 +151,8 @@ pub(super) struct ExitFacts {
     #[serde(default)]
     sandbox_denied: Option<bool>,
     #[serde(default)]
+    sandbox_denial: Option<Denial>,
+    #[serde(default)]
     signal: Option<String>,
     #[serde(default)]
     timed_out: Option<bool>,
@@ -168,6 +170,7 @@ impl From<ExitFacts> for Exit {
             signal,
             timed_out: facts.timed_out.unwrap_or(false),
             sandbox_denied: facts.sandbox_denied.unwrap_or(false),
+            denial: facts.sandbox_denial,
         }
     }
 }

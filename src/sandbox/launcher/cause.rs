@@ -1,9 +1,12 @@
-//! Why namespaces cannot be had here: from the kernel's answer and its settings, not from what a program says of them.
+//! Why a bwrap cannot make a sandbox here: from the kernel's answers and its settings, not from what a program says of them.
 
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
+use crate::log;
 use crate::sys::namespaces;
 
 /// What keeps a sandbox of namespaces from being made.
@@ -25,8 +28,16 @@ impl fmt::Display for Cause {
 
 const KINDS: [&str; 5] = ["user", "mnt", "pid", "ipc", "net"];
 
-/// Looks for the cause. `None` if the kernel makes namespaces for us, so that something later fails.
+/// Where every bwrap builds a new root; what is there is not touched.
+const BASE: &str = "/tmp";
+
+/// Looks for the cause. `None` if there is none of those that are known, so that something later fails.
 pub fn find() -> Option<Cause> {
+    no_namespaces().or_else(no_base)
+}
+
+/// Why the kernel makes no namespaces for us.
+pub fn no_namespaces() -> Option<Cause> {
     let error = namespaces::try_new().err()?;
     let (what, remedy) = match error.kind() {
         io::ErrorKind::StorageFull => exhausted(),
@@ -41,6 +52,27 @@ pub fn find() -> Option<Cause> {
         errno: error.raw_os_error(),
         remedy,
     })
+}
+
+/// That there is no `/tmp`, as in an image that holds a program and nothing else.
+pub fn no_base() -> Option<Cause> {
+    (!Path::new(BASE).is_dir()).then(|| Cause {
+        what: format!("there is no directory {BASE}, on which bwrap builds"),
+        errno: Some(libc::ENOENT),
+        remedy: format!(
+            "Put an empty directory {BASE} into the image, or mount one: `docker run --tmpfs {BASE}`, in Kubernetes an \
+             emptyDir"
+        ),
+    })
+}
+
+/// Makes that directory where it is missing and we may, as an empty image has a root that can be written.
+pub(super) fn make_base() {
+    if fs::create_dir(BASE).is_ok() {
+        // Should it stay ours alone, sandboxes stand on it all the same.
+        let _ = fs::set_permissions(BASE, fs::Permissions::from_mode(0o1777));
+        log::info!("there was no {BASE}, on which bwrap builds: made it");
+    }
 }
 
 /// ENOSPC: a limit is used up.
@@ -91,8 +123,9 @@ fn forbidden() -> (String, String) {
             "a filter of system calls forbids namespaces (EPERM; Seccomp: 2 in /proc/self/status), as container \
              runtimes set one"
                 .to_owned(),
-            "Give the container a seccomp profile that allows unshare and clone with CLONE_NEWUSER, such as \
-             --security-opt seccomp=unconfined"
+            "Give the container a seccomp profile that allows them: deploy/seccomp-userns.json of this project, by \
+             `docker run --security-opt seccomp=seccomp-userns.json` or a Localhost profile in Kubernetes (with \
+             AppArmor also `--security-opt apparmor=unconfined`, or appArmorProfile Unconfined)"
                 .to_owned(),
         );
     }

@@ -1,7 +1,9 @@
 //! Which bwrap a start gets: the first one that is fit and out of the program's reach.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::bundled::{self, Bundled};
@@ -16,6 +18,14 @@ use super::verdicts::{Key, Unfit};
 use super::{Confinement, Launchers};
 use crate::sandbox::bundled::BUNDLED_BWRAP;
 
+/// A bwrap, and what came of looking at it.
+pub(super) struct Examined {
+    pub(super) kind: Kind,
+    /// Where it is.
+    pub(super) place: String,
+    pub(super) outcome: Result<Arc<Fit>, Unfit>,
+}
+
 impl Launchers {
     /// The first bwrap that may be used; none if there is no such, and `rejected` then has the reasons. The error is that
     /// the start was given up.
@@ -26,40 +36,75 @@ impl Launchers {
         surroundings: &Surroundings<'_>,
         rejected: &mut Vec<Rejected>,
     ) -> Result<Option<Arc<Fit>>, Refusal> {
+        let objection = |path: &Path| {
+            let roots = confinement.policy.writable_roots();
+            trust::is_in_reach(path, Some(&confinement.cwd), roots)
+        };
+        let found = self.each_bwrap(inside, surroundings, &objection, &mut |examined| {
+            let Examined {
+                kind,
+                place,
+                outcome,
+            } = examined;
+            match outcome {
+                Ok(fit) => return ControlFlow::Break(Ok(Some(fit))),
+                // A start that was given up looks for no other.
+                Err(Unfit::GivenUp) => return ControlFlow::Break(Err(start::cancelled())),
+                Err(Unfit::Because(why)) => rejected.push(Rejected { kind, place, why }),
+            }
+            ControlFlow::Continue(())
+        });
+        found.break_value().unwrap_or(Ok(None))
+    }
+
+    /// Examines the bwraps that may be used in the order of starts, until `note` has enough: the machine's own, the bundled
+    /// one, and the machine's own of versions with known faults, the fewest first. `objection` says why one at a path may
+    /// not be used by this start.
+    pub(super) fn each_bwrap<B>(
+        &self,
+        inside: BorrowedFd<'_>,
+        surroundings: &Surroundings<'_>,
+        objection: &dyn Fn(&Path) -> Option<String>,
+        note: &mut dyn FnMut(Examined) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let mut faulty = Vec::new();
         if self.may_use(Kind::System) {
             let search = std::env::var_os("PATH").unwrap_or_default();
             for candidate in candidates::on_path(&search) {
-                let reach = || {
-                    trust::is_in_reach(
-                        &candidate.path,
-                        Some(&confinement.cwd),
-                        confinement.policy.writable_roots(),
-                    )
-                };
-                let examined = match candidate.file {
+                let outcome = match candidate.file {
                     Err(why) => Err(why.into()),
-                    Ok((identity, file)) => match reach() {
+                    Ok((identity, file)) => match objection(&candidate.path) {
                         Some(why) => Err(format!("it {why}").into()),
                         None => self.system(identity, file, inside, surroundings),
                     },
                 };
-                let place = || candidate.path.display().to_string();
-                let found = unless_rejected(examined, (Kind::System, &place), rejected)?;
-                if found.is_some() {
-                    return Ok(found);
+                let faults = outcome.as_ref().map_or(0, |fit| fit.faults);
+                let examined = Examined {
+                    kind: Kind::System,
+                    place: candidate.path.display().to_string(),
+                    outcome,
+                };
+                match faults {
+                    0 => note(examined)?,
+                    _ => faulty.push((faults, examined)),
                 }
             }
         }
-        if !self.may_use(Kind::Bundled) {
-            return Ok(None);
+        if self.may_use(Kind::Bundled) {
+            note(Examined {
+                kind: Kind::Bundled,
+                place: self.bundled_place(),
+                outcome: self.bundled(inside, surroundings),
+            })?;
         }
-        let examined = self.bundled(inside, surroundings);
-        let place = || self.bundled_place();
-        unless_rejected(examined, (Kind::Bundled, &place), rejected)
+        faulty.sort_by_key(|(faults, _)| *faults);
+        faulty
+            .into_iter()
+            .try_for_each(|(_, examined)| note(examined))
     }
 
     /// What is known of one of the machine's own, or is now found out.
-    pub(super) fn system(
+    fn system(
         &self,
         identity: Identity,
         file: File,
@@ -77,7 +122,7 @@ impl Launchers {
     }
 
     /// The same of the one that came with this program.
-    pub(super) fn bundled(
+    fn bundled(
         &self,
         inside: BorrowedFd<'_>,
         surroundings: &Surroundings<'_>,
@@ -93,23 +138,6 @@ impl Launchers {
             (Some(path), _) => path.display().to_string(),
             (None, Some(_)) => "inside this program".to_owned(),
             (None, None) => "beside this program".to_owned(),
-        }
-    }
-}
-
-/// Keeps why a bwrap, at a place, is not used. A start that was given up looks for no other.
-fn unless_rejected(
-    examined: Result<Arc<Fit>, Unfit>,
-    (kind, place): (Kind, &dyn Fn() -> String),
-    rejected: &mut Vec<Rejected>,
-) -> Result<Option<Arc<Fit>>, Refusal> {
-    match examined {
-        Ok(fit) => Ok(Some(fit)),
-        Err(Unfit::GivenUp) => Err(start::cancelled()),
-        Err(Unfit::Because(why)) => {
-            let place = place();
-            rejected.push(Rejected { kind, place, why });
-            Ok(None)
         }
     }
 }

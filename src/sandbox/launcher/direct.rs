@@ -12,7 +12,6 @@ use crate::sandbox::domain::Domain;
 use crate::sandbox::inside::Request;
 use crate::sandbox::policy::{Network, Policy, Waivers};
 use crate::sandbox::seccomp;
-use crate::sys::capabilities;
 use crate::sys::landlock::abi;
 use crate::sys::spawn::{self, Launch, Program, Restrictions};
 
@@ -31,11 +30,6 @@ pub(super) fn free(
     level
         .weaker
         .push("the network is denied by a filter of system calls only".to_owned());
-    if !capabilities::has_none().unwrap_or(false) {
-        level
-            .weaker
-            .push("the capabilities of the server are kept".to_owned());
-    }
     let abi = abi().unwrap_or(0);
     let domain = Domain::of_processes(abi, network);
     let rules = domain.map(|domain| domain.rules()).transpose();
@@ -48,10 +42,11 @@ pub(super) fn free(
         ),
     }
     let restrictions = Restrictions {
+        // With them it could have a process that has no filter do what is denied.
+        drop_capabilities: true,
         no_new_privs: true,
         landlock: rules.as_ref().map(AsFd::as_fd),
         filter: Some(seccomp::filter_without_namespaces(Network::Restricted)),
-        ..Restrictions::default()
     };
     direct(request, surroundings, restrictions, level)
 }

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Instant;
 
+use super::advisories;
+use super::cause;
 use super::help::{self, Help};
 use super::level::{Kind, Level};
 use super::own_program;
@@ -18,10 +20,13 @@ use crate::sandbox::inside::{self, Request, Rest};
 use crate::sandbox::journal::Journal;
 use crate::sandbox::mounts::MountPlan;
 use crate::sandbox::policy::{Context, Network, Policy};
+use crate::sys::file;
 use crate::sys::identity::user_id;
 use crate::sys::landlock::abi;
 use crate::sys::process::{Exit, Leader};
 
+/// In a file's mode: it runs with its owner's rights.
+const SET_USER_ID: u32 = 0o4000;
 /// The devices of the host that bwrap shows.
 const DEVICES: [&CStr; 6] = [
     c"/dev/null",
@@ -46,6 +51,8 @@ pub(super) struct Fit {
     pub(super) has_proc: bool,
     /// What is less than it should be.
     pub(super) weaker: Vec<String>,
+    /// How many faults of its version are known.
+    pub(super) faults: usize,
 }
 
 /// A bwrap that has not been tried yet.
@@ -69,13 +76,23 @@ pub(super) fn examine(
         weaker,
     } = unknown;
     let help = help::ask(program.as_fd(), surroundings)?;
+    let status = file::status_of(program.as_fd())
+        .map_err(|error| format!("it cannot be looked at: {error}"))?;
+    let faults = advisories::known(
+        &help.version,
+        status.mode & SET_USER_ID != 0,
+        help.capabilities.bind_fd,
+    );
     let mut fit = Fit {
         kind,
         program,
         help,
         has_proc: true,
         weaker,
+        faults: faults.len(),
     };
+    fit.weaker.extend(faults);
+    cause::make_base();
     let first = match fit.try_out(inside, journal, surroundings) {
         Ok(()) => return Ok(fit),
         Err(refusal) => refusal,

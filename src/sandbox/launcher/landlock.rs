@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::refusal::{Refusal, Stage};
 use crate::sandbox::domain::{DEVICE, Domain, LOOK, READ, WRITE};
-use crate::sandbox::policy::{Origin, Policy, Waivers};
+use crate::sandbox::policy::{Origin, PROTECTED, Policy, Waivers};
 use crate::sys::landlock::abi;
 
 /// Devices that any program expects to be able to write to. Not `/dev/pts`, which has the terminals of others too.
@@ -24,6 +24,10 @@ const DEVICES: [&str; 6] = [
 
 /// How many paths are named that are not protected.
 const MOST_NAMED: usize = 16;
+
+/// What to do where the rules for metadata are all that Landlock cannot enforce.
+const WITHOUT_METADATA: &str = "Go without this protection by `--accept-weaker metadata` of `exec-server run` or of \
+     the server, or `acceptWeaker` in the request's `sandbox`";
 
 /// Rules that a child enters, and what they leave open.
 #[derive(Debug)]
@@ -42,10 +46,7 @@ pub(super) fn ruleset(policy: &Policy, waivers: Waivers) -> Result<Ruleset, Refu
     let trees = policy.as_landlock(waivers).map_err(|entry| {
         let hint = match entry.origin {
             Origin::Asked => "Leave the entry out of the policy, or let a bwrap enforce it",
-            Origin::Metadata => {
-                "Go without this protection by `--accept-weaker metadata` of `exec-server run` or of the server, or \
-                 `acceptWeaker` in the request's `sandbox`"
-            }
+            Origin::Metadata => WITHOUT_METADATA,
         };
         let mut refusal = Refusal::new(Stage::Policy, entry.to_string(), hint);
         refusal.path = Some(PathBuf::from(entry.entry));
@@ -69,6 +70,15 @@ pub(super) fn ruleset(policy: &Policy, waivers: Waivers) -> Result<Ruleset, Refu
         abi,
         weaker: weaker(policy, &trees.given_up, abi),
     })
+}
+
+/// Why a policy that lets a directory be written, and gives nothing up, is refused.
+pub(super) fn no_workspace() -> Refusal {
+    let what = format!(
+        "Landlock cannot protect {} in a directory that may be written",
+        PROTECTED.join(", ")
+    );
+    Refusal::new(Stage::Policy, what, WITHOUT_METADATA)
 }
 
 /// The refusal where the kernel takes no rules.

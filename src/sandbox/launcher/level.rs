@@ -2,8 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::refusal::Refusal;
-
 /// Who builds sandboxes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -78,17 +76,6 @@ impl Level {
             "seccomp": self.seccomp,
             "weaker": self.weaker,
         })
-    }
-
-    /// The same of a machine; where nothing can be confined, why.
-    pub fn json_of(found: &Result<Self, Refusal>) -> Value {
-        match found {
-            Ok(level) => level.json(),
-            Err(refusal) => json!({
-                "launcher": Kind::None.name(),
-                "reason": refusal.to_string(),
-            }),
-        }
     }
 
     /// No confinement.

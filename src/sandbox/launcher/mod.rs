@@ -1,13 +1,15 @@
 //! Who builds a sandbox, and how a program gets into it.
 //!
-//! The launchers are tried in the order of [`Launchers::launch`]: the machine's own bwrap if it is able and nobody but
-//! root could have put it there ([`candidates`], [`trust`]); the one that came with this program ([`bundled`]); Landlock
-//! where there are no namespaces ([`landlock`]); otherwise nothing runs, and a [`Refusal`] says why ([`cause`]).
+//! The launchers are tried in this order: the machine's own bwrap if it is able, nobody but root could have put it there
+//! ([`candidates`], [`trust`]), and nothing is known to be wrong with its version ([`advisories`]); the one that came with
+//! this program ([`bundled`]); the machine's own with a known fault, which `weaker` then tells; Landlock where there are
+//! no namespaces ([`landlock`]); otherwise nothing runs, and a [`Refusal`] says why ([`cause`]).
 //!
 //! A bwrap is asked for its options and makes one sandbox, with nothing in it but a check, before it is used ([`fit`]);
 //! what came of that is remembered, so that a start pays for itself only ([`verdicts`], [`choice`]). A start that is given
 //! up ends whatever it waits for ([`surroundings`]), and what it was about to find out stays unknown.
 
+mod advisories;
 mod bundled;
 mod candidates;
 pub mod cause;
@@ -36,7 +38,7 @@ pub use level::{Kind, Level};
 pub use refusal::{Refusal, Stage};
 pub use start::Failure;
 pub use surroundings::Surroundings;
-pub use survey::Surveyed;
+pub use survey::{Available, Surveyed};
 
 use self::fit::Fit;
 use self::refusal::Rejected;
@@ -130,14 +132,13 @@ impl Launchers {
     ) -> Result<Launched, Failure> {
         let policy = &confinement.policy;
         let mut rejected = Vec::new();
-        let may_use_bwrap = self.may_use(Kind::System) || self.may_use(Kind::Bundled);
-        if may_use_bwrap && !inside::is_expected() {
+        if self.may_use_bwrap() && !inside::is_expected() {
             rejected.push(Rejected {
                 kind: Kind::Bundled,
                 place: self.bundled_place(),
                 why: NO_TAKE_OVER.to_owned(),
             });
-        } else if may_use_bwrap {
+        } else if self.may_use_bwrap() {
             let inside = own_file()?;
             let found = self.choose(confinement, inside, surroundings, &mut rejected)?;
             if let Some(fit) = found {
@@ -153,6 +154,10 @@ impl Launchers {
 
     fn may_use(&self, kind: Kind) -> bool {
         self.config.pinned.is_none_or(|pinned| pinned == kind)
+    }
+
+    fn may_use_bwrap(&self) -> bool {
+        self.may_use(Kind::System) || self.may_use(Kind::Bundled)
     }
 
     fn with_bwrap(

@@ -37,7 +37,7 @@ impl Stage {
 }
 
 /// Nothing was started, and this is why. `Display` is the whole message.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Refusal {
     /// How far it came.
     pub stage: Stage,

@@ -4,18 +4,19 @@ use std::ffi::CString;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
-use super::fit::{self, Fit};
+use serde_json::{Value, json};
+
+use super::fit;
 use super::refusal::{Rejected, refusal};
-use super::verdicts::Unfit;
 use super::{
-    Confinement, Failure, Kind, Launchers, Level, Refusal, Stage, Surroundings, candidates, direct,
-    landlock, own_file, start,
+    Confinement, Failure, Kind, Launchers, Level, Refusal, Stage, Surroundings, direct, landlock,
+    own_file, start,
 };
 use crate::sandbox::inside::{self, Request, Rest};
-use crate::sandbox::policy::Network;
+use crate::sandbox::policy::{Network, Waivers};
+use crate::sandbox::preset::Preset;
 use crate::sys::enter::Image;
 use crate::sys::process::Exit;
 
@@ -30,6 +31,80 @@ pub struct Surveyed {
     pub outcome: Result<Level, String>,
 }
 
+/// What a start gets on this machine.
+#[derive(Clone, Debug)]
+pub struct Available {
+    /// The confinement, if every launcher could enforce the policy: so of `read-only`.
+    pub level: Level,
+    /// Why a policy like `workspace-write` is refused, if it is.
+    pub no_workspace: Option<Refusal>,
+}
+
+impl Available {
+    /// What comes of launchers that were tried in the order of starts.
+    ///
+    /// # Errors
+    /// None works, and why.
+    pub fn of(surveyed: &[Surveyed], waivers: Waivers) -> Result<Self, Refusal> {
+        let faults = |is_landlock: bool| {
+            let is_meant = move |one: &&Surveyed| (one.kind == Kind::Landlock) == is_landlock;
+            let faulty = surveyed.iter().filter(is_meant);
+            faulty.filter_map(|one| Some((one, one.outcome.as_ref().err()?)))
+        };
+        let rejected: Vec<_> = faults(false)
+            .map(|(one, why)| Rejected {
+                kind: one.kind,
+                place: one.place.clone(),
+                why: why.clone(),
+            })
+            .collect();
+        let works = surveyed.iter().find_map(|one| one.outcome.as_ref().ok());
+        let Some(level) = works.cloned() else {
+            let last = faults(true).next();
+            let last = last.map(|(_, why)| Refusal::new(Stage::Launcher, why, ""));
+            return Err(refusal(&rejected, last));
+        };
+        let is_short = level.launcher == Kind::Landlock && !waivers.metadata;
+        Ok(Self {
+            no_workspace: is_short.then(|| refusal(&rejected, Some(landlock::no_workspace()))),
+            level,
+        })
+    }
+
+    /// The policies that have names, and why one is refused.
+    pub fn policies(found: &Result<Self, Refusal>) -> [(Preset, Option<&Refusal>); 2] {
+        let (reading, writing) = match found {
+            Ok(available) => (None, available.no_workspace.as_ref()),
+            Err(refusal) => (Some(refusal), Some(refusal)),
+        };
+        [
+            (Preset::ReadOnly, reading),
+            (Preset::WorkspaceWrite, writing),
+        ]
+    }
+
+    /// The same for programs to read: the level, and whether each policy of a name can be had.
+    pub fn json_of(found: &Result<Self, Refusal>) -> Value {
+        let mut json = match found {
+            Ok(available) => available.level.json(),
+            Err(refusal) => json!({
+                "launcher": Kind::None.name(),
+                "reason": refusal.to_string(),
+            }),
+        };
+        let policies = Self::policies(found).map(|(preset, refused)| {
+            let mut policy = json!({"available": refused.is_none()});
+            if let Some(refusal) = refused {
+                policy["reason"] = refusal.what.clone().into();
+                policy["remedy"] = refusal.hint.clone().into();
+            }
+            (preset.name().to_owned(), policy)
+        });
+        json["policies"] = Value::Object(policies.into_iter().collect());
+        json
+    }
+}
+
 impl Launchers {
     /// Tries every launcher, also those that a start would never come to, each with a real sandbox.
     pub fn survey(&self, surroundings: &Surroundings<'_>) -> Vec<Surveyed> {
@@ -41,34 +116,22 @@ impl Launchers {
         surveyed
     }
 
-    /// The confinement that a start gets here if every launcher could enforce its policy: that of the first one that
-    /// makes a sandbox. What is known from starts is not found out again.
+    /// What a start gets here, from the first launcher that makes a sandbox. What is known from starts is not found out
+    /// again.
     ///
     /// # Errors
     /// None does, and why.
-    pub fn level(&self, surroundings: &Surroundings<'_>) -> Result<Level, Refusal> {
-        let (mut rejected, mut last, mut found) = (Vec::new(), None, None);
-        let _found = self.each(
-            surroundings,
-            &mut |Surveyed {
-                      kind,
-                      place,
-                      outcome,
-                  }| {
-                match outcome {
-                    Ok(level) => {
-                        found = Some(level);
-                        return ControlFlow::Break(());
-                    }
-                    Err(why) if kind == Kind::Landlock => {
-                        last = Some(Refusal::new(Stage::Launcher, why, ""));
-                    }
-                    Err(why) => rejected.push(Rejected { kind, place, why }),
-                }
-                ControlFlow::Continue(())
-            },
-        );
-        found.ok_or_else(|| refusal(&rejected, last))
+    pub fn available(&self, surroundings: &Surroundings<'_>) -> Result<Available, Refusal> {
+        let mut surveyed = Vec::new();
+        let _found = self.each(surroundings, &mut |one| {
+            let works = one.outcome.is_ok();
+            surveyed.push(one);
+            match works {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        Available::of(&surveyed, self.config.waivers)
     }
 
     /// Tries those that may be used, in the order of starts, until `note` has enough.
@@ -81,29 +144,23 @@ impl Launchers {
             true => own_file().map_err(|refusal| refusal.to_string()),
             false => Err(super::NO_TAKE_OVER.to_owned()),
         };
-        if self.may_use(Kind::System) {
-            let search = std::env::var_os("PATH").unwrap_or_default();
-            for candidate in candidates::on_path(&search) {
-                let examined = candidate.file.map_err(Unfit::Because);
-                let examined = examined.and_then(|(identity, file)| {
-                    let inside = *inside.as_ref().map_err(Clone::clone)?;
-                    self.system(identity, file, inside, surroundings)
-                });
+        match inside {
+            Ok(inside) => self.each_bwrap(inside, surroundings, &|_| None, &mut |examined| {
                 note(Surveyed {
-                    kind: Kind::System,
-                    place: candidate.path.display().to_string(),
-                    outcome: level(examined),
-                })?;
-            }
-        }
-        if self.may_use(Kind::Bundled) {
-            let inside = inside.map_err(Unfit::Because);
-            let examined = inside.and_then(|inside| self.bundled(inside, surroundings));
-            note(Surveyed {
+                    kind: examined.kind,
+                    place: examined.place,
+                    outcome: match examined.outcome {
+                        Ok(fit) => Ok(fit.level(Network::Restricted, &[])),
+                        Err(unfit) => Err(unfit.to_string()),
+                    },
+                })
+            })?,
+            Err(_) if !self.may_use_bwrap() => {}
+            Err(why) => note(Surveyed {
                 kind: Kind::Bundled,
                 place: self.bundled_place(),
-                outcome: level(examined),
-            })?;
+                outcome: Err(why),
+            })?,
         }
         if self.may_use(Kind::Landlock) {
             note(Surveyed {
@@ -151,9 +208,4 @@ impl Launchers {
             exit => Err(format!("a program under it ended with {exit:?}")),
         }
     }
-}
-
-fn level(examined: Result<Arc<Fit>, Unfit>) -> Result<Level, String> {
-    let fit = examined.map_err(|unfit| unfit.to_string())?;
-    Ok(fit.level(Network::Restricted, &[]))
 }

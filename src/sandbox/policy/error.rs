@@ -33,6 +33,11 @@ pub enum PolicyError {
         /// Why.
         error: io::Error,
     },
+    /// An entry that does not name `/` would let everything be written.
+    WholeMachine {
+        /// The path that it stands for.
+        path: PathBuf,
+    },
     /// What the policy itself lets a program write decides where a permission leads.
     Redirected {
         /// The path of the entry.
@@ -51,9 +56,10 @@ impl PolicyError {
             Self::NoCwd {
                 is_native: true, ..
             } => ErrorKind::InvalidRequest,
-            Self::Malformed(_) | Self::NoCwd { .. } | Self::Pattern { .. } => {
-                ErrorKind::InvalidParams
-            }
+            Self::Malformed(_)
+            | Self::NoCwd { .. }
+            | Self::Pattern { .. }
+            | Self::WholeMachine { .. } => ErrorKind::InvalidParams,
             Self::Links { .. } | Self::Redirected { .. } => ErrorKind::Failed,
         }
     }
@@ -73,6 +79,12 @@ impl fmt::Display for PolicyError {
             Self::Links { path, error } => {
                 write!(f, "sandbox: cannot find {}: {error}", path.display())
             }
+            Self::WholeMachine { path } => write!(
+                f,
+                "sandbox: the workspace {} is the whole machine, and to let it be written confines nothing; work in \
+                 another directory, or let the policy name `/` itself",
+                path.display()
+            ),
             Self::Redirected { path, link, target } => write!(
                 f,
                 "sandbox: the entry {} leads to {} by the symbolic link {}, which the same policy lets a program \

@@ -165,12 +165,27 @@ impl Rules<'_> {
             Wanted::Write => Access::Write,
             Wanted::Deny => Access::Deny,
         };
+        let root = Path::new("/");
+        let names_root = match &entry.path {
+            Target::Path { path } => path.0.path == root,
+            Target::Special { value } => matches!(value, Special::Root),
+            Target::GlobPattern { .. } => false,
+        };
+        let before = self.found.len();
         match entry.path {
-            Target::Path { path } => self.path(path.0.path, access),
+            Target::Path { path } => self.path(path.0.path, access)?,
             // A pattern can only take away.
-            Target::GlobPattern { .. } if access != Access::Deny => Ok(()),
-            Target::GlobPattern { pattern } => self.pattern(&pattern),
-            Target::Special { value } => self.special(&value, access),
+            Target::GlobPattern { .. } if access != Access::Deny => {}
+            Target::GlobPattern { pattern } => self.pattern(&pattern)?,
+            Target::Special { value } => self.special(&value, access)?,
+        }
+        // A workspace that happens to be the whole machine would confine nothing, which nobody has asked for.
+        let is_whole = |one: &&Found| one.access == Access::Write && one.place.path == root;
+        match self.found[before..].iter().find(is_whole) {
+            Some(whole) if !names_root => Err(PolicyError::WholeMachine {
+                path: whole.written.clone(),
+            }),
+            _ => Ok(()),
         }
     }
 

@@ -482,3 +482,33 @@ fn what_is_given_up_is_a_list_of_known_names() {
     assert_eq!(error.kind(), ErrorKind::InvalidParams);
     assert!(error.to_string().contains("everything"), "{error}");
 }
+
+#[test]
+fn only_an_entry_that_names_the_root_lets_everything_be_written() {
+    let there = Project::new();
+    let link = there.at("all");
+    symlink("/", &link).unwrap();
+    let of = |entry: Value, root: &str| {
+        let mut sandbox = managed(vec![special("root", "read"), entry]);
+        sandbox["cwd"] = json!(format!("file://{root}"));
+        sandbox["workspaceRoots"] = json!([format!("file://{root}")]);
+        Policy::parse(&sandbox.to_string(), &FILE_REQUEST)
+    };
+    let link = link.to_str().unwrap();
+    for (entry, root) in [
+        (special("project_roots", "write"), "/"),
+        (special("project_roots", "write"), link),
+        (special("current_working_directory", "write"), "/"),
+        (path(link.to_owned(), "write"), "/srv"),
+    ] {
+        let error = of(entry.clone(), root).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidParams);
+        assert!(error.to_string().contains("confines nothing"), "{error}");
+        let mut reading = entry;
+        reading["access"] = json!("read");
+        assert!(!of(reading, root).unwrap().has_full_write(), "{root}");
+    }
+    for entry in [special("root", "write"), path("/".to_owned(), "write")] {
+        assert!(of(entry, "/srv").unwrap().has_full_write());
+    }
+}

@@ -187,3 +187,85 @@ fn what_widens_a_sandbox_needs_one() {
     ];
     fails(&run, 2, "expected metadata");
 }
+
+#[test]
+fn what_was_denied_is_told_in_one_line_with_the_flag_that_permits_it() {
+    let environments = Environments::start();
+    for environment in EVERY {
+        let place = scratch();
+        let directory = place.dir();
+        fs::create_dir(place.path(".git")).unwrap();
+        for (sandbox, script, path, flag) in [
+            ("read-only", "echo x >made", "made", directory.clone()),
+            (
+                "workspace-write",
+                "echo x >.git/x",
+                ".git/x",
+                place.path(".git"),
+            ),
+        ] {
+            let output = environments.run(&[
+                "run",
+                "-e",
+                environment,
+                "--sandbox",
+                sandbox,
+                "-C",
+                &directory,
+                "/bin/sh",
+                "-c",
+                script,
+            ]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success(), "{environment}: {said}");
+            let lines: Vec<&str> = said
+                .lines()
+                .filter(|line| line.starts_with("exec-server run: "))
+                .collect();
+            let [line] = lines[..] else {
+                panic!("{environment} {sandbox}: {said}");
+            };
+            let denied = format!("denied by the sandbox: {} (EROFS)", place.path(path));
+            assert!(line.contains(&denied), "{environment}: {line}");
+            let permitted = format!("--write {flag} would permit it");
+            assert!(line.contains(&permitted), "{environment}: {line}");
+            // And so it does.
+            let again = environments.run(&[
+                "run",
+                "-e",
+                environment,
+                "--sandbox",
+                sandbox,
+                "--write",
+                &flag,
+                "-C",
+                &directory,
+                "/bin/sh",
+                "-c",
+                script,
+            ]);
+            let said = String::from_utf8_lossy(&again.stderr);
+            assert!(again.status.success(), "{environment} {sandbox}: {said}");
+            assert_eq!(said, "", "{environment} {sandbox}");
+        }
+    }
+}
+
+#[test]
+fn a_failure_that_has_nothing_to_do_with_the_sandbox_is_left_alone() {
+    let environments = Environments::start();
+    for environment in EVERY {
+        let output = environments.run(&[
+            "run",
+            "-e",
+            environment,
+            "--sandbox",
+            "read-only",
+            "/bin/sh",
+            "-c",
+            "exit 3",
+        ]);
+        assert_eq!(output.status.code(), Some(3), "{environment}");
+        assert_eq!(output.stderr, b"", "{environment}");
+    }
+}

@@ -85,6 +85,30 @@ fn with_nothing_to_confine_with_it_ends_with_2() {
 }
 
 #[test]
+fn each_policy_is_told_with_what_to_do_where_it_is_refused() {
+    let available = |report: &Value| {
+        ["read-only", "workspace-write"].map(|name| report["policies"][name]["available"].clone())
+    };
+    let (report, _) = doctor(Server::command());
+    assert_eq!(available(&report), [true, true], "{report}");
+    let (report, _) = doctor(denied("namespaces"));
+    assert_eq!(available(&report), [true, false], "{report}");
+    let remedy = report["policies"]["workspace-write"]["remedy"].to_string();
+    assert!(remedy.contains("deploy/seccomp-userns.json"), "{remedy}");
+    let (report, _) = doctor(denied("namespaces,landlock"));
+    assert_eq!(available(&report), [false, false], "{report}");
+
+    let text = denied("namespaces").arg("doctor").output().unwrap().stdout;
+    let text = String::from_utf8(text).unwrap();
+    let line = |name: &str| {
+        let mut lines = text.lines().filter(|line| line.contains(name));
+        lines.next().unwrap().to_owned()
+    };
+    assert!(line("read-only").starts_with("good"), "{text}");
+    assert!(line("workspace-write").starts_with("no "), "{text}");
+}
+
+#[test]
 fn people_get_text() {
     let output = Server::command().arg("doctor").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

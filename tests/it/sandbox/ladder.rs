@@ -255,6 +255,112 @@ fn every_rejected_bwrap_keeps_its_reason() {
     }
 }
 
+/// A server with this one on its PATH alone.
+fn with_system(trusted: &Trusted, flags: &[&str]) -> Client {
+    let mut command = Server::command();
+    command.args(["--listen", "stdio"]).args(flags);
+    command.env("PATH", &trusted.0);
+    Client::stdio_command(command)
+}
+
+/// A bwrap that works and says that it is of another version.
+fn of_version(version: &str, mode: u32) -> Option<Trusted> {
+    let trusted = Trusted::with_bwrap(&fs::read(child()).unwrap(), mode)?;
+    fs::write(
+        trusted.0.join("says"),
+        format!("--perms --bind-fd --ro-bind-fd {version}"),
+    )
+    .unwrap();
+    let real = trusted.0.join("real");
+    fs::write(&real, BUNDLED_BWRAP.unwrap().elf).unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(trusted.0.join("works"), "").unwrap();
+    Some(trusted)
+}
+
+const OLDROOT: &str = "GHSA-pxhw-h44j-8pfx, fixed in 0.12.0";
+const TRACED: &str = "CVE-2026-41163, fixed in 0.11.2";
+
+#[test]
+fn a_system_bwrap_without_a_known_fault_comes_first() {
+    let Some(trusted) = Trusted::with_bwrap(BUNDLED_BWRAP.unwrap().elf, 0o755) else {
+        return;
+    };
+    let level = holds(&mut with_system(&trusted, &[]), "system");
+    assert_eq!(level["launcher"], "system");
+    assert!(!level.to_string().contains("known fault"), "{level}");
+    let Some(newer) = of_version("0.12.1", 0o755) else {
+        return;
+    };
+    let level = holds(&mut with_system(&newer, &[]), "newer");
+    assert_eq!(
+        (&level["launcher"], &level["version"]),
+        (&json!("system"), &json!("0.12.1"))
+    );
+}
+
+#[test]
+fn one_with_a_known_fault_comes_after_the_bundled_one_and_tells_it() {
+    let Some(trusted) = of_version("0.11.2", 0o755) else {
+        return;
+    };
+    let level = holds(&mut with_system(&trusted, &[]), "older");
+    assert_eq!(level["launcher"], "bundled", "{level}");
+    assert!(!level.to_string().contains("known fault"), "{level}");
+    // Where there is no other, and where it is chosen.
+    for flags in [
+        ["--bwrap", "/nowhere/bwrap"],
+        ["--sandbox-launcher", "system"],
+    ] {
+        let level = holds(&mut with_system(&trusted, &flags), "older");
+        assert_eq!(level["launcher"], "system", "{flags:?}: {level}");
+        let weaker = level["weaker"].to_string();
+        assert!(weaker.contains(OLDROOT), "{flags:?}: {weaker}");
+        assert!(!weaker.contains(TRACED), "{flags:?}: {weaker}");
+    }
+}
+
+#[test]
+fn of_several_with_known_faults_the_one_with_the_fewest_is_taken() {
+    let (Some(traced), Some(other)) = (of_version("0.11.0", 0o4755), of_version("0.11.0", 0o755))
+    else {
+        return;
+    };
+    let mut command = Server::command();
+    let places = std::env::join_paths([&traced.0, &other.0]).unwrap();
+    let flags = ["--listen", "stdio", "--bwrap", "/nowhere/bwrap"];
+    command.args(flags).env("PATH", places);
+    let level = holds(&mut Client::stdio_command(command), "two");
+    assert_eq!(level["launcher"], "system", "{level}");
+    assert!(!level.to_string().contains(TRACED), "{level}");
+    let level = holds(
+        &mut with_system(&traced, &["--sandbox-launcher", "system"]),
+        "set-user-id",
+    );
+    assert!(level.to_string().contains(TRACED), "{level}");
+}
+
+#[test]
+fn the_machines_own_tells_its_faults() {
+    let output = match Command::new("bwrap").arg("--version").output() {
+        Ok(output) => output,
+        Err(error) => {
+            // Where tools/setup.sh has installed Debian's there is one.
+            assert!(std::env::var_os("CI").is_none(), "bwrap: {error}");
+            eprintln!("skipped: bwrap: {error}");
+            return;
+        }
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    let version = text.trim().rsplit(' ').next().unwrap().to_owned();
+    let mut client = Client::stdio_with(&["--sandbox-launcher", "system"]);
+    let level = holds(&mut client, "system");
+    assert_eq!(level["version"], version);
+    let numbers: Vec<u32> = version.split('.').map(|it| it.parse().unwrap()).collect();
+    let is_old = numbers < vec![0, 12, 0];
+    assert_eq!(level.to_string().contains(OLDROOT), is_old, "{level}");
+}
+
 #[test]
 fn a_bwrap_inside_the_workspace_is_not_used() {
     let Some(trusted) = Trusted::with_bwrap(b"#!/bin/sh\n", 0o755) else {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::ladder::{Trusted, denied};
-use super::read_only;
+use super::{read_only, workspace};
 use crate::support::{Client, PATIENCE, Server, Start, child};
 
 fn told(info: &Value) -> &Value {
@@ -16,11 +16,19 @@ fn told(info: &Value) -> &Value {
 on_every_launcher! {
     fn it_is_that_of_a_start(stage) {
         let info = stage.client.ok("environment/info", Value::Null);
-        let level = told(&info);
+        let mut level = told(&info).clone();
         assert_eq!(level["launcher"], stage.launcher.to_string(), "{info}");
+        let policies = level.as_object_mut().unwrap().remove("policies").unwrap();
         let start = stage.child(&["true"]).with("sandbox", read_only());
         let started = stage.client.start(start);
-        assert_eq!(started["sandboxLevel"], *level);
+        assert_eq!(started["sandboxLevel"], level);
+        // Each policy of a name is told as it is met.
+        let workspace = workspace(&stage.workspace());
+        for (name, policy) in [("read-only", read_only()), ("workspace-write", workspace)] {
+            let start = stage.child(&["true"]).with("sandbox", policy);
+            let is_there = stage.client.request("process/start", start.0).is_ok();
+            assert_eq!(policies[name]["available"], is_there, "{name}: {policies}");
+        }
     }
 }
 
@@ -38,6 +46,31 @@ fn where_nothing_can_be_confined_the_reason_is_told() {
     );
     // The same is known from then on.
     assert_eq!(client.ok("environment/info", Value::Null), info);
+}
+
+#[test]
+fn the_policies_that_cannot_be_had_are_told_with_what_to_do() {
+    let policies = |words: &str, flags: &[&str]| {
+        let info = denied(words, flags).ok("environment/info", Value::Null);
+        let policies = told(&info)["policies"].clone();
+        ["read-only", "workspace-write"].map(|name| {
+            let remedy = policies[name]["remedy"].as_str().unwrap_or_default();
+            (policies[name]["available"].clone(), remedy.to_owned())
+        })
+    };
+    let [reading, writing] = policies("namespaces", &[]);
+    assert_eq!(reading, (true.into(), String::new()));
+    assert_eq!(writing.0, false);
+    for words in ["seccomp-userns.json", "--accept-weaker metadata"] {
+        assert!(writing.1.contains(words), "{words}: {}", writing.1);
+    }
+    let [_, writing] = policies("namespaces", &["--accept-weaker", "metadata"]);
+    assert_eq!(writing.0, true);
+    let [reading, writing] = policies("namespaces,landlock", &[]);
+    for (is_there, remedy) in [reading, writing] {
+        assert_eq!(is_there, false);
+        assert!(remedy.contains("seccomp-userns.json"), "{remedy}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod ladder;
 mod level;
 mod places;
 mod proc;
+mod profiles;
 mod start;
 mod terminal;
 mod upstream;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::env::local::{Event, ProcessExit, Stream as LocalStream, Subscriber};
 use crate::env::{Exit, ProcessEvent, Stream};
+use crate::rpc::path_uri::PathStyle;
 use crate::rpc::transport::Offer;
+use crate::sandbox::denial::Denial;
 use crate::sys::event::WakeEvent;
 
 /// Above this many bytes that nobody has taken, output waits in its pipe.
@@ -92,7 +94,9 @@ impl Subscriber for Events {
                 };
                 (chunk.seq, output)
             }
-            Event::Exited { seq, exit, .. } => (*seq, ProcessEvent::Exited(describe(exit))),
+            Event::Exited { seq, exit, denial } => {
+                (*seq, ProcessEvent::Exited(describe(exit, *denial)))
+            }
             Event::Closed { seq } => {
                 state.is_complete = true;
                 (*seq, ProcessEvent::Closed)
@@ -129,13 +133,19 @@ fn stream(stream: LocalStream) -> Stream {
     }
 }
 
-fn describe(exit: &ProcessExit) -> Exit {
+fn describe(exit: &ProcessExit, denial: Option<&Denial>) -> Exit {
+    // The server tells the same in the same words.
+    let told = |denial: &Denial| {
+        let data = serde_json::to_value(denial.data(PathStyle::Native)).ok()?;
+        serde_json::from_value(data).ok()
+    };
     let name = exit.signal.map(|signal| signal.name());
     Exit {
         code: exit.code,
         signal: name.map(|name| name.trim_start_matches("SIG").to_owned()),
         timed_out: exit.timed_out,
         sandbox_denied: exit.sandbox_denied,
+        denial: denial.and_then(told),
     }
 }
 

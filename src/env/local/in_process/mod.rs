@@ -31,7 +31,7 @@ use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::path_uri::{PathStyle, WirePath};
 use crate::rpc::protocol::environment::EnvironmentInfo;
 use crate::sandbox::journal::Journal;
-use crate::sandbox::launcher::{self, Launchers};
+use crate::sandbox::launcher::{self, Available, Launchers};
 use crate::sys::pty::WindowSize;
 
 /// How long a program may take to start: it may be on a disk that is far away.
@@ -159,22 +159,11 @@ impl Environment for LocalEnvironment {
     }
 
     fn sandbox(&self) -> Result<Option<SandboxFacts>, EnvironmentError> {
-        Ok(Some(match self.host.level() {
-            Ok(level) => SandboxFacts {
-                launcher: level.launcher.name().to_owned(),
-                version: level.version,
-                namespaces: level.namespaces.into_iter().map(str::to_owned).collect(),
-                landlock_abi: level.landlock_abi,
-                seccomp: level.seccomp,
-                weaker: level.weaker,
-                reason: None,
-            },
-            Err(refusal) => SandboxFacts {
-                launcher: launcher::Kind::None.name().to_owned(),
-                reason: Some(refusal.to_string()),
-                ..SandboxFacts::default()
-            },
-        }))
+        let told = Available::json_of(&self.host.available());
+        // The server tells the same in the same words.
+        serde_json::from_value(told).map(Some).map_err(|error| {
+            RpcError::failed(format!("cannot tell the confinement: {error}")).into()
+        })
     }
 
     fn start(&self, command: &Command) -> Result<Box<dyn RunningProcess>, EnvironmentError> {
