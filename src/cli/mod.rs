@@ -24,9 +24,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cloud::OfferError;
+use crate::log;
 use crate::sandbox::inside;
 use crate::serve::listen::ListenUrlError;
 use crate::serve::{ServeError, confined};
+use crate::sys::{initial_environment, limits, process};
 use crate::version;
 
 use command::Selected;
@@ -72,6 +74,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(code) = inside::take_over(args.get(1).map(OsString::as_os_str)) {
         return ExitCode::from(code);
     }
+    keep_private(args.get(1));
     if helper::is_meant(args.first()) {
         return helper::run(args);
     }
@@ -82,6 +85,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             let _ = writeln!(std::io::stderr(), "{error}");
             error.exit_code()
         }
+    }
+}
+
+/// Keeps what this process knows from other processes of its user. A token is one of its variables, or will be in its
+/// memory.
+fn keep_private(word: Option<&OsString>) {
+    limits::open_oom_score();
+    if let Err(error) = process::forbid_inspection() {
+        log::warn!("other processes of this user can read this one's memory: {error}");
+    }
+    // A helper has no variables but those that it shows.
+    if word.is_none_or(|word| word != confined::ARGUMENT) {
+        initial_environment::hide();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The thread that keeps this machine on offer: registers, connects, serves, and again.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,14 +10,14 @@ use super::backoff::Backoff;
 use super::error::{CloudError, Service};
 use super::registration::{Form, Launch, Registration, register};
 use super::relay;
-use super::settings::{Plan, Settings};
+use super::settings::{self, Plan, Settings};
 use crate::answer::{Tell, answer};
 use crate::env::local::http::Network;
 use crate::log;
 use crate::rpc::dial::{Dial, DialError, Dialled};
 use crate::serve::door::Door;
 use crate::serve::{Options, ServeError, run_outgoing};
-use crate::sys::random;
+use crate::sys::{initial_environment, random};
 
 /// So many connections in a row that come to nothing, and their URL is given up.
 const MAX_FAILURES: u32 = 3;
@@ -50,9 +51,7 @@ impl std::error::Error for OfferError {}
 /// # Errors
 /// The first registration failed, or a later one in a way that another attempt cannot mend.
 pub fn run(settings: &Settings, options: &Options) -> Result<(), OfferError> {
-    let plan = settings
-        .plan(|name| std::env::var_os(name))
-        .map_err(OfferError::Cloud)?;
+    let plan = settings.plan(variable).map_err(OfferError::Cloud)?;
     let (tell, told) = answer();
     run_outgoing(options, settings.exit_on_stdin_close, |door| {
         let rounds = Rounds::new(plan, door)?;
@@ -66,6 +65,15 @@ pub fn run(settings: &Settings, options: &Options) -> Result<(), OfferError> {
     match told.wait(Some(Duration::ZERO)) {
         Ok(error) => Err(OfferError::Cloud(error)),
         Err(_) => Ok(()),
+    }
+}
+
+/// A variable; what it takes to be us is one no more.
+fn variable(name: &str) -> Option<OsString> {
+    if settings::CREDENTIALS.contains(&name) {
+        initial_environment::take_variable(name)
+    } else {
+        std::env::var_os(name)
     }
 }
 

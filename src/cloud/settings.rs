@@ -15,6 +15,8 @@ use super::target::{self, Unfit};
 const BASE_URL: &str = "CODEX_CLOUD_ENVIRONMENTS_BASE_URL";
 const REMOTE_BEARER: &str = "CODEX_EXEC_SERVER_REMOTE_BEARER_TOKEN";
 const API_KEY: &str = "CODEX_API_KEY";
+/// The variables that are credentials of ours, and nobody else's.
+pub(super) const CREDENTIALS: [&str; 2] = [REMOTE_BEARER, API_KEY];
 const ENABLE_NOISE: &str = "CODEX_EXEC_SERVER_ENABLE_NOISE";
 /// What a machine is called that was given no name.
 const DEFAULT_NAME: &str = "codex-exec-server";

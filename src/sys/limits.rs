@@ -1,7 +1,9 @@
 //! Resource limits of this process and of the children it starts.
 
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::sync::OnceLock;
+use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::check;
 
@@ -70,14 +72,84 @@ pub(super) fn descriptor_limit_at_start() -> Option<libc::rlimit> {
 /// How much sooner children go than we do when memory runs out, in thousandths of all memory.
 const OOM_DISTANCE: i32 = 100;
 
-/// The text for a child's `oom_score_adj`, decided once. `None` where it
-/// cannot be read or cannot be raised; lowering it would be a privilege.
-pub(super) fn child_oom_score() -> Option<&'static str> {
-    static SCORE: OnceLock<Option<String>> = OnceLock::new();
-    let score = SCORE.get_or_init(|| {
-        let own = std::fs::read_to_string("/proc/self/oom_score_adj").ok()?;
-        let own: i32 = own.trim().parse().ok()?;
-        (own < 1000).then(|| (own + OOM_DISTANCE).min(1000).to_string())
-    });
-    score.as_deref()
+/// Our `oom_score_adj`, and how many children are being made with a higher one.
+struct OomScore {
+    /// None where there is no `/proc`.
+    file: Option<File>,
+    state: Mutex<Raised>,
+}
+
+#[derive(Default)]
+struct Raised {
+    births: usize,
+    /// What it was before.
+    before: Vec<u8>,
+}
+
+static OOM_SCORE: OnceLock<OomScore> = OnceLock::new();
+
+/// Opens our `oom_score_adj`. Once our memory is closed to others the file is root's, so this comes before.
+pub fn open_oom_score() {
+    oom_score();
+}
+
+fn oom_score() -> &'static OomScore {
+    OOM_SCORE.get_or_init(|| {
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .write(true)
+            .open("/proc/self/oom_score_adj");
+        OomScore {
+            file: file.ok(),
+            state: Mutex::default(),
+        }
+    })
+}
+
+/// While it lives, every child that is made goes sooner than we do when memory runs out.
+///
+/// A child inherits our score, so ours is as high for the moment. Between clone and exec it could not set its own: it has
+/// our memory then, and with that its `/proc` files are root's.
+pub(super) struct Birth(());
+
+impl Birth {
+    /// Raises our score, unless that cannot be done, or another birth has done it.
+    pub(super) fn begin() -> Self {
+        let score = oom_score();
+        let mut state = score.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.births == 0 {
+            state.before = score.file.as_ref().and_then(raise).unwrap_or_default();
+        }
+        state.births += 1;
+        Self(())
+    }
+}
+
+impl Drop for Birth {
+    fn drop(&mut self) {
+        let score = oom_score();
+        let mut state = score.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.births -= 1;
+        if let (0, Some(file)) = (state.births, &score.file)
+            && !state.before.is_empty()
+        {
+            // The kernel takes back what it has let us leave.
+            let _ = file.write_all_at(&state.before, 0);
+        }
+    }
+}
+
+/// Raises the score in the file; what it was, if it is another now.
+fn raise(file: &File) -> Option<Vec<u8>> {
+    let mut text = [0; 16];
+    let count = file.read_at(&mut text, 0).ok()?;
+    let before = text[..count].to_vec();
+    let own: i32 = str::from_utf8(&before).ok()?.trim().parse().ok()?;
+    let raised = (own + OOM_DISTANCE).min(1000);
+    if raised == own {
+        return None;
+    }
+    file.write_all_at(raised.to_string().as_bytes(), 0).ok()?;
+    Some(before)
 }

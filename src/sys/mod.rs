@@ -14,6 +14,7 @@ pub mod event;
 pub mod file;
 pub mod guardian;
 pub mod identity;
+pub mod initial_environment;
 pub mod inotify;
 pub mod landlock;
 pub mod limits;

@@ -27,6 +27,7 @@ mod lifetime;
 mod listen;
 mod local_users;
 mod openssh;
+mod own_memory;
 mod process;
 mod protocol_examples;
 mod resume;

@@ -7,6 +7,7 @@ use crate::cloud;
 use crate::log::{self, Level};
 use crate::serve::listen::{ListenAddress, ListenUrlError};
 use crate::serve::{self, Config, Options};
+use crate::sys::initial_environment;
 
 pub(super) use table::GRAMMAR;
 
@@ -65,7 +66,7 @@ fn conflict(flags: &ServeFlags) -> Option<String> {
 fn config(flags: ServeFlags) -> Result<Config, ListenUrlError> {
     let mut options = flags.options;
     // Never in argv, where every user of this machine could read it.
-    options.auth.token = std::env::var_os("EXEC_SERVER_TOKEN");
+    options.auth.token = initial_environment::take_variable("EXEC_SERVER_TOKEN");
     Ok(Config {
         listen: ListenAddress::parse(
             flags.listen.as_deref().unwrap_or(DEFAULT_LISTEN),

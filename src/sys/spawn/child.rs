@@ -43,9 +43,6 @@ fn prepare(shared: &mut Shared<'_>) -> Result<(), (Stage, i32)> {
             libc::_exit(127);
         }
     }
-    if let Some(score) = shared.oom_score {
-        set_oom_score(score);
-    }
     if let Some(limit) = shared.descriptor_limit {
         // SAFETY: the kernel reads one rlimit. What was ours at start cannot be refused.
         unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
@@ -146,20 +143,6 @@ pub(in crate::sys) fn place_standard(sources: [libc::c_int; 3]) -> Result<(), i3
         }
     }
     Ok(())
-}
-
-/// Children die before the server when memory runs out.
-fn set_oom_score(score: &str) {
-    // SAFETY: a terminated string, and a buffer of its stated length. A system without /proc
-    // keeps the inherited value.
-    unsafe {
-        let flags = libc::O_WRONLY | libc::O_CLOEXEC;
-        let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), flags);
-        if fd >= 0 {
-            libc::write(fd, score.as_ptr().cast(), score.len());
-            libc::close(fd);
-        }
-    }
 }
 
 /// Sets limits, soft and hard alike.

@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr::null;
 
 use super::guardian::{Entry, Guardian};
-use super::limits::{Resource, child_oom_score, descriptor_limit_at_start};
+use super::limits::{Birth, Resource, descriptor_limit_at_start};
 use super::process::{Leader, open_pidfd};
 use super::seccomp::Instruction;
 use super::signal;
@@ -156,7 +156,6 @@ struct Shared<'a> {
     env: &'a [*const c_char],
     parent: libc::pid_t,
     ignored: u64,
-    oom_score: Option<&'static str>,
     descriptor_limit: Option<libc::rlimit>,
     /// Where the descriptors are parked while they take their places; as many as there are, and one for an open program.
     parked: &'a mut [libc::c_int],
@@ -180,7 +179,6 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
         env: &env,
         parent: super::process::own_pid(),
         ignored: signal::ignored(),
-        oom_score: child_oom_score(),
         descriptor_limit: descriptor_limit_at_start(),
         parked: &mut parked,
         failure: None,
@@ -190,6 +188,7 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
     let mut pidfd: libc::c_int = -1;
     let pid = {
         let _quiet = Quiet::begin();
+        let _birth = Birth::begin();
         // The stack grows down from its end, which the ABIs want 16-aligned.
         // SAFETY: the pointers stay inside or one past the allocation; the stack, `shared` and
         // `pidfd` outlive the child's use of them because CLONE_VFORK suspends us until it has

@@ -99,11 +99,12 @@ impl Who {
     /// A command as this user.
     pub fn command(self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        self.run(&mut command);
+        self.apply(&mut command);
         command
     }
 
-    fn run(self, command: &mut Command) {
+    /// Makes a command one of this user.
+    pub fn apply(self, command: &mut Command) {
         command.env_remove("HOME");
         if self == Self::Another {
             command.uid(ORDINARY).gid(ORDINARY).current_dir("/");
@@ -157,7 +158,7 @@ impl Stage {
             &launcher.to_string(),
         ]);
         let mut server = through(server);
-        who.run(&mut server);
+        who.apply(&mut server);
         let mut stage = Self {
             client: Client::stdio_command(server),
             launcher,
@@ -177,7 +178,7 @@ impl Stage {
         let mut server = Server::command();
         server.args(["--listen", "stdio", "--sandbox-launcher"]);
         server.arg(self.launcher.to_string());
-        self.who.run(&mut server);
+        self.who.apply(&mut server);
         self.client = Client::stdio_command(server);
     }
 
