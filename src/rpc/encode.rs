@@ -87,6 +87,7 @@ mod tests {
             errno: Some(28),
             path: None,
             hint: None,
+            rule: None,
         };
         error(
             &mut out,

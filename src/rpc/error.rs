@@ -38,6 +38,20 @@ impl ErrorKind {
             Self::SessionAttached => -32010,
         }
     }
+
+    /// The kind of this code.
+    pub fn of_code(code: i32) -> Option<Self> {
+        let all = [
+            Self::InvalidRequest,
+            Self::UnknownMethod,
+            Self::InvalidParams,
+            Self::Failed,
+            Self::Busy,
+            Self::NotFound,
+            Self::SessionAttached,
+        ];
+        all.into_iter().find(|kind| kind.code() == code)
+    }
 }
 
 /// The error answer to one request.
@@ -65,6 +79,24 @@ pub struct ErrorData {
     /// What a person may do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What the policy of the request says of it, where that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<DenyingRule>,
+}
+
+/// The rule of a policy that a request has failed for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DenyingRule {
+    /// The path that the rule is about, written as the client writes paths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The pattern that it is, in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// What it lets be done: `read`, `deny` (nothing), or `none` where no rule is about the path.
+    pub access: &'static str,
+    /// Who made it: `policy`, `metadata` (it protects that of a project), or `default`.
+    pub origin: &'static str,
 }
 
 impl RpcError {

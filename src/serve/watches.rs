@@ -8,7 +8,9 @@ use serde_json::value::RawValue;
 use super::confined;
 use super::dispatch::Call;
 use crate::env::local::files::FileError;
-use crate::env::local::{ChangeKind, FileChange, MissingWatch, Notice, TreeWatch, WatchError};
+use crate::env::local::{
+    Bounds, ChangeKind, FileChange, MissingWatch, Notice, TreeWatch, WatchError,
+};
 use crate::rpc::encode::json;
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::path_uri::{PathError, PathStyle, WirePath};
@@ -17,7 +19,7 @@ use crate::rpc::protocol::watch::{
     UnwatchParams, WatchMissingParams, WatchMissingResult, WatchParams, WatchResult,
 };
 use crate::rpc::transport::Offer;
-use crate::sandbox::policy::Purpose;
+use crate::sandbox::mounts::MountList;
 
 /// The longest name of a watch, in bytes: every notification carries it.
 const LONGEST_ID: usize = 64;
@@ -30,11 +32,13 @@ pub(super) fn watch_missing(
     let path = |text: &str| -> Result<PathBuf, PathError> { Ok(WirePath::parse(text)?.path) };
     let missing = params.missing.iter().map(|text| path(text));
     let mut missing = missing.collect::<Result<Vec<_>, _>>()?;
-    // As little is seen from outside for who may not read everything; this method says so without an error.
-    if let (Some(sandbox), Some(first)) = (params.sandbox, params.missing.first())
-        && is_closed(sandbox, &WirePath::parse(first)?)?
-    {
-        missing.clear();
+    let mut bounds = Bounds::default();
+    if let (Some(sandbox), Some(first)) = (params.sandbox, params.missing.first()) {
+        match within(sandbox, &WirePath::parse(first)?)? {
+            Some(within) => bounds = within,
+            // This method says so without an error.
+            None => missing.clear(),
+        }
     }
     let present = params.present.as_deref().map(path).transpose()?;
     if !call.owned.is_new_watch(params.watch_id) {
@@ -47,6 +51,7 @@ pub(super) fn watch_missing(
     let watch = MissingWatch {
         missing,
         present,
+        bounds,
         answer: Box::new(move |watching| later.send(Ok(&WatchMissingResult { watching }))),
         report: Box::new(move || {
             outbound.send(|out| {
@@ -67,9 +72,10 @@ pub(super) fn watch_missing(
 /// `fs/watch`.
 pub(super) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcError> {
     let root = WirePath::parse(&params.path)?;
-    if let Some(sandbox) = params.sandbox {
-        check_sandbox(sandbox, &root)?;
-    }
+    let bounds = match params.sandbox {
+        Some(sandbox) => within(sandbox, &root)?.ok_or_else(closed)?,
+        None => Bounds::default(),
+    };
     if params.watch_id.len() > LONGEST_ID {
         return Err(RpcError::invalid_params(format!(
             "watchId must not be longer than {LONGEST_ID} bytes"
@@ -81,6 +87,7 @@ pub(super) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcE
     let watch = TreeWatch {
         id: id.clone(),
         root: root.path,
+        bounds,
         is_recursive: params.recursive.unwrap_or(false),
         answer: Box::new(move |outcome| match outcome {
             Ok(()) => later.send(Ok(&WatchResult { watching: true })),
@@ -100,20 +107,26 @@ pub(super) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcE
     Ok(())
 }
 
-/// Changes are seen from outside of every sandbox, so who may not read everything sees none.
-fn is_closed(sandbox: &RawValue, root: &WirePath) -> Result<bool, RpcError> {
+/// Where a watch under a policy may lead. Changes are seen from outside of every sandbox, so who may not read everything
+/// sees none, and nobody those of what a sandbox shows otherwise.
+fn within(sandbox: &RawValue, root: &WirePath) -> Result<Option<Bounds>, RpcError> {
     let (policy, _) = confined::read(sandbox, root)?;
-    Ok(policy.needs_confinement(Purpose::Read))
+    if policy.is_free() {
+        return Ok(Some(Bounds::default()));
+    }
+    if !policy.has_full_read() {
+        return Ok(None);
+    }
+    let others = MountList::shared().not_of_the_host();
+    let others = others.map_err(|error| RpcError::failed(error.to_string()))?;
+    Ok(Some(Bounds::around(others)))
 }
 
-fn check_sandbox(sandbox: &RawValue, root: &WirePath) -> Result<(), RpcError> {
-    if !is_closed(sandbox, root)? {
-        return Ok(());
-    }
-    Err(RpcError::invalid_request(
+fn closed() -> RpcError {
+    RpcError::invalid_request(
         "fs/watch is not confined, so nothing is watched under a `sandbox` that does not let \
          everything be read; ask fs/walk now and again",
-    ))
+    )
 }
 
 /// `fs/unwatch`. No such watch is no error.

@@ -77,6 +77,16 @@ pub fn is_in_proc(file: BorrowedFd<'_>) -> bool {
     file_system(file).is_none_or(|kind| kind == PROC)
 }
 
+/// Whether a file is the memory of a process, as `/proc` has it; also if that cannot be told of one there. To a process its
+/// own memory is always open, whatever the kernel keeps from others.
+pub fn is_process_memory(file: BorrowedFd<'_>) -> bool {
+    if !is_in_proc(file) {
+        return false;
+    }
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    !path.is_ok_and(|path| path.file_name().is_some_and(|name| name != "mem"))
+}
+
 /// Whether a file lies where nobody but this kernel changes anything, so that times tell the truth.
 pub fn is_of_this_kernel(file: BorrowedFd<'_>) -> bool {
     file_system(file).is_some_and(|kind| LOCAL.contains(&kind))

@@ -4,19 +4,31 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, PATIENCE, Scratch, Server, resident, scratch, within};
+use crate::support::{Client, PATIENCE, Scratch, Server, decode, resident, scratch, within};
 
-/// Watches of inotify that a process has.
-fn inotify_watches(pid: u32) -> usize {
-    let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
-    let of_one = |text: String| {
+/// Watches of inotify that a server has, by its own word: what it has open is closed to others.
+fn inotify_watches(client: &mut Client) -> usize {
+    let infos = client.ok("fs/readDirectory", json!({"path": "/proc/self/fdinfo"}));
+    let infos = infos["entries"].as_array().unwrap().iter();
+    let paths =
+        infos.map(|info| format!("/proc/self/fdinfo/{}", info["fileName"].as_str().unwrap()));
+    let of_one = |path: String| {
+        let info = client.request("fs/readFile", json!({"path": path})).ok()?;
+        let text = String::from_utf8(decode(info["dataBase64"].as_str()?)).unwrap();
         let lines = text.lines();
-        lines.filter(|line| line.starts_with("inotify wd:")).count()
+        Some(lines.filter(|line| line.starts_with("inotify wd:")).count())
     };
-    infos
-        .filter_map(|info| fs::read_to_string(info.unwrap().path()).ok())
-        .map(of_one)
-        .sum()
+    paths.filter_map(of_one).sum()
+}
+
+/// A policy that lets everything be read.
+fn reading() -> Value {
+    json!({
+        "permissions": {"type": "managed", "network": "restricted", "file_system": {"type": "restricted", "entries": [
+            {"path": {"type": "special", "value": {"kind": "root"}}, "access": "read"},
+        ]}},
+        "windowsSandboxLevel": "disabled",
+    })
 }
 
 fn watch(client: &mut Client, id: &str, path: &str, recursive: bool) {
@@ -156,7 +168,7 @@ over_both! {
         assert_eq!(short(&scratch, &changes), ["removed gone/sub/", "removed gone/"]);
         fs::rename(&moved, &gone).unwrap();
         changes_to(client, "moved", "removed", &moved);
-        within(PATIENCE, "no watch is left", || inotify_watches(client.server_pid()) == 0);
+        within(PATIENCE, "no watch is left", || inotify_watches(client) == 0);
         watch(client, "gone", &gone, true);
         fs::write(format!("{gone}/sub/x"), "").unwrap();
         changes_to(client, "gone", "created", &format!("{gone}/sub/x"));
@@ -180,6 +192,14 @@ over_both! {
         let error = client.err("fs/watch", json!({"watchId": "a", "path": dir, "sandbox": hiding}));
         assert_eq!(error.code, -32600);
         assert!(error.message.contains("fs/watch is not confined"), "{error:?}");
+        let reading = reading();
+        for (path, code) in [("/dev", -32600), ("/dev/shm", -32600), ("/proc/self", -32600), (&scratch.path("none"), -32004)] {
+            let error = client.err("fs/watch", json!({"watchId": "a", "path": path, "sandbox": reading}));
+            assert_eq!(error.code, code, "{path}: {error:?}");
+        }
+        std::os::unix::fs::symlink("/dev/shm", scratch.path("link")).unwrap();
+        let link = json!({"watchId": "a", "path": scratch.path("link"), "sandbox": reading});
+        assert_eq!(client.err("fs/watch", link).code, -32600);
         for number in 0..64 {
             watch(client, &number.to_string(), &dir, false);
         }
@@ -191,7 +211,28 @@ over_both! {
         assert!(error.message.contains("at most 64"), "{error:?}");
         client.ok("fs/unwatch", json!({"watchId": "7"}));
         watch(client, "64", &dir, false);
-        assert_eq!(inotify_watches(client.server_pid()), 1, "all share one");
+        assert_eq!(inotify_watches(client), 1, "all share one");
+    }
+
+    fn a_watch_under_a_policy_tells_what_its_sandbox_shows(client) {
+        let scratch = scratch();
+        let dir = scratch.dir();
+        fs::create_dir(scratch.path("before")).unwrap();
+        let link = scratch.path("before/link");
+        std::os::unix::fs::symlink(scratch.path("before"), &link).unwrap();
+        let params = json!({"watchId": "a", "path": link, "recursive": true, "sandbox": reading()});
+        assert_eq!(client.ok("fs/watch", params), json!({"watching": true}));
+        fs::create_dir(scratch.path("before/new")).unwrap();
+        changes_to(client, "a", "created", &format!("{link}/new"));
+        fs::write(scratch.path("before/new/file"), "").unwrap();
+        changes_to(client, "a", "created", &format!("{link}/new/file"));
+        let unseen = format!("/dev/shm/exec-server-test-watch-{}", std::process::id());
+        let missing = json!({"watchId": 1, "missing": [unseen], "sandbox": reading()});
+        assert_eq!(client.ok("fs/watchMissing", missing), json!({"watching": false}));
+        let missing = json!({"watchId": 2, "missing": [format!("{dir}/later")], "sandbox": reading()});
+        assert_eq!(client.ok("fs/watchMissing", missing), json!({"watching": true}));
+        fs::write(scratch.path("later"), "").unwrap();
+        assert_eq!(client.notice("fs/missingChanged"), json!({"watchId": 2}));
     }
 
     fn unwatching_ends_the_reports(client) {
@@ -204,7 +245,7 @@ over_both! {
         changes_to(client, "b", "created", &scratch.path("x"));
         assert!(client.unclaimed_notices().is_empty());
         client.ok("fs/unwatch", json!({"watchId": "b"}));
-        assert_eq!(inotify_watches(client.server_pid()), 0);
+        assert_eq!(inotify_watches(client), 0);
         watch(client, "a", &scratch.dir(), false);
     }
 }
@@ -220,7 +261,7 @@ fn too_large_a_tree_is_refused() {
     let error = client.err("fs/watch", params);
     assert_eq!(error.code, -32600);
     assert!(error.message.contains("8192"), "{error:?}");
-    assert_eq!(inotify_watches(client.server_pid()), 0);
+    assert_eq!(inotify_watches(&mut client), 0);
     fs::remove_dir(scratch.path("0")).unwrap();
     watch(&mut client, "t", &scratch.dir(), true);
     fs::create_dir_all(scratch.path("0/deep")).unwrap();
@@ -280,7 +321,7 @@ fn a_watch_ends_with_its_connection() {
         watch(&mut client, "w", &scratch.dir(), true);
     }
     within(PATIENCE, "only the other's watch is left", || {
-        inotify_watches(server.pid()) == 1
+        inotify_watches(&mut other) == 1
     });
     fs::write(scratch.path("x"), "").unwrap();
     changes_to(&mut other, "w", "created", &scratch.path("x"));

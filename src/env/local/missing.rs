@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Component, Path, PathBuf};
 
+use super::bounds::Bounds;
 use crate::sys::inotify::{ADDED, GONE, Inotify, OVERFLOW, REMOVED, WatchNumber};
 
 /// Names that one client's watch may be about, those of the directories on the way included.
@@ -22,6 +23,8 @@ pub struct MissingWatch {
     pub missing: Vec<PathBuf>,
     /// A path that must exist, if given.
     pub present: Option<PathBuf>,
+    /// Where the ways may lead.
+    pub bounds: Bounds,
     /// Called with whether there is a watch now, before any report.
     pub answer: Box<dyn FnOnce(bool) + Send>,
     /// Called once, when a path may have changed. Never called without a watch.
@@ -86,6 +89,7 @@ impl Missing {
         self.forget(client);
         let mut way = Way {
             inotify: &self.inotify,
+            bounds: &watch.bounds,
             names: Vec::new(),
         };
         let is_missing = |path: &PathBuf| way.follow(path) == Some(false);
@@ -142,6 +146,7 @@ impl Missing {
 /// The directories on the way to some paths, watched, each with the name that leads on.
 struct Way<'a> {
     inotify: &'a Inotify,
+    bounds: &'a Bounds,
     names: Vec<(WatchNumber, OsString)>,
 }
 
@@ -158,12 +163,13 @@ impl Way<'_> {
                 return None;
             }
             // Watched first and looked for then, so that nothing comes in between unseen.
-            let watch = self.inotify.watch(&directory, ADDED | REMOVED);
+            let reached = self.bounds.reach(&directory, true).ok()?;
+            let watch = self.inotify.watch(&reached.path, ADDED | REMOVED);
             if let Ok(watch) = watch {
                 self.names.push((watch, name.to_owned()));
             }
             directory.push(name);
-            match directory.symlink_metadata() {
+            match reached.path.join(name).symlink_metadata() {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return watch.is_ok().then_some(false);
@@ -213,6 +219,7 @@ mod tests {
         let watch = MissingWatch {
             missing: missing.to_vec(),
             present: present.map(Path::to_owned),
+            bounds: Bounds::default(),
             answer: Box::new(move |is_set| answer.send(is_set).unwrap()),
             report: Box::new(move || report.send(()).unwrap()),
         };

@@ -19,6 +19,7 @@
 //!
 //! Locks are taken in the order session, process, outbound, and never back.
 
+mod bounds;
 mod cgroup;
 mod changes;
 mod confinement;
@@ -49,6 +50,7 @@ mod trees;
 mod watcher;
 mod witness;
 
+pub use bounds::Bounds;
 pub use changes::{FileChange, Kind as ChangeKind, Notice};
 pub use confinement::{confinement, helper_confinement};
 pub use events::{Event, ProcessExit, Subscriber};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::bounds::Bounds;
 use super::changes::{Changes, FileChange, Kind, Notice};
 use crate::rpc::transport::Offer;
 use crate::sys::event::WakeEvent;
@@ -28,6 +29,7 @@ pub(super) enum Found {
 
 pub(super) struct Tree {
     pub(super) root: PathBuf,
+    pub(super) bounds: Bounds,
     pub(super) is_recursive: bool,
     /// What is watched. In the order of paths, so that what is below one follows it.
     pub(super) directories: BTreeMap<PathBuf, WatchNumber>,
@@ -41,9 +43,10 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn new(root: PathBuf, is_recursive: bool, report: Report) -> Self {
+    pub(super) fn new(root: PathBuf, bounds: Bounds, is_recursive: bool, report: Report) -> Self {
         Self {
             root,
+            bounds,
             is_recursive,
             directories: BTreeMap::new(),
             left: None,
@@ -62,16 +65,23 @@ impl Tree {
         });
     }
 
-    /// Goes through what is in a directory; those in it are to be visited, too.
-    pub(super) fn list(&mut self, directory: &Path, found: Found, to_visit: &mut Vec<PathBuf>) {
-        let entries = std::fs::read_dir(directory).into_iter().flatten();
+    /// Goes through what is in a directory, which is at `path` for now; those in it are to be visited, too.
+    pub(super) fn list(
+        &mut self,
+        directory: &Path,
+        path: &Path,
+        found: Found,
+        to_visit: &mut Vec<PathBuf>,
+    ) {
+        let entries = std::fs::read_dir(path).into_iter().flatten();
         for entry in entries.flatten() {
             let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let path = directory.join(entry.file_name());
             if found == Found::Reported {
-                self.push(&entry.path(), Kind::Created, is_directory);
+                self.push(&path, Kind::Created, is_directory);
             }
             if is_directory {
-                to_visit.push(entry.path());
+                to_visit.push(path);
             }
         }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::bounds::Bounds;
 use super::tree::Report;
 
 /// Trees that a client may watch.
@@ -19,6 +20,8 @@ pub struct TreeWatch {
     pub id: String,
     /// The directory.
     pub root: PathBuf,
+    /// Where it may lead.
+    pub bounds: Bounds,
     /// Whether those below it are watched, too. Links are not followed.
     pub is_recursive: bool,
     /// Called with whether there is a watch now, before any report.

@@ -97,7 +97,7 @@ impl Trees {
             Err(WatchError::TooManyTrees)
         } else {
             let root = watch.root.clone();
-            let tree = Tree::new(watch.root, watch.is_recursive, watch.report);
+            let tree = Tree::new(watch.root, watch.bounds, watch.is_recursive, watch.report);
             self.trees.insert(key.clone(), tree);
             let scanned = self.scan(&key, root, Found::Known);
             if scanned.is_err() {
@@ -257,9 +257,17 @@ impl Trees {
             if self.places.len() >= MAX_ALL_DIRECTORIES {
                 return Err(WatchError::Busy);
             }
-            let no_link = if is_root { 0 } else { NO_LINK };
-            let number = match self.inotify.watch(&directory, ALL | no_link) {
-                Ok(number) => number,
+            let reached = tree.bounds.reach(&directory, is_root);
+            let no_link = match is_root || !tree.bounds.is_anywhere() {
+                true => 0,
+                false => NO_LINK,
+            };
+            let watched = reached.and_then(|reached| {
+                let number = self.inotify.watch(&reached.path, ALL | no_link)?;
+                Ok((reached, number))
+            });
+            let (reached, number) = match watched {
+                Ok(watched) => watched,
                 Err(error) if is_root || error.kind() == io::ErrorKind::StorageFull => {
                     return Err(WatchError::System(error));
                 }
@@ -271,7 +279,7 @@ impl Trees {
                 continue;
             }
             if tree.is_recursive {
-                tree.list(&directory, found, &mut to_visit);
+                tree.list(&directory, &reached.path, found, &mut to_visit);
             }
             if let Some(before) = before {
                 self.leave(key, &directory, before);

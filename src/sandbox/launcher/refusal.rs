@@ -70,6 +70,7 @@ impl Refusal {
             errno: self.errno,
             path: self.path.as_ref().map(|path| path.display().to_string()),
             hint: (!self.hint.is_empty()).then(|| self.hint.clone()),
+            rule: None,
         }
     }
 

@@ -44,6 +44,16 @@ impl MountList {
         state.changes
     }
 
+    /// What a sandbox never shows as the host has it.
+    ///
+    /// # Errors
+    /// There is no list.
+    pub fn not_of_the_host(&self) -> io::Result<Vec<PathBuf>> {
+        let mut places = self.other_procs()?;
+        places.extend(["/dev".into(), "/proc".into()]);
+        Ok(places)
+    }
+
     /// Where the machine's processes can be seen besides in `/proc`.
     ///
     /// # Errors

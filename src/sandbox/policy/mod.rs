@@ -7,6 +7,7 @@
 //! The deepest rule that a path lies under wins; at equal depth a denial beats a permission to write, and that one to
 //! read. What no rule covers is not there at all.
 
+mod denial;
 mod error;
 mod evidence;
 mod glob;
@@ -22,6 +23,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use self::denial::Denial;
 pub use self::error::PolicyError;
 pub use self::evidence::Evidence;
 pub use self::glob::Glob;
@@ -172,17 +174,21 @@ impl Policy {
             return Access::Write;
         }
         let rule = self.rule_for(path);
-        let depth = rule.map_or(0, |rule| depth(&rule.path));
-        let is_denied = self.globs.iter().any(|glob| {
-            path.ancestors()
-                .take_while(|part| depth <= self::depth(part))
-                .any(|part| glob.matches(part))
-        });
-        if is_denied {
+        if self.glob_for(path, rule).is_some() {
             Access::Deny
         } else {
             rule.map_or(Access::None, |rule| rule.access)
         }
+    }
+
+    /// The pattern that denies a canonical path, which lies under `rule`.
+    fn glob_for(&self, path: &Path, rule: Option<&Rule>) -> Option<&Glob> {
+        let depth = rule.map_or(0, |rule| depth(&rule.path));
+        self.globs.iter().find(|glob| {
+            path.ancestors()
+                .take_while(|part| depth <= self::depth(part))
+                .any(|part| glob.matches(part))
+        })
     }
 
     /// The deepest rule that a canonical path lies under.
@@ -240,12 +246,9 @@ impl Policy {
                 && self.rules.iter().all(|rule| rule.access == Access::Write))
     }
 
-    /// Whether a file request has to be confined at all.
-    pub fn needs_confinement(&self, purpose: Purpose) -> bool {
-        match purpose {
-            Purpose::Read => !self.has_full_read(),
-            Purpose::Write => !self.has_full_write(),
-        }
+    /// Whether nothing is confined: a program runs as it would without a policy.
+    pub fn is_free(&self) -> bool {
+        self.has_full_write() && self.network == Network::Enabled
     }
 
     /// The paths that may be changed with what is below them.

@@ -39,6 +39,11 @@ impl Place {
 
     /// The same by what has been seen, which is added to.
     pub(super) fn find_by(path: &Path, evidence: &mut Evidence) -> io::Result<Self> {
+        Self::find_with(path, |path| evidence.look(path))
+    }
+
+    /// The same by what `look` says of each path on the way.
+    pub(super) fn find_with(path: &Path, mut look: impl FnMut(&Path) -> Seen) -> io::Result<Self> {
         let mut ahead: VecDeque<OsString> = names(path);
         let mut here = PathBuf::from("/");
         let mut links = Vec::new();
@@ -53,7 +58,7 @@ impl Place {
             if is_missing || here.starts_with("/proc") {
                 continue;
             }
-            match evidence.look(&here) {
+            match look(&here) {
                 Seen::Link(target) => {
                     if links.len() == MAX_LINKS {
                         return Err(io::Error::from_raw_os_error(libc::ELOOP));

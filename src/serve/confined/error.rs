@@ -88,6 +88,7 @@ impl ConfinedError {
             errno,
             path: Some(path),
             hint: None,
+            rule: None,
         })
     }
 }

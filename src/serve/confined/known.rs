@@ -18,12 +18,15 @@ const LONGEST: usize = 64 * 1024;
 pub(super) struct Reading {
     /// As it is for files: without a network.
     pub(super) policy: Arc<Policy>,
+    /// Whether the policy, with its network, confines nothing.
+    pub(super) is_free: bool,
     pub(super) evidence: Evidence,
 }
 
 impl Reading {
     pub(super) fn new(policy: Policy, evidence: Evidence) -> Arc<Self> {
         Arc::new(Self {
+            is_free: policy.is_free(),
             policy: Arc::new(policy.without_network()),
             evidence,
         })
@@ -37,6 +40,7 @@ impl Reading {
         }
         Arc::new(Self {
             policy: Arc::clone(&self.policy),
+            is_free: self.is_free,
             evidence,
         })
     }

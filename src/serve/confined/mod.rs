@@ -18,7 +18,7 @@
 //! is what it was, its patterns match the same, and nothing was mounted. The same look at the file
 //! system tells whether a policy has to be read anew ([`Reading`]).
 //! When a connection ends, so does the helper that works for it ([`Leash`]).
-//! Which policy needs none of this, and for what, [`Policy::needs_confinement`] says.
+//! Only what no program would be confined for either ([`Policy::is_free`]) is answered without one.
 
 mod channel;
 mod error;
@@ -45,7 +45,7 @@ use self::channel::Channel;
 use self::error::{ConfinedError, Failure};
 use self::known::{Known, Reading};
 use self::pool::Pool;
-use self::relay::Relayed;
+use self::relay::{Answers, Relayed};
 use super::dispatch::Later;
 use super::files::FileService;
 use crate::env::local::{Helper, Helpers, Host, ProcessSpec, StartError, StartedHelper};
@@ -156,7 +156,7 @@ impl ConfinedFiles {
         leash: &Leash,
     ) -> Result<(), RpcError> {
         let reading = self.read(request)?;
-        if !reading.policy.needs_confinement(request.purpose) {
+        if reading.is_free {
             return answer_here(service, later, request);
         }
         if let Some((handle, _)) = &request.handle {
@@ -192,10 +192,15 @@ impl ConfinedFiles {
         let mut warm = self.with_request(request, reading, leash)?;
         let channel = &mut warm.channel;
         let limit = request.limit;
+        let rule_of = |errno| request.denying_rule(&reading.policy, errno);
+        let answers = Answers {
+            later,
+            rule_of: &rule_of,
+        };
         let answered = match &request.handle {
-            None => relay::relay(channel, later, service, request.passing, limit),
+            None => relay::relay(channel, &answers, service, request.passing, limit),
             Some((handle, mode)) => {
-                relay::keep_opened(channel, later, service, (handle, *mode), limit)
+                relay::keep_opened(channel, &answers, service, (handle, *mode), limit)
             }
         };
         match answered {

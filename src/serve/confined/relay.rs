@@ -13,9 +13,11 @@ use serde_json::value::RawValue;
 use super::channel::{Channel, ChannelError};
 use crate::env::local::files::{BlockFile, Mode};
 use crate::rpc::encode::{json, number};
+use crate::rpc::error::{DenyingRule, ErrorData, ErrorKind, RpcError};
+use crate::rpc::protocol::process::Empty;
 use crate::rpc::transport::LongMessage;
 use crate::serve::dispatch::Later;
-use crate::serve::files::FileService;
+use crate::serve::files::{FileService, OPERATION};
 
 /// Above so many bytes the content of a file is passed on before all of it is there.
 const STREAM_FROM: usize = 1024 * 1024;
@@ -47,15 +49,69 @@ pub(super) enum Relayed {
     Untaken,
 }
 
+/// Where answers go.
+pub(super) struct Answers<'a> {
+    /// To the client.
+    pub(super) later: &'a Later,
+    /// The rule that a request failed for, by the kernel's number for why.
+    pub(super) rule_of: &'a dyn Fn(i32) -> Option<DenyingRule>,
+}
+
+impl Answers<'_> {
+    /// Adds an answer as it is; to an error, the rule that is why.
+    fn add(&self, answer: &[u8], is_success: bool) {
+        match self.explained(answer).filter(|_| !is_success) {
+            Some(error) => self.later.add(Err::<&Empty, _>(&error)),
+            None => self.later.add_encoded(answer),
+        }
+    }
+
+    /// The error in an answer with the rule that is why, if one is.
+    fn explained(&self, answer: &[u8]) -> Option<RpcError> {
+        let Refused { error } = serde_json::from_slice(answer).ok()?;
+        let errno = error.data.errno.filter(|_| error.data.stage == OPERATION)?;
+        let error_data = ErrorData {
+            stage: OPERATION,
+            errno: Some(errno),
+            path: Some(error.data.path),
+            hint: None,
+            rule: Some((self.rule_of)(errno)?),
+        };
+        let kind = ErrorKind::of_code(error.code)?;
+        Some(RpcError::new(kind, error.message).with_data(error_data))
+    }
+}
+
+/// An error of the file system, as a helper tells it.
+#[derive(Deserialize)]
+struct Refused {
+    error: RefusedError,
+}
+
+#[derive(Deserialize)]
+struct RefusedError {
+    code: i32,
+    message: String,
+    data: RefusedData,
+}
+
+#[derive(Deserialize)]
+struct RefusedData {
+    stage: String,
+    errno: Option<i32>,
+    path: String,
+}
+
 /// Waits for the answer, which may take as long as `limit`, and passes it on. After an error
 /// nothing has been passed on.
 pub(super) fn relay(
     channel: &mut Channel,
-    later: &Later,
+    answers: &Answers<'_>,
     service: &FileService,
     passing: Passing,
     limit: Duration,
 ) -> Result<Relayed, ChannelError> {
+    let later = answers.later;
     if let Passing::Pieces { most } = passing
         && !channel.receive(limit, Some(STREAM_FROM))?
     {
@@ -78,8 +134,8 @@ pub(super) fn relay(
     if channel.take_passed().is_some() {
         return Err(ChannelError::Nonsense("it passes a file unasked"));
     }
-    check(channel.answer(), later)?;
-    later.add_encoded(channel.answer());
+    let is_success = check(channel.answer(), later)?;
+    answers.add(channel.answer(), is_success);
     Ok(Relayed::Whole)
 }
 
@@ -220,13 +276,13 @@ impl Content {
 /// the answer on.
 pub(super) fn keep_opened(
     channel: &mut Channel,
-    later: &Later,
+    answers: &Answers<'_>,
     service: &mut FileService,
     (handle, mode): (&str, Mode),
     limit: Duration,
 ) -> Result<Relayed, ChannelError> {
     channel.receive(limit, None)?;
-    let is_success = check(channel.answer(), later)?;
+    let is_success = check(channel.answer(), answers.later)?;
     match (channel.take_passed(), is_success) {
         (Some(file), true) => {
             let file = BlockFile::received(file, mode);
@@ -238,7 +294,7 @@ pub(super) fn keep_opened(
         (None, false) => {}
         _ => return Err(ChannelError::Nonsense("its answer and its file do not fit")),
     }
-    later.add_encoded(channel.answer());
+    answers.add(channel.answer(), is_success);
     Ok(Relayed::Whole)
 }
 
@@ -278,7 +334,11 @@ mod tests {
         let later = Later::new(UNKNOWN_ID, &outbound);
         let service = FileService::new(Arc::clone(&outbound), LIMIT);
         let mut channel = Channel::new(ours).unwrap();
-        let relayed = relay(&mut channel, &later, &service, passing, LIMIT);
+        let answers = Answers {
+            later: &later,
+            rule_of: &|_| None,
+        };
+        let relayed = relay(&mut channel, &answers, &service, passing, LIMIT);
         drop(channel);
         outbound.flush();
         drop((later, service, outbound));

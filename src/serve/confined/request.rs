@@ -7,16 +7,26 @@ use serde_json::value::RawValue;
 use super::channel::Framed;
 use super::relay::Passing;
 use crate::env::local::files::Mode;
-use crate::rpc::error::RpcError;
+use crate::rpc::error::{DenyingRule, RpcError};
 use crate::rpc::message::{Message, RequestId};
 use crate::rpc::path_uri::WirePath;
-use crate::sandbox::policy::Purpose;
+use crate::sandbox::policy::{Access, Denial, Origin, Policy, Purpose};
 use crate::serve::files::{Confinement, FileRequest, decode_plain};
 
 /// How long an operation on one file may take: as long as a very slow disk.
 const ONE_FILE: Duration = Duration::from_secs(120);
 /// How long one on a tree may take.
 const TREE: Duration = Duration::from_secs(3600);
+
+/// What the kernel says where a sandbox shows nothing, or lets nothing be changed or moved.
+const DENIALS: [i32; 6] = [
+    libc::EPERM,
+    libc::ENOENT,
+    libc::EACCES,
+    libc::EBUSY,
+    libc::EXDEV,
+    libc::EROFS,
+];
 
 /// A file request under a policy. It is kept as the client has sent it, since what it is to write
 /// is decoded by who writes it.
@@ -26,6 +36,12 @@ pub(in crate::serve) struct ConfinedRequest {
     pub(super) sandbox: Box<RawValue>,
     /// The first path.
     pub(super) path: WirePath,
+    /// What has to be permitted of it.
+    wanted: Access,
+    /// Whether that has to be permitted of what is below it, too.
+    with_below: bool,
+    /// The path that something is to come to besides.
+    destination: Option<WirePath>,
     pub(super) purpose: Purpose,
     /// The handle that is to be opened, and what for.
     pub(super) handle: Option<(String, Mode)>,
@@ -51,7 +67,14 @@ impl ConfinedRequest {
             "copy" | "remove" | "walk" => TREE,
             _ => ONE_FILE,
         };
+        let wanted = match confinement.purpose {
+            Purpose::Write if name != "copy" => Access::Write,
+            _ => Access::Read,
+        };
         Self {
+            wanted,
+            with_below: matches!(name, "remove" | "rename"),
+            destination: confinement.destination,
             framed: Framed::new(id, name, params.map_or("null", RawValue::get)),
             sandbox: confinement.sandbox.to_owned(),
             path: confinement.path,
@@ -63,11 +86,50 @@ impl ConfinedRequest {
         }
     }
 
+    /// The rule of its policy that it has failed for, by the kernel's number for why.
+    pub(super) fn denying_rule(&self, policy: &Policy, errno: i32) -> Option<DenyingRule> {
+        if !DENIALS.contains(&errno) {
+            return None;
+        }
+        let first = policy.denial(&self.path.path, self.wanted, self.with_below);
+        let second = || {
+            let destination = self.destination.as_ref()?;
+            policy.denial(&destination.path, Access::Write, false)
+        };
+        Some(self.told(first.or_else(second)?))
+    }
+
+    fn told(&self, denial: Denial<'_>) -> DenyingRule {
+        let (path, pattern, access, origin) = match denial {
+            Denial::Rule(rule) => {
+                let access = match rule.access {
+                    Access::Deny | Access::None => "deny",
+                    Access::Read | Access::Write => "read",
+                };
+                let origin = match rule.origin {
+                    Origin::Asked => "policy",
+                    Origin::Metadata => "metadata",
+                };
+                let path = self.path.style.render(&rule.path);
+                (Some(path), None, access, origin)
+            }
+            Denial::Pattern(glob) => (None, Some(glob.pattern.clone()), "deny", "policy"),
+            Denial::Uncovered => (None, None, "none", "default"),
+        };
+        DenyingRule {
+            path,
+            pattern,
+            access,
+            origin,
+        }
+    }
+
     /// About how much memory it holds.
     pub(in crate::serve) fn bytes(&self) -> usize {
         self.framed.bytes()
             + self.sandbox.get().len()
             + self.path.path.capacity()
+            + (self.destination.as_ref()).map_or(0, |place| place.path.capacity())
             + self.handle.as_ref().map_or(0, |(id, _)| id.capacity())
             + size_of::<Self>()
     }

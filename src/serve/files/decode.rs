@@ -32,6 +32,8 @@ pub(in crate::serve) struct Confinement<'a> {
     pub(in crate::serve) sandbox: &'a RawValue,
     /// The first path of the request.
     pub(in crate::serve) path: WirePath,
+    /// The path that something is to come to besides.
+    pub(in crate::serve) destination: Option<WirePath>,
     pub(in crate::serve) purpose: Purpose,
     /// The handle that is to be opened, and what for.
     pub(in crate::serve) handle: Option<(String, Mode)>,
@@ -103,6 +105,10 @@ trait Confinable<'a> {
     /// The first path.
     fn path(&self) -> &str;
     fn purpose(&self) -> Purpose;
+    /// The path that something is to come to besides.
+    fn destination(&self) -> Option<&str> {
+        None
+    }
     fn handle(&self) -> Option<(&str, Mode)> {
         None
     }
@@ -112,7 +118,7 @@ trait Confinable<'a> {
 }
 
 macro_rules! confinable {
-    ($($params:ident . $path:ident : $purpose:ident),+ $(,)?) => {
+    ($($params:ident . $path:ident $(=> $destination:ident)? : $purpose:ident),+ $(,)?) => {
         $(impl<'a> Confinable<'a> for $params<'a> {
             fn sandbox(&self) -> Option<&'a RawValue> {
                 self.sandbox
@@ -123,6 +129,9 @@ macro_rules! confinable {
             fn purpose(&self) -> Purpose {
                 Purpose::$purpose
             }
+            $(fn destination(&self) -> Option<&str> {
+                Some(&self.$destination)
+            })?
         })+
     };
 }
@@ -133,9 +142,9 @@ confinable!(
     GetMetadataParams.path: Read,
     PathParams.path: Read,
     RemoveParams.path: Write,
-    CopyParams.source_path: Write,
+    CopyParams.source_path => destination_path: Write,
     WalkParams.path: Read,
-    RenameParams.source_path: Write,
+    RenameParams.source_path => destination_path: Write,
     SetPermissionsParams.path: Write,
     SymlinkParams.path: Write,
 );
@@ -184,6 +193,7 @@ fn with<'a, P: Deserialize<'a> + Confinable<'a>>(
         return Ok(Decoded::Confined(Confinement {
             sandbox,
             path: methods::place(params.path())?,
+            destination: params.destination().map(methods::place).transpose()?,
             purpose: params.purpose(),
             handle: params.handle().map(|(id, mode)| (id.to_owned(), mode)),
             max_message: params.max_message(),

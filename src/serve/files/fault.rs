@@ -3,6 +3,9 @@
 use crate::env::local::files::FileError;
 use crate::rpc::error::{ErrorData, RpcError};
 
+/// The step at which a request fails that the file system refuses.
+pub(in crate::serve) const OPERATION: &str = "operation";
+
 /// An error, and the kernel's number for it where there is one.
 pub(super) struct Fault {
     error: RpcError,
@@ -13,10 +16,11 @@ impl Fault {
     /// The error of a request under a policy, about `path`.
     pub(super) fn with_data(self, path: String) -> RpcError {
         self.error.with_data(ErrorData {
-            stage: "operation",
+            stage: OPERATION,
             errno: self.errno,
             path: Some(path),
             hint: None,
+            rule: None,
         })
     }
 

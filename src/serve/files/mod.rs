@@ -8,6 +8,8 @@ mod fault;
 mod listing;
 mod stream;
 
+pub(super) use fault::OPERATION;
+
 pub(super) use decode::{Asked, Confinement, decode, decode_plain, decode_raw_write, payload_len};
 
 use std::os::fd::{AsFd, OwnedFd};

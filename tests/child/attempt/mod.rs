@@ -6,6 +6,7 @@
 mod bytes;
 mod calls;
 mod files;
+mod look;
 mod mounts;
 mod namespaces;
 mod pairs;
@@ -36,6 +37,7 @@ pub fn run(arguments: &[&str]) -> bool {
 
 fn attempt(arguments: &[&str]) -> Option<Tried> {
     files::attempt(arguments)
+        .or_else(|| look::attempt(arguments))
         .or_else(|| mounts::attempt(arguments))
         .or_else(|| namespaces::attempt(arguments))
         .or_else(|| processes::attempt(arguments))

@@ -1,5 +1,6 @@
 //! Confinement, as an attacker and as its users meet it.
 
+mod compared;
 mod doctor;
 mod escapes;
 mod examples;

@@ -69,7 +69,11 @@ impl BlockFile {
     pub fn received(file: OwnedFd, mode: Mode) -> Option<Self> {
         let kind = file::status_of(file.as_fd()).ok()?.kind;
         let is_right = match mode {
-            Mode::Read => kind == Kind::Regular && file::is_open_for(file.as_fd(), Access::READ),
+            Mode::Read => {
+                kind == Kind::Regular
+                    && file::is_open_for(file.as_fd(), Access::READ)
+                    && !file::is_process_memory(file.as_fd())
+            }
             Mode::Replace | Mode::Update => {
                 matches!(kind, Kind::Regular | Kind::CharacterDevice)
                     && file::is_open_for(file.as_fd(), Access::WRITE)
@@ -205,6 +209,8 @@ mod tests {
                 opened("/", Access::READ),
                 opened("/dev/zero", Access::READ),
                 opened("/proc/self/mem", Access::WRITE),
+                opened("/proc/self/mem", Access::READ),
+                opened("/proc/thread-self/mem", Access::READ),
                 io::pipe().unwrap().0.into(),
                 io::pipe().unwrap().1.into(),
                 std::os::unix::net::UnixStream::pair().unwrap().0.into(),

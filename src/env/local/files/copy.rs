@@ -93,7 +93,7 @@ fn copy_file(
         0,
     )?;
     let status = file::status_of(source.as_fd())?;
-    if status.kind != Kind::Regular {
+    if status.kind != Kind::Regular || file::is_process_memory(source.as_fd()) {
         return Err(FileError::CopyOfSpecial);
     }
     let access = links.open(Access::WRITE | Access::CREATE | Access::NO_WAIT);
@@ -105,7 +105,7 @@ fn copy_file(
     }
     let mut target = File::from(target);
     match before.kind {
-        Kind::Regular => target.set_len(0)?,
+        Kind::Regular if !file::is_process_memory(target.as_fd()) => target.set_len(0)?,
         // It takes the bytes, and keeps its own mode.
         Kind::CharacterDevice => {
             io::copy(&mut File::from(source), &mut target)?;

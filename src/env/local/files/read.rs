@@ -16,7 +16,7 @@ pub const MAX_READ: u64 = 512 * 1024 * 1024;
 pub(super) fn open_regular(path: &Path, links: Links) -> Result<(File, Status), FileError> {
     let fd = Place::find(path, links)?.open(Access::READ)?;
     let status = file::status_of(fd.as_fd())?;
-    if status.kind != Kind::Regular {
+    if status.kind != Kind::Regular || file::is_process_memory(fd.as_fd()) {
         return Err(FileError::NotAFile(path.to_owned()));
     }
     Ok((File::from(fd), status))
@@ -151,6 +151,19 @@ mod tests {
         let mut buffer = Vec::new();
         assert_eq!(reader.fill(&mut buffer, 1 << 20).unwrap(), Part::Last);
         assert!(buffer.len() > 4096 && buffer.ends_with(b"\n"));
+    }
+
+    #[test]
+    fn the_memory_of_a_process_is_no_file() {
+        for path in [
+            "/proc/self/mem",
+            "/proc/thread-self/mem",
+            "/proc/self/root/proc/self/mem",
+        ] {
+            let opened = Content::open(Path::new(path), Links::Follow);
+            assert!(matches!(opened, Err(FileError::NotAFile(_))), "{path}");
+        }
+        assert!(Content::open(Path::new("/proc/meminfo"), Links::Follow).is_ok());
     }
 
     #[test]

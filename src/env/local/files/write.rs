@@ -11,12 +11,13 @@ use super::place::{Links, Place};
 use crate::sys::file::{self, Access, Kind, Status};
 
 /// Opens a file to be written from its start: made if there is none, with links followed or
-/// refused, and not emptied yet. Neither a FIFO nor a socket nor a disk is opened; a device
-/// such as `/dev/null` is.
+/// refused, and not emptied yet. Neither a FIFO nor a socket nor a disk is opened, nor the
+/// memory of a process; a device such as `/dev/null` is.
 pub(super) fn open_to_fill(path: &Path, links: Links) -> Result<(File, Status), FileError> {
     let fd = Place::find(path, links)?.open(Access::WRITE | Access::CREATE)?;
     let status = file::status_of(fd.as_fd())?;
     match status.kind {
+        _ if file::is_process_memory(fd.as_fd()) => Err(FileError::NotAFile(path.to_owned())),
         Kind::Regular | Kind::CharacterDevice => Ok((File::from(fd), status)),
         _ => Err(FileError::NotAFile(path.to_owned())),
     }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
+use crate::env::local::bounds::Bounds;
 use crate::env::local::changes::Notice;
 use crate::rpc::transport::Offer;
 
@@ -39,6 +40,7 @@ impl Fixture {
         let watch = TreeWatch {
             id: id.to_owned(),
             root: self.root.clone(),
+            bounds: Bounds::default(),
             is_recursive: true,
             answer: Box::new(|begun| begun.unwrap()),
             report: Box::new(move |notice, _| {

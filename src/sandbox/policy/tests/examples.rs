@@ -8,8 +8,7 @@ fn example_1_read_only() {
     let policy = parsed(&managed(vec![special("root", "read")]));
     assert_eq!(there.access(&policy, "proj/src/a.txt"), Access::Read);
     assert!(policy.has_full_read() && !policy.has_full_write());
-    assert!(!policy.needs_confinement(Purpose::Read));
-    assert!(policy.needs_confinement(Purpose::Write));
+    assert!(!policy.is_free());
     assert_eq!(policy.network(), Network::Restricted);
 }
 
@@ -63,7 +62,7 @@ fn example_4_a_directory_is_denied() {
         ]));
         assert_eq!(there.access(&policy, "proj/sub/a/x"), Access::Deny);
         assert_eq!(there.access(&policy, "proj/subx"), Access::Write);
-        assert!(policy.needs_confinement(Purpose::Read));
+        assert!(!policy.is_free());
     }
 }
 
@@ -162,7 +161,9 @@ fn examples_13_and_14_files_that_nobody_here_confines() {
         "network": "restricted",
     }));
     assert_eq!(unrestricted.enforcement(), Enforcement::Managed);
-    for policy in [disabled, external, unrestricted] {
+    for policy in [&disabled, &external, &unrestricted] {
         assert!(policy.has_full_read() && policy.has_full_write());
     }
+    // A program without a network is confined, too.
+    assert!(disabled.is_free() && !external.is_free() && !unrestricted.is_free());
 }

@@ -233,10 +233,13 @@ as_each_user! {
 
     fn examples_13_and_14_files_are_free(stage) {
         let files = json!({"type": "unrestricted"});
-        for permissions in [
-            json!({"type": "disabled"}),
-            json!({"type": "external", "network": "restricted"}),
-            json!({"type": "managed", "file_system": files, "network": "restricted"}),
+        for (permissions, count) in [
+            (json!({"type": "disabled"}), 0),
+            (json!({"type": "external", "network": "enabled"}), 0),
+            (json!({"type": "managed", "file_system": files, "network": "enabled"}), 0),
+            // A command has a filter of system calls then.
+            (json!({"type": "external", "network": "restricted"}), 1),
+            (json!({"type": "managed", "file_system": files, "network": "restricted"}), 2),
         ] {
             let policy = json!({"permissions": permissions, "windowsSandboxLevel": "disabled"});
             for words in BOTH {
@@ -244,8 +247,8 @@ as_each_user! {
                 assert_eq!(stage.read(&policy, &words.at(stage, "proj/.git/n")), b"x");
                 fs::remove_file(stage.path("proj/.git/n")).unwrap();
             }
+            assert_eq!(helpers::of(stage).len(), count, "a helper where a command is confined: {policy}");
         }
-        assert_eq!(helpers::of(stage).len(), 0, "no sandbox is made for nothing");
     }
 
     fn example_15_a_network_is_nothing_to_files(stage) {

@@ -162,11 +162,28 @@ as_each_user! {
         stage.refused(&policy, "writeFile", put("/nonexist/n", "x"), MISSING);
     }
 
-    fn a_root_that_may_be_written_needs_no_sandbox(stage) {
-        let policy = restricted(&[special("root", "write")]);
-        stage.write(&policy, &stage.path("proj/.git/n"), "x");
-        assert_eq!(fs::read(stage.path("proj/.git/n")).unwrap(), b"x");
-        assert_eq!(helpers::of(stage).len(), 0);
+    fn a_root_that_may_be_written_needs_a_helper_only_where_a_command_is_confined(stage) {
+        let mut policy = restricted(&[special("root", "write")]);
+        for (network, count) in [("enabled", 0), ("restricted", 1)] {
+            policy["permissions"]["network"] = json!(network);
+            stage.write(&policy, &stage.path("proj/.git/n"), network);
+            assert_eq!(fs::read_to_string(stage.path("proj/.git/n")).unwrap(), network);
+            assert_eq!(helpers::of(stage).len(), count, "{network}");
+        }
+    }
+
+    fn what_may_be_read_is_read_by_a_helper(stage) {
+        let policy = read_only();
+        let src = stage.path("proj/src");
+        for _ in 0..3 {
+            stage.read(&policy, &format!("{src}/a.txt"));
+            for method in ["getMetadata", "readDirectory", "canonicalize"] {
+                stage.ok(&policy, method, json!({"path": src}));
+            }
+            let options = json!({"maxDepth": 1, "maxDirectories": 9, "maxEntries": 9, "followDirectorySymlinks": true});
+            stage.ok(&policy, "walk", json!({"path": src, "options": options}));
+            assert_eq!(helpers::of(stage).len(), 1);
+        }
     }
 
     fn an_error_says_at_which_stage_with_which_number_about_what(stage) {
@@ -176,7 +193,50 @@ as_each_user! {
         params["sandbox"] = policy;
         let id = stage.client.ask("fs/writeFile", params);
         let answer = stage.client.whole_answer(id);
-        assert_eq!(answer["error"]["data"], json!({"stage": "operation", "errno": 30, "path": path}));
+        let rule = json!({"path": "/", "access": "read", "origin": "policy"});
+        assert_eq!(answer["error"]["data"], json!({"stage": "operation", "errno": 30, "path": path, "rule": rule}));
+    }
+
+    fn an_error_says_which_rule_is_why(stage) {
+        let env = stage.path("proj/**/*.env");
+        let asked = restricted(&[
+            everything(), entry(&stage.path("proj"), "write"), entry(&stage.path("proj/sub"), "none"), glob(&env),
+        ]);
+        let narrow = restricted(&[special("minimal", "read"), entry(&stage.path("proj"), "read")]);
+        let at = |name: &str| stage.path(name);
+        let from = |source: &str, destination: &str| json!({"sourcePath": at(source), "destinationPath": at(destination), "recursive": false});
+        let of = |name: &str| json!({"path": at(name)});
+        let rule = |path: &str, access: &str, origin: &str| json!({"path": path, "access": access, "origin": origin});
+        let cases = [
+            (&asked, "writeFile", put(&at("other/n"), "x"), rule("/", "read", "policy")),
+            (&asked, "writeFile", put(&at("proj/out/n"), "x"), rule("/", "read", "policy")),
+            (&asked, "writeFile", put(&at("proj/.git/n"), "x"), rule(&at("proj/.git"), "read", "metadata")),
+            (&asked, "remove", of("proj/.git"), rule(&at("proj/.git"), "read", "metadata")),
+            (&asked, "readFile", of("proj/sub/s"), rule(&at("proj/sub"), "deny", "policy")),
+            (&asked, "open", json!({"path": at("proj/in/s"), "handleId": "h"}), rule(&at("proj/sub"), "deny", "policy")),
+            (&asked, "readFile", of("proj/src/b.env"), json!({"pattern": env, "access": "deny", "origin": "policy"})),
+            (&asked, "copy", from("proj/src/a.txt", "other/a"), rule("/", "read", "policy")),
+            (&asked, "copy", from("proj/sub/s", "proj/s"), rule(&at("proj/sub"), "deny", "policy")),
+            (&asked, "rename", from("proj/src/a.txt", "other/a"), rule("/", "read", "policy")),
+            (&narrow, "readFile", of("other/o.txt"), json!({"access": "none", "origin": "default"})),
+            (&narrow, "readFile", of("proj/out/o.txt"), json!({"access": "none", "origin": "default"})),
+            // What is not there, or not a directory, no rule is the cause of.
+            (&asked, "readFile", of("proj/none"), serde_json::Value::Null),
+            (&asked, "readDirectory", of("proj/src/a.txt"), serde_json::Value::Null),
+            (&asked, "writeFile", put(&at("proj/none/n"), "x"), serde_json::Value::Null),
+        ];
+        for (policy, method, mut params, expected) in cases {
+            params["sandbox"] = policy.clone();
+            let id = stage.client.ask(&format!("fs/{method}"), params.clone());
+            let answer = stage.client.whole_answer(id);
+            assert_eq!(answer["error"]["data"]["rule"], expected, "{method} {params}: {answer}");
+        }
+        // It is written as the request writes paths.
+        let mut params = put(&format!("file://{}", stage.path("proj/.git/n")), "x");
+        params["sandbox"] = asked;
+        let id = stage.client.ask("fs/writeFile", params);
+        let answer = stage.client.whole_answer(id);
+        assert_eq!(answer["error"]["data"]["rule"]["path"], format!("file://{}", stage.path("proj/.git")), "{answer}");
     }
 
     fn a_policy_that_cannot_be_read_is_refused_and_nothing_is_done(stage) {
