@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   main thread       listener, signals, expiry of sessions
-//!   conn thread       one a connection: TLS, HTTP upgrade, then reads requests and
-//!                     answers them; never waits for anything but its socket
+//!   conn thread       one a connection: whose it is (caller), TLS, HTTP upgrade, then
+//!                     reads requests and answers them; never waits for anything but its
+//!                     socket
 //!   files thread      while a connection has file requests: answers them in
 //!                     their order, so that no slow disk holds up a reader
 //!   file-helper thread
