@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::EnvironmentError;
 pub use crate::rpc::client::types::{
-    Command, Confined, Denial, DirectoryEntry, EnvironmentFacts, Exit, FileBlock, FileKind,
-    FileMetadata, HttpRequest, HttpResponse, Listing, OpenFor, PolicyFacts, ProcessEvent,
+    Command, Confined, Denial, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata,
+    HttpRequest, HttpResponse, Links, Listing, Names, OpenFor, PolicyFacts, ProcessEvent,
     SandboxFacts, Stream, TerminalSize,
 };
 
@@ -107,10 +107,16 @@ pub trait FileSystem: Send + Sync {
     fn read(&self, path: &str) -> Result<Vec<u8>, EnvironmentError>;
 
     /// Makes or replaces a file; with `is_atomic` at once or not at all.
-    fn write(&self, path: &str, data: &[u8], is_atomic: bool) -> Result<(), EnvironmentError>;
+    fn write(
+        &self,
+        path: &str,
+        data: &[u8],
+        is_atomic: bool,
+        links: Links,
+    ) -> Result<(), EnvironmentError>;
 
     /// Makes a directory, with those above it.
-    fn create_directory(&self, path: &str) -> Result<(), EnvironmentError>;
+    fn create_directory(&self, path: &str, links: Links) -> Result<(), EnvironmentError>;
 
     /// What is there; a link is looked behind if `follows_links`, and otherwise of the kind
     /// [`FileKind::Symlink`].
@@ -129,19 +135,24 @@ pub trait FileSystem: Send + Sync {
     fn canonicalize(&self, path: &str) -> Result<String, EnvironmentError>;
 
     /// Renames within a file system, over what is there. An extension.
-    fn rename(&self, from: &str, to: &str) -> Result<(), EnvironmentError>;
+    fn rename(&self, from: &str, to: &str, links: Links) -> Result<(), EnvironmentError>;
 
     /// Sets permission bits. An extension.
-    fn set_permissions(&self, path: &str, mode: u32) -> Result<(), EnvironmentError>;
+    fn set_permissions(&self, path: &str, mode: u32, links: Links) -> Result<(), EnvironmentError>;
 
     /// Makes a symbolic link. An extension.
-    fn symlink(&self, target: &str, path: &str) -> Result<(), EnvironmentError>;
+    fn symlink(&self, target: &str, path: &str, links: Links) -> Result<(), EnvironmentError>;
 
     /// What a symbolic link says. An extension.
     fn read_link(&self, path: &str) -> Result<String, EnvironmentError>;
 
     /// Opens a file for blocks.
-    fn open(&self, path: &str, purpose: OpenFor) -> Result<Box<dyn OpenFile>, EnvironmentError>;
+    fn open(
+        &self,
+        path: &str,
+        purpose: OpenFor,
+        links: Links,
+    ) -> Result<Box<dyn OpenFile>, EnvironmentError>;
 }
 
 /// An open file. Several threads may ask for blocks at once, so that latency does not set the

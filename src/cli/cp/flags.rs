@@ -81,9 +81,11 @@ pub(super) static GRAMMAR: Grammar<CopyFlags> = Grammar {
             environment, and ./a:b is a file here. A relative PATH starts where the\n\
             commands of the environment do, ~/ at its user's home.\n\n\
             A file appears under its name when it is complete; until then it is beside\n\
-            it as .NAME.PART-xxxxxxxx, from which --continue goes on. Permissions are\n\
-            kept, and on this machine the time of modification. A directory that was\n\
-            there before stays as it is.\n\n\
+            it as .NAME.PART-xxxxxxxx-yyyyyyyyyyyyyyyy, from which --continue goes on if\n\
+            nobody else can have written to it. Below the destination no link is\n\
+            followed. Permissions are kept, and on this machine the time of modification.\n\
+            A directory that was there before stays as it is. What a file has grown by\n\
+            since the copy looked at it is not copied, nor a path of 4096 bytes or more.\n\n\
             Exit code: 0 if all was copied, 1 if something was not, 255 if an\n\
             environment was not reached or lost, 2 for a wrong command line.\n",
 };

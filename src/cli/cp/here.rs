@@ -1,45 +1,139 @@
 //! This machine as a side: system calls with nothing in between.
+//!
+//! What is copied stands below a directory that was opened once. Each path below it is found by the
+//! kernel from there, with no link on the way, and every change is made by a descriptor: so neither
+//! a tree that names links, nor who else writes to these directories, leads us anywhere else.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{
-    FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink,
-};
-use std::path::{Path, PathBuf};
+use std::ffi::{CString, OsStr};
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::side::{Abilities, Block, Blocks, CopyError, Found, Names, Side};
+use super::side::{Abilities, Block, Blocks, CopyError, Found, Purpose, Settings, Side};
 use crate::env::local::files::write_at;
-use crate::env::{FileKind, OpenFor};
+use crate::env::{FileKind, Listing};
+use crate::sys::directory::Names;
+use crate::sys::file::{self, Access, Kind, LastLink, ROOTED, Status};
+use crate::sys::identity;
+use crate::sys::socket::set_blocking;
+use crate::visible::Visible;
 
 /// Files of this machine.
-pub(super) struct Here;
+pub(super) struct Here {
+    /// The directory that all is in; none before it is known, when paths are as they were named.
+    base: Option<Base>,
+}
 
-impl Here {
-    fn result<T>(path: &Path, result: io::Result<T>) -> Result<T, CopyError> {
-        result.map_err(|error| CopyError::here(Self.name(path), &error))
-    }
+struct Base {
+    path: PathBuf,
+    directory: OwnedFd,
+}
+
+/// Where a file is: a directory, and its name there, or a path as it was named.
+struct Place<'a> {
+    directory: Parent<'a>,
+    name: CString,
+}
+
+enum Parent<'a> {
+    Base(BorrowedFd<'a>),
+    Below(OwnedFd),
 }
 
 /// Who may read a file until its mode is set: its owner.
 const PRIVATE: u32 = 0o600;
+/// The same of a directory.
+const PRIVATE_DIRECTORY: u32 = 0o700;
+/// Of a directory that gets no other mode; the umask takes away of it.
+const USUAL_DIRECTORY: u32 = 0o777;
+/// Who may write to a file besides its owner.
+const WRITTEN_BY_OTHERS: u32 = 0o022;
 
-fn kind(of: fs::FileType) -> FileKind {
-    if of.is_file() {
-        FileKind::Regular
-    } else if of.is_dir() {
-        FileKind::Directory
-    } else if of.is_symlink() {
-        FileKind::Symlink
-    } else {
-        FileKind::Other
+impl Here {
+    /// With paths as they are named.
+    pub(super) const fn named() -> Self {
+        Self { base: None }
+    }
+
+    fn result<T>(path: &Path, result: io::Result<T>) -> Result<T, CopyError> {
+        result.map_err(|error| CopyError::here(Visible(path.display()), &error))
+    }
+
+    fn place(&self, path: &Path) -> io::Result<Place<'_>> {
+        let Some(base) = &self.base else {
+            let (directory, name) = (Parent::Base(ROOTED), c_string(path.as_os_str())?);
+            return Ok(Place { directory, name });
+        };
+        let outside = || io::Error::other("it is outside of what is copied");
+        let rest = path.strip_prefix(&base.path).map_err(|_| outside())?;
+        if !rest
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+        {
+            return Err(outside());
+        }
+        let directory = match rest.parent().map(Path::as_os_str) {
+            None => Parent::Base(base.directory.as_fd()),
+            Some(parent) if parent.is_empty() => Parent::Base(base.directory.as_fd()),
+            Some(parent) => {
+                let found = file::locate_without_links(base.directory.as_fd(), &c_string(parent)?);
+                Parent::Below(found.map_err(|error| match error.raw_os_error() {
+                    Some(libc::ENOTDIR) => io::Error::other(
+                        "on the way to it is a link, or no directory; links are not followed",
+                    ),
+                    _ => error,
+                })?)
+            }
+        };
+        let name = rest.file_name().unwrap_or(OsStr::new("."));
+        let name = c_string(name)?;
+        Ok(Place { directory, name })
+    }
+}
+
+fn c_string(text: &OsStr) -> io::Result<CString> {
+    Ok(CString::new(text.as_bytes())?)
+}
+
+fn kind(of: Kind) -> FileKind {
+    match of {
+        Kind::Regular => FileKind::Regular,
+        Kind::Directory => FileKind::Directory,
+        Kind::Link => FileKind::Symlink,
+        _ => FileKind::Other,
+    }
+}
+
+impl Place<'_> {
+    fn directory(&self) -> BorrowedFd<'_> {
+        match &self.directory {
+            Parent::Base(directory) => *directory,
+            Parent::Below(directory) => directory.as_fd(),
+        }
+    }
+
+    fn status(&self, last: LastLink) -> io::Result<Status> {
+        file::status_at(self.directory(), &self.name, last)
+    }
+
+    /// Opens what is there, without waiting; a link there is an error.
+    fn open(&self, access: Access) -> io::Result<File> {
+        self.make(access | Access::NO_LINK | Access::NO_WAIT)
+    }
+
+    fn make(&self, access: Access) -> io::Result<File> {
+        file::open_at(self.directory(), &self.name, access, PRIVATE).map(File::from)
     }
 }
 
 impl Side for Here {
     fn name(&self, path: &Path) -> String {
-        path.display().to_string()
+        Visible(path.display()).to_string()
     }
 
     fn abilities(&self) -> Abilities {
@@ -52,40 +146,63 @@ impl Side for Here {
         }
     }
 
-    fn look(&self, path: &Path, follows: bool) -> Result<Option<Found>, CopyError> {
-        let read = |follows| match follows {
-            true => fs::metadata(path),
-            false => fs::symlink_metadata(path),
+    fn below(&self, directory: &Path) -> Result<Box<dyn Side>, CopyError> {
+        let named = match directory.as_os_str() {
+            empty if empty.is_empty() => OsStr::new("."),
+            named => named,
         };
-        let found = match read(follows) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            found => Self::result(path, found)?,
+        let access = Access::LOCATE | Access::DIRECTORY;
+        let opened = c_string(named).and_then(|path| file::open_at(ROOTED, &path, access, 0));
+        let base = Base {
+            path: directory.to_owned(),
+            directory: Self::result(directory, opened)?,
         };
-        let is_link = follows && fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
-        Ok(Some(Found {
-            kind: kind(found.file_type()),
-            is_link: is_link || found.is_symlink(),
-            size: Some(found.len()),
-            modified_ms: Some(
-                found
-                    .mtime()
-                    .saturating_mul(1000)
-                    .saturating_add(found.mtime_nsec() / 1_000_000),
-            ),
-            mode: Some(found.mode() & 0o7777),
-        }))
+        Ok(Box::new(Self { base: Some(base) }))
     }
 
-    fn list(&self, directory: &Path) -> Result<Names, CopyError> {
-        let entries = Self::result(directory, fs::read_dir(directory))?;
-        let entry = |entry: io::Result<fs::DirEntry>| {
-            let entry = entry?;
-            Ok((entry.file_name(), kind(entry.file_type()?)))
+    fn look(&self, path: &Path, follows: bool) -> Result<Option<Found>, CopyError> {
+        let looked = self.place(path).and_then(|place| {
+            let itself = place.status(LastLink::Keep)?;
+            let is_link = itself.kind == Kind::Link;
+            // Below the base no link is followed.
+            let status = match is_link && follows && self.base.is_none() {
+                true => place.status(LastLink::Follow)?,
+                false => itself,
+            };
+            Ok(Found {
+                kind: kind(status.kind),
+                is_link,
+                size: Some(status.size),
+                modified_ms: Some(status.modified_ms),
+                mode: Some(status.mode),
+            })
+        });
+        match looked {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            looked => Self::result(path, looked).map(Some),
+        }
+    }
+
+    fn list(&self, directory: &Path) -> Result<Listing, CopyError> {
+        let list = || {
+            let place = self.place(directory)?;
+            let opened = place.open(Access::READ | Access::DIRECTORY)?;
+            let mut listing = Listing::default();
+            let mut names = Names::default();
+            while let Some(entry) = names.next_in(opened.as_fd())? {
+                let of = match entry.kind {
+                    Some(of) => of,
+                    None => file::status_at(opened.as_fd(), entry.name, LastLink::Keep)?.kind,
+                };
+                let name = OsStr::from_bytes(entry.name.to_bytes());
+                if !listing.entries.push(name, kind(of)) {
+                    return Err(io::Error::other("it has too many names"));
+                }
+            }
+            listing.entries.sort();
+            Ok(listing)
         };
-        Ok(Names {
-            known: Self::result(directory, entries.map(entry).collect())?,
-            unnamed: Vec::new(),
-        })
+        Self::result(directory, list())
     }
 
     fn real_path(&self, path: &Path) -> Result<PathBuf, CopyError> {
@@ -93,93 +210,170 @@ impl Side for Here {
     }
 
     fn link_target(&self, path: &Path) -> Result<PathBuf, CopyError> {
-        Self::result(path, fs::read_link(path))
+        let place = self.place(path);
+        let target = place.and_then(|it| file::read_link_at(it.directory(), &it.name));
+        Self::result(path, target).map(PathBuf::from)
     }
 
     fn make_link(&self, target: &Path, path: &Path) -> Result<(), CopyError> {
-        Self::result(path, symlink(target, path))
-    }
-
-    fn make_directory(&self, path: &Path) -> Result<(), CopyError> {
-        Self::result(path, fs::create_dir_all(path))
-    }
-
-    fn read_whole(&self, path: &Path) -> Result<Vec<u8>, CopyError> {
-        Self::result(path, fs::read(path))
-    }
-
-    fn write_whole(&self, path: &Path, data: &[u8]) -> Result<(), CopyError> {
-        let written = open_to_write(path, true).and_then(|mut file| file.write_all(data));
-        Self::result(path, written)
-    }
-
-    fn open(&self, path: &Path, purpose: OpenFor) -> Result<Option<Box<dyn Blocks>>, CopyError> {
-        let file = match purpose {
-            OpenFor::Reading => File::open(path),
-            OpenFor::Replacing => open_to_write(path, true),
-            OpenFor::Updating => open_to_write(path, false),
+        let make = || {
+            let (place, target) = (self.place(path)?, c_string(target.as_os_str())?);
+            file::link_at(&target, place.directory(), &place.name)
         };
-        let file = Self::result(path, file)?;
+        Self::result(path, make())
+    }
+
+    fn make_directory(&self, path: &Path, mode: Option<u32>) -> Result<(), CopyError> {
+        if self.base.is_none() {
+            return Self::result(path, fs::create_dir_all(path));
+        }
+        let make = || {
+            let place = self.place(path)?;
+            let first = mode.map_or(USUAL_DIRECTORY, |_| PRIVATE_DIRECTORY);
+            match file::make_directory_at(place.directory(), &place.name, first) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    match place.status(LastLink::Keep)?.kind {
+                        Kind::Directory => return Ok(()),
+                        _ => return Err(error),
+                    }
+                }
+                made => made?,
+            }
+            match mode {
+                Some(mode) => {
+                    let made = place.open(Access::READ | Access::DIRECTORY)?;
+                    made.set_permissions(Permissions::from_mode(mode))
+                }
+                None => Ok(()),
+            }
+        };
+        Self::result(path, make())
+    }
+
+    fn read_whole(&self, path: &Path, most: Option<usize>) -> Result<Vec<u8>, CopyError> {
+        let read = || {
+            let mut data = Vec::new();
+            let limit = most.map_or(u64::MAX, |most| most as u64 + 1);
+            self.open_to_read(path)?
+                .take(limit)
+                .read_to_end(&mut data)?;
+            Ok(data)
+        };
+        Self::result(path, read())
+    }
+
+    fn write_whole(
+        &self,
+        path: &Path,
+        purpose: Purpose,
+        data: &[u8],
+        settings: Settings,
+    ) -> Result<(), CopyError> {
+        let write = || {
+            let mut file = self.open_to_write(path, purpose)?;
+            file.write_all(data)?;
+            settle(&file, settings)
+        };
+        Self::result(path, write())
+    }
+
+    fn open(&self, path: &Path, purpose: Purpose) -> Result<Option<Box<dyn Blocks>>, CopyError> {
+        let file = match purpose {
+            Purpose::Reading => self.open_to_read(path),
+            _ => self.open_to_write(path, purpose),
+        };
         Ok(Some(Box::new(OpenHere {
             path: path.to_owned(),
-            file,
+            file: Self::result(path, file)?,
             writing: Mutex::default(),
         })))
     }
 
-    fn set_mode(&self, path: &Path, mode: u32) -> Result<(), CopyError> {
-        let permissions = Permissions::from_mode(mode);
-        let file = open_itself(path);
-        Self::result(
-            path,
-            file.and_then(|file| file.set_permissions(permissions)),
-        )
-    }
-
-    fn set_modified(&self, path: &Path, modified_ms: i64) -> Result<(), CopyError> {
-        let Ok(millis) = u64::try_from(modified_ms) else {
-            return Ok(());
-        };
-        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
-        let file = open_itself(path);
-        Self::result(path, file.and_then(|file| file.set_modified(time)))
+    fn settle_directory(&self, path: &Path, settings: Settings) -> Result<(), CopyError> {
+        let place = self.place(path);
+        let opened = place.and_then(|place| place.open(Access::READ | Access::DIRECTORY));
+        Self::result(path, opened.and_then(|opened| settle(&opened, settings)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), CopyError> {
-        Self::result(to, fs::rename(from, to))
+        let rename = || {
+            let place = self.place(to)?;
+            let old = c_string(from.file_name().unwrap_or_default())?;
+            let directory = place.directory();
+            file::rename_at((directory, &old), (directory, &place.name), true)
+        };
+        Self::result(to, rename())
     }
 
     fn remove(&self, path: &Path) -> Result<(), CopyError> {
-        Self::result(path, fs::remove_file(path))
+        let place = self.place(path);
+        let removed = place.and_then(|it| file::unlink_at(it.directory(), &it.name));
+        Self::result(path, removed)
     }
 }
 
-/// What we have written, and not what somebody else has made a link to since.
-fn open_itself(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    options.open(path)
+impl Here {
+    /// Opens a regular file; where a path is as it was named, links are followed.
+    fn open_to_read(&self, path: &Path) -> io::Result<File> {
+        let place = self.place(path)?;
+        let file = match self.base {
+            Some(_) => place.open(Access::READ)?,
+            None => place.make(Access::READ | Access::NO_WAIT)?,
+        };
+        match file::status_of(file.as_fd())?.kind {
+            Kind::Regular => Ok(file),
+            Kind::Directory => Err(file::is_directory()),
+            _ => Err(io::Error::other("it is no file any more")),
+        }
+    }
+
+    fn open_to_write(&self, path: &Path, purpose: Purpose) -> io::Result<File> {
+        let place = self.place(path)?;
+        match purpose {
+            Purpose::NewPart => place.open(Access::WRITE | Access::CREATE_NEW),
+            Purpose::OldPart => {
+                let file = place.open(Access::READ_WRITE)?;
+                match is_our_part(&file)? {
+                    true => Ok(file),
+                    false => Err(io::Error::other("a part that others can write")),
+                }
+            }
+            Purpose::Reading | Purpose::InPlace => {
+                let is_device = |of| matches!(of, Kind::CharacterDevice | Kind::BlockDevice);
+                // Looked at first for the sake of the words, since a pipe without reader does not
+                // open, and again because it may be another by then.
+                if is_device(place.status(LastLink::Keep)?.kind) {
+                    let file = place.open(Access::WRITE)?;
+                    if is_device(file::status_of(file.as_fd())?.kind) {
+                        set_blocking(file.as_fd())?;
+                        return Ok(file);
+                    }
+                }
+                Err(io::Error::other("a pipe or socket, which holds no file"))
+            }
+        }
+    }
 }
 
-/// A name that somebody else has made a link is not followed, but for devices, which are no files
-/// of anybody's. A FIFO is refused: it would wait for whoever reads it, and takes no blocks.
-fn open_to_write(path: &Path, empties: bool) -> io::Result<File> {
-    let there = fs::metadata(path).map(|found| found.file_type()).ok();
-    if there.is_some_and(|there| there.is_fifo() || there.is_socket()) {
-        return Err(io::Error::other("a pipe or socket, which holds no file"));
+/// Whether it is what an earlier copy of ours has left, and nobody else can have written.
+fn is_our_part(file: &File) -> io::Result<bool> {
+    let found = file.metadata()?;
+    Ok(found.is_file()
+        && found.uid() == identity::user_id()
+        && found.nlink() == 1
+        && found.mode() & WRITTEN_BY_OTHERS == 0)
+}
+
+/// The mode last: it may keep even us out.
+fn settle(file: &File, settings: Settings) -> io::Result<()> {
+    let modified = settings.modified_ms.map(u64::try_from);
+    if let Some(Ok(millis)) = modified {
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))?;
     }
-    let is_device = there.is_some_and(|there| there.is_char_device());
-    let mut options = OpenOptions::new();
-    options
-        .write(true)
-        .create(true)
-        .truncate(empties)
-        .mode(PRIVATE);
-    if !is_device {
-        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    match settings.mode {
+        Some(mode) => file.set_permissions(Permissions::from_mode(mode)),
+        None => Ok(()),
     }
-    options.open(path)
 }
 
 /// An open file of this machine.
@@ -205,6 +399,10 @@ impl Blocks for OpenHere {
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), CopyError> {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         Here::result(&self.path, write_at(&self.file, data, offset))
+    }
+
+    fn settle(&self, settings: Settings) -> Result<(), CopyError> {
+        Here::result(&self.path, settle(&self.file, settings))
     }
 
     fn close(self: Box<Self>) -> Result<(), CopyError> {

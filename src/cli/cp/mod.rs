@@ -8,6 +8,7 @@
 //! `signals` stops the queue.
 
 mod again;
+mod directory;
 mod flags;
 mod here;
 mod part;
@@ -25,7 +26,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,7 +46,7 @@ use here::Here;
 use place::Place;
 use plan::{End, Rules};
 use progress::Progress;
-use queue::{Queue, Stop};
+use queue::{Job, Queue, Stop};
 use side::{CopyError, Side};
 use there::There;
 use work::Copy;
@@ -136,18 +137,7 @@ fn start(flags: &CopyFlags) -> Result<u8, StartError> {
     let progress = Arc::new(Progress::new(SPEAKER, flags.is_quiet));
     for source in ends {
         let rules = rules(&source);
-        let copy = Arc::new(Copy {
-            source: source.side(),
-            target: target.side(),
-            queue: Queue::default(),
-            progress: Arc::clone(&progress),
-            continues: flags.continues,
-            is_verbose: flags.is_verbose,
-            directories: Mutex::default(),
-            lost: Mutex::default(),
-        });
-        stopping.watch(&copy);
-        if let Some(code) = one(&copy, &source.path, &target.path, rules)? {
+        if let Some(code) = one(&stopping, &progress, flags, (&source, &target), rules)? {
             return Ok(code);
         }
     }
@@ -157,31 +147,24 @@ fn start(flags: &CopyFlags) -> Result<u8, StartError> {
 
 /// Copies one source; a code if nothing more is to be done.
 fn one(
-    copy: &Arc<Copy>,
-    source: &Path,
-    target: &Path,
+    stopping: &Stopping,
+    progress: &Arc<Progress>,
+    flags: &CopyFlags,
+    (source, target): (&Located, &Located),
     rules: Rules,
 ) -> Result<Option<u8>, StartError> {
-    let (from, to) = (
-        End {
-            side: &*copy.source,
-            path: source,
-        },
-        End {
-            side: &*copy.target,
-            path: target,
-        },
-    );
-    match plan::job(&from, &to, rules) {
-        Ok(job) => copy.queue.add([job]),
+    let (copy, job) = match begin(progress, flags, (source, target), rules) {
+        Ok(begun) => begun,
         Err(CopyError::File(why)) => {
-            copy.progress.fail(why);
+            progress.fail(why);
             return Ok(None);
         }
         Err(CopyError::Lost(error)) => return Err(error.into()),
-    }
+    };
+    stopping.watch(&copy);
+    copy.queue.begin(job);
     for _ in 0..WORKERS {
-        let worker = Arc::clone(copy);
+        let worker = Arc::clone(&copy);
         copy.queue.thread_begins();
         let started = thread::Builder::new()
             .name("copy".to_owned())
@@ -204,10 +187,7 @@ fn one(
     }
     copy.progress.set_listed(copy.queue.is_listed());
     match copy.queue.stopped() {
-        None => {
-            copy.settle_directories();
-            Ok(None)
-        }
+        None => Ok(None),
         Some(stop) => {
             copy.progress.finish();
             let lost = copy
@@ -232,6 +212,36 @@ fn one(
     }
 }
 
+/// A copy of one source, and what it begins with.
+fn begin(
+    progress: &Arc<Progress>,
+    flags: &CopyFlags,
+    (source, target): (&Located, &Located),
+    rules: Rules,
+) -> Result<(Arc<Copy>, Job), CopyError> {
+    let (mut from, mut to) = (source.side(), target.side());
+    let end = |side, path| End { side, path };
+    let plan = plan::plan(&end(&*from, &source.path), &end(&*to, &target.path), rules)?;
+    if plan.makes_target {
+        to.make_directory(&plan.target, None)?;
+    }
+    to = to.below(&plan.target)?;
+    // What a server reads is its own matter.
+    if let (Some(directory), None) = (&plan.source, &source.environment) {
+        from = from.below(directory)?;
+    }
+    let copy = Arc::new(Copy {
+        source: from,
+        target: to,
+        queue: Queue::default(),
+        progress: Arc::clone(progress),
+        continues: flags.continues,
+        is_verbose: flags.is_verbose,
+        lost: Mutex::default(),
+    });
+    Ok((copy, plan.job))
+}
+
 /// A place of the command line, found.
 struct Located {
     /// Empty for this machine.
@@ -244,7 +254,7 @@ impl Located {
     fn side(&self) -> Box<dyn Side> {
         match &self.environment {
             Some((environment, facts)) => Box::new(There::new(Arc::clone(environment), facts)),
-            None => Box::new(Here),
+            None => Box::new(Here::named()),
         }
     }
 }

@@ -38,8 +38,20 @@ pub(super) struct Rules {
     pub(super) is_one_side: bool,
 }
 
-/// The job for one source.
-pub(super) fn job(source: &End<'_>, target: &End<'_>, rules: Rules) -> Result<Job, CopyError> {
+/// What is to be done for one source, and where links are still followed.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) job: Job,
+    /// The directory that the source is in, or is; none for a file that may be behind a link itself.
+    pub(super) source: Option<PathBuf>,
+    /// The directory that the copy will be in.
+    pub(super) target: PathBuf,
+    /// Whether it is made if need be.
+    pub(super) makes_target: bool,
+}
+
+/// The plan for one source.
+pub(super) fn plan(source: &End<'_>, target: &End<'_>, rules: Rules) -> Result<Plan, CopyError> {
     // With -r a link is itself, unless it is named as the directory that it leads to.
     let follows = !rules.is_recursive || source.has_slash();
     let found = source
@@ -86,12 +98,14 @@ pub(super) fn job(source: &End<'_>, target: &End<'_>, rules: Rules) -> Result<Jo
         // A link that nobody has named may come from an earlier copy, and so from the source: it is
         // replaced, and never followed.
         Some(last) if last.is_link && is_into => {}
-        Some(last) if last.kind == FileKind::Other => in_place = true,
-        // A file is replaced where it is, and not the link to it.
-        Some(last) if last.is_link && found.kind != FileKind::Symlink => {
-            to = target.side.real_path(&to)?;
+        Some(last) => {
+            in_place = last.kind == FileKind::Other;
+            // A file is replaced where it is, and not the link to it.
+            if last.is_link && found.kind != FileKind::Symlink {
+                to = target.side.real_path(&to)?;
+            }
         }
-        _ => {}
+        None => {}
     }
     if is_directory && rules.is_one_side && is_inside(source, &to)? {
         let name = target.side.name(&to);
@@ -100,13 +114,34 @@ pub(super) fn job(source: &End<'_>, target: &End<'_>, rules: Rules) -> Result<Jo
             format_args!("{name} is inside it"),
         ));
     }
-    Ok(Job {
-        kind: found.kind,
-        from: source.path.to_owned(),
-        to,
-        in_place,
-        follows,
+    Ok(Plan {
+        source: match is_directory || !follows {
+            true => Some(
+                match source.has_slash() || last_name(source.path).is_none() {
+                    true => source.path.to_owned(),
+                    false => parent_of(source.path),
+                },
+            ),
+            false => None,
+        },
+        target: match is_into && to == target.path {
+            true => to.clone(),
+            false => parent_of(&to),
+        },
+        makes_target: is_directory && !is_into,
+        job: Job {
+            kind: found.kind,
+            from: source.path.to_owned(),
+            to,
+            in_place,
+            follows,
+            parent: None,
+        },
     })
+}
+
+fn parent_of(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(path).to_owned()
 }
 
 /// Whether `to`, which need not exist, is in a directory or is it.

@@ -1,12 +1,18 @@
 //! What is to be copied, and who takes it next.
 
 use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::directory::Directory;
 use super::transfer::{Claim, Transfer};
-use crate::env::FileKind;
+use crate::env::{FileKind, Names};
+
+/// Memory for names that wait. Above it the names of some directories are forgotten, to be asked
+/// for again when it is their turn.
+const NAMES: usize = 16 * 1024 * 1024;
 
 /// Something to be copied from one path to another.
 #[derive(Debug)]
@@ -18,6 +24,8 @@ pub(super) struct Job {
     pub(super) in_place: bool,
     /// Whether a link is taken for what it leads to, as one that was named so.
     pub(super) follows: bool,
+    /// The directory that it is in, if that is copied too.
+    pub(super) parent: Option<Arc<Directory>>,
 }
 
 /// What a thread does next.
@@ -25,6 +33,37 @@ pub(super) enum Work {
     Job(Job),
     /// The block at this offset.
     Block(Arc<Transfer>, u64),
+    /// To list a directory whose names were forgotten.
+    List(Forgotten),
+}
+
+/// What of a directory waits together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    Directories,
+    /// And links, and whatever else is no directory.
+    Files,
+}
+
+impl Sort {
+    pub(super) fn has(self, kind: FileKind) -> bool {
+        (kind == FileKind::Directory) == (self == Self::Directories)
+    }
+}
+
+/// Names that were forgotten.
+pub(super) struct Forgotten {
+    pub(super) directory: Arc<Directory>,
+    pub(super) sort: Sort,
+    /// The last that was taken before.
+    behind: Option<OsString>,
+}
+
+impl Forgotten {
+    /// Whether a name is still to be taken.
+    pub(super) fn has(&self, name: &OsStr, kind: FileKind) -> bool {
+        self.sort.has(kind) && self.behind.as_deref().is_none_or(|behind| behind < name)
+    }
 }
 
 /// Why nothing more is to be done before all is done.
@@ -48,8 +87,12 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct State {
-    files: VecDeque<Job>,
-    directories: Vec<Job>,
+    /// What was named.
+    named: Option<Job>,
+    files: VecDeque<Batch>,
+    directories: Vec<Batch>,
+    /// Bytes of the names in both.
+    held: usize,
     transfers: Vec<Arc<Transfer>>,
     /// Threads that are doing something, which may add to the work.
     busy: usize,
@@ -58,19 +101,49 @@ struct State {
     stop: Option<Stop>,
 }
 
+/// Names of one directory that wait.
+struct Batch {
+    directory: Arc<Directory>,
+    sort: Sort,
+    waiting: Waiting,
+}
+
+enum Waiting {
+    /// In order, and the index of the next, which there is.
+    Names(Names, usize),
+    /// They are to be listed again, from behind this one on.
+    Forgotten(Option<OsString>),
+}
+
 impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add(&self, jobs: impl IntoIterator<Item = Job>) {
-        let mut state = self.state();
-        for job in jobs {
-            match job.kind {
-                FileKind::Directory => state.directories.push(job),
-                _ => state.files.push_back(job),
-            }
+    /// Begins with this.
+    pub(super) fn begin(&self, job: Job) {
+        self.state().named = Some(job);
+        self.changed.notify_all();
+    }
+
+    /// Adds names of a directory, all of one sort.
+    pub(super) fn add(&self, directory: &Arc<Directory>, sort: Sort, names: Names) {
+        if names.is_empty() {
+            return;
         }
+        let mut state = self.state();
+        state.held += names.size();
+        let batch = Batch {
+            directory: Arc::clone(directory),
+            sort,
+            waiting: Waiting::Names(names, 0),
+        };
+        // What was listed last comes first, and is the last to be forgotten.
+        match sort {
+            Sort::Files => state.files.push_front(batch),
+            Sort::Directories => state.directories.push(batch),
+        }
+        state.forget();
         drop(state);
         self.changed.notify_all();
     }
@@ -133,7 +206,7 @@ impl Queue {
     /// Whether all directories have been read, so that all names are known.
     pub(super) fn is_listed(&self) -> bool {
         let state = self.state();
-        state.directories.is_empty() && state.files.is_empty()
+        state.named.is_none() && state.directories.is_empty() && state.files.is_empty()
     }
 
     /// Files whose copying was stopped.
@@ -169,7 +242,172 @@ impl State {
                 return Some(Work::Block(Arc::clone(transfer), offset));
             }
         }
-        let job = self.files.pop_front().or_else(|| self.directories.pop())?;
-        Some(Work::Job(job))
+        if let Some(job) = self.named.take() {
+            return Some(Work::Job(job));
+        }
+        let batch = match self.files.front_mut() {
+            Some(batch) => batch,
+            None => self.directories.last_mut()?,
+        };
+        if let Some(job) = batch.take() {
+            return Some(Work::Job(job));
+        }
+        let batch = match self.files.is_empty() {
+            false => self.files.pop_front(),
+            true => self.directories.pop(),
+        }?;
+        self.held -= batch.size();
+        batch.last()
+    }
+
+    /// Keeps the memory for names within its limit, but for those that are taken next: forgets
+    /// others, first of directories that come last.
+    fn forget(&mut self) {
+        let Self {
+            files, directories, ..
+        } = self;
+        let kept = usize::from(files.is_empty());
+        let later = directories.len().saturating_sub(kept);
+        let others = directories[..later].iter_mut();
+        for batch in others.chain(files.iter_mut().skip(1).rev()) {
+            if self.held <= NAMES {
+                return;
+            }
+            self.held -= batch.size();
+            batch.forget();
+        }
+    }
+}
+
+impl Batch {
+    fn size(&self) -> usize {
+        match &self.waiting {
+            Waiting::Names(names, _) => names.size(),
+            Waiting::Forgotten(_) => 0,
+        }
+    }
+
+    /// The next of several names; none where the batch has to go for it.
+    fn take(&mut self) -> Option<Job> {
+        let Waiting::Names(names, next) = &mut self.waiting else {
+            return None;
+        };
+        if *next + 1 >= names.len() {
+            return None;
+        }
+        let (name, kind) = names.get(*next)?;
+        *next += 1;
+        Some(job(name, kind, Arc::clone(&self.directory)))
+    }
+
+    /// What is left of it, with its share in the directory.
+    fn last(self) -> Option<Work> {
+        let Self {
+            directory, sort, ..
+        } = self;
+        match self.waiting {
+            Waiting::Names(names, next) => {
+                let (name, kind) = names.get(next)?;
+                Some(Work::Job(job(name, kind, directory)))
+            }
+            Waiting::Forgotten(behind) => Some(Work::List(Forgotten {
+                directory,
+                sort,
+                behind,
+            })),
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Waiting::Names(names, next) = &self.waiting {
+            let before = next.checked_sub(1).and_then(|before| names.get(before));
+            let behind = before.map(|(name, _)| name.to_owned());
+            self.waiting = Waiting::Forgotten(behind);
+        }
+    }
+}
+
+/// What becomes of a name in a directory.
+fn job(name: &OsStr, kind: FileKind, parent: Arc<Directory>) -> Job {
+    Job {
+        kind,
+        from: parent.from.join(name),
+        to: parent.to.join(name),
+        in_place: false,
+        follows: false,
+        parent: Some(parent),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::cp::side::Found;
+
+    fn directory(name: &str) -> Arc<Directory> {
+        Arc::new(Directory {
+            from: name.into(),
+            to: name.into(),
+            found: Found {
+                kind: FileKind::Directory,
+                is_link: false,
+                size: None,
+                modified_ms: None,
+                mode: None,
+            },
+            is_ours: true,
+            parent: None,
+        })
+    }
+
+    fn names(count: usize, length: usize, kind: FileKind) -> Names {
+        let mut names = Names::default();
+        for number in 0..count {
+            assert!(names.push(format!("{number:0length$}").as_ref(), kind));
+        }
+        names
+    }
+
+    fn job_of(work: Option<Work>) -> String {
+        match work {
+            Some(Work::Job(job)) => job.from.to_str().unwrap().to_owned(),
+            _ => panic!("no job"),
+        }
+    }
+
+    #[test]
+    fn files_come_before_directories_and_what_was_listed_last_first() {
+        let queue = Queue::default();
+        let (one, other) = (directory("1"), directory("2"));
+        for at in [&one, &other] {
+            queue.add(at, Sort::Directories, names(2, 1, FileKind::Directory));
+            queue.add(at, Sort::Files, names(1, 1, FileKind::Regular));
+        }
+        let taken: Vec<_> = (0..6).map(|_| job_of(queue.next())).collect();
+        assert_eq!(taken, ["2/0", "1/0", "2/0", "2/1", "1/0", "1/1"]);
+    }
+
+    #[test]
+    fn names_above_the_limit_are_forgotten_and_asked_for_again() {
+        let queue = Queue::default();
+        let (first, second) = (directory("first"), directory("second"));
+        let many = || names(NAMES / 100, 80, FileKind::Directory);
+        queue.add(&first, Sort::Directories, many());
+        let taken = job_of(queue.next());
+        queue.add(&second, Sort::Directories, many());
+        assert_eq!(queue.state().held, many().size());
+        for number in 0..NAMES / 100 {
+            assert_eq!(job_of(queue.next()), format!("second/{number:080}"));
+        }
+        let Some(Work::List(forgotten)) = queue.next() else {
+            panic!("they were kept");
+        };
+        assert_eq!(queue.state().held, 0);
+        assert!(Arc::ptr_eq(&forgotten.directory, &first));
+        let last = taken.strip_prefix("first/").unwrap();
+        let next = format!("{:080}", 1);
+        assert!(!forgotten.has(last.as_ref(), FileKind::Directory));
+        assert!(forgotten.has(next.as_ref(), FileKind::Directory));
+        assert!(!forgotten.has(next.as_ref(), FileKind::Regular));
     }
 }

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::again::{PATIENCE, again};
-use super::side::{BLOCK, Block, Blocks, CopyError};
+use super::side::{BLOCK, Block, Blocks, CopyError, Settings};
 use super::there::explained;
-use crate::env::{Environment, EnvironmentError, FileMetadata, OpenFile, OpenFor};
+use crate::env::{Environment, EnvironmentError, FileMetadata, Links, OpenFile, OpenFor};
 
 type Answer<T> = Result<T, EnvironmentError>;
 
@@ -22,6 +22,7 @@ pub(super) struct Opening {
     pub(super) name: String,
     pub(super) path: String,
     pub(super) purpose: OpenFor,
+    pub(super) links: Links,
     /// Whether a file that is written can be opened without being emptied.
     pub(super) updates: bool,
 }
@@ -59,7 +60,7 @@ impl From<EnvironmentError> for ReopenError {
 impl Opening {
     /// Opens it for the first time.
     pub(super) fn open(self) -> Answer<OpenThere> {
-        let file = again(|| self.environment.files().open(&self.path, self.purpose))?;
+        let file = again(|| self.open_for(self.purpose))?;
         let looked = match self.purpose {
             OpenFor::Reading => Some(again(|| self.look())?),
             OpenFor::Replacing | OpenFor::Updating => None,
@@ -74,6 +75,11 @@ impl Opening {
                 last_good: Instant::now(),
             }),
         })
+    }
+
+    fn open_for(&self, purpose: OpenFor) -> Answer<Box<dyn OpenFile>> {
+        let files = self.environment.files();
+        files.open(&self.path, purpose, self.links)
     }
 
     fn look(&self) -> Answer<FileMetadata> {
@@ -129,8 +135,7 @@ impl OpenThere {
     }
 
     fn opened_anew(&self, written: u64) -> Result<Box<dyn OpenFile>, ReopenError> {
-        let Opening { path, .. } = &self.opening;
-        let open = |purpose| again(|| self.opening.environment.files().open(path, purpose));
+        let open = |purpose| again(|| self.opening.open_for(purpose));
         match &self.looked {
             Some(looked) => {
                 let file = open(OpenFor::Reading)?;
@@ -170,6 +175,21 @@ impl Blocks for OpenThere {
         let mut state = self.state();
         state.written = state.written.max(offset + data.len() as u64);
         Ok(())
+    }
+
+    fn settle(&self, settings: Settings) -> Result<(), CopyError> {
+        let Some(mode) = settings.mode else {
+            return Ok(());
+        };
+        let Opening {
+            environment,
+            path,
+            name,
+            links,
+            ..
+        } = &self.opening;
+        let set = again(|| environment.files().set_permissions(path, mode, *links));
+        set.map_err(|error| explained(name, error))
     }
 
     fn close(self: Box<Self>) -> Result<(), CopyError> {

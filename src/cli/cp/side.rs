@@ -1,11 +1,10 @@
 //! What copying needs of either side.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::env::{EnvironmentError, FileKind, OpenFor};
+use crate::env::{EnvironmentError, FileKind, Listing};
 use crate::rpc::transport::{give_back_block, take_block};
 
 /// Bytes that are asked for and written at a time: the most that the wire takes.
@@ -56,15 +55,6 @@ pub(super) struct Found {
     pub(super) mode: Option<u32>,
 }
 
-/// What is in a directory.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    /// The names and what they are, links as links; in some order.
-    pub(super) known: Vec<(OsString, FileKind)>,
-    /// Those that the side cannot say, as they are shown.
-    pub(super) unnamed: Vec<String>,
-}
-
 /// What a side cannot do leaves a copy with less.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Abilities {
@@ -77,17 +67,43 @@ pub(super) struct Abilities {
     pub(super) updates: bool,
 }
 
+/// What a side opens a file for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Reading blocks of a regular file.
+    Reading,
+    /// Writing a part that is new.
+    NewPart,
+    /// Going on with a part, which must be nobody else's.
+    OldPart,
+    /// Writing what is there, or what will be: a device, or a file that cannot get another name.
+    InPlace,
+}
+
+/// What a file gets when all its bytes are there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Settings {
+    /// In milliseconds since 1970; where that costs nothing.
+    pub(super) modified_ms: Option<i64>,
+    pub(super) mode: Option<u32>,
+}
+
 /// A file system that is copied from or to. Paths are absolute, or relative to where we are.
 pub(super) trait Side: Send + Sync {
-    /// How a person calls a path of this side.
+    /// How a person calls a path of this side. There is nothing in it that steers a terminal.
     fn name(&self, path: &Path) -> String;
 
     fn abilities(&self) -> Abilities;
 
+    /// The same side for paths in this directory, which is found once and for all, links followed.
+    /// Below it no link is followed any more, whoever has made it.
+    fn below(&self, directory: &Path) -> Result<Box<dyn Side>, CopyError>;
+
     /// Looks at a path, behind a link if `follows`; none if nothing is there.
     fn look(&self, path: &Path, follows: bool) -> Result<Option<Found>, CopyError>;
 
-    fn list(&self, directory: &Path) -> Result<Names, CopyError>;
+    /// The names in a directory, sorted.
+    fn list(&self, directory: &Path) -> Result<Listing, CopyError>;
 
     /// The path without links and dots.
     fn real_path(&self, path: &Path) -> Result<PathBuf, CopyError>;
@@ -97,24 +113,28 @@ pub(super) trait Side: Send + Sync {
     /// Makes a link; the name must be free.
     fn make_link(&self, target: &Path, path: &Path) -> Result<(), CopyError>;
 
-    /// Makes a directory, with those above it; one that is there will do.
-    fn make_directory(&self, path: &Path) -> Result<(), CopyError>;
+    /// Makes a directory with this mode, if one is given; one that is there will do.
+    fn make_directory(&self, path: &Path, mode: Option<u32>) -> Result<(), CopyError>;
 
-    /// All of a file that is expected to fit a block or so.
-    fn read_whole(&self, path: &Path) -> Result<Vec<u8>, CopyError>;
+    /// All of a file; one with more bytes than `most` may be cut behind that.
+    fn read_whole(&self, path: &Path, most: Option<usize>) -> Result<Vec<u8>, CopyError>;
 
-    /// Makes or replaces a file.
-    fn write_whole(&self, path: &Path, data: &[u8]) -> Result<(), CopyError>;
+    /// Makes a file for this purpose, with all that it is to have.
+    fn write_whole(
+        &self,
+        path: &Path,
+        purpose: Purpose,
+        data: &[u8],
+        settings: Settings,
+    ) -> Result<(), CopyError>;
 
     /// Opens a file for blocks; none if the side has no such thing.
-    fn open(&self, path: &Path, purpose: OpenFor) -> Result<Option<Box<dyn Blocks>>, CopyError>;
+    fn open(&self, path: &Path, purpose: Purpose) -> Result<Option<Box<dyn Blocks>>, CopyError>;
 
-    fn set_mode(&self, path: &Path, mode: u32) -> Result<(), CopyError>;
+    /// Settles a directory whose content is there.
+    fn settle_directory(&self, path: &Path, settings: Settings) -> Result<(), CopyError>;
 
-    /// Sets when it was modified, where that costs nothing.
-    fn set_modified(&self, path: &Path, modified_ms: i64) -> Result<(), CopyError>;
-
-    /// Gives a file another name, over what is there.
+    /// Gives a file another name in its directory, over what is there.
     fn rename(&self, from: &Path, to: &Path) -> Result<(), CopyError>;
 
     fn remove(&self, path: &Path) -> Result<(), CopyError>;
@@ -127,6 +147,9 @@ pub(super) trait Blocks: Send + Sync {
     fn read(&self, offset: u64, block: &mut Block) -> Result<bool, CopyError>;
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), CopyError>;
+
+    /// Gives the file that was written what it is to have.
+    fn settle(&self, settings: Settings) -> Result<(), CopyError>;
 
     /// Closes it and says whether that went well.
     fn close(self: Box<Self>) -> Result<(), CopyError>;
@@ -143,6 +166,11 @@ impl Block {
     /// What it holds.
     pub(super) fn data(&self) -> &[u8] {
         &self.bytes[..self.filled]
+    }
+
+    /// Forgets what is behind so many bytes.
+    pub(super) fn cut(&mut self, length: u64) {
+        self.filled = usize::try_from(length).map_or(self.filled, |length| self.filled.min(length));
     }
 
     /// Takes over what came.

@@ -1,20 +1,35 @@
 //! An environment as a side.
+//!
+//! Where something is copied to, the directory that all is in is found once, by its path without
+//! links, and from then on the server is told to follow none. Ours refuses one anywhere in a path;
+//! the reference does for whole files and directories only, and 0.130 not at all.
 
-use std::fmt::Display;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::again::again;
 use super::reopened::Opening;
-use super::side::{Abilities, Blocks, CopyError, Found, Names, Side};
-use crate::env::{Environment, EnvironmentError, EnvironmentFacts, FileKind, FileSystem, OpenFor};
+use super::side::{Abilities, Blocks, CopyError, Found, Purpose, Settings, Side};
+use crate::env::{
+    Environment, EnvironmentError, EnvironmentFacts, FileKind, FileSystem, Links, Listing, OpenFor,
+};
 use crate::rpc::client::ClientError;
 use crate::rpc::error::ErrorKind;
+use crate::visible::Visible;
 
 /// Files of an environment.
 pub(super) struct There {
     environment: Arc<dyn Environment>,
     abilities: Abilities,
+    base: Option<Base>,
+}
+
+/// The directory that all is in.
+struct Base {
+    path: PathBuf,
+    /// The same without links; none where the server cannot tell.
+    real: Option<String>,
 }
 
 impl There {
@@ -31,6 +46,7 @@ impl There {
         Self {
             environment,
             abilities,
+            base: None,
         }
     }
 
@@ -38,10 +54,52 @@ impl There {
     fn ask<T>(
         &self,
         path: &Path,
-        call: impl Fn(&dyn FileSystem) -> Result<T, EnvironmentError>,
+        call: impl Fn(&dyn FileSystem, &str) -> Result<T, EnvironmentError>,
     ) -> Result<T, CopyError> {
-        let answer = again(|| call(self.environment.files()));
+        let wanted = self.wanted(path)?;
+        let answer = again(|| call(self.environment.files(), &wanted));
         answer.map_err(|error| explained(&self.name(path), error))
+    }
+
+    /// The path as the server gets it: the wire has texts only.
+    fn wanted<'a>(&self, path: &'a Path) -> Result<Cow<'a, str>, CopyError> {
+        let why = "the name is not UTF-8, which this environment needs";
+        let text = |path: &'a Path| {
+            path.to_str()
+                .ok_or_else(|| CopyError::of(self.name(path), why))
+        };
+        let Some((base, real)) = self.real_base() else {
+            return text(path).map(Cow::Borrowed);
+        };
+        match path.strip_prefix(base) {
+            Ok(rest) if rest.as_os_str().is_empty() => Ok(real.to_owned().into()),
+            Ok(rest) => Ok(format!("{}/{}", real.trim_end_matches('/'), text(rest)?).into()),
+            Err(_) => Err(CopyError::of(
+                self.name(path),
+                "it is outside of what is copied",
+            )),
+        }
+    }
+
+    fn real_base(&self) -> Option<(&Path, &str)> {
+        let base = self.base.as_ref()?;
+        Some((&base.path, base.real.as_deref()?))
+    }
+
+    fn links(&self) -> Links {
+        match self.real_base() {
+            Some(_) => Links::Refuse,
+            None => Links::Follow,
+        }
+    }
+
+    fn set_mode(&self, path: &Path, mode: Option<u32>) -> Result<(), CopyError> {
+        match mode {
+            Some(mode) => self.ask(path, |files, path| {
+                files.set_permissions(path, mode, self.links())
+            }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -56,7 +114,7 @@ pub(super) fn explained(name: &str, error: EnvironmentError) -> CopyError {
     };
     match is_lost {
         true => CopyError::Lost(error),
-        false => CopyError::of(name, words(&error)),
+        false => CopyError::of(name, Visible(words(&error))),
     }
 }
 
@@ -73,24 +131,37 @@ fn words(error: &EnvironmentError) -> String {
         .to_owned()
 }
 
-/// The wire has texts only.
-fn text(path: &Path, name: impl Display) -> Result<&str, CopyError> {
-    let why = "the name is not UTF-8, which this environment needs";
-    path.to_str().ok_or_else(|| CopyError::of(name, why))
+fn is_unknown_method(error: &EnvironmentError) -> bool {
+    error.code() == Some(ErrorKind::UnknownMethod.code().into())
 }
 
 impl Side for There {
     fn name(&self, path: &Path) -> String {
-        format!("{}:{}", self.environment.id(), path.display())
+        Visible(format_args!("{}:{}", self.environment.id(), path.display())).to_string()
     }
 
     fn abilities(&self) -> Abilities {
         self.abilities
     }
 
+    fn below(&self, directory: &Path) -> Result<Box<dyn Side>, CopyError> {
+        let real = self.ask(directory, |files, path| match files.canonicalize(path) {
+            // As 0.130 has it.
+            Err(error) if is_unknown_method(&error) => Ok(None),
+            real => real.map(Some),
+        })?;
+        Ok(Box::new(Self {
+            environment: Arc::clone(&self.environment),
+            abilities: self.abilities,
+            base: Some(Base {
+                path: directory.to_owned(),
+                real,
+            }),
+        }))
+    }
+
     fn look(&self, path: &Path, follows: bool) -> Result<Option<Found>, CopyError> {
-        let wanted = text(path, self.name(path))?;
-        let found = self.ask(path, |files| match files.metadata(wanted, follows) {
+        let found = self.ask(path, |files, path| match files.metadata(path, follows) {
             Err(error) if error.is_not_found() => Ok(None),
             found => found.map(Some),
         })?;
@@ -106,94 +177,95 @@ impl Side for There {
         }))
     }
 
-    fn list(&self, directory: &Path) -> Result<Names, CopyError> {
-        let wanted = text(directory, self.name(directory))?;
-        let listing = self.ask(directory, |files| files.read_directory(wanted))?;
-        let named = listing.entries.into_iter();
-        Ok(Names {
-            known: named.map(|entry| (entry.name.into(), entry.kind)).collect(),
-            unnamed: listing.unnamed,
-        })
+    fn list(&self, directory: &Path) -> Result<Listing, CopyError> {
+        self.ask(directory, |files, path| files.read_directory(path))
     }
 
     fn real_path(&self, path: &Path) -> Result<PathBuf, CopyError> {
-        let wanted = text(path, self.name(path))?;
-        self.ask(path, |files| files.canonicalize(wanted))
+        self.ask(path, |files, path| files.canonicalize(path))
             .map(PathBuf::from)
     }
 
     fn link_target(&self, path: &Path) -> Result<PathBuf, CopyError> {
-        let wanted = text(path, self.name(path))?;
-        self.ask(path, |files| files.read_link(wanted))
+        self.ask(path, |files, path| files.read_link(path))
             .map(PathBuf::from)
     }
 
     fn make_link(&self, target: &Path, path: &Path) -> Result<(), CopyError> {
-        let name = self.name(path);
-        let (target, wanted) = (text(target, &name)?, text(path, &name)?);
+        let why = "a link to what is not UTF-8, which this environment needs";
+        let target = target.to_str();
+        let target = target.ok_or_else(|| CopyError::of(self.name(path), why))?;
         // Where the first of two was done, the second finds the name taken, as by another's.
-        self.ask(path, |files| files.symlink(target, wanted))
+        self.ask(path, |files, path| {
+            files.symlink(target, path, self.links())
+        })
     }
 
-    fn make_directory(&self, path: &Path) -> Result<(), CopyError> {
-        let wanted = text(path, self.name(path))?;
-        self.ask(path, |files| files.create_directory(wanted))
+    fn make_directory(&self, path: &Path, mode: Option<u32>) -> Result<(), CopyError> {
+        self.ask(path, |files, path| {
+            files.create_directory(path, self.links())
+        })?;
+        self.set_mode(path, mode)
     }
 
-    fn read_whole(&self, path: &Path) -> Result<Vec<u8>, CopyError> {
-        let wanted = text(path, self.name(path))?;
-        self.ask(path, |files| files.read(wanted))
+    fn read_whole(&self, path: &Path, _: Option<usize>) -> Result<Vec<u8>, CopyError> {
+        self.ask(path, |files, path| files.read(path))
     }
 
-    fn write_whole(&self, path: &Path, data: &[u8]) -> Result<(), CopyError> {
-        let wanted = text(path, self.name(path))?;
-        self.ask(path, |files| files.write(wanted, data, false))
+    fn write_whole(
+        &self,
+        path: &Path,
+        _: Purpose,
+        data: &[u8],
+        settings: Settings,
+    ) -> Result<(), CopyError> {
+        self.ask(path, |files, path| {
+            files.write(path, data, false, self.links())
+        })?;
+        self.set_mode(path, settings.mode)
     }
 
-    fn open(&self, path: &Path, purpose: OpenFor) -> Result<Option<Box<dyn Blocks>>, CopyError> {
-        let name = self.name(path);
+    fn open(&self, path: &Path, purpose: Purpose) -> Result<Option<Box<dyn Blocks>>, CopyError> {
         let opening = Opening {
             environment: Arc::clone(&self.environment),
-            path: text(path, &name)?.to_owned(),
-            name,
-            purpose,
+            path: self.wanted(path)?.into_owned(),
+            name: self.name(path),
+            purpose: match purpose {
+                Purpose::Reading => OpenFor::Reading,
+                Purpose::NewPart | Purpose::InPlace => OpenFor::Replacing,
+                Purpose::OldPart => OpenFor::Updating,
+            },
+            links: self.links(),
             updates: self.abilities.updates,
         };
         match opening.open() {
             Ok(file) => Ok(Some(Box::new(file))),
             // As 0.130 has it.
-            Err(error) if error.code() == Some(ErrorKind::UnknownMethod.code().into()) => Ok(None),
+            Err(error) if is_unknown_method(&error) => Ok(None),
             Err(error) => Err(explained(&self.name(path), error)),
         }
     }
 
-    fn set_mode(&self, path: &Path, mode: u32) -> Result<(), CopyError> {
-        let wanted = text(path, self.name(path))?;
-        self.ask(path, |files| files.set_permissions(wanted, mode))
-    }
-
-    fn set_modified(&self, _: &Path, _: i64) -> Result<(), CopyError> {
-        Ok(())
+    fn settle_directory(&self, path: &Path, settings: Settings) -> Result<(), CopyError> {
+        self.set_mode(path, settings.mode)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), CopyError> {
-        let name = self.name(to);
-        let (old, new) = (text(from, &name)?, text(to, &name)?);
+        let (old, new) = (self.wanted(from)?, self.wanted(to)?);
         let files = self.environment.files();
         let mut was_lost = false;
-        let renamed = again(|| match files.rename(old, new) {
+        let renamed = again(|| match files.rename(&old, &new, self.links()) {
             // The one whose answer was lost has been done.
-            Err(error) if was_lost && error.is_not_found() => files.metadata(new, false).map(drop),
+            Err(error) if was_lost && error.is_not_found() => files.metadata(&new, false).map(drop),
             renamed => {
                 was_lost |= matches!(&renamed, Err(error) if error.is_disconnect());
                 renamed
             }
         });
-        renamed.map_err(|error| explained(&name, error))
+        renamed.map_err(|error| explained(&self.name(to), error))
     }
 
     fn remove(&self, path: &Path) -> Result<(), CopyError> {
-        let wanted = text(path, self.name(path))?;
-        self.ask(path, |files| files.remove(wanted))
+        self.ask(path, |files, path| files.remove(path))
     }
 }

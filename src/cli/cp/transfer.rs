@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::WORKERS;
+use super::directory::Directory;
 use super::part::WINDOW;
-use super::side::{BLOCK, Block, Blocks, CopyError, Found};
+use super::side::{BLOCK, Block, Blocks, CopyError, Found, Settings};
+use crate::visible::Visible;
 
 /// Blocks under way at first. Where the other side is near, more are no faster, and do not fit the
 /// processor's cache.
@@ -19,12 +21,23 @@ const SLOW: Duration = Duration::from_millis(16);
 pub(super) struct Transfer {
     pub(super) source: Box<dyn Blocks>,
     pub(super) target: Box<dyn Blocks>,
+    pub(super) file: File,
+    /// What it gets when all is there.
+    settings: Settings,
+    /// How many bytes it had when it was looked at; no more are copied. None where nobody knew, or
+    /// as of files of `/proc`, which have bytes and no size.
+    size: Option<u64>,
+    progress: Mutex<Progress>,
+}
+
+/// Which file that is.
+pub(super) struct File {
     pub(super) from: PathBuf,
-    pub(super) found: Found,
     /// What is written: the part, or where the target cannot rename the file itself.
     pub(super) part: PathBuf,
     pub(super) last: PathBuf,
-    progress: Mutex<Progress>,
+    /// The directory that it is in, if that is copied too.
+    pub(super) parent: Option<Arc<Directory>>,
 }
 
 /// How far it is.
@@ -56,22 +69,22 @@ pub(super) enum Claim {
 impl Transfer {
     pub(super) fn new(
         (source, target): (Box<dyn Blocks>, Box<dyn Blocks>),
-        (from, part, last): (PathBuf, PathBuf, PathBuf),
-        found: Found,
+        file: File,
+        found: &Found,
+        settings: Settings,
         start: u64,
     ) -> Self {
-        // The first block is always asked for: files of /proc have bytes and no size.
-        let limit = found.size.unwrap_or(0).max(start + 1);
+        let size = found.size.filter(|size| *size > 0);
         Self {
             source,
             target,
-            from,
-            found,
-            part,
-            last,
+            file,
+            settings,
+            size,
             progress: Mutex::new(Progress {
                 next: start,
-                limit,
+                // The first block is always asked for.
+                limit: size.unwrap_or(0).max(start + 1),
                 end: None,
                 furthest: start,
                 taken: BTreeSet::new(),
@@ -132,8 +145,7 @@ impl Transfer {
                 let behind = offset + count;
                 if is_last {
                     progress.end = Some(progress.end.map_or(behind, |end| end.min(behind)));
-                } else {
-                    // It has grown since it was looked at, or nobody knew its size.
+                } else if self.size.is_none() {
                     progress.limit = progress.limit.max(behind + 1);
                 }
                 if count > 0 {
@@ -154,10 +166,16 @@ impl Transfer {
     /// How many bytes it had, and whether it was the last.
     fn copy_block(&self, offset: u64) -> Result<(u64, bool), CopyError> {
         let mut block = Block::default();
-        let is_last = self.source.read(offset, &mut block)?;
+        let mut is_last = self.source.read(offset, &mut block)?;
+        if let Some(size) = self.size {
+            // What it has grown by since it was looked at would have no end.
+            let left = size.saturating_sub(offset);
+            is_last |= block.data().len() as u64 >= left;
+            block.cut(left);
+        }
         if !is_last && block.data().len() < BLOCK {
             let why = "the server sent less than a block, and not the end";
-            return Err(CopyError::of(self.from.display(), why));
+            return Err(CopyError::of(Visible(self.file.from.display()), why));
         }
         if !block.data().is_empty() {
             self.target.write(offset, block.data())?;
@@ -165,39 +183,24 @@ impl Transfer {
         Ok((block.data().len() as u64, is_last))
     }
 
-    /// Closes both files; an error of a block, or of closing, is that of the file.
-    pub(super) fn close(self, name: &str) -> (Closed, Result<(), CopyError>) {
+    /// Gives the file what it is to have, and closes both; an error of a block is that of the file.
+    pub(super) fn close(self, name: &str) -> (File, Result<(), CopyError>) {
         let progress = self
             .progress
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
-        let closed = Closed {
-            from: self.from,
-            found: self.found,
-            part: self.part,
-            last: self.last,
-        };
         // What was only read has nothing to lose.
         drop(self.source);
-        let written = self.target.close();
-        let result = match progress.error {
+        let copied = match progress.error {
             Some(error) => Err(error),
             None if progress.end != Some(progress.furthest) => {
-                let why = "it became shorter while it was copied";
-                written.and(Err(CopyError::of(name, why)))
+                Err(CopyError::of(name, "it became shorter while it was copied"))
             }
-            None => written,
+            None => self.target.settle(self.settings),
         };
-        (closed, result)
+        let closed = self.target.close();
+        (self.file, copied.and(closed))
     }
-}
-
-/// What is left of a transfer when both files are closed.
-pub(super) struct Closed {
-    pub(super) from: PathBuf,
-    pub(super) found: Found,
-    pub(super) part: PathBuf,
-    pub(super) last: PathBuf,
 }
 
 #[cfg(test)]
@@ -217,6 +220,10 @@ mod tests {
             unreachable!("no block is copied")
         }
 
+        fn settle(&self, _: Settings) -> Result<(), CopyError> {
+            unreachable!("no file is settled")
+        }
+
         fn close(self: Box<Self>) -> Result<(), CopyError> {
             unreachable!("no file is closed")
         }
@@ -232,7 +239,13 @@ mod tests {
             mode: None,
         };
         let sides: (Box<dyn Blocks>, Box<dyn Blocks>) = (Box::new(Idle), Box::new(Idle));
-        let transfer = Transfer::new(sides, Default::default(), found, 0);
+        let file = File {
+            from: PathBuf::new(),
+            part: PathBuf::new(),
+            last: PathBuf::new(),
+            parent: None,
+        };
+        let transfer = Transfer::new(sides, file, &found, Settings::default(), 0);
         let mut claims = std::iter::from_fn(|| match transfer.claim() {
             Claim::Block(offset) => Some(offset),
             Claim::Later => None,

@@ -4,19 +4,27 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::part::{part_of, trusted};
+use super::directory::Directory;
+use super::part::{PartNames, trusted};
 use super::progress::Progress;
-use super::queue::{Job, Queue, Stop, Work};
-use super::side::{BLOCK, Block, Blocks, CopyError, Found, Names, Side};
-use super::transfer::{Closed, Transfer};
-use crate::env::{EnvironmentError, FileKind, OpenFor};
+use super::queue::{Forgotten, Job, Queue, Sort, Stop, Work};
+use super::side::{BLOCK, Block, Blocks, CopyError, Found, Purpose, Settings, Side};
+use super::transfer::{File, Transfer};
+use crate::env::{EnvironmentError, FileKind, Listing};
 
 /// The permission bits that are kept: what they let others do, and no more.
 const KEPT: u32 = 0o777;
 /// What we need of a file until it is finished.
 const OWN: u32 = 0o600;
-/// The same of a directory.
+/// What nobody else has of it until then: who can write to a part decides what comes of it.
+const NOT_YET: u32 = 0o022;
+/// What we need of a directory until it is finished.
 const OWN_DIRECTORY: u32 = 0o700;
+
+/// The longest path that is copied, in bytes: the kernel's limit. So a tree without bottom has one.
+const LONGEST_PATH: usize = 4096;
+/// How many parts are looked at for one to go on with.
+const MAX_CANDIDATES: usize = 8;
 
 /// What a link is known by while it has another name.
 const NOTHING: Found = Found {
@@ -27,8 +35,8 @@ const NOTHING: Found = Found {
     mode: None,
 };
 
-/// A part that is open to be written, and from where on.
-type OpenPart = (Box<dyn Blocks>, u64);
+/// A part that is open to be written, and its path.
+type OpenPart = (Box<dyn Blocks>, PathBuf);
 
 /// One copy: what its threads share.
 pub(super) struct Copy {
@@ -38,8 +46,6 @@ pub(super) struct Copy {
     pub(super) progress: Arc<Progress>,
     pub(super) continues: bool,
     pub(super) is_verbose: bool,
-    /// Directories that we have made, whose time and mode are set when all is in them.
-    pub(super) directories: Mutex<Vec<(PathBuf, Found)>>,
     /// What was lost, once an environment is.
     pub(super) lost: Mutex<Option<EnvironmentError>>,
 }
@@ -48,13 +54,18 @@ impl Copy {
     /// Works until there is nothing to be done.
     pub(super) fn work(&self) {
         while let Some(work) = self.queue.next() {
-            let done = match work {
-                Work::Job(job) => self.perform(job),
+            let (share, done) = match work {
+                Work::Job(job) => (job.parent.clone(), self.perform(job)),
+                Work::List(forgotten) => {
+                    let share = Arc::clone(&forgotten.directory);
+                    (Some(share), self.list_again(&forgotten))
+                }
                 Work::Block(transfer, offset) => self.copy_block(transfer, offset),
             };
             if let Err(error) = done {
                 self.report(error);
             }
+            Directory::give_back(share, |directory| self.settle_directory(directory));
             self.queue.done();
         }
     }
@@ -92,44 +103,55 @@ impl Copy {
         if found.is_link && !job.follows {
             return self.link(job);
         }
-        let Job { from, to, .. } = job;
+        let Job {
+            from, to, parent, ..
+        } = job;
+        if from.as_os_str().len() >= LONGEST_PATH || to.as_os_str().len() >= LONGEST_PATH {
+            let why = format!("its path has {LONGEST_PATH} bytes or more; left out");
+            return Err(self.fault(&from, &why));
+        }
         // One that an earlier copy has left is of the source's choice, and leads where it wants.
         let there = self.target.look(&to, false)?;
         if there.is_some_and(|there| there.is_link) {
             let name = self.target.name(&to);
             return Err(CopyError::of(name, "a link, and the source is a directory"));
         }
-        self.target.make_directory(&to)?;
+        // Nobody else sees on the way what is not for everyone, nor if we are stopped.
         let open = found.mode.map(|mode| (mode & KEPT) | OWN_DIRECTORY);
-        if there.is_none() {
-            // Nobody else sees on the way what is not for everyone, nor if we are stopped.
-            self.set_mode(&to, open)?;
+        if there.is_none_or(|there| there.kind != FileKind::Directory) {
+            self.target.make_directory(&to, self.settable(open))?;
         }
-        let Names {
-            known: mut names,
-            unnamed,
-        } = self.source.list(&from)?;
-        for name in unnamed {
+        let Listing { entries, unnamed } = self.source.list(&from)?;
+        for (name, _) in unnamed.iter() {
             self.report(self.fault(&from.join(name), "the name is not UTF-8; left out"));
         }
-        // So that two runs do the same.
-        names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        self.queue.add(names.into_iter().map(|(name, kind)| Job {
-            kind,
-            from: from.join(&name),
-            to: to.join(&name),
-            in_place: false,
-            follows: false,
-        }));
-        // What was there before is somebody's own, unless the copy that we go on with has made it.
-        let is_ours = there.is_none_or(|there| self.continues && there.mode == open);
-        if is_ours {
-            let mut directories = self
-                .directories
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            directories.push((to, found));
+        let directory = Arc::new(Directory {
+            from,
+            to,
+            found,
+            // What was there before is somebody's own, unless the copy that we go on with has made
+            // it.
+            is_ours: there.is_none_or(|there| self.continues && there.mode == open),
+            parent,
+        });
+        for sort in [Sort::Directories, Sort::Files] {
+            let names = entries.only(|_, kind| sort.has(kind));
+            self.queue.add(&directory, sort, names);
         }
+        Directory::give_back(Some(directory), |directory| {
+            self.settle_directory(directory)
+        });
+        Ok(())
+    }
+
+    /// Lists a directory again of which not all names could be held.
+    fn list_again(&self, forgotten: &Forgotten) -> Result<(), CopyError> {
+        let Forgotten {
+            directory, sort, ..
+        } = forgotten;
+        let listing = self.source.list(&directory.from)?;
+        let names = listing.entries.only(|name, kind| forgotten.has(name, kind));
+        self.queue.add(directory, *sort, names);
         Ok(())
     }
 
@@ -157,7 +179,7 @@ impl Copy {
                 return Err(error);
             }
             // The name is taken, or something else is wrong, which shows again.
-            let part = part_of(&to, &self.source.name(&from), &NOTHING);
+            let part = self.draw(&PartNames::of(&to, &self.source.name(&from), &NOTHING))?;
             self.target.make_link(&target, &part)?;
             if let Err(error) = self.target.rename(&part, &to) {
                 // The error that is told is the one that led here.
@@ -170,77 +192,151 @@ impl Copy {
     }
 
     fn file(&self, job: Job) -> Result<(), CopyError> {
-        let mut found = self.found(&job.from)?;
+        let found = self.found(&job.from)?;
         if found.is_link && !job.follows {
             return self.link(job);
         }
         let Job {
-            from, to, in_place, ..
+            from,
+            to,
+            in_place,
+            parent,
+            ..
         } = job;
         self.progress.expect(found.size.unwrap_or(0));
-        let part = match self.target.abilities().renames && !in_place {
-            true => part_of(&to, &self.source.name(&from), &found),
-            false => to.clone(),
+        let parts = match self.target.abilities().renames && !in_place {
+            true => Some(PartNames::of(&to, &self.source.name(&from), &found)),
+            false => None,
         };
-        if in_place {
-            // A device is nobody's copy.
-            (found.mode, found.modified_ms) = (None, None);
-        }
-        if found
+        // A device is nobody's copy.
+        let settings = match in_place {
+            true => Settings::default(),
+            false => Settings {
+                modified_ms: found.modified_ms,
+                mode: self.settable(found.mode.map(|mode| mode & KEPT)),
+            },
+        };
+        let file = |part| File {
+            from: from.clone(),
+            part,
+            last: to.clone(),
+            parent: parent.clone(),
+        };
+        let is_small = found
             .size
-            .is_some_and(|size| 0 < size && size <= BLOCK as u64)
-        {
-            return self.small_file(from, part, to, found);
+            .is_some_and(|size| 0 < size && size <= BLOCK as u64);
+        if is_small {
+            let part = self.new_part(parts.as_ref(), &to)?;
+            return self.small_file(file(part), settings, Some(BLOCK));
         }
-        let opened = match self.source.open(&from, OpenFor::Reading)? {
-            Some(source) => self
-                .open_part(&*source, &part)?
-                .map(|(target, start)| (source, target, start)),
-            None => None,
+        let Some(source) = self.source.open(&from, Purpose::Reading)? else {
+            let part = self.new_part(parts.as_ref(), &to)?;
+            return self.small_file(file(part), settings, None);
+        };
+        let old = match &parts {
+            Some(parts) if self.continues => self.old_part(&*source, parts, &found)?,
+            _ => None,
+        };
+        let (opened, start) = match old {
+            Some((part, start)) => (Some(part), start),
+            None => {
+                let part = self.new_part(parts.as_ref(), &to)?;
+                let opened = self.target.open(&part, purpose(&part, &to))?;
+                (opened.map(|opened| (opened, part)), 0)
+            }
         };
         // An old server on one side: whole files or nothing.
-        let Some((source, target, start)) = opened else {
-            return self.small_file(from, part, to, found);
+        let Some((target, part)) = opened else {
+            let part = self.new_part(parts.as_ref(), &to)?;
+            return self.small_file(file(part), settings, None);
         };
-        if part != to {
-            // Nobody reads on the way what is not for everyone.
-            self.set_mode(&part, found.mode.map(|mode| (mode & KEPT) | OWN))?;
+        let mut later = settings;
+        if parts.is_some() {
+            let now = settings.mode.map(|mode| (mode | OWN) & !NOT_YET);
+            let private = Settings {
+                modified_ms: None,
+                mode: now,
+            };
+            if let Err(error) = target.settle(private) {
+                return Err(self.discard(&file(part), error));
+            }
+            later.mode = settings.mode.filter(|_| settings.mode != now);
         }
         self.progress.skip(start);
-        let paths = (from, part, to);
-        self.queue
-            .open(Transfer::new((source, target), paths, found, start));
+        self.queue.open(Transfer::new(
+            (source, target),
+            file(part),
+            &found,
+            later,
+            start,
+        ));
         Ok(())
     }
 
-    /// Opens what is to be written, and from where on; none if the side has no
-    /// such thing.
-    fn open_part(&self, source: &dyn Blocks, part: &Path) -> Result<Option<OpenPart>, CopyError> {
-        let start = self.good_until(source, part)?;
-        let purpose = match start {
-            0 => OpenFor::Replacing,
-            _ => OpenFor::Updating,
-        };
-        Ok(self
-            .target
-            .open(part, purpose)?
-            .map(|target| (target, start)))
+    fn draw(&self, parts: &PartNames) -> Result<PathBuf, CopyError> {
+        let drawn = parts.draw();
+        drawn.map_err(|error| CopyError::here(self.target.name(parts.directory()), &error))
     }
 
-    /// Up to where an earlier part is good: what must be there, if its last block is right.
-    fn good_until(&self, source: &dyn Blocks, part: &Path) -> Result<u64, CopyError> {
-        if !self.continues || !self.target.abilities().updates {
-            return Ok(0);
+    /// The path of what is to be written: a new part, or the file itself.
+    fn new_part(&self, parts: Option<&PartNames>, last: &Path) -> Result<PathBuf, CopyError> {
+        parts.map_or_else(|| Ok(last.to_owned()), |parts| self.draw(parts))
+    }
+
+    /// A part that an earlier copy has left, open to be written, and up to where it is good: what
+    /// must be there, if its last block is right. One that is not to be had is none.
+    fn old_part(
+        &self,
+        source: &dyn Blocks,
+        parts: &PartNames,
+        found: &Found,
+    ) -> Result<Option<(OpenPart, u64)>, CopyError> {
+        // A shorter file has no part that is worth anything.
+        let is_long = found.size.is_some_and(|size| trusted(size) > 0);
+        if !is_long || !self.target.abilities().updates {
+            return Ok(None);
         }
-        let size = match self.target.look(part, false)? {
-            Some(found) if found.kind == FileKind::Regular => found.size.unwrap_or(0),
-            _ => return Ok(0),
+        let listing = or_none(self.target.list(parts.directory()).map(Some))?.unwrap_or_default();
+        let candidates = listing
+            .entries
+            .iter()
+            .filter(|(name, kind)| *kind == FileKind::Regular && parts.has(name))
+            .take(MAX_CANDIDATES);
+        let mut best: Option<(PathBuf, u64)> = None;
+        for (name, _) in candidates {
+            let part = parts.directory().join(name);
+            let start = or_none(self.good_until(source, &part, found).map(Some))?.unwrap_or(0);
+            if start > best.as_ref().map_or(0, |(_, start)| *start) {
+                best = Some((part, start));
+            }
+        }
+        let Some((part, start)) = best else {
+            return Ok(None);
         };
-        let start = trusted(size);
+        let opened = or_none(self.target.open(&part, Purpose::OldPart))?;
+        Ok(opened.map(|opened| ((opened, part), start)))
+    }
+
+    fn good_until(
+        &self,
+        source: &dyn Blocks,
+        part: &Path,
+        found: &Found,
+    ) -> Result<u64, CopyError> {
+        let size = match self.target.look(part, false)? {
+            Some(part)
+                if part.kind == FileKind::Regular
+                    && part.mode.is_none_or(|mode| mode & NOT_YET == 0) =>
+            {
+                part.size.min(found.size)
+            }
+            _ => None,
+        };
+        let start = trusted(size.unwrap_or(0));
         let Some(last) = start.checked_sub(BLOCK as u64) else {
             return Ok(0);
         };
-        let Some(before) = self.target.open(part, OpenFor::Reading)? else {
+        let Some(before) = self.target.open(part, Purpose::Reading)? else {
             return Ok(0);
         };
         let (mut ours, mut theirs) = (Block::default(), Block::default());
@@ -250,95 +346,72 @@ impl Copy {
         Ok(if is_right { start } else { 0 })
     }
 
+    /// All of a file at once, which has no more bytes than `most`.
     fn small_file(
         &self,
-        from: PathBuf,
-        part: PathBuf,
-        last: PathBuf,
-        found: Found,
+        file: File,
+        settings: Settings,
+        most: Option<usize>,
     ) -> Result<(), CopyError> {
-        let data = self.source.read_whole(&from)?;
-        let written = self.target.write_whole(&part, &data);
-        self.progress.add(data.len() as u64);
-        let closed = Closed {
-            from,
-            found,
-            part,
-            last,
-        };
-        match written {
-            Ok(()) => self.settle(closed, found.mode.map(|mode| mode & KEPT)),
-            Err(error) => Err(self.discard(&closed, error)),
+        let data = self.source.read_whole(&file.from, most)?;
+        if most.is_some_and(|most| data.len() > most) {
+            let why = "it has grown while it was copied; copy it again";
+            return Err(self.fault(&file.from, why));
         }
+        let purpose = purpose(&file.part, &file.last);
+        let written = self
+            .target
+            .write_whole(&file.part, purpose, &data, settings);
+        self.progress.add(data.len() as u64);
+        self.give_name(&file, written)
     }
 
-    fn copy_block(&self, transfer: Arc<Transfer>, offset: u64) -> Result<(), CopyError> {
+    /// Also the share of a file that is done in its directory.
+    fn copy_block(
+        &self,
+        transfer: Arc<Transfer>,
+        offset: u64,
+    ) -> (Option<Arc<Directory>>, Result<(), CopyError>) {
         let (bytes, is_over) = transfer.copy(offset);
         self.progress.add(bytes);
         if is_over {
             self.queue.close(&transfer);
         }
         // Whoever lets go last finishes it; the queue holds it until it is over.
-        match Arc::into_inner(transfer) {
-            Some(transfer) => self.finish(transfer),
-            None => Ok(()),
+        let Some(transfer) = Arc::into_inner(transfer) else {
+            return (None, Ok(()));
+        };
+        let name = self.source.name(&transfer.file.from);
+        let (file, copied) = transfer.close(&name);
+        let named = self.give_name(&file, copied);
+        (file.parent, named)
+    }
+
+    /// Gives a file its name when it is all there.
+    fn give_name(&self, file: &File, copied: Result<(), CopyError>) -> Result<(), CopyError> {
+        let named = copied.and_then(|()| match file.part == file.last {
+            true => Ok(()),
+            false => self.target.rename(&file.part, &file.last),
+        });
+        match named {
+            Ok(()) => {
+                self.tell(&file.from, &file.last);
+                Ok(())
+            }
+            Err(error) => Err(self.discard(file, error)),
         }
     }
 
-    fn finish(&self, transfer: Transfer) -> Result<(), CopyError> {
-        let name = self.source.name(&transfer.from);
-        let (closed, copied) = transfer.close(&name);
-        if let Err(error) = copied {
-            return Err(self.discard(&closed, error));
-        }
-        let mode = closed.found.mode.map(|mode| mode & KEPT);
-        // It has the right one already, unless we ourselves needed more.
-        let mode = mode.filter(|mode| closed.part == closed.last || mode & OWN != OWN);
-        self.settle(closed, mode)
-    }
-
-    /// Gives a file that is all there its mode, its time and its name.
-    fn settle(&self, closed: Closed, mode: Option<u32>) -> Result<(), CopyError> {
-        let Closed {
-            from,
-            found,
-            part,
-            last,
-        } = &closed;
-        // The mode last: it may keep even us out.
-        let settled = self
-            .set_modified(part, found)
-            .and_then(|()| self.set_mode(part, mode))
-            .and_then(|()| match part == last {
-                true => Ok(()),
-                false => self.target.rename(part, last),
-            });
-        if let Err(error) = settled {
-            return Err(self.discard(&closed, error));
-        }
-        self.tell(from, last);
-        Ok(())
-    }
-
-    fn set_mode(&self, path: &Path, mode: Option<u32>) -> Result<(), CopyError> {
-        match mode {
-            Some(mode) if self.target.abilities().sets_modes => self.target.set_mode(path, mode),
-            _ => Ok(()),
-        }
-    }
-
-    fn set_modified(&self, path: &Path, found: &Found) -> Result<(), CopyError> {
-        match found.modified_ms {
-            Some(modified_ms) => self.target.set_modified(path, modified_ms),
-            None => Ok(()),
-        }
+    /// A mode, if the target can set one.
+    fn settable(&self, mode: Option<u32>) -> Option<u32> {
+        mode.filter(|_| self.target.abilities().sets_modes)
     }
 
     /// Removes what nobody can use: a part whose file has an error, as on a full disk.
-    fn discard(&self, closed: &Closed, error: CopyError) -> CopyError {
-        if closed.part != closed.last && matches!(error, CopyError::File(_)) {
+    fn discard(&self, file: &File, error: CopyError) -> CopyError {
+        if file.part != file.last && matches!(error, CopyError::File(_)) {
             // The error that is told is the one that led here.
-            let _ = self.target.remove(&closed.part);
+            let _ = self.target.remove(&file.part);
         }
         error
     }
@@ -358,9 +431,9 @@ impl Copy {
         for transfer in self.queue.abandoned() {
             if trusted(transfer.written()) > 0 && self.target.abilities().updates {
                 is_worth_it = true;
-            } else if transfer.part != transfer.last {
+            } else if transfer.file.part != transfer.file.last {
                 // What is left behind hurts nobody.
-                let _ = self.target.remove(&transfer.part);
+                let _ = self.target.remove(&transfer.file.part);
             }
         }
         if is_worth_it {
@@ -369,24 +442,39 @@ impl Copy {
         }
     }
 
-    /// Sets the modes of directories, the innermost first, since a mode may lock what is below.
-    pub(super) fn settle_directories(&self) {
-        let mut directories = self
-            .directories
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        directories.sort_unstable_by_key(|(path, _)| std::cmp::Reverse(path.components().count()));
-        for (path, found) in directories.drain(..) {
-            let mode = found.mode.map(|mode| mode & KEPT);
-            // It has the right one already, unless we ourselves needed more.
-            let mode = mode.filter(|mode| mode & OWN_DIRECTORY != OWN_DIRECTORY);
-            let settled = self
-                .set_modified(&path, &found)
-                .and_then(|()| self.set_mode(&path, mode));
-            if let Err(error) = settled {
-                self.report(error);
-            }
+    /// Gives a directory that we have made its time and mode, when all is in it.
+    fn settle_directory(&self, directory: &Directory) {
+        let Directory {
+            to, found, is_ours, ..
+        } = directory;
+        if !is_ours || self.queue.stopped().is_some() {
+            return;
         }
+        let mode = found.mode.map(|mode| mode & KEPT);
+        let settings = Settings {
+            modified_ms: found.modified_ms,
+            // It has the right one already, unless we ourselves needed more.
+            mode: self.settable(mode.filter(|mode| mode & OWN_DIRECTORY != OWN_DIRECTORY)),
+        };
+        if let Err(error) = self.target.settle_directory(to, settings) {
+            self.report(error);
+        }
+    }
+}
+
+/// None where a file is the trouble.
+fn or_none<T>(result: Result<Option<T>, CopyError>) -> Result<Option<T>, CopyError> {
+    match result {
+        Err(CopyError::File(_)) => Ok(None),
+        result => result,
+    }
+}
+
+/// What a new file is opened for.
+fn purpose(part: &Path, last: &Path) -> Purpose {
+    match part == last {
+        true => Purpose::InPlace,
+        false => Purpose::NewPart,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{RemoteEnvironment, named};
 use crate::env::{
-    EnvironmentError, FileBlock, FileMetadata, FileSystem, Listing, OpenFile, OpenFor,
+    EnvironmentError, FileBlock, FileMetadata, FileSystem, Links, Listing, OpenFile, OpenFor,
 };
 use crate::rpc::client::{ClientError, ExecServerClient, RemoteFile};
 
@@ -22,12 +22,12 @@ impl FileSystem for RemoteEnvironment {
         self.ask(|client| client.read_file(path))
     }
 
-    fn write(&self, path: &str, data: &[u8], is_atomic: bool) -> Result<()> {
-        self.ask(|client| client.write_file(path, data, is_atomic))
+    fn write(&self, path: &str, data: &[u8], is_atomic: bool, links: Links) -> Result<()> {
+        self.ask(|client| client.write_file(path, data, is_atomic, links))
     }
 
-    fn create_directory(&self, path: &str) -> Result<()> {
-        self.ask(|client| client.create_directory(path))
+    fn create_directory(&self, path: &str, links: Links) -> Result<()> {
+        self.ask(|client| client.create_directory(path, links))
     }
 
     fn metadata(&self, path: &str, follows_links: bool) -> Result<FileMetadata> {
@@ -50,24 +50,24 @@ impl FileSystem for RemoteEnvironment {
         self.ask(|client| client.canonicalize(path))
     }
 
-    fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.ask(|client| client.rename(from, to))
+    fn rename(&self, from: &str, to: &str, links: Links) -> Result<()> {
+        self.ask(|client| client.rename(from, to, links))
     }
 
-    fn set_permissions(&self, path: &str, mode: u32) -> Result<()> {
-        self.ask(|client| client.set_permissions(path, mode))
+    fn set_permissions(&self, path: &str, mode: u32, links: Links) -> Result<()> {
+        self.ask(|client| client.set_permissions(path, mode, links))
     }
 
     fn read_link(&self, path: &str) -> Result<String> {
         self.ask(|client| client.read_link(path))
     }
 
-    fn symlink(&self, target: &str, path: &str) -> Result<()> {
-        self.ask(|client| client.symlink(target, path))
+    fn symlink(&self, target: &str, path: &str, links: Links) -> Result<()> {
+        self.ask(|client| client.symlink(target, path, links))
     }
 
-    fn open(&self, path: &str, purpose: OpenFor) -> Result<Box<dyn OpenFile>> {
-        let file = self.ask(|client| client.open(path, purpose))?;
+    fn open(&self, path: &str, purpose: OpenFor, links: Links) -> Result<Box<dyn OpenFile>> {
+        let file = self.ask(|client| client.open(path, purpose, links))?;
         Ok(Box::new(OpenRemote {
             id: Arc::clone(&self.id),
             file,

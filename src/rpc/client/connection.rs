@@ -3,13 +3,14 @@
 mod reading;
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(super) use self::reading::shown;
 use super::ClientError;
 use super::command::CommandProcess;
-use super::gate::Gate;
+use super::gate::{Gate, Held};
 use super::route::Route;
 use super::session::Session;
 use super::turn::Turns;
@@ -43,7 +44,7 @@ struct Calls {
 /// Who wants an answer.
 enum Waiting {
     /// A thread that sleeps.
-    Caller(Tell<Result<Box<str>, ClientError>>),
+    Caller(Tell<Result<Answer, ClientError>>),
     /// The same, for an answer that bytes may follow. It stays when the thread has lost patience:
     /// the bytes still come.
     Block(Tell<Result<Block, ClientError>>),
@@ -51,6 +52,22 @@ enum Waiting {
     Replay(Arc<Route>),
     /// Nobody: that it was sent is enough.
     Nobody,
+}
+
+/// The result of a call, as JSON. To be read at once: while a long one is held, the connection may
+/// stand still.
+#[derive(Debug)]
+pub(super) struct Answer {
+    json: Box<str>,
+    _held: Option<Held>,
+}
+
+impl Deref for Answer {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.json
+    }
 }
 
 /// An answer and the bytes behind it.
@@ -98,7 +115,7 @@ impl Connection {
         method: &str,
         params: impl FnOnce(&mut Vec<u8>),
         limit: Option<Duration>,
-    ) -> Result<Box<str>, CallError> {
+    ) -> Result<Answer, CallError> {
         self.call_with_payload(method, params, &[], limit)
     }
 
@@ -109,7 +126,7 @@ impl Connection {
         params: impl FnOnce(&mut Vec<u8>),
         payload: &[u8],
         limit: Option<Duration>,
-    ) -> Result<Box<str>, CallError> {
+    ) -> Result<Answer, CallError> {
         let (tell, told) = answer();
         // Before the call, so that the reader goes on whatever is queued.
         let _waiter = self.gate.waiter();

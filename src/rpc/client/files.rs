@@ -1,19 +1,28 @@
 //! Files on the server. Paths are native and absolute.
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::facts::{ServerFacts, native};
-use super::types::{DirectoryEntry, FileKind, FileMetadata, Listing};
+use super::types::{FileKind, FileMetadata, Links, Listing};
 use super::{ClientError, ExecServerClient, wire};
 use crate::rpc::{base64, encode};
+
+/// The longest name of a file, in bytes: that of the kernel.
+const MAX_NAME: usize = 255;
+/// The same of one that is not UTF-8, as it is shown: a byte becomes a character of three.
+const MAX_SHOWN_NAME: usize = 3 * MAX_NAME;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct DataReply<'a> {
     #[serde(borrow)]
-    data_base64: std::borrow::Cow<'a, str>,
+    data_base64: Cow<'a, str>,
     #[serde(default)]
     incomplete: Option<Incomplete>,
 }
@@ -40,19 +49,71 @@ struct MetadataReply {
 
 #[derive(Deserialize)]
 struct EntriesReply {
-    entries: Vec<EntryReply>,
+    entries: Entries,
 }
+
+/// The entries of a directory, each forgotten for its name as soon as it is read: an answer may have
+/// a million of them.
+#[derive(Default)]
+struct Entries(Listing);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct EntryReply {
-    file_name: String,
+struct EntryReply<'a> {
+    #[serde(borrow)]
+    file_name: Cow<'a, str>,
     is_directory: bool,
     is_file: bool,
     #[serde(default)]
     is_symlink: bool,
-    #[serde(default)]
-    file_name_base64: Option<String>,
+    #[serde(borrow, default)]
+    file_name_base64: Option<&'a RawValue>,
+}
+
+impl Entries {
+    /// The error says what is wrong with it.
+    fn add(&mut self, entry: &EntryReply<'_>) -> Result<(), String> {
+        let kind = match entry {
+            entry if entry.is_symlink => FileKind::Symlink,
+            entry if entry.is_directory => FileKind::Directory,
+            entry if entry.is_file => FileKind::Regular,
+            _ => FileKind::Other,
+        };
+        let name = &*entry.file_name;
+        let names = match entry.file_name_base64 {
+            Some(_) if name.len() <= MAX_SHOWN_NAME => &mut self.0.unnamed,
+            None if is_name(name) => &mut self.0.entries,
+            _ => return Err(format!("{} is no name of a file", shortened(name))),
+        };
+        match names.push(name.as_ref(), kind) {
+            true => Ok(()),
+            false => Err("there are too many names".to_owned()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+
+        impl<'de> Visitor<'de> for Each {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the entries of a directory")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Entries, A::Error> {
+                let mut entries = Entries::default();
+                while let Some(entry) = seq.next_element::<EntryReply<'de>>()? {
+                    entries.add(&entry).map_err(A::Error::custom)?;
+                }
+                Ok(entries)
+            }
+        }
+
+        deserializer.deserialize_seq(Each)
+    }
 }
 
 #[derive(Deserialize)]
@@ -85,7 +146,13 @@ impl ExecServerClient {
     }
 
     /// Makes or replaces a file; with `is_atomic`, an extension, at once or not at all.
-    pub fn write_file(&self, path: &str, data: &[u8], is_atomic: bool) -> Result<(), ClientError> {
+    pub fn write_file(
+        &self,
+        path: &str,
+        data: &[u8],
+        is_atomic: bool,
+        links: Links,
+    ) -> Result<(), ClientError> {
         let facts = self.server()?;
         if is_atomic {
             facts.needs("fs/writeFile.atomic")?;
@@ -97,6 +164,9 @@ impl ExecServerClient {
             if is_atomic {
                 out.extend_from_slice(b",\"atomic\":true");
             }
+            if links == Links::Refuse {
+                out.extend_from_slice(b",\"followSymlinks\":false");
+            }
             out.extend_from_slice(b",\"dataBase64\":\"");
             base64::encode_into(data, out);
             out.extend_from_slice(b"\"}");
@@ -106,9 +176,10 @@ impl ExecServerClient {
     }
 
     /// Makes a directory, with those above it; one that exists will do.
-    pub fn create_directory(&self, path: &str) -> Result<(), ClientError> {
+    pub fn create_directory(&self, path: &str, links: Links) -> Result<(), ClientError> {
         let path = self.server()?.path(path);
-        let params = json!({ "path": path, "recursive": true });
+        let mut params = json!({ "path": path, "recursive": true });
+        refuse_links(&mut params, links);
         self.call("fs/createDirectory", &params).map(drop)
     }
 
@@ -135,37 +206,21 @@ impl ExecServerClient {
     /// The names in a directory. The call fails for what is no name, or comes twice: whoever joins
     /// these names to a path must end up below it.
     pub fn read_directory(&self, path: &str) -> Result<Listing, ClientError> {
+        let method = "fs/readDirectory";
         let path = self.server()?.path(path);
-        let reply: EntriesReply = self.ask("fs/readDirectory", &json!({ "path": path }))?;
-        let entry = |entry: EntryReply| {
-            let kind = match &entry {
-                entry if entry.is_symlink => FileKind::Symlink,
-                entry if entry.is_directory => FileKind::Directory,
-                entry if entry.is_file => FileKind::Regular,
-                _ => FileKind::Other,
-            };
-            let name = entry.file_name;
-            if !is_name(&name) {
-                return Err(ClientError::Protocol(format!(
-                    "{name:?} in {path} is no name of a file"
-                )));
-            }
-            Ok(DirectoryEntry { name, kind })
+        let reply: EntriesReply = {
+            // Gone before the names are sorted: it may be long.
+            let answer = self.call(method, &json!({ "path": path }))?;
+            wire::borrowed_result(method, &answer)?
         };
-        let (odd, named): (Vec<_>, Vec<_>) = reply
-            .entries
-            .into_iter()
-            .partition(|entry| entry.file_name_base64.is_some());
-        let mut entries: Vec<_> = named.into_iter().map(entry).collect::<Result<_, _>>()?;
-        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
-            let name = &pair[0].name;
-            return Err(ClientError::Protocol(format!(
+        let Entries(mut listing) = reply.entries;
+        listing.entries.sort();
+        match listing.entries.repeated() {
+            Some(name) => Err(ClientError::Protocol(format!(
                 "{name:?} is in {path} twice"
-            )));
+            ))),
+            None => Ok(listing),
         }
-        let unnamed = odd.into_iter().map(|entry| entry.file_name).collect();
-        Ok(Listing { entries, unnamed })
     }
 
     /// Removes a file or a tree; that nothing is there is no error.
@@ -198,28 +253,31 @@ impl ExecServerClient {
     }
 
     /// Renames within a file system, over what is there. An extension.
-    pub fn rename(&self, from: &str, to: &str) -> Result<(), ClientError> {
+    pub fn rename(&self, from: &str, to: &str, links: Links) -> Result<(), ClientError> {
         let facts = self.server()?;
         facts.needs("fs/rename")?;
-        let params = json!({
+        let mut params = json!({
             "sourcePath": facts.path(from), "destinationPath": facts.path(to),
         });
+        refuse_links(&mut params, links);
         self.call("fs/rename", &params).map(drop)
     }
 
     /// Sets permission bits. An extension.
-    pub fn set_permissions(&self, path: &str, mode: u32) -> Result<(), ClientError> {
+    pub fn set_permissions(&self, path: &str, mode: u32, links: Links) -> Result<(), ClientError> {
         let facts = self.server()?;
         facts.needs("fs/setPermissions")?;
-        let params = json!({ "path": facts.path(path), "mode": mode });
+        let mut params = json!({ "path": facts.path(path), "mode": mode });
+        refuse_links(&mut params, links);
         self.call("fs/setPermissions", &params).map(drop)
     }
 
     /// Makes a symbolic link that says `target`. An extension.
-    pub fn symlink(&self, target: &str, path: &str) -> Result<(), ClientError> {
+    pub fn symlink(&self, target: &str, path: &str, links: Links) -> Result<(), ClientError> {
         let facts = self.server()?;
         facts.needs("fs/symlink")?;
-        let params = json!({ "path": facts.path(path), "target": target });
+        let mut params = json!({ "path": facts.path(path), "target": target });
+        refuse_links(&mut params, links);
         self.call("fs/symlink", &params).map(drop)
     }
 
@@ -244,9 +302,25 @@ impl ExecServerClient {
     }
 }
 
+/// The beginning of what is no name, quoted.
+fn shortened(name: &str) -> String {
+    const SHOWN: usize = 60;
+    match &name[..name.floor_char_boundary(SHOWN)] {
+        start if start.len() < name.len() => format!("{start:?}... of {} bytes", name.len()),
+        whole => format!("{whole:?}"),
+    }
+}
+
+/// A server that does not know the member follows links.
+fn refuse_links(params: &mut Value, links: Links) {
+    if links == Links::Refuse {
+        params["followSymlinks"] = false.into();
+    }
+}
+
 /// Whether it names something in a directory, and nothing elsewhere.
 fn is_name(name: &str) -> bool {
-    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']) && name.len() <= MAX_NAME
 }
 
 pub(super) fn decode(method: &str, text: &str) -> Result<Vec<u8>, ClientError> {

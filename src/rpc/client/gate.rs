@@ -6,14 +6,22 @@
 //! for the output of another process; so while anybody waits for something the reader goes on, up
 //! to [`HARD`] bytes. Beyond that it stops whoever waits, and a call that waits runs into its time
 //! limit: an error, never a lost byte.
+//!
+//! Long answers count by themselves, from their arrival until their caller has read them, which no
+//! caller waits with: so of many that come together few are held at a time.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Queued bytes above which the reader stops while nobody waits.
 pub(super) const SOFT: usize = 4 * 1024 * 1024;
 /// Queued bytes above which it always stops.
 pub(super) const HARD: usize = 64 * 1024 * 1024;
+
+/// Bytes of answers above which the reader stops until some are read.
+const ANSWERS: usize = 8 * 1024 * 1024;
+/// Shorter answers are not counted: there are no more of them than callers.
+const LONG: usize = 64 * 1024;
 
 /// What an event costs besides its bytes.
 pub(super) const EVENT_COST: usize = 64;
@@ -27,14 +35,24 @@ pub(super) struct Gate {
 #[derive(Debug, Default)]
 struct State {
     queued: usize,
+    /// Bytes of long answers that are not read yet.
+    answers: usize,
     waiting: usize,
     is_ended: bool,
 }
 
 impl State {
     fn is_open(&self) -> bool {
-        self.is_ended || self.queued <= SOFT || (self.waiting > 0 && self.queued <= HARD)
+        let has_room = self.queued <= SOFT || (self.waiting > 0 && self.queued <= HARD);
+        self.is_ended || (has_room && self.answers <= ANSWERS)
     }
+}
+
+/// A long answer that is not read yet, of so many bytes.
+#[derive(Debug)]
+pub(super) struct Held {
+    gate: Arc<Gate>,
+    bytes: usize,
 }
 
 /// Somebody waits for what the reader brings.
@@ -49,6 +67,16 @@ impl Gate {
         let mut state = self.lock();
         state.queued = state.queued.saturating_sub(bytes);
         self.tell(&state);
+    }
+
+    /// Counts an answer until the result is dropped; none for a short one.
+    pub(super) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
+        if bytes < LONG {
+            return None;
+        }
+        self.lock().answers += bytes;
+        let gate = Arc::clone(self);
+        Some(Held { gate, bytes })
     }
 
     /// From now on, until the result is dropped.
@@ -85,6 +113,14 @@ impl Gate {
     }
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut state = self.gate.lock();
+        state.answers -= self.bytes;
+        self.gate.tell(&state);
+    }
+}
+
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.0.lock().waiting -= 1;
@@ -112,5 +148,20 @@ mod tests {
         gate.add(HARD);
         gate.end();
         assert!(gate.wait(Duration::ZERO));
+    }
+
+    #[test]
+    fn it_shuts_for_long_answers_until_they_are_read() {
+        let gate = Arc::new(Gate::default());
+        assert!(gate.hold(LONG - 1).is_none());
+        let first = gate.hold(ANSWERS);
+        assert!(gate.wait(Duration::ZERO));
+        let second = gate.hold(LONG);
+        let _waiter = gate.waiter();
+        assert!(!gate.wait(Duration::ZERO));
+        drop(first);
+        assert!(gate.wait(Duration::ZERO));
+        drop(second);
+        assert_eq!(gate.lock().answers, 0);
     }
 }

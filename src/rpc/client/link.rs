@@ -19,7 +19,7 @@ mod recovery;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::connection::{CallError, Connection};
+use super::connection::{Answer, CallError, Connection};
 use super::options::ClientOptions;
 use super::route::Route;
 use super::session::Session;
@@ -142,7 +142,7 @@ impl Shared {
         params: impl Fn(&mut Vec<u8>),
         limit: Option<Duration>,
         repeats: bool,
-    ) -> Result<Box<str>, ClientError> {
+    ) -> Result<Answer, ClientError> {
         loop {
             let connection = self.ready_in(session)?;
             match connection.call(method, &params, limit) {
@@ -160,7 +160,7 @@ impl Shared {
         method: &str,
         params: impl Fn(&mut Vec<u8>),
         limit: Option<Duration>,
-    ) -> Result<Box<str>, ClientError> {
+    ) -> Result<Answer, ClientError> {
         loop {
             let (_, connection) = self.ready()?;
             match connection.call(method, &params, limit) {

@@ -26,6 +26,7 @@ mod greet;
 mod http;
 mod http_body;
 mod link;
+mod names;
 mod open_file;
 mod options;
 mod process;
@@ -48,6 +49,7 @@ pub use open_file::RemoteFile;
 pub use options::{ClientOptions, StdioCommand, Transport};
 pub use process::RemoteProcess;
 
+use self::connection::Answer;
 use self::link::Shared;
 use self::types::{EnvironmentFacts, SandboxFacts};
 use super::encode;
@@ -139,7 +141,7 @@ impl ExecServerClient {
     }
 
     /// A call whose parameters are short.
-    fn call(&self, method: &str, params: &Value) -> Result<Box<str>, ClientError> {
+    fn call(&self, method: &str, params: &Value) -> Result<Answer, ClientError> {
         let limit = Some(self.call_timeout());
         let write = |out: &mut Vec<u8>| encode::json(out, params);
         self.shared().call(method, write, limit)

@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::connection::{CallError, Connection};
+use super::connection::{Answer, CallError, Connection};
 use super::files::decode;
-use super::types::{FileBlock, OpenFor};
+use super::types::{FileBlock, Links, OpenFor};
 use super::{ClientError, ExecServerClient, wire};
 use crate::rpc::{base64, encode};
 
@@ -43,7 +43,12 @@ impl ExecServerClient {
     ///
     /// # Errors
     /// The file's, or the connection's, or the server does not know this purpose.
-    pub fn open(&self, path: &str, purpose: OpenFor) -> Result<RemoteFile, ClientError> {
+    pub fn open(
+        &self,
+        path: &str,
+        purpose: OpenFor,
+        links: Links,
+    ) -> Result<RemoteFile, ClientError> {
         let limit = self.call_timeout();
         loop {
             let (session, connection) = self.shared().ready()?;
@@ -56,6 +61,9 @@ impl ExecServerClient {
                     session.facts.needs("fs/open.update")?;
                     params["mode"] = "update".into();
                 }
+            }
+            if links == Links::Refuse && session.facts.has("fs/open.followSymlinks") {
+                params["followSymlinks"] = false.into();
             }
             let write = |out: &mut Vec<u8>| encode::json(out, &params);
             match connection.call("fs/open", write, Some(limit)) {
@@ -140,11 +148,7 @@ impl RemoteFile {
             .map(drop)
     }
 
-    fn call(
-        &self,
-        method: &str,
-        params: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Box<str>, ClientError> {
+    fn call(&self, method: &str, params: impl FnOnce(&mut Vec<u8>)) -> Result<Answer, ClientError> {
         let answer = self.connection.call(method, params, Some(self.limit));
         answer.map_err(explain)
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::connection::Answer;
 use super::route::Route;
 use super::session::Session;
 use super::types::{Command, Confined, Exit, ProcessEvent, TerminalSize};
@@ -287,7 +288,7 @@ impl RemoteProcess {
         params: &Value,
         limit: Option<Duration>,
         repeats: bool,
-    ) -> Result<Box<str>, ClientError> {
+    ) -> Result<Answer, ClientError> {
         let write = |out: &mut Vec<u8>| encode::json(out, params);
         let shared = self.client.shared();
         shared.call_in(&self.session, method, write, limit, repeats)

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::names::Names;
 use crate::rpc::protocol::env_policy::EnvPolicy;
 
 /// What to run.
@@ -147,20 +148,22 @@ pub struct FileMetadata {
 /// What is in a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The names, sorted.
-    pub entries: Vec<DirectoryEntry>,
+    /// The names, sorted, and what each is; a link is [`FileKind::Other`] where the server does not
+    /// look behind it.
+    pub entries: Names,
     /// Names that are not UTF-8, with other characters for what is not: to be shown only, since
     /// no call takes them.
-    pub unnamed: Vec<String>,
+    pub unnamed: Names,
 }
 
-/// A name in a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirectoryEntry {
-    /// The name alone.
-    pub name: String,
-    /// What it is; a link is [`FileKind::Other`] where the server does not look behind it.
-    pub kind: FileKind,
+/// What is done about symbolic links in a path where something is written or changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// They are followed.
+    Follow,
+    /// There must be none, as far as the server can see to that: the reference does for whole files
+    /// and for directories, and a server of 0.130 follows them all.
+    Refuse,
 }
 
 /// What to open a file for.

@@ -187,6 +187,9 @@ pub struct OpenParams<'a> {
     /// What for.
     #[serde(default)]
     pub mode: OpenMode,
+    /// An extension; as in [`ReadFileParams`].
+    #[serde(default)]
+    pub follow_symlinks: Option<bool>,
     /// The confinement asked for.
     #[serde(borrow, default)]
     pub sandbox: Option<&'a RawValue>,
@@ -319,6 +322,9 @@ pub struct RenameParams<'a> {
     /// Whether what is there is replaced; true when left out.
     #[serde(default)]
     pub overwrite: Option<bool>,
+    /// As in [`ReadFileParams`], of the directories on the way.
+    #[serde(default)]
+    pub follow_symlinks: Option<bool>,
     /// The confinement asked for.
     #[serde(borrow, default)]
     pub sandbox: Option<&'a RawValue>,
@@ -358,6 +364,9 @@ pub struct SymlinkParams<'a> {
     /// What it is to say: a path, relative or not, or a `file:` URI.
     #[serde(borrow)]
     pub target: Cow<'a, str>,
+    /// As in [`ReadFileParams`], of the directories on the way.
+    #[serde(default)]
+    pub follow_symlinks: Option<bool>,
     /// The confinement asked for.
     #[serde(borrow, default)]
     pub sandbox: Option<&'a RawValue>,

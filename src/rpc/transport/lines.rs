@@ -133,6 +133,12 @@ impl<S: Source> LineReader<S> {
         self.buffer.fill(&mut self.source, wanted, timeout)
     }
 
+    fn release_last(&mut self) {
+        let used = std::mem::take(&mut self.used);
+        self.forget(used);
+        self.message = 0..0;
+    }
+
     fn forget(&mut self, count: usize) {
         self.buffer.consume(count);
         self.searched = 0;
@@ -147,9 +153,7 @@ enum Line {
 
 impl<S: Source> Reader for LineReader<S> {
     fn receive(&mut self, timeout: Duration) -> Received {
-        let used = std::mem::take(&mut self.used);
-        self.forget(used);
-        self.message = 0..0;
+        self.release_last();
         let began = Instant::now();
         loop {
             if self.awaits_payload()
@@ -199,6 +203,11 @@ impl<S: Source> Reader for LineReader<S> {
             Payload::Take(len) => self.payload = Some(Incoming::new(len)),
             Payload::Skip(len) => self.to_skip = len,
         }
+    }
+
+    fn relax(&mut self) {
+        self.release_last();
+        self.buffer.relax();
     }
 
     fn last_heard(&self) -> Instant {

@@ -77,6 +77,9 @@ pub trait Reader {
     /// Says what follows the last message, before anything else is received.
     fn expect(&mut self, payload: Payload);
 
+    /// Forgets the last message, and gives back the memory that a long one needed.
+    fn relax(&mut self);
+
     /// When the peer was last heard of.
     fn last_heard(&self) -> std::time::Instant;
 }

@@ -342,6 +342,11 @@ impl<S: Source> Reader for WebSocketReader<S> {
         };
     }
 
+    fn relax(&mut self) {
+        self.release_last();
+        self.buffer.relax();
+    }
+
     fn last_heard(&self) -> Instant {
         self.buffer.last_heard()
     }

@@ -80,6 +80,7 @@ pub(super) enum FileRequest {
         handle: String,
         path: PathBuf,
         mode: Mode,
+        links: Links,
     },
     ReadBlock {
         handle: String,
@@ -104,6 +105,7 @@ pub(super) enum FileRequest {
         source: PathBuf,
         destination: PathBuf,
         overwrites: bool,
+        links: Links,
     },
     SetPermissions {
         path: PathBuf,
@@ -113,6 +115,7 @@ pub(super) enum FileRequest {
     Symlink {
         path: PathBuf,
         target: PathBuf,
+        links: Links,
     },
     ReadLink {
         path: PathBuf,
@@ -148,7 +151,9 @@ impl FileRequest {
                 destination,
                 ..
             } => path(source) + path(destination),
-            Self::Symlink { path: at, target } => path(at) + path(target),
+            Self::Symlink {
+                path: at, target, ..
+            } => path(at) + path(target),
         };
         held + size_of::<Self>()
     }
@@ -292,11 +297,16 @@ impl FileService {
                     path: path.style.render(&real),
                 }));
             }
-            FileRequest::Open { handle, path, mode } => {
+            FileRequest::Open {
+                handle,
+                path,
+                mode,
+                links,
+            } => {
                 match &self.hand_over {
-                    None => self.open.open(handle.clone(), &path, mode)?,
+                    None => self.open.open(handle.clone(), &path, mode, links)?,
                     Some(socket) => {
-                        let file = BlockFile::open(&path, mode)?;
+                        let file = BlockFile::open(&path, mode, links)?;
                         let sent = send_descriptor(socket.as_fd(), b'\n', file.as_fd());
                         sent.map_err(FileError::System)?;
                     }
@@ -340,16 +350,21 @@ impl FileService {
                 source,
                 destination,
                 overwrites,
+                links,
             } => {
-                files::rename(&source, &destination, overwrites)?;
+                files::rename(&source, &destination, overwrites, links)?;
                 done();
             }
             FileRequest::SetPermissions { path, mode, links } => {
                 files::set_permissions(&path, mode, links)?;
                 done();
             }
-            FileRequest::Symlink { path, target } => {
-                files::make_link(&target, &path)?;
+            FileRequest::Symlink {
+                path,
+                target,
+                links,
+            } => {
+                files::make_link(&target, &path, links)?;
                 done();
             }
             FileRequest::ReadLink { path } => {

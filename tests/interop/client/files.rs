@@ -1,7 +1,9 @@
 //! Files.
 
+use std::ffi::OsStr;
+
 use exec_server::rpc::client::ClientError;
-use exec_server::rpc::client::types::{FileKind, OpenFor};
+use exec_server::rpc::client::types::{FileKind, Links, OpenFor};
 
 use super::scene::Scene;
 
@@ -13,21 +15,21 @@ fn is_unknown(error: &ClientError) -> bool {
 pub fn are_written_read_listed_and_removed(scene: &Scene) {
     let client = &scene.client;
     let (sub, file) = (scene.path("sub/deep"), scene.path("sub/ü% 20#?"));
-    client.create_directory(&sub).expect("a directory");
+    client
+        .create_directory(&sub, Links::Follow)
+        .expect("a directory");
     let data: Vec<u8> = (0..=255).cycle().take(100_000).collect();
-    client.write_file(&file, &data, false).expect("written");
+    client
+        .write_file(&file, &data, false, Links::Follow)
+        .expect("written");
     assert_eq!(std::fs::read(&file).expect("it is there"), data);
     assert!(client.read_file(&file).expect("read") == data);
 
     let entries = client.read_directory(&scene.path("sub")).expect("listed");
-    let entries: Vec<_> = entries
-        .entries
-        .iter()
-        .map(|it| (&*it.name, it.kind))
-        .collect();
+    let entries: Vec<_> = entries.entries.iter().collect();
     let expected = [
-        ("deep", FileKind::Directory),
-        ("ü% 20#?", FileKind::Regular),
+        (OsStr::new("deep"), FileKind::Directory),
+        (OsStr::new("ü% 20#?"), FileKind::Regular),
     ];
     assert_eq!(entries, expected);
     let metadata = client.metadata(&file, true).expect("looked at");
@@ -78,7 +80,7 @@ pub fn are_read_and_written_in_blocks(scene: &Scene) {
     let path = scene.path("blocks");
     let data: Vec<u8> = (0..=250).cycle().take(2_500_000).collect();
     std::fs::write(&path, &data).expect("written");
-    let reading = match client.open(&path, OpenFor::Reading) {
+    let reading = match client.open(&path, OpenFor::Reading, Links::Follow) {
         Ok(file) => file,
         Err(error) => {
             assert!(scene.is_old() && is_unknown(&error), "{error:?}");
@@ -99,7 +101,7 @@ pub fn are_read_and_written_in_blocks(scene: &Scene) {
     assert!(read == data);
     reading.close().expect("closed");
 
-    let writing = match client.open(&path, OpenFor::Replacing) {
+    let writing = match client.open(&path, OpenFor::Replacing, Links::Follow) {
         Ok(file) => file,
         Err(error @ ClientError::Rejected { .. }) if !scene.is_ours() => {
             panic!("0.169 announces writing in blocks: {error}")
@@ -118,8 +120,11 @@ pub fn are_read_and_written_in_blocks(scene: &Scene) {
 pub fn an_extension_is_refused_unasked(scene: &Scene) {
     let (from, to) = (scene.path("from"), scene.path("to"));
     std::fs::write(&from, "x").expect("written");
-    let renamed = scene.client.rename(&from, &to);
-    let updated = scene.client.open(&from, OpenFor::Updating).map(drop);
+    let renamed = scene.client.rename(&from, &to, Links::Follow);
+    let updated = scene
+        .client
+        .open(&from, OpenFor::Updating, Links::Follow)
+        .map(drop);
     let sandbox = scene.client.sandbox().expect("answered");
     assert_eq!(sandbox.is_some(), scene.is_ours(), "{sandbox:?}");
     if scene.is_ours() {

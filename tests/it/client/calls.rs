@@ -1,11 +1,12 @@
 //! Every kind of call, over every transport.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use exec_server::rpc::client::types::{
-    Command, FileKind, HttpRequest, OpenFor, ProcessEvent, Stream, TerminalSize,
+    Command, FileKind, HttpRequest, Links, OpenFor, ProcessEvent, Stream, TerminalSize,
 };
 use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient, Transport};
 
@@ -126,36 +127,38 @@ fn files_are_written_read_listed_and_removed() {
     let client = client_of(&server);
     let dir = scratch();
     let path = dir.path("a b%");
-    client.write_file(&path, b"hello", false).unwrap();
-    client.write_file(&path, b"hello again", true).unwrap();
+    client
+        .write_file(&path, b"hello", false, Links::Refuse)
+        .unwrap();
+    client
+        .write_file(&path, b"hello again", true, Links::Refuse)
+        .unwrap();
     assert_eq!(client.read_file(&path).unwrap(), b"hello again");
-    client.set_permissions(&path, 0o600).unwrap();
+    client.set_permissions(&path, 0o600, Links::Follow).unwrap();
     let metadata = client.metadata(&path, true).unwrap();
     assert_eq!(
         (metadata.kind, metadata.size),
         (FileKind::Regular, Some(11))
     );
     assert_eq!(metadata.mode, Some(0o600));
-    client.symlink("a b%", &dir.path("link")).unwrap();
+    client
+        .symlink("a b%", &dir.path("link"), Links::Follow)
+        .unwrap();
     assert_eq!(client.canonicalize(&dir.path("link")).unwrap(), path);
     let link = client.metadata(&dir.path("link"), false).unwrap();
     assert_eq!((link.kind, link.is_symlink), (FileKind::Symlink, true));
-    client.create_directory(&dir.path("d/e")).unwrap();
+    client
+        .create_directory(&dir.path("d/e"), Links::Refuse)
+        .unwrap();
     client.copy(&path, &dir.path("d/copy"), false).unwrap();
     client
-        .rename(&dir.path("d/copy"), &dir.path("d/moved"))
+        .rename(&dir.path("d/copy"), &dir.path("d/moved"), Links::Refuse)
         .unwrap();
-    let names: Vec<_> = client
-        .read_directory(&dir.path("d"))
-        .unwrap()
-        .entries
-        .into_iter()
-        .map(|entry| (entry.name, entry.kind))
-        .collect();
-    let name = |name: &str, kind| (name.to_owned(), kind);
+    let listing = client.read_directory(&dir.path("d")).unwrap();
+    let names: Vec<_> = listing.entries.iter().collect();
     let expected = [
-        name("e", FileKind::Directory),
-        name("moved", FileKind::Regular),
+        (OsStr::new("e"), FileKind::Directory),
+        (OsStr::new("moved"), FileKind::Regular),
     ];
     assert_eq!(names, expected);
     client.remove(&dir.path("d")).unwrap();
@@ -175,7 +178,9 @@ fn blocks_are_asked_for_by_several_threads_at_once() {
     let path = dir.path("large");
     let whole = patterned(5_000_000);
     let block = 1 << 18;
-    let file = client.open(&path, OpenFor::Replacing).unwrap();
+    let file = client
+        .open(&path, OpenFor::Replacing, Links::Follow)
+        .unwrap();
     thread::scope(|scope| {
         for start in 0..4 {
             let (file, whole) = (&file, &whole);
@@ -188,7 +193,7 @@ fn blocks_are_asked_for_by_several_threads_at_once() {
     });
     file.close().unwrap();
     assert!(fs::read(&path).unwrap() == whole);
-    let file = client.open(&path, OpenFor::Reading).unwrap();
+    let file = client.open(&path, OpenFor::Reading, Links::Follow).unwrap();
     let count = whole.len().div_ceil(block);
     let pieces: Vec<_> = thread::scope(|scope| {
         let read = |index: usize| {

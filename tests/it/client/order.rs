@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use exec_server::rpc::client::types::{HttpRequest, OpenFor, ProcessEvent};
+use exec_server::rpc::client::types::{HttpRequest, Links, OpenFor, ProcessEvent};
 use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient};
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn the_handshake_is_the_references_and_paths_are_native_for_a_silent_server() {
     });
     let client = client(server.url());
     assert_eq!(client.canonicalize("/a b").unwrap(), "/c d");
-    let error = client.rename("/a", "/b").unwrap_err();
+    let error = client.rename("/a", "/b", Links::Follow).unwrap_err();
     assert_eq!(error, ClientError::Unsupported("fs/rename".to_owned()));
     drop(client);
     server.await_end();
@@ -81,7 +81,7 @@ fn a_block_whose_bytes_never_come_fails_with_its_connection() {
         line.answer(&request, json!({ "rawBytes": 5, "eof": true }));
     });
     let client = client(server.url());
-    let file = client.open("/f", OpenFor::Reading).unwrap();
+    let file = client.open("/f", OpenFor::Reading, Links::Follow).unwrap();
     let error = file.read_block(0, 5).unwrap_err();
     assert!(matches!(error, ClientError::Disconnected(_)), "{error:?}");
 }
@@ -282,7 +282,7 @@ fn a_block_longer_than_asked_for_is_refused() {
         line.hear();
     });
     let client = client(server.url());
-    let file = client.open("/f", OpenFor::Reading).unwrap();
+    let file = client.open("/f", OpenFor::Reading, Links::Follow).unwrap();
     let error = file.read_block(0, 4).unwrap_err();
     assert!(matches!(error, ClientError::Protocol(_)), "{error:?}");
 }

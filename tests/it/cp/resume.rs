@@ -99,6 +99,74 @@ fn a_part_that_is_wrong_is_not_gone_on_from() {
 }
 
 #[test]
+fn a_part_that_may_be_somebody_else_s_is_not_gone_on_from() {
+    let environments = Environments::start();
+    fs::write(format!("{}/file", environments.there), patterned(SIZE)).unwrap();
+    let to = environments.scratch.path("to");
+    fs::create_dir(&to).unwrap();
+    let last = format!("{to}/file");
+    let mut running = half_done(&environments, "unix:file", &last, &to);
+    running.0.kill().unwrap();
+    running.ended(Duration::from_secs(10));
+    let part = format!("{to}/{}", parts(&to).pop().unwrap());
+    let kept = environments.scratch.path("kept");
+    let marked = fs::File::options().write(true).open(&part).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&marked, b"MARK", 0).unwrap();
+    let goes_on = || {
+        environments.stdout(&["cp", "--continue", "unix:file", &last]);
+        let copied = fs::read(&last).unwrap();
+        assert!(copied.len() == SIZE && copied[4..] == patterned(SIZE)[4..]);
+        copied[..4] == *b"MARK"
+    };
+
+    set_mode(&part, 0o620);
+    assert!(!goes_on(), "its group can write to it");
+    set_mode(&part, 0o600);
+    fs::hard_link(&part, &kept).unwrap();
+    assert!(!goes_on(), "it has another name");
+    fs::remove_file(&part).unwrap();
+    std::os::unix::fs::symlink(&kept, &part).unwrap();
+    assert!(!goes_on(), "it is a link");
+    assert_eq!(fs::read(&kept).unwrap()[..4], *b"MARK");
+    fs::rename(&kept, &part).unwrap();
+    assert!(goes_on(), "it is ours again");
+}
+
+/// Where versions before put the part of a file: a name that anybody can tell beforehand.
+fn name_that_was_foreseen(last: &str, source: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let found = fs::metadata(source).unwrap();
+    let modified = found.modified().unwrap();
+    let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let mut digest = Sha256::new();
+    digest.update(format!("unix:{source}"));
+    digest.update([0]);
+    digest.update(found.len().to_le_bytes());
+    digest.update((modified.as_millis() as i64).to_le_bytes());
+    let digest = digest.finalize();
+    let digits: String = digest[..4].iter().map(|it| format!("{it:02x}")).collect();
+    format!(".{last}.PART-{digits}")
+}
+
+#[test]
+fn nothing_is_written_through_what_waits_where_a_part_could_be() {
+    let environments = Environments::start();
+    let to = environments.scratch.path("to");
+    fs::create_dir(&to).unwrap();
+    for size in [5, 3 << 20] {
+        let source = format!("{}/file-{size}", environments.there);
+        fs::write(&source, patterned(size)).unwrap();
+        let name = format!("file-{size}");
+        let trap = format!("{to}/{}", name_that_was_foreseen(&name, &source));
+        // Whoever follows it gets an error, and with another device shows a stranger's bytes.
+        std::os::unix::fs::symlink("/dev/full", &trap).unwrap();
+        environments.stdout(&["cp", "-r", &format!("unix:{source}"), &to]);
+        assert!(fs::read(format!("{to}/{name}")).unwrap() == patterned(size));
+        assert!(fs::symlink_metadata(&trap).unwrap().is_symlink());
+    }
+}
+
+#[test]
 fn a_source_that_has_changed_is_copied_anew() {
     let (environments, here) = killed_half_way();
     fs::write(&here, vec![1; SIZE]).unwrap();

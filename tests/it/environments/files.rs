@@ -1,8 +1,9 @@
 //! Files.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use exec_server::env::{FileKind, OpenFor};
+use exec_server::env::{FileKind, Links, OpenFor};
 
 use super::over_all;
 use crate::support::{patterned, scratch};
@@ -12,11 +13,11 @@ over_all! {
         let (files, dir) = (environment.files(), scratch());
         let path = dir.path("f");
         let data = patterned(3_000_001);
-        files.write(&path, &data, false).unwrap();
+        files.write(&path, &data, false, Links::Follow).unwrap();
         assert!(files.read(&path).unwrap() == data);
-        files.write(&path, b"short", true).unwrap();
+        files.write(&path, b"short", true, Links::Follow).unwrap();
         assert_eq!(files.read(&path).unwrap(), b"short");
-        files.write(&path, b"", false).unwrap();
+        files.write(&path, b"", false, Links::Follow).unwrap();
         assert_eq!(files.read(&path).unwrap(), b"");
     }
 
@@ -28,7 +29,7 @@ over_all! {
             files.metadata(&path, true).unwrap_err(),
             files.read_directory(&path).unwrap_err(),
             files.canonicalize(&path).unwrap_err(),
-            files.open(&path, OpenFor::Reading).map(|_| ()).unwrap_err(),
+            files.open(&path, OpenFor::Reading, Links::Follow).map(|_| ()).unwrap_err(),
         ] {
             assert!(error.is_not_found(), "{error}");
         }
@@ -40,9 +41,9 @@ over_all! {
     fn metadata_tells_kind_size_mode_and_links(environment) {
         let (files, dir) = (environment.files(), scratch());
         let (file, link) = (dir.path("f"), dir.path("l"));
-        files.write(&file, b"1234", false).unwrap();
-        files.set_permissions(&file, 0o640).unwrap();
-        files.symlink("f", &link).unwrap();
+        files.write(&file, b"1234", false, Links::Follow).unwrap();
+        files.set_permissions(&file, 0o640, Links::Follow).unwrap();
+        files.symlink("f", &link, Links::Follow).unwrap();
         let found = files.metadata(&link, true).unwrap();
         assert_eq!((found.kind, found.size), (FileKind::Regular, Some(4)));
         assert_eq!((found.is_symlink, found.mode), (true, Some(0o640)));
@@ -54,35 +55,36 @@ over_all! {
 
     fn a_directory_is_listed_in_order(environment) {
         let (files, dir) = (environment.files(), scratch());
-        files.create_directory(&dir.path("b/c")).unwrap();
-        files.write(&dir.path("a"), b"", false).unwrap();
-        files.symlink("nowhere", &dir.path("z")).unwrap();
-        files.symlink("b", &dir.path("y")).unwrap();
+        files.create_directory(&dir.path("b/c"), Links::Follow).unwrap();
+        files.write(&dir.path("a"), b"", false, Links::Follow).unwrap();
+        files.symlink("nowhere", &dir.path("z"), Links::Follow).unwrap();
+        files.symlink("b", &dir.path("y"), Links::Follow).unwrap();
         let odd = std::ffi::OsStr::from_bytes(b"odd\xff");
         std::fs::write(std::path::Path::new(&dir.dir()).join(odd), b"").unwrap();
         let listing = files.read_directory(&dir.dir()).unwrap();
-        assert_eq!(listing.unnamed, ["odd\u{fffd}"]);
-        let names: Vec<_> = listing.entries.iter().map(|entry| (&*entry.name, entry.kind)).collect();
+        let unnamed: Vec<_> = listing.unnamed.iter().map(|(name, _)| name).collect();
+        assert_eq!(unnamed, ["odd\u{fffd}"]);
+        let names: Vec<_> = listing.entries.iter().collect();
         assert_eq!(names, [
-            ("a", FileKind::Regular),
-            ("b", FileKind::Directory),
-            ("y", FileKind::Symlink),
-            ("z", FileKind::Symlink),
+            (OsStr::new("a"), FileKind::Regular),
+            (OsStr::new("b"), FileKind::Directory),
+            (OsStr::new("y"), FileKind::Symlink),
+            (OsStr::new("z"), FileKind::Symlink),
         ]);
     }
 
     fn names_are_copied_moved_and_removed(environment) {
         let (files, dir) = (environment.files(), scratch());
         let (tree, copy, moved) = (dir.path("t"), dir.path("c"), dir.path("m"));
-        files.create_directory(&dir.path("t/d")).unwrap();
-        files.write(&dir.path("t/d/f"), b"x", false).unwrap();
+        files.create_directory(&dir.path("t/d"), Links::Follow).unwrap();
+        files.write(&dir.path("t/d/f"), b"x", false, Links::Follow).unwrap();
         assert!(files.copy(&tree, &copy, false).is_err(), "a directory is copied as a tree");
         files.copy(&tree, &copy, true).unwrap();
-        files.rename(&copy, &moved).unwrap();
+        files.rename(&copy, &moved, Links::Follow).unwrap();
         assert_eq!(files.read(&dir.path("m/d/f")).unwrap(), b"x");
         files.remove(&moved).unwrap();
         assert!(files.metadata(&moved, true).unwrap_err().is_not_found());
-        files.symlink("t", &dir.path("l")).unwrap();
+        files.symlink("t", &dir.path("l"), Links::Follow).unwrap();
         assert_eq!(files.read_link(&dir.path("l")).unwrap(), "t");
         assert!(files.read_link(&dir.path("no")).unwrap_err().is_not_found());
         assert_eq!(files.canonicalize(&dir.path("l/d/../d")).unwrap(), dir.path("t/d"));
@@ -92,8 +94,8 @@ over_all! {
         let (files, dir) = (environment.files(), scratch());
         let path = dir.path("f");
         let data = patterned(2_500_000);
-        files.write(&path, &data, false).unwrap();
-        let file = files.open(&path, OpenFor::Reading).unwrap();
+        files.write(&path, &data, false, Links::Follow).unwrap();
+        let file = files.open(&path, OpenFor::Reading, Links::Follow).unwrap();
         for (offset, len, is_last) in [
             (2_000_000, 1 << 20, true),
             (0, 1 << 20, false),
@@ -116,19 +118,19 @@ over_all! {
     fn blocks_are_written_anew_or_into_what_is_there(environment) {
         let (files, dir) = (environment.files(), scratch());
         let path = dir.path("f");
-        files.write(&path, b"0123456789", false).unwrap();
-        let file = files.open(&path, OpenFor::Updating).unwrap();
+        files.write(&path, b"0123456789", false, Links::Follow).unwrap();
+        let file = files.open(&path, OpenFor::Updating, Links::Follow).unwrap();
         file.write_block(8, b"abc").unwrap();
         file.close().unwrap();
         assert_eq!(files.read(&path).unwrap(), b"01234567abc");
-        let file = files.open(&path, OpenFor::Replacing).unwrap();
+        let file = files.open(&path, OpenFor::Replacing, Links::Follow).unwrap();
         assert_eq!(files.read(&path).unwrap(), b"");
         file.write_block(2, b"x").unwrap();
         assert!(file.write_block(0, b"").is_err(), "a block of nothing");
         assert!(file.write_block(0, &vec![0; (1 << 20) + 1]).is_err(), "a block above 1 MiB");
         file.close().unwrap();
         assert_eq!(files.read(&path).unwrap(), b"\0\0x");
-        let file = files.open(&dir.path("new"), OpenFor::Updating).unwrap();
+        let file = files.open(&dir.path("new"), OpenFor::Updating, Links::Follow).unwrap();
         file.write_block(0, &vec![7; 1 << 20]).unwrap();
         file.close().unwrap();
         assert_eq!(files.read(&dir.path("new")).unwrap(), vec![7; 1 << 20]);
@@ -138,7 +140,7 @@ over_all! {
         let (files, dir) = (environment.files(), scratch());
         let path = dir.path("f");
         let data = patterned(4 << 20);
-        let file = files.open(&path, OpenFor::Replacing).unwrap();
+        let file = files.open(&path, OpenFor::Replacing, Links::Follow).unwrap();
         std::thread::scope(|scope| {
             for (index, part) in data.chunks(1 << 20).enumerate() {
                 let file = &file;
@@ -146,7 +148,7 @@ over_all! {
             }
         });
         file.close().unwrap();
-        let file = files.open(&path, OpenFor::Reading).unwrap();
+        let file = files.open(&path, OpenFor::Reading, Links::Follow).unwrap();
         std::thread::scope(|scope| {
             for (index, part) in data.chunks(1 << 20).enumerate() {
                 let file = &file;

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use exec_server::env::config::Transport;
-use exec_server::env::{Environment, OpenFor};
+use exec_server::env::{Environment, Links, OpenFor};
 
 use super::{command, remote, run, stdio, websocket};
 use crate::support::{Server, scratch};
@@ -43,7 +43,7 @@ fn an_environment_that_is_down_is_an_error_and_nothing_runs_here() {
     }
     let error = environment
         .files()
-        .write(&dir.path("g"), b"", false)
+        .write(&dir.path("g"), b"", false, Links::Follow)
         .unwrap_err();
     assert!(
         error.to_string().starts_with("environment `dev`: "),
@@ -124,7 +124,7 @@ fn a_file_of_a_lost_connection_says_so() {
     let environment = remote(websocket(&server));
     let file = environment
         .files()
-        .open(&dir.path("f"), OpenFor::Replacing)
+        .open(&dir.path("f"), OpenFor::Replacing, Links::Follow)
         .unwrap();
     file.write_block(0, b"x").unwrap();
     server.kill();

@@ -41,6 +41,27 @@ over_both! {
         refused(client, "fs/writeBlock", write("h", 0, b"x"), -32004, "unknown file handle `h`");
     }
 
+    fn no_link_is_followed_if_that_is_asked_for(client) {
+        let scratch = scratch();
+        let path = |name: &str| scratch.path(name);
+        std::fs::create_dir(path("d")).unwrap();
+        std::fs::write(path("d/f"), "hello").unwrap();
+        std::os::unix::fs::symlink("f", path("d/to-file")).unwrap();
+        std::os::unix::fs::symlink("d", path("to-d")).unwrap();
+        std::os::unix::fs::symlink("none", path("d/to-nothing")).unwrap();
+        for mode in ["read", "replace", "update"] {
+            let asked = |name: &str| json!({"handleId": mode, "path": path(name), "mode": mode, "followSymlinks": false});
+            for (name, message) in [
+                ("d/to-file", "Symbolic link loop (os error 40)"), ("d/to-nothing", "Symbolic link loop (os error 40)"),
+                ("to-d/f", "Not a directory (os error 20)"),
+            ] {
+                refused(client, "fs/open", asked(name), -32603, message);
+            }
+            client.ok("fs/open", asked("d/f"));
+        }
+        assert!(!std::fs::exists(path("d/none")).unwrap());
+    }
+
     fn a_file_of_any_size_is_read_block_by_block(client) {
         let scratch = scratch();
         let path = scratch.path("f");

@@ -9,6 +9,24 @@ use super::{EXISTS, NOT_FOUND, refused, uri};
 use crate::support::scratch;
 
 over_both! {
+    fn no_link_on_the_way_is_followed_if_that_is_asked_for(client) {
+        let scratch = scratch();
+        let path = |name: &str| scratch.path(name);
+        std::fs::create_dir(path("d")).unwrap();
+        std::fs::write(path("d/f"), "f").unwrap();
+        symlink("d", path("to-d")).unwrap();
+        for (from, to) in [("to-d/f", "d/g"), ("d/f", "to-d/g")] {
+            let params = json!({"sourcePath": path(from), "destinationPath": path(to), "followSymlinks": false});
+            refused(client, "fs/rename", params, -32603, "Not a directory (os error 20)");
+        }
+        let link = |at: &str| json!({"path": path(at), "target": "f", "followSymlinks": false});
+        refused(client, "fs/symlink", link("to-d/l"), -32603, "Not a directory (os error 20)");
+        let params = json!({"sourcePath": path("d/f"), "destinationPath": path("d/g"), "followSymlinks": false});
+        client.ok("fs/rename", params);
+        client.ok("fs/symlink", link("d/l"));
+        assert_eq!(crate::support::names(&path("d")), ["g", "l"]);
+    }
+
     fn a_name_is_changed_and_what_had_it_is_replaced_unless_told_otherwise(client) {
         let scratch = scratch();
         let path = |name: &str| scratch.path(name);

@@ -22,26 +22,28 @@ impl Tree {
         Self(base.canonicalize().unwrap())
     }
 
-    fn job(&self, from: &str, to: &str, is_recursive: bool) -> Result<Job, String> {
+    fn plan(&self, from: &str, to: &str, is_recursive: bool) -> Result<Plan, String> {
         let rules = Rules {
             is_recursive,
             is_one_of_many: false,
             is_one_side: true,
         };
-        self.job_by(from, to, rules)
+        self.plan_by(from, to, rules)
     }
 
-    fn job_by(&self, from: &str, to: &str, rules: Rules) -> Result<Job, String> {
+    fn plan_by(&self, from: &str, to: &str, rules: Rules) -> Result<Plan, String> {
         // Not `join`, which would take a slash at the end for nothing.
         let path = |name: &str| PathBuf::from(format!("{}/{name}", self.0.display()));
         let (from, to) = (path(from), path(to));
-        let end = |path| End { side: &Here, path };
-        job(&end(&from), &end(&to), rules).map_err(|error| error.to_string())
+        let here = Here::named();
+        let end = |path| End { side: &here, path };
+        let planned = plan(&end(&from), &end(&to), rules);
+        planned.map_err(|error| error.to_string())
     }
 
     /// Where it goes, below the base.
     fn to(&self, from: &str, to: &str, is_recursive: bool) -> Result<String, String> {
-        let job = self.job(from, to, is_recursive)?;
+        let job = self.plan(from, to, is_recursive)?.job;
         let below = job.to.strip_prefix(&self.0).unwrap();
         Ok(below.to_str().unwrap().to_owned())
     }
@@ -77,7 +79,7 @@ fn names_are_kept_in_a_directory_and_given_otherwise() {
 #[test]
 fn a_link_is_itself_only_with_r_and_without_a_slash() {
     let tree = Tree::new("links");
-    let kind = |from, is_recursive| tree.job(from, "new", is_recursive).unwrap().kind;
+    let kind = |from, is_recursive| tree.plan(from, "new", is_recursive).unwrap().job.kind;
     assert_eq!(kind("to-file", false), FileKind::Regular);
     assert_eq!(kind("to-file", true), FileKind::Symlink);
     assert_eq!(kind("to-dir", true), FileKind::Symlink);
@@ -110,11 +112,11 @@ fn what_does_not_fit_is_refused() {
         ("dir", "dir", true, "dir/dir is inside it"),
         ("dir", "dir/sub/new", true, "dir/sub/new is inside it"),
     ] {
-        let error = tree.job(from, to, is_recursive).unwrap_err();
+        let error = tree.plan(from, to, is_recursive).unwrap_err();
         assert!(error.ends_with(why), "{from} to {to}: {error}");
     }
     fs::create_dir_all(tree.0.join("empty/file")).unwrap();
-    let error = tree.job("file", "empty", false).unwrap_err();
+    let error = tree.plan("file", "empty", false).unwrap_err();
     assert!(
         error.ends_with("a directory, and the source is none"),
         "{error}"
@@ -129,9 +131,9 @@ fn several_sources_need_a_directory() {
         is_one_of_many: true,
         is_one_side: true,
     };
-    let error = tree.job_by("file", "new", rules).unwrap_err();
+    let error = tree.plan_by("file", "new", rules).unwrap_err();
     assert!(error.ends_with("new: not a directory"), "{error}");
-    assert!(tree.job_by("file", "empty", rules).is_ok());
+    assert!(tree.plan_by("file", "empty", rules).is_ok());
 }
 
 #[test]
@@ -142,7 +144,27 @@ fn a_device_is_written_as_it_is() {
         is_one_of_many: false,
         is_one_side: false,
     };
-    let end = |path| End { side: &Here, path };
-    let job = job(&end(&source), &end(Path::new("/dev/null")), rules).unwrap();
-    assert!(job.in_place);
+    let here = Here::named();
+    let end = |path| End { side: &here, path };
+    let planned = plan(&end(&source), &end(Path::new("/dev/null")), rules).unwrap();
+    assert!(planned.job.in_place);
+}
+
+#[test]
+fn links_are_followed_as_far_as_was_named() {
+    let tree = Tree::new("bases");
+    for (from, to, is_recursive, source, target) in [
+        ("dir", "new", true, Some(""), ""),
+        ("dir/", "new/", true, Some("dir/"), ""),
+        ("dir/.", "empty", true, Some("dir/."), "empty"),
+        ("to-dir/", "empty", true, Some("to-dir/"), "empty"),
+        ("to-dir", "dir/new", true, Some(""), "dir"),
+        ("to-file", "empty", false, None, "empty"),
+        ("file", "to-file", true, Some(""), ""),
+    ] {
+        let planned = tree.plan(from, to, is_recursive).unwrap();
+        let base = |path: &str| tree.0.join(path);
+        assert_eq!(planned.source, source.map(base), "{from}");
+        assert_eq!(planned.target, base(target), "{from} to {to}");
+    }
 }

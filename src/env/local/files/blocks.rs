@@ -50,15 +50,15 @@ pub struct Block {
 
 impl BlockFile {
     /// Opens a file.
-    pub fn open(path: &Path, mode: Mode) -> Result<Self, FileError> {
+    pub fn open(path: &Path, mode: Mode, links: Links) -> Result<Self, FileError> {
         let file = match mode {
-            Mode::Read => open_regular(path, Links::Follow)?.0,
+            Mode::Read => open_regular(path, links)?.0,
             Mode::Replace => {
-                let (file, status) = open_to_fill(path, Links::Follow)?;
+                let (file, status) = open_to_fill(path, links)?;
                 empty(&file, &status)?;
                 file
             }
-            Mode::Update => open_to_fill(path, Links::Follow)?.0,
+            Mode::Update => open_to_fill(path, links)?.0,
         };
         Ok(Self(file))
     }
@@ -140,9 +140,15 @@ pub struct OpenFiles(HashMap<String, BlockFile>);
 
 impl OpenFiles {
     /// Opens a file under an id that is free.
-    pub fn open(&mut self, id: String, path: &Path, mode: Mode) -> Result<(), FileError> {
+    pub fn open(
+        &mut self,
+        id: String,
+        path: &Path,
+        mode: Mode,
+        links: Links,
+    ) -> Result<(), FileError> {
         self.check_free(&id)?;
-        let file = BlockFile::open(path, mode)?;
+        let file = BlockFile::open(path, mode, links)?;
         self.0.insert(id, file);
         Ok(())
     }

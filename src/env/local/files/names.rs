@@ -7,24 +7,26 @@ use std::path::{Path, PathBuf};
 
 use super::errors::FileError;
 use super::place::{Links, Place, c_path};
-use crate::sys::file::{self, Access, Kind, ROOTED};
+use crate::sys::file::{self, Access, Kind};
 
 /// The path of an existing file with all links resolved.
 pub fn canonicalize(path: &Path) -> Result<PathBuf, FileError> {
     Ok(fs::canonicalize(path)?)
 }
 
-/// Gives a file or a directory another name in the same file system; links are not followed.
+/// Gives a file or a directory another name in the same file system; a link is renamed itself.
 /// What has that name already is replaced only if `overwrites`, otherwise it is an error.
-pub fn rename(from: &Path, to: &Path, overwrites: bool) -> Result<(), FileError> {
-    let (from, to) = (c_path(from)?, c_path(to)?);
-    Ok(file::rename_at((ROOTED, &from), (ROOTED, &to), overwrites)?)
+pub fn rename(from: &Path, to: &Path, overwrites: bool, links: Links) -> Result<(), FileError> {
+    let (from, to) = (Place::find(from, links)?, Place::find(to, links)?);
+    let (old, new) = ((from.dir(), from.path()), (to.dir(), to.path()));
+    Ok(file::rename_at(old, new, overwrites)?)
 }
 
 /// Makes a symbolic link at `path` that says `target`, whether or not there is such a file.
 /// The name must be free.
-pub fn make_link(target: &Path, path: &Path) -> Result<(), FileError> {
-    Ok(file::link_at(&c_path(target)?, ROOTED, &c_path(path)?)?)
+pub fn make_link(target: &Path, path: &Path, links: Links) -> Result<(), FileError> {
+    let place = Place::find(path, links)?;
+    Ok(file::link_at(&c_path(target)?, place.dir(), place.path())?)
 }
 
 /// What a symbolic link says. Texts alone can be told.

@@ -6,16 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+pub use crate::rpc::client::types::Links;
 use crate::sys::file::{self, Access, LastLink, ROOTED, Status};
-
-/// What a request says of symbolic links in its path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Links {
-    /// They are followed.
-    Follow,
-    /// There must be none.
-    Refuse,
-}
 
 impl Links {
     /// How to open the last component of a path.

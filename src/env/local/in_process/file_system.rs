@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use super::LocalEnvironment;
 use crate::env::local::files::{
-    self, BlockFile, Content, CopyOptions, FileError, Links, MAX_READ, Mode, RemoveOptions,
+    self, BlockFile, Content, CopyOptions, FileError, MAX_READ, Mode, RemoveOptions,
 };
 use crate::env::{
-    DirectoryEntry, EnvironmentError, FileBlock, FileKind, FileMetadata, FileSystem, Listing,
-    OpenFile, OpenFor,
+    EnvironmentError, FileBlock, FileKind, FileMetadata, FileSystem, Links, Listing, OpenFile,
+    OpenFor,
 };
 use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::{PathStyle, WirePath};
@@ -25,18 +25,18 @@ impl FileSystem for LocalEnvironment {
         Ok(data)
     }
 
-    fn write(&self, path: &str, data: &[u8], is_atomic: bool) -> Result<()> {
+    fn write(&self, path: &str, data: &[u8], is_atomic: bool, links: Links) -> Result<()> {
         let path = native(path)?;
         let written = if is_atomic {
-            files::replace(&path, data, Links::Follow)
+            files::replace(&path, data, links)
         } else {
-            files::write(&path, data, Links::Follow)
+            files::write(&path, data, links)
         };
         Ok(written?)
     }
 
-    fn create_directory(&self, path: &str) -> Result<()> {
-        Ok(files::make_directory(&native(path)?, true, Links::Follow)?)
+    fn create_directory(&self, path: &str, links: Links) -> Result<()> {
+        Ok(files::make_directory(&native(path)?, true, links)?)
     }
 
     fn metadata(&self, path: &str, follows_links: bool) -> Result<FileMetadata> {
@@ -53,17 +53,22 @@ impl FileSystem for LocalEnvironment {
 
     fn read_directory(&self, path: &str) -> Result<Listing> {
         let mut listing = Listing::default();
+        let mut has_room = true;
         files::list(&native(path)?, |listed| {
-            let Ok(name) = listed.name.to_str() else {
-                let shown = listed.name.to_string_lossy().into_owned();
-                return listing.unnamed.push(shown);
+            let kind = kind(listed.kind, listed.is_link);
+            has_room &= match listed.name.to_str() {
+                Ok(name) => listing.entries.push(name.as_ref(), kind),
+                Err(_) => {
+                    let shown = listed.name.to_string_lossy();
+                    listing.unnamed.push(shown.as_ref().as_ref(), kind)
+                }
             };
-            listing.entries.push(DirectoryEntry {
-                name: name.to_owned(),
-                kind: kind(listed.kind, listed.is_link),
-            });
         })?;
-        listing.entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        if !has_room {
+            let message = format!("`{path}` has more names than can be listed");
+            return Err(RpcError::invalid_request(message).into());
+        }
+        listing.entries.sort();
         Ok(listing)
     }
 
@@ -90,33 +95,34 @@ impl FileSystem for LocalEnvironment {
         Ok(PathStyle::Native.render(&real))
     }
 
-    fn rename(&self, from: &str, to: &str) -> Result<()> {
-        Ok(files::rename(&native(from)?, &native(to)?, true)?)
+    fn rename(&self, from: &str, to: &str, links: Links) -> Result<()> {
+        Ok(files::rename(&native(from)?, &native(to)?, true, links)?)
     }
 
-    fn set_permissions(&self, path: &str, mode: u32) -> Result<()> {
-        Ok(files::set_permissions(&native(path)?, mode, Links::Follow)?)
+    fn set_permissions(&self, path: &str, mode: u32, links: Links) -> Result<()> {
+        Ok(files::set_permissions(&native(path)?, mode, links)?)
     }
 
-    fn symlink(&self, target: &str, path: &str) -> Result<()> {
+    fn symlink(&self, target: &str, path: &str, links: Links) -> Result<()> {
         if target.contains('\0') {
             let message = "the target of a link cannot contain a NUL byte";
             return Err(RpcError::invalid_params(message).into());
         }
-        Ok(files::make_link(target.as_ref(), &native(path)?)?)
+        Ok(files::make_link(target.as_ref(), &native(path)?, links)?)
     }
 
     fn read_link(&self, path: &str) -> Result<String> {
         Ok(files::read_link(&native(path)?)?)
     }
 
-    fn open(&self, path: &str, purpose: OpenFor) -> Result<Box<dyn OpenFile>> {
+    fn open(&self, path: &str, purpose: OpenFor, links: Links) -> Result<Box<dyn OpenFile>> {
         let mode = match purpose {
             OpenFor::Reading => Mode::Read,
             OpenFor::Replacing => Mode::Replace,
             OpenFor::Updating => Mode::Update,
         };
-        Ok(Box::new(LocalFile(BlockFile::open(&native(path)?, mode)?)))
+        let file = BlockFile::open(&native(path)?, mode, links)?;
+        Ok(Box::new(LocalFile(file)))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The reading of what comes on a connection, in one order, to its end.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{ACKNOWLEDGE, Block, Connection, Waiting};
+use super::{ACKNOWLEDGE, Answer, Block, Connection, Waiting};
 use crate::answer::Tell;
 use crate::rpc::client::ClientError;
 use crate::rpc::client::open_file::MAX_BLOCK;
@@ -41,6 +41,10 @@ impl Connection {
         let mut complaint = None;
         let mut announced: Option<Announced> = None;
         let why = loop {
+            if !self.gate.wait(Duration::ZERO) {
+                // What a long message needed is not needed meanwhile.
+                reader.relax();
+            }
             if !self.gate.wait(self.ping_interval) {
                 // The server must not take a slow consumer for a dead one.
                 self.outbound.ping();
@@ -115,7 +119,10 @@ impl Connection {
                 let waiting = self.lock().waiting.remove(&id);
                 match waiting {
                     Some(Waiting::Caller(tell)) => {
-                        tell.give(outcome.map(Into::into));
+                        tell.give(outcome.map(|json| Answer {
+                            json: json.into(),
+                            _held: self.gate.hold(json.len()),
+                        }));
                     }
                     Some(Waiting::Block(tell)) => return take_block(id, outcome, tell),
                     Some(Waiting::Replay(route)) => {

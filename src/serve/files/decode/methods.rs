@@ -103,6 +103,7 @@ pub(super) fn open(params: OpenParams<'_>) -> Result<FileRequest, RpcError> {
         path: place(&params.path)?.path,
         handle: params.handle_id.into_owned(),
         mode: mode(params.mode),
+        links: links(params.follow_symlinks),
     })
 }
 
@@ -157,6 +158,7 @@ pub(super) fn rename(params: RenameParams<'_>) -> Result<FileRequest, RpcError> 
         source: place(&params.source_path)?.path,
         destination: place(&params.destination_path)?.path,
         overwrites: params.overwrite.unwrap_or(true),
+        links: links(params.follow_symlinks),
     })
 }
 
@@ -177,6 +179,7 @@ pub(super) fn symlink(params: SymlinkParams<'_>) -> Result<FileRequest, RpcError
     Ok(FileRequest::Symlink {
         path: place(&params.path)?.path,
         target: target(&params.target)?,
+        links: links(params.follow_symlinks),
     })
 }
 
