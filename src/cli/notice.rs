@@ -6,6 +6,9 @@ use std::io::Write;
 use crate::sys::terminal;
 use crate::visible::Visible;
 
+/// Bytes of one notice that are shown at most: a remote may have put more into it.
+const LONGEST: usize = 8 * 1024;
+
 /// Who speaks, such as `exec-server run`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Speaker(pub(super) &'static str);
@@ -14,7 +17,11 @@ impl Speaker {
     /// Says it: the first line behind the speaker's name, others below it as hints. What a remote
     /// has put into it cannot steer the terminal, or pass for a line of ours.
     pub(super) fn say(self, what: impl fmt::Display) {
-        let what = what.to_string();
+        let mut what = what.to_string();
+        if what.len() > LONGEST {
+            what.truncate(what.floor_char_boundary(LONGEST));
+            what.push('\u{2026}');
+        }
         let end = if terminal::is_raw() { "\r\n" } else { "\n" };
         let mut lines = what.split('\n');
         let first = Visible(lines.next().unwrap_or_default());

@@ -2,6 +2,7 @@
 
 mod confined;
 mod ends;
+mod hostile;
 mod losses;
 mod place;
 mod signals;
