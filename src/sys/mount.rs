@@ -62,21 +62,14 @@ fn attach(tree: &OwnedFd, place: BorrowedFd<'_>) -> io::Result<()> {
     check(result as libc::c_int).map(drop)
 }
 
-/// Mounts an empty directory in memory, which nobody can list, enter or change.
-pub fn cover_with_nothing(target: &CStr) -> io::Result<()> {
+/// Mounts an empty directory in memory, which nobody can change, with these permission bits.
+pub fn cover_with_nothing(target: &CStr, mode: u32) -> io::Result<()> {
+    let options = CString::new(format!("mode={mode:03o},size=4k"))?;
     let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     let kind = c"tmpfs".as_ptr();
     // SAFETY: terminated strings.
-    check(unsafe {
-        libc::mount(
-            kind,
-            target.as_ptr(),
-            kind,
-            flags,
-            c"mode=000,size=4k".as_ptr().cast(),
-        )
-    })
-    .map(drop)
+    check(unsafe { libc::mount(kind, target.as_ptr(), kind, flags, options.as_ptr().cast()) })
+        .map(drop)
 }
 
 /// Whether devices below a mount can be opened.

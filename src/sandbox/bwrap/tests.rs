@@ -1,10 +1,10 @@
 //! The proven examples as command lines.
 
-use std::ffi::CString;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use super::*;
@@ -120,12 +120,13 @@ const MINIMAL: &str = r#"{"path":{"type":"special","value":{"kind":"minimal"}},"
 
 const BASE: &str = "--ro-bind / / --dev /dev";
 
-/// The masks of what is missing in a root.
-fn masks(root: &str, names: &[&str]) -> String {
-    let masks = names
-        .iter()
-        .map(|name| format!(" --ro-bind {root}/{name} {root}/{name}"));
-    masks.collect()
+/// What is left to the first process inside to be covered, in the order of the paths.
+fn masks(plan: &MountPlan) -> Vec<(PathBuf, MaskKind)> {
+    let masks = plan.masks.iter();
+    let masks = masks.map(|mask| (OsStr::from_bytes(mask.path.to_bytes()).into(), mask.kind));
+    let mut masks: Vec<_> = masks.collect();
+    masks.sort_by(|one: &(PathBuf, _), other| one.0.cmp(&other.0));
+    masks
 }
 
 #[test]
@@ -138,11 +139,19 @@ fn example_1_everything_is_mounted_read_only() {
 fn examples_2_and_3_a_root_is_writable_but_for_its_metadata() {
     let there = Project::new();
     let entries = [READ_ALL, &path("@/proj", "write")].join(",");
-    let masks = masks("@/proj", &[".git", ".agents", ".aws", ".codex"]);
     assert_eq!(
         there.words(&entries),
-        format!("{BASE} --bind @/proj @/proj{masks} --proc /proc")
+        format!("{BASE} --bind @/proj @/proj --ro-bind @/proj/.git @/proj/.git --proc /proc")
     );
+    // What is missing, and the journal, which no program sees.
+    let expected = [
+        ("journal", MaskKind::Directory),
+        ("proj/.agents", MaskKind::EmptyDirectory),
+        ("proj/.aws", MaskKind::EmptyDirectory),
+        ("proj/.codex", MaskKind::EmptyDirectory),
+    ]
+    .map(|(path, kind)| (there.at(path), kind));
+    assert_eq!(masks(&there.plan(&entries).unwrap()), expected);
 }
 
 #[test]
@@ -167,24 +176,14 @@ fn example_5_what_matches_now_is_covered() {
     assert_eq!(there.words(&entries), format!("{BASE} --proc /proc"));
     let plan = there.plan(&entries).unwrap();
     assert_eq!(plan.weaker, [""; 0]);
-    let mut masks: Vec<_> = plan
-        .masks
-        .into_iter()
-        .map(|mask| (mask.path, mask.kind))
-        .collect();
-    masks.sort_by(|one, other| one.0.cmp(&other.0));
     let expected = [
+        ("journal", MaskKind::Directory),
         ("other/a.env", MaskKind::File),
         ("other/d.env", MaskKind::Directory),
         ("proj/sub/x.env", MaskKind::File),
     ]
-    .map(|(path, kind)| {
-        (
-            CString::new(there.at(path).into_os_string().into_vec()).unwrap(),
-            kind,
-        )
-    });
-    assert_eq!(masks, expected);
+    .map(|(path, kind)| (there.at(path), kind));
+    assert_eq!(masks(&plan), expected);
     let entries = [READ_ALL, glob, &path("@/proj", "write")].join(",");
     let weaker = there.plan(&entries).unwrap().weaker;
     assert!(weaker[0].contains("**/*.env"), "{weaker:?}");
@@ -233,9 +232,19 @@ fn example_7_a_writable_root_keeps_its_denials() {
     let entries = [root, &path("@/proj/sub", "none")].join(",");
     let words = there.words(&entries);
     assert!(words.starts_with("--bind / / --dev /dev"), "{words}");
-    let end = "--bind @ @ --perms 000 --tmpfs @/journal --bind @/proj @/proj --perms 000 --tmpfs @/proj/sub \
-               --proc /proc --remount-ro @/proj/sub --remount-ro @/journal";
+    let end =
+        "--bind @/proj @/proj --perms 000 --tmpfs @/proj/sub --proc /proc --remount-ro @/proj/sub";
     assert!(words.ends_with(end), "{words}");
+    let masks = masks(&there.plan(&entries).unwrap());
+    let held = (
+        there.at("journal").parent().unwrap().to_owned(),
+        MaskKind::Itself,
+    );
+    let journal = (there.at("journal"), MaskKind::Directory);
+    assert!(
+        masks.contains(&held) && masks.contains(&journal),
+        "{masks:?}"
+    );
 }
 
 #[test]
@@ -377,6 +386,26 @@ fn a_link_in_place_of_a_source_is_an_error() {
     symlink(there.at("other"), there.at("proj")).unwrap();
     let error = MountPlan::build(&policy, &there.at("other"), &there.journal).unwrap_err();
     assert!(matches!(error, PlanError::Changed(_)), "{error}");
+}
+
+#[test]
+fn a_hard_link_to_what_is_denied_is_told() {
+    let there = Project::new();
+    let (secret, other) = (there.at("proj/src/secret"), there.at("proj/src/other"));
+    fs::write(&secret, "").unwrap();
+    fs::hard_link(&secret, &other).unwrap();
+    let weaker = |denied: &[&str]| {
+        let denied = denied.iter().map(|path| self::path(path, "deny"));
+        let entries: Vec<_> = denied.chain([READ_ALL.to_owned()]).collect();
+        there.plan(&entries.join(",")).unwrap().weaker
+    };
+    let told = weaker(&["@/proj/src/secret"]);
+    assert!(
+        told.len() == 1 && told[0].contains("src/secret: other names"),
+        "{told:?}"
+    );
+    assert_eq!(weaker(&["@/proj/src/secret", "@/proj/src/other"]), [""; 0]);
+    assert_eq!(weaker(&["@/proj/src"]), [""; 0]);
 }
 
 #[test]

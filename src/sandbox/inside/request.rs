@@ -233,7 +233,7 @@ mod tests {
                 has_lock: true,
                 is_offline: true,
                 sealed_devices: strings(&[c"/dev/null"]),
-                masks: [MaskKind::File, MaskKind::Directory, MaskKind::Itself]
+                masks: [MaskKind::File, MaskKind::EmptyDirectory, MaskKind::Itself]
                     .map(|kind| Mask {
                         kind,
                         path: c"/a".to_owned(),

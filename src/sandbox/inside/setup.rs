@@ -43,31 +43,40 @@ pub(super) fn set_up(rest: &Rest) -> Result<Option<OwnedFd>, (Stage, i32)> {
 struct Covers {
     file: Option<OwnedFd>,
     directory: Option<OwnedFd>,
+    empty: Option<OwnedFd>,
 }
 
 impl Covers {
     fn add(&mut self, mask: &Mask) -> io::Result<()> {
         let path = mask.path.as_c_str();
-        // What has gone since the plan was made needs no cover. A link in its place is an error.
-        let Some(target) = locate(path)? else {
-            return Ok(());
+        // What has gone since the plan was made needs no cover, unless it is what nobody may make anew. A link in its
+        // place is an error.
+        let target = match locate(path)? {
+            Some(target) => target,
+            None if mask.kind == MaskKind::EmptyDirectory => {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            None => return Ok(()),
         };
         let known = match mask.kind {
             MaskKind::Itself => return mount::cover(target.as_fd(), target.as_fd()),
             MaskKind::File => &mut self.file,
             MaskKind::Directory => &mut self.directory,
+            MaskKind::EmptyDirectory => &mut self.empty,
         };
         if let Some(cover) = known {
             return mount::cover(cover.as_fd(), target.as_fd());
         }
-        if mask.kind == MaskKind::Directory {
-            mount::cover_with_nothing(path)?;
-        } else {
-            let Some(null) = locate(c"/dev/null")? else {
-                return Err(io::ErrorKind::NotFound.into());
-            };
-            mount::cover(null.as_fd(), target.as_fd())?;
-            mount::seal(path, Devices::Closed)?;
+        match mask.kind {
+            MaskKind::Directory => mount::cover_with_nothing(path, 0o000)?,
+            MaskKind::EmptyDirectory => mount::cover_with_nothing(path, 0o555)?,
+            MaskKind::File | MaskKind::Itself => {
+                let Some(null) = locate(c"/dev/null")? else {
+                    return Err(io::ErrorKind::NotFound.into());
+                };
+                mount::cover(null.as_fd(), target.as_fd())?;
+                mount::seal(path, Devices::Closed)?;
+            }
         }
         *known = locate(path)?;
         Ok(())

@@ -22,6 +22,7 @@ pub use self::error::PlanError;
 pub use self::list::MountList;
 pub use self::scan::Scan;
 pub use self::source::Source;
+use self::source::is_at;
 use super::journal::Claim;
 use super::policy::Network;
 
@@ -67,6 +68,8 @@ pub enum MaskKind {
     File,
     /// An empty directory that cannot be listed or entered.
     Directory,
+    /// An empty directory that can be listed.
+    EmptyDirectory,
     /// What is there itself: a mount point cannot be renamed.
     Itself,
 }
@@ -74,7 +77,12 @@ pub enum MaskKind {
 impl MaskKind {
     /// The kind of a number that `as` has made of it.
     pub fn from_number(number: u64) -> Option<Self> {
-        let kinds = [Self::File, Self::Directory, Self::Itself];
+        let kinds = [
+            Self::File,
+            Self::Directory,
+            Self::EmptyDirectory,
+            Self::Itself,
+        ];
         kinds.into_iter().find(|kind| *kind as u64 == number)
     }
 }
@@ -108,12 +116,17 @@ pub enum Action {
 }
 
 impl MountPlan {
-    /// Whether something that is to be mounted is no longer where it was found.
+    /// Whether something that is to be mounted, or one of our own mount points, is no longer where it was found.
     pub fn has_lost_a_source(&self) -> bool {
-        self.mounts.iter().any(|mount| match &mount.action {
+        let has_lost = self.mounts.iter().any(|mount| match &mount.action {
             Action::Bind { source, .. } => !source.is_still_there(),
             _ => false,
-        })
+        });
+        has_lost
+            || self
+                .claim
+                .points()
+                .any(|(path, identity)| !is_at(path, identity))
     }
 
     /// The trees that can be changed, but for what is mounted in them.

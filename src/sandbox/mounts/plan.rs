@@ -1,7 +1,8 @@
 //! From rules to mounts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
+use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use super::list::MountList;
 use super::scan::Scan;
 use super::source::{Source, is_own};
 use super::{Action, Mask, MaskKind, Mount, MountPlan};
-use crate::sandbox::journal::{Journal, MountPoint, PointKind};
+use crate::sandbox::journal::{Claim, Journal, MountPoint, PointKind};
 use crate::sandbox::policy::{Access, Link, PROTECTED, Place, Policy};
 
 impl MountPlan {
@@ -24,7 +25,7 @@ impl MountPlan {
         let wanted = missing(policy, &steps);
         let existing: Vec<PathBuf> = steps
             .iter()
-            .filter(|step| step.source.is_some() && step.protects(policy))
+            .filter(|step| !step.is_match && step.is_there() && step.protects())
             .map(|step| step.path.clone())
             .collect();
         let claim = journal
@@ -45,6 +46,9 @@ impl MountPlan {
         };
         draft.base()?;
         let mut steps = steps;
+        for step in &mut steps {
+            step.show_nothing_of(&claim);
+        }
         for point in wanted {
             // What could not be made, no program can make either.
             let Some(identity) = claim.identity(&point.path) else {
@@ -53,18 +57,21 @@ impl MountPlan {
             let source = Source::open(&point.path)?
                 .filter(|source| source.status.identity == identity)
                 .ok_or_else(|| PlanError::Changed(point.path.clone()))?;
-            steps.push(Step {
+            let mut step = Step {
                 path: point.path,
                 access: Access::Read,
+                around: Access::Write,
                 is_match: false,
                 links: Vec::new(),
-                source: Some(source),
-            });
+                there: There::Held(source),
+            };
+            step.show_nothing_of(&claim);
+            steps.push(step);
         }
-        steps.sort_by_key(|step| step.path.iter().count());
-        let open: Vec<PathBuf> = steps
+        steps.sort_by_cached_key(|step| step.path.iter().count());
+        let open: BTreeSet<PathBuf> = steps
             .iter()
-            .filter(|step| step.access >= Access::Read && step.source.is_some())
+            .filter(|step| step.access >= Access::Read && step.is_there())
             .map(|step| step.path.clone())
             .collect();
         for step in steps {
@@ -86,21 +93,49 @@ impl MountPlan {
 struct Step {
     path: PathBuf,
     access: Access,
-    /// Whether a pattern has brought it, of which there may be thousands.
+    /// What holds right around it.
+    around: Access,
+    /// Whether a pattern has brought it, of which there may be thousands, or it is the journal.
     is_match: bool,
     links: Vec<Link>,
-    /// None: it is missing.
-    source: Option<Source>,
+    there: There,
+}
+
+/// What is at the path of a step.
+enum There {
+    Nothing,
+    /// What is denied is not mounted, so that it need not be held.
+    Denied {
+        is_directory: bool,
+    },
+    /// Our own mount point, of which nothing is to be seen: who could open it could lock it.
+    EmptyDirectory,
+    Held(Source),
 }
 
 impl Step {
     /// Whether it takes something away from a root that can be written.
-    fn protects(&self, policy: &Policy) -> bool {
-        self.access < Access::Write && around(policy, &self.path) == Access::Write
+    fn protects(&self) -> bool {
+        self.access < Access::Write && self.around == Access::Write
+    }
+
+    fn is_there(&self) -> bool {
+        !matches!(self.there, There::Nothing)
+    }
+
+    /// Shows an empty directory in the place of one that is only there to be mounted on.
+    fn show_nothing_of(&mut self, claim: &Claim) {
+        if let There::Held(source) = &self.there
+            && source.is_directory()
+            && self.access == Access::Read
+            && claim.identity(&self.path) == Some(source.status.identity)
+        {
+            self.there = There::EmptyDirectory;
+        }
     }
 }
 
-/// The rules below the root, what patterns match, the journal itself, which no program may change, and what shows the
+/// The rules below the root, what patterns match, the journal itself, which no program may see, and what shows the
 /// machine's processes besides `/proc`.
 fn steps(
     policy: &Policy,
@@ -123,11 +158,6 @@ fn steps(
             ));
         }
     }
-    if let Some(directory) = journal.directory()
-        && policy.access(directory) == Access::Write
-    {
-        wishes.push((directory.to_owned(), Access::Deny, Vec::new()));
-    }
     for path in MountList::shared().other_procs().map_err(PlanError::List)? {
         // A mount point that is hidden, or out of reach, is so for the program too.
         if Source::open(&path)?.is_some() {
@@ -135,10 +165,14 @@ fn steps(
         }
     }
     let scan = Scan::of(policy)?;
-    let matches = scan.matches.iter().cloned();
-    let matches = matches.map(|path| (path, Access::Deny, Vec::new(), true));
+    let journal = journal.directory();
+    let journal = journal.filter(|directory| policy.access(directory) >= Access::Read);
+    let matches = scan.matches.iter().map(PathBuf::as_path).chain(journal);
+    let matches = matches.map(|path| (path.to_owned(), Access::Deny, Vec::new(), true));
     let wishes = wishes.into_iter();
     let wishes = wishes.map(|(path, access, links)| (path, access, links, false));
+    let mut surroundings = Surroundings::new(policy);
+    let mut hard_links = HardLinks::default();
     let mut steps: Vec<Step> = Vec::new();
     for (path, access, links, is_match) in wishes.chain(matches) {
         if path == Path::new("/") || path == Path::new("/dev") {
@@ -155,21 +189,33 @@ fn steps(
         if source.is_none() && access < Access::Write {
             check_entry(policy, &path)?;
         }
-        let is_unseen = source.is_none() && around(policy, &path) == Access::Read;
-        if access == Access::Deny && is_unseen {
+        let around = surroundings.of(&path);
+        if access == Access::Deny && source.is_none() && around == Access::Read {
             weaker.push(format!(
                 "{}: it is missing, and is not denied if it is made outside the sandbox",
                 path.display()
             ));
         }
+        let there = match source {
+            None => There::Nothing,
+            Some(source) if access == Access::Deny => {
+                hard_links.add(&source);
+                There::Denied {
+                    is_directory: source.is_directory(),
+                }
+            }
+            Some(source) => There::Held(source),
+        };
         steps.push(Step {
             path,
             access,
+            around,
             is_match,
             links,
-            source,
+            there,
         });
     }
+    weaker.extend(hard_links.sentence());
     Ok(steps)
 }
 
@@ -202,7 +248,7 @@ fn check_entry(policy: &Policy, path: &Path) -> Result<(), PlanError> {
 fn missing(policy: &Policy, steps: &[Step]) -> Vec<MountPoint> {
     let mut points: Vec<MountPoint> = Vec::new();
     for step in steps {
-        if step.source.is_some() || step.access == Access::Write {
+        if step.is_there() || step.access == Access::Write {
             continue;
         }
         let Some(path) = first_missing(&step.path) else {
@@ -249,14 +295,95 @@ fn around(policy: &Policy, path: &Path) -> Access {
         .map_or(Access::None, |parent| policy.access(parent))
 }
 
-/// What covers something that is denied, if that is left to the first process inside: every file, and of what patterns
-/// match the directories in which nothing is to be seen.
-fn mask(step: &Step, source: &Source, open: &[PathBuf]) -> Option<MaskKind> {
-    if !source.is_directory() {
-        return Some(MaskKind::File);
+/// What holds right around paths, of which neighbours come one after the other.
+struct Surroundings<'a> {
+    policy: &'a Policy,
+    last: Option<(PathBuf, Access)>,
+}
+
+impl<'a> Surroundings<'a> {
+    fn new(policy: &'a Policy) -> Self {
+        Self { policy, last: None }
     }
-    let has_open = || open.iter().any(|open| open.starts_with(&step.path));
-    (step.is_match && !has_open()).then_some(MaskKind::Directory)
+
+    fn of(&mut self, path: &Path) -> Access {
+        match &self.last {
+            Some((parent, access)) if path.parent() == Some(parent.as_path()) => *access,
+            _ => {
+                let access = around(self.policy, path);
+                self.last = path.parent().map(|parent| (parent.to_owned(), access));
+                access
+            }
+        }
+    }
+}
+
+/// What covers something, if that is left to the first process inside: every file that is denied, of what patterns match
+/// the directories in which nothing is to be seen, and mount points of our own.
+fn mask(step: &Step, open: &BTreeSet<PathBuf>) -> Option<MaskKind> {
+    match step.there {
+        There::Denied {
+            is_directory: false,
+        } => Some(MaskKind::File),
+        There::Denied { is_directory: true } => {
+            (step.is_match && !has_below(open, &step.path)).then_some(MaskKind::Directory)
+        }
+        There::EmptyDirectory => Some(MaskKind::EmptyDirectory),
+        There::Held(_) | There::Nothing => None,
+    }
+}
+
+/// Whether one of the paths is the given one, or below it.
+fn has_below(paths: &BTreeSet<PathBuf>, path: &Path) -> bool {
+    let mut from = paths.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
+    from.next().is_some_and(|first| first.starts_with(path))
+}
+
+/// Files that are denied, and may have other names that are not.
+#[derive(Default)]
+struct HardLinks(BTreeMap<(u32, u32, u64), Linked>);
+
+struct Linked {
+    /// How many names the file has.
+    names: u32,
+    /// Those that are denied.
+    denied: BTreeSet<PathBuf>,
+}
+
+impl HardLinks {
+    fn add(&mut self, source: &Source) {
+        let status = &source.status;
+        if source.is_directory() || status.links < 2 {
+            return;
+        }
+        let linked = self.0.entry(status.identity.numbers());
+        let linked = linked.or_insert_with(|| Linked {
+            names: status.links,
+            denied: BTreeSet::new(),
+        });
+        linked.denied.insert(source.path.clone());
+    }
+
+    /// What cannot be had of them, with a few of their names.
+    fn sentence(&self) -> Option<String> {
+        let linked = self.0.values();
+        let linked = linked.filter(|linked| linked.denied.len() < linked.names as usize);
+        let linked: Vec<_> = linked
+            .filter_map(|linked| linked.denied.first())
+            .map(|path| path.display())
+            .collect();
+        let few: Vec<_> = linked.iter().take(3).map(ToString::to_string).collect();
+        let more = match linked.len() - few.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        (!few.is_empty()).then(|| {
+            format!(
+                "{}{more}: other names of the same files (hard links) are not denied",
+                few.join(", ")
+            )
+        })
+    }
 }
 
 /// Mounts, as they are put together.
@@ -296,43 +423,38 @@ impl Draft<'_> {
     }
 
     /// `open` are the paths that exist and can be seen.
-    fn add(&mut self, step: Step, open: &[PathBuf]) -> Result<(), PlanError> {
-        let Some(source) = &step.source else {
+    fn add(&mut self, step: Step, open: &BTreeSet<PathBuf>) -> Result<(), PlanError> {
+        if !step.is_there() {
             return Ok(());
-        };
-        let kind = match step.access {
-            Access::Deny => mask(&step, source, open),
-            _ => None,
-        };
-        if step.protects(self.policy) {
+        }
+        let kind = mask(&step, open);
+        if step.protects() {
             self.hold_parents(&step.path, kind.is_some())?;
         }
-        let around = around(self.policy, &step.path);
-        if step.access == Access::Deny {
+        if let Some(kind) = kind {
             // Where nothing is shown there is nothing to cover.
-            if around < Access::Read {
-                return Ok(());
-            }
-            return match kind {
-                Some(kind) => self.mask(kind, &step.path),
-                None => {
-                    self.deny(&step.path, open);
-                    Ok(())
-                }
+            return match step.around >= Access::Read {
+                true => self.mask(kind, &step.path),
+                false => Ok(()),
             };
         }
-        let Some(source) = step.source else {
-            return Ok(());
+        let source = match step.there {
+            There::Held(source) => source,
+            _ if step.around >= Access::Read => {
+                self.deny(&step.path, open);
+                return Ok(());
+            }
+            _ => return Ok(()),
         };
         for link in step.links {
-            let is_visible = self::around(self.policy, &link.path) != Access::None;
+            let is_visible = around(self.policy, &link.path) != Access::None;
             if !is_visible && self.links.insert(link.path.clone()) {
                 let target = link.target;
                 self.push(link.path, Action::Link { target });
             }
         }
         let is_new_in_devices = step.path.starts_with("/dev") && step.access == Access::Write;
-        if step.access == around && !is_new_in_devices {
+        if step.access == step.around && !is_new_in_devices {
             return Ok(());
         }
         let writable = step.access == Access::Write;
@@ -371,11 +493,10 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn deny(&mut self, path: &Path, open: &[PathBuf]) {
+    fn deny(&mut self, path: &Path, open: &BTreeSet<PathBuf>) {
         self.held.insert(path.to_owned());
         // To be walked through, but not listed, where something below it can be seen.
-        let has_open = open.iter().any(|open| open.starts_with(path));
-        let mode = if has_open { 0o111 } else { 0o000 };
+        let mode = if has_below(open, path) { 0o111 } else { 0o000 };
         self.push(path, Action::Empty { mode });
         self.seals.push(path.to_owned());
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::PlanError;
-use crate::sys::file::{self, Kind, Status};
+use crate::sys::file::{self, Identity, Kind, Status};
 use crate::sys::identity::user_id;
 
 /// Something of the host that is mounted.
@@ -43,13 +43,18 @@ impl Source {
     }
 
     pub(super) fn is_still_there(&self) -> bool {
-        let found = Self::open(&self.path);
-        matches!(found, Ok(Some(found)) if found.status.identity == self.status.identity)
+        is_at(&self.path, self.status.identity)
     }
 
     pub(super) fn is_directory(&self) -> bool {
         self.status.kind == Kind::Directory
     }
+}
+
+/// Whether this very file is at a canonical path.
+pub(super) fn is_at(path: &Path, identity: Identity) -> bool {
+    let found = Source::open(path);
+    matches!(found, Ok(Some(found)) if found.status.identity == identity)
 }
 
 /// Whether something is there and ours, so that a program with our rights can change its mode.

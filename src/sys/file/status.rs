@@ -78,6 +78,8 @@ pub struct Status {
     pub user: u32,
     /// Its group.
     pub group: u32,
+    /// How many names it has.
+    pub links: u32,
     /// Bytes.
     pub size: u64,
     /// Which file it is: equal for two names of one file, and for nothing else.
@@ -167,6 +169,7 @@ fn status(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) -> io::Result<St
         mode: mode & 0o7777,
         user: found.stx_uid,
         group: found.stx_gid,
+        links: found.stx_nlink,
         size: found.stx_size,
         identity: Identity(found.stx_dev_major, found.stx_dev_minor, found.stx_ino),
         modified_ms: millis(found.stx_mtime),

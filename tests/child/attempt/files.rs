@@ -15,6 +15,9 @@ pub fn attempt(arguments: &[&str]) -> Option<Tried> {
         ["read", path] => fs::read_to_string(path),
         ["list", path] => list(path),
         ["follow", path] => fs::read_link(path).map(|target| target.display().to_string()),
+        ["identity", path] => {
+            fs::metadata(path).map(|status| format!("{}:{}", status.dev(), status.ino()))
+        }
         ["stat", path] => fs::metadata(path).map(|status| status.len().to_string()),
         ["write", path] => done(fs::write(path, "changed")),
         // For what must not be harmed should it open.

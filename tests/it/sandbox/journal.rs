@@ -1,14 +1,14 @@
 //! Mount points on the host: gone after the run, however it ends, and never somebody else's.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::sandbox::{Launcher, Sandbox, Stage, Who};
-use crate::support::{names, signal, within};
+use crate::support::sandbox::{Launcher, ORDINARY, Sandbox, Stage, Who};
+use crate::support::{names, scratch, signal, within};
 
 const NAMES: [&str; 4] = [".git", ".codex", ".agents", ".aws"];
 const SOON: Duration = Duration::from_secs(10);
@@ -140,6 +140,23 @@ fn points(stage: &Stage) -> [String; 4] {
 }
 
 on_every_launcher! {
+    fn no_program_can_open_the_mount_points_of_its_sandbox(stage) {
+        if stage.launcher == Launcher::Landlock {
+            eprintln!("skipped: Landlock needs no mount points");
+            return;
+        }
+        let policy = stage.policy();
+        // The second finds what the first has made.
+        for _ in 0..2 {
+            start(stage, &policy);
+            for path in points(stage) {
+                let inside = stage.allows(&policy, &["identity", &path]);
+                let outside = stage.works_free(&["identity", &path]);
+                assert_ne!(inside, outside, "{path}");
+            }
+        }
+    }
+
     fn locks_of_a_program_inside_keep_no_mount_point(stage) {
         if stage.launcher == Launcher::Landlock {
             eprintln!("skipped: Landlock needs no mount points");
@@ -176,6 +193,51 @@ on_every_launcher! {
         end(stage, &other_id);
         comes_to(stage, &[]);
     }
+}
+
+/// A stage whose server has its journal below the given directory.
+fn stage_with_journal(launcher: Launcher, who: Who, runtime: &str) -> Option<Stage> {
+    Stage::set_through(launcher, who, |mut command| {
+        command.env("XDG_RUNTIME_DIR", runtime);
+        command
+    })
+}
+
+fn no_sandbox_sees_the_journal(launcher: Launcher, who: Who) {
+    let scratch = scratch();
+    let runtime = scratch.path("runtime");
+    fs::create_dir(&runtime).unwrap();
+    if who == Who::Another {
+        chown(&runtime, Some(ORDINARY), Some(ORDINARY)).unwrap();
+    }
+    let Some(mut stage) = stage_with_journal(launcher, who, &runtime) else {
+        return;
+    };
+    let policy = stage.policy();
+    start(&mut stage, &policy);
+    let journal = format!("{runtime}/exec-server-mounts");
+    let files = names(&journal);
+    assert!(!files.is_empty());
+    let own = Sandbox::read_only().write(&runtime);
+    for policy in [Sandbox::read_only(), policy, own] {
+        stage.refuses(&policy, &["list", &journal]);
+        for file in &files {
+            let path = format!("{journal}/{file}");
+            stage.refuses(&policy, &["open-to-read", &path]);
+        }
+    }
+}
+
+#[test]
+fn no_sandbox_sees_the_journal_with_the_system_bwrap() {
+    no_sandbox_sees_the_journal(Launcher::System, Who::Myself);
+    no_sandbox_sees_the_journal(Launcher::System, Who::Another);
+}
+
+#[test]
+fn no_sandbox_sees_the_journal_with_the_bundled_bwrap() {
+    no_sandbox_sees_the_journal(Launcher::Bundled, Who::Myself);
+    no_sandbox_sees_the_journal(Launcher::Bundled, Who::Another);
 }
 
 #[test]

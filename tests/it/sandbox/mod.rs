@@ -10,6 +10,7 @@ mod helper;
 mod journal;
 mod ladder;
 mod level;
+mod patterns;
 mod places;
 mod proc;
 mod profiles;

@@ -14,6 +14,13 @@ pub(in crate::sandbox::mounts::scan) fn policy(
     patterns: &[&str],
     more: &str,
 ) -> Policy {
+    policy_to(None, root, patterns, more)
+}
+
+/// The same, for a search to some depth.
+fn policy_to(depth: Option<u32>, root: &Path, patterns: &[&str], more: &str) -> Policy {
+    let depth = depth.map(|depth| format!(r#""glob_scan_max_depth":{depth},"#));
+    let depth = depth.unwrap_or_default();
     let root = root.display();
     let patterns: Vec<_> = patterns
         .iter()
@@ -25,7 +32,7 @@ pub(in crate::sandbox::mounts::scan) fn policy(
         .collect();
     let json = format!(
         r#"{{"permissions":{{"type":"managed","network":"restricted","file_system":{{
-            "type":"restricted","entries":[
+            "type":"restricted",{depth}"entries":[
             {{"path":{{"type":"path","path":"{root}"}},"access":"write"}}{}{more}]}}}},
             "windowsSandboxLevel":"disabled"}}"#,
         patterns.concat()
@@ -219,21 +226,7 @@ fn the_depth_counts_from_each_base() {
     for directory in ["", "a", "a/b", "a/b/c"] {
         fs::write(root.join(directory).join("x"), "").unwrap();
     }
-    let json = format!(
-        r#"{{"permissions":{{"type":"managed","network":"restricted","file_system":{{
-            "type":"restricted","glob_scan_max_depth":2,"entries":[
-            {{"path":{{"type":"path","path":"{0}"}},"access":"write"}},
-            {{"path":{{"type":"glob_pattern","pattern":"{0}/**/x"}},"access":"deny"}},
-            {{"path":{{"type":"glob_pattern","pattern":"{0}/a/b/**/x"}},"access":"deny"}}]}}}},
-            "windowsSandboxLevel":"disabled"}}"#,
-        root.display()
-    );
-    let context = Context {
-        process_cwd: None,
-        tmpdir: None,
-        style: PathStyle::Native,
-    };
-    let policy = Policy::parse(&json, &context).unwrap();
+    let policy = policy_to(Some(2), root, &["**/x", "a/b/**/x"], "");
     let found = Tree::default().search(&policy).unwrap();
     assert_eq!(names(root, &found), ["a/b/c/x", "a/b/x", "a/x", "x"]);
 }
