@@ -74,7 +74,18 @@ pub(super) struct Directory {
 /// The right to change what is noted down. Ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
-    _lock: File,
+    _lock: Unlocking,
+}
+
+/// A lock that ends when this is dropped, although a child that is just being started may have its descriptor as well.
+#[derive(Debug)]
+pub(super) struct Unlocking(pub(super) File);
+
+impl Drop for Unlocking {
+    fn drop(&mut self) {
+        // Closing does the same, but not at once.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Directory {
@@ -181,10 +192,10 @@ impl Directory {
     /// # Errors
     /// Somebody has had it for long.
     pub(super) fn turn(&self) -> io::Result<Turn> {
-        let lock = File::from(self.reopen()?);
+        let lock = Unlocking(File::from(self.reopen()?));
         let deadline = Instant::now() + TURN;
         loop {
-            match lock.try_lock() {
+            match lock.0.try_lock() {
                 Ok(()) => return Ok(Turn { _lock: lock }),
                 Err(TryLockError::Error(error)) => return Err(error),
                 Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
@@ -268,7 +279,7 @@ impl Directory {
                 continue;
             };
             match lock.try_lock() {
-                Ok(()) => over.push((name, lock)),
+                Ok(()) => over.push((name, Unlocking(lock))),
                 Err(_) => live.push(name),
             }
         }
@@ -307,6 +318,7 @@ impl Directory {
             }
             thread::sleep(STEP);
         }
+        drop(Unlocking(lock));
         true
     }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use super::directory::Unlocking;
 use super::record::Record;
 use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, Identity, Kind, LastLink, ROOTED, Status};
@@ -67,7 +68,7 @@ pub(super) struct Held {
     /// Whether this run made it.
     pub(super) is_ours: bool,
     /// Holds the lock. Without one, if somebody else has an exclusive lock.
-    _file: File,
+    _file: Unlocking,
 }
 
 /// What became of the wish for a mount point.
@@ -216,7 +217,7 @@ impl Place {
             },
             identity: status.identity,
             is_ours,
-            _file: file,
+            _file: Unlocking(file),
         }))
     }
 
