@@ -32,7 +32,7 @@ const STEP: Duration = Duration::from_millis(2);
 /// How long what was left waits for the next sweep.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long one waits for its turn, and how often it asks; who has it needs a fraction of a millisecond.
-const TURN: Duration = Duration::from_secs(2);
+const TURN: Duration = Duration::from_secs(20);
 const TURN_STEP: Duration = Duration::from_micros(200);
 
 /// Where this user's journal may be, the best place first: what does not outlive the machine's uptime, as mount points
@@ -65,6 +65,8 @@ pub(super) fn candidates() -> Vec<PathBuf> {
 pub(super) struct Directory {
     path: PathBuf,
     fd: OwnedFd,
+    /// Held by the thread that has, or waits for, the turn.
+    queue: Mutex<()>,
     /// Runs that were over but for their sandboxes.
     dying: Mutex<Vec<CString>>,
     /// Whether a thread is going to sweep.
@@ -73,8 +75,10 @@ pub(super) struct Directory {
 
 /// The right to change what is noted down. Ends when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct Turn<'a> {
     _lock: Unlocking,
+    // Given up after the lock.
+    _queue: MutexGuard<'a, ()>,
 }
 
 /// A lock that ends when this is dropped, although a child that is just being started may have its descriptor as well.
@@ -115,6 +119,7 @@ impl Directory {
         let directory = Self {
             path: path.canonicalize()?,
             fd,
+            queue: Mutex::default(),
             dying: Mutex::default(),
             is_swept_later: AtomicBool::new(false),
         };
@@ -191,12 +196,23 @@ impl Directory {
     ///
     /// # Errors
     /// Somebody has had it for long.
-    pub(super) fn turn(&self) -> io::Result<Turn> {
+    pub(super) fn turn(&self) -> io::Result<Turn<'_>> {
+        self.turn_within(TURN)
+    }
+
+    pub(super) fn turn_within(&self, patience: Duration) -> io::Result<Turn<'_>> {
+        // Our own threads come one after the other, so that none asks in vain while the others take turns.
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = Unlocking(File::from(self.reopen()?));
-        let deadline = Instant::now() + TURN;
+        let deadline = Instant::now() + patience;
         loop {
             match lock.0.try_lock() {
-                Ok(()) => return Ok(Turn { _lock: lock }),
+                Ok(()) => {
+                    return Ok(Turn {
+                        _lock: lock,
+                        _queue: queue,
+                    });
+                }
                 Err(TryLockError::Error(error)) => return Err(error),
                 Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
                     let fault = "another process keeps its lock";
@@ -271,7 +287,7 @@ impl Directory {
     }
 
     /// Gives whether nothing is left of the runs that are over.
-    fn sweep_in(&self, _: &Turn) -> io::Result<bool> {
+    fn sweep_in(&self, _: &Turn<'_>) -> io::Result<bool> {
         let (mut over, mut live) = (Vec::new(), Vec::new());
         for name in self.runs()? {
             // One that has just been begun is not there for others, or is gone.
