@@ -240,17 +240,29 @@ pub(super) fn open_pidfd(pid: i32) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Waits for the end of any child, and reaps it.
+/// Waits for the end of any child, and reaps it. A child that has made us its tracer, which takes no more than its own
+/// word, and stops for that, is let go.
 pub(super) fn reap_any() -> io::Result<(i32, Exit)> {
     let mut status = 0;
-    // SAFETY: the kernel writes one int.
-    let pid = check(unsafe { libc::waitpid(-1, &raw mut status, 0) })?;
-    let exit = if libc::WIFSIGNALED(status) {
-        Exit::Killed(Signal(libc::WTERMSIG(status)))
-    } else {
-        Exit::Code(libc::WEXITSTATUS(status))
-    };
-    Ok((pid, exit))
+    loop {
+        // SAFETY: the kernel writes one int.
+        let pid = check(unsafe { libc::waitpid(-1, &raw mut status, 0) })?;
+        if libc::WIFSTOPPED(status) {
+            trace_no_more(pid, libc::WSTOPSIG(status));
+        } else if libc::WIFSIGNALED(status) {
+            return Ok((pid, Exit::Killed(Signal(libc::WTERMSIG(status)))));
+        } else {
+            return Ok((pid, Exit::Code(libc::WEXITSTATUS(status))));
+        }
+    }
+}
+
+/// Lets a child go on that has stopped for us, its tracer, with the signal that it was to get.
+fn trace_no_more(pid: i32, signal: i32) {
+    // The kernel's own sign of an exec, which only a tracer sees.
+    let signal = if signal == libc::SIGTRAP { 0 } else { signal };
+    // SAFETY: takes no pointers. It fails if the child has been killed meanwhile, which the next wait tells.
+    unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, signal) };
 }
 
 /// Keeps other processes of this user, but for those with a capability to trace all, from our memory, our descriptors and

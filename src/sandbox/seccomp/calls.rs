@@ -46,10 +46,7 @@ pub(super) const ALWAYS_DENIED: &[Call] = &[
     call("open_tree_attr", 467, 467),
     // Past the checks of paths.
     call("open_by_handle_at", 304, 265),
-    // The memory and the descriptors of other processes.
-    call("ptrace", 101, 117),
-    call("process_vm_readv", 310, 270),
-    call("process_vm_writev", 311, 271),
+    // The descriptors of other processes.
     call("pidfd_getfd", 438, 438),
     // Keyrings, which are the host's: no namespace separates them.
     call("add_key", 248, 217),
@@ -88,8 +85,12 @@ pub(super) const NETWORK_DENIED: &[Call] = &[
 ];
 
 /// What a program could share with processes outside, where it has no namespaces of its own: by keys, numbers and names
-/// that anybody of its user can find.
+/// that anybody of its user can find. In a pid namespace tracing is for debuggers: there are only its own processes, and
+/// the first one, which is not dumpable and so out of reach.
 pub(super) const SHARED_DENIED: &[Call] = &[
+    call("ptrace", 101, 117),
+    call("process_vm_readv", 310, 270),
+    call("process_vm_writev", 311, 271),
     call("shmget", 29, 194),
     call("shmat", 30, 196),
     call("shmctl", 31, 195),

@@ -88,7 +88,7 @@ fn kept<T>(kept: &'static Kept<T>, network: Network, make: fn(Network) -> Vec<T>
     kept[place].get_or_init(|| make(network))
 }
 
-/// The filter for programs with this network, on the architecture that we run on.
+/// The filter for programs with this network and namespaces of their own, on the architecture that we run on.
 pub fn filter(network: Network) -> &'static [Instruction] {
     static KEPT: Kept<Instruction> = [const { OnceLock::new() }; 2];
     kept(&KEPT, network, |network| {
@@ -97,7 +97,7 @@ pub fn filter(network: Network) -> &'static [Instruction] {
 }
 
 /// The filter for programs without namespaces of their own: besides, they must not reach other processes of the same user
-/// by number, nor share the kernel's segments, semaphores and queues with them.
+/// by number, to trace them or otherwise, nor share the kernel's segments, semaphores and queues with them.
 pub fn filter_without_namespaces(network: Network) -> &'static [Instruction] {
     static KEPT: Kept<Instruction> = [const { OnceLock::new() }; 2];
     kept(&KEPT, network, |network| {

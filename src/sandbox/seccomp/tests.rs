@@ -403,12 +403,48 @@ fn the_numbers_are_the_c_library_s() {
         ("clone3", libc::SYS_clone3),
         ("unshare", libc::SYS_unshare),
         ("ioctl", libc::SYS_ioctl),
+        ("shmget", libc::SYS_shmget),
+        ("shmat", libc::SYS_shmat),
+        ("shmctl", libc::SYS_shmctl),
+        ("semget", libc::SYS_semget),
+        ("semop", libc::SYS_semop),
+        ("semtimedop", libc::SYS_semtimedop),
+        ("semctl", libc::SYS_semctl),
+        ("msgget", libc::SYS_msgget),
+        ("msgsnd", libc::SYS_msgsnd),
+        ("msgrcv", libc::SYS_msgrcv),
+        ("msgctl", libc::SYS_msgctl),
+        ("mq_open", libc::SYS_mq_open),
+        ("mq_unlink", libc::SYS_mq_unlink),
+        ("kcmp", libc::SYS_kcmp),
+        ("process_madvise", libc::SYS_process_madvise),
+        ("migrate_pages", libc::SYS_migrate_pages),
+        ("move_pages", libc::SYS_move_pages),
     ];
-    for call in ALWAYS_DENIED.iter().chain(NETWORK_DENIED).chain(&SINGLES) {
+    let with_names = ALWAYS_DENIED
+        .iter()
+        .chain(NETWORK_DENIED)
+        .chain(SHARED_DENIED)
+        .chain(&SINGLES);
+    for call in with_names {
         match known.iter().find(|(name, _)| *name == call.name) {
             Some((name, number)) => assert_eq!(call.x86_64.map(i64::from), Some(*number), "{name}"),
             // The library does not know the newest ones yet.
             None => assert!(["open_tree_attr", "file_setattr"].contains(&call.name)),
+        }
+    }
+}
+
+#[test]
+fn in_a_namespace_of_its_own_a_program_may_trace() {
+    for network in NETWORKS {
+        for name in ["ptrace", "process_vm_readv", "process_vm_writev"] {
+            let call = SHARED_DENIED.iter().find(|call| call.name == name);
+            assert_eq!(
+                answer(network, *call.unwrap(), &[]),
+                Answer::Allow,
+                "{name}"
+            );
         }
     }
 }

@@ -43,6 +43,8 @@ pub fn attempt(arguments: &[&str]) -> Option<Tried> {
         )),
         ["vm-read", pid, address] => vm(libc::SYS_process_vm_readv, pid, address),
         ["vm-write", pid, address] => vm(libc::SYS_process_vm_writev, pid, address),
+        ["of-child", what] => of_child(what),
+        ["trace-me", ref inner @ ..] => trace_me(inner),
         ["environ", pid] => fs::read_to_string(format!("/proc/{pid}/environ")),
         ["open-memory", pid] => done(
             fs::File::options()
@@ -121,6 +123,36 @@ fn vm(number: libc::c_long, pid: &str, address: &str) -> Tried {
         number,
         &[pid_of(pid), at(&*local), 1, at(&*remote), 1, 0],
     ))
+}
+
+/// Reaches into a process that we have started.
+fn of_child(what: &str) -> Tried {
+    let mut child = crate::another(&["sleep"]).stdout(Stdio::null()).spawn()?;
+    let pid = child.id().to_string();
+    let tried = match what {
+        "ptrace" => attempt(&[what, &pid]),
+        _ => attempt(&[what, &pid, &writable_address(&pid)?]),
+    };
+    child.kill()?;
+    child.wait()?;
+    tried.unwrap_or_else(|| Err(io::ErrorKind::Unsupported.into()))
+}
+
+/// Where a process has memory that it can write.
+fn writable_address(pid: &str) -> io::Result<String> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let mapping = maps.lines().find(|line| line.contains(" rw"));
+    let address = mapping.and_then(|line| line.split('-').next());
+    address
+        .map(str::to_owned)
+        .ok_or(io::ErrorKind::NotFound.into())
+}
+
+/// Makes our parent trace us, which has not asked for it, and becomes another of us, at which the kernel stops who is
+/// traced.
+fn trace_me(inner: &[&str]) -> Tried {
+    call(libc::SYS_ptrace, &[libc::PTRACE_TRACEME as usize])?;
+    Err(crate::another(inner).exec())
 }
 
 fn pids() -> Tried {

@@ -80,6 +80,43 @@ on_every_launcher! {
         }
     }
 
+    fn a_program_looks_into_its_own_processes_where_it_has_a_namespace_of_them(stage) {
+        for policy in [Sandbox::read_only(), Sandbox::read_only().online()] {
+            for call in ["ptrace", "vm-read", "vm-write"] {
+                stage.works_free(&["of-child", call]);
+                if stage.launcher == Launcher::Landlock {
+                    stage.refuses(&policy, &["of-child", call]);
+                } else {
+                    stage.allows(&policy, &["of-child", call]);
+                }
+            }
+        }
+    }
+
+    fn the_first_process_cannot_be_looked_into(stage) {
+        if stage.launcher == Launcher::Landlock {
+            eprintln!("skipped: there is no first process inside");
+            return;
+        }
+        for attempt in [
+            // The access is judged before the address.
+            &["ptrace", "1"][..], &["vm-read", "1", "10000"], &["vm-write", "1", "10000"], &["pidfd-getfd", "1", "0"],
+        ] {
+            let outcome = stage.refuses(&Sandbox::read_only(), attempt);
+            assert!(outcome.stdout.contains("os error 1)"), "{attempt:?}: {outcome:?}");
+        }
+    }
+
+    fn a_program_that_lets_its_parent_trace_it_runs_on(stage) {
+        let start = stage.attempt(&["trace-me", "exit", "7"]).with("sandbox", Sandbox::read_only().json());
+        let outcome = stage.client.run(start);
+        if stage.launcher == Launcher::Landlock {
+            assert!(outcome.stdout.starts_with("failed"), "{outcome:?}");
+        } else {
+            assert_eq!((outcome.code, &outcome.stdout[..]), (7, ""), "{outcome:?}");
+        }
+    }
+
     fn no_process_outside_can_be_governed(stage) {
         let victim = stage.outsider(&["sleep"]);
         let pid = victim.pid().to_string();
