@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
+use std::os::fd::FromRawFd;
 
 /// Calls the kernel; addresses are given as numbers, and point to what outlives the call.
 pub fn call(number: libc::c_long, arguments: &[usize]) -> io::Result<usize> {
@@ -42,6 +44,16 @@ pub fn call_32(number: u32, first: u32, second: u32, third: u32) -> io::Result<u
         return Err(io::Error::from_raw_os_error(-result as i32));
     }
     Ok(result as usize)
+}
+
+/// What is open under a number, which need not be ours, under another.
+pub fn duplicate(number: usize) -> io::Result<File> {
+    let new = call(
+        libc::SYS_fcntl,
+        &[number, libc::F_DUPFD_CLOEXEC as usize, 0],
+    )?;
+    // SAFETY: the kernel has just made it, for us.
+    Ok(unsafe { File::from_raw_fd(new as i32) })
 }
 
 /// The address of a value, for [`call`].

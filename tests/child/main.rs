@@ -2,9 +2,13 @@
 
 mod attempt;
 mod deny;
+mod hold;
+mod inventory;
 mod kernel;
 mod pattern;
 mod profile;
+mod snapshot;
+mod vandal;
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
@@ -63,6 +67,13 @@ fn main() -> ExitCode {
         ["when", cue, count, done] => when(cue, number(count), done),
         ["attempt", ref what @ ..] if attempt::run(what) => {}
         ["deny", words, ref command @ ..] => deny::deny(words, command),
+        ["hold", log, ref command @ ..] => hold::hold(log, command),
+        ["with-descriptors", count, path, ref command @ ..] => {
+            with_descriptors(number(count), path, command)
+        }
+        ["inventory", ref words @ ..] => inventory::inventory(words),
+        ["snapshot", ref paths @ ..] => snapshot::snapshot(paths),
+        ["vandal", trees, ref paths @ ..] => vandal::vandal(number(trees) as usize, paths),
         ["--help" | "--version"] => pose(),
         ["--args", ..] => work_once(&arguments),
         ["make", path] => std::fs::write(path, "made").unwrap(),
@@ -234,6 +245,16 @@ fn background(grandchild: &[&str], out: Stdio) {
 /// The same in a group of its own, beyond the reach of a group signal.
 fn own_group(grandchild: &[&str]) {
     leave(another(grandchild).process_group(0));
+}
+
+/// Opens a path so many times, and becomes a program that inherits that.
+fn with_descriptors(count: u64, path: &str, command: &[&str]) -> ! {
+    let path = kernel::text(path);
+    for _ in 0..count {
+        let opened = kernel::call(libc::SYS_openat, &[0, kernel::at(&*path)]);
+        opened.unwrap();
+    }
+    panic!("{}", Command::new(command[0]).args(&command[1..]).exec());
 }
 
 fn another(arguments: &[&str]) -> Command {

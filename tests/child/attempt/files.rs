@@ -83,6 +83,15 @@ pub fn attempt(arguments: &[&str]) -> Option<Tried> {
                 number("254") as usize,
             ],
         )),
+        ["null-device", path] => done(call(
+            libc::SYS_mknodat,
+            &[
+                signed(libc::AT_FDCWD),
+                at(&*text(path)),
+                libc::S_IFCHR as usize | 0o666,
+                libc::makedev(1, 3) as usize,
+            ],
+        )),
         ["tmpfile", directory, path] => unnamed(directory, path),
         ["reopen", path] => reopen(path),
         ["map", path] => map(path),

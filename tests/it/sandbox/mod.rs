@@ -7,6 +7,7 @@ mod examples;
 mod files;
 mod hanging;
 mod helper;
+mod inventory;
 mod journal;
 mod ladder;
 mod level;

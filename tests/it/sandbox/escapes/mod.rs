@@ -6,6 +6,8 @@
 mod calls;
 mod descriptors;
 mod files;
+mod first_process;
+mod host;
 mod limits;
 mod links;
 mod metadata;
