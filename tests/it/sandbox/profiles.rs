@@ -115,6 +115,10 @@ fn ours_is_dockers_and_no_more_than_bwrap_needs() {
             (json!(["clone"]), argument(namespaces, "SCMP_CMP_MASKED_EQ")),
             (
                 json!(["unshare"]),
+                argument(libc::CLONE_NEWUSER, "SCMP_CMP_EQ")
+            ),
+            (
+                json!(["unshare"]),
                 argument(libc::CLONE_NEWNS, "SCMP_CMP_EQ")
             ),
             (
@@ -140,7 +144,7 @@ fn without_any_of_the_added_calls_there_is_no_workspace() {
         let mut profile = read(OURS);
         let rules = profile["syscalls"].as_array_mut().unwrap();
         // The last rules are the added ones.
-        let added = rules.len() - 3;
+        let added = rules.len() - 4;
         for rule in &mut rules[added..] {
             let names = rule["names"].as_array_mut().unwrap();
             names.retain(|name| name != call);
