@@ -81,7 +81,7 @@ fn carry_out(form: HelperForm, confinement: &Confinement) -> Result<u8, Failed> 
     .map_err(unable("signals"))?;
     let standard = standard().map_err(unable("the standard descriptors"))?;
     let null = null().map_err(unable("/dev/null"))?;
-    let guardian = Guardian::start().map_err(unable("a guardian process"))?;
+    let guardian = Guardian::start(None).map_err(unable("a guardian process"))?;
     let launchers = Launchers::new(Config::default(), Journal::open());
     let spec = ProcessSpec {
         id: NAME.to_owned(),

@@ -43,6 +43,8 @@ pub struct Options {
     pub drain_window: Duration,
     /// Most processes at once.
     pub max_processes: usize,
+    /// Let processes that have left their group outlive their session and the server.
+    pub keeps_daemons: bool,
     /// Who confines programs.
     pub sandbox: launcher::Config,
     /// Make no HTTP requests for clients.

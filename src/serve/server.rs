@@ -200,7 +200,8 @@ impl Server {
         for process in &processes {
             process.ask_to_end();
         }
-        if !self.host.wait_until_idle(Instant::now() + TERM_TIME) {
+        let deadline = Instant::now() + TERM_TIME;
+        if !(self.host.wait_until_idle(deadline) && self.host.wait_for_descendants(deadline)) {
             for process in &processes {
                 process.terminate(None, |_| ());
             }
@@ -210,6 +211,7 @@ impl Server {
             process.abandon();
         }
         self.confined.wait_until_none(Instant::now() + KILL_TIME);
+        self.host.end_descendants(Instant::now() + KILL_TIME);
         let connections: Vec<_> = self.connections().values().cloned().collect();
         let farewell = self.farewell().clone();
         let now = Instant::now();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::holder::Holder;
-use crate::env::local::{Host, Process, ProcessSpec};
+use crate::env::local::{Host, Owner, Process, ProcessSpec};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::sys::random;
 
@@ -17,12 +17,13 @@ const MAX_SESSIONS: usize = 4096;
 /// The processes of one client.
 pub(super) struct Session {
     id: String,
+    owner: Owner,
     state: Mutex<State>,
 }
 
 struct State {
     processes: HashMap<String, Arc<Process>>,
-    /// Processes whose names are free again while descendants of theirs live
+    /// Processes whose names are free again while others of their group live
     /// on, for which the session still answers.
     lingering: Vec<Arc<Process>>,
     attachment: Attachment,
@@ -74,7 +75,7 @@ impl Session {
         if state.processes.len() >= MAX_REMEMBERED {
             state.forget_oldest();
         }
-        let process = Process::new(host, spec, subscriber);
+        let process = Process::new(host, &self.owner, spec, subscriber);
         state
             .processes
             .insert(spec.id.clone(), Arc::clone(&process));
@@ -145,12 +146,10 @@ impl Session {
         // To ask is to let go of the group, and of its descriptor, when the answer is yes.
         for process in state.processes.values() {
             if process.closed_at().is_some() {
-                process.has_no_descendants();
+                process.has_no_group();
             }
         }
-        state
-            .lingering
-            .retain(|process| !process.has_no_descendants());
+        state.lingering.retain(|process| !process.has_no_group());
         false
     }
 
@@ -168,6 +167,8 @@ impl Session {
         }
         state.processes.clear();
         state.lingering.clear();
+        // What was left by processes that are forgotten.
+        self.owner.end();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -190,7 +191,7 @@ impl State {
     /// Frees the names of the processes that `is_over` says are.
     fn forget(&mut self, is_over: impl Fn(&Process) -> bool) {
         let over = self.processes.extract_if(|_, process| is_over(process));
-        let leave_something = |process: &Arc<Process>| !process.has_no_descendants();
+        let leave_something = |process: &Arc<Process>| !process.has_no_group();
         self.lingering
             .extend(over.map(|(_, process)| process).filter(leave_something));
     }
@@ -214,7 +215,7 @@ pub(super) struct Sessions(Mutex<HashMap<String, Arc<Session>>>);
 
 impl Sessions {
     /// Begins a session, attached to this connection.
-    pub(super) fn begin(&self, holder: Holder) -> Result<Arc<Session>, RpcError> {
+    pub(super) fn begin(&self, host: &Host, holder: Holder) -> Result<Arc<Session>, RpcError> {
         let id = new_id().map_err(|error| {
             RpcError::failed(format!(
                 "cannot make a session id: no random bytes: {error}"
@@ -222,6 +223,7 @@ impl Sessions {
         })?;
         let session = Arc::new(Session {
             id: id.clone(),
+            owner: host.owner(),
             state: Mutex::new(State {
                 processes: HashMap::new(),
                 lingering: Vec::new(),

@@ -3,10 +3,11 @@
 //! The kernel's parent-death signal reaches a direct child only. When this
 //! process dies by SIGKILL, nothing of ours can run any more; the guardian,
 //! forked before the first child, then sees the end of its pipe and kills
-//! every process group that was registered and not struck off.
+//! every process group that was registered and not struck off, and every process
+//! that has our [mark](super::mark).
 //!
-//! A child registers *itself* between fork and exec, so there is no moment at
-//! which it runs unregistered. It does so in memory that we share with the
+//! A child registers and marks *itself* between fork and exec, so there is no moment at
+//! which it runs without. It registers in memory that we share with the
 //! guardian, which sleeps until we are dead: a start costs it nothing. Should
 //! somebody kill the guardian, its successor finds the same memory.
 
@@ -17,8 +18,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::check;
+use super::mark::{self, Mark};
 use super::process::open_pidfd;
 
 /// Groups that the guardian can hold at once: far above any `--max-processes`.
@@ -28,16 +32,34 @@ const CAPACITY: usize = 65_536;
 const ADDED: i64 = 0;
 const REAPED: i64 = 1;
 
-/// The guardian, and its successors.
-#[derive(Debug)]
+/// How long the guardian looks for processes with our mark that go on to live.
+const KILL_TIME: Duration = Duration::from_secs(10);
+/// How long we wait for the guardian when it is not needed any more.
+const END_TIME: Duration = Duration::from_millis(200);
+/// Between looks at it where the kernel has no pidfd.
+const TICK: Duration = Duration::from_millis(5);
+
+/// The guardian, and its successors. A clone stands for the same.
+#[derive(Clone, Debug)]
 pub struct Guardian {
+    shared: Arc<Shared>,
+    /// Of the processes that are started with this one.
+    mark: Option<Mark>,
+}
+
+#[derive(Debug)]
+struct Shared {
     table: Table,
+    /// Of all processes that are to end with us.
+    mark: Option<Mark>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    current: Current,
+    /// None once it was told to end, or if it could not be replaced.
+    current: Option<Current>,
+    is_over: bool,
     places: Places,
 }
 
@@ -48,68 +70,105 @@ struct Current {
     /// Readable after its end. `None` where the kernel has no pidfd.
     ended: Option<Arc<OwnedFd>>,
     /// Our end.
-    _pipe: File,
+    pipe: Option<File>,
 }
 
 impl Guardian {
-    /// Forks the guardian. Cheap while we are small, so do it before the first child.
-    pub fn start() -> io::Result<Self> {
+    /// Forks the guardian, which also kills every process with this mark. Cheap while we are
+    /// small, so do it before the first child.
+    pub fn start(mark: Option<Mark>) -> io::Result<Self> {
         let table = Table::map()?;
-        let current = Current::fork(&table)?;
+        let current = Current::fork(&table, mark)?;
         Ok(Self {
-            table,
-            state: Mutex::new(State {
-                current,
-                places: Places::default(),
+            shared: Arc::new(Shared {
+                table,
+                mark,
+                state: Mutex::new(State {
+                    current: Some(current),
+                    is_over: false,
+                    places: Places::default(),
+                }),
             }),
+            mark: None,
         })
+    }
+
+    /// The same guardian for a process that is to have this mark.
+    pub fn marking(&self, mark: Option<Mark>) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            mark,
+        }
     }
 
     /// Replaces the guardian if it was killed. Whether it was.
     pub fn replace_if_ended(&self) -> io::Result<bool> {
         let mut state = self.lock();
-        let is_gone = state.current.pid.is_none_or(is_reaped);
-        if is_gone {
-            state.current.pid = None;
-            // Nobody may wait for it any more, should there be no other.
-            state.current.ended = None;
-            state.current = Current::fork(&self.table)?;
+        let is_there = state.current.as_mut().is_some_and(|it| !it.is_reaped());
+        if is_there || state.is_over {
+            return Ok(false);
         }
-        Ok(is_gone)
+        // Nobody may wait for it any more, should there be no other.
+        state.current = None;
+        state.current = Some(Current::fork(&self.shared.table, self.shared.mark)?);
+        Ok(true)
+    }
+
+    /// Somebody has reaped this child of ours, which may have been the guardian.
+    pub fn note_reaped(&self, pid: i32) {
+        if let Some(current) = &mut self.lock().current
+            && current.pid == Some(pid)
+        {
+            current.pid = None;
+        }
     }
 
     /// Becomes readable when the guardian has ended. `None` before Linux 5.3.
     pub fn ended(&self) -> Option<Arc<OwnedFd>> {
-        self.lock().current.ended.clone()
+        self.lock().current.as_ref()?.ended.clone()
+    }
+
+    /// Its process, while there is one.
+    pub fn pid(&self) -> Option<i32> {
+        self.lock().current.as_ref()?.pid
+    }
+
+    /// Lets the guardian do its work now and end, for when nothing is to be started any more; it
+    /// is waited for, a moment at most.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        state.is_over = true;
+        state.current = None;
     }
 
     /// A place for a child that is about to be made. `None` if the table is full: that one is only
     /// killed with its parent.
     pub(super) fn reserve(&self) -> Option<Entry<'_>> {
-        let place = self.lock().places.take(&self.table)?;
+        let place = self.lock().places.take(&self.shared.table)?;
         Some(Entry {
-            word: &self.table.words()[place],
+            word: &self.shared.table.words()[place],
             place,
+            mark: self.mark,
         })
     }
 
     /// The child of this entry was not made, or has ended before it ran a program.
     pub(super) fn give_back(&self, entry: &Entry<'_>) {
-        self.lock().places.free(&self.table, entry.place);
+        self.lock().places.free(&self.shared.table, entry.place);
     }
 
     /// The child of this entry leads this group.
     pub(super) fn added(&self, group: i32, entry: &Entry<'_>) {
         let mut state = self.lock();
         if let Some(stale) = state.places.of.insert(group, entry.place) {
-            state.places.free(&self.table, stale);
+            state.places.free(&self.shared.table, stale);
         }
     }
 
     /// The leader of this group has been reaped; members of the group live on.
     pub fn leader_reaped(&self, group: i32) {
         if let Some(place) = self.lock().places.of.get(&group) {
-            let words = self.table.words();
+            let words = self.shared.table.words();
             words[*place].store(encode(group, REAPED), Ordering::Release);
         }
     }
@@ -118,12 +177,13 @@ impl Guardian {
     pub fn remove(&self, group: i32) {
         let mut state = self.lock();
         if let Some(place) = state.places.of.remove(&group) {
-            state.places.free(&self.table, place);
+            state.places.free(&self.shared.table, place);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = self.shared.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,12 +192,16 @@ impl Guardian {
 pub(super) struct Entry<'a> {
     word: &'a AtomicI64,
     place: usize,
+    mark: Option<Mark>,
 }
 
 impl Entry<'_> {
-    /// Registers the calling process's group. For the child between fork and exec:
-    /// async-signal-safe.
+    /// Registers the calling process's group, and marks the process. For the child between fork
+    /// and exec: async-signal-safe.
     pub(super) fn register_self(&self) {
+        if let Some(mark) = self.mark {
+            mark.put_on();
+        }
         // SAFETY: getpid cannot fail.
         let group = unsafe { libc::getpid() };
         self.word.store(encode(group, ADDED), Ordering::Release);
@@ -217,13 +281,13 @@ impl Drop for Table {
 }
 
 impl Current {
-    fn fork(table: &Table) -> io::Result<Self> {
+    fn fork(table: &Table, mark: Option<Mark>) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         let reader = OwnedFd::from(reader);
         // SAFETY: the child calls only async-signal-safe functions (watch) and never returns.
         let pid = check(unsafe { libc::fork() })?;
         if pid == 0 {
-            watch(&reader, table.words());
+            watch(&reader, table.words(), mark);
         }
         // Before there is anything to guard it is out of reach of who kills our group. The error is
         // that it has left by itself already, for a session of its own.
@@ -232,15 +296,33 @@ impl Current {
         Ok(Self {
             pid: Some(pid),
             ended: open_pidfd(pid).map(Arc::new),
-            _pipe: OwnedFd::from(writer).into(),
+            pipe: Some(OwnedFd::from(writer).into()),
         })
+    }
+
+    /// Whether this child of ours is no more, not even as a zombie.
+    fn is_reaped(&mut self) -> bool {
+        // SAFETY: a null status is allowed.
+        let reap = |pid| unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+        self.pid = self.pid.filter(|&pid| reap(pid) == 0);
+        self.pid.is_none()
     }
 }
 
-/// Whether this child of ours is no more, not even as a zombie.
-fn is_reaped(pid: libc::pid_t) -> bool {
-    // SAFETY: a null status is allowed.
-    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) != 0 }
+impl Drop for Current {
+    /// Tells it to end, and leaves no zombie.
+    fn drop(&mut self) {
+        self.pipe = None;
+        let deadline = Instant::now() + END_TIME;
+        while !self.is_reaped() && Instant::now() < deadline {
+            match &self.ended {
+                Some(ended) => {
+                    mark::wait_for_end(ended, deadline.saturating_duration_since(Instant::now()));
+                }
+                None => thread::sleep(TICK),
+            }
+        }
+    }
 }
 
 fn encode(group: i32, state: i64) -> i64 {
@@ -248,8 +330,10 @@ fn encode(group: i32, state: i64) -> i64 {
 }
 
 /// The guardian's life. No allocation, no panic, no return.
-fn watch(pipe: &OwnedFd, words: &[AtomicI64]) -> ! {
+fn watch(pipe: &OwnedFd, words: &[AtomicI64], mark: Option<Mark>) -> ! {
     let mut buffer = [0_u8; 8];
+    // Whoever kills us by a mark that we have inherited must leave it its time.
+    Mark::take_off();
     // SAFETY: plain system calls on our own descriptors and buffers. Standard
     // descriptors are closed too: a client waits for the end of our stdout.
     unsafe {
@@ -283,6 +367,9 @@ fn watch(pipe: &OwnedFd, words: &[AtomicI64]) -> ! {
             }
         }
     }
+    if let Some(mark) = mark {
+        mark::kill_all(&|pid| mark.is_on(pid), Instant::now() + KILL_TIME);
+    }
     // SAFETY: ends this process at once.
     unsafe { libc::_exit(0) }
 }
@@ -295,13 +382,10 @@ mod tests {
     fn who_kills_our_group_never_reaches_the_guardian() {
         let table = Table::map().unwrap();
         for _ in 0..20 {
-            let mut guardian = Current::fork(&table).unwrap();
-            let pid = guardian.pid.take().unwrap();
+            let guardian = Current::fork(&table, None).unwrap();
+            let pid = guardian.pid.unwrap();
             // SAFETY: takes no pointers.
             let group = unsafe { libc::getpgid(pid) };
-            drop(guardian);
-            // SAFETY: a null status is allowed.
-            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
             assert_eq!(group, pid);
         }
     }

@@ -18,6 +18,7 @@ pub mod initial_environment;
 pub mod inotify;
 pub mod landlock;
 pub mod limits;
+pub mod mark;
 pub mod memfd;
 pub mod mount;
 pub mod namespaces;

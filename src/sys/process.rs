@@ -217,7 +217,7 @@ impl Leader {
     }
 }
 
-fn send_by_pidfd(pidfd: &OwnedFd, number: i32, flags: libc::c_uint) -> io::Result<i32> {
+pub(super) fn send_by_pidfd(pidfd: &OwnedFd, number: i32, flags: libc::c_uint) -> io::Result<i32> {
     // SAFETY: the signal information is null, so the kernel fills it in.
     let sent = unsafe {
         libc::syscall(
@@ -278,25 +278,24 @@ pub fn own_pid() -> i32 {
     unsafe { libc::getpid() }
 }
 
-/// Reaps orphans that the kernel has handed to us, which happens when we are
-/// process 1 of a container. `is_ours` tells the children that have a thread
-/// waiting for them; those are left alone. False when such a one hides others
-/// that may have ended, until its thread has reaped it.
-pub fn reap_orphans(is_ours: &dyn Fn(i32) -> bool) -> bool {
-    loop {
-        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-        // SAFETY: waitid fills the structure, which is valid when zeroed too.
-        let pid = unsafe {
-            let peek = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-            if libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), peek) != 0 {
-                return true;
-            }
-            info.assume_init().si_pid()
-        };
-        if pid == 0 || is_ours(pid) {
-            return pid == 0;
-        }
-        // SAFETY: a null status is allowed; the child is a zombie, so this cannot wait.
-        unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
-    }
+/// Makes the kernel give us the orphans among our descendants, as it does for process 1. Descendants
+/// of a caller that does not [`reap`](reap_orphan) them stay zombies.
+///
+/// # Errors
+/// Before Linux 3.4.
+pub fn take_orphans() -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })?;
+    Ok(())
+}
+
+/// Reaps one orphan that has ended and gives its number. The kernel hands orphans to the main
+/// thread, which is the one to call this. Children of other threads are not touched.
+pub fn reap_orphan() -> Option<i32> {
+    // SAFETY: a null status is allowed.
+    let pid = unsafe {
+        let flags = libc::WNOHANG | libc::__WNOTHREAD;
+        libc::waitpid(-1, std::ptr::null_mut(), flags)
+    };
+    Some(pid).filter(|pid| *pid > 0)
 }

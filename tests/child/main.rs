@@ -64,6 +64,7 @@ fn main() -> ExitCode {
         ["background", ref grandchild @ ..] => background(grandchild, Stdio::inherit()),
         ["background-silent", ref grandchild @ ..] => background(grandchild, Stdio::null()),
         ["own-group", ref grandchild @ ..] => own_group(grandchild),
+        ["first", ref command @ ..] => first(command),
         ["when", cue, count, done] => when(cue, number(count), done),
         ["attempt", ref what @ ..] if attempt::run(what) => {}
         ["deny", words, ref command @ ..] => deny::deny(words, command),
@@ -234,6 +235,15 @@ fn lock_then_sleep(kind: &str, paths: &[&str]) -> ! {
     let opened = paths.iter().filter_map(|path| File::open(path).ok());
     let locked: Vec<File> = opened.filter(|file| lock(file).is_ok()).collect();
     say(&locked.len().to_string());
+    sleep()
+}
+
+/// Runs a command to its end, and lives on without reaping anything else: a process 1 as many a container has it.
+fn first(command: &[&str]) -> ! {
+    Command::new(command[0])
+        .args(&command[1..])
+        .status()
+        .unwrap();
     sleep()
 }
 

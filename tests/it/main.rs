@@ -14,6 +14,7 @@ mod client;
 mod cloud;
 mod containers;
 mod cp;
+mod daemons;
 mod dial;
 mod discovery;
 mod env_command;

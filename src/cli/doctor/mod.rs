@@ -86,7 +86,7 @@ fn survey() -> std::io::Result<Vec<Surveyed>> {
         .open("/dev/null")?;
     let null = std::os::fd::OwnedFd::from(null);
     let null = std::os::fd::AsFd::as_fd(&null);
-    let guardian = Guardian::start()?;
+    let guardian = Guardian::start(None)?;
     let launchers = Launchers::new(launcher::Config::default(), Journal::open());
     Ok(launchers.survey(&Surroundings {
         standard: [None; 3],

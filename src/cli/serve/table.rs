@@ -312,6 +312,13 @@ static FLAGS: &[Flag<ServeFlags>] = &[
             Ok(())
         }),
     ),
+    Flag::switch(
+        Category::Limits,
+        None,
+        "keep-daemons",
+        "Let processes that have left their group (setsid) outlive their session and the server",
+        Kind::Switch(|flags| flags.options.keeps_daemons = true),
+    ),
     Flag::value(
         Category::Limits,
         "ping-interval",

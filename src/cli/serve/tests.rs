@@ -57,6 +57,7 @@ fn defaults() {
                 retained_total: 64 << 20,
                 drain_window: Duration::from_secs(2),
                 max_processes: 1024,
+                keeps_daemons: false,
                 sandbox: launcher::Config::default(),
                 no_http: false,
                 allow_link_local: false,
@@ -86,7 +87,7 @@ fn every_value_is_taken() {
                  --executor-id x --environment-id i --name m --remote-transport direct --aws-sigv4 \
                  --enable-noise --registration-bearer-stdin --exit-on-stdin-close \
                  --reconnect-max-delay 0.5 \
-                 --ping-interval 1.5 --drain-window 0 --max-processes=7 --no-http --allow-link-local --sandbox-launcher landlock --bwrap /b --accept-weaker metadata \
+                 --ping-interval 1.5 --drain-window 0 --max-processes=7 --keep-daemons --no-http --allow-link-local --sandbox-launcher landlock --bwrap /b --accept-weaker metadata \
                  --log-level DEBUG";
     let words: Vec<&str> = words.split_whitespace().collect();
     assert_eq!(
@@ -133,6 +134,7 @@ fn every_value_is_taken() {
                 retained_total: 3 << 10,
                 drain_window: Duration::ZERO,
                 max_processes: 7,
+                keeps_daemons: true,
                 sandbox: launcher::Config {
                     pinned: Some(launcher::Kind::Landlock),
                     bwrap: Some("/b".into()),

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::descendants::Marked;
 use super::events::{Event, ProcessExit, Subscriber};
 use super::output::Retained;
 use super::read::{ReadQuery, ReadView, Waiting};
@@ -36,7 +37,9 @@ pub(super) struct Control {
     pub(super) phase: Phase,
     pub(super) pid: Option<i32>,
     /// The group, while it may have members.
-    pub(super) group: Option<(Leader, Arc<Guardian>)>,
+    pub(super) group: Option<(Leader, Guardian)>,
+    /// All that descend from it. None where they are not marked.
+    pub(super) marked: Option<Marked>,
     /// Wakes the process's thread; gone with it.
     pub(super) waker: Option<Arc<WakeEvent>>,
     /// Ends a confined start that has not come to its program yet.
@@ -65,6 +68,8 @@ pub(super) struct Control {
     /// When its time is up.
     pub(super) timeout_at: Option<Instant>,
     pub(super) has_timed_out: bool,
+    /// Whether it was asked to end, and what descends from it with it.
+    pub(super) is_asked_to_end: bool,
     /// Signals that came before it had started.
     pub(super) early_signals: Vec<Signal>,
     /// The size of its terminal, if it was changed before it had started.
@@ -107,9 +112,37 @@ impl Control {
         }
     }
 
+    /// Asks the group to end, and those who have left it.
+    pub(super) fn ask_to_end(&mut self) {
+        self.is_asked_to_end = true;
+        // One that cannot be asked will be killed.
+        let _ = self.send(Signal::TERMINATE);
+        if self.phase == Phase::Starting {
+            return;
+        }
+        let leader = self.group.as_ref().map(|(leader, _)| leader);
+        // The launcher of a sandbox passes nothing on, and all that is inside ends with it.
+        if let Some(marked) = &self.marked
+            && !leader.is_some_and(Leader::is_launcher)
+        {
+            marked.ask_to_end(leader.map(Leader::pid));
+        }
+    }
+
+    /// Kills the group, and those who have left it.
     pub(super) fn kill(&mut self) {
         // KILL is refused only for a group of another user, which we could not have started.
         let _ = self.send(Signal::KILL);
+        if self.phase != Phase::Starting {
+            self.kill_marked();
+        }
+    }
+
+    fn kill_marked(&mut self) {
+        self.is_asked_to_end = false;
+        if let Some(marked) = &self.marked {
+            marked.kill();
+        }
     }
 
     /// A confined start begins, which this event ends.
@@ -132,7 +165,7 @@ impl Control {
     pub(super) fn began(
         &mut self,
         leader: Leader,
-        guardian: Arc<Guardian>,
+        guardian: Guardian,
         waker: Arc<WakeEvent>,
         terminal: Option<Arc<File>>,
         timeout: Option<Duration>,
@@ -149,8 +182,11 @@ impl Control {
             let _ = pty::resize(terminal.as_fd(), size);
         }
         for signal in std::mem::take(&mut self.early_signals) {
-            // It was answered already; a group that refuses it will not take another.
-            let _ = self.send(signal);
+            match signal {
+                Signal::KILL => self.kill(),
+                // It was answered already; a group that refuses it will not take another.
+                _ => drop(self.send(signal)),
+            }
         }
     }
 
@@ -189,11 +225,20 @@ impl Control {
         }
         if self.is_abandoned {
             self.drop_group();
+            self.kill_marked();
         }
-        if self.group.is_none() {
+        if self.group.is_none() && self.marked.is_none() {
             self.kill_at = None;
         }
         self.stdin.close();
+    }
+
+    /// Nobody will ask about the process again, so what was asked to end must.
+    pub(super) fn leave(&mut self) {
+        self.drop_group();
+        if self.is_asked_to_end {
+            self.kill_marked();
+        }
     }
 
     pub(super) fn drop_group(&mut self) {
@@ -342,7 +387,7 @@ impl Control {
             self.timeout_at = None;
             self.has_timed_out = true;
             self.kill_at = now.checked_add(TIMEOUT_GRACE);
-            let _ = self.send(Signal::TERMINATE);
+            self.ask_to_end();
         }
         if self.kill_at.is_some_and(|at| at <= now) {
             self.kill_at = None;

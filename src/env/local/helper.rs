@@ -94,26 +94,20 @@ impl Helpers {
         let (tell, told) = answer();
         let job = move || {
             let host = &living.0.host;
-            let birth = host.begin_birth();
-            let launched = launch(host, &spec, Some(shared.stop.as_fd()));
+            let launched = launch(host, &spec, None, Some(shared.stop.as_fd()));
             // The program alone is to hold its end of the socket.
             drop(spec);
             match launched {
                 Ok(launched) => {
-                    host.note_leader(launched.leader.pid());
-                    drop(birth);
                     let points = launched.claim.iter().flat_map(Claim::points);
                     let points = points.map(|(path, identity)| (path.to_owned(), identity));
                     let level = launched.level.clone();
                     // Whoever has given up has also set the event that ends it.
                     tell.give(Ok((level, points.collect())));
-                    shared.attend(host, launched);
+                    shared.attend(launched);
                 }
-                Err(error) => {
-                    drop(birth);
-                    // As above.
-                    tell.give(Err(error));
-                }
+                // As above.
+                Err(error) => tell.give(Err(error)),
             }
         };
         self.workers
@@ -224,7 +218,7 @@ impl Drop for Helper {
 
 impl Shared {
     /// Stays with the program to its end.
-    fn attend(&self, host: &Host, launched: Launched) {
+    fn attend(&self, launched: Launched) {
         let Launched {
             mut leader,
             guardian,
@@ -279,7 +273,6 @@ impl Shared {
         }
         let _ = leader.signal_group(Signal::KILL);
         guardian.remove(leader.pid());
-        host.forget_leader(leader.pid());
         // Whoever hears of the end finds no mount point any more.
         drop(claim);
         let mut state = lock(&self.state);

@@ -1,21 +1,20 @@
 //! What all processes of this machine share: limits, threads, the guardian.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError, Weak,
-};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::descendants::{Descendants, Owner};
 use super::leftovers::Leftovers;
 use super::process::Process;
 use crate::log;
 use crate::sandbox::launcher::Launchers;
 use crate::sys::guardian::Guardian;
-use crate::sys::process::{self, own_pid};
+use crate::sys::process;
 use crate::workers::Workers;
 
 /// Limits on processes.
@@ -29,6 +28,8 @@ pub struct HostConfig {
     pub drain_window: Duration,
     /// Processes that may run at once.
     pub max_processes: usize,
+    /// Whether processes that have left their group outlive who started them.
+    pub keeps_daemons: bool,
 }
 
 impl Default for HostConfig {
@@ -39,6 +40,7 @@ impl Default for HostConfig {
             retained_total: 64 * 1024 * 1024,
             drain_window: Duration::from_secs(2),
             max_processes: 1024,
+            keeps_daemons: false,
         }
     }
 }
@@ -56,13 +58,14 @@ pub(super) const STDIN_TOTAL: usize = 128 * 1024 * 1024;
 pub struct Host {
     config: HostConfig,
     workers: Workers,
-    guardian: Mutex<Option<Arc<Guardian>>>,
+    guardian: Mutex<Option<Guardian>>,
+    descendants: Arc<Descendants>,
+    takes_orphans: bool,
     null: OwnedFd,
     retained: AtomicUsize,
     /// Ended processes with output, oldest first: the first to lose it.
     ended: Mutex<Ended>,
     queued_stdin: AtomicUsize,
-    leaders: Option<Leaders>,
     leftovers: Leftovers,
     launchers: Launchers,
     running: Mutex<usize>,
@@ -72,15 +75,18 @@ pub struct Host {
 impl Host {
     /// A host with these limits, and this way to confine.
     pub fn new(config: HostConfig, launchers: Launchers) -> io::Result<Self> {
+        let workers = Workers::named("process");
+        let descendants = Descendants::new(workers.clone(), config.keeps_daemons);
         Ok(Self {
             config,
-            workers: Workers::named("process"),
+            workers,
             guardian: Mutex::default(),
+            descendants,
+            takes_orphans: false,
             null: open_null()?,
             retained: AtomicUsize::new(0),
             ended: Mutex::default(),
             queued_stdin: AtomicUsize::new(0),
-            leaders: None,
             leftovers: Leftovers::new()?,
             launchers,
             running: Mutex::new(0),
@@ -88,17 +94,16 @@ impl Host {
         })
     }
 
-    /// The same for who owns the whole program, and so the orphans that come to it when it is
-    /// process 1 of a container; it has to [`reap`](Self::reap). Elsewhere in a program nobody may:
-    /// there are children that others wait for.
+    /// The same for who owns the whole program: orphans among all its descendants come to it, and
+    /// its main thread has to [`reap`](Self::reap) them. Elsewhere in a program nobody may: there
+    /// are children that others wait for.
     pub fn with_orphans(mut self) -> Self {
-        self.leaders = Self::has_orphans().then(Leaders::default);
+        match process::take_orphans() {
+            Ok(()) => self.takes_orphans = true,
+            // Before Linux 3.4. Process 1 of a container gets them anyway.
+            Err(error) => log::warn!("orphans are left to process 1: {error}"),
+        }
         self
-    }
-
-    /// Whether the orphans of a container come to this program.
-    pub fn has_orphans() -> bool {
-        own_pid() == 1
     }
 
     /// Its limits.
@@ -125,15 +130,20 @@ impl Host {
         self.null.as_fd()
     }
 
-    /// The process that kills our groups should we be killed; started on first use.
-    pub(super) fn guardian(&self) -> io::Result<Arc<Guardian>> {
+    /// Who is to answer for processes from now on.
+    pub fn owner(&self) -> Owner {
+        Owner::new(&self.descendants)
+    }
+
+    /// The process that kills what is left should we be killed; started on first use.
+    pub(super) fn guardian(&self) -> io::Result<Guardian> {
         let mut guardian = lock(&self.guardian);
         if let Some(guardian) = &*guardian {
             replace_if_ended(guardian);
-            return Ok(Arc::clone(guardian));
+            return Ok(guardian.clone());
         }
-        let started = Arc::new(Guardian::start()?);
-        *guardian = Some(Arc::clone(&started));
+        let started = Guardian::start(self.descendants.mark())?;
+        *guardian = Some(started.clone());
         Ok(started)
     }
 
@@ -143,48 +153,38 @@ impl Host {
         lock(&self.guardian).as_ref()?.ended()
     }
 
-    /// For when children may have ended: reaps those that have no thread, which are the guardian,
-    /// who gets a successor, and orphans. False when some may be left, to be asked again soon.
-    pub fn reap(&self) -> bool {
+    /// For when children may have ended: reaps those that have no thread, which are orphans and the
+    /// guardian, who gets a successor.
+    pub fn reap(&self) {
+        let guardian = lock(&self.guardian).clone();
+        if self.takes_orphans {
+            while let Some(pid) = process::reap_orphan() {
+                guardian.iter().for_each(|it| it.note_reaped(pid));
+            }
+        }
+        guardian.iter().for_each(replace_if_ended);
+    }
+
+    /// Waits until nothing lives that was started here, nor what descends from it; false when the
+    /// time was up.
+    pub fn wait_for_descendants(&self, deadline: Instant) -> bool {
+        self.descendants.wait_until_told(deadline) && self.descendants.wait_for_all(deadline)
+    }
+
+    /// Kills all descendants and reaps them, and then lets the guardian end, which has nothing left
+    /// to guard. For the main thread of who has [taken orphans](Self::with_orphans).
+    pub fn end_descendants(&self, deadline: Instant) {
+        let guardian = lock(&self.guardian).clone();
+        let pid = guardian.as_ref().and_then(Guardian::pid);
+        self.descendants.end(pid, deadline);
+        self.end_guardian();
+        while process::reap_orphan().is_some() {}
+    }
+
+    /// Lets the guardian kill what is left, and end.
+    pub fn end_guardian(&self) {
         if let Some(guardian) = &*lock(&self.guardian) {
-            replace_if_ended(guardian);
-        }
-        let Some(leaders) = &self.leaders else {
-            return true;
-        };
-        // A birth may take as long as the disk that its program is on, and whoever waited for it
-        // here would also keep further births waiting.
-        let _no_births = match leaders.births.try_write() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return false,
-        };
-        let alive = lock(&leaders.alive);
-        process::reap_orphans(&|pid| alive.contains(&pid))
-    }
-
-    /// Until the guard is dropped, a child may exist that is not noted yet.
-    pub(super) fn begin_birth(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        let leaders = self.leaders.as_ref()?;
-        Some(
-            leaders
-                .births
-                .read()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
-    }
-
-    /// A thread will reap this child.
-    pub(super) fn note_leader(&self, pid: i32) {
-        if let Some(leaders) = &self.leaders {
-            lock(&leaders.alive).insert(pid);
-        }
-    }
-
-    /// That child is reaped.
-    pub(super) fn forget_leader(&self, pid: i32) {
-        if let Some(leaders) = &self.leaders {
-            lock(&leaders.alive).remove(&pid);
+            guardian.end();
         }
     }
 
@@ -296,14 +296,6 @@ struct Ended {
     processes: VecDeque<Weak<Process>>,
     /// The length from which forgotten ones are looked for: twice what the last look left.
     clean_at: usize,
-}
-
-/// The children that have a thread, kept where orphans must be told from them.
-#[derive(Default)]
-struct Leaders {
-    alive: Mutex<HashSet<i32>>,
-    /// Held for reading between a child's birth and its entry.
-    births: RwLock<()>,
 }
 
 /// One running process's place in the count.

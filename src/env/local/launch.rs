@@ -22,6 +22,7 @@ use crate::sandbox::launcher::{Confinement, Failure, Launchers, Level, Refusal, 
 use crate::sys::file;
 use crate::sys::guardian::Guardian;
 use crate::sys::limits::Resource;
+use crate::sys::mark::Mark;
 use crate::sys::process::Leader;
 use crate::sys::pty::WindowSize;
 use crate::sys::spawn::{self, Launch, Program, Restrictions, SpawnError, Stage};
@@ -122,7 +123,7 @@ impl std::error::Error for StartError {}
 /// A program that has been started, and our ends of its streams.
 pub(super) struct Launched {
     pub(super) leader: Leader,
-    pub(super) guardian: Arc<Guardian>,
+    pub(super) guardian: Guardian,
     pub(super) outputs: Vec<(Stream, Arc<File>)>,
     pub(super) stdin: Option<File>,
     pub(super) terminal: Option<Arc<File>>,
@@ -131,17 +132,19 @@ pub(super) struct Launched {
     pub(super) claim: Option<Claim>,
 }
 
-/// Starts the program. The calling thread must stay until it has ended.
+/// Starts the program, with this mark. The calling thread must stay until it has ended.
 pub(super) fn launch(
     host: &Host,
     spec: &ProcessSpec,
+    mark: Option<Mark>,
     cancel: Option<BorrowedFd<'_>>,
 ) -> Result<Launched, StartError> {
     let strings = Strings::new(spec)?;
     let streams = Streams::open(spec)?;
     let guardian = host
         .guardian()
-        .map_err(|error| StartError::Resources("a guardian process", error))?;
+        .map_err(|error| StartError::Resources("a guardian process", error))?
+        .marking(mark);
     let null = host.null();
     let standard = streams
         .child

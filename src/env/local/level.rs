@@ -21,7 +21,6 @@ impl Host {
         let null = File::options().read(true).write(true).open("/dev/null");
         let null = OwnedFd::from(null.map_err(unable)?);
         let guardian = self.guardian().map_err(unable)?;
-        let _birth = self.begin_birth();
         self.launchers().available(&Surroundings {
             standard: [None; 3],
             null: null.as_fd(),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::control::{Control, Phase};
+use super::descendants::{Marked, Owner};
 use super::events::{ProcessExit, Subscriber};
 use super::host::Host;
 use super::launch::{ProcessSpec, StartError, Started};
@@ -15,6 +16,7 @@ use super::read::{ReadQuery, ReadReply, ReadView, Waiting};
 use super::stdin::Stdin;
 pub use super::stdin::WriteError;
 use crate::rpc::protocol::process::WriteStatus;
+use crate::sys::mark::Mark;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::signal::Signal;
 
@@ -56,9 +58,10 @@ pub struct Process {
 
 impl Process {
     /// A process that is about to start. Input that is written before it has
-    /// started waits for it.
+    /// started waits for it. It is one of the owner's.
     pub fn new(
         host: &Arc<Host>,
+        owner: &Owner,
         spec: &ProcessSpec,
         subscriber: Option<Arc<dyn Subscriber>>,
     ) -> Arc<Self> {
@@ -67,6 +70,7 @@ impl Process {
             phase: Phase::Starting,
             pid: None,
             group: None,
+            marked: owner.next(),
             waker: None,
             cancel: None,
             output: Retained::default(),
@@ -86,6 +90,7 @@ impl Process {
             kill_at: None,
             timeout_at: None,
             has_timed_out: false,
+            is_asked_to_end: false,
             early_signals: Vec::new(),
             early_size: None,
             is_abandoned: false,
@@ -200,7 +205,7 @@ impl Process {
         reply(control.send(signal).map(drop));
     }
 
-    /// Ends the group: by KILL at once, or by TERM and after `grace` by KILL.
+    /// Ends the group and what has left it: by KILL at once, or by TERM and after `grace` by KILL.
     /// `reply` is told whether the process ran until now, before any event.
     /// What a process left behind at its natural end is killed too.
     pub fn terminate(&self, grace: Option<Duration>, reply: impl FnOnce(bool)) {
@@ -213,8 +218,7 @@ impl Process {
                 control.kill_at = control.kill_at.map_or(kill_at, |before| {
                     Some(kill_at.map_or(before, |new| before.min(new)))
                 });
-                // A group that cannot be signalled is met again at `kill_at`.
-                let _ = control.send(Signal::TERMINATE);
+                control.ask_to_end();
             }
             _ => control.kill(),
         }
@@ -271,7 +275,7 @@ impl Process {
         control.wake();
     }
 
-    /// Kills the group; nobody will ask about the process again.
+    /// Kills the group and what has left it; nobody will ask about the process again.
     pub fn abandon(&self) {
         let mut control = self.lock();
         control.is_abandoned = true;
@@ -289,12 +293,22 @@ impl Process {
 
     /// Asks the process to end, before the server does.
     pub fn ask_to_end(&self) {
-        // One that cannot be asked will be killed.
-        let _ = self.lock().send(Signal::TERMINATE);
+        self.lock().ask_to_end();
+    }
+
+    /// What it is to be marked with.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.lock().marked.as_ref().map(Marked::mark)
+    }
+
+    /// Whether neither its group nor what has left it has a living process, as far as can be told.
+    pub(super) fn has_no_descendants(&self) -> bool {
+        let marked = self.lock().marked.clone();
+        self.has_no_group() && !marked.is_some_and(|it| it.is_any_left())
     }
 
     /// Whether no process of its group is left, as far as can be told.
-    pub fn has_no_descendants(&self) -> bool {
+    pub fn has_no_group(&self) -> bool {
         let mut control = self.lock();
         let is_empty = control
             .group
@@ -377,7 +391,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.forget_output();
-        self.lock().drop_group();
+        self.lock().leave();
     }
 }
 

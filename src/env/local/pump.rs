@@ -56,12 +56,10 @@ pub(super) fn run(
     running: Running,
     started: StartReply,
 ) -> Option<Leftover> {
-    let birth = process.host().begin_birth();
     let begun = begin(process, &spec);
     let (waker, launched) = match begun {
         Ok(begun) => begun,
         Err(error) => {
-            drop(birth);
             process.lock().failed();
             started(Err(error));
             return None;
@@ -76,8 +74,6 @@ pub(super) fn run(
         level,
         claim,
     } = launched;
-    process.host().note_leader(leader.pid());
-    drop(birth);
     let exit_event = leader.exit_event();
     {
         let mut control = process.lock();
@@ -135,7 +131,10 @@ fn begin(
         process.lock().watch_for_cancel(Arc::clone(cancel));
     }
     let cancel = cancel.as_ref().map(|cancel| cancel.as_fd());
-    Ok((waker, launch::launch(process.host(), spec, cancel)?))
+    Ok((
+        waker,
+        launch::launch(process.host(), spec, process.mark(), cancel)?,
+    ))
 }
 
 /// One stream of output.

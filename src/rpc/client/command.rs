@@ -290,7 +290,7 @@ fn guardian() -> Result<&'static Guardian, String> {
         guardian.replace_if_ended().map_err(no_guardian)?;
         return Ok(guardian);
     }
-    let started = Guardian::start().map_err(no_guardian)?;
+    let started = Guardian::start(None).map_err(no_guardian)?;
     let started: &'static Guardian = Box::leak(Box::new(started));
     *guardian = Some(started);
     Ok(started)

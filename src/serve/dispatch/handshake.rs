@@ -56,7 +56,7 @@ impl Dispatch {
                 session
             }
             None => {
-                let session = sessions.begin(holder)?;
+                let session = sessions.begin(self.server.host(), holder)?;
                 answer(&session);
                 session
             }

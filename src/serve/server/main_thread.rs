@@ -73,10 +73,11 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
 }
 
 /// Ends the program after `limit` whatever its threads wait for, such as a terminal whose output
-/// was stopped. What still runs of our children dies with us.
-fn end_at_the_latest(limit: Duration, borrowed: Arc<Vec<OwnedFd>>) {
+/// was stopped. What still runs is killed.
+fn end_at_the_latest(limit: Duration, host: Arc<Host>, borrowed: Arc<Vec<OwnedFd>>) {
     let end = move || {
         thread::sleep(limit);
+        host.end_guardian();
         give_back(&borrowed);
         std::process::exit(0)
     };
@@ -107,10 +108,7 @@ impl Main {
     /// Gets everything that serving needs but clients; `has_files` if a hang-up means to read
     /// files again.
     fn begin(options: &Options, has_files: bool) -> Result<Self, ServeError> {
-        let mut wanted = vec![Signal::TERMINATE, Signal::INTERRUPT];
-        if Host::has_orphans() {
-            wanted.push(Signal::CHILD);
-        }
+        let mut wanted = vec![Signal::TERMINATE, Signal::INTERRUPT, Signal::CHILD];
         if has_files {
             wanted.push(Signal::HANGUP);
         }
@@ -123,6 +121,7 @@ impl Main {
             retained_total: options.retained_total,
             drain_window: options.drain_window,
             max_processes: options.max_processes,
+            keeps_daemons: options.keeps_daemons,
         };
         let journal = Journal::open();
         for fault in journal.foreign() {
@@ -148,7 +147,8 @@ impl Main {
     fn watch_and_end(mut self) -> Result<(), ServeError> {
         self.watch().map_err(system("wait for clients"))?;
         self.listener = None;
-        end_at_the_latest(END_TIME, Arc::clone(&self.borrowed));
+        let host = Arc::clone(&self.server.host);
+        end_at_the_latest(END_TIME, host, Arc::clone(&self.borrowed));
         self.server.shut_down();
         give_back(&self.borrowed);
         Ok(())
@@ -156,7 +156,7 @@ impl Main {
 
     /// Accepts, sweeps and reaps until it is time to end.
     fn watch(&mut self) -> io::Result<()> {
-        let mut has_reaped_all = true;
+        let mut swept_at = Instant::now();
         loop {
             let never = PollFd::never;
             // The first start makes one, which is seen within a second.
@@ -176,8 +176,9 @@ impl Main {
             ];
             let has_sessions = !self.server.sessions.is_empty();
             let has_helpers = self.server.confined.has_idle();
-            let must_sweep = has_sessions || has_helpers || !has_reaped_all;
-            poll::wait(&mut fds, must_sweep.then_some(SWEEP))?;
+            let must_sweep = has_sessions || has_helpers;
+            let until_sweep = (swept_at + SWEEP).saturating_duration_since(Instant::now());
+            poll::wait(&mut fds, must_sweep.then_some(until_sweep))?;
             let [_, _, woken, incoming, typed] = fds.map(|fd| fd.is_ready());
             if woken {
                 self.server.wake.take();
@@ -199,18 +200,21 @@ impl Main {
                     }
                 }
             }
-            has_reaped_all = self.server.host.reap();
+            self.server.host.reap();
             if incoming && let Some(listener) = &mut self.listener {
                 listener.accept(&self.server);
             }
+            let now = Instant::now();
+            if now.saturating_duration_since(swept_at) < SWEEP {
+                continue;
+            }
+            swept_at = now;
             if has_sessions {
-                self.server
-                    .sessions
-                    .sweep(Instant::now(), self.server.retention);
-                self.server.level.sweep(&self.server, Instant::now());
+                self.server.sessions.sweep(now, self.server.retention);
+                self.server.level.sweep(&self.server, now);
             }
             if has_helpers {
-                self.server.confined.sweep(Instant::now());
+                self.server.confined.sweep(now);
             }
         }
     }

@@ -31,8 +31,8 @@ pub use client::{Client, RpcError, params};
 pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
 pub use observed::{Event, Sink};
 pub use procfs::{
-    alive, children_named, cpu_ticks, descendants, descriptors, peak_resident, resident, signal,
-    threads, working_children, zombies_of,
+    alive, children_named, cpu_ticks, descendants, descriptors, peak_resident, resident, session,
+    signal, threads, working_children, zombies_of,
 };
 pub use program::{Scratch, child, example, names, scratch};
 pub use proxy::Proxy;

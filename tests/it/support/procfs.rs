@@ -61,6 +61,13 @@ pub fn descriptors(pid: u32) -> usize {
     }
 }
 
+/// The session of the process; `None` if there is no such process.
+pub fn session(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
+    fields.nth(3)?.parse().ok()
+}
+
 /// State and parent; `None` if there is no such process.
 fn stat(pid: u32) -> Option<(char, u32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The environment is what a session is to the server: it answers for all processes that it has
-//! started, and they die with it. When the whole program dies the guardian kills them.
+//! started, and they die with it, as does what has left their group. When the whole program dies the
+//! guardian kills them.
 
 mod events;
 mod file_system;
@@ -21,7 +22,7 @@ use super::environment::{add_shell, child_environment};
 use super::extensions::EXTENSIONS;
 use super::http::{Network, Request};
 use super::info::environment_info;
-use super::{Host, HostConfig, Process, ProcessSpec, confinement};
+use super::{Host, HostConfig, Owner, Process, ProcessSpec, confinement};
 use crate::answer::answer;
 use crate::env::{
     Command, Environment, EnvironmentError, EnvironmentFacts, FileSystem, HttpRequest,
@@ -42,10 +43,11 @@ const START_TIME: Duration = Duration::from_secs(60);
 /// A sandbox made by bwrap begins with this program's own file, so a program whose `main` does not
 /// begin with [`take_over`](super::take_over) confines by Landlock alone, or refuses.
 ///
-/// Where this program is process 1 of a container, orphans are its own matter: nothing here reaps
-/// a child that it has not started.
+/// Orphans are the program's own matter: nothing here makes it their parent, or reaps a child that it
+/// has not started.
 pub struct LocalEnvironment {
     host: Arc<Host>,
+    owner: Owner,
     network: OnceLock<Network>,
     info: OnceLock<EnvironmentInfo>,
     /// Those that may have something left that runs.
@@ -63,6 +65,7 @@ impl LocalEnvironment {
             RpcError::failed(format!("cannot prepare to start processes: {error}"))
         })?;
         Ok(Self {
+            owner: host.owner(),
             host: Arc::new(host),
             network: OnceLock::new(),
             info: OnceLock::new(),
@@ -122,7 +125,7 @@ impl LocalEnvironment {
     /// Answers for a process, and forgets those that have left nothing.
     fn answer_for(&self, process: &Arc<Process>) {
         let mut processes = self.lock();
-        processes.retain(|old| old.closed_at().is_none() || !old.has_no_descendants());
+        processes.retain(|old| old.closed_at().is_none() || !old.has_no_group());
         processes.push(Arc::clone(process));
     }
 
@@ -169,7 +172,12 @@ impl Environment for LocalEnvironment {
     fn start(&self, command: &Command) -> Result<Box<dyn RunningProcess>, EnvironmentError> {
         let spec = self.specify(command)?;
         let events = Arc::new(Events::default());
-        let process = Process::new(&self.host, &spec, Some(Arc::clone(&events) as _));
+        let process = Process::new(
+            &self.host,
+            &self.owner,
+            &spec,
+            Some(Arc::clone(&events) as _),
+        );
         self.answer_for(&process);
         let (tell, told) = answer();
         process.start(spec, move |result| tell.give(result));
@@ -220,6 +228,9 @@ impl Drop for LocalEnvironment {
         for process in self.lock().drain(..) {
             process.abandon();
         }
+        self.owner.end();
+        // The program may end next, and nothing is to be left then.
+        self.owner.wait_until_ended();
     }
 }
 

@@ -37,12 +37,10 @@ impl Pump<'_> {
                 self.exit = Some(Exit::Code(255));
             }
         }
-        let pid = leader.pid();
         control.ended();
         drop(control);
         // Whoever hears of the exit finds no mount point any more.
         self.claim = None;
-        self.process.host().forget_leader(pid);
         for output in &mut self.outputs {
             if let Some(file) = &output.file {
                 output.owed = match output.stream {
