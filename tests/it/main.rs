@@ -10,6 +10,7 @@ mod auth;
 mod bulk;
 mod bulk_client;
 mod chaos;
+mod claims;
 mod client;
 mod cloud;
 mod containers;
