@@ -32,7 +32,10 @@ fn quoted(text: &str) -> Vec<&str> {
 fn every_boundary_has_its_tests() {
     let boundaries = table("| | bwrap");
     assert!(boundaries.len() > 5, "{boundaries:?}");
-    let tested: Vec<_> = table("| boundary |").into_iter().map(|row| row[0].clone()).collect();
+    let tested: Vec<_> = table("| boundary |")
+        .into_iter()
+        .map(|row| row[0].clone())
+        .collect();
     for row in boundaries.iter().filter(|row| row[1].contains("boundary")) {
         assert!(tested.contains(&row[0]), "no test is named for: {}", row[0]);
     }
@@ -49,11 +52,17 @@ fn every_test_that_is_named_is_there() {
             if word.ends_with(".rs") {
                 let path = project().join("tests/it").join(word);
                 let source = std::fs::read_to_string(&path);
-                file = Some((word, source.unwrap_or_else(|error| panic!("{word}: {error}"))));
+                file = Some((
+                    word,
+                    source.unwrap_or_else(|error| panic!("{word}: {error}")),
+                ));
                 continue;
             }
             let (name, source) = file.as_ref().expect("a file before its tests");
-            assert!(source.contains(&format!("fn {word}(")), "{name} has no test {word}");
+            assert!(
+                source.contains(&format!("fn {word}(")),
+                "{name} has no test {word}"
+            );
             count += 1;
         }
         assert!(count > 0, "{row:?}");

@@ -37,6 +37,10 @@ const DEVICES: [&CStr; 6] = [
     c"/dev/tty",
 ];
 
+/// What a read-only mount does not stop.
+const NO_SECOND_WALL: &str =
+    "named pipes of the host can be written to where they can be seen (no Landlock)";
+
 /// What a trial is made with: everything may be read, nothing written, no network.
 const TRIAL: &str = r#"{"permissions":{"type":"managed","file_system":{"type":"restricted","entries":[
     {"path":{"type":"special","value":{"kind":"root"}},"access":"read"}]},"network":"restricted"},
@@ -138,13 +142,16 @@ impl Fit {
         if network == Network::Restricted {
             namespaces.push("network");
         }
+        let abi = abi();
+        let no_second_wall = abi.is_none().then(|| NO_SECOND_WALL.to_owned());
+        let own = self.weaker.iter().chain(weaker).cloned();
         Level {
             launcher: self.kind,
             version: Some(self.help.version.clone()),
             namespaces,
-            landlock_abi: abi().unwrap_or(0),
+            landlock_abi: abi.unwrap_or(0),
             seccomp: true,
-            weaker: self.weaker.iter().chain(weaker).cloned().collect(),
+            weaker: own.chain(no_second_wall).collect(),
         }
     }
 

@@ -65,6 +65,18 @@ fn a_bwrap_makes_the_sandbox_where_there_are_namespaces() {
 }
 
 #[test]
+fn without_landlock_a_bwrap_says_what_its_mounts_do_not_stop() {
+    let mut client = denied("landlock", &["--sandbox-launcher", "bundled"]);
+    let level = holds(&mut client, "landlock");
+    assert_eq!(
+        (&level["launcher"], &level["landlockAbi"]),
+        (&json!("bundled"), &json!(0))
+    );
+    let weaker = level["weaker"].to_string();
+    assert!(weaker.contains("named pipes"), "{level}");
+}
+
+#[test]
 fn landlock_confines_where_namespaces_are_denied() {
     let mut client = denied("namespaces", &[]);
     let level = holds(&mut client, "namespaces");
