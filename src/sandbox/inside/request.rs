@@ -31,7 +31,7 @@ pub struct Rest {
     pub has_lock: bool,
     /// Whether the program has no network.
     pub is_offline: bool,
-    /// The devices that nobody may change the mode of.
+    /// The devices that nobody may change the mode or the times of.
     pub sealed_devices: Vec<CString>,
     /// What is covered, in this order.
     pub masks: Vec<Mask>,

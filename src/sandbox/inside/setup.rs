@@ -15,8 +15,7 @@ use crate::sys::spawn::Stage;
 
 /// Does all that is left; the rules of the domain to enter.
 pub(super) fn set_up(rest: &Rest) -> Result<Option<OwnedFd>, (Stage, i32)> {
-    let is_needed = !rest.masks.is_empty() || !rest.sealed_devices.is_empty();
-    if is_needed && user_id() != 0 {
+    if user_id() != 0 {
         // bwrap has mounted as the root of a user namespace around this one.
         mount::leave_namespace().map_err(|error| at(Stage::Mount(0), &error))?;
     }

@@ -21,7 +21,6 @@ use crate::sandbox::journal::Journal;
 use crate::sandbox::mounts::MountPlan;
 use crate::sandbox::policy::{Context, Network, Policy};
 use crate::sys::file;
-use crate::sys::identity::user_id;
 use crate::sys::landlock::abi;
 use crate::sys::process::{Exit, Leader};
 
@@ -206,15 +205,11 @@ impl Fit {
     fn rest(policy: &Policy, plan: &MountPlan, has_lock: bool) -> Rest {
         let network = policy.network();
         let domain = abi().map(|abi| Domain::of_changes(abi, network, plan.writable()));
-        // Root owns the host's devices, and needs no capability to change their modes.
-        let sealed_devices = match user_id() {
-            0 => DEVICES.map(CStr::to_owned).into(),
-            _ => Vec::new(),
-        };
         Rest {
             has_lock,
             is_offline: network == Network::Restricted,
-            sealed_devices,
+            // Root owns them, and needs no capability to change their modes; who may write to one may change its times.
+            sealed_devices: DEVICES.map(CStr::to_owned).into(),
             masks: plan.masks.clone(),
             domain,
         }
