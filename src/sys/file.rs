@@ -13,7 +13,7 @@ pub use open::{
 };
 pub use status::{Identity, Kind, LastLink, Status, status_at, status_of};
 
-use std::ffi::{CStr, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -169,6 +169,23 @@ pub fn rename_at(
         }
     };
     check(result).map(drop)
+}
+
+/// Sets the permission bits of what was opened in any way, be it as a place only.
+pub fn change_mode(file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
+    let (number, flags) = (file.as_raw_fd(), libc::AT_EMPTY_PATH);
+    // SAFETY: the path is a terminated string.
+    let result = unsafe { libc::syscall(libc::SYS_fchmodat2, number, c"".as_ptr(), mode, flags) };
+    match check(result as libc::c_int) {
+        // Before Linux 6.6, or a filter of system calls is older than the kernel. fchmod takes no such descriptor, but
+        // the name that the kernel gives it does.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            let path = CString::new(format!("/proc/self/fd/{number}"))?;
+            // SAFETY: the path is a terminated string.
+            check(unsafe { libc::chmod(path.as_ptr(), mode) }).map(drop)
+        }
+        result => result.map(drop),
+    }
 }
 
 /// Gives a file to another user and group. Whoever may not do that gets `EPERM`.

@@ -1,7 +1,7 @@
 //! Operations on names and permissions: rename, link, mode, canonical path.
 
 use std::fs::{self, Permissions};
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -40,16 +40,13 @@ pub fn set_permissions(path: &Path, mode: u32, links: Links) -> Result<(), FileE
     if mode > 0o7777 {
         return Err(FileError::BadMode(mode));
     }
-    let permissions = Permissions::from_mode(mode);
     if links == Links::Follow {
-        return Ok(fs::set_permissions(path, permissions)?);
+        return Ok(fs::set_permissions(path, Permissions::from_mode(mode))?);
     }
-    // A link has no mode of its own. A descriptor that only locates may not change one; the name
-    // that the kernel gives the descriptor may.
     let located = Place::find(path, links)?.open(Access::LOCATE)?;
-    if file::status_of(std::os::fd::AsFd::as_fd(&located))?.kind == Kind::Link {
+    // A link has no mode of its own.
+    if file::status_of(located.as_fd())?.kind == Kind::Link {
         return Err(FileError::Link);
     }
-    let name = format!("/proc/self/fd/{}", located.as_raw_fd());
-    Ok(fs::set_permissions(name, permissions)?)
+    Ok(file::change_mode(located.as_fd(), mode)?)
 }

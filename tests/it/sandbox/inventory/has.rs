@@ -45,7 +45,9 @@ impl Normal {
         let line = match words[..] {
             ["limit", ..] => {
                 let limit = line.strip_prefix("limit ").unwrap();
-                if self.limits.lines().any(|line| line.trim_end() == limit) {
+                // The mark by which the server finds its descendants.
+                let is_mark = limit.starts_with("Max file locks ");
+                if is_mark || self.limits.lines().any(|line| line.trim_end() == limit) {
                     "limits of the server".into()
                 } else {
                     line.into()
