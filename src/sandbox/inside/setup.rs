@@ -17,7 +17,7 @@ use crate::sys::spawn::Stage;
 pub(super) fn set_up(rest: &Rest) -> Result<Option<OwnedFd>, (Stage, i32)> {
     if user_id() != 0 {
         // bwrap has mounted as the root of a user namespace around this one.
-        mount::leave_namespace().map_err(|error| at(Stage::Mount(0), &error))?;
+        mount::leave_namespace().map_err(|error| at(Stage::Device, &error))?;
     }
     for device in &rest.sealed_devices {
         match mount::seal(device, Devices::Kept) {
