@@ -1,10 +1,10 @@
 //! `exec-server`: processes and files of this machine for a client elsewhere, over JSON-RPC.
 
-pub mod answer;
 pub mod cli;
 pub mod cloud;
 pub mod env;
 pub mod log;
+pub mod oneshot;
 pub mod rpc;
 pub mod sandbox;
 pub mod serve;

@@ -32,7 +32,7 @@ pub(super) struct Flag<T> {
     pub(super) short: Option<char>,
     pub(super) long: &'static str,
     pub(super) help: &'static str,
-    pub(super) kind: Kind<T>,
+    pub(super) kind: FlagKind<T>,
 }
 
 /// Where `--help` lists a flag; the categories come in the order of the table.
@@ -63,7 +63,7 @@ impl Category {
     }
 }
 
-pub(super) enum Kind<T> {
+pub(super) enum FlagKind<T> {
     Help,
     Version,
     /// More words with `Version`, and nothing without it.
@@ -131,7 +131,7 @@ impl<T> Flag<T> {
             short: None,
             long,
             help,
-            kind: Kind::Value(value),
+            kind: FlagKind::Value(value),
         }
     }
 
@@ -140,7 +140,7 @@ impl<T> Flag<T> {
         short: Option<char>,
         long: &'static str,
         help: &'static str,
-        kind: Kind<T>,
+        kind: FlagKind<T>,
     ) -> Self {
         Flag {
             category,
@@ -158,7 +158,7 @@ impl<T> Flag<T> {
             Some('h'),
             "help",
             "Print this and exit",
-            Kind::Help,
+            FlagKind::Help,
         )
     }
 

@@ -1,6 +1,6 @@
 //! The text of `--help`, made from a command's grammar.
 
-use super::grammar::{Category, Flag, Grammar, Kind};
+use super::grammar::{Category, Flag, FlagKind, Grammar};
 
 const WIDTH: usize = 80;
 
@@ -55,7 +55,7 @@ fn usage<T>(flag: &Flag<T>) -> String {
         None => "    ".to_owned(),
     };
     let value = match &flag.kind {
-        Kind::Value(value) => format!(" <{}>", value.name),
+        FlagKind::Value(value) => format!(" <{}>", value.name),
         _ => String::new(),
     };
     format!("  {short}--{}{value}", flag.long)
@@ -63,7 +63,7 @@ fn usage<T>(flag: &Flag<T>) -> String {
 
 fn explanation<T>(flag: &Flag<T>) -> String {
     let mut text = flag.help.to_owned();
-    if let Kind::Value(value) = &flag.kind {
+    if let FlagKind::Value(value) = &flag.kind {
         if let Some(default) = value.default {
             text.push_str(&format!(" [default:{UNBROKEN}{default}]"));
         }

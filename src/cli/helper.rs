@@ -15,7 +15,7 @@ use super::notice::Speaker;
 use crate::env::local::{Confined, ProcessSpec, StartError, helper_confinement, launch_confined};
 use crate::sandbox::helper_form::{HelperForm, NAME};
 use crate::sandbox::journal::Journal;
-use crate::sandbox::launcher::{Config, Confinement, Launchers, Surroundings};
+use crate::sandbox::launcher::{Config, Confinement, Launchers, SpawnContext};
 use crate::sys::guardian::Guardian;
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::process::{Exit, Leader};
@@ -97,14 +97,14 @@ fn carry_out(form: HelperForm, confinement: &Confinement) -> Result<u8, Failed> 
         socket: None,
         confinement: None,
     };
-    let surroundings = Surroundings {
+    let context = SpawnContext {
         standard: standard.each_ref().map(|fd| Some(fd.as_fd())),
         null: null.as_fd(),
         guardian: &guardian,
         // A signal ends us while the sandbox is not there yet.
         cancel: Some(signals.as_fd()),
     };
-    let started = launch_confined(&launchers, &spec, confinement, &surroundings);
+    let started = launch_confined(&launchers, &spec, confinement, &context);
     let Confined {
         mut leader, claim, ..
     } = match started {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use lexopt::Arg;
 
-use super::grammar::{Flag, Grammar, Kind, Operands, Value};
+use super::grammar::{Flag, FlagKind, Grammar, Operands, Value};
 use crate::suggest::closest;
 
 /// What a command line asks for.
@@ -103,14 +103,14 @@ impl<T> Reading<'_, T> {
                 .ok_or_else(|| self.unexpected(argument))?;
             let flag = &self.grammar.flags[index];
             match &flag.kind {
-                Kind::Help => return Ok(Request::Help),
-                Kind::Version => version = true,
-                Kind::VersionDetails => verbose = true,
-                Kind::Switch(set) => {
+                FlagKind::Help => return Ok(Request::Help),
+                FlagKind::Version => version = true,
+                FlagKind::VersionDetails => verbose = true,
+                FlagKind::Switch(set) => {
                     self.mark(index, false, &format!("--{}", flag.long))?;
                     set(&mut self.flags);
                 }
-                Kind::Value(value) => {
+                FlagKind::Value(value) => {
                     let full = format!("--{} <{}>", flag.long, value.name);
                     self.mark(index, value.repeatable, &full)?;
                     let text = parser.value().ok().filter(|text| !is_flag(text));
@@ -156,7 +156,7 @@ impl<T> Reading<'_, T> {
     fn fill_in(&mut self, env: impl Fn(&str) -> Option<OsString>) -> Result<(), String> {
         let grammar = self.grammar;
         for (index, flag) in grammar.flags.iter().enumerate() {
-            let Kind::Value(value) = &flag.kind else {
+            let FlagKind::Value(value) = &flag.kind else {
                 continue;
             };
             if self.given[index] {

@@ -13,13 +13,13 @@ const MAX_ANSWER: u64 = 1024 * 1024;
 
 /// What a server said, whatever its status.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -46,7 +46,7 @@ pub(super) fn post(
     url: &str,
     headers: &[(&str, &str)],
     body: Vec<u8>,
-) -> Result<Answer, String> {
+) -> Result<Response, String> {
     let mut request = Request::new("POST", url).map_err(|error| error.to_string())?;
     for (name, value) in headers {
         request
@@ -65,7 +65,7 @@ pub(super) fn post(
         .take(MAX_ANSWER)
         .read_to_end(&mut body)
         .map_err(|error| format!("the answer breaks off: {error}"))?;
-    Ok(Answer {
+    Ok(Response {
         status: reply.status,
         retry_after,
         body,

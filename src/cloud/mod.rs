@@ -4,11 +4,11 @@
 //!   main thread    as in `serve`: signals, expiry of sessions, the end
 //!   cloud thread   registers over HTTPS ([`registration`], with a token of [`auth`]), connects
 //!                  to the rendezvous that it is given, and serves whoever comes through it;
-//!                  when the connection is gone, again ([`rounds`])
+//!                  when the connection is gone, again ([`registration_loop`])
 //!   relay thread   only where many clients share the rendezvous ([`relay`])
 //! ```
 //!
-//! Clients get in by [`Door`](crate::serve::door::Door), so connections, sessions and limits are
+//! Clients get in by [`Injector`](crate::serve::injector::Injector), so connections, sessions and limits are
 //! those of a listener. Sessions outlive the connection to the rendezvous.
 
 mod auth;
@@ -17,11 +17,11 @@ mod calendar;
 mod error;
 mod exchange;
 mod registration;
+mod registration_loop;
 mod relay;
-mod rounds;
 mod settings;
 mod target;
 
 pub use error::{CloudError, Service};
-pub use rounds::{OfferError, run};
+pub use registration_loop::{OfferError, run};
 pub use settings::{Settings, Transport};

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::auth::{Authority, Credential, Recovery};
 use super::error::{CloudError, Service};
-use super::exchange::{self, Answer};
+use super::exchange::{self, Response};
 use super::target;
 use crate::env::local::http::Network;
 use crate::rpc::dial::Target;
@@ -260,7 +260,7 @@ fn ask(
     launch: &Launch,
     credential: &Credential,
     network: &Network,
-) -> Result<Answer, String> {
+) -> Result<Response, String> {
     let bearer = credential.bearer();
     let mut headers = vec![("accept", "*/*"), ("authorization", &bearer)];
     if let Some(account) = credential.account() {
@@ -291,7 +291,7 @@ fn excerpt(text: &str) -> String {
     Visible(redacted_in_place(&beginning)).to_string()
 }
 
-fn refusal(service: Service, answer: &Answer) -> CloudError {
+fn refusal(service: Service, answer: &Response) -> CloudError {
     let shown = answer.status_line();
     let text = String::from_utf8_lossy(&answer.body);
     let parsed = serde_json::from_slice::<ErrorBody>(&answer.body);

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::policy::Network;
-use crate::sys::file::{self, Kind};
+use crate::sys::file::{self, FileType};
 use crate::sys::landlock::{Handled, Rules};
 
 // LANDLOCK_ACCESS_FS_*, by the ABI that brought them.
@@ -126,7 +126,7 @@ impl Domain {
                 continue;
             };
             let access = match file::status_of(place.as_fd())?.kind {
-                Kind::Directory => *access,
+                FileType::Directory => *access,
                 _ => access & OF_FILES,
             };
             if access != 0 {

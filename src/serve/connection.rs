@@ -164,7 +164,7 @@ pub(super) fn serve_messages(
             }
             Received::Payload(payload) => dispatch.handle_payload(payload),
             Received::Refused(refusal) => dispatch.refuse(refusal),
-            Received::Idle => outbound.relax(),
+            Received::Idle => outbound.shrink(),
             Received::Closed(why) => {
                 log::info!("{peer}: disconnected: {why}");
                 break;

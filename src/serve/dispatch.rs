@@ -3,7 +3,7 @@
 mod answer;
 mod handshake;
 
-pub(super) use answer::{Call, Later};
+pub(super) use answer::{Call, Responder};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 use self::handshake::Stage;
 use super::confined::{ConfinedRequest, Wanted};
 use super::connection::Peer;
+use super::connection_state::ConnectionState;
+use super::file_queue::{FileQueue, Job};
 use super::files::{self, Asked, FileRequest};
-use super::lane::{Job, Lane};
-use super::owned::Owned;
 use super::processes;
 use super::server::Server;
 use super::{discovery, http_requests, level, watches};
@@ -44,10 +44,10 @@ pub(super) struct Dispatch {
     connection: u64,
     peer: Peer,
     stage: Stage,
-    lane: Lane,
-    owned: Owned,
+    file_queue: FileQueue,
+    connection_state: ConnectionState,
     /// A request whose payload is still to come.
-    awaiting: Option<(Later, FileRequest)>,
+    awaiting: Option<(Responder, FileRequest)>,
 }
 
 impl Dispatch {
@@ -58,7 +58,7 @@ impl Dispatch {
         connection: u64,
         peer: Peer,
     ) -> Self {
-        let lane = Lane::new(Arc::clone(&outbound), &server);
+        let file_queue = FileQueue::new(Arc::clone(&outbound), &server);
         Self {
             server,
             outbound,
@@ -66,31 +66,31 @@ impl Dispatch {
             connection,
             peer,
             stage: Stage::New,
-            lane,
-            owned: Owned::new(connection),
+            file_queue,
+            connection_state: ConnectionState::new(connection),
             awaiting: None,
         }
     }
 
     /// The connection is over.
     pub(super) fn end(&self) {
-        self.lane.close();
+        self.file_queue.close();
         match self.peer {
             // Who ends our input may still read our output.
-            Peer::Stdio => self.lane.wait_until_idle(LAST_FILES),
+            Peer::Stdio => self.file_queue.wait_until_idle(LAST_FILES),
             // Who leaves a socket does not, but may come back: what was asked for before must not
             // happen behind what is asked for then.
             _ => {
-                self.lane.shorten(Wanted::Changes);
-                self.lane.wait_until_done(LATE_FILES);
+                self.file_queue.shorten(Wanted::Changes);
+                self.file_queue.wait_until_done(LATE_FILES);
             }
         }
-        self.lane.shorten(Wanted::Nothing);
-        self.lane.wait_until_done(UNWANTED_FILES);
+        self.file_queue.shorten(Wanted::Nothing);
+        self.file_queue.wait_until_done(UNWANTED_FILES);
         if let Stage::Initialized(session) | Stage::Ready(session) = &self.stage {
             session.detach(self.connection);
         }
-        self.owned.release(&self.server);
+        self.connection_state.release(&self.server);
     }
 
     /// Handles one message; a fault in it concerns it alone. The payload that follows it, if one
@@ -131,7 +131,7 @@ impl Dispatch {
 
     /// Handles the payload of the last message.
     pub(super) fn handle_payload(&mut self, payload: Result<Vec<u8>, PayloadError>) {
-        let Some((later, mut request)) = self.awaiting.take() else {
+        let Some((responder, mut request)) = self.awaiting.take() else {
             return;
         };
         let outcome = match payload {
@@ -139,8 +139,8 @@ impl Dispatch {
                 if let FileRequest::WriteBlock { data, .. } = &mut request {
                     *data = bytes;
                 }
-                let id = later.id.clone();
-                if let Err(error) = self.lane.push(later, Job::Plain(request)) {
+                let id = responder.id.clone();
+                if let Err(error) = self.file_queue.push(responder, Job::Plain(request)) {
                     self.outbound
                         .add(|out| encode::error(out, id.borrow(), &error));
                 }
@@ -151,7 +151,7 @@ impl Dispatch {
                 "the binary message has not as many bytes as rawBytes says"
             }
         };
-        later.add(Err::<&(), _>(&RpcError::invalid_params(outcome)));
+        responder.add(Err::<&(), _>(&RpcError::invalid_params(outcome)));
     }
 
     /// The request `fs/writeBlock` that so many raw bytes follow; how many are to be taken.
@@ -162,8 +162,8 @@ impl Dispatch {
         len: u64,
     ) -> Result<usize, RpcError> {
         let (request, len) = files::decode_raw_write(params, len)?;
-        let later = self.call(id, "filesystem")?.later();
-        self.awaiting = Some((later, request));
+        let responder = self.call(id, "filesystem")?.responder();
+        self.awaiting = Some((responder, request));
         Ok(len)
     }
 
@@ -306,7 +306,7 @@ impl Dispatch {
                 Job::Confined(ConfinedRequest::new(id, name, params, confinement))
             }
         };
-        self.lane.push(call.later(), job)
+        self.file_queue.push(call.responder(), job)
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::dispatch::{Call, Later};
+use super::dispatch::{Call, Responder};
 use super::http_stream::Deltas;
 use crate::env::local::http::{BodyReader, Cancel, DECODING, Network, PIECE, Reply, Request};
 use crate::rpc::base64;
@@ -147,9 +147,9 @@ pub(super) fn request(call: &Call<'_>, params: &HttpRequestParams<'_>) -> Result
     let stream = params.stream_response.then(|| params.request_id.as_ref());
     let job = Job {
         request,
-        entry: call.owned.http.enter(stream)?,
+        entry: call.connection_state.http.enter(stream)?,
         slot: service.slot()?,
-        later: call.later(),
+        responder: call.responder(),
         outbound: Arc::clone(call.outbound),
         stream: stream.map(str::to_owned),
     };
@@ -183,7 +183,7 @@ struct Job {
     request: Request,
     entry: Entry,
     slot: Slot,
-    later: Later,
+    responder: Responder,
     outbound: Arc<Outbound>,
     /// The request's id, if the body is streamed.
     stream: Option<String>,
@@ -195,7 +195,7 @@ impl Job {
             request,
             entry,
             slot,
-            later,
+            responder,
             outbound,
             stream,
         } = self;
@@ -207,7 +207,7 @@ impl Job {
         let held = (entry, slot);
         let failed = |held, error: RpcError| {
             drop::<(Entry, Slot)>(held);
-            later.send(Err::<&(), _>(&error));
+            responder.send(Err::<&(), _>(&error));
         };
         let mut reply = match fetch.run() {
             Ok(reply) => reply,
@@ -217,7 +217,7 @@ impl Job {
             match read_whole(&mut reply) {
                 Ok((body, _charge)) => {
                     drop(held);
-                    later.add_with(|out| write_reply(out, &reply, &body));
+                    responder.add_with(|out| write_reply(out, &reply, &body));
                     outbound.flush();
                 }
                 Err(error) => failed(held, error),
@@ -230,7 +230,7 @@ impl Job {
                 return failed(held, RpcError::failed(format!("cannot stream: {error}")));
             }
         };
-        later.add_with(|out| write_reply(out, &reply, &[]));
+        responder.add_with(|out| write_reply(out, &reply, &[]));
         outbound.flush();
         stream_body(reply.body, deltas, held);
     }

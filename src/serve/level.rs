@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::dispatch::{Call, Later};
+use super::dispatch::{Call, Responder};
 use super::server::Server;
 use crate::rpc::error::RpcError;
 use crate::rpc::protocol::environment::EnvironmentInfo;
@@ -31,7 +31,7 @@ struct State {
     /// The whole answer, and when it was found.
     found: Option<(Arc<EnvironmentInfo>, Instant)>,
     is_searching: bool,
-    waiting: Vec<(Later, Instant)>,
+    waiting: Vec<(Responder, Instant)>,
 }
 
 /// `environment/info`.
@@ -50,7 +50,7 @@ pub(super) fn info(call: &Call<'_>) -> Result<(), RpcError> {
         call.answer(call.server.info());
         return Ok(());
     }
-    state.waiting.push((call.later(), Instant::now()));
+    state.waiting.push((call.responder(), Instant::now()));
     if mem::replace(&mut state.is_searching, true) {
         return Ok(());
     }
@@ -76,8 +76,8 @@ impl KnownLevel {
         state.is_searching = false;
         let waiting = mem::take(&mut state.waiting);
         drop(state);
-        for (later, _) in waiting {
-            later.send(Ok(&*answer));
+        for (responder, _) in waiting {
+            responder.send(Ok(&*answer));
         }
     }
 
@@ -97,8 +97,8 @@ impl KnownLevel {
         let hint = "Run `exec-server doctor` there, and see which of them hangs";
         let refusal = Refusal::new(Stage::Launcher, what, hint);
         let answer = answer(server, Available::json_of(&Err(refusal)));
-        for (later, _) in late {
-            later.send(Ok(&*answer));
+        for (responder, _) in late {
+            responder.send(Ok(&*answer));
         }
     }
 

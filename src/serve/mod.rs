@@ -19,7 +19,7 @@
 //!
 //! A [`Session`](session::Session) owns processes and outlives its connection
 //! by the retention time; a connection is attached to at most one session, a
-//! session to at most one connection, its [`Holder`](holder::Holder).
+//! session to at most one connection, its [`SessionOwner`](session_owner::SessionOwner).
 
 mod access;
 pub mod auth;
@@ -28,28 +28,28 @@ mod config;
 pub mod confined;
 mod confinement;
 mod connection;
+mod connection_state;
 mod discovery;
 mod dispatch;
-pub mod door;
 mod entry;
 mod error;
+mod file_queue;
 mod files;
-mod holder;
 pub mod host;
 mod http_requests;
 mod http_stream;
+pub mod injector;
 mod jwt;
 pub mod keepalive;
-mod lane;
 mod level;
 pub mod listen;
 mod listener;
 mod notify;
-mod owned;
 mod processes;
 mod secret;
 mod server;
 mod session;
+mod session_owner;
 pub mod tls;
 mod unix;
 pub mod upgrade;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::confinement;
-use super::dispatch::{Call, Later};
+use super::dispatch::{Call, Responder};
 use super::notify::write_exit_extensions;
-use crate::env::local::environment::{add_shell, child_environment};
+use crate::env::local::variables::{add_shell, child_environment};
 use crate::env::local::{
     self, Process, ProcessSpec, ReadQuery, ReadView, Started, WriteError, refusal,
 };
@@ -20,7 +20,7 @@ use crate::rpc::protocol::process::{
     WriteParams, WriteResult, WriteStatus,
 };
 use crate::sandbox::helper_form::{HelperForm, is_helper};
-use crate::sandbox::launcher::{Confinement, Kind, Level};
+use crate::sandbox::launcher::{Confinement, LauncherKind, Level};
 use crate::sandbox::policy::Network;
 use crate::sys::limits::Resource;
 use crate::sys::pty::WindowSize;
@@ -45,7 +45,7 @@ pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
         process.acknowledge(0);
     }
     let session = Arc::clone(call.session);
-    let later = call.later();
+    let responder = call.responder();
     let started = Arc::clone(&process);
     let is_online = |confinement: &Confinement| confinement.policy.network() == Network::Enabled;
     let way_out = match spec.confinement.as_ref().is_some_and(is_online) {
@@ -55,11 +55,11 @@ pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
     process.start(spec, move |outcome| match outcome {
         Ok(Started { mut level }) => {
             if let Some(level) = &mut level
-                && level.launcher != Kind::None
+                && level.launcher != LauncherKind::None
             {
                 level.weaker.extend(way_out);
             }
-            later.send(Ok(&StartResult {
+            responder.send(Ok(&StartResult {
                 process_id: started.id(),
                 sandbox_type: confinement::sandbox_type(level.as_ref()),
                 sandbox_level: level.as_ref().map(Level::json),
@@ -67,7 +67,7 @@ pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
         }
         Err(error) => {
             session.remove(&started);
-            later.send(Err::<&Empty, _>(&RpcError::from(&error)));
+            responder.send(Err::<&Empty, _>(&RpcError::from(&error)));
         }
     });
     Ok(())
@@ -164,11 +164,11 @@ pub(super) fn read(call: &Call<'_>, params: &ReadParams<'_>) -> Result<(), RpcEr
         max_bytes: params.max_bytes,
         wait: Duration::from_millis(params.wait_ms.unwrap_or(0)),
     };
-    let later = call.later();
+    let responder = call.responder();
     let id = params.process_id.clone().into_owned();
     let reply = move |view: Option<&ReadView<'_>>| match view {
-        Some(view) => later.add_with(|out| write_view(out, view)),
-        None => later.add(Err::<&Empty, _>(&unknown_process(&id))),
+        Some(view) => responder.add_with(|out| write_view(out, view)),
+        None => responder.add(Err::<&Empty, _>(&unknown_process(&id))),
     };
     if process.read(query, Box::new(reply)) {
         return Ok(());
@@ -226,19 +226,19 @@ pub(super) fn write(call: &Call<'_>, params: &WriteParams<'_>) -> Result<(), Rpc
         });
         return Ok(());
     };
-    let later = call.later();
+    let responder = call.responder();
     process.write(
         id,
         data,
-        Box::new(move |outcome| answer_write(&later, outcome)),
+        Box::new(move |outcome| answer_write(&responder, outcome)),
     );
     Ok(())
 }
 
-fn answer_write(later: &Later, outcome: Result<WriteStatus, WriteError>) {
+fn answer_write(responder: &Responder, outcome: Result<WriteStatus, WriteError>) {
     match outcome {
-        Ok(status) => later.add(Ok(&WriteResult { status })),
-        Err(error) => later.add(Err::<&Empty, _>(&RpcError::from(error))),
+        Ok(status) => responder.add(Ok(&WriteResult { status })),
+        Err(error) => responder.add(Err::<&Empty, _>(&RpcError::from(error))),
     }
 }
 

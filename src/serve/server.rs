@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::config::Options;
 use super::confined::ConfinedFiles;
-use super::door::Farewell;
 use super::http_requests::HttpService;
+use super::injector::ShutdownHook;
 use super::level::KnownLevel;
 use super::session::Sessions;
 use crate::env::local::extensions::EXTENSIONS;
@@ -55,7 +55,7 @@ pub(super) struct Server {
     /// Whether there is nobody to serve any more.
     is_over: AtomicBool,
     /// What has the last word, when it is not a connection.
-    farewell: Mutex<Option<Arc<dyn Farewell>>>,
+    shutdown_hook: Mutex<Option<Arc<dyn ShutdownHook>>>,
     /// Wakes the main thread.
     wake: Arc<WakeEvent>,
 }
@@ -79,7 +79,7 @@ impl Server {
             is_draining: AtomicBool::new(false),
             connection_count: AtomicU64::new(STDIO_CONNECTION + 1),
             is_over: AtomicBool::new(false),
-            farewell: Mutex::default(),
+            shutdown_hook: Mutex::default(),
             wake,
         }
     }
@@ -160,13 +160,15 @@ impl Server {
         self.wake.set();
     }
 
-    /// Lets `farewell` have the last word from now on, if anything.
-    pub(super) fn set_farewell(&self, farewell: Option<Arc<dyn Farewell>>) {
-        *self.farewell() = farewell;
+    /// Calls `shutdown_hook` last at the end of the server from now on, if anything.
+    pub(super) fn set_shutdown_hook(&self, shutdown_hook: Option<Arc<dyn ShutdownHook>>) {
+        *self.shutdown_hook() = shutdown_hook;
     }
 
-    fn farewell(&self) -> MutexGuard<'_, Option<Arc<dyn Farewell>>> {
-        self.farewell.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shutdown_hook(&self) -> MutexGuard<'_, Option<Arc<dyn ShutdownHook>>> {
+        self.shutdown_hook
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn register(&self, number: u64, outbound: &Arc<Outbound>) {
@@ -213,11 +215,11 @@ impl Server {
         self.confined.wait_until_none(Instant::now() + KILL_TIME);
         self.host.end_descendants(Instant::now() + KILL_TIME);
         let connections: Vec<_> = self.connections().values().cloned().collect();
-        let farewell = self.farewell().clone();
+        let shutdown_hook = self.shutdown_hook().clone();
         let now = Instant::now();
         let deadline = now + FLUSH_TIME;
         // One that takes nothing must not use up the time of who has the last word.
-        let theirs = match farewell {
+        let theirs = match shutdown_hook {
             Some(_) => now + FLUSH_TIME / 2,
             None => deadline,
         };
@@ -227,8 +229,8 @@ impl Server {
         for outbound in connections {
             outbound.drain(theirs);
         }
-        if let Some(farewell) = farewell {
-            farewell.say(deadline);
+        if let Some(shutdown_hook) = shutdown_hook {
+            shutdown_hook.say(deadline);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::holder::Holder;
+use super::session_owner::SessionOwner;
 use crate::env::local::{Host, Owner, Process, ProcessSpec};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::sys::random;
@@ -31,7 +31,7 @@ struct State {
 
 enum Attachment {
     /// To a connection.
-    Attached(Holder),
+    Attached(SessionOwner),
     /// Since then to none.
     Detached(Instant),
     /// The session is over.
@@ -64,7 +64,7 @@ impl Session {
     ) -> Result<Arc<Process>, RpcError> {
         let mut state = self.lock();
         let subscriber = match &state.attachment {
-            Attachment::Attached(holder) => Some(Arc::clone(holder.subscriber())),
+            Attachment::Attached(session_owner) => Some(Arc::clone(session_owner.subscriber())),
             Attachment::Detached(_) => None,
             Attachment::Ended => return Err(RpcError::invalid_request("the session is over")),
         };
@@ -94,7 +94,11 @@ impl Session {
     /// Takes the session up again over another connection: when it has none, or
     /// one whose peer is gone. `answer` queues the news of it, which must come
     /// before the first event.
-    pub(super) fn attach(&self, holder: Holder, answer: impl FnOnce()) -> Result<(), RpcError> {
+    pub(super) fn attach(
+        &self,
+        session_owner: SessionOwner,
+        answer: impl FnOnce(),
+    ) -> Result<(), RpcError> {
         let mut state = self.lock();
         match &mut state.attachment {
             Attachment::Detached(_) => {}
@@ -113,16 +117,16 @@ impl Session {
         }
         answer();
         for process in state.processes.values() {
-            process.attach(Arc::clone(holder.subscriber()));
+            process.attach(Arc::clone(session_owner.subscriber()));
         }
-        state.attachment = Attachment::Attached(holder);
+        state.attachment = Attachment::Attached(session_owner);
         Ok(())
     }
 
     /// The connection of this number is gone.
     pub(super) fn detach(&self, connection: u64) {
         let mut state = self.lock();
-        if matches!(&state.attachment, Attachment::Attached(holder) if holder.connection() == connection)
+        if matches!(&state.attachment, Attachment::Attached(session_owner) if session_owner.connection() == connection)
         {
             state.attachment = Attachment::Detached(Instant::now());
             state.detach_processes();
@@ -215,7 +219,11 @@ pub(super) struct Sessions(Mutex<HashMap<String, Arc<Session>>>);
 
 impl Sessions {
     /// Begins a session, attached to this connection.
-    pub(super) fn begin(&self, host: &Host, holder: Holder) -> Result<Arc<Session>, RpcError> {
+    pub(super) fn begin(
+        &self,
+        host: &Host,
+        session_owner: SessionOwner,
+    ) -> Result<Arc<Session>, RpcError> {
         let id = new_id().map_err(|error| {
             RpcError::failed(format!(
                 "cannot make a session id: no random bytes: {error}"
@@ -227,7 +235,7 @@ impl Sessions {
             state: Mutex::new(State {
                 processes: HashMap::new(),
                 lingering: Vec::new(),
-                attachment: Attachment::Attached(holder),
+                attachment: Attachment::Attached(session_owner),
             }),
         });
         let mut sessions = self.lock();

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use crate::answer::answer;
 use crate::log;
+use crate::oneshot;
 use crate::sys::socket::listen_unix;
 
 /// A server that is asked whether it lives may take so long to say it.
@@ -86,15 +86,15 @@ fn clear(path: &Path) -> io::Result<()> {
 /// Whether a socket has no listener. One that takes no connections has, so it is asked on a thread
 /// that may get stuck.
 fn is_deserted(path: &Path) -> bool {
-    let (tell, told) = answer();
+    let (sender, receiver) = oneshot::channel();
     let path = path.to_owned();
     thread::spawn(move || {
         let refused = UnixStream::connect(path)
             .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
         // Whoever asked may have lost patience.
-        tell.give(refused);
+        sender.send(refused);
     });
-    told.wait(Some(PATIENCE)).unwrap_or(false)
+    receiver.wait(Some(PATIENCE)).unwrap_or(false)
 }
 
 #[cfg(test)]

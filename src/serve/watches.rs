@@ -41,18 +41,18 @@ pub(super) fn watch_missing(
         }
     }
     let present = params.present.as_deref().map(path).transpose()?;
-    if !call.owned.is_new_watch(params.watch_id) {
+    if !call.connection_state.is_new_watch(params.watch_id) {
         call.answer(&WatchMissingResult { watching: false });
         return Ok(());
     }
-    let later = call.later();
+    let responder = call.responder();
     let outbound = Arc::clone(call.outbound);
     let id = params.watch_id;
     let watch = MissingWatch {
         missing,
         present,
         bounds,
-        answer: Box::new(move |watching| later.send(Ok(&WatchMissingResult { watching }))),
+        answer: Box::new(move |watching| responder.send(Ok(&WatchMissingResult { watching }))),
         report: Box::new(move || {
             outbound.send(|out| {
                 out.extend_from_slice(
@@ -65,7 +65,7 @@ pub(super) fn watch_missing(
     };
     call.server
         .watches()
-        .watch_missing(call.owned.connection, watch);
+        .watch_missing(call.connection_state.connection, watch);
     Ok(())
 }
 
@@ -81,7 +81,7 @@ pub(super) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcE
             "watchId must not be longer than {LONGEST_ID} bytes"
         )));
     }
-    let later = call.later();
+    let responder = call.responder();
     let outbound = Arc::clone(call.outbound);
     let id = params.watch_id.into_owned();
     let watch = TreeWatch {
@@ -90,8 +90,8 @@ pub(super) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcE
         bounds,
         is_recursive: params.recursive.unwrap_or(false),
         answer: Box::new(move |outcome| match outcome {
-            Ok(()) => later.send(Ok(&WatchResult { watching: true })),
-            Err(error) => later.send(Err::<&Empty, _>(&error.into())),
+            Ok(()) => responder.send(Ok(&WatchResult { watching: true })),
+            Err(error) => responder.send(Err::<&Empty, _>(&error.into())),
         }),
         report: Box::new(move |notice, waker| {
             let offer = outbound.offer(waker, |out| write(out, &id, notice, root.style));
@@ -103,7 +103,7 @@ pub(super) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcE
     };
     call.server
         .watches()
-        .watch_tree(call.owned.connection, watch);
+        .watch_tree(call.connection_state.connection, watch);
     Ok(())
 }
 
@@ -131,15 +131,15 @@ fn closed() -> RpcError {
 
 /// `fs/unwatch`. No such watch is no error.
 pub(super) fn unwatch(call: &Call<'_>, params: UnwatchParams<'_>) -> Result<(), RpcError> {
-    let later = call.later();
+    let responder = call.responder();
     let answer = move |outcome: Result<(), WatchError>| match outcome {
-        Ok(()) => later.send(Ok(&Empty {})),
-        Err(error) => later.send(Err::<&Empty, _>(&error.into())),
+        Ok(()) => responder.send(Ok(&Empty {})),
+        Err(error) => responder.send(Err::<&Empty, _>(&error.into())),
     };
     let id = params.watch_id.into_owned();
     call.server
         .watches()
-        .unwatch_tree(call.owned.connection, id, answer);
+        .unwatch_tree(call.connection_state.connection, id, answer);
     Ok(())
 }
 

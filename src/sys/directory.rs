@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::file::Kind;
+use super::file::FileType;
 
 /// Bytes of entries taken at a time: some thousand names.
 const BUFFER: usize = 64 * 1024;
@@ -27,7 +27,7 @@ pub struct Entry<'a> {
     /// The name.
     pub name: &'a CStr,
     /// What it is, not following a link; none where the file system does not tell.
-    pub kind: Option<Kind>,
+    pub kind: Option<FileType>,
 }
 
 impl Names {
@@ -48,14 +48,14 @@ impl Names {
     }
 
     /// What the next entry is, and where its name is with the NUL behind it.
-    fn take_name(&mut self) -> io::Result<(Option<Kind>, Range<usize>)> {
+    fn take_name(&mut self) -> io::Result<(Option<FileType>, Range<usize>)> {
         let rest = &self.buffer[self.at..];
         let length = rest.get(LENGTH_AT..TYPE_AT).ok_or_else(torn)?;
         let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
         let entry = rest.get(..length).ok_or_else(torn)?;
         let name = entry.get(NAME_AT..).ok_or_else(torn)?;
         let end = name.iter().position(|byte| *byte == 0).ok_or_else(torn)?;
-        let kind = Kind::from_entry_type(entry[TYPE_AT]);
+        let kind = FileType::from_entry_type(entry[TYPE_AT]);
         let start = self.at + NAME_AT;
         self.at += length;
         Ok((kind, start..start + end + 1))
@@ -121,7 +121,7 @@ mod tests {
         let mut names = BTreeSet::new();
         while let Some(entry) = reader.next_in(fd.as_fd()).unwrap() {
             let name = entry.name.to_str().unwrap().to_owned();
-            let is_directory = entry.kind == Some(Kind::Directory);
+            let is_directory = entry.kind == Some(FileType::Directory);
             assert!(entry.kind.is_none() || is_directory == (name == "sub"));
             assert!(names.insert(name));
         }

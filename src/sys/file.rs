@@ -11,7 +11,7 @@ pub use open::{
     Access, is_open_for, locate_anything_without_links, locate_directory_without_magic,
     locate_without_links, open_at,
 };
-pub use status::{Identity, Kind, LastLink, Status, status_at, status_of};
+pub use status::{FileType, Identity, LastLink, Status, status_at, status_of};
 
 use std::ffi::{CStr, CString, OsString};
 use std::io;

@@ -111,9 +111,9 @@ fn oom_score() -> &'static OomScore {
 ///
 /// A child inherits our score, so ours is as high for the moment. Between clone and exec it could not set its own: it has
 /// our memory then, and with that its `/proc` files are root's.
-pub(super) struct Birth(());
+pub(super) struct Starting(());
 
-impl Birth {
+impl Starting {
     /// Raises our score, unless that cannot be done, or another birth has done it.
     pub(super) fn begin() -> Self {
         let score = oom_score();
@@ -126,7 +126,7 @@ impl Birth {
     }
 }
 
-impl Drop for Birth {
+impl Drop for Starting {
     fn drop(&mut self) {
         let score = oom_score();
         let mut state = score.state.lock().unwrap_or_else(PoisonError::into_inner);

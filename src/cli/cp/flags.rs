@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::cli::grammar::{Category, Flag, Grammar, Kind, Operands, Value};
+use crate::cli::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value};
 use crate::cli::values::path;
 
 /// The flags of `cp`, as given or by default.
@@ -48,28 +48,28 @@ pub(super) static GRAMMAR: Grammar<CopyFlags> = Grammar {
             Some('r'),
             "recursive",
             "Copy directories with all below them; links stay links",
-            Kind::Switch(|flags| flags.is_recursive = true),
+            FlagKind::Switch(|flags| flags.is_recursive = true),
         ),
         Flag::switch(
             Category::Copying,
             None,
             "continue",
             "Go on where an interrupted copy of the same files stopped",
-            Kind::Switch(|flags| flags.continues = true),
+            FlagKind::Switch(|flags| flags.continues = true),
         ),
         Flag::switch(
             Category::General,
             Some('q'),
             "quiet",
             "Show no progress",
-            Kind::Switch(|flags| flags.is_quiet = true),
+            FlagKind::Switch(|flags| flags.is_quiet = true),
         ),
         Flag::switch(
             Category::General,
             Some('v'),
             "verbose",
             "Name every file that was copied",
-            Kind::Switch(|flags| flags.is_verbose = true),
+            FlagKind::Switch(|flags| flags.is_verbose = true),
         ),
         Flag::help(),
     ],

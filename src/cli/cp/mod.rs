@@ -10,15 +10,15 @@
 mod again;
 mod directory;
 mod flags;
-mod here;
+mod local_fs;
+mod location;
 mod part;
-mod place;
 mod plan;
 mod progress;
 mod queue;
+mod remote_fs;
 mod reopened;
 mod side;
-mod there;
 mod transfer;
 mod work;
 
@@ -42,13 +42,13 @@ use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::signal::{Signal, SignalEvents};
 
 use flags::{CopyFlags, GRAMMAR};
-use here::Here;
-use place::Place;
+use local_fs::LocalFs;
+use location::Location;
 use plan::{End, Rules};
 use progress::Progress;
 use queue::{Job, Queue, Stop};
+use remote_fs::RemoteFs;
 use side::{CopyError, Side};
-use there::There;
 use work::Copy;
 
 /// The row in the table of commands.
@@ -253,8 +253,8 @@ struct Located {
 impl Located {
     fn side(&self) -> Box<dyn Side> {
         match &self.environment {
-            Some((environment, facts)) => Box::new(There::new(Arc::clone(environment), facts)),
-            None => Box::new(Here::named()),
+            Some((environment, facts)) => Box::new(RemoteFs::new(Arc::clone(environment), facts)),
+            None => Box::new(LocalFs::named()),
         }
     }
 }
@@ -271,15 +271,17 @@ impl Environments {
             Some(text) => Ok(text.to_owned()),
             None => Err(StartError::NotText(word.display().to_string())),
         };
-        let (name, path) = match Place::parse(word) {
-            Place::Here(path) => {
+        let (name, path) = match Location::parse(word) {
+            Location::Local(path) => {
                 return Ok(Located {
                     id: String::new(),
                     environment: None,
                     path: path.into(),
                 });
             }
-            Place::There { name, path } => (name.as_deref().map(text).transpose()?, text(&path)?),
+            Location::Environment { name, path } => {
+                (name.as_deref().map(text).transpose()?, text(&path)?)
+            }
         };
         let name = name.or_else(|| flags.environment.clone());
         let (environment, facts) = self.open(flags, name)?;

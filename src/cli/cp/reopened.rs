@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::again::{PATIENCE, again};
+use super::remote_fs::explained;
 use super::side::{BLOCK, Block, Blocks, CopyError, Settings};
-use super::there::explained;
 use crate::env::{Environment, EnvironmentError, FileMetadata, Links, OpenFile, OpenFor};
 
 type Answer<T> = Result<T, EnvironmentError>;

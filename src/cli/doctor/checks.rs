@@ -9,13 +9,13 @@ use crate::sys::{landlock, seccomp};
 
 /// How a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum CheckState {
     Good,
     /// Something is lost without it.
     Weaker,
 }
 
-impl State {
+impl CheckState {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -28,7 +28,7 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Check {
     pub(super) name: &'static str,
-    pub(super) state: State,
+    pub(super) state: CheckState,
     pub(super) found: String,
     pub(super) remedy: Option<String>,
 }
@@ -36,7 +36,7 @@ pub(super) struct Check {
 fn good(name: &'static str, found: impl Into<String>) -> Check {
     Check {
         name,
-        state: State::Good,
+        state: CheckState::Good,
         found: found.into(),
         remedy: None,
     }
@@ -45,7 +45,7 @@ fn good(name: &'static str, found: impl Into<String>) -> Check {
 fn weaker(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
     Check {
         name,
-        state: State::Weaker,
+        state: CheckState::Weaker,
         found: found.into(),
         remedy: Some(remedy.into()),
     }

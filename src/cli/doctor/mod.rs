@@ -8,15 +8,15 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::command::{self, Command};
-use super::grammar::{Category, Flag, Grammar, Kind, Operands};
+use super::grammar::{Category, Flag, FlagKind, Grammar, Operands};
 use super::notice::Speaker;
 use super::{help, print};
 use crate::sandbox::journal::Journal;
-use crate::sandbox::launcher::{self, Available, Launchers, Refusal, Surroundings, Surveyed};
+use crate::sandbox::launcher::{self, Available, Launchers, Refusal, SpawnContext, Surveyed};
 use crate::sandbox::policy::Waivers;
 use crate::sys::guardian::Guardian;
 
-use checks::{Check, State};
+use checks::{Check, CheckState};
 
 /// The row in the table of commands.
 pub(super) static DOCTOR: Command = Command {
@@ -36,7 +36,7 @@ static GRAMMAR: Grammar<DoctorFlags> = Grammar {
             None,
             "json",
             "Print JSON: one object",
-            Kind::Switch(|flags: &mut DoctorFlags| flags.is_json = true),
+            FlagKind::Switch(|flags: &mut DoctorFlags| flags.is_json = true),
         ),
         Flag::help(),
     ],
@@ -88,7 +88,7 @@ fn survey() -> std::io::Result<Vec<Surveyed>> {
     let null = std::os::fd::AsFd::as_fd(&null);
     let guardian = Guardian::start(None)?;
     let launchers = Launchers::new(launcher::Config::default(), Journal::open());
-    Ok(launchers.survey(&Surroundings {
+    Ok(launchers.survey(&SpawnContext {
         standard: [None; 3],
         null,
         guardian: &guardian,
@@ -111,7 +111,10 @@ impl Report {
         };
         let is_weaker = !available.level.weaker.is_empty()
             || available.no_workspace.is_some()
-            || self.checks.iter().any(|check| check.state != State::Good);
+            || self
+                .checks
+                .iter()
+                .any(|check| check.state != CheckState::Good);
         if is_weaker { WEAKER } else { 0 }
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::answer::{Told, answer};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts, SandboxFacts};
+use crate::oneshot::{self, Receiver};
 
 /// What a check has found.
 #[derive(Clone, Debug)]
@@ -30,17 +30,17 @@ pub(super) fn check(
     let deadline = Instant::now() + limit;
     let begin = |environment: &Arc<dyn Environment>| {
         let environment = Arc::clone(environment);
-        let (tell, told) = answer();
+        let (sender, receiver) = oneshot::channel();
         thread::Builder::new()
             .name("check".to_owned())
             .spawn(move || {
-                tell.give(examine(&*environment).map_err(|error| error.to_string()));
+                sender.send(examine(&*environment).map_err(|error| error.to_string()));
             })
-            .map(|_| told)
+            .map(|_| receiver)
             .map_err(|error| format!("no thread to check it with: {error}"))
     };
     let begun: Vec<_> = environments.iter().map(begin).collect();
-    let end = |begun: Result<Told<Result<Health, String>>, String>| {
+    let end = |begun: Result<Receiver<Result<Health, String>>, String>| {
         let left = deadline.saturating_duration_since(Instant::now());
         begun?
             .wait(Some(left))

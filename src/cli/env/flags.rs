@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::grammar::{Category, Flag, Grammar, Kind, Operands, Value};
+use crate::cli::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value};
 use crate::cli::values::{duration, path};
 use crate::suggest::closest;
 
@@ -54,7 +54,7 @@ pub(super) static GRAMMAR: Grammar<EnvFlags> = Grammar {
             None,
             "json",
             "Print JSON: one array, an object an environment",
-            Kind::Switch(|flags| flags.is_json = true),
+            FlagKind::Switch(|flags| flags.is_json = true),
         ),
         Flag::help(),
     ],

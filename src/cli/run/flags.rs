@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::grammar::{Category, Flag, Grammar, Kind, Operands, Value};
+use crate::cli::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value};
 use crate::cli::values::{duration, path};
 use crate::sandbox::policy::Waivers;
 use crate::sandbox::preset::Preset;
@@ -70,21 +70,21 @@ pub(super) static GRAMMAR: Grammar<RunFlags> = Grammar {
             Some('t'),
             "terminal",
             "Give it a terminal. ~. at the start of a line ends the connection, ~~ is a tilde",
-            Kind::Switch(|flags| flags.has_terminal = true),
+            FlagKind::Switch(|flags| flags.has_terminal = true),
         ),
         Flag::switch(
             Category::Command,
             Some('i'),
             "input",
             "Pass our standard input on, which is so unless -n is given",
-            Kind::Switch(|flags| flags.has_input = true),
+            FlagKind::Switch(|flags| flags.has_input = true),
         ),
         Flag::switch(
             Category::Command,
             Some('n'),
             "no-input",
             "Leave our standard input alone: it gets an empty one",
-            Kind::Switch(|flags| flags.has_no_input = true),
+            FlagKind::Switch(|flags| flags.has_no_input = true),
         ),
         Flag::value(
             Category::Command,
@@ -133,7 +133,7 @@ pub(super) static GRAMMAR: Grammar<RunFlags> = Grammar {
             None,
             "network",
             "With --sandbox: let it use the network",
-            Kind::Switch(|flags| flags.has_network = true),
+            FlagKind::Switch(|flags| flags.has_network = true),
         ),
         Flag::value(
             Category::Command,
@@ -149,7 +149,7 @@ pub(super) static GRAMMAR: Grammar<RunFlags> = Grammar {
             Some('v'),
             "verbose",
             "Say more on standard error: where it runs, how it ended",
-            Kind::Switch(|flags| flags.is_verbose = true),
+            FlagKind::Switch(|flags| flags.is_verbose = true),
         ),
         Flag::help(),
     ],

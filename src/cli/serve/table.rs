@@ -1,7 +1,7 @@
 //! The flags of serving.
 
 use super::ServeFlags;
-use crate::cli::grammar::{Category, Flag, Grammar, Kind, Operands, Value};
+use crate::cli::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value};
 use crate::cli::values::{bytes, count, host, origin, parsed, path, seconds};
 use crate::cloud::Transport;
 use crate::sandbox::launcher;
@@ -133,28 +133,28 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "allow-local-users",
         "Without a token, let every user of this machine in, not only the server's own and root; \
          whoever is in has the server's rights",
-        Kind::Switch(|flags| flags.options.allow_local_users = true),
+        FlagKind::Switch(|flags| flags.options.allow_local_users = true),
     ),
     Flag {
         category: Category::Access,
         short: None,
         long: "no-http",
         help: "Make no HTTP requests for clients",
-        kind: Kind::Switch(|flags| flags.options.no_http = true),
+        kind: FlagKind::Switch(|flags| flags.options.no_http = true),
     },
     Flag {
         category: Category::Access,
         short: None,
         long: "allow-link-local",
         help: "Let HTTP requests go to link-local and cloud metadata addresses, too",
-        kind: Kind::Switch(|flags| flags.options.allow_link_local = true),
+        kind: FlagKind::Switch(|flags| flags.options.allow_link_local = true),
     },
     Flag::switch(
         Category::Cloud,
         None,
         "cloud",
         "Instead of listening, register with cloud environments, and serve who comes through them",
-        Kind::Switch(|flags| flags.cloud.cloud = true),
+        FlagKind::Switch(|flags| flags.cloud.cloud = true),
     ),
     Flag::value(
         Category::Cloud,
@@ -234,28 +234,28 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         None,
         "aws-sigv4",
         "Not supported: requests have a bearer token",
-        Kind::Switch(|flags| flags.cloud.aws_sigv4 = true),
+        FlagKind::Switch(|flags| flags.cloud.aws_sigv4 = true),
     ),
     Flag::switch(
         Category::Cloud,
         None,
         "enable-noise",
         "Not supported: streams are not encrypted from end to end",
-        Kind::Switch(|flags| flags.cloud.enable_noise = true),
+        FlagKind::Switch(|flags| flags.cloud.enable_noise = true),
     ),
     Flag::switch(
         Category::Cloud,
         None,
         "registration-bearer-stdin",
         "Register with the token on the first line of standard input",
-        Kind::Switch(|flags| flags.cloud.bearer_on_stdin = true),
+        FlagKind::Switch(|flags| flags.cloud.bearer_on_stdin = true),
     ),
     Flag::switch(
         Category::Cloud,
         None,
         "exit-on-stdin-close",
         "End when standard input does",
-        Kind::Switch(|flags| flags.cloud.exit_on_stdin_close = true),
+        FlagKind::Switch(|flags| flags.cloud.exit_on_stdin_close = true),
     ),
     Flag::value(
         Category::Cloud,
@@ -272,7 +272,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "Confine with this only: system (the machine's bwrap), bundled (the one inside) or landlock; \
          otherwise the first of them that can, with a system one of known faults after the bundled one",
         Value::optional("NAME", |flags, text| {
-            flags.options.sandbox.pinned = Some(launcher::Kind::from_name(text)?);
+            flags.options.sandbox.pinned = Some(launcher::LauncherKind::from_name(text)?);
             Ok(())
         }),
     ),
@@ -317,7 +317,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         None,
         "keep-daemons",
         "Let processes that have left their group (setsid) outlive their session and the server",
-        Kind::Switch(|flags| flags.options.keeps_daemons = true),
+        FlagKind::Switch(|flags| flags.options.keeps_daemons = true),
     ),
     Flag::value(
         Category::Limits,
@@ -382,13 +382,13 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         Some('V'),
         "version",
         "Print the version and exit",
-        Kind::Version,
+        FlagKind::Version,
     ),
     Flag::switch(
         Category::General,
         None,
         "verbose",
         "With --version: also the commit, the target and what is inside",
-        Kind::VersionDetails,
+        FlagKind::VersionDetails,
     ),
 ];

@@ -136,7 +136,7 @@ fn every_value_is_taken() {
                 max_processes: 7,
                 keeps_daemons: true,
                 sandbox: launcher::Config {
-                    pinned: Some(launcher::Kind::Landlock),
+                    pinned: Some(launcher::LauncherKind::Landlock),
                     bwrap: Some("/b".into()),
                     waivers: Waivers { metadata: true },
                 },

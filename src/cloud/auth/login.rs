@@ -26,7 +26,7 @@ const OLD: i64 = 8 * 24 * 3600;
 
 /// What kind of login it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum LoginKind {
     /// Tokens of an account, which end and are renewed.
     Account,
     /// A key.
@@ -40,13 +40,13 @@ pub(super) enum Kind {
 pub(super) struct Login(Map<String, Value>);
 
 impl Login {
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> LoginKind {
         let key = self.text("OPENAI_API_KEY");
         match (self.text("auth_mode"), key) {
-            (Some("chatgpt"), _) | (None, None) => Kind::Account,
-            (Some("apikey"), key) => Kind::ApiKey(key.unwrap_or_default().trim().to_owned()),
-            (None, Some(key)) => Kind::ApiKey(key.trim().to_owned()),
-            (Some(other), _) => Kind::Other(other.to_owned()),
+            (Some("chatgpt"), _) | (None, None) => LoginKind::Account,
+            (Some("apikey"), key) => LoginKind::ApiKey(key.unwrap_or_default().trim().to_owned()),
+            (None, Some(key)) => LoginKind::ApiKey(key.trim().to_owned()),
+            (Some(other), _) => LoginKind::Other(other.to_owned()),
         }
     }
 
@@ -189,13 +189,16 @@ mod tests {
 
     #[test]
     fn the_kind_follows_the_mode_and_else_the_contents() {
-        let key = |key: &str| Kind::ApiKey(key.into());
+        let key = |key: &str| LoginKind::ApiKey(key.into());
         for (value, kind) in [
-            (json!({}), Kind::Account),
-            (json!({"OPENAI_API_KEY": null, "tokens": {}}), Kind::Account),
+            (json!({}), LoginKind::Account),
+            (
+                json!({"OPENAI_API_KEY": null, "tokens": {}}),
+                LoginKind::Account,
+            ),
             (
                 json!({"auth_mode": "chatgpt", "OPENAI_API_KEY": "k"}),
-                Kind::Account,
+                LoginKind::Account,
             ),
             (json!({"OPENAI_API_KEY": " k "}), key("k")),
             (
@@ -203,7 +206,10 @@ mod tests {
                 key("k"),
             ),
             (json!({"auth_mode": "apikey"}), key("")),
-            (json!({"auth_mode": "agent"}), Kind::Other("agent".into())),
+            (
+                json!({"auth_mode": "agent"}),
+                LoginKind::Other("agent".into()),
+            ),
         ] {
             assert_eq!(login(value.clone()).kind(), kind, "{value}");
         }

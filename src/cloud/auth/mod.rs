@@ -11,7 +11,7 @@ mod token;
 
 use std::path::PathBuf;
 
-use self::login::{Kind, Login, LoginFile};
+use self::login::{Login, LoginFile, LoginKind};
 use self::refresh::{OTHER_ACCOUNT, Occasion, RefreshError, Unsaved};
 use super::calendar;
 use super::error::{CloudError, Service};
@@ -135,17 +135,17 @@ impl StoredLogin {
             return refused(no_login(service));
         };
         match login.kind() {
-            Kind::ApiKey(_) if service == Service::CloudEnvironments => refused(
+            LoginKind::ApiKey(_) if service == Service::CloudEnvironments => refused(
                 "cloud environments require ChatGPT authentication; API key auth is not supported"
                     .into(),
             ),
-            Kind::ApiKey(key) if !key.is_empty() => Credential {
+            LoginKind::ApiKey(key) if !key.is_empty() => Credential {
                 token: key,
                 account: None,
                 login: None,
             }
             .checked(service),
-            Kind::Account if login.has_tokens() => {
+            LoginKind::Account if login.has_tokens() => {
                 if login.is_stale(calendar::now()) {
                     match self.refresh(&login, Occasion::Expiry, network) {
                         Ok(renewed) => login = renewed,
@@ -155,7 +155,7 @@ impl StoredLogin {
                 }
                 account_credential(login, service)
             }
-            Kind::Other(mode) => refused(format!(
+            LoginKind::Other(mode) => refused(format!(
                 "{} is a login of the kind {mode:?}, which is not supported here; run `codex login`",
                 self.file.path().display()
             )),

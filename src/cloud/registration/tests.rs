@@ -182,7 +182,7 @@ fn other_answers_are_not() {
 #[test]
 fn a_refusal_is_explained_by_what_it_says() {
     let words = |status, body: &str| {
-        let answer = Answer {
+        let answer = Response {
             status,
             retry_after: None,
             body: body.into(),

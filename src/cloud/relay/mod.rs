@@ -3,7 +3,7 @@
 //! ```text
 //!   rendezvous thread   reads the websocket; a frame ([`frame`]) goes to its stream ([`stream`]),
 //!                       whose numbers ([`flow`]) put messages in order and together
-//!   relay thread        moves what the connections say into frames ([`hub`])
+//!   relay thread        moves what the connections say into frames ([`mux`])
 //!   conn threads        one a stream, the server's own, over a pair of sockets
 //! ```
 //!
@@ -12,7 +12,7 @@
 
 mod flow;
 mod frame;
-mod hub;
+mod mux;
 mod stream;
 
 #[cfg(test)]
@@ -23,11 +23,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::hub::Hub;
+use self::mux::RelayMux;
 use crate::log;
 use crate::rpc::dial::Dialled;
 use crate::rpc::transport::{Framing, Outbound, Reader, Received, Refusal, Role, WebSocketReader};
-use crate::serve::door::{Door, Farewell};
+use crate::serve::injector::{Injector, ShutdownHook};
 use crate::serve::keepalive::Keepalive;
 
 /// The stack of the pump, of which only the touched pages count: a piece of output is on it.
@@ -37,25 +37,25 @@ const STACK_BYTES: usize = 256 * 1024;
 ///
 /// # Errors
 /// There is no descriptor or thread for it.
-pub(super) fn serve(door: &Door, websocket: Dialled) -> io::Result<bool> {
+pub(super) fn serve(injector: &Injector, websocket: Dialled) -> io::Result<bool> {
     let outbound = Arc::new(Outbound::new(
         websocket.sink,
         Framing::WebSocket(Role::Client),
     ));
-    let hub = Arc::new(Hub::new(door.clone(), Arc::clone(&outbound))?);
-    let pump = Arc::clone(&hub);
+    let mux = Arc::new(RelayMux::new(injector.clone(), Arc::clone(&outbound))?);
+    let pump = Arc::clone(&mux);
     thread::Builder::new()
         .name("relay".into())
         .stack_size(STACK_BYTES)
         .spawn(move || pump.pump())?;
-    door.set_farewell(Some(Arc::clone(&hub) as Arc<dyn Farewell>));
+    injector.set_shutdown_hook(Some(Arc::clone(&mux) as Arc<dyn ShutdownHook>));
     let mut reader =
         WebSocketReader::new(websocket.source, websocket.buffer, Arc::clone(&outbound));
-    let mut keepalive = Keepalive::new(door.ping_interval());
-    let mut appetite = Appetite::new();
+    let mut keepalive = Keepalive::new(injector.ping_interval());
+    let mut write_stall = WriteStall::new();
     loop {
         match reader.receive(keepalive.interval()) {
-            Received::Message => hub.take(reader.message()),
+            Received::Message => mux.take(reader.message()),
             // None was asked for.
             Received::Payload(_) => {}
             Received::Refused(Refusal::TooLarge) => {
@@ -64,7 +64,7 @@ pub(super) fn serve(door: &Door, websocket: Dialled) -> io::Result<bool> {
             Received::Refused(Refusal::Busy) => {
                 log::warn!("a large relay frame is dropped: too many are arriving at once");
             }
-            Received::Idle => outbound.relax(),
+            Received::Idle => outbound.shrink(),
             Received::Closed(why) => {
                 log::info!("rendezvous: disconnected: {why}");
                 break;
@@ -78,27 +78,27 @@ pub(super) fn serve(door: &Door, websocket: Dialled) -> io::Result<bool> {
             log::info!("rendezvous: silent for {:?}", keepalive.silence());
             break;
         }
-        if appetite.is_lost(&outbound, keepalive.silence()) {
+        if write_stall.is_lost(&outbound, keepalive.silence()) {
             log::info!("rendezvous: takes nothing for {:?}", keepalive.silence());
             // Also for who flushes what it does not take.
             outbound.kill();
             break;
         }
     }
-    door.set_farewell(None);
-    let has_served = hub.close();
+    injector.set_shutdown_hook(None);
+    let has_served = mux.close();
     outbound.kill();
     Ok(has_served)
 }
 
 /// Whether the peer takes anything. One that speaks may still be stuck, and nobody waits here for
 /// room, since what it says may be what makes some.
-struct Appetite {
+struct WriteStall {
     taken: u64,
     since: Instant,
 }
 
-impl Appetite {
+impl WriteStall {
     fn new() -> Self {
         Self {
             taken: 0,

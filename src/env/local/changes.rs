@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 256 * 1024;
 
 /// What has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ChangeKind {
     /// There is a new name.
     Created,
     /// The content or the attributes are others.
@@ -34,7 +34,7 @@ pub struct FileChange {
     /// Where, below the path that is watched.
     pub path: PathBuf,
     /// What.
-    pub kind: Kind,
+    pub kind: ChangeKind,
     /// Whether it is, or was, a directory.
     pub is_directory: bool,
 }
@@ -42,7 +42,7 @@ pub struct FileChange {
 impl FileChange {
     fn bytes(&self) -> usize {
         let from = match &self.kind {
-            Kind::Renamed { from } => from.as_os_str().len(),
+            ChangeKind::Renamed { from } => from.as_os_str().len(),
             _ => 0,
         };
         self.path.as_os_str().len() + from
@@ -78,15 +78,15 @@ impl Changes {
             return;
         }
         match &change.kind {
-            Kind::Created | Kind::Modified => {
+            ChangeKind::Created | ChangeKind::Modified => {
                 if !self.fresh.insert(change.path.clone()) {
                     return;
                 }
             }
-            Kind::Removed => {
+            ChangeKind::Removed => {
                 self.fresh.remove(&change.path);
             }
-            Kind::Renamed { from } => {
+            ChangeKind::Renamed { from } => {
                 self.fresh.remove(from);
                 self.fresh.remove(&change.path);
             }
@@ -103,7 +103,7 @@ impl Changes {
     pub(super) fn push_last(&mut self, root: &Path) {
         self.add(FileChange {
             path: root.to_owned(),
-            kind: Kind::Removed,
+            kind: ChangeKind::Removed,
             is_directory: true,
         });
     }
@@ -158,7 +158,7 @@ impl Changes {
 mod tests {
     use super::*;
 
-    fn change(name: &str, kind: Kind) -> FileChange {
+    fn change(name: &str, kind: ChangeKind) -> FileChange {
         FileChange {
             path: name.into(),
             kind,
@@ -183,17 +183,17 @@ mod tests {
     fn what_is_new_or_modified_is_told_once() {
         let mut changes = Changes::default();
         assert!(changes.next().is_none());
-        let renamed = Kind::Renamed { from: "a".into() };
+        let renamed = ChangeKind::Renamed { from: "a".into() };
         let kinds = [
-            ("a", Kind::Created, true),
-            ("a", Kind::Modified, false),
-            ("b", Kind::Modified, true),
-            ("b", Kind::Modified, false),
-            ("b", Kind::Removed, true),
-            ("b", Kind::Created, true),
+            ("a", ChangeKind::Created, true),
+            ("a", ChangeKind::Modified, false),
+            ("b", ChangeKind::Modified, true),
+            ("b", ChangeKind::Modified, false),
+            ("b", ChangeKind::Removed, true),
+            ("b", ChangeKind::Created, true),
             ("c", renamed, true),
-            ("c", Kind::Modified, true),
-            ("a", Kind::Created, true),
+            ("c", ChangeKind::Modified, true),
+            ("a", ChangeKind::Created, true),
         ];
         let mut expected = Vec::new();
         for (name, kind, is_told) in kinds {
@@ -203,7 +203,7 @@ mod tests {
             }
         }
         assert_eq!(take(&mut changes), expected);
-        changes.push(change("a", Kind::Modified));
+        changes.push(change("a", ChangeKind::Modified));
         assert_eq!(take(&mut changes).len(), 1, "told, so told anew");
     }
 
@@ -212,10 +212,10 @@ mod tests {
         for (count, length) in [(MAX_WAITING, 1), (100, MAX_BYTES / 100)] {
             let mut changes = Changes::default();
             for number in 0..=count {
-                changes.push(change(&format!("{number:0length$}"), Kind::Created));
+                changes.push(change(&format!("{number:0length$}"), ChangeKind::Created));
             }
             assert_eq!(changes.next(), Some(Notice::Overflow));
-            changes.push(change("lost", Kind::Created));
+            changes.push(change("lost", ChangeKind::Created));
             changes.push_last(Path::new("/"));
             changes.told();
             assert_eq!(take(&mut changes).len(), 1);
@@ -225,10 +225,10 @@ mod tests {
     #[test]
     fn many_are_told_in_parts_and_sooner() {
         let mut changes = Changes::default();
-        changes.push(change("0", Kind::Created));
+        changes.push(change("0", ChangeKind::Created));
         let patient = changes.due().unwrap();
         for number in 1..=MAX_TOLD {
-            changes.push(change(&number.to_string(), Kind::Created));
+            changes.push(change(&number.to_string(), ChangeKind::Created));
         }
         assert!(changes.due().unwrap() < patient);
         match changes.next() {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::host::Host;
 use super::launch::{Launched, ProcessSpec, StartError, launch};
-use crate::answer::answer;
+use crate::oneshot;
 use crate::sandbox::journal::Claim;
 use crate::sandbox::launcher::Level;
 use crate::sys::event::WakeEvent;
@@ -91,7 +91,7 @@ impl Helpers {
         });
         let helper = Helper(Arc::clone(&shared));
         let living = Living::begin(self);
-        let (tell, told) = answer();
+        let (sender, receiver) = oneshot::channel();
         let job = move || {
             let host = &living.0.host;
             let launched = launch(host, &spec, None, Some(shared.stop.as_fd()));
@@ -103,17 +103,17 @@ impl Helpers {
                     let points = points.map(|(path, identity)| (path.to_owned(), identity));
                     let level = launched.level.clone();
                     // Whoever has given up has also set the event that ends it.
-                    tell.give(Ok((level, points.collect())));
+                    sender.send(Ok((level, points.collect())));
                     shared.attend(launched);
                 }
                 // As above.
-                Err(error) => tell.give(Err(error)),
+                Err(error) => sender.send(Err(error)),
             }
         };
         self.workers
             .run(Box::new(job))
             .map_err(|error| StartError::Resources("a thread", error))?;
-        match told.wait(Some(START)) {
+        match receiver.wait(Some(START)) {
             Ok(outcome) => outcome.map(|(level, points)| StartedHelper {
                 helper,
                 level,

@@ -18,7 +18,7 @@ use super::host::Host;
 use super::output::Stream;
 use crate::sandbox::inside::{Request, Rest};
 use crate::sandbox::journal::Claim;
-use crate::sandbox::launcher::{Confinement, Failure, Launchers, Level, Refusal, Surroundings};
+use crate::sandbox::launcher::{Confinement, Failure, Launchers, Level, Refusal, SpawnContext};
 use crate::sys::file;
 use crate::sys::guardian::Guardian;
 use crate::sys::limits::Resource;
@@ -152,13 +152,13 @@ pub(super) fn launch(
         .map(|fd| fd.as_ref().map(AsFd::as_fd));
     let started = match &spec.confinement {
         Some(confinement) => {
-            let surroundings = Surroundings {
+            let context = SpawnContext {
                 standard,
                 null,
                 guardian: &guardian,
                 cancel,
             };
-            confined(host.launchers(), spec, &strings, confinement, &surroundings)
+            confined(host.launchers(), spec, &strings, confinement, &context)
         }
         None => {
             let standard = standard.map(|fd| fd.unwrap_or(null));
@@ -190,10 +190,10 @@ pub fn launch_confined(
     launchers: &Launchers,
     spec: &ProcessSpec,
     confinement: &Confinement,
-    surroundings: &Surroundings<'_>,
+    context: &SpawnContext<'_>,
 ) -> Result<Confined, StartError> {
     let strings = Strings::new(spec)?;
-    confined(launchers, spec, &strings, confinement, surroundings)
+    confined(launchers, spec, &strings, confinement, context)
         .map_err(|failure| strings.tell(spec, failure))
 }
 
@@ -241,7 +241,7 @@ fn confined(
     spec: &ProcessSpec,
     strings: &Strings,
     confinement: &Confinement,
-    surroundings: &Surroundings<'_>,
+    context: &SpawnContext<'_>,
 ) -> Result<Confined, Failure> {
     // A directory that is not there is an error; one that is only not shown inside is not. What we have open ourselves is
     // none of the client's.
@@ -256,12 +256,12 @@ fn confined(
         image: Some(strings.image.clone()),
         is_own_program: spec.is_own_program,
         has_terminal: spec.terminal.is_some(),
-        null: surroundings
+        null: context
             .standard
             .map(|fd| fd.is_none_or(file::is_null_device)),
         rest: Rest::default(),
     };
-    let launched = launchers.launch(confinement, request, surroundings)?;
+    let launched = launchers.launch(confinement, request, context)?;
     Ok(Confined {
         leader: launched.leader,
         level: Some(launched.level),

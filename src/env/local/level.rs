@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::host::Host;
-use crate::sandbox::launcher::{Available, Refusal, Stage, Surroundings};
+use crate::sandbox::launcher::{Available, Refusal, SpawnContext, Stage};
 
 impl Host {
     /// What a start gets at best. What is not known yet is found out by a sandbox or two, which takes
@@ -21,7 +21,7 @@ impl Host {
         let null = File::options().read(true).write(true).open("/dev/null");
         let null = OwnedFd::from(null.map_err(unable)?);
         let guardian = self.guardian().map_err(unable)?;
-        self.launchers().available(&Surroundings {
+        self.launchers().available(&SpawnContext {
             standard: [None; 3],
             null: null.as_fd(),
             guardian: &guardian,

@@ -18,13 +18,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::denial_detector::DenialDetector;
 use super::events::Subscriber;
 use super::host::Running;
 use super::launch::{self, Launched, ProcessSpec, Started};
 use super::leftovers::Leftover;
 use super::output::Stream;
 use super::process::{Process, StartReply};
-use super::witness::Witness;
 use crate::log;
 use crate::rpc::transport::Flush;
 use crate::sandbox::journal::Claim;
@@ -104,7 +104,7 @@ pub(super) fn run(
             .collect(),
         exit: None,
         claim,
-        witness: spec.confinement.map(Witness::new),
+        denial_detector: spec.confinement.map(DenialDetector::new),
         drain_until: None,
         flush: None,
         buffer: Vec::new(),
@@ -161,7 +161,7 @@ struct Pump<'a> {
     /// The mount points that its sandbox needs, until it has ended.
     claim: Option<Claim>,
     /// Sees why it fails, if it is confined.
-    witness: Option<Witness>,
+    denial_detector: Option<DenialDetector>,
     /// Set when the exit is recorded: until when to wait for the streams' ends.
     drain_until: Option<Instant>,
     /// The connection that we have the duty to flush.
@@ -344,8 +344,8 @@ impl Pump<'_> {
         }
         output.owed = output.owed.saturating_sub(filled);
         if filled > 0 {
-            if let Some(witness) = &mut self.witness {
-                witness.sees(&self.buffer[..filled]);
+            if let Some(denial_detector) = &mut self.denial_detector {
+                denial_detector.sees(&self.buffer[..filled]);
             }
             self.process
                 .record_output(output.stream, &self.buffer[..filled]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::bounds::Bounds;
-use super::changes::{Changes, FileChange, Kind, Notice};
+use super::changes::{ChangeKind, Changes, FileChange, Notice};
 use crate::rpc::transport::Offer;
 use crate::sys::event::WakeEvent;
 use crate::sys::inotify::WatchNumber;
@@ -57,7 +57,7 @@ impl Tree {
         }
     }
 
-    pub(super) fn push(&mut self, path: &Path, kind: Kind, is_directory: bool) {
+    pub(super) fn push(&mut self, path: &Path, kind: ChangeKind, is_directory: bool) {
         self.changes.push(FileChange {
             path: path.to_owned(),
             kind,
@@ -78,7 +78,7 @@ impl Tree {
             let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
             let path = directory.join(entry.file_name());
             if found == Found::Reported {
-                self.push(&path, Kind::Created, is_directory);
+                self.push(&path, ChangeKind::Created, is_directory);
             }
             if is_directory {
                 to_visit.push(path);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::changes::Kind;
+use super::changes::ChangeKind;
 use super::tree::{Found, Left, Tree};
 use super::tree_watch::{MAX_ALL_DIRECTORIES, MAX_DIRECTORIES, MAX_TREES, TreeWatch, WatchError};
 use crate::sys::event::WakeEvent;
@@ -192,13 +192,13 @@ impl Trees {
             if directory == tree.root && event.what & SELF_MOVED != 0 {
                 self.over(key);
             } else if directory == tree.root && event.what & MODIFIED != 0 {
-                tree.push(directory, Kind::Modified, true);
+                tree.push(directory, ChangeKind::Modified, true);
             }
             return;
         }
         if let Some(left) = left {
             let from = left.path.clone();
-            tree.push(&path, Kind::Renamed { from }, is_directory);
+            tree.push(&path, ChangeKind::Renamed { from }, is_directory);
             self.relocate(key, &left.path, &path);
             self.come(key, path, is_directory);
         } else if event.what & MOVED_FROM != 0 {
@@ -208,13 +208,13 @@ impl Trees {
                 is_directory,
             });
         } else if event.what & ADDED != 0 {
-            tree.push(&path, Kind::Created, is_directory);
+            tree.push(&path, ChangeKind::Created, is_directory);
             self.come(key, path, is_directory);
         } else if event.what & REMOVED != 0 {
-            tree.push(&path, Kind::Removed, is_directory);
+            tree.push(&path, ChangeKind::Removed, is_directory);
             self.release(key, &path);
         } else if event.what & MODIFIED != 0 {
-            tree.push(&path, Kind::Modified, is_directory);
+            tree.push(&path, ChangeKind::Modified, is_directory);
         }
     }
 
@@ -225,7 +225,7 @@ impl Trees {
             let left = tree.left.take()?;
             Some((tree, left))
         }) {
-            tree.push(&left.path, Kind::Removed, left.is_directory);
+            tree.push(&left.path, ChangeKind::Removed, left.is_directory);
             self.release(key, &left.path);
         }
     }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use self::prepared::Prepared;
 use self::tail::Tail;
 use super::options::StdioCommand;
-use crate::answer::answer;
+use crate::oneshot;
 use crate::rpc::transport::Source;
 use crate::sys::event::WakeEvent;
 use crate::sys::guardian::Guardian;
@@ -110,7 +110,7 @@ impl CommandProcess {
             changed: Condvar::new(),
         });
         let child = [child_stdin.into(), child_stdout.into(), child_stderr.into()];
-        let (tell, told) = answer();
+        let (sender, receiver) = oneshot::channel();
         let keeper = Arc::clone(&shared);
         thread::Builder::new()
             .name("stdio-command".into())
@@ -121,14 +121,15 @@ impl CommandProcess {
                 drop(child);
                 match started {
                     Ok((leader, guardian)) => {
-                        tell.give(Ok(()));
+                        sender.send(Ok(()));
                         keeper.keep(leader, guardian, &File::from(stderr));
                     }
-                    Err(why) => tell.give(Err(why)),
+                    Err(why) => sender.send(Err(why)),
                 }
             })
             .map_err(|error| format!("cannot start a thread: {error}"))?;
-        told.wait(None)
+        receiver
+            .wait(None)
             .unwrap_or_else(|_| Err("the thread for it ended".to_owned()))?;
         let stdout = CommandOutput {
             stdout: File::from(OwnedFd::from(stdout)),

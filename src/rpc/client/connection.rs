@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 pub(super) use self::reading::shown;
 use super::ClientError;
 use super::command::CommandProcess;
-use super::gate::{Gate, Held};
 use super::route::Route;
+use super::send_permit::SendPermits;
 use super::session::Session;
-use super::turn::Turns;
-use crate::answer::{Tell, answer};
+use super::throttle::{Held, ReadThrottle};
+use crate::oneshot::{self, Sender};
 use crate::rpc::encode;
 use crate::rpc::transport::{Goodbye, Outbound};
 
@@ -25,10 +25,10 @@ const ACKNOWLEDGE: &str = "process/acknowledge";
 pub(super) struct Connection {
     outbound: Arc<Outbound>,
     calls: Mutex<Calls>,
-    turns: Turns,
-    /// Told when the flag is set.
+    send_permits: SendPermits,
+    /// Signalled when the flag is set.
     ended: Condvar,
-    gate: Arc<Gate>,
+    throttle: Arc<ReadThrottle>,
     /// The process behind it, if it is that of a command.
     pub(super) command: Option<Arc<CommandProcess>>,
     ping_interval: Duration,
@@ -44,10 +44,10 @@ struct Calls {
 /// Who wants an answer.
 enum Waiting {
     /// A thread that sleeps.
-    Caller(Tell<Result<Answer, ClientError>>),
+    Caller(Sender<Result<Answer, ClientError>>),
     /// The same, for an answer that bytes may follow. It stays when the thread has lost patience:
     /// the bytes still come.
-    Block(Tell<Result<Block, ClientError>>),
+    Block(Sender<Result<Block, ClientError>>),
     /// A process whose events are read again.
     Replay(Arc<Route>),
     /// Nobody: that it was sent is enough.
@@ -88,7 +88,7 @@ impl Connection {
     /// A connection on which ids below `next_id` are used up.
     pub(super) fn new(
         outbound: Arc<Outbound>,
-        gate: Arc<Gate>,
+        throttle: Arc<ReadThrottle>,
         command: Option<Arc<CommandProcess>>,
         ping_interval: Duration,
         next_id: i64,
@@ -100,9 +100,9 @@ impl Connection {
                 waiting: HashMap::new(),
                 closed: None,
             }),
-            turns: Turns::default(),
+            send_permits: SendPermits::default(),
             ended: Condvar::new(),
-            gate,
+            throttle,
             command,
             ping_interval,
         }
@@ -127,13 +127,14 @@ impl Connection {
         payload: &[u8],
         limit: Option<Duration>,
     ) -> Result<Answer, CallError> {
-        let (tell, told) = answer();
+        let (sender, receiver) = oneshot::channel();
         // Before the call, so that the reader goes on whatever is queued.
-        let _waiter = self.gate.waiter();
+        let _waiter = self.throttle.waiter();
         let id = self
-            .send(method, params, payload, Waiting::Caller(tell))
+            .send(method, params, payload, Waiting::Caller(sender))
             .map_err(CallError::NotSent)?;
-        told.wait(limit)
+        receiver
+            .wait(limit)
             .unwrap_or_else(|_| {
                 self.lock().waiting.remove(&id);
                 Err(no_answer(method, limit.unwrap_or_default()))
@@ -148,11 +149,12 @@ impl Connection {
         params: impl FnOnce(&mut Vec<u8>),
         limit: Duration,
     ) -> Result<Block, CallError> {
-        let (tell, told) = answer();
-        let _waiter = self.gate.waiter();
-        self.send(method, params, &[], Waiting::Block(tell))
+        let (sender, receiver) = oneshot::channel();
+        let _waiter = self.throttle.waiter();
+        self.send(method, params, &[], Waiting::Block(sender))
             .map_err(CallError::NotSent)?;
-        told.wait(Some(limit))
+        receiver
+            .wait(Some(limit))
             .unwrap_or_else(|_| Err(no_answer(method, limit)))
             .map_err(CallError::Failed)
     }
@@ -215,9 +217,9 @@ impl Connection {
             self.outbound.add(write);
             self.outbound.flush();
         } else {
-            let turn = self.turns.take(self.ping_interval);
+            let send_permit = self.send_permits.take(self.ping_interval);
             self.outbound.add_with_payload(write, payload);
-            match turn {
+            match send_permit {
                 Some(_) => drop(self.outbound.send_waiting(self.ping_interval)),
                 None => self.outbound.flush(),
             }
@@ -237,8 +239,8 @@ impl Connection {
             let lost = ClientError::Disconnected(why.to_owned());
             // A caller that has lost patience is not there any more.
             match waiting {
-                Waiting::Caller(tell) => tell.give(Err(lost)),
-                Waiting::Block(tell) => tell.give(Err(lost)),
+                Waiting::Caller(sender) => sender.send(Err(lost)),
+                Waiting::Block(sender) => sender.send(Err(lost)),
                 Waiting::Replay(_) | Waiting::Nobody => {}
             }
         }

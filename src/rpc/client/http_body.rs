@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::ClientError;
-use super::gate::{EVENT_COST, Gate};
+use super::throttle::{EVENT_COST, ReadThrottle};
 use crate::rpc::base64;
 
 /// Parameters of `http/request/bodyDelta`.
@@ -28,7 +28,7 @@ pub(super) struct BodyDelta<'a> {
 /// Where the pieces of one body go.
 #[derive(Debug)]
 pub(super) struct BodyRoute {
-    gate: Arc<Gate>,
+    throttle: Arc<ReadThrottle>,
     state: Mutex<State>,
     told: Condvar,
 }
@@ -42,9 +42,9 @@ struct State {
 }
 
 impl BodyRoute {
-    pub(super) fn new(gate: Arc<Gate>) -> Self {
+    pub(super) fn new(throttle: Arc<ReadThrottle>) -> Self {
         Self {
-            gate,
+            throttle,
             state: Mutex::default(),
             told: Condvar::new(),
         }
@@ -67,7 +67,7 @@ impl BodyRoute {
             state.failure.get_or_insert_with(|| error.clone());
         }
         if !data.is_empty() {
-            self.gate.add(data.len() + EVENT_COST);
+            self.throttle.add(data.len() + EVENT_COST);
             state.pieces.push_back(data);
         }
         self.told.notify_all();
@@ -81,7 +81,7 @@ impl BodyRoute {
 
     /// The next piece; none at the end.
     pub(super) fn next(&self, timeout: Option<Duration>) -> Result<Option<Vec<u8>>, ClientError> {
-        let _waiter = self.gate.waiter();
+        let _waiter = self.throttle.waiter();
         let waits = |state: &mut State| {
             state.pieces.is_empty() && !state.is_done && state.failure.is_none()
         };
@@ -96,7 +96,7 @@ impl BodyRoute {
             }
         };
         if let Some(piece) = state.pieces.pop_front() {
-            self.gate.release(piece.len() + EVENT_COST);
+            self.throttle.release(piece.len() + EVENT_COST);
             return Ok(Some(piece));
         }
         match &state.failure {
@@ -117,6 +117,6 @@ impl Drop for BodyRoute {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let cost = |piece: &Vec<u8>| piece.len() + EVENT_COST;
-        self.gate.release(state.pieces.iter().map(cost).sum());
+        self.throttle.release(state.pieces.iter().map(cost).sum());
     }
 }

@@ -220,7 +220,7 @@ impl Shared {
             )
         };
         if let Some(session) = &session {
-            session.gate.end();
+            session.throttle.end();
         }
         let Link::Connected(connection) = link else {
             return;

@@ -5,7 +5,7 @@
 //! connection (`client`) reads everything in one order: answers are handed to who waits for them,
 //! events of processes are put in the order of their numbers ([`sequence`]) and queued
 //! ([`route`]), the end fails all that is left. So an answer that came before the end of the
-//! connection counts. [`gate`] tells when the reader must wait for a slow consumer.
+//! connection counts. [`throttle`] tells when the reader must wait for a slow consumer.
 //!
 //! When a websocket is lost that thread makes the next one and takes the session up again
 //! ([`link`]); who calls meanwhile waits. A call that was on its way fails and is not made again,
@@ -21,8 +21,7 @@ mod connection;
 mod error;
 mod facts;
 mod files;
-mod gate;
-mod greet;
+mod handshake;
 mod http;
 mod http_body;
 mod link;
@@ -31,9 +30,10 @@ mod open_file;
 mod options;
 mod process;
 mod route;
+mod send_permit;
 mod sequence;
 mod session;
-mod turn;
+mod throttle;
 pub mod types;
 mod wire;
 

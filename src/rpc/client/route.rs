@@ -5,8 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::ClientError;
-use super::gate::{EVENT_COST, Gate};
 use super::sequence::{Sequence, Snapshot};
+use super::throttle::{EVENT_COST, ReadThrottle};
 use super::types::{Exit, ProcessEvent};
 use super::wire::{Output, ReadReply};
 use crate::rpc::base64;
@@ -20,7 +20,7 @@ const ACKNOWLEDGED_TOGETHER: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) id: String,
-    gate: Arc<Gate>,
+    throttle: Arc<ReadThrottle>,
     state: Mutex<State>,
     told: Condvar,
 }
@@ -29,7 +29,7 @@ pub(super) struct Route {
 struct State {
     sequence: Sequence,
     queue: VecDeque<ProcessEvent>,
-    /// What the gate counts for us.
+    /// What the throttle counts for us.
     charged: usize,
     exit: Option<Exit>,
     failure: Option<String>,
@@ -42,10 +42,10 @@ struct State {
 }
 
 impl Route {
-    pub(super) fn new(id: String, gate: Arc<Gate>) -> Self {
+    pub(super) fn new(id: String, throttle: Arc<ReadThrottle>) -> Self {
         Self {
             id,
-            gate,
+            throttle,
             state: Mutex::default(),
             told: Condvar::new(),
         }
@@ -57,7 +57,7 @@ impl Route {
         let cost = cost(&event);
         if state.sequence.accept(seq, event) {
             state.charged += cost;
-            self.gate.add(cost);
+            self.throttle.add(cost);
             self.publish(&mut state);
         }
         if state.sequence.is_hopeless() {
@@ -93,7 +93,7 @@ impl Route {
         state.sequence.merge(snapshot);
         // Some of it may have been known. The account is set right when the queue has been emptied.
         state.charged = before + added;
-        self.gate.add(added);
+        self.throttle.add(added);
         state.has_asked = false;
         self.publish(&mut state);
         Ok(())
@@ -161,7 +161,7 @@ impl Route {
         if state.queue.is_empty() && !timeout.is_zero() {
             drop(state);
             // Before the wait, so that the reader cannot be waiting for us.
-            let _waiter = self.gate.waiter();
+            let _waiter = self.throttle.waiter();
             state = self.wait(self.lock(), timeout, |state| state.queue.is_empty());
         }
         if let Some(event) = state.queue.pop_front() {
@@ -172,7 +172,7 @@ impl Route {
                 state.charged -= freed;
                 freed
             };
-            self.gate.release(freed);
+            self.throttle.release(freed);
             return Ok(Some(event));
         }
         match &state.failure {
@@ -183,7 +183,7 @@ impl Route {
 
     /// Waits for the exit without taking any event; none if it does not come within `timeout`.
     pub(super) fn exit(&self, timeout: Duration) -> Result<Option<Exit>, ClientError> {
-        let _waiter = self.gate.waiter();
+        let _waiter = self.throttle.waiter();
         let state = self.wait(self.lock(), timeout, |state| state.exit.is_none());
         match (&state.exit, &state.failure) {
             (Some(exit), _) => Ok(Some(exit.clone())),
@@ -231,7 +231,7 @@ impl Route {
 impl Drop for Route {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.gate.release(state.charged);
+        self.throttle.release(state.charged);
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ClientError;
 use super::facts::ServerFacts;
-use super::gate::Gate;
 use super::http_body::BodyRoute;
 use super::route::{Route, output};
+use super::throttle::ReadThrottle;
 use super::types::ProcessEvent;
 use super::wire::{Ended, Output};
 
@@ -16,7 +16,7 @@ use super::wire::{Ended, Output};
 pub(super) struct Session {
     pub(super) id: String,
     pub(super) facts: ServerFacts,
-    pub(super) gate: Arc<Gate>,
+    pub(super) throttle: Arc<ReadThrottle>,
     next: AtomicU64,
     state: Mutex<State>,
 }
@@ -31,11 +31,11 @@ struct State {
 }
 
 impl Session {
-    pub(super) fn new(id: String, facts: ServerFacts, gate: Arc<Gate>) -> Self {
+    pub(super) fn new(id: String, facts: ServerFacts, throttle: Arc<ReadThrottle>) -> Self {
         Self {
             id,
             facts,
-            gate,
+            throttle,
             next: AtomicU64::new(1),
             state: Mutex::default(),
         }
@@ -48,7 +48,7 @@ impl Session {
 
     /// Makes the place for the events of a process that is about to be started.
     pub(super) fn open_route(&self) -> Result<Arc<Route>, ClientError> {
-        let route = Arc::new(Route::new(self.fresh_name(), Arc::clone(&self.gate)));
+        let route = Arc::new(Route::new(self.fresh_name(), Arc::clone(&self.throttle)));
         let mut state = self.lock();
         if let Some(why) = &state.failure {
             return Err(ClientError::Disconnected(why.clone()));
@@ -92,7 +92,7 @@ impl Session {
     /// Makes the place for the body of an HTTP answer.
     pub(super) fn open_body(&self) -> (String, Arc<BodyRoute>) {
         let id = self.fresh_name();
-        let body = Arc::new(BodyRoute::new(Arc::clone(&self.gate)));
+        let body = Arc::new(BodyRoute::new(Arc::clone(&self.throttle)));
         self.lock().bodies.insert(id.clone(), Arc::clone(&body));
         (id, body)
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
-use crate::answer::{NoAnswer, answer};
+use crate::oneshot::{self, RecvError};
 
 /// The stack of a lookup's thread: the C library keeps its packets there.
 const STACK: usize = 256 * 1024;
@@ -35,17 +35,17 @@ pub fn in_time<T: Send + 'static>(
     timeout: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Option<T>> {
-    let (tell, told) = answer();
+    let (sender, receiver) = oneshot::channel();
     let thread = thread::Builder::new()
         .name("lookup".into())
         .stack_size(STACK);
     thread.spawn(move || {
         // Whoever asked may have lost patience.
-        tell.give(work());
+        sender.send(work());
     })?;
-    match told.wait(Some(timeout)) {
+    match receiver.wait(Some(timeout)) {
         Ok(done) => Ok(Some(done)),
-        Err(NoAnswer::TimedOut) => Ok(None),
-        Err(NoAnswer::Gone) => Err(io::Error::other("the lookup's thread ended")),
+        Err(RecvError::TimedOut) => Ok(None),
+        Err(RecvError::Gone) => Err(io::Error::other("the lookup's thread ended")),
     }
 }

@@ -70,13 +70,13 @@ impl InBuffer {
         if self.data.len() > LARGE {
             self.calm = if count > LARGE { 0 } else { self.calm + 1 };
             if self.calm >= CALM {
-                self.relax();
+                self.shrink();
             }
         }
     }
 
     /// Gives back memory that a large message needed.
-    pub fn relax(&mut self) {
+    pub fn shrink(&mut self) {
         self.calm = 0;
         self.compact();
         let size = if self.end <= SMALL { SMALL } else { LARGE };

@@ -180,7 +180,7 @@ impl<S: Source> Reader for LineReader<S> {
                 Ok(_) => {}
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                        self.buffer.relax();
+                        self.buffer.shrink();
                         return Received::Idle;
                     }
                     io::ErrorKind::Interrupted => {}
@@ -205,9 +205,9 @@ impl<S: Source> Reader for LineReader<S> {
         }
     }
 
-    fn relax(&mut self) {
+    fn shrink(&mut self) {
         self.release_last();
-        self.buffer.relax();
+        self.buffer.shrink();
     }
 
     fn last_heard(&self) -> Instant {

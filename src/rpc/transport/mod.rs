@@ -78,7 +78,7 @@ pub trait Reader {
     fn expect(&mut self, payload: Payload);
 
     /// Forgets the last message, and gives back the memory that a long one needed.
-    fn relax(&mut self);
+    fn shrink(&mut self);
 
     /// When the peer was last heard of.
     fn last_heard(&self) -> std::time::Instant;

@@ -295,7 +295,7 @@ impl Outbound {
     }
 
     /// Gives back memory that only a burst has needed.
-    pub fn relax(&self) {
+    pub fn shrink(&self) {
         let mut state = self.lock();
         if state.buffer.is_empty() && state.buffer.capacity() > IDLE_KEEP {
             state.buffer = Vec::new();

@@ -114,7 +114,7 @@ impl PayloadBuffer {
     }
 
     /// Gives its memory back, if it is more than `keep` bytes.
-    pub fn relax(&mut self, keep: usize) {
+    pub fn shrink(&mut self, keep: usize) {
         if self.data.capacity() > keep {
             self.data = Vec::new();
         }

@@ -315,7 +315,7 @@ impl<S: Source> Reader for WebSocketReader<S> {
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                        self.buffer.relax();
+                        self.buffer.shrink();
                         return Received::Idle;
                     }
                     io::ErrorKind::Interrupted => {}
@@ -342,9 +342,9 @@ impl<S: Source> Reader for WebSocketReader<S> {
         };
     }
 
-    fn relax(&mut self) {
+    fn shrink(&mut self) {
         self.release_last();
-        self.buffer.relax();
+        self.buffer.shrink();
     }
 
     fn last_heard(&self) -> Instant {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::Run;
 use super::record::{Record, Removal};
 use crate::sys::directory::Names;
-use crate::sys::file::{self, Access, Kind, ROOTED};
+use crate::sys::file::{self, Access, FileType, ROOTED};
 use crate::sys::identity::user_id;
 
 /// The directory's name, below one that is the user's own.
@@ -109,7 +109,10 @@ impl Directory {
         let access = Access::READ | Access::DIRECTORY | Access::NO_LINK;
         let fd = file::open_at(ROOTED, &c_path, access, 0)?;
         let status = file::status_of(fd.as_fd())?;
-        if status.user != user_id() || status.mode & 0o077 != 0 || status.kind != Kind::Directory {
+        if status.user != user_id()
+            || status.mode & 0o077 != 0
+            || status.kind != FileType::Directory
+        {
             let fault = format!(
                 "it belongs to user {} with mode {:o}; it must be ours with mode 700",
                 status.user, status.mode

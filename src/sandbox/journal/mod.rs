@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::directory::Directory;
-use self::point::{Held, Made, Place};
+use self::point::{Held, Made, PointLocation};
 pub use self::point::{MountPoint, PointKind};
 use self::record::Record;
 use crate::sys::file::Identity;
@@ -121,7 +121,8 @@ impl Journal {
             held: Vec::new(),
             directory: self.directory.clone(),
         };
-        let made = |path: &&PathBuf| Place::open(path).is_ok_and(|place| place.made().is_some());
+        let made =
+            |path: &&PathBuf| PointLocation::open(path).is_ok_and(|place| place.made().is_some());
         let existing: Vec<_> = existing.iter().filter(made).collect();
         if wanted.is_empty() && existing.is_empty() {
             return Ok(claim);
@@ -157,7 +158,7 @@ impl Journal {
 
 /// Whether a path is a mount point that a run still holds, whoever's that is, or what a sandbox shows in its place.
 pub fn is_in_use(path: &Path) -> bool {
-    let Ok(place) = Place::open(path) else {
+    let Ok(place) = PointLocation::open(path) else {
         return false;
     };
     // Nobody else locks an empty directory that cannot be written.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::directory::Unlocking;
 use super::record::Record;
 use crate::sys::directory::Names;
-use crate::sys::file::{self, Access, Identity, Kind, LastLink, ROOTED, Status};
+use crate::sys::file::{self, Access, FileType, Identity, LastLink, ROOTED, Status};
 use crate::sys::identity::user_id;
 
 /// Attempts to lock a mount point while a run of another journal takes it away, a millisecond each.
@@ -47,8 +47,8 @@ impl PointKind {
 
     pub(super) fn of(status: &Status) -> Option<Self> {
         match status.kind {
-            Kind::Directory => Some(Self::Directory),
-            Kind::Regular => Some(Self::File),
+            FileType::Directory => Some(Self::Directory),
+            FileType::Regular => Some(Self::File),
             _ => None,
         }
     }
@@ -56,7 +56,7 @@ impl PointKind {
 
 /// Whether a file could have been made as a mount point.
 pub(super) fn looks_made(status: &Status) -> bool {
-    let is_empty = status.kind == Kind::Directory || status.size == 0;
+    let is_empty = status.kind == FileType::Directory || status.size == 0;
     PointKind::of(status).is_some() && status.mode & 0o222 == 0 && is_empty
 }
 
@@ -93,7 +93,7 @@ impl Held {
     /// Makes what is wanted, or takes what somebody has made meanwhile.
     pub(super) fn make(point: &MountPoint) -> io::Result<Made> {
         for attempt in 1..=ATTEMPTS {
-            let place = Place::open(&point.path)?;
+            let place = PointLocation::open(&point.path)?;
             let is_ours = match place.make(point.kind) {
                 Ok(()) => true,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
@@ -115,7 +115,7 @@ impl Held {
 
     /// Holds what is there, if it looks like a mount point; otherwise it needs no holding.
     pub(super) fn existing(path: &Path) -> Option<Self> {
-        let place = Place::open(path).ok()?;
+        let place = PointLocation::open(path).ok()?;
         let point = MountPoint {
             path: path.to_owned(),
             kind: place.made()?,
@@ -125,12 +125,12 @@ impl Held {
 }
 
 /// A name in an open directory.
-pub(super) struct Place {
+pub(super) struct PointLocation {
     directory: OwnedFd,
     name: CString,
 }
 
-impl Place {
+impl PointLocation {
     /// Opens the directory of an absolute path, with no link on the way.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::point::{MountPoint, Place, PointKind, looks_made};
+use super::point::{MountPoint, PointKind, PointLocation, looks_made};
 use crate::sys::file::{self, Identity};
 use crate::sys::identity::user_id;
 
@@ -134,7 +134,7 @@ impl Record {
         if in_use.iter().any(|one| self.can_be(one)) {
             return Removal::InUse;
         }
-        let Ok(place) = Place::open(&self.path) else {
+        let Ok(place) = PointLocation::open(&self.path) else {
             return Removal::Done;
         };
         let Ok(file) = place.file() else {

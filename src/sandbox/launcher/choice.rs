@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use super::bundled::{self, Bundled};
 use super::candidates::{self, Identity};
+use super::context::SpawnContext;
 use super::fit::{self, Fit, Unknown};
-use super::level::Kind;
+use super::level::LauncherKind;
 use super::refusal::{Refusal, Rejected};
 use super::start;
-use super::surroundings::Surroundings;
 use super::trust;
 use super::verdicts::{Key, Unfit};
 use super::{Confinement, Launchers};
@@ -20,7 +20,7 @@ use crate::sandbox::bundled::BUNDLED_BWRAP;
 
 /// A bwrap, and what came of looking at it.
 pub(super) struct Examined {
-    pub(super) kind: Kind,
+    pub(super) kind: LauncherKind,
     /// Where it is.
     pub(super) place: String,
     pub(super) outcome: Result<Arc<Fit>, Unfit>,
@@ -33,14 +33,14 @@ impl Launchers {
         &self,
         confinement: &Confinement,
         inside: BorrowedFd<'_>,
-        surroundings: &Surroundings<'_>,
+        context: &SpawnContext<'_>,
         rejected: &mut Vec<Rejected>,
     ) -> Result<Option<Arc<Fit>>, Refusal> {
         let objection = |path: &Path| {
             let roots = confinement.policy.writable_roots();
             trust::is_in_reach(path, Some(&confinement.cwd), roots)
         };
-        let found = self.each_bwrap(inside, surroundings, &objection, &mut |examined| {
+        let found = self.each_bwrap(inside, context, &objection, &mut |examined| {
             let Examined {
                 kind,
                 place,
@@ -63,24 +63,24 @@ impl Launchers {
     pub(super) fn each_bwrap<B>(
         &self,
         inside: BorrowedFd<'_>,
-        surroundings: &Surroundings<'_>,
+        context: &SpawnContext<'_>,
         objection: &dyn Fn(&Path) -> Option<String>,
         note: &mut dyn FnMut(Examined) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         let mut faulty = Vec::new();
-        if self.may_use(Kind::System) {
+        if self.may_use(LauncherKind::System) {
             let search = std::env::var_os("PATH").unwrap_or_default();
             for candidate in candidates::on_path(&search) {
                 let outcome = match candidate.file {
                     Err(why) => Err(why.into()),
                     Ok((identity, file)) => match objection(&candidate.path) {
                         Some(why) => Err(format!("it {why}").into()),
-                        None => self.system(identity, file, inside, surroundings),
+                        None => self.system(identity, file, inside, context),
                     },
                 };
                 let faults = outcome.as_ref().map_or(0, |fit| fit.faults);
                 let examined = Examined {
-                    kind: Kind::System,
+                    kind: LauncherKind::System,
                     place: candidate.path.display().to_string(),
                     outcome,
                 };
@@ -90,11 +90,11 @@ impl Launchers {
                 }
             }
         }
-        if self.may_use(Kind::Bundled) {
+        if self.may_use(LauncherKind::Bundled) {
             note(Examined {
-                kind: Kind::Bundled,
+                kind: LauncherKind::Bundled,
                 place: self.bundled_place(),
-                outcome: self.bundled(inside, surroundings),
+                outcome: self.bundled(inside, context),
             })?;
         }
         faulty.sort_by_key(|(faults, _)| *faults);
@@ -109,15 +109,15 @@ impl Launchers {
         identity: Identity,
         file: File,
         inside: BorrowedFd<'_>,
-        surroundings: &Surroundings<'_>,
+        context: &SpawnContext<'_>,
     ) -> Result<Arc<Fit>, Unfit> {
-        self.verdicts.get(Key::System(identity), surroundings, || {
+        self.verdicts.get(Key::System(identity), context, || {
             let unknown = Unknown {
-                kind: Kind::System,
+                kind: LauncherKind::System,
                 program: OwnedFd::from(file),
                 weaker: Vec::new(),
             };
-            fit::examine(unknown, inside, &self.journal, surroundings)
+            fit::examine(unknown, inside, &self.journal, context)
         })
     }
 
@@ -125,11 +125,11 @@ impl Launchers {
     fn bundled(
         &self,
         inside: BorrowedFd<'_>,
-        surroundings: &Surroundings<'_>,
+        context: &SpawnContext<'_>,
     ) -> Result<Arc<Fit>, Unfit> {
-        self.verdicts.get(Key::Bundled, surroundings, || {
+        self.verdicts.get(Key::Bundled, context, || {
             let bundled = bundled::open(self.config.bwrap.as_deref())?;
-            fit::examine(bundled.into(), inside, &self.journal, surroundings)
+            fit::examine(bundled.into(), inside, &self.journal, context)
         })
     }
 
@@ -151,7 +151,7 @@ impl From<Bundled> for Unknown {
             weaker.push(sentence.to_owned());
         }
         Self {
-            kind: Kind::Bundled,
+            kind: LauncherKind::Bundled,
             program: bundled.program,
             weaker,
         }

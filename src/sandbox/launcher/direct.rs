@@ -2,11 +2,11 @@
 
 use std::os::fd::AsFd;
 
+use super::context::SpawnContext;
 use super::landlock;
-use super::level::{Kind, Level};
+use super::level::{LauncherKind, Level};
 use super::refusal::{Refusal, Rejected, Stage, refusal};
 use super::start::Failure;
-use super::surroundings::Surroundings;
 use super::{Launched, own_program};
 use crate::sandbox::domain::Domain;
 use crate::sandbox::inside::Request;
@@ -19,13 +19,13 @@ use crate::sys::spawn::{self, Launch, Program, Restrictions};
 pub(super) fn free(
     network: Network,
     request: &Request,
-    surroundings: &Surroundings<'_>,
+    context: &SpawnContext<'_>,
 ) -> Result<Launched, Failure> {
     let mut level = Level::none();
     if network == Network::Enabled {
-        return direct(request, surroundings, Restrictions::default(), level);
+        return direct(request, context, Restrictions::default(), level);
     }
-    level.launcher = Kind::Seccomp;
+    level.launcher = LauncherKind::Seccomp;
     level.seccomp = true;
     level
         .weaker
@@ -48,7 +48,7 @@ pub(super) fn free(
         landlock: rules.as_ref().map(AsFd::as_fd),
         filter: Some(seccomp::filter_without_namespaces(Network::Restricted)),
     };
-    direct(request, surroundings, restrictions, level)
+    direct(request, context, restrictions, level)
 }
 
 /// Starts a program under Landlock, without what `waivers` give up if need be; `rejected` are the launchers that would
@@ -57,12 +57,12 @@ pub(super) fn with_landlock(
     policy: &Policy,
     waivers: Waivers,
     request: &Request,
-    surroundings: &Surroundings<'_>,
+    context: &SpawnContext<'_>,
     rejected: &[Rejected],
 ) -> Result<Launched, Failure> {
     let ruleset = landlock::ruleset(policy, waivers).map_err(|why| refusal(rejected, Some(why)))?;
     let level = Level {
-        launcher: Kind::Landlock,
+        launcher: LauncherKind::Landlock,
         version: None,
         namespaces: Vec::new(),
         landlock_abi: ruleset.abi,
@@ -76,21 +76,19 @@ pub(super) fn with_landlock(
         landlock: Some(ruleset.rules.as_fd()),
         filter: Some(filter),
     };
-    direct(request, surroundings, restrictions, level)
+    direct(request, context, restrictions, level)
 }
 
 fn direct(
     request: &Request,
-    surroundings: &Surroundings<'_>,
+    context: &SpawnContext<'_>,
     restrictions: Restrictions<'_>,
     level: Level,
 ) -> Result<Launched, Failure> {
     let Some(image) = &request.image else {
         return Err(Refusal::new(Stage::Start, "there is no program", "").into());
     };
-    let [stdin, stdout, stderr] = surroundings
-        .standard
-        .map(|fd| fd.unwrap_or(surroundings.null));
+    let [stdin, stdout, stderr] = context.standard.map(|fd| fd.unwrap_or(context.null));
     let launch = Launch {
         // In memory our own file is no file of the host, so no policy has to name it, and nobody can change it.
         program: match request.is_own_program {
@@ -107,7 +105,7 @@ fn direct(
         limits: &image.limits,
         descriptors: &[],
         restrictions,
-        guardian: surroundings.guardian,
+        guardian: context.guardian,
     };
     let leader = spawn::spawn(&launch).map_err(Failure::Program)?;
     Ok(Launched {

@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use super::advisories;
 use super::cause;
+use super::context::SpawnContext;
 use super::help::{self, Help};
-use super::level::{Kind, Level};
+use super::level::{LauncherKind, Level};
 use super::own_program;
 use super::refusal::{Refusal, Stage};
 use super::start::{self, Failure, Launcher};
-use super::surroundings::Surroundings;
 use crate::rpc::path_uri::PathStyle;
 use crate::sandbox::bwrap::{self, Arguments, Proc, Run};
 use crate::sandbox::domain::Domain;
@@ -48,7 +48,7 @@ const TRIAL: &str = r#"{"permissions":{"type":"managed","file_system":{"type":"r
 /// A bwrap that has made a sandbox here.
 #[derive(Debug)]
 pub(super) struct Fit {
-    pub(super) kind: Kind,
+    pub(super) kind: LauncherKind,
     pub(super) program: OwnedFd,
     pub(super) help: Help,
     pub(super) has_proc: bool,
@@ -60,7 +60,7 @@ pub(super) struct Fit {
 
 /// A bwrap that has not been tried yet.
 pub(super) struct Unknown {
-    pub(super) kind: Kind,
+    pub(super) kind: LauncherKind,
     pub(super) program: OwnedFd,
     /// What is known without asking.
     pub(super) weaker: Vec<String>,
@@ -71,14 +71,14 @@ pub(super) fn examine(
     unknown: Unknown,
     inside: BorrowedFd<'_>,
     journal: &Journal,
-    surroundings: &Surroundings<'_>,
+    context: &SpawnContext<'_>,
 ) -> Result<Fit, String> {
     let Unknown {
         kind,
         program,
         weaker,
     } = unknown;
-    let help = help::ask(program.as_fd(), surroundings)?;
+    let help = help::ask(program.as_fd(), context)?;
     let status = file::status_of(program.as_fd())
         .map_err(|error| format!("it cannot be looked at: {error}"))?;
     let faults = advisories::known(
@@ -96,12 +96,12 @@ pub(super) fn examine(
     };
     fit.weaker.extend(faults);
     cause::make_base();
-    let first = match fit.try_out(inside, journal, surroundings) {
+    let first = match fit.try_out(inside, journal, context) {
         Ok(()) => return Ok(fit),
         Err(refusal) => refusal,
     };
     fit.has_proc = false;
-    if fit.try_out(inside, journal, surroundings).is_ok() {
+    if fit.try_out(inside, journal, context).is_ok() {
         let sentence = "/proc is empty, because the kernel lets no new one be mounted here";
         fit.weaker.push(sentence.to_owned());
         return Ok(fit);
@@ -114,7 +114,7 @@ impl Fit {
         &self,
         inside: BorrowedFd<'_>,
         journal: &Journal,
-        surroundings: &Surroundings<'_>,
+        context: &SpawnContext<'_>,
     ) -> Result<(), Refusal> {
         let policy = trial_policy()?;
         let request = Request {
@@ -125,8 +125,8 @@ impl Fit {
             rest: Rest::default(),
         };
         let plan = plan(&policy, Path::new("/"), journal)?;
-        match self.start(&policy, &plan, inside, &request, surroundings) {
-            Ok(leader) => has_ended_well(leader, surroundings),
+        match self.start(&policy, &plan, inside, &request, context) {
+            Ok(leader) => has_ended_well(leader, context),
             Err(Failure::Refused(refusal)) => Err(refusal),
             Err(Failure::Program(error)) => {
                 let what = format!("{:?}", error.stage);
@@ -161,7 +161,7 @@ impl Fit {
         plan: &MountPlan,
         inside: BorrowedFd<'_>,
         request: &Request,
-        surroundings: &Surroundings<'_>,
+        context: &SpawnContext<'_>,
     ) -> Result<Leader, Failure> {
         let arguments = self.arguments(plan)?;
         let lock = plan.claim.keep_alive();
@@ -182,7 +182,7 @@ impl Fit {
             inside,
             lock: lock.as_ref().map(AsFd::as_fd),
         };
-        start::start(&launcher, &arguments, &request, surroundings)
+        start::start(&launcher, &arguments, &request, context)
     }
 
     fn arguments(&self, plan: &MountPlan) -> Result<Arguments, Refusal> {
@@ -239,8 +239,8 @@ pub(super) fn plan(policy: &Policy, cwd: &Path, journal: &Journal) -> Result<Mou
 }
 
 /// Waits for the end of a trial.
-fn has_ended_well(leader: Leader, surroundings: &Surroundings<'_>) -> Result<(), Refusal> {
-    let what = match surroundings.see_out(leader, Instant::now() + start::PATIENCE) {
+fn has_ended_well(leader: Leader, context: &SpawnContext<'_>) -> Result<(), Refusal> {
+    let what = match context.see_out(leader, Instant::now() + start::PATIENCE) {
         Some(Exit::Code(0)) => return Ok(()),
         Some(exit) => format!("the trial ended with {exit:?}"),
         None => "the trial did not end".to_owned(),

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::surroundings::{Awaited, Surroundings};
+use super::context::{Awaited, SpawnContext};
 use crate::sandbox::bwrap::Capabilities;
 use crate::sys::socket::set_nonblocking;
 use crate::sys::spawn::{self, Launch, Program, Restrictions};
@@ -24,13 +24,13 @@ pub(super) struct Help {
 }
 
 /// Asks a program that is said to be bwrap. The error says why it is not fit.
-pub(super) fn ask(bwrap: BorrowedFd<'_>, surroundings: &Surroundings<'_>) -> Result<Help, String> {
-    let help = said(bwrap, surroundings, c"--help")?;
+pub(super) fn ask(bwrap: BorrowedFd<'_>, context: &SpawnContext<'_>) -> Result<Help, String> {
+    let help = said(bwrap, context, c"--help")?;
     let capabilities = Capabilities::from_help(&help);
     if !capabilities.perms {
         return Err("its --help does not list --perms, which bwrap has since 0.5.0".to_owned());
     }
-    let version = said(bwrap, surroundings, c"--version")?;
+    let version = said(bwrap, context, c"--version")?;
     Ok(Help {
         version: version_of(&version),
         capabilities,
@@ -49,7 +49,7 @@ fn version_of(text: &str) -> String {
 /// What a run with one option prints on either stream. The exit code says nothing: old ones fail after `--help`.
 fn said(
     bwrap: BorrowedFd<'_>,
-    surroundings: &Surroundings<'_>,
+    context: &SpawnContext<'_>,
     option: &CStr,
 ) -> Result<String, String> {
     let (reader, writer) = io::pipe().map_err(|error| format!("no pipe: {error}"))?;
@@ -60,21 +60,21 @@ fn said(
         argv: &argv,
         env: &[],
         cwd: c"/",
-        stdin: surroundings.null,
+        stdin: context.null,
         stdout: writer.as_fd(),
         stderr: writer.as_fd(),
         has_terminal: false,
         limits: &[],
         descriptors: &[],
         restrictions: Restrictions::default(),
-        guardian: surroundings.guardian,
+        guardian: context.guardian,
     };
     let leader =
         spawn::spawn(&launch).map_err(|failure| format!("it cannot be run: {}", failure.error))?;
     drop(writer);
     let deadline = Instant::now() + PATIENCE;
-    let text = read_until(&File::from(OwnedFd::from(reader)), deadline, surroundings);
-    match (text, surroundings.see_out(leader, deadline)) {
+    let text = read_until(&File::from(OwnedFd::from(reader)), deadline, context);
+    match (text, context.see_out(leader, deadline)) {
         (Some(text), Some(_)) => Ok(text),
         _ => Err(format!(
             "its {} did not end within {} s",
@@ -86,14 +86,14 @@ fn said(
 
 /// All that comes before the end, as far as it is of interest; none if the end does not come in time, or the start is given
 /// up.
-fn read_until(file: &File, deadline: Instant, surroundings: &Surroundings<'_>) -> Option<String> {
+fn read_until(file: &File, deadline: Instant, context: &SpawnContext<'_>) -> Option<String> {
     let mut text = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return None;
         }
-        let awaited = surroundings.await_readable(Some(file.as_fd()), left).ok()?;
+        let awaited = context.await_readable(Some(file.as_fd()), left).ok()?;
         if awaited == Awaited::Cancelled {
             return None;
         }

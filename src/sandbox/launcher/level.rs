@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// Who builds sandboxes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum LauncherKind {
     /// Nobody: nothing is confined.
     None,
     /// The machine's own bwrap.
@@ -17,7 +17,7 @@ pub enum Kind {
     Seccomp,
 }
 
-impl Kind {
+impl LauncherKind {
     /// The launcher of a name that an operator may choose.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level {
     /// Who built it.
-    pub launcher: Kind,
+    pub launcher: LauncherKind,
     /// The version of that program, or none.
     pub version: Option<String>,
     /// The namespaces that are new.
@@ -61,7 +61,7 @@ impl Level {
     /// What the reference would call it.
     pub fn sandbox_type(&self) -> &'static str {
         match self.launcher {
-            Kind::None => "none",
+            LauncherKind::None => "none",
             _ => "linuxSeccomp",
         }
     }
@@ -81,7 +81,7 @@ impl Level {
     /// No confinement.
     pub fn none() -> Self {
         Self {
-            launcher: Kind::None,
+            launcher: LauncherKind::None,
             version: None,
             namespaces: Vec::new(),
             landlock_abi: 0,

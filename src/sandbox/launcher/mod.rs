@@ -7,13 +7,14 @@
 //!
 //! A bwrap is asked for its options and makes one sandbox, with nothing in it but a check, before it is used ([`fit`]);
 //! what came of that is remembered, so that a start pays for itself only ([`verdicts`], [`choice`]). A start that is given
-//! up ends whatever it waits for ([`surroundings`]), and what it was about to find out stays unknown.
+//! up ends whatever it waits for ([`context`]), and what it was about to find out stays unknown.
 
 mod advisories;
 mod bundled;
 mod candidates;
 pub mod cause;
 mod choice;
+mod context;
 mod direct;
 mod fit;
 mod help;
@@ -21,7 +22,6 @@ mod landlock;
 mod level;
 mod refusal;
 mod start;
-mod surroundings;
 mod survey;
 mod trust;
 mod verdicts;
@@ -34,10 +34,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-pub use level::{Kind, Level};
+pub use context::SpawnContext;
+pub use level::{LauncherKind, Level};
 pub use refusal::{Refusal, Stage};
 pub use start::Failure;
-pub use surroundings::Surroundings;
 pub use survey::{Available, Surveyed};
 
 use self::fit::Fit;
@@ -63,7 +63,7 @@ const NO_TAKE_OVER: &str =
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// The only launcher to use.
-    pub pinned: Option<Kind>,
+    pub pinned: Option<LauncherKind>,
     /// The file to take as the bundled bwrap.
     pub bwrap: Option<PathBuf>,
     /// What is given up for every client where it cannot be enforced.
@@ -113,14 +113,14 @@ impl Launchers {
         &self,
         confinement: &Confinement,
         request: Request,
-        surroundings: &Surroundings<'_>,
+        context: &SpawnContext<'_>,
     ) -> Result<Launched, Failure> {
         let policy = &confinement.policy;
         let is_free = policy.enforcement() == Enforcement::Disabled || policy.has_full_write();
         if is_free {
-            direct::free(policy.network(), &request, surroundings)
+            direct::free(policy.network(), &request, context)
         } else {
-            self.confine(confinement, request, surroundings)
+            self.confine(confinement, request, context)
         }
     }
 
@@ -128,36 +128,36 @@ impl Launchers {
         &self,
         confinement: &Confinement,
         request: Request,
-        surroundings: &Surroundings<'_>,
+        context: &SpawnContext<'_>,
     ) -> Result<Launched, Failure> {
         let policy = &confinement.policy;
         let mut rejected = Vec::new();
         if self.may_use_bwrap() && !inside::is_expected() {
             rejected.push(Rejected {
-                kind: Kind::Bundled,
+                kind: LauncherKind::Bundled,
                 place: self.bundled_place(),
                 why: NO_TAKE_OVER.to_owned(),
             });
         } else if self.may_use_bwrap() {
             let inside = own_file()?;
-            let found = self.choose(confinement, inside, surroundings, &mut rejected)?;
+            let found = self.choose(confinement, inside, context, &mut rejected)?;
             if let Some(fit) = found {
-                return self.with_bwrap(&fit, confinement, request, inside, surroundings);
+                return self.with_bwrap(&fit, confinement, request, inside, context);
             }
         }
-        if !self.may_use(Kind::Landlock) {
+        if !self.may_use(LauncherKind::Landlock) {
             return Err(refusal::refusal(&rejected, None).into());
         }
         let waivers = policy.waivers().or(self.config.waivers);
-        direct::with_landlock(policy, waivers, &request, surroundings, &rejected)
+        direct::with_landlock(policy, waivers, &request, context, &rejected)
     }
 
-    fn may_use(&self, kind: Kind) -> bool {
+    fn may_use(&self, kind: LauncherKind) -> bool {
         self.config.pinned.is_none_or(|pinned| pinned == kind)
     }
 
     fn may_use_bwrap(&self) -> bool {
-        self.may_use(Kind::System) || self.may_use(Kind::Bundled)
+        self.may_use(LauncherKind::System) || self.may_use(LauncherKind::Bundled)
     }
 
     fn with_bwrap(
@@ -166,7 +166,7 @@ impl Launchers {
         confinement: &Confinement,
         mut request: Request,
         inside: BorrowedFd<'_>,
-        surroundings: &Surroundings<'_>,
+        context: &SpawnContext<'_>,
     ) -> Result<Launched, Failure> {
         let policy = &confinement.policy;
         let mut tries = 1..PLANS;
@@ -178,7 +178,7 @@ impl Launchers {
                     .unwrap_or_else(|_| c"/".to_owned());
                 plan.cwd = cwd;
             }
-            match fit.start(policy, &plan, inside, &request, surroundings) {
+            match fit.start(policy, &plan, inside, &request, context) {
                 Ok(leader) => break (leader, plan),
                 // Nothing of the client's has run. Another run's mount point went with that run.
                 Err(Failure::Refused(refusal))

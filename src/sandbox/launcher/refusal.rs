@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::cause;
-use super::level::Kind;
+use super::level::LauncherKind;
 use crate::rpc::error::ErrorData;
 
 /// How far a start came.
@@ -102,7 +102,7 @@ impl std::error::Error for Refusal {}
 /// A launcher that is not used, and why.
 #[derive(Debug)]
 pub(super) struct Rejected {
-    pub(super) kind: Kind,
+    pub(super) kind: LauncherKind,
     /// Where it is.
     pub(super) place: String,
     pub(super) why: String,

@@ -12,8 +12,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::context::{Awaited, SpawnContext};
 use super::refusal::{Refusal, Stage};
-use super::surroundings::{Awaited, Surroundings};
 use crate::sandbox::bwrap::Arguments;
 use crate::sandbox::inside::{self, Message, Request};
 use crate::sandbox::mounts::Mask;
@@ -62,9 +62,9 @@ pub(super) fn start(
     launcher: &Launcher<'_>,
     arguments: &Arguments,
     request: &Request,
-    surroundings: &Surroundings<'_>,
+    context: &SpawnContext<'_>,
 ) -> Result<Leader, Failure> {
-    if surroundings.is_cancelled() {
+    if context.is_cancelled() {
         return Err(cancelled().into());
     }
     let unable =
@@ -75,9 +75,7 @@ pub(super) fn start(
     let (complaints, complain) = io::pipe().map_err(unable)?;
     set_nonblocking(complaints.as_fd()).map_err(unable)?;
     // What is /dev/null is opened inside: this one is the host's.
-    let [stdin, stdout, stderr] = surroundings
-        .standard
-        .map(|fd| fd.unwrap_or(surroundings.null));
+    let [stdin, stdout, stderr] = context.standard.map(|fd| fd.unwrap_or(context.null));
     let mut descriptors = vec![
         launcher.inside,
         theirs.as_fd(),
@@ -85,7 +83,7 @@ pub(super) fn start(
         stdin,
         stdout,
         stderr,
-        launcher.lock.unwrap_or(surroundings.null),
+        launcher.lock.unwrap_or(context.null),
     ];
     debug_assert_eq!(descriptors.len(), inside::DESCRIPTORS);
     descriptors.extend(arguments.descriptors.iter().map(AsFd::as_fd));
@@ -103,12 +101,12 @@ pub(super) fn start(
         argv: &argv,
         env: &[],
         cwd: c"/",
-        stdin: surroundings.null,
+        stdin: context.null,
         // From its own output bwrap learns which terminal to show inside.
         stdout: if request.has_terminal {
             stdout
         } else {
-            surroundings.null
+            context.null
         },
         stderr: complain.as_fd(),
         // The program takes the terminal inside: bwrap must not be in its way.
@@ -116,7 +114,7 @@ pub(super) fn start(
         limits: &[],
         descriptors: &descriptors,
         restrictions: Restrictions::default(),
-        guardian: surroundings.guardian,
+        guardian: context.guardian,
     };
     let leader = spawn::spawn(&launch).map_err(|error| match error.stage {
         spawn::Stage::Exec(_) => Failure::Refused(
@@ -130,7 +128,7 @@ pub(super) fn start(
         control: File::from(ours),
         complaints: File::from(OwnedFd::from(complaints)),
         masks: &request.rest.masks,
-        surroundings,
+        context,
     };
     match started.follow() {
         Ok(()) => Ok(started.leader),
@@ -144,7 +142,7 @@ struct Started<'a> {
     control: File,
     complaints: File,
     masks: &'a [Mask],
-    surroundings: &'a Surroundings<'a>,
+    context: &'a SpawnContext<'a>,
 }
 
 /// How a start can fail after bwrap runs.
@@ -187,7 +185,7 @@ impl Started<'_> {
                 return Err(Ending::Lost(io::ErrorKind::TimedOut.into()));
             }
             let awaited = self
-                .surroundings
+                .context
                 .await_readable(Some(self.control.as_fd()), left);
             match awaited.map_err(Ending::Lost)? {
                 Awaited::Ready => {}
@@ -208,7 +206,7 @@ impl Started<'_> {
     }
 
     fn fail(mut self, ending: Ending) -> Failure {
-        let exit = self.surroundings.end(&mut self.leader);
+        let exit = self.context.end(&mut self.leader);
         let mut complaint = Vec::new();
         // What there is; the pipe does not wait.
         let _ = (&self.complaints)

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::fit;
 use super::refusal::{Rejected, refusal};
 use super::{
-    Confinement, Failure, Kind, Launchers, Level, Refusal, Stage, Surroundings, direct, landlock,
-    own_file, start,
+    Confinement, Failure, LauncherKind, Launchers, Level, Refusal, SpawnContext, Stage, direct,
+    landlock, own_file, start,
 };
 use crate::sandbox::inside::{self, Request, Rest};
 use crate::sandbox::policy::{Network, Waivers};
@@ -24,7 +24,7 @@ use crate::sys::process::Exit;
 #[derive(Debug)]
 pub struct Surveyed {
     /// Which.
-    pub kind: Kind,
+    pub kind: LauncherKind,
     /// Where it is.
     pub place: String,
     /// What it gives, or why it cannot be used.
@@ -47,7 +47,8 @@ impl Available {
     /// None works, and why.
     pub fn of(surveyed: &[Surveyed], waivers: Waivers) -> Result<Self, Refusal> {
         let faults = |is_landlock: bool| {
-            let is_meant = move |one: &&Surveyed| (one.kind == Kind::Landlock) == is_landlock;
+            let is_meant =
+                move |one: &&Surveyed| (one.kind == LauncherKind::Landlock) == is_landlock;
             let faulty = surveyed.iter().filter(is_meant);
             faulty.filter_map(|one| Some((one, one.outcome.as_ref().err()?)))
         };
@@ -64,7 +65,7 @@ impl Available {
             let last = last.map(|(_, why)| Refusal::new(Stage::Launcher, why, ""));
             return Err(refusal(&rejected, last));
         };
-        let is_short = level.launcher == Kind::Landlock && !waivers.metadata;
+        let is_short = level.launcher == LauncherKind::Landlock && !waivers.metadata;
         Ok(Self {
             no_workspace: is_short.then(|| refusal(&rejected, Some(landlock::no_workspace()))),
             level,
@@ -88,7 +89,7 @@ impl Available {
         let mut json = match found {
             Ok(available) => available.level.json(),
             Err(refusal) => json!({
-                "launcher": Kind::None.name(),
+                "launcher": LauncherKind::None.name(),
                 "reason": refusal.to_string(),
             }),
         };
@@ -107,9 +108,9 @@ impl Available {
 
 impl Launchers {
     /// Tries every launcher, also those that a start would never come to, each with a real sandbox.
-    pub fn survey(&self, surroundings: &Surroundings<'_>) -> Vec<Surveyed> {
+    pub fn survey(&self, context: &SpawnContext<'_>) -> Vec<Surveyed> {
         let mut surveyed = Vec::new();
-        let _all = self.each(surroundings, &mut |one| {
+        let _all = self.each(context, &mut |one| {
             surveyed.push(one);
             ControlFlow::Continue(())
         });
@@ -121,9 +122,9 @@ impl Launchers {
     ///
     /// # Errors
     /// None does, and why.
-    pub fn available(&self, surroundings: &Surroundings<'_>) -> Result<Available, Refusal> {
+    pub fn available(&self, context: &SpawnContext<'_>) -> Result<Available, Refusal> {
         let mut surveyed = Vec::new();
-        let _found = self.each(surroundings, &mut |one| {
+        let _found = self.each(context, &mut |one| {
             let works = one.outcome.is_ok();
             surveyed.push(one);
             match works {
@@ -137,7 +138,7 @@ impl Launchers {
     /// Tries those that may be used, in the order of starts, until `note` has enough.
     fn each(
         &self,
-        surroundings: &Surroundings<'_>,
+        context: &SpawnContext<'_>,
         note: &mut dyn FnMut(Surveyed) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let inside = match inside::is_expected() {
@@ -145,7 +146,7 @@ impl Launchers {
             false => Err(super::NO_TAKE_OVER.to_owned()),
         };
         match inside {
-            Ok(inside) => self.each_bwrap(inside, surroundings, &|_| None, &mut |examined| {
+            Ok(inside) => self.each_bwrap(inside, context, &|_| None, &mut |examined| {
                 note(Surveyed {
                     kind: examined.kind,
                     place: examined.place,
@@ -157,23 +158,23 @@ impl Launchers {
             })?,
             Err(_) if !self.may_use_bwrap() => {}
             Err(why) => note(Surveyed {
-                kind: Kind::Bundled,
+                kind: LauncherKind::Bundled,
                 place: self.bundled_place(),
                 outcome: Err(why),
             })?,
         }
-        if self.may_use(Kind::Landlock) {
+        if self.may_use(LauncherKind::Landlock) {
             note(Surveyed {
-                kind: Kind::Landlock,
+                kind: LauncherKind::Landlock,
                 place: "the kernel".to_owned(),
-                outcome: self.landlock_trial(surroundings),
+                outcome: self.landlock_trial(context),
             })?;
         }
         ControlFlow::Continue(())
     }
 
     /// Runs this program, to say its version, under Landlock.
-    fn landlock_trial(&self, surroundings: &Surroundings<'_>) -> Result<Level, String> {
+    fn landlock_trial(&self, context: &SpawnContext<'_>) -> Result<Level, String> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let program =
             CString::new(program.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
@@ -197,13 +198,12 @@ impl Launchers {
             null: [true; 3],
             rest: Rest::default(),
         };
-        let launched =
-            direct::with_landlock(&confinement.policy, waivers, &request, surroundings, &[]);
+        let launched = direct::with_landlock(&confinement.policy, waivers, &request, context, &[]);
         let launched = launched.map_err(|failure| match failure {
             Failure::Refused(refusal) => refusal.to_string(),
             Failure::Program(error) => error.to_string(),
         })?;
-        match surroundings.see_out(launched.leader, Instant::now() + start::PATIENCE) {
+        match context.see_out(launched.leader, Instant::now() + start::PATIENCE) {
             Some(Exit::Code(0)) => Ok(launched.level),
             exit => Err(format!("a program under it ended with {exit:?}")),
         }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::candidates::Identity;
+use super::context::SpawnContext;
 use super::fit::Fit;
-use super::surroundings::Surroundings;
 use crate::sys::event::WakeEvent;
 
 /// How long it is remembered that a bwrap is not fit: a setting of the machine may change.
@@ -69,14 +69,14 @@ impl Verdicts {
     pub(super) fn get(
         &self,
         key: Key,
-        surroundings: &Surroundings<'_>,
+        context: &SpawnContext<'_>,
         examine: impl FnOnce() -> Result<Fit, String>,
     ) -> Result<Arc<Fit>, Unfit> {
-        if let Some(outcome) = self.begin_trial(&key, surroundings) {
+        if let Some(outcome) = self.begin_trial(&key, context) {
             return outcome;
         }
         let outcome = examine().map(Arc::new);
-        let is_known = outcome.is_ok() || !surroundings.is_cancelled();
+        let is_known = outcome.is_ok() || !context.is_cancelled();
         let mut known = self.lock();
         known.busy.remove(&key);
         if is_known {
@@ -100,7 +100,7 @@ impl Verdicts {
     fn begin_trial(
         &self,
         key: &Key,
-        surroundings: &Surroundings<'_>,
+        context: &SpawnContext<'_>,
     ) -> Option<Result<Arc<Fit>, Unfit>> {
         loop {
             let mut known = self.lock();
@@ -121,7 +121,7 @@ impl Verdicts {
             };
             known.waiting.push(Arc::clone(&is_over));
             drop(known);
-            if !surroundings.wait_for(&is_over) {
+            if !context.wait_for(&is_over) {
                 return Some(Err(Unfit::GivenUp));
             }
         }

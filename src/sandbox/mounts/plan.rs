@@ -12,7 +12,7 @@ use super::scan::Scan;
 use super::source::{Source, is_own};
 use super::{Action, Mask, MaskKind, Mount, MountPlan};
 use crate::sandbox::journal::{Claim, Journal, MountPoint, PointKind};
-use crate::sandbox::policy::{Access, Link, PROTECTED, Place, Policy};
+use crate::sandbox::policy::{Access, Link, PROTECTED, Policy, ResolvedPath};
 
 impl MountPlan {
     /// Plans a sandbox for a command that is to start in `cwd`.
@@ -171,7 +171,7 @@ fn steps(
     let matches = matches.map(|path| (path.to_owned(), Access::Deny, Vec::new(), true));
     let wishes = wishes.into_iter();
     let wishes = wishes.map(|(path, access, links)| (path, access, links, false));
-    let mut surroundings = Surroundings::new(policy);
+    let mut ancestry = Ancestry::new(policy);
     let mut hard_links = HardLinks::default();
     let mut steps: Vec<Step> = Vec::new();
     for (path, access, links, is_match) in wishes.chain(matches) {
@@ -189,7 +189,7 @@ fn steps(
         if source.is_none() && access < Access::Write {
             check_entry(policy, &path)?;
         }
-        let around = surroundings.of(&path);
+        let around = ancestry.of(&path);
         if access == Access::Deny && source.is_none() && around == Access::Read {
             weaker.push(format!(
                 "{}: it is missing, and is not denied if it is made outside the sandbox",
@@ -296,12 +296,12 @@ fn around(policy: &Policy, path: &Path) -> Access {
 }
 
 /// What holds right around paths, of which neighbours come one after the other.
-struct Surroundings<'a> {
+struct Ancestry<'a> {
     policy: &'a Policy,
     last: Option<(PathBuf, Access)>,
 }
 
-impl<'a> Surroundings<'a> {
+impl<'a> Ancestry<'a> {
     fn new(policy: &'a Policy) -> Self {
         Self { policy, last: None }
     }
@@ -504,7 +504,7 @@ impl Draft<'_> {
     /// Where to start: as asked, if that is there, be it only on the way to something that can be seen. By its canonical
     /// path where the links to it may not exist.
     fn start(&self, cwd: &Path) -> PathBuf {
-        let Ok(place) = Place::find(cwd) else {
+        let Ok(place) = ResolvedPath::find(cwd) else {
             return "/".into();
         };
         let leads_on = |mount: &Mount| {

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::PlanError;
-use crate::sys::file::{self, Identity, Kind, Status};
+use crate::sys::file::{self, FileType, Identity, Status};
 use crate::sys::identity::user_id;
 
 /// Something of the host that is mounted.
@@ -47,7 +47,7 @@ impl Source {
     }
 
     pub(super) fn is_directory(&self) -> bool {
-        self.status.kind == Kind::Directory
+        self.status.kind == FileType::Directory
     }
 }
 

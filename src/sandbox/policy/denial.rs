@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::evidence::{Evidence, Seen};
-use super::place::Place;
+use super::inputs::{PolicyInputs, Seen};
+use super::resolved_path::ResolvedPath;
 use super::{Access, Glob, Policy, Rule};
 
 /// What of a policy stands in the way.
@@ -24,9 +24,9 @@ impl Policy {
         if !self.confines_files {
             return None;
         }
-        let mut evidence = Evidence::default();
-        let place = Place::find_with(path, |here| match self.is_in_sight(here) {
-            true => evidence.look(here),
+        let mut inputs = PolicyInputs::default();
+        let place = ResolvedPath::find_with(path, |here| match self.is_in_sight(here) {
+            true => inputs.look(here),
             false => Seen::Nothing,
         });
         let place = place.ok()?.path;

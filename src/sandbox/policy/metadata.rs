@@ -11,29 +11,29 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::error::PolicyError;
-use super::evidence::Evidence;
-use super::place::Place;
+use super::inputs::PolicyInputs;
 use super::resolve::{find, name_is_open, replaceable};
+use super::resolved_path::ResolvedPath;
 use super::{Access, Origin, Policy, Rule};
-use crate::sys::file::Kind;
+use crate::sys::file::FileType;
 
 /// The names.
 pub const PROTECTED: [&str; 4] = [".git", ".codex", ".agents", ".aws"];
 
 /// Adds the rules. A root that is missing, or a file, has nothing to protect.
-pub(super) fn protect(policy: &mut Policy, evidence: &mut Evidence) -> Result<(), PolicyError> {
+pub(super) fn protect(policy: &mut Policy, inputs: &mut PolicyInputs) -> Result<(), PolicyError> {
     let roots: Vec<PathBuf> = policy
         .writable_roots()
-        .filter(|root| has_metadata(root, evidence))
+        .filter(|root| has_metadata(root, inputs))
         .map(Path::to_owned)
         .collect();
     for root in roots {
         for name in PROTECTED {
             let written = root.join(name);
-            let place = find(&written, evidence)?;
+            let place = find(&written, inputs)?;
             add(policy, &written, &place);
-            if name == ".git" && evidence.kind(&place.path) == Some(Kind::Regular) {
-                let Some(repository) = repository(&place.path, &root, evidence)? else {
+            if name == ".git" && inputs.kind(&place.path) == Some(FileType::Regular) {
+                let Some(repository) = repository(&place.path, &root, inputs)? else {
                     continue;
                 };
                 for target in repository.common.iter().chain([&repository.own]) {
@@ -48,15 +48,15 @@ pub(super) fn protect(policy: &mut Policy, evidence: &mut Evidence) -> Result<()
     Ok(())
 }
 
-fn has_metadata(root: &Path, evidence: &mut Evidence) -> bool {
+fn has_metadata(root: &Path, inputs: &mut PolicyInputs) -> bool {
     let is_protected = root
         .file_name()
         .is_none_or(|name| PROTECTED.iter().any(|one| name == *one));
-    !is_protected && evidence.kind(root) == Some(Kind::Directory)
+    !is_protected && inputs.kind(root) == Some(FileType::Directory)
 }
 
 /// Makes a place read-only where it would be writable, unless a rule is about it.
-fn add(policy: &mut Policy, written: &Path, place: &Place) {
+fn add(policy: &mut Policy, written: &Path, place: &ResolvedPath) {
     let asked = policy.rules.iter().find(|rule| rule.path == place.path);
     if let Some(link) = replaceable(policy, place)
         && asked.is_none_or(|rule| !rule.links.contains(link))
@@ -80,22 +80,22 @@ fn add(policy: &mut Policy, written: &Path, place: &Place) {
 /// Where a `.git` file points.
 struct Repository {
     /// What belongs to one worktree or submodule.
-    own: Place,
+    own: ResolvedPath,
     /// What a worktree shares with its main repository.
-    common: Option<Place>,
+    common: Option<ResolvedPath>,
 }
 
 fn repository(
     pointer: &Path,
     root: &Path,
-    evidence: &mut Evidence,
+    inputs: &mut PolicyInputs,
 ) -> Result<Option<Repository>, PolicyError> {
-    let Some(target) = read_pointer(pointer, b"gitdir:", evidence) else {
+    let Some(target) = read_pointer(pointer, b"gitdir:", inputs) else {
         return Ok(None);
     };
-    let own = find(&root.join(target), evidence)?;
-    let common = read_pointer(&own.path.join("commondir"), b"", evidence)
-        .map(|common| find(&own.path.join(common), evidence))
+    let own = find(&root.join(target), inputs)?;
+    let common = read_pointer(&own.path.join("commondir"), b"", inputs)
+        .map(|common| find(&own.path.join(common), inputs))
         .transpose()?;
     Ok(Some(Repository { own, common }))
 }
@@ -103,7 +103,7 @@ fn repository(
 impl Repository {
     /// Whether what lets `place` be written is an entry about a repository, not about a directory that has one somewhere
     /// inside: about a `.git`, or about the repository of a worktree, which may have another name.
-    fn is_asked_for(&self, policy: &Policy, place: &Place) -> bool {
+    fn is_asked_for(&self, policy: &Policy, place: &ResolvedPath) -> bool {
         policy.rule_for(&place.path).is_some_and(|rule| {
             rule.origin == Origin::Asked
                 && rule.access == Access::Write
@@ -121,8 +121,8 @@ impl Repository {
 }
 
 /// The path in a file of one line, behind `prefix`.
-fn read_pointer(path: &Path, prefix: &[u8], evidence: &mut Evidence) -> Option<PathBuf> {
-    let target = evidence.text(path)?.strip_prefix(prefix)?.trim_ascii();
+fn read_pointer(path: &Path, prefix: &[u8], inputs: &mut PolicyInputs) -> Option<PathBuf> {
+    let target = inputs.text(path)?.strip_prefix(prefix)?.trim_ascii();
     (!target.is_empty() && !target.contains(&0))
         .then(|| PathBuf::from(std::ffi::OsStr::from_bytes(target)))
 }

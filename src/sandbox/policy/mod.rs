@@ -9,12 +9,12 @@
 
 mod denial;
 mod error;
-mod evidence;
 mod glob;
+mod inputs;
 mod landlock;
 mod metadata;
-mod place;
 mod resolve;
+mod resolved_path;
 mod waivers;
 mod wire;
 
@@ -25,12 +25,12 @@ use std::path::{Path, PathBuf};
 
 pub use self::denial::Denial;
 pub use self::error::PolicyError;
-pub use self::evidence::Evidence;
 pub use self::glob::Glob;
+pub use self::inputs::PolicyInputs;
 pub use self::landlock::{Inexpressible, LandlockRules};
 pub use self::metadata::PROTECTED;
-pub use self::place::Link;
-pub use self::place::Place;
+pub use self::resolved_path::Link;
+pub use self::resolved_path::ResolvedPath;
 pub use self::waivers::Waivers;
 use crate::rpc::path_uri::PathStyle;
 

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::error::PolicyError;
-use super::evidence::Evidence;
 use super::glob::{self, Glob, Shape};
+use super::inputs::PolicyInputs;
 use super::metadata;
-use super::place::{Link, Place};
+use super::resolved_path::{Link, ResolvedPath};
 use super::wire::{Entry, FileSystem, Profile, Sandbox, Special, Switch, Target, Wanted};
 use super::{Access, Context, Enforcement, Network, Origin, Policy, Rule, Waivers};
 use crate::rpc::path_uri::{PathStyle, resolve_dots};
-use crate::sys::file::Kind;
+use crate::sys::file::FileType;
 
 /// What any program needs to run, where it exists: programs, their libraries, and the configuration of the system.
 const PLATFORM: [&str; 8] = [
@@ -41,7 +41,7 @@ impl Policy {
     pub fn parse_with_evidence(
         json: &str,
         context: &Context<'_>,
-    ) -> Result<(Self, Evidence), PolicyError> {
+    ) -> Result<(Self, PolicyInputs), PolicyError> {
         let sandbox: Sandbox<'_> = serde_json::from_str(json).map_err(PolicyError::Malformed)?;
         let profile = Profile::parse(sandbox.permissions.get()).map_err(PolicyError::Malformed)?;
         let cwd = sandbox.cwd.as_ref().map(|cwd| cwd.0.path.as_path());
@@ -53,13 +53,13 @@ impl Policy {
                 _ => Vec::new(),
             },
         };
-        let mut evidence = Evidence::default();
-        let policy = resolve(profile, cwd, &project_roots, context, &mut evidence)?;
+        let mut inputs = PolicyInputs::default();
+        let policy = resolve(profile, cwd, &project_roots, context, &mut inputs)?;
         let policy = Self {
             waivers: sandbox.accept_weaker,
             ..policy
         };
-        Ok((policy, evidence))
+        Ok((policy, inputs))
     }
 
     /// Reads the profile of a 0.130 client's helper, whose project is the directory `cwd`.
@@ -79,7 +79,7 @@ impl Policy {
             Some(&cwd),
             roots,
             context,
-            &mut Evidence::default(),
+            &mut PolicyInputs::default(),
         )
     }
 }
@@ -89,7 +89,7 @@ fn resolve(
     cwd: Option<&Path>,
     project_roots: &[PathBuf],
     context: &Context<'_>,
-    evidence: &mut Evidence,
+    inputs: &mut PolicyInputs,
 ) -> Result<Policy, PolicyError> {
     let whole = |enforcement, network| Policy {
         enforcement,
@@ -117,7 +117,7 @@ fn resolve(
         cwd,
         project_roots,
         context,
-        evidence,
+        inputs,
         found: Vec::new(),
         globs: Vec::new(),
     };
@@ -135,7 +135,7 @@ fn resolve(
         waivers: Waivers::default(),
     };
     if !policy.has_full_write() {
-        metadata::protect(&mut policy, rules.evidence)?;
+        metadata::protect(&mut policy, rules.inputs)?;
     }
     check_links(&mut policy, &rules.found)?;
     Ok(policy)
@@ -144,7 +144,7 @@ fn resolve(
 /// A rule as it was found, with the links on the way.
 struct Found {
     written: PathBuf,
-    place: Place,
+    place: ResolvedPath,
     access: Access,
 }
 
@@ -153,7 +153,7 @@ struct Rules<'a> {
     cwd: Option<&'a Path>,
     project_roots: &'a [PathBuf],
     context: &'a Context<'a>,
-    evidence: &'a mut Evidence,
+    inputs: &'a mut PolicyInputs,
     found: Vec<Found>,
     globs: Vec<Glob>,
 }
@@ -190,7 +190,7 @@ impl Rules<'_> {
     }
 
     fn path(&mut self, written: PathBuf, access: Access) -> Result<(), PolicyError> {
-        let place = find(&written, self.evidence)?;
+        let place = find(&written, self.inputs)?;
         self.found.push(Found {
             written,
             place,
@@ -219,7 +219,7 @@ impl Rules<'_> {
             match shape {
                 Shape::Plain(path) => self.path(path, Access::Deny)?,
                 Shape::Wild(mut glob) => {
-                    glob.base = find(&glob.base, self.evidence)?.path;
+                    glob.base = find(&glob.base, self.inputs)?.path;
                     self.globs.push(glob);
                 }
             }
@@ -268,7 +268,7 @@ impl Rules<'_> {
                 _ => Ok(()),
             },
             Special::SlashTmp => match self.kind(Path::new("/tmp"))? {
-                Some(Kind::Directory) => self.path("/tmp".into(), access),
+                Some(FileType::Directory) => self.path("/tmp".into(), access),
                 _ => Ok(()),
             },
             Special::Unknown {} => Ok(()),
@@ -276,9 +276,9 @@ impl Rules<'_> {
     }
 
     /// What kind of thing a path leads to.
-    fn kind(&mut self, path: &Path) -> Result<Option<Kind>, PolicyError> {
-        let place = find(path, self.evidence)?;
-        Ok(self.evidence.kind(&place.path))
+    fn kind(&mut self, path: &Path) -> Result<Option<FileType>, PolicyError> {
+        let place = find(path, self.inputs)?;
+        Ok(self.inputs.kind(&place.path))
     }
 
     /// The directory that an entry is relative to.
@@ -292,8 +292,8 @@ impl Rules<'_> {
     }
 }
 
-pub(super) fn find(path: &Path, evidence: &mut Evidence) -> Result<Place, PolicyError> {
-    Place::find_by(path, evidence).map_err(|error| PolicyError::Links {
+pub(super) fn find(path: &Path, inputs: &mut PolicyInputs) -> Result<ResolvedPath, PolicyError> {
+    ResolvedPath::find_by(path, inputs).map_err(|error| PolicyError::Links {
         path: path.to_owned(),
         error,
     })
@@ -347,7 +347,7 @@ fn check_links(policy: &mut Policy, found: &[Found]) -> Result<(), PolicyError> 
 }
 
 /// The first link on the way to a place that lies where a program may write.
-pub(super) fn replaceable<'a>(policy: &Policy, place: &'a Place) -> Option<&'a Link> {
+pub(super) fn replaceable<'a>(policy: &Policy, place: &'a ResolvedPath) -> Option<&'a Link> {
     place.links.iter().find(|link| {
         let directory = link.path.parent().unwrap_or(&link.path);
         policy.access(directory) == Access::Write

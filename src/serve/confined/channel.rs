@@ -118,7 +118,7 @@ impl Channel {
         if is_greeting {
             Ok(())
         } else {
-            Err(ChannelError::Nonsense("it does not greet as it should"))
+            Err(ChannelError::Nonsense("it did not say that it is ready"))
         }
     }
 
@@ -174,7 +174,7 @@ impl Channel {
     }
 
     /// Gives back memory that only a long answer has needed.
-    pub(super) fn relax(&mut self) {
+    pub(super) fn shrink(&mut self) {
         if self.answer.capacity() > CHUNK {
             self.answer = Vec::new();
         }

@@ -15,7 +15,7 @@ use super::channel::MAX_REQUEST;
 use super::request::{self, Decoded};
 use crate::rpc::protocol::process::Empty;
 use crate::rpc::transport::{Framing, Outbound, Sink};
-use crate::serve::dispatch::Later;
+use crate::serve::dispatch::Responder;
 use crate::serve::files::FileService;
 
 /// What is kept to receive requests; larger ones are rare.
@@ -42,7 +42,7 @@ pub fn answer_file_requests() -> io::Result<()> {
         answer(&mut service, &outbound, request);
         outbound.flush();
         long = Vec::new();
-        service.relax();
+        service.shrink();
     }
     Ok(())
 }
@@ -88,10 +88,10 @@ fn answer(service: &mut FileService, outbound: &Arc<Outbound>, request: &[u8]) {
         outbound.kill();
         return;
     };
-    let later = Later::new(id, outbound);
+    let responder = Responder::new(id, outbound);
     match request {
-        Ok((request, path)) => service.answer(&later, request, Some(path)),
-        Err(error) => later.add(Err::<&Empty, _>(&error)),
+        Ok((request, path)) => service.answer(&responder, request, Some(path)),
+        Err(error) => responder.add(Err::<&Empty, _>(&error)),
     }
 }
 

@@ -16,21 +16,21 @@
 //! A helper that has answered waits in the [`Pool`] for the next request under the same policy. It
 //! is used again only while its sandbox is what a new one would be: everything that its policy names
 //! is what it was, its patterns match the same, and nothing was mounted. The same look at the file
-//! system tells whether a policy has to be read anew ([`Reading`]).
-//! When a connection ends, so does the helper that works for it ([`Leash`]).
+//! system tells whether a policy has to be read anew ([`CachedPolicy`]).
+//! When a connection ends, so does the helper that works for it ([`HelperCancel`]).
 //! Only what no program would be confined for either ([`Policy::is_free`]) is answered without one.
 
+mod cancel;
 mod channel;
 mod error;
 mod inside;
-mod known;
-mod leash;
+mod policy_cache;
 mod pool;
 mod relay;
 mod request;
 
+pub(super) use cancel::{HelperCancel, Wanted};
 pub use inside::answer_file_requests;
-pub(super) use leash::{Leash, Wanted};
 pub(super) use request::ConfinedRequest;
 
 use std::ffi::OsString;
@@ -43,19 +43,19 @@ use serde_json::value::RawValue;
 
 use self::channel::Channel;
 use self::error::{ConfinedError, Failure};
-use self::known::{Known, Reading};
+use self::policy_cache::{CachedPolicy, PolicyCache};
 use self::pool::Pool;
 use self::relay::{Answers, Relayed};
-use super::dispatch::Later;
+use super::dispatch::Responder;
 use super::files::FileService;
 use crate::env::local::{Helper, Helpers, Host, ProcessSpec, StartError, StartedHelper};
 use crate::log;
 use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::WirePath;
 use crate::rpc::protocol::process::Empty;
-use crate::sandbox::launcher::{Confinement, Kind};
+use crate::sandbox::launcher::{Confinement, LauncherKind};
 use crate::sandbox::mounts::{MountList, Scan};
-use crate::sandbox::policy::{Context, Evidence, Policy};
+use crate::sandbox::policy::{Context, Policy, PolicyInputs};
 use crate::sys::event::WakeEvent;
 
 /// How long a sandbox may take to be set up.
@@ -70,16 +70,16 @@ const VARIABLES: [&str; 4] = ["PATH", "TMPDIR", "TMP", "TEMP"];
 /// Carries out the file requests under a policy of all connections.
 pub(super) struct ConfinedFiles {
     helpers: Arc<Helpers>,
-    pool: Pool<Warm>,
-    known: Known,
+    pool: Pool<IdleHelper>,
+    policy_cache: PolicyCache,
 }
 
 /// A helper that waits for a request.
-struct Warm {
+struct IdleHelper {
     // Hanging up comes before the kill.
     channel: Channel,
     helper: Helper,
-    made_for: Made,
+    stamp: SandboxStamp,
     /// Whether it has carried out a request already, and may have ended while it waited.
     has_worked: bool,
     /// Whether permissions can be changed wherever the user may, whatever the policy says.
@@ -88,20 +88,20 @@ struct Warm {
 
 /// What a sandbox was made for. Taken before it is made: what changes meanwhile makes it look old,
 /// never new.
-struct Made {
-    reading: Arc<Reading>,
+struct SandboxStamp {
+    cached: Arc<CachedPolicy>,
     scan: Arc<Scan>,
     /// How often the list of mounts had changed.
     mounts: u64,
 }
 
-impl Made {
+impl SandboxStamp {
     /// Whether it would be made the same now, when `now` has just been looked at.
     fn is_current(&self, now: &Self) -> bool {
-        let is_same = Arc::ptr_eq(&self.reading, &now.reading);
+        let is_same = Arc::ptr_eq(&self.cached, &now.cached);
         self.mounts == now.mounts
             && (Arc::ptr_eq(&self.scan, &now.scan) || self.scan.matches == now.scan.matches)
-            && (is_same || self.reading.evidence.holds())
+            && (is_same || self.cached.inputs.holds())
     }
 }
 
@@ -111,7 +111,7 @@ impl ConfinedFiles {
         Self {
             helpers: Helpers::new(host),
             pool: Pool::default(),
-            known: Known::default(),
+            policy_cache: PolicyCache::default(),
         }
     }
 
@@ -119,12 +119,12 @@ impl ConfinedFiles {
     pub(super) fn answer(
         &self,
         service: &mut FileService,
-        later: &Later,
+        responder: &Responder,
         request: &ConfinedRequest,
-        leash: &Leash,
+        cancel: &HelperCancel,
     ) {
-        if let Err(error) = self.carry_out(service, later, request, leash) {
-            later.add(Err::<&Empty, _>(&error));
+        if let Err(error) = self.carry_out(service, responder, request, cancel) {
+            responder.add(Err::<&Empty, _>(&error));
         }
     }
 
@@ -151,50 +151,50 @@ impl ConfinedFiles {
     fn carry_out(
         &self,
         service: &mut FileService,
-        later: &Later,
+        responder: &Responder,
         request: &ConfinedRequest,
-        leash: &Leash,
+        cancel: &HelperCancel,
     ) -> Result<(), RpcError> {
-        let reading = self.read(request)?;
-        if reading.is_free {
-            return answer_here(service, later, request);
+        let cached = self.read(request)?;
+        if cached.is_free {
+            return answer_here(service, responder, request);
         }
         if let Some((handle, _)) = &request.handle {
             service.check_free(handle)?;
         }
-        self.answer_inside(service, later, (request, &reading), leash)
+        self.answer_inside(service, responder, (request, &cached), cancel)
             .map_err(|error| error.into_rpc(request.path.style.render(&request.path.path)))
     }
 
     /// What the policy of a request says, as it would be read now.
-    fn read(&self, request: &ConfinedRequest) -> Result<Arc<Reading>, RpcError> {
+    fn read(&self, request: &ConfinedRequest) -> Result<Arc<CachedPolicy>, RpcError> {
         let json = request.sandbox.get();
-        if let Some(reading) = self.known.find(json) {
-            return Ok(reading);
+        if let Some(cached) = self.policy_cache.find(json) {
+            return Ok(cached);
         }
-        let (policy, evidence) = read(&request.sandbox, &request.path)?;
-        let reading = Reading::new(policy, evidence);
-        self.known.remember(json, &reading);
-        Ok(reading)
+        let (policy, inputs) = read(&request.sandbox, &request.path)?;
+        let cached = CachedPolicy::new(policy, inputs);
+        self.policy_cache.remember(json, &cached);
+        Ok(cached)
     }
 
     fn answer_inside(
         &self,
         service: &mut FileService,
-        later: &Later,
-        (request, reading): (&ConfinedRequest, &Arc<Reading>),
-        leash: &Leash,
+        responder: &Responder,
+        (request, cached): (&ConfinedRequest, &Arc<CachedPolicy>),
+        cancel: &HelperCancel,
     ) -> Result<(), ConfinedError> {
         // Helpers that wait are for those who do.
-        if !leash.wants(request.purpose) {
+        if !cancel.wants(request.purpose) {
             return Err(ConfinedError::GivenUp);
         }
-        let mut warm = self.with_request(request, reading, leash)?;
-        let channel = &mut warm.channel;
+        let mut idle = self.with_request(request, cached, cancel)?;
+        let channel = &mut idle.channel;
         let limit = request.limit;
-        let rule_of = |errno| request.denying_rule(&reading.policy, errno);
+        let rule_of = |errno| request.denying_rule(&cached.policy, errno);
         let answers = Answers {
-            later,
+            responder,
             rule_of: &rule_of,
         };
         let answered = match &request.handle {
@@ -205,19 +205,19 @@ impl ConfinedFiles {
         };
         match answered {
             Ok(Relayed::Whole) => {
-                warm.channel.relax();
-                self.keep(warm, leash);
+                idle.channel.shrink();
+                self.keep(idle, cancel);
                 Ok(())
             }
             Ok(Relayed::BrokenOff(error)) => {
                 // One that was told to end has not failed.
-                if leash.release() {
+                if cancel.release() {
                     log::warn!("reading a file in its sandbox failed in the middle: {error}");
                 }
                 Ok(())
             }
             Ok(Relayed::Untaken) => Ok(()),
-            Err(error) => Err(ConfinedError::Helper(Failure::of(&warm.helper, error))),
+            Err(error) => Err(ConfinedError::Helper(Failure::of(&idle.helper, error))),
         }
     }
 
@@ -225,64 +225,64 @@ impl ConfinedFiles {
     fn with_request(
         &self,
         request: &ConfinedRequest,
-        reading: &Arc<Reading>,
-        leash: &Leash,
-    ) -> Result<Warm, ConfinedError> {
+        cached: &Arc<CachedPolicy>,
+        cancel: &HelperCancel,
+    ) -> Result<IdleHelper, ConfinedError> {
         loop {
-            let mut warm = self.helper_for(request, reading, leash)?;
-            if request.changes_mode && warm.has_free_modes {
-                self.keep(warm, leash);
+            let mut idle = self.helper_for(request, cached, cancel)?;
+            if request.changes_mode && idle.has_free_modes {
+                self.keep(idle, cancel);
                 return Err(ConfinedError::FreeModes);
             }
-            match warm.channel.send(&request.framed) {
-                Ok(()) => return Ok(warm),
+            match idle.channel.send(&request.framed) {
+                Ok(()) => return Ok(idle),
                 // Half a request is not carried out, so another helper may have it.
-                Err(_) if warm.has_worked => warm.helper.end(END),
-                Err(error) => return Err(ConfinedError::Helper(Failure::of(&warm.helper, error))),
+                Err(_) if idle.has_worked => idle.helper.end(END),
+                Err(error) => return Err(ConfinedError::Helper(Failure::of(&idle.helper, error))),
             }
         }
     }
 
-    /// A helper for the policy that has just been read, and a current one, on the connection's
-    /// leash: one that waits, or a new one.
+    /// A helper for the policy that has just been read: one that waits, or a new one. The end of the
+    /// connection ends it.
     fn helper_for(
         &self,
         request: &ConfinedRequest,
-        reading: &Arc<Reading>,
-        leash: &Leash,
-    ) -> Result<Warm, ConfinedError> {
-        let made = Made {
-            scan: Scan::of(&reading.policy).map_err(ConfinedError::Policy)?,
+        cached: &Arc<CachedPolicy>,
+        cancel: &HelperCancel,
+    ) -> Result<IdleHelper, ConfinedError> {
+        let stamp = SandboxStamp {
+            scan: Scan::of(&cached.policy).map_err(ConfinedError::Policy)?,
             mounts: MountList::shared().changes(),
-            reading: Arc::clone(reading),
+            cached: Arc::clone(cached),
         };
-        while let Some(warm) = self.pool.take(&made.reading.policy) {
-            if !warm.helper.has_ended() && warm.made_for.is_current(&made) {
-                hold(leash, request, warm.helper.stop())?;
-                return Ok(warm);
+        while let Some(idle) = self.pool.take(&stamp.cached.policy) {
+            if !idle.helper.has_ended() && idle.stamp.is_current(&stamp) {
+                hold(cancel, request, idle.helper.stop())?;
+                return Ok(idle);
             }
             // The next sandbox would find its mount points, and they would go meanwhile.
-            warm.helper.end(END);
+            idle.helper.end(END);
         }
-        self.start(request, made, leash)
+        self.start(request, stamp, cancel)
     }
 
     /// Lets a helper wait for the next request, of any connection.
-    fn keep(&self, mut warm: Warm, leash: &Leash) {
-        if !leash.release() {
+    fn keep(&self, mut idle: IdleHelper, cancel: &HelperCancel) {
+        if !cancel.release() {
             return;
         }
-        warm.has_worked = true;
-        let policy = Arc::clone(&warm.made_for.reading.policy);
-        self.pool.put(policy, warm, Instant::now());
+        idle.has_worked = true;
+        let policy = Arc::clone(&idle.stamp.cached.policy);
+        self.pool.put(policy, idle, Instant::now());
     }
 
     fn start(
         &self,
         request: &ConfinedRequest,
-        mut made: Made,
-        leash: &Leash,
-    ) -> Result<Warm, ConfinedError> {
+        mut stamp: SandboxStamp,
+        cancel: &HelperCancel,
+    ) -> Result<IdleHelper, ConfinedError> {
         let (ours, theirs) = UnixStream::pair().map_err(ConfinedError::Socket)?;
         let mut channel = Channel::new(ours).map_err(ConfinedError::Socket)?;
         let spec = ProcessSpec {
@@ -299,14 +299,14 @@ impl ConfinedFiles {
             timeout: None,
             limits: Vec::new(),
             confinement: Some(Confinement {
-                policy: Policy::clone(&made.reading.policy),
+                policy: Policy::clone(&stamp.cached.policy),
                 cwd: "/".into(),
             }),
         };
         let stop = WakeEvent::new()
             .map(Arc::new)
             .map_err(|error| ConfinedError::Start(StartError::Resources("an event", error)))?;
-        hold(leash, request, &stop)?;
+        hold(cancel, request, &stop)?;
         let started = self.helpers.start(spec, stop);
         let StartedHelper {
             helper,
@@ -314,16 +314,17 @@ impl ConfinedFiles {
             points,
         } = started.map_err(ConfinedError::Start)?;
         if !points.is_empty() {
-            made.reading = made.reading.with_points(points);
-            self.known.remember(request.sandbox.get(), &made.reading);
+            stamp.cached = stamp.cached.with_points(points);
+            self.policy_cache
+                .remember(request.sandbox.get(), &stamp.cached);
         }
         match channel.await_ready(SET_UP) {
-            Ok(()) => Ok(Warm {
+            Ok(()) => Ok(IdleHelper {
                 channel,
                 helper,
-                made_for: made,
+                stamp,
                 has_worked: false,
-                has_free_modes: level.is_none_or(|level| level.launcher == Kind::Landlock),
+                has_free_modes: level.is_none_or(|level| level.launcher == LauncherKind::Landlock),
             }),
             Err(error) => Err(ConfinedError::SetUp(Failure::of(&helper, error))),
         }
@@ -332,11 +333,11 @@ impl ConfinedFiles {
 
 /// Ties the helper that `stop` ends to the connection of a request, which must still be there.
 fn hold(
-    leash: &Leash,
+    cancel: &HelperCancel,
     request: &ConfinedRequest,
     stop: &Arc<WakeEvent>,
 ) -> Result<(), ConfinedError> {
-    if leash.hold(request.purpose, stop) {
+    if cancel.hold(request.purpose, stop) {
         Ok(())
     } else {
         Err(ConfinedError::GivenUp)
@@ -345,7 +346,10 @@ fn hold(
 
 /// The policy of a file request about `path`, and what it was read from. Nothing in it depends on
 /// where the server runs.
-pub(super) fn read(sandbox: &RawValue, path: &WirePath) -> Result<(Policy, Evidence), RpcError> {
+pub(super) fn read(
+    sandbox: &RawValue,
+    path: &WirePath,
+) -> Result<(Policy, PolicyInputs), RpcError> {
     let tmpdir = std::env::var_os("TMPDIR").map(PathBuf::from);
     let context = Context {
         process_cwd: None,
@@ -358,14 +362,14 @@ pub(super) fn read(sandbox: &RawValue, path: &WirePath) -> Result<(Policy, Evide
 /// Carries out what needs no sandbox.
 fn answer_here(
     service: &mut FileService,
-    later: &Later,
+    responder: &Responder,
     request: &ConfinedRequest,
 ) -> Result<(), RpcError> {
     // It was put together from what had been decoded.
     let decoded = request::decode(request.framed.json())
         .ok_or_else(|| RpcError::failed("a waiting request was lost; send it again"))?;
     let (plain, path) = decoded.request?;
-    service.answer(later, plain, Some(path));
+    service.answer(responder, plain, Some(path));
     Ok(())
 }
 

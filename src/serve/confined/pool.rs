@@ -1,4 +1,4 @@
-//! What is kept warm between requests.
+//! Helpers that wait for the next request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

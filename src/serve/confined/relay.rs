@@ -16,7 +16,7 @@ use crate::rpc::encode::{json, number};
 use crate::rpc::error::{DenyingRule, ErrorData, ErrorKind, RpcError};
 use crate::rpc::protocol::process::Empty;
 use crate::rpc::transport::LongMessage;
-use crate::serve::dispatch::Later;
+use crate::serve::dispatch::Responder;
 use crate::serve::files::{FileService, OPERATION};
 
 /// Above so many bytes the content of a file is passed on before all of it is there.
@@ -52,7 +52,7 @@ pub(super) enum Relayed {
 /// Where answers go.
 pub(super) struct Answers<'a> {
     /// To the client.
-    pub(super) later: &'a Later,
+    pub(super) responder: &'a Responder,
     /// The rule that a request failed for, by the kernel's number for why.
     pub(super) rule_of: &'a dyn Fn(i32) -> Option<DenyingRule>,
 }
@@ -61,8 +61,8 @@ impl Answers<'_> {
     /// Adds an answer as it is; to an error, the rule that is why.
     fn add(&self, answer: &[u8], is_success: bool) {
         match self.explained(answer).filter(|_| !is_success) {
-            Some(error) => self.later.add(Err::<&Empty, _>(&error)),
-            None => self.later.add_encoded(answer),
+            Some(error) => self.responder.add(Err::<&Empty, _>(&error)),
+            None => self.responder.add_encoded(answer),
         }
     }
 
@@ -111,12 +111,12 @@ pub(super) fn relay(
     passing: Passing,
     limit: Duration,
 ) -> Result<Relayed, ChannelError> {
-    let later = answers.later;
+    let responder = answers.responder;
     if let Passing::Pieces { most } = passing
         && !channel.receive(limit, Some(STREAM_FROM))?
     {
         let mut start = Vec::new();
-        later.begin_result(&mut start, CONTENT);
+        responder.begin_result(&mut start, CONTENT);
         // Otherwise it is not a file's content but an error.
         if channel.answer().starts_with(&start) {
             let Some(message) = service.begin_long() else {
@@ -127,14 +127,14 @@ pub(super) fn relay(
                 passed: 0,
                 most,
             };
-            return Ok(content.pass(channel, later, message, limit));
+            return Ok(content.pass(channel, responder, message, limit));
         }
     }
     channel.receive(limit, None)?;
     if channel.take_passed().is_some() {
         return Err(ChannelError::Nonsense("it passes a file unasked"));
     }
-    let is_success = check(channel.answer(), later)?;
+    let is_success = check(channel.answer(), responder)?;
     answers.add(channel.answer(), is_success);
     Ok(Relayed::Whole)
 }
@@ -152,11 +152,11 @@ struct Answer<'a> {
 }
 
 /// Whether this is an answer to the request, and says that it succeeded.
-fn check(answer: &[u8], later: &Later) -> Result<bool, ChannelError> {
+fn check(answer: &[u8], responder: &Responder) -> Result<bool, ChannelError> {
     let nonsense = || ChannelError::Nonsense("what it says is no answer");
     let text = str::from_utf8(answer).map_err(|_| nonsense())?;
     let answer: Answer<'_> = serde_json::from_str(text).map_err(|_| nonsense())?;
-    if answer.id.get() != later.id() {
+    if answer.id.get() != responder.id() {
         return Err(ChannelError::Nonsense("it answers another request"));
     }
     match (answer.result, answer.error) {
@@ -191,12 +191,12 @@ impl Content {
     fn pass(
         mut self,
         channel: &mut Channel,
-        later: &Later,
+        responder: &Responder,
         mut message: LongMessage,
         limit: Duration,
     ) -> Relayed {
         loop {
-            let error = match self.pass_piece(channel, later, &mut message, limit) {
+            let error = match self.pass_piece(channel, responder, &mut message, limit) {
                 Ok(Step::More) => continue,
                 Ok(Step::End) => {
                     let is_sent = message.finish(|out| out.extend_from_slice(channel.answer()));
@@ -226,7 +226,7 @@ impl Content {
     fn pass_piece(
         &mut self,
         channel: &mut Channel,
-        later: &Later,
+        responder: &Responder,
         message: &mut LongMessage,
         limit: Duration,
     ) -> Result<Step, ChannelError> {
@@ -267,7 +267,7 @@ impl Content {
             }
         }
         // With no content in between, it is an answer like any other.
-        check(&[&self.start, channel.answer()].concat(), later)?;
+        check(&[&self.start, channel.answer()].concat(), responder)?;
         Ok(Step::End)
     }
 }
@@ -282,7 +282,7 @@ pub(super) fn keep_opened(
     limit: Duration,
 ) -> Result<Relayed, ChannelError> {
     channel.receive(limit, None)?;
-    let is_success = check(channel.answer(), answers.later)?;
+    let is_success = check(channel.answer(), answers.responder)?;
     match (channel.take_passed(), is_success) {
         (Some(file), true) => {
             let file = BlockFile::received(file, mode);
@@ -331,17 +331,17 @@ mod tests {
         let writer = thread::spawn(move || drop(theirs.write_all(&says)));
         let sink = Sink::Stream(File::from(OwnedFd::from(served)));
         let outbound = Arc::new(Outbound::new(sink, Framing::Lines));
-        let later = Later::new(UNKNOWN_ID, &outbound);
+        let responder = Responder::new(UNKNOWN_ID, &outbound);
         let service = FileService::new(Arc::clone(&outbound), LIMIT);
         let mut channel = Channel::new(ours).unwrap();
         let answers = Answers {
-            later: &later,
+            responder: &responder,
             rule_of: &|_| None,
         };
         let relayed = relay(&mut channel, &answers, &service, passing, LIMIT);
         drop(channel);
         outbound.flush();
-        drop((later, service, outbound));
+        drop((responder, service, outbound));
         writer.join().unwrap();
         (
             matches!(relayed, Ok(Relayed::Whole)),

@@ -8,7 +8,7 @@ use crate::rpc::encode;
 use crate::rpc::error::RpcError;
 use crate::rpc::message::{OwnedRequestId, RequestId};
 use crate::rpc::transport::{Outbound, PayloadBuffer};
-use crate::serve::owned::Owned;
+use crate::serve::connection_state::ConnectionState;
 use crate::serve::server::Server;
 use crate::serve::session::Session;
 
@@ -18,7 +18,7 @@ pub(in crate::serve) struct Call<'a> {
     pub(in crate::serve) outbound: &'a Arc<Outbound>,
     pub(in crate::serve) server: &'a Arc<Server>,
     pub(in crate::serve) session: &'a Arc<Session>,
-    pub(in crate::serve) owned: &'a Owned,
+    pub(in crate::serve) connection_state: &'a ConnectionState,
 }
 
 impl Call<'_> {
@@ -29,18 +29,18 @@ impl Call<'_> {
     }
 
     /// A way to answer later, from any thread.
-    pub(in crate::serve) fn later(&self) -> Later {
-        Later::new(self.id, self.outbound)
+    pub(in crate::serve) fn responder(&self) -> Responder {
+        Responder::new(self.id, self.outbound)
     }
 }
 
 /// A request that is not answered yet.
-pub(in crate::serve) struct Later {
+pub(in crate::serve) struct Responder {
     pub(super) id: OwnedRequestId,
     outbound: Arc<Outbound>,
 }
 
-impl Later {
+impl Responder {
     /// A way to answer the request `id` by `outbound`.
     pub(in crate::serve) fn new(id: RequestId<'_>, outbound: &Arc<Outbound>) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Later {
         });
     }
 
-    /// As [`Later::add`], with the result's JSON written by the caller.
+    /// As [`Responder::add`], with the result's JSON written by the caller.
     pub(in crate::serve) fn add_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
         self.outbound
             .add(|out| encode::result_with(out, self.id.borrow(), write));
@@ -68,7 +68,7 @@ impl Later {
         self.outbound.add(|out| out.extend_from_slice(answer));
     }
 
-    /// As [`Later::add_with`], with a payload behind the answer if it has any bytes.
+    /// As [`Responder::add_with`], with a payload behind the answer if it has any bytes.
     pub(in crate::serve) fn add_with_buffer(
         &self,
         payload: &mut PayloadBuffer,

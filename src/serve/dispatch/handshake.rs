@@ -8,8 +8,8 @@ use crate::rpc::encode;
 use crate::rpc::error::RpcError;
 use crate::rpc::message::RequestId;
 use crate::rpc::protocol::initialize::InitializeParams;
-use crate::serve::holder::Holder;
 use crate::serve::session::Session;
+use crate::serve::session_owner::SessionOwner;
 
 /// How far the handshake has come.
 pub(super) enum Stage {
@@ -48,15 +48,15 @@ impl Dispatch {
             });
         };
         let sessions = self.server.sessions();
-        let holder = Holder::new(self.connection, &self.outbound, &self.subscriber);
+        let session_owner = SessionOwner::new(self.connection, &self.outbound, &self.subscriber);
         let session = match &params.resume_session_id {
             Some(wanted) => {
                 let session = sessions.find(wanted)?;
-                session.attach(holder, || answer(&session))?;
+                session.attach(session_owner, || answer(&session))?;
                 session
             }
             None => {
-                let session = sessions.begin(self.server.host(), holder)?;
+                let session = sessions.begin(self.server.host(), session_owner)?;
                 answer(&session);
                 session
             }
@@ -95,7 +95,7 @@ impl Dispatch {
                     outbound: &self.outbound,
                     server: &self.server,
                     session,
-                    owned: &self.owned,
+                    connection_state: &self.connection_state,
                 });
             }
             Stage::New => "call initialize",

@@ -13,7 +13,7 @@ use crate::rpc::path_uri::WirePath;
 use crate::rpc::transport::MAX_MESSAGE;
 use crate::sandbox::journal;
 use crate::sandbox::policy::PROTECTED;
-use crate::sys::file::Kind;
+use crate::sys::file::FileType;
 
 /// What a message needs besides the names below its limit: the longest one, and the rest.
 const ENVELOPE: usize = 64 * 1024;
@@ -45,12 +45,12 @@ pub(super) fn read_directory(path: &Path) -> Result<Vec<u8>, Fault> {
 
 /// Whether a directory is there only because some sandbox has to mount something on it: it will
 /// go, and is none of the client's.
-fn is_mount_point(kind: Option<Kind>, path: &Path) -> bool {
+fn is_mount_point(kind: Option<FileType>, path: &Path) -> bool {
     let has_such_a_name = || {
         path.file_name()
             .is_some_and(|name| PROTECTED.iter().any(|one| name == *one))
     };
-    kind == Some(Kind::Directory) && has_such_a_name() && journal::is_in_use(path)
+    kind == Some(FileType::Directory) && has_such_a_name() && journal::is_in_use(path)
 }
 
 fn write_listed(out: &mut Vec<u8>, listed: &Listed<'_>) {
@@ -58,9 +58,9 @@ fn write_listed(out: &mut Vec<u8>, listed: &Listed<'_>) {
     out.extend_from_slice(b"{\"fileName\":");
     json(out, &String::from_utf8_lossy(name));
     out.extend_from_slice(b",\"isDirectory\":");
-    json(out, &(listed.kind == Some(Kind::Directory)));
+    json(out, &(listed.kind == Some(FileType::Directory)));
     out.extend_from_slice(b",\"isFile\":");
-    json(out, &(listed.kind == Some(Kind::Regular)));
+    json(out, &(listed.kind == Some(FileType::Regular)));
     if listed.is_link {
         out.extend_from_slice(b",\"isSymlink\":true");
     }
@@ -81,7 +81,7 @@ pub(super) fn walk(top: &WirePath, options: WalkOptions) -> Result<Vec<u8>, File
         is_too_large |= out.len() + others.len() > ROOM;
         match found.kind {
             _ if is_too_large || is_mount_point(found.kind, found.path) => {}
-            Some(Kind::Regular | Kind::Directory) => write_found(&mut out, top, &found),
+            Some(FileType::Regular | FileType::Directory) => write_found(&mut out, top, &found),
             // Clients know two kinds only.
             _ => write_found(&mut others, top, &found),
         }
@@ -115,8 +115,8 @@ fn write_found(out: &mut Vec<u8>, top: &WirePath, found: &Found<'_>) {
     out.extend_from_slice(b"{\"path\":");
     json(out, &top.style.render(found.path));
     out.extend_from_slice(b",\"kind\":");
-    json(out, found.kind.map_or("unknown", Kind::name));
-    if found.is_link && found.kind != Some(Kind::Link) {
+    json(out, found.kind.map_or("unknown", FileType::name));
+    if found.is_link && found.kind != Some(FileType::Link) {
         out.extend_from_slice(b",\"isSymlink\":true");
     }
     out.extend_from_slice(b"},");

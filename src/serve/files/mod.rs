@@ -1,7 +1,7 @@
 //! The `fs/*` methods: what a request asks for ([`decode`]), what is done, and the answer.
 //!
 //! A request is decoded by the connection's reader, down to the bytes that are
-//! to be written, and then waits in the [lane](super::lane) for its turn.
+//! to be written, and then waits in the [queue](super::file_queue) for its turn.
 
 mod decode;
 mod fault;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::fault::Fault;
-use super::dispatch::Later;
+use super::dispatch::Responder;
 use crate::env::local::files::{
     self, BlockFile, CopyOptions, FileError, Links, Mode, OpenFiles, RemoveOptions, Skipped,
     WalkOptions,
@@ -32,7 +32,7 @@ use crate::rpc::protocol::files::{
 };
 use crate::rpc::protocol::process::Empty;
 use crate::rpc::transport::{LongMessage, Outbound, PayloadBuffer, give_back_block};
-use crate::sys::file::Kind;
+use crate::sys::file::FileType;
 use crate::sys::pass::send_descriptor;
 
 /// Room for small answers that is kept between requests.
@@ -199,13 +199,18 @@ impl FileService {
 
     /// Does what a request asks for, and adds the answer. `path` is the first path as the client
     /// wrote it, for a request under a policy: its error carries data.
-    pub(super) fn answer(&mut self, later: &Later, request: FileRequest, path: Option<String>) {
-        if let Err(fault) = self.carry_out(later, request) {
+    pub(super) fn answer(
+        &mut self,
+        responder: &Responder,
+        request: FileRequest,
+        path: Option<String>,
+    ) {
+        if let Err(fault) = self.carry_out(responder, request) {
             let error = match path {
                 Some(path) => fault.with_data(path),
                 None => fault.plain(),
             };
-            later.add(Err::<&Empty, _>(&error));
+            responder.add(Err::<&Empty, _>(&error));
         }
     }
 
@@ -225,21 +230,21 @@ impl FileService {
     }
 
     /// Gives back memory that only a burst has needed.
-    pub(super) fn relax(&mut self) {
+    pub(super) fn shrink(&mut self) {
         if self.buffer.capacity() > KEEP {
             self.buffer = Vec::new();
         }
-        self.raw.relax(KEEP);
+        self.raw.shrink(KEEP);
     }
 
-    fn carry_out(&mut self, later: &Later, request: FileRequest) -> Result<(), Fault> {
-        let done = || later.add(Ok(&Empty {}));
+    fn carry_out(&mut self, responder: &Responder, request: FileRequest) -> Result<(), Fault> {
+        let done = || responder.add(Ok(&Empty {}));
         match request {
             FileRequest::ReadFile {
                 path,
                 links,
                 max_message,
-            } => self.read_file(later, &path, links, max_message)?,
+            } => self.read_file(responder, &path, links, max_message)?,
             FileRequest::WriteFile {
                 path,
                 data,
@@ -263,9 +268,9 @@ impl FileService {
             }
             FileRequest::GetMetadata { path, links } => {
                 let found = files::metadata(&path, links)?;
-                later.add(Ok(&GetMetadataResult {
-                    is_directory: found.status.kind == Kind::Directory,
-                    is_file: found.status.kind == Kind::Regular,
+                responder.add(Ok(&GetMetadataResult {
+                    is_directory: found.status.kind == FileType::Directory,
+                    is_file: found.status.kind == FileType::Regular,
                     is_symlink: found.is_link,
                     size: found.status.size,
                     created_at_ms: found.status.created_ms.unwrap_or(0),
@@ -275,7 +280,7 @@ impl FileService {
             }
             FileRequest::ReadDirectory { path } => {
                 let result = listing::read_directory(&path)?;
-                later.add_with(|out| out.extend_from_slice(&result));
+                responder.add_with(|out| out.extend_from_slice(&result));
             }
             FileRequest::Remove { path, options } => {
                 files::remove(&path, options)?;
@@ -287,13 +292,13 @@ impl FileService {
                 options,
             } => {
                 let skipped = files::copy(&source.path, &destination, options)?;
-                later.add(Ok(&CopyResult {
+                responder.add(Ok(&CopyResult {
                     skipped: tell_skipped(skipped, source.style),
                 }));
             }
             FileRequest::Canonicalize { path } => {
                 let real = files::canonicalize(&path.path)?;
-                later.add(Ok(&CanonicalizeResult {
+                responder.add(Ok(&CanonicalizeResult {
                     path: path.style.render(&real),
                 }));
             }
@@ -311,20 +316,20 @@ impl FileService {
                         sent.map_err(FileError::System)?;
                     }
                 }
-                later.add(Ok(&OpenResult { handle_id: &handle }));
+                responder.add(Ok(&OpenResult { handle_id: &handle }));
             }
             FileRequest::ReadBlock {
                 handle,
                 offset,
                 length,
                 is_raw: false,
-            } => self.read_block(later, &handle, offset, length)?,
+            } => self.read_block(responder, &handle, offset, length)?,
             FileRequest::ReadBlock {
                 handle,
                 offset,
                 length,
                 is_raw: true,
-            } => self.read_raw_block(later, &handle, offset, length)?,
+            } => self.read_raw_block(responder, &handle, offset, length)?,
             FileRequest::WriteBlock {
                 handle,
                 offset,
@@ -344,7 +349,7 @@ impl FileService {
             }
             FileRequest::Walk { path, options } => {
                 let result = listing::walk(&path, options)?;
-                later.add_with(|out| out.extend_from_slice(&result));
+                responder.add_with(|out| out.extend_from_slice(&result));
             }
             FileRequest::Rename {
                 source,
@@ -368,7 +373,7 @@ impl FileService {
                 done();
             }
             FileRequest::ReadLink { path } => {
-                later.add(Ok(&ReadLinkResult {
+                responder.add(Ok(&ReadLinkResult {
                     target: files::read_link(&path)?,
                 }));
             }
@@ -378,7 +383,7 @@ impl FileService {
 
     fn read_block(
         &mut self,
-        later: &Later,
+        responder: &Responder,
         handle: &str,
         offset: u64,
         length: usize,
@@ -386,7 +391,7 @@ impl FileService {
         let buffer = &mut self.buffer;
         buffer.clear();
         let block = self.open.find(handle)?.read(offset, length, buffer)?;
-        later.add_with(|out| {
+        responder.add_with(|out| {
             out.reserve(base64::encoded_len(buffer.len()) + 64);
             out.extend_from_slice(b"{\"chunk\":\"");
             base64::encode_into(buffer, out);
@@ -399,7 +404,7 @@ impl FileService {
 
     fn read_raw_block(
         &mut self,
-        later: &Later,
+        responder: &Responder,
         handle: &str,
         offset: u64,
         length: usize,
@@ -407,7 +412,7 @@ impl FileService {
         let raw = &mut self.raw;
         let block = self.open.find(handle)?.read(offset, length, raw.begin())?;
         let count = raw.bytes().len();
-        later.add_with_buffer(raw, |out| {
+        responder.add_with_buffer(raw, |out| {
             out.extend_from_slice(b"{\"eof\":");
             json(out, &block.is_last);
             out.extend_from_slice(b",\"rawBytes\":");

@@ -17,7 +17,7 @@ use crate::log;
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::RpcError;
-use crate::serve::dispatch::Later;
+use crate::serve::dispatch::Responder;
 
 /// Bytes of a file that are read before the answer begins; a multiple of 3, as every piece but
 /// the last must be, so that the base64 of the pieces joins.
@@ -30,13 +30,13 @@ const ENVELOPE: u64 = 64;
 impl FileService {
     pub(super) fn read_file(
         &mut self,
-        later: &Later,
+        responder: &Responder,
         path: &Path,
         links: Links,
         max_message: u64,
     ) -> Result<(), Fault> {
         let mut content = Content::open(path, links)?;
-        let used = ENVELOPE + later.id_len() as u64;
+        let used = ENVELOPE + responder.id_len() as u64;
         let most = max_message.saturating_sub(used) / 4 * 3;
         if content.size() > most {
             return Err(too_long(content.size(), max_message).into());
@@ -50,24 +50,24 @@ impl FileService {
         })?;
         let buffer = &self.buffer;
         match first {
-            Part::Last => later.add_with(|out| {
+            Part::Last => responder.add_with(|out| {
                 out.reserve(base64::encoded_len(buffer.len()) + 64);
                 out.extend_from_slice(b"{\"dataBase64\":\"");
                 base64::encode_into(buffer, out);
                 out.extend_from_slice(b"\"}");
             }),
-            Part::Full => self.stream(later, path, content),
+            Part::Full => self.stream(responder, path, content),
         }
         Ok(())
     }
 
     /// Sends what is in the buffer and then the rest of the file.
-    fn stream(&mut self, later: &Later, path: &Path, mut content: Content) {
+    fn stream(&mut self, responder: &Responder, path: &Path, mut content: Content) {
         let Some(mut message) = self.begin_long() else {
             return;
         };
         let buffer = &mut self.buffer;
-        if !message.add(|out| later.begin_result(out, b"{\"dataBase64\":\"")) {
+        if !message.add(|out| responder.begin_result(out, b"{\"dataBase64\":\"")) {
             return;
         }
         for piece in buffer.chunks(PIECE) {

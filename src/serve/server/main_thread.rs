@@ -17,8 +17,8 @@ use crate::sandbox::launcher::Launchers;
 use crate::serve::access::Access;
 use crate::serve::config::{Config, Options};
 use crate::serve::connection::{self, Peer};
-use crate::serve::door::Door;
 use crate::serve::error::ServeError;
+use crate::serve::injector::Injector;
 use crate::serve::listener::Listener;
 use crate::sys::event::WakeEvent;
 use crate::sys::limits::raise_descriptor_limit;
@@ -57,14 +57,14 @@ pub fn run(config: Config) -> Result<(), ServeError> {
 pub fn run_outgoing(
     options: &Options,
     exit_on_stdin_close: bool,
-    start: impl FnOnce(Door) -> io::Result<()>,
+    start: impl FnOnce(Injector) -> io::Result<()>,
 ) -> Result<(), ServeError> {
     let mut main = Main::begin(options, false)?;
     if exit_on_stdin_close {
         let stdin = io::stdin().as_fd().try_clone_to_owned();
         main.watched_stdin = Some(stdin.map_err(system("watch standard input"))?.into());
     }
-    start(Door::new(Arc::clone(&main.server))).map_err(system("start a thread"))?;
+    start(Injector::new(Arc::clone(&main.server))).map_err(system("start a thread"))?;
     main.watch_and_end()
 }
 

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{Kind, ROOTED, is_link, status_of};
+use super::{FileType, ROOTED, is_link, status_of};
 use crate::sys::check;
 
 /// How to open; combined with `|`. No descriptor passes to children or becomes a controlling
@@ -85,7 +85,7 @@ pub fn locate_anything_without_links(path: &Path) -> io::Result<OwnedFd> {
             let parent = locate_step_by_step(ROOTED, &parent)?;
             let found = open_at(parent.as_fd(), &name, Access::LOCATE | Access::NO_LINK, 0)?;
             match status_of(found.as_fd())?.kind {
-                Kind::Link => Err(is_link()),
+                FileType::Link => Err(is_link()),
                 _ => Ok(found),
             }
         }

@@ -9,7 +9,7 @@ use crate::sys::check;
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileType {
     /// With bytes in it.
     Regular,
     /// With names in it.
@@ -26,7 +26,7 @@ pub enum Kind {
     BlockDevice,
 }
 
-impl Kind {
+impl FileType {
     fn from_mode(mode: u32) -> Self {
         match mode & libc::S_IFMT {
             libc::S_IFDIR => Self::Directory,
@@ -71,7 +71,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 pub struct Status {
     /// What it is.
-    pub kind: Kind,
+    pub kind: FileType,
     /// Its permission bits with setuid, setgid and sticky.
     pub mode: u32,
     /// Its owner.
@@ -162,7 +162,7 @@ fn status(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) -> io::Result<St
             .wrapping_add(i64::from(time.tv_nsec))
     };
     let mode = u32::from(found.stx_mode);
-    let kind = Kind::from_mode(mode);
+    let kind = FileType::from_mode(mode);
     let has_birth = found.stx_mask & libc::STATX_BTIME != 0;
     Ok(Status {
         kind,
@@ -177,7 +177,7 @@ fn status(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) -> io::Result<St
         incarnation: match kind {
             _ if has_birth => nanos(found.stx_btime),
             // It changes with every name in it.
-            Kind::Directory => 0,
+            FileType::Directory => 0,
             _ => nanos(found.stx_ctime),
         },
         changed: nanos(found.stx_ctime),
@@ -196,7 +196,7 @@ mod tests {
         let executable = std::env::current_exe().unwrap();
         let path = CString::new(executable.into_os_string().into_vec()).unwrap();
         let status = status_at(ROOTED, &path, LastLink::Follow).unwrap();
-        assert_eq!(status.kind, Kind::Regular);
+        assert_eq!(status.kind, FileType::Regular);
         assert!(status.created_ms.is_none_or(|created| created > 0));
         assert!(status.modified_ms > 0);
     }

@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr::null;
 
 use super::guardian::{Entry, Guardian};
-use super::limits::{Birth, Resource, descriptor_limit_at_start};
+use super::limits::{Resource, Starting, descriptor_limit_at_start};
 use super::process::{Leader, open_pidfd};
 use super::seccomp::Instruction;
 use super::signal;
@@ -188,7 +188,7 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
     let mut pidfd: libc::c_int = -1;
     let pid = {
         let _quiet = Quiet::begin();
-        let _birth = Birth::begin();
+        let _starting = Starting::begin();
         // The stack grows down from its end, which the ABIs want 16-aligned.
         // SAFETY: the pointers stay inside or one past the allocation; the stack, `shared` and
         // `pidfd` outlive the child's use of them because CLONE_VFORK suspends us until it has

@@ -34,7 +34,7 @@ over_both! {
 
     fn slow_files_hold_up_no_process(client) {
         let scratch = scratch();
-        // Work for the disk and for the lane: trees that are copied one after the other.
+        // Work for the disk and for the queue: trees that are copied one after the other.
         for number in 0..300 {
             std::fs::create_dir_all(scratch.path(&format!("t/{number}"))).unwrap();
             std::fs::write(scratch.path(&format!("t/{number}/f")), vec![0; 10_000]).unwrap();

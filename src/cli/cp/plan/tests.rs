@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::cli::cp::here::Here;
+use crate::cli::cp::local_fs::LocalFs;
 
 /// A directory with a file, a directory, and links to both and to nothing.
 struct Tree(PathBuf);
@@ -35,7 +35,7 @@ impl Tree {
         // Not `join`, which would take a slash at the end for nothing.
         let path = |name: &str| PathBuf::from(format!("{}/{name}", self.0.display()));
         let (from, to) = (path(from), path(to));
-        let here = Here::named();
+        let here = LocalFs::named();
         let end = |path| End { side: &here, path };
         let planned = plan(&end(&from), &end(&to), rules);
         planned.map_err(|error| error.to_string())
@@ -144,7 +144,7 @@ fn a_device_is_written_as_it_is() {
         is_one_of_many: false,
         is_one_side: false,
     };
-    let here = Here::named();
+    let here = LocalFs::named();
     let end = |path| End { side: &here, path };
     let planned = plan(&end(&source), &end(Path::new("/dev/null")), rules).unwrap();
     assert!(planned.job.in_place);

@@ -10,9 +10,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::errors::FileError;
+use super::path_at::{Links, c_path};
 use super::pieces;
-use super::place::{Links, c_path};
-use crate::sys::file::{self, Access, Kind, LastLink, ROOTED, Status};
+use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
 use crate::sys::random;
 
 /// Links in a row that are followed to the file that is meant; the kernel's own limit.
@@ -40,9 +40,9 @@ pub fn replace(path: &Path, data: &[u8], links: Links) -> Result<(), FileError> 
     let name = c_path(Path::new(name))?;
     let old = match file::status_at(dir, &name, LastLink::Keep) {
         Ok(status) => match status.kind {
-            Kind::Regular => Some(status),
-            Kind::Directory => return Err(file::is_directory().into()),
-            Kind::Link if links == Links::Refuse => {
+            FileType::Regular => Some(status),
+            FileType::Directory => return Err(file::is_directory().into()),
+            FileType::Link if links == Links::Refuse => {
                 return Err(file::is_link().into());
             }
             _ => return Err(FileError::NotAFile(path.to_owned())),

@@ -7,11 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::errors::FileError;
+use super::path_at::Links;
 use super::pieces;
-use super::place::Links;
 use super::read::open_regular;
 use super::write::{empty, open_to_fill};
-use crate::sys::file::{self, Access, Kind};
+use crate::sys::file::{self, Access, FileType};
 
 /// The largest block in bytes; the reference's limit, as those below.
 pub const MAX_BLOCK: usize = 1024 * 1024;
@@ -70,12 +70,12 @@ impl BlockFile {
         let kind = file::status_of(file.as_fd()).ok()?.kind;
         let is_right = match mode {
             Mode::Read => {
-                kind == Kind::Regular
+                kind == FileType::Regular
                     && file::is_open_for(file.as_fd(), Access::READ)
                     && !file::is_process_memory(file.as_fd())
             }
             Mode::Replace | Mode::Update => {
-                matches!(kind, Kind::Regular | Kind::CharacterDevice)
+                matches!(kind, FileType::Regular | FileType::CharacterDevice)
                     && file::is_open_for(file.as_fd(), Access::WRITE)
                     && !file::is_in_proc(file.as_fd())
             }

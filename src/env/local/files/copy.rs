@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use super::errors::FileError;
 use super::list::own_kind;
 use super::make::make_directory;
-use super::place::{Links, c_path};
+use super::path_at::{Links, c_path};
 use crate::sys::directory::Names;
-use crate::sys::file::{self, Access, Kind, LastLink, ROOTED, Status};
+use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
 
 /// setuid and setgid.
 const SPECIAL_BITS: u32 = 0o6000;
@@ -60,12 +60,12 @@ pub fn copy(
     let target = c_path(destination)?;
     let status = file::status_at(ROOTED, &name, LastLink::Keep)?;
     match status.kind {
-        Kind::Link => copy_link((ROOTED, &name), (ROOTED, &target))?,
-        Kind::Regular => {
+        FileType::Link => copy_link((ROOTED, &name), (ROOTED, &target))?,
+        FileType::Regular => {
             copy_file((ROOTED, &name), (ROOTED, &target), Links::Follow, options)?;
         }
-        Kind::Directory if !options.recursive => return Err(FileError::CopyNeedsRecursive),
-        Kind::Directory => return copy_tree(source, destination, options),
+        FileType::Directory if !options.recursive => return Err(FileError::CopyNeedsRecursive),
+        FileType::Directory => return copy_tree(source, destination, options),
         _ => return Err(FileError::CopyOfSpecial),
     }
     Ok(Vec::new())
@@ -93,7 +93,7 @@ fn copy_file(
         0,
     )?;
     let status = file::status_of(source.as_fd())?;
-    if status.kind != Kind::Regular || file::is_process_memory(source.as_fd()) {
+    if status.kind != FileType::Regular || file::is_process_memory(source.as_fd()) {
         return Err(FileError::CopyOfSpecial);
     }
     let access = links.open(Access::WRITE | Access::CREATE | Access::NO_WAIT);
@@ -105,9 +105,9 @@ fn copy_file(
     }
     let mut target = File::from(target);
     match before.kind {
-        Kind::Regular if !file::is_process_memory(target.as_fd()) => target.set_len(0)?,
+        FileType::Regular if !file::is_process_memory(target.as_fd()) => target.set_len(0)?,
         // It takes the bytes, and keeps its own mode.
-        Kind::CharacterDevice => {
+        FileType::CharacterDevice => {
             io::copy(&mut File::from(source), &mut target)?;
             return Ok(());
         }
@@ -179,11 +179,11 @@ impl Tree<'_> {
             let (original, copied) = ((from.as_fd(), entry.name), (to.as_fd(), entry.name));
             let path = || below.join(OsStr::from_bytes(entry.name.to_bytes()));
             match kind {
-                Some(Kind::Regular) => {
+                Some(FileType::Regular) => {
                     copy_file(original, copied, Links::Refuse, self.options)?;
                 }
-                Some(Kind::Link) => copy_link(original, copied)?,
-                Some(Kind::Directory) => {
+                Some(FileType::Link) => copy_link(original, copied)?,
+                Some(FileType::Directory) => {
                     let status = file::status_at(original.0, original.1, LastLink::Keep)?;
                     if fill_directory(copied, LastLink::Keep)? {
                         self.modes.push((path(), self.options.mode(&status)));
@@ -192,7 +192,7 @@ impl Tree<'_> {
                 }
                 other => self.skipped.push(Skipped {
                     path: self.source.join(path()),
-                    kind: other.map_or("unknown", Kind::name),
+                    kind: other.map_or("unknown", FileType::name),
                 }),
             }
         }
@@ -215,7 +215,7 @@ fn fill_directory(spot: Spot<'_>, last: LastLink) -> Result<bool, FileError> {
     match file::make_directory_at(spot.0, spot.1, FILLING) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let is_directory = file::status_at(spot.0, spot.1, last)?.kind == Kind::Directory;
+            let is_directory = file::status_at(spot.0, spot.1, last)?.kind == FileType::Directory;
             is_directory.then_some(false).ok_or(error.into())
         }
         Err(error) => Err(error.into()),

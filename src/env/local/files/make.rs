@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
 
 use super::errors::FileError;
-use super::place::{Links, Place, c_path};
+use super::path_at::{Links, PathAt, c_path};
 use crate::sys::file::{self, Access, ROOTED};
 
 /// The mode of a new directory, of which the umask takes away.
@@ -18,7 +18,7 @@ pub fn make_directory(path: &Path, recursive: bool, links: Links) -> Result<(), 
         (true, Links::Follow) => DirBuilder::new().recursive(true).create(path)?,
         (true, Links::Refuse) => make_all_without_links(path)?,
         (false, _) => {
-            let place = Place::find(path, links)?;
+            let place = PathAt::find(path, links)?;
             file::make_directory_at(place.dir(), place.path(), MODE)?;
         }
     }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::errors::FileError;
-use super::place::{Links, Place};
-use crate::sys::file::{self, Kind, LastLink, Status};
+use super::path_at::{Links, PathAt};
+use crate::sys::file::{self, FileType, LastLink, Status};
 
 /// What is known of one file.
 #[derive(Clone, Copy, Debug)]
@@ -17,9 +17,9 @@ pub struct Metadata {
 
 /// Asks for a file's metadata; a link is followed unless links are refused.
 pub fn metadata(path: &Path, links: Links) -> Result<Metadata, FileError> {
-    let place = Place::find(path, links)?;
+    let place = PathAt::find(path, links)?;
     let status = place.status()?;
-    if status.kind != Kind::Link {
+    if status.kind != FileType::Link {
         return Ok(Metadata {
             status,
             is_link: false,

@@ -1,6 +1,6 @@
 //! The files of this machine, as the `fs/*` methods need them.
 //!
-//! A file stands under a [`Place`](place): a directory and a path from it. For
+//! A file stands under a [`PathAt`](place): a directory and a path from it. For
 //! a request that forbids symbolic links the directory is opened without
 //! following any, and only its last component is left to the operation, which
 //! refuses a link there itself; nothing is ever checked first and used later.
@@ -25,8 +25,8 @@ mod list;
 mod make;
 mod metadata;
 mod names;
+mod path_at;
 mod pieces;
-mod place;
 mod read;
 mod remove;
 mod walk;
@@ -40,8 +40,8 @@ pub use list::{Listed, list};
 pub use make::make_directory;
 pub use metadata::{Metadata, metadata};
 pub use names::{canonicalize, make_link, read_link, rename, set_permissions};
+pub use path_at::Links;
 pub use pieces::write_at;
-pub use place::Links;
 pub use read::{Content, MAX_READ, Part};
 pub use remove::{RemoveOptions, remove};
 pub use walk::{Found, WalkOptions, WalkReport, walk};

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::errors::FileError;
-use super::place::{Links, Place, c_path};
-use crate::sys::file::{self, Access, Kind};
+use super::path_at::{Links, PathAt, c_path};
+use crate::sys::file::{self, Access, FileType};
 
 /// The path of an existing file with all links resolved.
 pub fn canonicalize(path: &Path) -> Result<PathBuf, FileError> {
@@ -17,7 +17,7 @@ pub fn canonicalize(path: &Path) -> Result<PathBuf, FileError> {
 /// Gives a file or a directory another name in the same file system; a link is renamed itself.
 /// What has that name already is replaced only if `overwrites`, otherwise it is an error.
 pub fn rename(from: &Path, to: &Path, overwrites: bool, links: Links) -> Result<(), FileError> {
-    let (from, to) = (Place::find(from, links)?, Place::find(to, links)?);
+    let (from, to) = (PathAt::find(from, links)?, PathAt::find(to, links)?);
     let (old, new) = ((from.dir(), from.path()), (to.dir(), to.path()));
     Ok(file::rename_at(old, new, overwrites)?)
 }
@@ -25,7 +25,7 @@ pub fn rename(from: &Path, to: &Path, overwrites: bool, links: Links) -> Result<
 /// Makes a symbolic link at `path` that says `target`, whether or not there is such a file.
 /// The name must be free.
 pub fn make_link(target: &Path, path: &Path, links: Links) -> Result<(), FileError> {
-    let place = Place::find(path, links)?;
+    let place = PathAt::find(path, links)?;
     Ok(file::link_at(&c_path(target)?, place.dir(), place.path())?)
 }
 
@@ -43,9 +43,9 @@ pub fn set_permissions(path: &Path, mode: u32, links: Links) -> Result<(), FileE
     if links == Links::Follow {
         return Ok(fs::set_permissions(path, Permissions::from_mode(mode))?);
     }
-    let located = Place::find(path, links)?.open(Access::LOCATE)?;
+    let located = PathAt::find(path, links)?.open(Access::LOCATE)?;
     // A link has no mode of its own.
-    if file::status_of(located.as_fd())?.kind == Kind::Link {
+    if file::status_of(located.as_fd())?.kind == FileType::Link {
         return Err(FileError::Link);
     }
     Ok(file::change_mode(located.as_fd(), mode)?)

@@ -6,17 +6,17 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::errors::FileError;
-use super::place::{Links, Place};
-use crate::sys::file::{self, Access, Kind, Status};
+use super::path_at::{Links, PathAt};
+use crate::sys::file::{self, Access, FileType, Status};
 
 /// The largest file that is read at once, in bytes: the reference's limit.
 pub const MAX_READ: u64 = 512 * 1024 * 1024;
 
 /// An open regular file.
 pub(super) fn open_regular(path: &Path, links: Links) -> Result<(File, Status), FileError> {
-    let fd = Place::find(path, links)?.open(Access::READ)?;
+    let fd = PathAt::find(path, links)?.open(Access::READ)?;
     let status = file::status_of(fd.as_fd())?;
-    if status.kind != Kind::Regular || file::is_process_memory(fd.as_fd()) {
+    if status.kind != FileType::Regular || file::is_process_memory(fd.as_fd()) {
         return Err(FileError::NotAFile(path.to_owned()));
     }
     Ok((File::from(fd), status))

@@ -12,9 +12,9 @@ use std::path::Path;
 
 use super::errors::FileError;
 use super::list::own_kind;
-use super::place::{Links, Place};
+use super::path_at::{Links, PathAt};
 use crate::sys::directory::Names;
-use crate::sys::file::{self, Access, Identity, Kind};
+use crate::sys::file::{self, Access, FileType, Identity};
 
 /// How often a removal begins anew because others remove in the same tree.
 const MAX_TRIES: usize = 100;
@@ -47,18 +47,18 @@ pub fn remove(path: &Path, options: RemoveOptions) -> Result<(), FileError> {
 }
 
 fn is_there(path: &Path, options: RemoveOptions) -> bool {
-    Place::find(path, options.links).is_ok_and(|place| place.status().is_ok())
+    PathAt::find(path, options.links).is_ok_and(|place| place.status().is_ok())
 }
 
 fn remove_place(path: &Path, options: RemoveOptions) -> Result<(), FileError> {
-    let place = Place::find(path, options.links)?;
+    let place = PathAt::find(path, options.links)?;
     let kind = place.status()?.kind;
-    if kind == Kind::Link && options.links == Links::Refuse {
+    if kind == FileType::Link && options.links == Links::Refuse {
         return Err(FileError::Link);
     }
     let (dir, name) = (place.dir(), place.path());
     // Whichever it was: each call refuses the other kind, should it have changed since.
-    if kind != Kind::Directory {
+    if kind != FileType::Directory {
         return Ok(file::unlink_at(dir, name)?);
     }
     if options.recursive {
@@ -101,7 +101,7 @@ fn empty(top: OwnedFd) -> Result<(), FileError> {
 /// Removes what is no directory; gives the first directory it comes upon, with the rest undone.
 fn remove_names(names: &mut Names, dir: BorrowedFd<'_>) -> io::Result<Option<CString>> {
     while let Some(entry) = names.next_in(dir)? {
-        if own_kind(dir, &entry) == Some(Kind::Directory) {
+        if own_kind(dir, &entry) == Some(FileType::Directory) {
             return Ok(Some(entry.name.to_owned()));
         }
         pass_over_gone(file::unlink_at(dir, entry.name))?;
@@ -196,6 +196,6 @@ mod tests {
     }
 
     fn reopen_path(path: &Path) -> OwnedFd {
-        open_below(file::ROOTED, &super::super::place::c_path(path).unwrap()).unwrap()
+        open_below(file::ROOTED, &super::super::path_at::c_path(path).unwrap()).unwrap()
     }
 }

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use super::errors::FileError;
 use super::list::{kind_of, own_kind};
-use super::place::{Links, Place, c_path};
+use super::path_at::{Links, PathAt, c_path};
 use crate::sys::directory::Names;
-use crate::sys::file::{self, Access, Kind, LastLink, ROOTED};
+use crate::sys::file::{self, Access, FileType, LastLink, ROOTED};
 
 /// Levels below the top's own names.
 pub(super) const MAX_DEPTH: u64 = 64;
@@ -57,7 +57,7 @@ pub struct Found<'a> {
     pub path: &'a Path,
     /// What it is. Of a link: what it leads to if that is a file, or a directory that links are
     /// followed to; and else a link.
-    pub kind: Option<Kind>,
+    pub kind: Option<FileType>,
     /// Whether it is a link.
     pub is_link: bool,
 }
@@ -79,15 +79,15 @@ pub fn walk(
     each: impl FnMut(Found<'_>),
 ) -> Result<WalkReport, FileError> {
     options.check()?;
-    let place = Place::find(top, Links::Follow)?;
+    let place = PathAt::find(top, Links::Follow)?;
     let status = place.status()?;
     let status = match status.kind {
-        Kind::Link if options.follow => {
+        FileType::Link if options.follow => {
             file::status_at(place.dir(), place.path(), LastLink::Follow)?
         }
         _ => status,
     };
-    if status.kind != Kind::Directory {
+    if status.kind != FileType::Directory {
         return Ok(WalkReport::default());
     }
     let mut walk = Walk {
@@ -143,11 +143,11 @@ impl<F: FnMut(Found<'_>)> Walk<F> {
         let found = self.first_names(dir.as_fd(), room)?;
         self.entries += found.len() as u64;
         for (name, own) in found {
-            let is_link = own == Some(Kind::Link);
+            let is_link = own == Some(FileType::Link);
             let kind = if is_link {
                 match kind_of(dir.as_fd(), &name, LastLink::Follow) {
-                    Some(Kind::Directory) if self.options.follow => Some(Kind::Directory),
-                    Some(Kind::Regular) => Some(Kind::Regular),
+                    Some(FileType::Directory) if self.options.follow => Some(FileType::Directory),
+                    Some(FileType::Regular) => Some(FileType::Regular),
                     _ => own,
                 }
             } else {
@@ -160,7 +160,7 @@ impl<F: FnMut(Found<'_>)> Walk<F> {
                 is_link,
             });
             let is_pruned = self.options.prune_hidden && name.to_bytes().starts_with(b".");
-            if kind == Some(Kind::Directory) && !is_pruned && depth < self.options.depth {
+            if kind == Some(FileType::Directory) && !is_pruned && depth < self.options.depth {
                 self.to_visit.push_back((path, depth + 1));
             }
         }
@@ -171,8 +171,8 @@ impl<F: FnMut(Found<'_>)> Walk<F> {
         &mut self,
         dir: BorrowedFd<'_>,
         most: usize,
-    ) -> io::Result<Vec<(CString, Option<Kind>)>> {
-        let mut found: Vec<(CString, Option<Kind>)> = Vec::new();
+    ) -> io::Result<Vec<(CString, Option<FileType>)>> {
+        let mut found: Vec<(CString, Option<FileType>)> = Vec::new();
         self.names.restart();
         while let Some(entry) = self.names.next_in(dir)? {
             found.push((entry.name.to_owned(), own_kind(dir, &entry)));
@@ -185,7 +185,7 @@ impl<F: FnMut(Found<'_>)> Walk<F> {
         Ok(found)
     }
 
-    fn cut(&mut self, found: &mut Vec<(CString, Option<Kind>)>, most: usize) {
+    fn cut(&mut self, found: &mut Vec<(CString, Option<FileType>)>, most: usize) {
         found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         self.report.is_truncated |= found.len() > most;
         found.truncate(most);

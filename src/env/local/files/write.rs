@@ -6,26 +6,26 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::errors::FileError;
+use super::path_at::{Links, PathAt};
 use super::pieces;
-use super::place::{Links, Place};
-use crate::sys::file::{self, Access, Kind, Status};
+use crate::sys::file::{self, Access, FileType, Status};
 
 /// Opens a file to be written from its start: made if there is none, with links followed or
 /// refused, and not emptied yet. Neither a FIFO nor a socket nor a disk is opened, nor the
 /// memory of a process; a device such as `/dev/null` is.
 pub(super) fn open_to_fill(path: &Path, links: Links) -> Result<(File, Status), FileError> {
-    let fd = Place::find(path, links)?.open(Access::WRITE | Access::CREATE)?;
+    let fd = PathAt::find(path, links)?.open(Access::WRITE | Access::CREATE)?;
     let status = file::status_of(fd.as_fd())?;
     match status.kind {
         _ if file::is_process_memory(fd.as_fd()) => Err(FileError::NotAFile(path.to_owned())),
-        Kind::Regular | Kind::CharacterDevice => Ok((File::from(fd), status)),
+        FileType::Regular | FileType::CharacterDevice => Ok((File::from(fd), status)),
         _ => Err(FileError::NotAFile(path.to_owned())),
     }
 }
 
 /// Empties a file that is to be filled again; a device has nothing to empty.
 pub(super) fn empty(file: &File, status: &Status) -> std::io::Result<()> {
-    if status.kind == Kind::Regular && status.size > 0 {
+    if status.kind == FileType::Regular && status.size > 0 {
         file.set_len(0)?;
     }
     Ok(())
@@ -45,7 +45,7 @@ pub fn write(path: &Path, data: &[u8], links: Links) -> Result<(), FileError> {
     };
     // If nothing at all could be written, what was there is not lost for it.
     let is_begun = written.is_ok() || len > 0;
-    if is_begun && status.kind == Kind::Regular && len < status.size {
+    if is_begun && status.kind == FileType::Regular && len < status.size {
         file.set_len(len)?;
     }
     Ok(written?)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ureq::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::env::local::environment::variable_for_client;
+use crate::env::local::variables::variable_for_client;
 use crate::rpc::url::{Url, UrlError};
 
 /// Headers that a request may have.

@@ -12,7 +12,7 @@ use crate::env::{
 };
 use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::{PathStyle, WirePath};
-use crate::sys::file::Kind;
+use crate::sys::file::FileType;
 
 type Result<T> = std::result::Result<T, EnvironmentError>;
 
@@ -157,12 +157,12 @@ fn native(path: &str) -> Result<PathBuf> {
     Ok(WirePath::parse(path).map_err(RpcError::from)?.path)
 }
 
-fn kind(kind: Option<Kind>, is_link: bool) -> FileKind {
+fn kind(kind: Option<FileType>, is_link: bool) -> FileKind {
     match kind {
         _ if is_link => FileKind::Symlink,
-        Some(Kind::Regular) => FileKind::Regular,
-        Some(Kind::Directory) => FileKind::Directory,
-        Some(Kind::Link) => FileKind::Symlink,
+        Some(FileType::Regular) => FileKind::Regular,
+        Some(FileType::Directory) => FileKind::Directory,
+        Some(FileType::Link) => FileKind::Symlink,
         _ => FileKind::Other,
     }
 }

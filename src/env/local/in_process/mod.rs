@@ -18,16 +18,16 @@ use std::time::Duration;
 
 use self::events::Events;
 use self::process::LocalProcess;
-use super::environment::{add_shell, child_environment};
 use super::extensions::EXTENSIONS;
 use super::http::{Network, Request};
 use super::info::environment_info;
+use super::variables::{add_shell, child_environment};
 use super::{Host, HostConfig, Owner, Process, ProcessSpec, confinement};
-use crate::answer::answer;
 use crate::env::{
     Command, Environment, EnvironmentError, EnvironmentFacts, FileSystem, HttpRequest,
     HttpResponse, LOCAL, RunningProcess, SandboxFacts,
 };
+use crate::oneshot;
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::path_uri::{PathStyle, WirePath};
 use crate::rpc::protocol::environment::EnvironmentInfo;
@@ -179,9 +179,9 @@ impl Environment for LocalEnvironment {
             Some(Arc::clone(&events) as _),
         );
         self.answer_for(&process);
-        let (tell, told) = answer();
-        process.start(spec, move |result| tell.give(result));
-        match told.wait(Some(START_TIME)) {
+        let (sender, receiver) = oneshot::channel();
+        process.start(spec, move |result| sender.send(result));
+        match receiver.wait(Some(START_TIME)) {
             Ok(Ok(started)) => {
                 let process = LocalProcess::new(process, events, started.level);
                 Ok(Box::new(process))

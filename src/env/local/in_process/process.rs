@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::events::Events;
 use super::stdin_closed;
-use crate::answer::answer;
 use crate::env::local::{Process, refusal};
 use crate::env::{Confined, EnvironmentError, ProcessEvent, RunningProcess, TerminalSize};
+use crate::oneshot;
 use crate::rpc::error::RpcError;
 use crate::rpc::protocol::process::WriteStatus;
 use crate::sandbox::launcher::Level;
@@ -43,11 +43,11 @@ impl RunningProcess for LocalProcess {
     }
 
     fn write(&self, data: &[u8]) -> Result<(), EnvironmentError> {
-        let (tell, told) = answer();
-        let reply = move |outcome| tell.give(outcome);
+        let (sender, receiver) = oneshot::channel();
+        let reply = move |outcome| sender.send(outcome);
         self.process.write(None, data.to_vec(), Box::new(reply));
         // The end of the process answers too, so nobody waits for ever.
-        match told.wait(None) {
+        match receiver.wait(None) {
             Ok(Ok(WriteStatus::Accepted)) => Ok(()),
             Ok(Ok(_)) | Err(_) => Err(stdin_closed()),
             Ok(Err(error)) => Err(RpcError::from(error).into()),

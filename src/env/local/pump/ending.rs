@@ -69,7 +69,7 @@ impl Pump<'_> {
                 Exit::Code(code) => (code, None),
                 Exit::Killed(signal) => (128 + signal.number(), Some(signal)),
             };
-            let denial = self.witness.take().and_then(|it| it.judge(code));
+            let denial = self.denial_detector.take().and_then(|it| it.judge(code));
             self.process.lock().record_exit(code, signal, denial);
             self.exit = None;
             let window = self.process.host().config().drain_window;

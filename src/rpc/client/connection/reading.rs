@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{ACKNOWLEDGE, Answer, Block, Connection, Waiting};
-use crate::answer::Tell;
+use crate::oneshot::Sender;
 use crate::rpc::client::ClientError;
 use crate::rpc::client::open_file::MAX_BLOCK;
 use crate::rpc::client::route::{GAP_PATIENCE, Route};
@@ -22,7 +22,7 @@ struct Announced {
     id: i64,
     len: usize,
     json: Box<str>,
-    tell: Tell<Result<Block, ClientError>>,
+    sender: Sender<Result<Block, ClientError>>,
 }
 
 impl Connection {
@@ -41,11 +41,11 @@ impl Connection {
         let mut complaint = None;
         let mut announced: Option<Announced> = None;
         let why = loop {
-            if !self.gate.wait(Duration::ZERO) {
+            if !self.throttle.wait(Duration::ZERO) {
                 // What a long message needed is not needed meanwhile.
-                reader.relax();
+                reader.shrink();
             }
-            if !self.gate.wait(self.ping_interval) {
+            if !self.throttle.wait(self.ping_interval) {
                 // The server must not take a slow consumer for a dead one.
                 self.outbound.ping();
                 continue;
@@ -67,8 +67,8 @@ impl Connection {
                     Err(why) => break why,
                 },
                 Received::Payload(Ok(bytes)) => {
-                    if let Some(Announced { json, tell, .. }) = announced.take() {
-                        tell.give(Ok(Block { json, bytes }));
+                    if let Some(Announced { json, sender, .. }) = announced.take() {
+                        sender.send(Ok(Block { json, bytes }));
                     }
                 }
                 Received::Payload(Err(error)) => {
@@ -78,7 +78,7 @@ impl Connection {
                     break format!("a message of the server is not taken: {refusal:?}");
                 }
                 Received::Idle => {
-                    self.outbound.relax();
+                    self.outbound.shrink();
                     relax_blocks();
                 }
                 Received::Closed(why) => break why,
@@ -99,9 +99,9 @@ impl Connection {
                 self.outbound.ping();
             }
         };
-        if let Some(Announced { id, tell, .. }) = announced {
+        if let Some(Announced { id, sender, .. }) = announced {
             // Its bytes never come: it fails with the others.
-            self.lock().waiting.insert(id, Waiting::Block(tell));
+            self.lock().waiting.insert(id, Waiting::Block(sender));
         }
         match complaint {
             Some(complaint) => format!("{complaint} ({why})"),
@@ -118,13 +118,13 @@ impl Connection {
             Incoming::Answer { id, outcome } => {
                 let waiting = self.lock().waiting.remove(&id);
                 match waiting {
-                    Some(Waiting::Caller(tell)) => {
-                        tell.give(outcome.map(|json| Answer {
+                    Some(Waiting::Caller(sender)) => {
+                        sender.send(outcome.map(|json| Answer {
                             json: json.into(),
-                            _held: self.gate.hold(json.len()),
+                            _held: self.throttle.hold(json.len()),
                         }));
                     }
-                    Some(Waiting::Block(tell)) => return take_block(id, outcome, tell),
+                    Some(Waiting::Block(sender)) => return take_block(id, outcome, sender),
                     Some(Waiting::Replay(route)) => {
                         replay(&route, outcome)?;
                         // What was told on the last connection may be lost, and the program wait.
@@ -183,12 +183,12 @@ enum Taken {
 fn take_block(
     id: i64,
     outcome: Result<&str, ClientError>,
-    tell: Tell<Result<Block, ClientError>>,
+    sender: Sender<Result<Block, ClientError>>,
 ) -> Result<Taken, String> {
     let json: Box<str> = match outcome {
         Ok(json) => json.into(),
         Err(error) => {
-            tell.give(Err(error));
+            sender.send(Err(error));
             return Ok(Taken::Nothing);
         }
     };
@@ -197,14 +197,14 @@ fn take_block(
     match announced.raw_bytes {
         0 => {
             let bytes = Vec::new();
-            tell.give(Ok(Block { json, bytes }));
+            sender.send(Ok(Block { json, bytes }));
             Ok(Taken::Nothing)
         }
         len if len <= MAX_BLOCK => Ok(Taken::Block(Announced {
             id,
             len,
             json,
-            tell,
+            sender,
         })),
         len => Err(format!("the server announced a block of {len} bytes")),
     }

@@ -8,10 +8,10 @@ use super::{BoxedReader, Shared};
 use crate::rpc::client::ClientError;
 use crate::rpc::client::command::CommandProcess;
 use crate::rpc::client::connection::Connection;
-use crate::rpc::client::gate::Gate;
-use crate::rpc::client::greet::{FIRST_FREE_ID, GreetError, Greeting, Handshake};
+use crate::rpc::client::handshake::{FIRST_FREE_ID, Handshake, HandshakeError, HandshakeResult};
 use crate::rpc::client::options::Transport;
 use crate::rpc::client::session::Session;
+use crate::rpc::client::throttle::ReadThrottle;
 use crate::rpc::dial::{Dial, DialError};
 use crate::rpc::transport::{Framing, LineReader, Outbound, Role, Sink, WebSocketReader};
 
@@ -48,18 +48,18 @@ impl Shared {
             }
         };
         let mut junk = Vec::new();
-        let greeting = self
-            .greet(
+        let handshake = self
+            .handshake(
                 &mut opened,
                 None,
                 self.options.initialize_timeout,
                 &mut junk,
             )
             .map_err(|error| self.explain(&error, opened.command.as_deref(), &junk))?;
-        let gate = Arc::new(Gate::default());
-        let session = Session::new(greeting.session_id, greeting.facts, Arc::clone(&gate));
+        let throttle = Arc::new(ReadThrottle::default());
+        let session = Session::new(handshake.session_id, handshake.facts, Arc::clone(&throttle));
         let session = Arc::new(session);
-        let (connection, reader) = self.establish(opened, gate);
+        let (connection, reader) = self.establish(opened, throttle);
         let (shared, kept) = (Arc::clone(self), Arc::clone(&connection));
         let its_session = Arc::clone(&session);
         thread::Builder::new()
@@ -74,7 +74,7 @@ impl Shared {
 
     fn explain(
         &self,
-        error: &GreetError,
+        error: &HandshakeError,
         command: Option<&CommandProcess>,
         junk: &[String],
     ) -> ClientError {
@@ -85,7 +85,10 @@ impl Shared {
             let label = dial.target.label();
             return ClientError::Connect(format!("exec-server websocket `{label}`: {error}"));
         };
-        if matches!(error, GreetError::TimedOut(_) | GreetError::Protocol(_)) {
+        if matches!(
+            error,
+            HandshakeError::TimedOut(_) | HandshakeError::Protocol(_)
+        ) {
             command.end();
         }
         let mut text = format!("{COMMAND_LABEL}: {error}; {}", command.last_words());
@@ -115,34 +118,34 @@ impl Shared {
         })
     }
 
-    pub(super) fn greet(
+    pub(super) fn handshake(
         &self,
         opened: &mut Opened,
         resume: Option<&str>,
         limit: Duration,
         junk: &mut Vec<String>,
-    ) -> Result<Greeting, GreetError> {
+    ) -> Result<HandshakeResult, HandshakeError> {
         let handshake = Handshake {
             reader: &mut *opened.reader,
             outbound: &opened.outbound,
             limit,
             junk,
         };
-        let greeting = handshake.run(&self.options.client_name, resume);
-        if greeting.is_err() {
+        let handshake = handshake.run(&self.options.client_name, resume);
+        if handshake.is_err() {
             opened.outbound.kill();
         }
-        greeting
+        handshake
     }
 
     pub(super) fn establish(
         &self,
         opened: Opened,
-        gate: Arc<Gate>,
+        throttle: Arc<ReadThrottle>,
     ) -> (Arc<Connection>, BoxedReader) {
         let connection = Connection::new(
             opened.outbound,
-            gate,
+            throttle,
             opened.command,
             self.options.ping_interval,
             FIRST_FREE_ID,

@@ -9,7 +9,7 @@ use super::{BoxedReader, Link, Shared, State, terminate};
 use crate::log;
 use crate::rpc::client::ClientError;
 use crate::rpc::client::connection::Connection;
-use crate::rpc::client::greet::GreetError;
+use crate::rpc::client::handshake::HandshakeError;
 use crate::rpc::client::options::Transport;
 use crate::rpc::client::session::Session;
 use crate::rpc::dial::{Dial, DialError};
@@ -20,14 +20,14 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// Why an attempt has failed.
 enum AttemptError {
     Dial(DialError),
-    Greet(GreetError),
+    Handshake(HandshakeError),
 }
 
 impl AttemptError {
     fn is_temporary(&self) -> bool {
         match self {
             Self::Dial(error) => error.is_temporary(),
-            Self::Greet(error) => error.is_temporary(),
+            Self::Handshake(error) => error.is_temporary(),
         }
     }
 }
@@ -36,7 +36,7 @@ impl std::fmt::Display for AttemptError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Dial(error) => error.fmt(f),
-            Self::Greet(error) => error.fmt(f),
+            Self::Handshake(error) => error.fmt(f),
         }
     }
 }
@@ -156,8 +156,8 @@ impl Shared {
             }
             match self.try_to_resume(dial, session, left) {
                 Ok(opened) => {
-                    let gate = Arc::clone(&session.gate);
-                    return Ok(Some(self.establish(opened, gate)));
+                    let throttle = Arc::clone(&session.throttle);
+                    return Ok(Some(self.establish(opened, throttle)));
                 }
                 Err(error) if !error.is_temporary() => return Err(error.to_string()),
                 Err(error) => log::debug!("cannot resume yet: {error}"),
@@ -184,8 +184,8 @@ impl Shared {
         };
         let mut opened = self.dial(&dial).map_err(AttemptError::Dial)?;
         let limit = self.options.initialize_timeout.min(left);
-        self.greet(&mut opened, Some(&session.id), limit, &mut Vec::new())
-            .map_err(AttemptError::Greet)?;
+        self.handshake(&mut opened, Some(&session.id), limit, &mut Vec::new())
+            .map_err(AttemptError::Handshake)?;
         Ok(opened)
     }
 }

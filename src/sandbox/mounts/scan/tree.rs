@@ -16,9 +16,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::sandbox::mounts::error::PlanError;
 use crate::sandbox::mounts::source::is_own;
-use crate::sandbox::policy::{Access, Place, Policy};
+use crate::sandbox::policy::{Access, Policy, ResolvedPath};
 use crate::sys::directory::Names;
-use crate::sys::file::{self, Identity, Kind, LastLink, ROOTED, Status};
+use crate::sys::file::{self, FileType, Identity, LastLink, ROOTED, Status};
 
 /// Matches of all patterns together; the reference stops here too.
 const MAX_MATCHES: usize = 8192;
@@ -361,7 +361,7 @@ impl<'a> Walk<'a> {
             }
             let name = entry.name;
             let kind = entry.kind.or_else(|| kind_in(&fd, name));
-            let is_directory = kind == Some(Kind::Directory);
+            let is_directory = kind == Some(FileType::Directory);
             let mut is_match = self.completes(state, name);
             if is_directory && self.goes_on(state, name, depth, is_match) {
                 let is_too_long = self.path.len() + name.to_bytes().len() >= LONGEST_PATH;
@@ -373,7 +373,7 @@ impl<'a> Walk<'a> {
             if is_match {
                 matches.push(Match {
                     name: name.into(),
-                    is_link: kind == Some(Kind::Link),
+                    is_link: kind == Some(FileType::Link),
                 });
             }
         }
@@ -451,7 +451,7 @@ impl<'a> Walk<'a> {
 /// The matches in a directory, and where to search on.
 type Found = (Arc<[Match]>, Arc<[Box<CStr>]>);
 
-fn kind_in(directory: &OwnedFd, name: &CStr) -> Option<Kind> {
+fn kind_in(directory: &OwnedFd, name: &CStr) -> Option<FileType> {
     let status = file::status_at(directory.as_fd(), name, LastLink::Keep);
     status.ok().map(|status| status.kind)
 }
@@ -465,7 +465,7 @@ fn is_open(policy: &Policy, directory: &Path) -> bool {
 
 /// Where a link that matches leads, if that can be seen at all: that has to be covered.
 fn target(policy: &Policy, link: &Path) -> Option<PathBuf> {
-    let target = Place::find(link).ok()?.path;
+    let target = ResolvedPath::find(link).ok()?.path;
     (policy.access(&target) >= Access::Read).then_some(target)
 }
 

@@ -10,14 +10,14 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::sys::file::{self, Access, Identity, Kind, LastLink, ROOTED};
+use crate::sys::file::{self, Access, FileType, Identity, LastLink, ROOTED};
 
 /// The longest `.git` or `commondir` file that is read: a path and a few bytes more.
 const LONGEST_TEXT: u64 = 4200;
 
 /// What was there, by absolute path.
 #[derive(Clone, Debug, Default)]
-pub struct Evidence {
+pub struct PolicyInputs {
     seen: BTreeMap<CString, Seen>,
     /// Small files that were read.
     texts: BTreeMap<CString, Option<Vec<u8>>>,
@@ -31,10 +31,10 @@ pub(super) enum Seen {
     /// A symbolic link that says this.
     Link(PathBuf),
     /// Anything else: its kind, which file it is, and which of those that have had its number.
-    Something(Kind, Identity, i64),
+    Something(FileType, Identity, i64),
 }
 
-impl Evidence {
+impl PolicyInputs {
     /// Whether all is as it was.
     pub fn holds(&self) -> bool {
         self.seen.iter().all(|(path, seen)| look(path) == *seen)
@@ -64,17 +64,17 @@ impl Evidence {
     }
 
     /// What kind of thing is at `path`.
-    pub(super) fn kind(&mut self, path: &Path) -> Option<Kind> {
+    pub(super) fn kind(&mut self, path: &Path) -> Option<FileType> {
         match self.look(path) {
             Seen::Nothing => None,
-            Seen::Link(_) => Some(Kind::Link),
+            Seen::Link(_) => Some(FileType::Link),
             Seen::Something(kind, ..) => Some(kind),
         }
     }
 
     /// The beginning of the file at `path`, if it is one.
     pub(super) fn text(&mut self, path: &Path) -> Option<&[u8]> {
-        if self.kind(path) != Some(Kind::Regular) {
+        if self.kind(path) != Some(FileType::Regular) {
             return None;
         }
         let path = CString::new(path.as_os_str().as_bytes()).ok()?;
@@ -87,7 +87,7 @@ fn look(path: &CStr) -> Seen {
     let Ok(status) = file::status_at(ROOTED, path, LastLink::Keep) else {
         return Seen::Nothing;
     };
-    if status.kind != Kind::Link {
+    if status.kind != FileType::Link {
         return Seen::Something(status.kind, status.identity, status.incarnation);
     }
     file::read_link_at(ROOTED, path).map_or(Seen::Nothing, |target| Seen::Link(target.into()))
@@ -110,13 +110,13 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     /// Of `there`, a directory, `link` to it, `text`, a file, and `missing`.
-    fn evidence(root: &Path) -> Evidence {
-        let mut evidence = Evidence::default();
+    fn inputs(root: &Path) -> PolicyInputs {
+        let mut inputs = PolicyInputs::default();
         for name in ["", "there", "link", "missing"] {
-            evidence.look(&root.join(name));
+            inputs.look(&root.join(name));
         }
-        assert_eq!(evidence.text(&root.join("text")), Some(&b"old"[..]));
-        evidence
+        assert_eq!(inputs.text(&root.join("text")), Some(&b"old"[..]));
+        inputs
     }
 
     fn place(name: &str) -> Scratch {
@@ -129,11 +129,11 @@ mod tests {
 
     #[test]
     fn what_changes_below_or_beside_is_nothing_to_it() {
-        let place = place("evidence-same");
-        let evidence = evidence(place.path());
+        let place = place("inputs-same");
+        let inputs = inputs(place.path());
         fs::write(place.path().join("there/file"), "new").unwrap();
         fs::write(place.path().join("beside"), "new").unwrap();
-        assert!(evidence.holds());
+        assert!(inputs.holds());
     }
 
     #[test]
@@ -167,31 +167,31 @@ mod tests {
             }),
         ];
         for (what, change) in changes {
-            let place = place("evidence-changes");
-            let evidence = evidence(place.path());
-            assert!(evidence.holds(), "before it is {what}");
+            let place = place("inputs-changes");
+            let inputs = inputs(place.path());
+            assert!(inputs.holds(), "before it is {what}");
             change(place.path());
-            assert!(!evidence.holds(), "{what}");
+            assert!(!inputs.holds(), "{what}");
             let _ = fs::remove_dir_all(place.path().with_extension("gone"));
         }
     }
 
     #[test]
     fn a_mount_point_of_our_own_is_as_good_as_nothing() {
-        let place = place("evidence-adopted");
+        let place = place("inputs-adopted");
         let missing = place.path().join("missing");
         let identity = |path: &Path| {
             let path = CString::new(path.as_os_str().as_bytes()).unwrap();
             let status = file::status_at(ROOTED, &path, LastLink::Keep).unwrap();
             status.identity
         };
-        let mut evidence = evidence(place.path());
+        let mut inputs = inputs(place.path());
         fs::write(&missing, "").unwrap();
-        evidence.adopt(&missing, identity(&place.path().join("text")));
-        assert!(!evidence.holds(), "that is another file");
-        evidence.adopt(&missing, identity(&missing));
-        assert!(evidence.holds());
+        inputs.adopt(&missing, identity(&place.path().join("text")));
+        assert!(!inputs.holds(), "that is another file");
+        inputs.adopt(&missing, identity(&missing));
+        assert!(inputs.holds());
         fs::remove_file(&missing).unwrap();
-        assert!(!evidence.holds(), "the mount is gone with its point");
+        assert!(!inputs.holds(), "the mount is gone with its point");
     }
 }

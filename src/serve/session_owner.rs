@@ -20,8 +20,8 @@ use crate::rpc::transport::{Goodbye, Outbound};
 /// which the real client asks for its session every 100 ms.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// A connection as the holder of a session.
-pub(super) struct Holder {
+/// A connection as the owner of a session.
+pub(super) struct SessionOwner {
     connection: u64,
     outbound: Arc<Outbound>,
     subscriber: Arc<dyn Subscriber>,
@@ -35,7 +35,7 @@ struct Doubt {
     signs: u64,
 }
 
-impl Holder {
+impl SessionOwner {
     pub(super) fn new(
         connection: u64,
         outbound: &Arc<Outbound>,

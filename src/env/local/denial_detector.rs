@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use crate::sandbox::denial::{self, Denial, Tail};
 use crate::sandbox::launcher::Confinement;
-use crate::sandbox::policy::{Access, Enforcement, Place, Policy};
+use crate::sandbox::policy::{Access, Enforcement, Policy, ResolvedPath};
 
 /// Keeps the last of a process's output, and what it was permitted.
-pub(super) struct Witness {
+pub(super) struct DenialDetector {
     policy: Policy,
     cwd: PathBuf,
     tail: Tail,
 }
 
-impl Witness {
+impl DenialDetector {
     pub(super) fn new(confinement: Confinement) -> Self {
         Self {
             policy: confinement.policy,
@@ -33,7 +33,7 @@ impl Witness {
             return None;
         }
         // A program names a path as it knows it; rules are about where it leads.
-        let access = |path: &Path| match Place::find(path) {
+        let access = |path: &Path| match ResolvedPath::find(path) {
             Ok(place) => self.policy.access(&place.path),
             Err(_) => Access::Write,
         };

@@ -7,7 +7,7 @@ use super::http_requests::HttpRequests;
 use super::server::Server;
 
 /// The belongings of one connection.
-pub(super) struct Owned {
+pub(super) struct ConnectionState {
     /// The connection's number.
     pub(super) connection: u64,
     /// One more than the last id of a `fs/watchMissing`.
@@ -15,7 +15,7 @@ pub(super) struct Owned {
     pub(super) http: Arc<HttpRequests>,
 }
 
-impl Owned {
+impl ConnectionState {
     pub(super) fn new(connection: u64) -> Self {
         Self {
             connection,
@@ -43,8 +43,9 @@ mod tests {
 
     #[test]
     fn the_ids_of_watches_only_grow() {
-        let owned = Owned::new(1);
-        let news = [0, 0, 1, 5, 4, 5, 6, u64::MAX, u64::MAX, 7].map(|id| owned.is_new_watch(id));
+        let connection_state = ConnectionState::new(1);
+        let news = [0, 0, 1, 5, 4, 5, 6, u64::MAX, u64::MAX, 7]
+            .map(|id| connection_state.is_new_watch(id));
         assert_eq!(
             news,
             [

@@ -5,14 +5,14 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use super::evidence::{Evidence, Seen};
+use super::inputs::{PolicyInputs, Seen};
 
 /// Links followed for one path, as the kernel's limit has it.
 const MAX_LINKS: usize = 40;
 
 /// Where a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ResolvedPath {
     /// Canonical as far as it exists; what is missing is added as it was written.
     pub path: PathBuf,
     /// The links that were followed.
@@ -28,18 +28,18 @@ pub struct Link {
     pub target: PathBuf,
 }
 
-impl Place {
+impl ResolvedPath {
     /// Follows an absolute path.
     ///
     /// # Errors
     /// Only if links lead in circles. What cannot be looked at counts as missing.
     pub fn find(path: &Path) -> io::Result<Self> {
-        Self::find_by(path, &mut Evidence::default())
+        Self::find_by(path, &mut PolicyInputs::default())
     }
 
     /// The same by what has been seen, which is added to.
-    pub(super) fn find_by(path: &Path, evidence: &mut Evidence) -> io::Result<Self> {
-        Self::find_with(path, |path| evidence.look(path))
+    pub(super) fn find_by(path: &Path, inputs: &mut PolicyInputs) -> io::Result<Self> {
+        Self::find_with(path, |path| inputs.look(path))
     }
 
     /// The same by what `look` says of each path on the way.
@@ -112,7 +112,7 @@ mod tests {
             (link.to_str().unwrap(), "/proc/self/cwd"),
             ("/procedure", "/procedure"),
         ] {
-            let found = Place::find(Path::new(path)).unwrap();
+            let found = ResolvedPath::find(Path::new(path)).unwrap();
             assert_eq!(found.path, Path::new(expected));
         }
     }
@@ -124,7 +124,7 @@ mod tests {
         fs::create_dir_all(root.join("real/sub")).unwrap();
         symlink("real", root.join("one")).unwrap();
         symlink(root.join("one/../one"), root.join("two")).unwrap();
-        let found = Place::find(&root.join("two/sub/missing/x")).unwrap();
+        let found = ResolvedPath::find(&root.join("two/sub/missing/x")).unwrap();
         assert_eq!(found.path, root.join("real/sub/missing/x"));
         let links: Vec<_> = found.links.iter().map(|link| &link.path).collect();
         assert_eq!(
@@ -138,7 +138,7 @@ mod tests {
         let scratch = Scratch::new("dangling");
         let root = scratch.path();
         symlink("nowhere/x", root.join("link")).unwrap();
-        let found = Place::find(&root.join("link")).unwrap();
+        let found = ResolvedPath::find(&root.join("link")).unwrap();
         assert_eq!(found.path, root.join("nowhere/x"));
         let link = Link {
             path: root.join("link"),
@@ -153,7 +153,7 @@ mod tests {
         let root = scratch.path();
         symlink("b", root.join("a")).unwrap();
         symlink("a", root.join("b")).unwrap();
-        let error = Place::find(&root.join("a/x")).unwrap_err();
+        let error = ResolvedPath::find(&root.join("a/x")).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
     }
 }

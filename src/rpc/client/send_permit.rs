@@ -5,22 +5,22 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct SendPermits {
     is_taken: Mutex<bool>,
     free: Condvar,
 }
 
 /// Whose turn it is, until it is dropped.
-pub(super) struct Turn<'a>(&'a Turns);
+pub(super) struct SendPermit<'a>(&'a SendPermits);
 
-impl Turns {
+impl SendPermits {
     /// Waits for a turn; none when there was none within `limit`.
-    pub(super) fn take(&self, limit: Duration) -> Option<Turn<'_>> {
+    pub(super) fn take(&self, limit: Duration) -> Option<SendPermit<'_>> {
         let waited = self
             .free
             .wait_timeout_while(self.lock(), limit, |is_taken| *is_taken);
         let (mut is_taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        (!std::mem::replace(&mut *is_taken, true)).then(|| Turn(self))
+        (!std::mem::replace(&mut *is_taken, true)).then(|| SendPermit(self))
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
@@ -28,7 +28,7 @@ impl Turns {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for SendPermit<'_> {
     fn drop(&mut self) {
         *self.0.lock() = false;
         self.0.free.notify_one();
@@ -41,12 +41,12 @@ mod tests {
 
     #[test]
     fn there_is_one_at_a_time() {
-        let turns = Turns::default();
-        let first = turns.take(Duration::ZERO);
+        let send_permits = SendPermits::default();
+        let first = send_permits.take(Duration::ZERO);
         assert!(first.is_some());
-        assert!(turns.take(Duration::from_millis(1)).is_none());
+        assert!(send_permits.take(Duration::from_millis(1)).is_none());
         drop(first);
-        let second = turns.take(Duration::ZERO);
-        assert!(second.is_some() && turns.take(Duration::ZERO).is_none());
+        let second = send_permits.take(Duration::ZERO);
+        assert!(second.is_some() && send_permits.take(Duration::ZERO).is_none());
     }
 }

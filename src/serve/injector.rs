@@ -14,16 +14,16 @@ use crate::rpc::transport::{
 };
 
 /// What has something to say when the server ends, after all connections have.
-pub trait Farewell: Send + Sync {
+pub trait ShutdownHook: Send + Sync {
     /// Says it, by `deadline`.
     fn say(&self, deadline: Instant);
 }
 
 /// A way into the server; all are the same.
 #[derive(Clone)]
-pub struct Door(Arc<Server>);
+pub struct Injector(Arc<Server>);
 
-impl Door {
+impl Injector {
     pub(super) fn new(server: Arc<Server>) -> Self {
         Self(server)
     }
@@ -66,9 +66,9 @@ impl Door {
             .map(drop)
     }
 
-    /// Lets `farewell` have the last word from now on, or nobody.
-    pub fn set_farewell(&self, farewell: Option<Arc<dyn Farewell>>) {
-        self.0.set_farewell(farewell);
+    /// Calls `shutdown_hook` last at the end of the server from now on, or nothing.
+    pub fn set_shutdown_hook(&self, shutdown_hook: Option<Arc<dyn ShutdownHook>>) {
+        self.0.set_shutdown_hook(shutdown_hook);
     }
 
     /// Time between pings.

@@ -19,7 +19,7 @@ use crate::rpc::error::ErrorKind;
 use crate::visible::Visible;
 
 /// Files of an environment.
-pub(super) struct There {
+pub(super) struct RemoteFs {
     environment: Arc<dyn Environment>,
     abilities: Abilities,
     base: Option<Base>,
@@ -32,7 +32,7 @@ struct Base {
     real: Option<String>,
 }
 
-impl There {
+impl RemoteFs {
     /// Those of this one, which has told about itself.
     pub(super) fn new(environment: Arc<dyn Environment>, facts: &EnvironmentFacts) -> Self {
         let knows = |name: &str| facts.extensions.iter().any(|known| known == name);
@@ -135,7 +135,7 @@ fn is_unknown_method(error: &EnvironmentError) -> bool {
     error.code() == Some(ErrorKind::UnknownMethod.code().into())
 }
 
-impl Side for There {
+impl Side for RemoteFs {
     fn name(&self, path: &Path) -> String {
         Visible(format_args!("{}:{}", self.environment.id(), path.display())).to_string()
     }

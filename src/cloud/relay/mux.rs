@@ -11,7 +11,7 @@ use super::frame::{Body, Frame, MAX_REASON};
 use super::stream::Stream;
 use crate::log;
 use crate::rpc::transport::{Goodbye, Outbound};
-use crate::serve::door::{Door, Farewell};
+use crate::serve::injector::{Injector, ShutdownHook};
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
 
@@ -28,8 +28,8 @@ const LEAVING_TICK: Duration = Duration::from_millis(5);
 const PARTING: Duration = Duration::from_millis(100);
 
 /// Everything between the websocket's two directions and the connections.
-pub(super) struct Hub {
-    door: Door,
+pub(super) struct RelayMux {
+    injector: Injector,
     outbound: Arc<Outbound>,
     state: Mutex<State>,
     /// Wakes the pump.
@@ -60,10 +60,10 @@ enum Phase {
     Done,
 }
 
-impl Hub {
-    pub(super) fn new(door: Door, outbound: Arc<Outbound>) -> io::Result<Self> {
+impl RelayMux {
+    pub(super) fn new(injector: Injector, outbound: Arc<Outbound>) -> io::Result<Self> {
         Ok(Self {
-            door,
+            injector,
             outbound,
             state: Mutex::default(),
             wake: Arc::new(WakeEvent::new()?),
@@ -136,7 +136,7 @@ impl Hub {
 
     fn open(&self) -> io::Result<Stream> {
         let (stream, connection) = Stream::new()?;
-        self.door.serve_lines(connection)?;
+        self.injector.serve_lines(connection)?;
         Ok(stream)
     }
 
@@ -272,7 +272,7 @@ impl Hub {
     }
 }
 
-impl Farewell for Hub {
+impl ShutdownHook for RelayMux {
     fn say(&self, deadline: Instant) {
         let mut state = self.lock();
         if state.phase == Phase::Open {

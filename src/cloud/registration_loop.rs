@@ -11,11 +11,11 @@ use super::error::{CloudError, Service};
 use super::registration::{Form, Launch, Registration, register};
 use super::relay;
 use super::settings::{self, Plan, Settings};
-use crate::answer::{Tell, answer};
 use crate::env::local::http::Network;
 use crate::log;
+use crate::oneshot::{self, Sender};
 use crate::rpc::dial::{Dial, DialError, Dialled};
-use crate::serve::door::Door;
+use crate::serve::injector::Injector;
 use crate::serve::{Options, ServeError, run_outgoing};
 use crate::sys::{initial_environment, random};
 
@@ -52,17 +52,17 @@ impl std::error::Error for OfferError {}
 /// The first registration failed, or a later one in a way that another attempt cannot mend.
 pub fn run(settings: &Settings, options: &Options) -> Result<(), OfferError> {
     let plan = settings.plan(variable).map_err(OfferError::Cloud)?;
-    let (tell, told) = answer();
-    run_outgoing(options, settings.exit_on_stdin_close, |door| {
-        let rounds = Rounds::new(plan, door)?;
+    let (sender, receiver) = oneshot::channel();
+    run_outgoing(options, settings.exit_on_stdin_close, |injector| {
+        let registration_loop = RegistrationLoop::new(plan, injector)?;
         thread::Builder::new()
             .name("cloud".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || rounds.run(tell))
+            .spawn(move || registration_loop.run(sender))
             .map(drop)
     })
     .map_err(OfferError::Serve)?;
-    match told.wait(Some(Duration::ZERO)) {
+    match receiver.wait(Some(Duration::ZERO)) {
         Ok(error) => Err(OfferError::Cloud(error)),
         Err(_) => Ok(()),
     }
@@ -77,14 +77,14 @@ fn variable(name: &str) -> Option<OsString> {
     }
 }
 
-/// What the rounds need and remember.
-struct Rounds {
+/// What the loop needs and remembers.
+struct RegistrationLoop {
     form: Form,
     authority: Authority,
     network: Network,
     launch: Launch,
     backoff: Backoff,
-    door: Door,
+    injector: Injector,
     /// A registration that may be used for more than one connection.
     current: Option<Registration>,
     /// Connections in a row that came to nothing.
@@ -92,8 +92,8 @@ struct Rounds {
     has_registered: bool,
 }
 
-impl Rounds {
-    fn new(plan: Plan, door: Door) -> io::Result<Self> {
+impl RegistrationLoop {
+    fn new(plan: Plan, injector: Injector) -> io::Result<Self> {
         Ok(Self {
             form: plan.form,
             authority: plan.authority,
@@ -101,15 +101,15 @@ impl Rounds {
             network: Network::new(true),
             launch: Launch::new()?,
             backoff: Backoff::new(plan.max_delay),
-            door,
+            injector,
             current: None,
             failures: 0,
             has_registered: false,
         })
     }
 
-    fn run(mut self, failed: Tell<CloudError>) {
-        while !self.door.is_draining() {
+    fn run(mut self, failed: Sender<CloudError>) {
+        while !self.injector.is_draining() {
             let asked = match self.round() {
                 Ok(()) => None,
                 Err(error) if self.has_registered && error.is_transient() => {
@@ -118,8 +118,8 @@ impl Rounds {
                 }
                 Err(error) => {
                     // Whoever would read it is waiting for the server to end.
-                    failed.give(error);
-                    self.door.close();
+                    failed.send(error);
+                    self.injector.close();
                     return;
                 }
             };
@@ -206,7 +206,7 @@ impl Rounds {
     fn serve(&self, websocket: Dialled) -> bool {
         let name = match self.form {
             Form::Relay { .. } => {
-                return relay::serve(&self.door, websocket).unwrap_or_else(|error| {
+                return relay::serve(&self.injector, websocket).unwrap_or_else(|error| {
                     log::warn!("cannot serve the relay: {error}");
                     false
                 });
@@ -214,7 +214,7 @@ impl Rounds {
             Form::Cloud { .. } => "cloud exec-server websocket",
             Form::Executor { .. } | Form::Direct { .. } => "remote exec-server websocket",
         };
-        self.door.serve_websocket(websocket, name)
+        self.injector.serve_websocket(websocket, name)
     }
 }
 

@@ -27,7 +27,7 @@ const LONG: usize = 64 * 1024;
 pub(super) const EVENT_COST: usize = 64;
 
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(super) struct ReadThrottle {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -51,14 +51,14 @@ impl State {
 /// A long answer that is not read yet, of so many bytes.
 #[derive(Debug)]
 pub(super) struct Held {
-    gate: Arc<Gate>,
+    throttle: Arc<ReadThrottle>,
     bytes: usize,
 }
 
 /// Somebody waits for what the reader brings.
-pub(super) struct Waiter<'a>(&'a Gate);
+pub(super) struct Waiter<'a>(&'a ReadThrottle);
 
-impl Gate {
+impl ReadThrottle {
     pub(super) fn add(&self, bytes: usize) {
         self.lock().queued += bytes;
     }
@@ -75,8 +75,8 @@ impl Gate {
             return None;
         }
         self.lock().answers += bytes;
-        let gate = Arc::clone(self);
-        Some(Held { gate, bytes })
+        let throttle = Arc::clone(self);
+        Some(Held { throttle, bytes })
     }
 
     /// From now on, until the result is dropped.
@@ -115,9 +115,9 @@ impl Gate {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut state = self.gate.lock();
+        let mut state = self.throttle.lock();
         state.answers -= self.bytes;
-        self.gate.tell(&state);
+        self.throttle.tell(&state);
     }
 }
 
@@ -133,35 +133,35 @@ mod tests {
 
     #[test]
     fn it_shuts_above_the_limit_unless_somebody_waits() {
-        let gate = Gate::default();
-        gate.add(SOFT);
-        assert!(gate.wait(Duration::ZERO));
-        gate.add(1);
-        assert!(!gate.wait(Duration::ZERO));
-        let waiter = gate.waiter();
-        assert!(gate.wait(Duration::ZERO));
-        gate.add(HARD);
-        assert!(!gate.wait(Duration::ZERO));
+        let throttle = ReadThrottle::default();
+        throttle.add(SOFT);
+        assert!(throttle.wait(Duration::ZERO));
+        throttle.add(1);
+        assert!(!throttle.wait(Duration::ZERO));
+        let waiter = throttle.waiter();
+        assert!(throttle.wait(Duration::ZERO));
+        throttle.add(HARD);
+        assert!(!throttle.wait(Duration::ZERO));
         drop(waiter);
-        gate.release(HARD + 1);
-        assert!(gate.wait(Duration::ZERO));
-        gate.add(HARD);
-        gate.end();
-        assert!(gate.wait(Duration::ZERO));
+        throttle.release(HARD + 1);
+        assert!(throttle.wait(Duration::ZERO));
+        throttle.add(HARD);
+        throttle.end();
+        assert!(throttle.wait(Duration::ZERO));
     }
 
     #[test]
     fn it_shuts_for_long_answers_until_they_are_read() {
-        let gate = Arc::new(Gate::default());
-        assert!(gate.hold(LONG - 1).is_none());
-        let first = gate.hold(ANSWERS);
-        assert!(gate.wait(Duration::ZERO));
-        let second = gate.hold(LONG);
-        let _waiter = gate.waiter();
-        assert!(!gate.wait(Duration::ZERO));
+        let throttle = Arc::new(ReadThrottle::default());
+        assert!(throttle.hold(LONG - 1).is_none());
+        let first = throttle.hold(ANSWERS);
+        assert!(throttle.wait(Duration::ZERO));
+        let second = throttle.hold(LONG);
+        let _waiter = throttle.waiter();
+        assert!(!throttle.wait(Duration::ZERO));
         drop(first);
-        assert!(gate.wait(Duration::ZERO));
+        assert!(throttle.wait(Duration::ZERO));
         drop(second);
-        assert_eq!(gate.lock().answers, 0);
+        assert_eq!(throttle.lock().answers, 0);
     }
 }

@@ -20,14 +20,14 @@ impl Links {
 }
 
 /// A directory and a path from there.
-pub(super) struct Place {
+pub(super) struct PathAt {
     /// None: the path is absolute.
     dir: Option<OwnedFd>,
     path: CString,
     links: Links,
 }
 
-impl Place {
+impl PathAt {
     /// The place of an absolute path without `.` and `..`. Where links are
     /// refused, one on the way there is `ENOTDIR`; the last component is yet to be opened.
     pub(super) fn find(path: &Path, links: Links) -> io::Result<Self> {

@@ -7,14 +7,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Where the answer comes from. Dropped without one, it wakes who waits.
-pub struct Tell<T>(Arc<Shared<T>>);
+pub struct Sender<T>(Arc<Shared<T>>);
 
 /// Where it arrives.
-pub struct Told<T>(Arc<Shared<T>>);
+pub struct Receiver<T>(Arc<Shared<T>>);
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoAnswer {
+pub enum RecvError {
     /// The time is up.
     TimedOut,
     /// Whoever was to give it has gone.
@@ -33,22 +33,22 @@ enum State<T> {
 }
 
 /// Both ends of an answer that is still to be given.
-pub fn answer<T>() -> (Tell<T>, Told<T>) {
+pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         state: Mutex::new(State::Open),
         changed: Condvar::new(),
     });
-    (Tell(Arc::clone(&shared)), Told(shared))
+    (Sender(Arc::clone(&shared)), Receiver(shared))
 }
 
-impl<T> Tell<T> {
-    /// Gives the answer; nobody need wait for it any more.
-    pub fn give(self, answer: T) {
+impl<T> Sender<T> {
+    /// Sends the answer; nobody needs to wait for it any more.
+    pub fn send(self, answer: T) {
         *self.0.lock() = State::Given(answer);
     }
 }
 
-impl<T> Drop for Tell<T> {
+impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         if matches!(*state, State::Open) {
@@ -59,12 +59,12 @@ impl<T> Drop for Tell<T> {
     }
 }
 
-impl<T> Told<T> {
+impl<T> Receiver<T> {
     /// The answer, within `limit`, or whenever it comes.
     ///
     /// # Errors
     /// There is none in time, or there will be none.
-    pub fn wait(self, limit: Option<Duration>) -> Result<T, NoAnswer> {
+    pub fn wait(self, limit: Option<Duration>) -> Result<T, RecvError> {
         let is_open = |state: &mut State<T>| matches!(state, State::Open);
         let state = self.0.lock();
         let changed = &self.0.changed;
@@ -78,8 +78,8 @@ impl<T> Told<T> {
         };
         match std::mem::replace(&mut *state, State::Gone) {
             State::Given(answer) => Ok(answer),
-            State::Open => Err(NoAnswer::TimedOut),
-            State::Gone => Err(NoAnswer::Gone),
+            State::Open => Err(RecvError::TimedOut),
+            State::Gone => Err(RecvError::Gone),
         }
     }
 }
@@ -99,24 +99,27 @@ mod tests {
 
     #[test]
     fn an_answer_arrives_from_another_thread() {
-        let (tell, told) = answer();
-        let teller = std::thread::spawn(move || tell.give(7));
-        assert_eq!(told.wait(LONG), Ok(7));
-        teller.join().unwrap();
+        let (sender, receiver) = channel();
+        let thread = std::thread::spawn(move || sender.send(7));
+        assert_eq!(receiver.wait(LONG), Ok(7));
+        thread.join().unwrap();
     }
 
     #[test]
     fn who_waits_learns_that_no_answer_will_come() {
-        let (tell, told) = answer::<()>();
-        let teller = std::thread::spawn(move || drop(tell));
-        assert_eq!(told.wait(None), Err(NoAnswer::Gone));
-        teller.join().unwrap();
+        let (sender, receiver) = channel::<()>();
+        let thread = std::thread::spawn(move || drop(sender));
+        assert_eq!(receiver.wait(None), Err(RecvError::Gone));
+        thread.join().unwrap();
     }
 
     #[test]
     fn the_wait_ends_with_its_time() {
-        let (tell, told) = answer::<()>();
-        assert_eq!(told.wait(Some(Duration::ZERO)), Err(NoAnswer::TimedOut));
-        tell.give(());
+        let (sender, receiver) = channel::<()>();
+        assert_eq!(
+            receiver.wait(Some(Duration::ZERO)),
+            Err(RecvError::TimedOut)
+        );
+        sender.send(());
     }
 }

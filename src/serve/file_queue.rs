@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::confined::{ConfinedFiles, ConfinedRequest, Leash, Wanted};
-use super::dispatch::Later;
+use super::confined::{ConfinedFiles, ConfinedRequest, HelperCancel, Wanted};
+use super::dispatch::Responder;
 use super::files::{FileRequest, FileService};
 use super::server::Server;
 use crate::rpc::error::{ErrorKind, RpcError};
@@ -51,7 +51,7 @@ impl Job {
 }
 
 /// One connection's file requests.
-pub(super) struct Lane {
+pub(super) struct FileQueue {
     shared: Arc<Shared>,
     workers: Workers,
 }
@@ -65,14 +65,14 @@ struct Shared {
     done: Condvar,
     confined: Arc<ConfinedFiles>,
     /// On the helper of the request that is being answered.
-    leash: Leash,
+    cancel: HelperCancel,
     /// Only ever locked by the thread that runs.
     service: Mutex<FileService>,
 }
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<(Later, Job)>,
+    waiting: VecDeque<(Responder, Job)>,
     bytes: usize,
     is_running: bool,
     /// A request is being answered.
@@ -96,15 +96,15 @@ impl Queue {
     }
 }
 
-impl Lane {
-    /// A lane without a thread yet.
+impl FileQueue {
+    /// A queue without a thread yet.
     pub(super) fn new(outbound: Arc<Outbound>, server: &Server) -> Self {
         Self {
             shared: Arc::new(Shared {
                 service: Mutex::new(FileService::new(Arc::clone(&outbound), PATIENCE)),
                 outbound,
                 confined: Arc::clone(server.confined()),
-                leash: Leash::new(),
+                cancel: HelperCancel::new(),
                 queue: Mutex::default(),
                 work: Condvar::new(),
                 done: Condvar::new(),
@@ -114,16 +114,16 @@ impl Lane {
     }
 
     /// Takes a request, which is answered later. Waits while there is no room for it.
-    pub(super) fn push(&self, later: Later, job: Job) -> Result<(), RpcError> {
+    pub(super) fn push(&self, responder: Responder, job: Job) -> Result<(), RpcError> {
         let shared = &self.shared;
         let mut queue = shared.lock();
         while queue.is_full() && !shared.outbound.is_dead() {
             queue = shared.watch(queue, TICK);
         }
         if !queue.is_running {
-            let lane = Arc::clone(shared);
+            let file_queue = Arc::clone(shared);
             self.workers
-                .run(Box::new(move || lane.run()))
+                .run(Box::new(move || file_queue.run()))
                 .map_err(|error| {
                     let message = format!("no thread for file requests: {error}; try again later");
                     RpcError::new(ErrorKind::Busy, message)
@@ -131,7 +131,7 @@ impl Lane {
             queue.is_running = true;
         }
         queue.bytes += job.bytes();
-        queue.waiting.push_back((later, job));
+        queue.waiting.push_back((responder, job));
         let is_asleep = queue.is_asleep;
         drop(queue);
         if is_asleep {
@@ -149,7 +149,7 @@ impl Lane {
     /// From now on no more than this is wanted of what a policy confines. What is done without a
     /// helper is done to its end.
     pub(super) fn shorten(&self, wanted: Wanted) {
-        self.shared.leash.shorten(wanted);
+        self.shared.cancel.shorten(wanted);
     }
 
     /// Waits until all requests are answered. Not for ever: when none was for as long as
@@ -181,7 +181,7 @@ impl Lane {
     }
 }
 
-impl Drop for Lane {
+impl Drop for FileQueue {
     fn drop(&mut self) {
         self.close();
     }
@@ -190,16 +190,16 @@ impl Drop for Lane {
 impl Shared {
     fn run(&self) {
         let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((later, job)) = self.next() {
+        while let Some((responder, job)) = self.next() {
             let is_block = matches!(job, Job::Plain(FileRequest::WriteBlock { .. }));
             match job {
-                Job::Plain(request) => service.answer(&later, request, None),
+                Job::Plain(request) => service.answer(&responder, request, None),
                 Job::Confined(request) => {
                     self.confined
-                        .answer(&mut service, &later, &request, &self.leash);
+                        .answer(&mut service, &responder, &request, &self.cancel);
                 }
             }
-            drop(later);
+            drop(responder);
             let is_last = self.finished();
             if self.outbound.unsent() > BATCH {
                 if !self.outbound.send_waiting(PATIENCE) {
@@ -209,12 +209,12 @@ impl Shared {
                 self.outbound.flush();
             }
         }
-        service.relax();
+        service.shrink();
         relax_blocks();
     }
 
     /// The next request, or none when there was none for a while.
-    fn next(&self) -> Option<(Later, Job)> {
+    fn next(&self) -> Option<(Responder, Job)> {
         let mut queue = self.lock();
         let give_up = Instant::now() + LINGER;
         loop {

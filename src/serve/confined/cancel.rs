@@ -31,7 +31,7 @@ impl Wanted {
 }
 
 /// One connection's hold on the helper that works for it.
-pub(in crate::serve) struct Leash(Mutex<State>);
+pub(in crate::serve) struct HelperCancel(Mutex<State>);
 
 struct State {
     wanted: Wanted,
@@ -39,7 +39,7 @@ struct State {
     at_work: Option<(Purpose, Arc<WakeEvent>)>,
 }
 
-impl Leash {
+impl HelperCancel {
     pub(in crate::serve) fn new() -> Self {
         Self(Mutex::new(State {
             wanted: Wanted::All,
@@ -106,24 +106,24 @@ mod tests {
             (Purpose::Read, Wanted::Changes),
             (Purpose::Write, Wanted::Nothing),
         ] {
-            let (leash, stop) = (Leash::new(), event());
-            assert!(leash.hold(purpose, &stop));
+            let (cancel, stop) = (HelperCancel::new(), event());
+            assert!(cancel.hold(purpose, &stop));
             for wanted in [Wanted::Changes, Wanted::Nothing] {
-                leash.shorten(wanted);
+                cancel.shorten(wanted);
                 assert!(!is_set(&stop) || wanted == Wanted::Nothing || last == wanted);
                 assert!(is_set(&stop) || last != wanted);
             }
-            assert!(!leash.release(), "it is no helper for others");
-            assert!(!leash.hold(purpose, &event()));
+            assert!(!cancel.release(), "it is no helper for others");
+            assert!(!cancel.hold(purpose, &event()));
         }
     }
 
     #[test]
     fn one_that_was_let_go_is_not_ended() {
-        let (leash, stop) = (Leash::new(), event());
-        assert!(leash.hold(Purpose::Write, &stop));
-        assert!(leash.release());
-        leash.shorten(Wanted::Nothing);
+        let (cancel, stop) = (HelperCancel::new(), event());
+        assert!(cancel.hold(Purpose::Write, &stop));
+        assert!(cancel.release());
+        cancel.shorten(Wanted::Nothing);
         assert!(!is_set(&stop));
     }
 }

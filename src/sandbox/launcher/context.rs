@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// What every start needs besides the program.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct SpawnContext<'a> {
     /// Become the program's descriptors 0, 1 and 2; none is `/dev/null`.
     pub standard: [Option<BorrowedFd<'a>>; 3],
     /// `/dev/null`
@@ -40,7 +40,7 @@ pub(super) enum Awaited {
     Nothing,
 }
 
-impl Surroundings<'_> {
+impl SpawnContext<'_> {
     /// Whether the start is to be given up.
     pub(super) fn is_cancelled(&self) -> bool {
         // One that cannot be asked is met again at the next wait.

@@ -18,13 +18,13 @@ use super::side::{Abilities, Block, Blocks, CopyError, Found, Purpose, Settings,
 use crate::env::local::files::write_at;
 use crate::env::{FileKind, Listing};
 use crate::sys::directory::Names;
-use crate::sys::file::{self, Access, Kind, LastLink, ROOTED, Status};
+use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
 use crate::sys::identity;
 use crate::sys::socket::set_blocking;
 use crate::visible::Visible;
 
 /// Files of this machine.
-pub(super) struct Here {
+pub(super) struct LocalFs {
     /// The directory that all is in; none before it is known, when paths are as they were named.
     base: Option<Base>,
 }
@@ -54,7 +54,7 @@ const USUAL_DIRECTORY: u32 = 0o777;
 /// Who may write to a file besides its owner.
 const WRITTEN_BY_OTHERS: u32 = 0o022;
 
-impl Here {
+impl LocalFs {
     /// With paths as they are named.
     pub(super) const fn named() -> Self {
         Self { base: None }
@@ -100,11 +100,11 @@ fn c_string(text: &OsStr) -> io::Result<CString> {
     Ok(CString::new(text.as_bytes())?)
 }
 
-fn kind(of: Kind) -> FileKind {
+fn kind(of: FileType) -> FileKind {
     match of {
-        Kind::Regular => FileKind::Regular,
-        Kind::Directory => FileKind::Directory,
-        Kind::Link => FileKind::Symlink,
+        FileType::Regular => FileKind::Regular,
+        FileType::Directory => FileKind::Directory,
+        FileType::Link => FileKind::Symlink,
         _ => FileKind::Other,
     }
 }
@@ -131,7 +131,7 @@ impl Place<'_> {
     }
 }
 
-impl Side for Here {
+impl Side for LocalFs {
     fn name(&self, path: &Path) -> String {
         Visible(path.display()).to_string()
     }
@@ -163,7 +163,7 @@ impl Side for Here {
     fn look(&self, path: &Path, follows: bool) -> Result<Option<Found>, CopyError> {
         let looked = self.place(path).and_then(|place| {
             let itself = place.status(LastLink::Keep)?;
-            let is_link = itself.kind == Kind::Link;
+            let is_link = itself.kind == FileType::Link;
             // Below the base no link is followed.
             let status = match is_link && follows && self.base.is_none() {
                 true => place.status(LastLink::Follow)?,
@@ -233,7 +233,7 @@ impl Side for Here {
             match file::make_directory_at(place.directory(), &place.name, first) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                     match place.status(LastLink::Keep)?.kind {
-                        Kind::Directory => return Ok(()),
+                        FileType::Directory => return Ok(()),
                         _ => return Err(error),
                     }
                 }
@@ -312,7 +312,7 @@ impl Side for Here {
     }
 }
 
-impl Here {
+impl LocalFs {
     /// Opens a regular file; where a path is as it was named, links are followed.
     fn open_to_read(&self, path: &Path) -> io::Result<File> {
         let place = self.place(path)?;
@@ -321,8 +321,8 @@ impl Here {
             None => place.make(Access::READ | Access::NO_WAIT)?,
         };
         match file::status_of(file.as_fd())?.kind {
-            Kind::Regular => Ok(file),
-            Kind::Directory => Err(file::is_directory()),
+            FileType::Regular => Ok(file),
+            FileType::Directory => Err(file::is_directory()),
             _ => Err(io::Error::other("it is no file any more")),
         }
     }
@@ -339,7 +339,8 @@ impl Here {
                 }
             }
             Purpose::Reading | Purpose::InPlace => {
-                let is_device = |of| matches!(of, Kind::CharacterDevice | Kind::BlockDevice);
+                let is_device =
+                    |of| matches!(of, FileType::CharacterDevice | FileType::BlockDevice);
                 // Looked at first for the sake of the words, since a pipe without reader does not
                 // open, and again because it may be another by then.
                 if is_device(place.status(LastLink::Keep)?.kind) {
@@ -392,17 +393,17 @@ impl Blocks for OpenHere {
             at_end = count == 0;
             Ok(count)
         });
-        Here::result(&self.path, filled)?;
+        LocalFs::result(&self.path, filled)?;
         Ok(at_end)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), CopyError> {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        Here::result(&self.path, write_at(&self.file, data, offset))
+        LocalFs::result(&self.path, write_at(&self.file, data, offset))
     }
 
     fn settle(&self, settings: Settings) -> Result<(), CopyError> {
-        Here::result(&self.path, settle(&self.file, settings))
+        LocalFs::result(&self.path, settle(&self.file, settings))
     }
 
     fn close(self: Box<Self>) -> Result<(), CopyError> {

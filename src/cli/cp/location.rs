@@ -5,17 +5,17 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// What stands on the command line for a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Location {
     /// A path of this machine.
-    Here(OsString),
+    Local(OsString),
     /// A path in an environment; without a name the one of `-e`, or the default.
-    There {
+    Environment {
         name: Option<OsString>,
         path: OsString,
     },
 }
 
-impl Place {
+impl Location {
     /// Reads it: what has a colon before any slash names an environment.
     pub(super) fn parse(word: &OsStr) -> Self {
         let bytes = word.as_bytes();
@@ -23,12 +23,12 @@ impl Place {
         match colon {
             Some(colon) if !bytes[..colon].contains(&b'/') => {
                 let part = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
-                Self::There {
+                Self::Environment {
                     name: (colon > 0).then(|| part(&bytes[..colon])),
                     path: part(&bytes[colon + 1..]),
                 }
             }
-            _ => Self::Here(word.to_owned()),
+            _ => Self::Local(word.to_owned()),
         }
     }
 }
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn a_colon_before_any_slash_names_an_environment() {
-        let there = |name: Option<&str>, path: &str| Place::There {
+        let there = |name: Option<&str>, path: &str| Location::Environment {
             name: name.map(OsString::from),
             path: path.into(),
         };
@@ -48,12 +48,12 @@ mod tests {
             ("dev:a:b", there(Some("dev"), "a:b")),
             ("dev:", there(Some("dev"), "")),
             (":x", there(None, "x")),
-            ("./a:b", Place::Here("./a:b".into())),
-            ("/a:b", Place::Here("/a:b".into())),
-            ("a", Place::Here("a".into())),
-            ("", Place::Here("".into())),
+            ("./a:b", Location::Local("./a:b".into())),
+            ("/a:b", Location::Local("/a:b".into())),
+            ("a", Location::Local("a".into())),
+            ("", Location::Local("".into())),
         ] {
-            assert_eq!(Place::parse(OsStr::new(word)), place, "{word}");
+            assert_eq!(Location::parse(OsStr::new(word)), place, "{word}");
         }
     }
 }

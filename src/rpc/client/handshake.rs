@@ -21,14 +21,14 @@ const MAX_JUNK: usize = 64;
 pub(super) const FIRST_FREE_ID: i64 = 3;
 
 /// What came of a handshake.
-pub(super) struct Greeting {
+pub(super) struct HandshakeResult {
     pub(super) session_id: String,
     pub(super) facts: ServerFacts,
 }
 
 /// Why it failed.
 #[derive(Debug)]
-pub(super) enum GreetError {
+pub(super) enum HandshakeError {
     /// The connection ended.
     Lost(String),
     /// Time is up.
@@ -39,7 +39,7 @@ pub(super) enum GreetError {
     Protocol(String),
 }
 
-impl GreetError {
+impl HandshakeError {
     /// Whether another attempt may fare better.
     pub(super) fn is_temporary(&self) -> bool {
         match self {
@@ -50,7 +50,7 @@ impl GreetError {
     }
 }
 
-impl std::fmt::Display for GreetError {
+impl std::fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Lost(why) => write!(f, "the connection ended during the handshake: {why}"),
@@ -89,19 +89,19 @@ impl Handshake<'_> {
         mut self,
         client_name: &str,
         resume: Option<&str>,
-    ) -> Result<Greeting, GreetError> {
+    ) -> Result<HandshakeResult, HandshakeError> {
         let deadline = Instant::now() + self.limit;
         let params = serde_json::json!({ "clientName": client_name, "resumeSessionId": resume });
         self.request(1, "initialize", &params);
         let json = self.answer(1, deadline)?;
         let reply: InitializeReply<'_> = serde_json::from_str(&json)
-            .map_err(|error| GreetError::Protocol(format!("initialize: {error}")))?;
+            .map_err(|error| HandshakeError::Protocol(format!("initialize: {error}")))?;
         if resume.is_some_and(|wanted| wanted != reply.session_id) {
             let why = format!(
                 "exec-server initialized an unexpected session {}",
                 reply.session_id
             );
-            return Err(GreetError::Protocol(why));
+            return Err(HandshakeError::Protocol(why));
         }
         // It goes out with what comes next, be it the reader's first wait.
         self.outbound
@@ -112,19 +112,19 @@ impl Handshake<'_> {
             None if resume.is_some() => ServerFacts::silent(),
             None => self.ask_for_facts(deadline)?,
         };
-        Ok(Greeting {
+        Ok(HandshakeResult {
             session_id: reply.session_id,
             facts,
         })
     }
 
     /// Asks a server that has told nothing by itself.
-    fn ask_for_facts(&mut self, deadline: Instant) -> Result<ServerFacts, GreetError> {
+    fn ask_for_facts(&mut self, deadline: Instant) -> Result<ServerFacts, HandshakeError> {
         self.request(2, "environment/info", &serde_json::json!({}));
         match self.answer(2, deadline) {
             Ok(json) => facts(&json),
             // As 0.130 has it.
-            Err(GreetError::Rejected { code, .. })
+            Err(HandshakeError::Rejected { code, .. })
                 if code == i64::from(ErrorKind::UnknownMethod.code()) =>
             {
                 Ok(ServerFacts::silent())
@@ -139,18 +139,18 @@ impl Handshake<'_> {
     }
 
     /// Waits for the answer to `wanted`; what else comes is passed over.
-    fn answer(&mut self, wanted: i64, deadline: Instant) -> Result<String, GreetError> {
+    fn answer(&mut self, wanted: i64, deadline: Instant) -> Result<String, HandshakeError> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(GreetError::TimedOut(self.limit));
+                return Err(HandshakeError::TimedOut(self.limit));
             }
             match self.reader.receive(left) {
                 Received::Message => {}
                 // A payload comes only where one was announced.
                 Received::Idle | Received::Payload(_) => continue,
-                Received::Refused(why) => return Err(GreetError::Protocol(format!("{why:?}"))),
-                Received::Closed(why) => return Err(GreetError::Lost(why)),
+                Received::Refused(why) => return Err(HandshakeError::Protocol(format!("{why:?}"))),
+                Received::Closed(why) => return Err(HandshakeError::Lost(why)),
             }
             let message = self.reader.message();
             match wire::decode(message) {
@@ -158,16 +158,16 @@ impl Handshake<'_> {
                     return match outcome {
                         Ok(json) => Ok(json.to_owned()),
                         Err(ClientError::Rejected { code, message }) => {
-                            Err(GreetError::Rejected { code, message })
+                            Err(HandshakeError::Rejected { code, message })
                         }
-                        Err(other) => Err(GreetError::Protocol(other.to_string())),
+                        Err(other) => Err(HandshakeError::Protocol(other.to_string())),
                     };
                 }
-                Ok(Incoming::Complaint(why)) => return Err(GreetError::Protocol(why)),
+                Ok(Incoming::Complaint(why)) => return Err(HandshakeError::Protocol(why)),
                 Ok(_) => {}
                 Err(error) if self.outbound.framing() != Framing::Lines => {
                     let shown = shown(message);
-                    return Err(GreetError::Protocol(format!(
+                    return Err(HandshakeError::Protocol(format!(
                         "no message: `{shown}` ({error})"
                     )));
                 }
@@ -175,7 +175,7 @@ impl Handshake<'_> {
                     self.junk.push(shown(message));
                     if self.junk.len() > MAX_JUNK {
                         let why = format!("more than {MAX_JUNK} lines that are no messages");
-                        return Err(GreetError::Protocol(why));
+                        return Err(HandshakeError::Protocol(why));
                     }
                 }
             }
@@ -183,7 +183,7 @@ impl Handshake<'_> {
     }
 }
 
-fn facts(json: &str) -> Result<ServerFacts, GreetError> {
+fn facts(json: &str) -> Result<ServerFacts, HandshakeError> {
     ServerFacts::from_info(json)
-        .map_err(|error| GreetError::Protocol(format!("environmentInfo: {error}")))
+        .map_err(|error| HandshakeError::Protocol(format!("environmentInfo: {error}")))
 }
