@@ -3,8 +3,10 @@
 //! A channel of the standard library does it too, at four allocations an answer and 8 kB of code
 //! for each type that is answered with.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
+
+use crate::sys::sync::{Condvar, Mutex};
 
 /// Where the answer comes from. Dropped without one, it wakes who waits.
 pub struct Sender<T>(Arc<Shared<T>>);
@@ -69,12 +71,8 @@ impl<T> Receiver<T> {
         let state = self.0.lock();
         let changed = &self.0.changed;
         let mut state = match limit {
-            Some(limit) => changed
-                .wait_timeout_while(state, limit, is_open)
-                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state),
-            None => changed
-                .wait_while(state, is_open)
-                .unwrap_or_else(PoisonError::into_inner),
+            Some(limit) => changed.wait_timeout_while(state, limit, is_open).0,
+            None => changed.wait_while(state, is_open),
         };
         match std::mem::replace(&mut *state, State::Gone) {
             State::Given(answer) => Ok(answer),
@@ -87,7 +85,7 @@ impl<T> Receiver<T> {
 impl<T> Shared<T> {
     /// What panicked elsewhere has left a whole state behind.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -5,9 +5,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+
+use crate::sys::sync::{Condvar, Mutex};
 
 /// How long a thread waits for more work.
 const IDLE: Duration = Duration::from_secs(5);
@@ -71,10 +73,7 @@ impl Shared {
             let mut state = self.lock();
             state.idle += 1;
             while state.jobs.is_empty() {
-                let (waited, timeout) = self
-                    .work
-                    .wait_timeout(state, IDLE)
-                    .unwrap_or_else(PoisonError::into_inner);
+                let (waited, timeout) = self.work.wait_timeout(state, IDLE);
                 state = waited;
                 if timeout.timed_out() && state.jobs.is_empty() {
                     state.idle -= 1;
@@ -91,7 +90,7 @@ impl Shared {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

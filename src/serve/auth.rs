@@ -8,7 +8,6 @@ use std::fmt;
 use std::hint::black_box;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
@@ -16,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::jwt::{self, Claims};
 use super::secret::{self, Moment};
 use crate::log;
+use crate::sys::sync::Mutex;
 
 /// A signing secret shorter than its hash could be guessed.
 const MIN_SECRET: usize = 32;
@@ -188,7 +188,7 @@ enum Key {
 /// Asks every client who it is.
 pub(super) struct Authenticator {
     rule: Rule,
-    key: RwLock<Key>,
+    key: Mutex<Key>,
 }
 
 impl fmt::Debug for Authenticator {
@@ -200,7 +200,7 @@ impl fmt::Debug for Authenticator {
 impl Authenticator {
     /// Reads the secret, and warns if others can.
     pub(super) fn open(rules: Rules) -> Result<Self, AuthError> {
-        let key = RwLock::new(rules.0.key(Moment::Start)?);
+        let key = Mutex::new(rules.0.key(Moment::Start)?);
         if let Some(file) = rules.0.file() {
             secret::warn_if_exposed(file);
         }
@@ -216,7 +216,7 @@ impl Authenticator {
     pub(super) fn reload(&self) {
         match self.rule.key(Moment::Reload) {
             Ok(key) => {
-                *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
+                *self.key.lock() = key;
                 log::info!("the secret for clients was read again");
             }
             Err(error) => log::warn!("clients are still asked for the secret from before: {error}"),
@@ -227,7 +227,7 @@ impl Authenticator {
     pub(super) fn check(&self, authorization: Option<&[u8]>) -> Result<(), &'static str> {
         let token = bearer(authorization.ok_or("missing websocket bearer token")?)
             .ok_or("invalid authorization header")?;
-        match &*self.key.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.key.lock() {
             Key::Token(wanted) if same(wanted, &digest(token.as_bytes())) => Ok(()),
             Key::Token(_) => Err("invalid websocket bearer token"),
             Key::Signed(secret, claims) => jwt::check(token, secret, claims, now()),

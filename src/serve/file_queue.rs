@@ -6,7 +6,7 @@
 //! after the last.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::confined::{ConfinedFiles, ConfinedRequest, HelperCancel, Wanted};
@@ -15,6 +15,7 @@ use super::files::{FileRequest, FileService};
 use super::server::Server;
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::transport::{Outbound, relax_blocks};
+use crate::sys::sync::{Condvar, Mutex};
 use crate::workers::Workers;
 
 /// Requests that may wait.
@@ -189,7 +190,7 @@ impl Drop for FileQueue {
 
 impl Shared {
     fn run(&self) {
-        let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut service = self.service.lock();
         while let Some((responder, job)) = self.next() {
             let is_block = matches!(job, Job::Plain(FileRequest::WriteBlock { .. }));
             match job {
@@ -258,7 +259,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 }
 
@@ -267,8 +268,5 @@ fn wait<'a>(
     queue: MutexGuard<'a, Queue>,
     limit: Duration,
 ) -> MutexGuard<'a, Queue> {
-    condition
-        .wait_timeout(queue, limit)
-        .unwrap_or_else(PoisonError::into_inner)
-        .0
+    condition.wait_timeout(queue, limit).0
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::protocol::http::{HeaderResult, HttpRequestParams, RedirectPolicy};
 use crate::rpc::transport::{Charge, Outbound};
+use crate::sys::sync::Mutex;
 
 /// Requests at once, over all connections.
 const MAX_RUNNING: usize = 64;
@@ -110,7 +111,7 @@ impl HttpRequests {
     }
 
     fn lock(&self) -> MutexGuard<'_, Active> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

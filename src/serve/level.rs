@@ -4,7 +4,7 @@
 //! thread answers those that have waited too long, so that a launcher that hangs keeps nobody.
 
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,6 +14,7 @@ use super::server::Server;
 use crate::rpc::error::RpcError;
 use crate::rpc::protocol::environment::EnvironmentInfo;
 use crate::sandbox::launcher::{Available, Refusal, Stage};
+use crate::sys::sync::Mutex;
 
 /// How long somebody waits: a little less than clients of ours do.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -103,7 +104,7 @@ impl KnownLevel {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -6,7 +6,7 @@ pub use main_thread::{run, run_outgoing};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::config::Options;
@@ -21,6 +21,7 @@ use crate::env::local::{Host, Watches};
 use crate::rpc::protocol::environment::EnvironmentInfo;
 use crate::rpc::transport::{Goodbye, Outbound};
 use crate::sys::event::WakeEvent;
+use crate::sys::sync::Mutex;
 use crate::workers::Workers;
 
 /// A connection thread's stack, of which only the touched pages count.
@@ -166,9 +167,7 @@ impl Server {
     }
 
     fn shutdown_hook(&self) -> MutexGuard<'_, Option<Arc<dyn ShutdownHook>>> {
-        self.shutdown_hook
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shutdown_hook.lock()
     }
 
     pub(super) fn register(&self, number: u64, outbound: &Arc<Outbound>) {
@@ -184,9 +183,7 @@ impl Server {
     }
 
     fn connections(&self) -> MutexGuard<'_, HashMap<u64, Arc<Outbound>>> {
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.connections.lock()
     }
 
     /// Ends processes, tells clients, and leaves; about 1.7 s at most.

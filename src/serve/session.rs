@@ -1,13 +1,14 @@
 //! Sessions: processes that outlive the connection that started them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::session_owner::SessionOwner;
 use crate::env::local::{Host, Owner, Process, ProcessSpec};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::sys::random;
+use crate::sys::sync::Mutex;
 
 /// Processes that a session remembers; above it, those that ended first are forgotten early.
 const MAX_REMEMBERED: usize = 4096;
@@ -176,7 +177,7 @@ impl Session {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -272,7 +273,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

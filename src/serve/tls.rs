@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -13,6 +13,7 @@ use rustls::server::NoServerSessionStorage;
 
 use super::secret::{self, Moment};
 use crate::log;
+use crate::sys::sync::Mutex;
 
 /// The files that the flags name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl TlsFiles {
 pub(super) struct Identity {
     certificate: PathBuf,
     key: PathBuf,
-    config: RwLock<Arc<ServerConfig>>,
+    config: Mutex<Arc<ServerConfig>>,
 }
 
 impl Identity {
@@ -46,7 +47,7 @@ impl Identity {
             (Some(_), None) => return Err(TlsError::Incomplete("--tls-cert", "--tls-key")),
             (None, Some(_)) => return Err(TlsError::Incomplete("--tls-key", "--tls-cert")),
         };
-        let config = RwLock::new(load(&certificate, &key, Moment::Start)?);
+        let config = Mutex::new(load(&certificate, &key, Moment::Start)?);
         secret::warn_if_exposed(&key);
         Ok(Some(Self {
             certificate,
@@ -57,15 +58,15 @@ impl Identity {
 
     /// What a new connection uses.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
-        let config = self.config.read();
-        Arc::clone(&config.unwrap_or_else(PoisonError::into_inner))
+        let config = self.config.lock();
+        Arc::clone(&config)
     }
 
     /// Reads both files again. On an error what was read before stays.
     pub(super) fn reload(&self) {
         match load(&self.certificate, &self.key, Moment::Reload) {
             Ok(config) => {
-                *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+                *self.config.lock() = config;
                 log::info!("the certificate was read again");
             }
             Err(error) => log::warn!("the certificate from before stays: {error}"),

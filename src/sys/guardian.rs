@@ -17,13 +17,15 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::check;
 use super::mark::{self, Mark};
 use super::process::open_pidfd;
+
+use crate::sys::sync::Mutex;
 
 /// Groups that the guardian can hold at once: far above any `--max-processes`.
 const CAPACITY: usize = 65_536;
@@ -182,8 +184,7 @@ impl Guardian {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        let state = self.shared.state.lock();
-        state.unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock()
     }
 }
 

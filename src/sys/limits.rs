@@ -3,9 +3,11 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use super::check;
+
+use crate::sys::sync::Mutex;
 
 /// A resource and its number for the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +119,7 @@ impl Starting {
     /// Raises our score, unless that cannot be done, or another birth has done it.
     pub(super) fn begin() -> Self {
         let score = oom_score();
-        let mut state = score.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = score.state.lock();
         if state.births == 0 {
             state.before = score.file.as_ref().and_then(raise).unwrap_or_default();
         }
@@ -129,7 +131,7 @@ impl Starting {
 impl Drop for Starting {
     fn drop(&mut self) {
         let score = oom_score();
-        let mut state = score.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = score.state.lock();
         state.births -= 1;
         if let (0, Some(file)) = (state.births, &score.file)
             && !state.before.is_empty()

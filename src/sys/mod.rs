@@ -32,6 +32,7 @@ pub mod signal;
 pub mod sock_diag;
 pub mod socket;
 pub mod spawn;
+pub mod sync;
 pub mod terminal;
 
 use std::io;

@@ -3,10 +3,11 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
 
 use super::check;
 use super::pty::WindowSize;
+
+use crate::sys::sync::Mutex;
 
 /// A terminal whose mode was changed, and what to set it back to.
 struct Changed {
@@ -29,7 +30,7 @@ impl RawMode {
     /// It is no terminal, or one is in raw mode already (`EBUSY`).
     pub fn enter(terminal: BorrowedFd<'_>) -> io::Result<Self> {
         let terminal = terminal.try_clone_to_owned()?;
-        let mut changed = CHANGED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = CHANGED.lock();
         if changed.is_some() {
             return Err(io::Error::from_raw_os_error(libc::EBUSY));
         }
@@ -52,11 +53,7 @@ impl Drop for RawMode {
 /// Sets a terminal in raw mode back, if there is one. For every way in which the process can end
 /// and for a panic, so it never waits for whoever holds the lock: that thread is doing the same.
 pub fn restore() {
-    let changed = match CHANGED.try_lock() {
-        Ok(mut changed) => changed.take(),
-        Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner().take(),
-        Err(std::sync::TryLockError::WouldBlock) => None,
-    };
+    let changed = CHANGED.try_lock().and_then(|mut changed| changed.take());
     if let Some(Changed { terminal, before }) = changed {
         // A terminal that is gone needs no mode.
         let _ = set_mode(&terminal, &before);
@@ -65,8 +62,7 @@ pub fn restore() {
 
 /// Whether a terminal is in raw mode, where a line feed alone does not return to its start.
 pub fn is_raw() -> bool {
-    let changed = CHANGED.lock().unwrap_or_else(PoisonError::into_inner);
-    changed.is_some()
+    CHANGED.lock().is_some()
 }
 
 /// Stops this process as Ctrl-Z does; returns when it is continued.

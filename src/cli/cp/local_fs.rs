@@ -11,7 +11,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::side::{Abilities, Block, Blocks, CopyError, Found, Purpose, Settings, Side};
@@ -21,6 +20,7 @@ use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
 use crate::sys::identity;
 use crate::sys::socket::set_blocking;
+use crate::sys::sync::Mutex;
 use crate::visible::Visible;
 
 /// Files of this machine.
@@ -398,7 +398,7 @@ impl Blocks for OpenHere {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), CopyError> {
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.writing.lock();
         LocalFs::result(&self.path, write_at(&self.file, data, offset))
     }
 

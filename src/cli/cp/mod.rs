@@ -28,8 +28,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ use super::{environments, help};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts};
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::signal::{Signal, SignalEvents};
+use crate::sys::sync::Mutex;
 
 use flags::{CopyFlags, GRAMMAR};
 use local_fs::LocalFs;
@@ -190,11 +191,7 @@ fn one(
         None => Ok(None),
         Some(stop) => {
             copy.progress.finish();
-            let lost = copy
-                .lost
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            let lost = copy.lost.lock().take();
             match (stop, lost) {
                 (Stop::Signal(number), _) => {
                     copy.leave_parts();
@@ -340,7 +337,7 @@ impl Stopping {
 
     /// The copy that a signal stops.
     fn watch(&self, copy: &Arc<Copy>) {
-        let mut watched = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.copy.lock();
         *watched = Some(Arc::clone(copy));
         let number = self.signal.load(Ordering::Acquire);
         if number != 0 {
@@ -357,7 +354,7 @@ impl Stopping {
             while let Some(signal) = events.take() {
                 let number = signal.number();
                 let is_first = self.signal.swap(number, Ordering::AcqRel) == 0;
-                let copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
+                let copy = self.copy.lock();
                 match &*copy {
                     Some(copy) if is_first => copy.queue.stop(Stop::Signal(number)),
                     _ => std::process::exit(128 + number),

@@ -2,12 +2,11 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cli::notice::Speaker;
+use crate::sys::sync::Mutex;
 use crate::sys::terminal;
 
 /// The width of a terminal that does not tell.
@@ -83,7 +82,7 @@ impl Progress {
 
     /// Says something between two states of the bar.
     pub(super) fn say(&self, what: impl std::fmt::Display) {
-        let mut has_bar = self.has_bar.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut has_bar = self.has_bar.lock();
         erase(&mut has_bar);
         self.speaker.say(what);
     }
@@ -95,7 +94,7 @@ impl Progress {
         }
         let width = terminal::window_size(io::stderr().as_fd())
             .map_or(USUAL_WIDTH, |size| usize::from(size.cols));
-        let mut has_bar = self.has_bar.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut has_bar = self.has_bar.lock();
         // The last column stays free, or some terminals begin a new line.
         let line = self.figures().line(width.saturating_sub(1));
         let _ = write!(io::stderr(), "\r{line}\x1b[K");
@@ -105,7 +104,7 @@ impl Progress {
     /// Leaves the last state of the bar where it is.
     pub(super) fn finish(&self) {
         self.draw();
-        let mut has_bar = self.has_bar.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut has_bar = self.has_bar.lock();
         if std::mem::take(&mut *has_bar) {
             let _ = writeln!(io::stderr());
         }

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::directory::Directory;
 use super::transfer::{Claim, Transfer};
 use crate::env::{FileKind, Names};
+use crate::sys::sync::{Condvar, Mutex};
 
 /// Memory for names that wait. Above it the names of some directories are forgotten, to be asked
 /// for again when it is their turn.
@@ -117,7 +118,7 @@ enum Waiting {
 
 impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Begins with this.
@@ -175,10 +176,7 @@ impl Queue {
             if state.busy == 0 {
                 return None;
             }
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state);
         }
     }
 
@@ -230,7 +228,7 @@ impl Queue {
         let waited = self
             .changed
             .wait_timeout_while(state, limit, |state| state.threads > 0);
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (state, _) = waited;
         state.threads == 0
     }
 }

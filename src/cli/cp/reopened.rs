@@ -5,13 +5,14 @@
 //! another file by then: one that is read has to look as it did, and one that is written has to
 //! hold all that its server has acknowledged.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use super::again::{PATIENCE, again};
 use super::remote_fs::explained;
 use super::side::{BLOCK, Block, Blocks, CopyError, Settings};
 use crate::env::{Environment, EnvironmentError, FileMetadata, Links, OpenFile, OpenFor};
+use crate::sys::sync::Mutex;
 
 type Answer<T> = Result<T, EnvironmentError>;
 
@@ -159,7 +160,7 @@ impl OpenThere {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -195,7 +196,7 @@ impl Blocks for OpenThere {
     fn close(self: Box<Self>) -> Result<(), CopyError> {
         let can_reopen = self.can_reopen();
         let Self { opening, state, .. } = *self;
-        let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let state = state.into_inner();
         let closed = match Arc::into_inner(state.file) {
             Some(file) => file.close(),
             None => Ok(()),

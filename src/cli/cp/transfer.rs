@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::WORKERS;
 use super::directory::Directory;
 use super::part::WINDOW;
 use super::side::{BLOCK, Block, Blocks, CopyError, Found, Settings};
+use crate::sys::sync::Mutex;
 use crate::visible::Visible;
 
 /// Blocks under way at first. Where the other side is near, more are no faster, and do not fit the
@@ -95,7 +96,7 @@ impl Transfer {
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        self.progress.lock()
     }
 
     /// Up to where it was written.
@@ -185,10 +186,7 @@ impl Transfer {
 
     /// Gives the file what it is to have, and closes both; an error of a block is that of the file.
     pub(super) fn close(self, name: &str) -> (File, Result<(), CopyError>) {
-        let progress = self
-            .progress
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let progress = self.progress.into_inner();
         // What was only read has nothing to lose.
         drop(self.source);
         let copied = match progress.error {

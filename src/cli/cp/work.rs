@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::directory::Directory;
 use super::part::{PartNames, trusted};
@@ -11,6 +11,7 @@ use super::queue::{Forgotten, Job, Queue, Sort, Stop, Work};
 use super::side::{BLOCK, Block, Blocks, CopyError, Found, Purpose, Settings, Side};
 use super::transfer::{File, Transfer};
 use crate::env::{EnvironmentError, FileKind, Listing};
+use crate::sys::sync::Mutex;
 
 /// The permission bits that are kept: what they let others do, and no more.
 const KEPT: u32 = 0o777;
@@ -74,7 +75,7 @@ impl Copy {
         match error {
             CopyError::File(why) => self.progress.fail(why),
             CopyError::Lost(error) => {
-                let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut lost = self.lost.lock();
                 lost.get_or_insert(error);
                 self.queue.stop(Stop::Lost);
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::frame::{Body, Frame, MAX_REASON};
@@ -14,6 +14,7 @@ use crate::rpc::transport::{Goodbye, Outbound};
 use crate::serve::injector::{Injector, ShutdownHook};
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
+use crate::sys::sync::{Condvar, Mutex};
 
 /// Streams at once; the reference's number.
 const MAX_STREAMS: usize = 128;
@@ -258,17 +259,13 @@ impl RelayMux {
         state.streams.clear();
         self.wake.set();
         while state.phase != Phase::Done {
-            state = self
-                .is_done
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.is_done.wait(state);
         }
         state.has_served
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while the lock was held ends the program (panic=abort), or in a test the test.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -286,7 +283,7 @@ impl ShutdownHook for RelayMux {
                 break;
             }
             let waited = self.is_done.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = waited.0;
         }
         drop(state);
         self.outbound.drain(deadline);

@@ -6,13 +6,14 @@
 //! those who ask for it but by one thread, for all at once.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::log;
 use crate::sys::mark::{self, Mark, OWNERS};
 use crate::sys::process;
 use crate::sys::signal::Signal;
+use crate::sys::sync::{Condvar, Mutex};
 use crate::workers::Workers;
 
 /// How long KILL may take to end a process; one that waits for a broken disk takes longer.
@@ -78,8 +79,7 @@ impl Descendants {
             if left.is_zero() {
                 return false;
             }
-            let waited = self.done.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.done.wait_timeout(state, left).0;
         }
         true
     }
@@ -142,7 +142,7 @@ impl Descendants {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -199,7 +199,7 @@ impl Owner {
     /// The marked descendants of a process that is about to be started.
     pub(super) fn next(&self) -> Option<Marked> {
         let (mark, number) = self.number.as_ref()?;
-        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut started = self.started.lock();
         *started = started.wrapping_add(1);
         Some(Marked {
             mark: mark.of_process(*started),

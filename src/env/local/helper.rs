@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::host::Host;
@@ -21,6 +21,7 @@ use crate::sys::file::Identity;
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::process::Exit;
 use crate::sys::signal::Signal;
+use crate::sys::sync::{Condvar, Mutex};
 use crate::workers::Workers;
 
 /// Bytes of what it says that are kept: the first ones, which name the cause.
@@ -128,17 +129,13 @@ impl Helpers {
 
     /// Waits until none is left, at most until `deadline`.
     pub fn wait_until_none(&self, deadline: Instant) {
-        let mut living = lock(&self.living);
+        let mut living = self.living.lock();
         while *living > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            living = self
-                .fewer
-                .wait_timeout(living, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            living = self.fewer.wait_timeout(living, left).0;
         }
     }
 }
@@ -148,14 +145,14 @@ struct Living(Arc<Helpers>);
 
 impl Living {
     fn begin(helpers: &Arc<Helpers>) -> Self {
-        *lock(&helpers.living) += 1;
+        *helpers.living.lock() += 1;
         Self(Arc::clone(helpers))
     }
 }
 
 impl Drop for Living {
     fn drop(&mut self) {
-        *lock(&self.0.living) -= 1;
+        *self.0.living.lock() -= 1;
         self.0.fewer.notify_all();
     }
 }
@@ -163,7 +160,7 @@ impl Drop for Living {
 impl Helper {
     /// Whether the program runs no more.
     pub fn has_ended(&self) -> bool {
-        lock(&self.0.state).has_ended
+        self.0.state.lock().has_ended
     }
 
     /// What ends the program.
@@ -174,7 +171,7 @@ impl Helper {
     /// Ends the program, and waits until its mount points are gone, `limit` at most.
     pub fn end(self, limit: Duration) {
         self.0.stop.set();
-        let state = lock(&self.0.state);
+        let state = self.0.state.lock();
         let waited = self
             .0
             .changed
@@ -186,7 +183,7 @@ impl Helper {
     /// and what it said before.
     pub fn last_words(&self, patience: Duration) -> (Option<Exit>, String) {
         let deadline = Instant::now() + patience;
-        let mut state = lock(&self.0.state);
+        let mut state = self.0.state.lock();
         let mut is_told = false;
         while !state.has_ended {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -198,12 +195,7 @@ impl Helper {
                 self.0.stop.set();
             }
             let wait = if is_told { TICK } else { left };
-            state = self
-                .0
-                .changed
-                .wait_timeout(state, wait)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.0.changed.wait_timeout(state, wait).0;
         }
         let said = String::from_utf8_lossy(&state.said).trim().to_owned();
         (state.exit, said)
@@ -275,7 +267,7 @@ impl Shared {
         guardian.remove(leader.pid());
         // Whoever hears of the end finds no mount point any more.
         drop(claim);
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.has_ended = true;
         state.exit = exit;
         drop(state);
@@ -288,7 +280,7 @@ impl Shared {
         match (&*pipe).read(&mut buffer) {
             Ok(0) => false,
             Ok(count) => {
-                let mut state = lock(&self.state);
+                let mut state = self.state.lock();
                 let room = MAX_SAID.saturating_sub(state.said.len());
                 state.said.extend_from_slice(&buffer[..count.min(room)]);
                 true
@@ -299,8 +291,4 @@ impl Shared {
             ),
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::descendants::{Descendants, Owner};
@@ -15,6 +15,7 @@ use crate::log;
 use crate::sandbox::launcher::Launchers;
 use crate::sys::guardian::Guardian;
 use crate::sys::process;
+use crate::sys::sync::{Condvar, Mutex};
 use crate::workers::Workers;
 
 /// Limits on processes.
@@ -137,7 +138,7 @@ impl Host {
 
     /// The process that kills what is left should we be killed; started on first use.
     pub(super) fn guardian(&self) -> io::Result<Guardian> {
-        let mut guardian = lock(&self.guardian);
+        let mut guardian = self.guardian.lock();
         if let Some(guardian) = &*guardian {
             replace_if_ended(guardian);
             return Ok(guardian.clone());
@@ -150,13 +151,13 @@ impl Host {
     /// Becomes readable when the guardian has ended, and [`reap`](Self::reap) is to be called.
     /// `None` while there is no guardian, and before Linux 5.3.
     pub fn guardian_ended(&self) -> Option<Arc<OwnedFd>> {
-        lock(&self.guardian).as_ref()?.ended()
+        self.guardian.lock().as_ref()?.ended()
     }
 
     /// For when children may have ended: reaps those that have no thread, which are orphans and the
     /// guardian, who gets a successor.
     pub fn reap(&self) {
-        let guardian = lock(&self.guardian).clone();
+        let guardian = self.guardian.lock().clone();
         if self.takes_orphans {
             while let Some(pid) = process::reap_orphan() {
                 guardian.iter().for_each(|it| it.note_reaped(pid));
@@ -174,7 +175,7 @@ impl Host {
     /// Kills all descendants and reaps them, and then lets the guardian end, which has nothing left
     /// to guard. For the main thread of who has [taken orphans](Self::with_orphans).
     pub fn end_descendants(&self, deadline: Instant) {
-        let guardian = lock(&self.guardian).clone();
+        let guardian = self.guardian.lock().clone();
         let pid = guardian.as_ref().and_then(Guardian::pid);
         self.descendants.end(pid, deadline);
         self.end_guardian();
@@ -183,14 +184,14 @@ impl Host {
 
     /// Lets the guardian kill what is left, and end.
     pub fn end_guardian(&self) {
-        if let Some(guardian) = &*lock(&self.guardian) {
+        if let Some(guardian) = &*self.guardian.lock() {
             guardian.end();
         }
     }
 
     /// Counts a process in, if the limit allows it.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Running> {
-        let mut running = lock(&self.running);
+        let mut running = self.running.lock();
         if *running >= self.config.max_processes {
             return None;
         }
@@ -200,17 +201,13 @@ impl Host {
 
     /// Waits until no process runs, at most until `deadline`; whether none does.
     pub fn wait_until_idle(&self, deadline: Instant) -> bool {
-        let mut running = lock(&self.running);
+        let mut running = self.running.lock();
         while *running > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            running = self
-                .fewer_running
-                .wait_timeout(running, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            running = self.fewer_running.wait_timeout(running, left).0;
         }
         true
     }
@@ -249,7 +246,7 @@ impl Host {
             if over == 0 {
                 return 0;
             }
-            let Some(oldest) = lock(&self.ended).processes.pop_front() else {
+            let Some(oldest) = self.ended.lock().processes.pop_front() else {
                 return over;
             };
             if let Some(process) = oldest.upgrade() {
@@ -260,7 +257,7 @@ impl Host {
 
     /// Remembers a process that has ended.
     pub(super) fn note_ended(&self, process: &Arc<Process>) {
-        let mut ended = lock(&self.ended);
+        let mut ended = self.ended.lock();
         if ended.processes.len() >= ended.clean_at {
             ended.processes.retain(|process| process.strong_count() > 0);
             ended.clean_at = 2 * ended.processes.len();
@@ -303,7 +300,7 @@ pub(super) struct Running(Arc<Host>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        *lock(&self.0.running) -= 1;
+        *self.0.running.lock() -= 1;
         self.0.fewer_running.notify_all();
     }
 }
@@ -327,8 +324,4 @@ fn open_null() -> io::Result<OwnedFd> {
         Ok(null) => Ok(null.into()),
         Err(_) => Ok(io::pipe()?.0.into()),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,13 +9,14 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::process::Process;
 use crate::log;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::sync::Mutex;
 
 /// Streams that are kept; above it the oldest are closed, and who writes there finds out.
 const MAX_STREAMS: usize = 4096;
@@ -91,7 +92,7 @@ impl Leftovers {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::control::{Control, Phase};
@@ -19,6 +19,7 @@ use crate::rpc::protocol::process::WriteStatus;
 use crate::sys::mark::Mark;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::signal::Signal;
+use crate::sys::sync::Mutex;
 
 /// How long a client that took up its session again has to ask for what it
 /// missed, before output that it has not seen may be dropped.
@@ -147,7 +148,7 @@ impl Process {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Control> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+        self.control.lock()
     }
 
     /// Answers a read at once if there is news, else when there is, or when
@@ -396,5 +397,5 @@ impl Drop for Process {
 }
 
 fn take(reply: &Mutex<Option<StartReply>>) -> Option<StartReply> {
-    reply.lock().unwrap_or_else(PoisonError::into_inner).take()
+    reply.lock().take()
 }

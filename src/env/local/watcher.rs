@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::Instant;
 
@@ -19,6 +19,7 @@ use super::trees::Trees;
 use crate::log;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::sync::Mutex;
 
 /// Wishes that may wait for the thread; more are refused.
 const MAX_WAITING: usize = 1024;
@@ -123,7 +124,7 @@ impl Watches {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Shared>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -141,7 +142,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Wish>> {
-        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.wishes.lock()
     }
 }
 

@@ -11,7 +11,7 @@ mod tail;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::process::{Exit, Leader};
 use crate::sys::signal::Signal;
 use crate::sys::socket::{set_nonblocking, widen_pipe};
+use crate::sys::sync::{Condvar, Mutex};
 
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(2);
@@ -168,7 +169,7 @@ impl CommandProcess {
         let waits = |state: &mut State| !state.is_over;
         let state = self.shared.lock();
         let waited = self.shared.changed.wait_timeout_while(state, limit, waits);
-        waited.unwrap_or_else(PoisonError::into_inner).0
+        waited.0
     }
 }
 
@@ -277,7 +278,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -285,7 +286,7 @@ impl Shared {
 /// there before the first of them and stay to the end.
 fn guardian() -> Result<&'static Guardian, String> {
     static GUARDIAN: Mutex<Option<&'static Guardian>> = Mutex::new(None);
-    let mut guardian = GUARDIAN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut guardian = GUARDIAN.lock();
     let no_guardian = |error| format!("cannot start a guardian: {error}");
     if let Some(guardian) = *guardian {
         guardian.replace_if_ended().map_err(no_guardian)?;

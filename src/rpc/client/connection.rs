@@ -4,7 +4,7 @@ mod reading;
 
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 pub(super) use self::reading::shown;
@@ -17,6 +17,7 @@ use super::throttle::{Held, ReadThrottle};
 use crate::oneshot::{self, Sender};
 use crate::rpc::encode;
 use crate::rpc::transport::{Goodbye, Outbound};
+use crate::sys::sync::{Condvar, Mutex};
 
 /// An extension: nothing that was not acknowledged so is dropped.
 const ACKNOWLEDGE: &str = "process/acknowledge";
@@ -262,7 +263,7 @@ impl Connection {
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+        self.calls.lock()
     }
 }
 

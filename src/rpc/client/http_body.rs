@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::ClientError;
 use super::throttle::{EVENT_COST, ReadThrottle};
 use crate::rpc::base64;
+use crate::sys::sync::{Condvar, Mutex};
 
 /// Parameters of `http/request/bodyDelta`.
 #[derive(Debug, Deserialize)]
@@ -88,12 +89,9 @@ impl BodyRoute {
         let mut state = match timeout {
             Some(limit) => {
                 let waited = self.told.wait_timeout_while(self.lock(), limit, waits);
-                waited.unwrap_or_else(PoisonError::into_inner).0
+                waited.0
             }
-            None => {
-                let waited = self.told.wait_while(self.lock(), waits);
-                waited.unwrap_or_else(PoisonError::into_inner)
-            }
+            None => self.told.wait_while(self.lock(), waits),
         };
         if let Some(piece) = state.pieces.pop_front() {
             self.throttle.release(piece.len() + EVENT_COST);
@@ -109,13 +107,13 @@ impl BodyRoute {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
 impl Drop for BodyRoute {
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.get_mut();
         let cost = |piece: &Vec<u8>| piece.len() + EVENT_COST;
         self.throttle.release(state.pieces.iter().map(cost).sum());
     }

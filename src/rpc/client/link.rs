@@ -16,7 +16,7 @@
 mod opening;
 mod recovery;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::connection::{Answer, CallError, Connection};
@@ -26,6 +26,7 @@ use super::session::Session;
 use super::{ClientError, ConnectionState};
 use crate::rpc::encode;
 use crate::rpc::transport::Reader;
+use crate::sys::sync::{Condvar, Mutex};
 
 /// For the last bytes to a server that we leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -88,8 +89,7 @@ impl Shared {
                 (Link::Connecting | Link::Recovering(_), _) => {
                     awaited = Some(state.attempt);
                     // Whoever makes the attempt has limits on all of its steps.
-                    let waited = self.changed.wait(state);
-                    state = waited.unwrap_or_else(PoisonError::into_inner);
+                    state = self.changed.wait(state);
                 }
                 (Link::Failed(error), _) if awaited == Some(state.attempt) => {
                     return Err(error.clone());
@@ -238,7 +238,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

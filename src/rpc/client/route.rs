@@ -1,7 +1,7 @@
 //! Where a process's events go: in order into a queue, until its owner takes them.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::ClientError;
@@ -10,6 +10,7 @@ use super::throttle::{EVENT_COST, ReadThrottle};
 use super::types::{Exit, ProcessEvent};
 use super::wire::{Output, ReadReply};
 use crate::rpc::base64;
+use crate::sys::sync::{Condvar, Mutex};
 
 /// For how long a missing event may still be on its way before the server is asked for it.
 pub(super) const GAP_PATIENCE: Duration = Duration::from_secs(1);
@@ -203,7 +204,7 @@ impl Route {
             is_idle(state) && state.failure.is_none() && !state.sequence.is_closed()
         };
         let waited = self.told.wait_timeout_while(state, timeout, waits);
-        waited.unwrap_or_else(PoisonError::into_inner).0
+        waited.0
     }
 
     fn publish(&self, state: &mut State) {
@@ -224,13 +225,13 @@ impl Route {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
 impl Drop for Route {
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.get_mut();
         self.throttle.release(state.charged);
     }
 }

@@ -1,8 +1,10 @@
 //! Raw bytes are sent by one thread after the other: so there is one buffer of them at a time, and
 //! who adds them sends them.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Duration;
+
+use crate::sys::sync::{Condvar, Mutex};
 
 #[derive(Debug, Default)]
 pub(super) struct SendPermits {
@@ -19,12 +21,12 @@ impl SendPermits {
         let waited = self
             .free
             .wait_timeout_while(self.lock(), limit, |is_taken| *is_taken);
-        let (mut is_taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut is_taken, _) = waited;
         (!std::mem::replace(&mut *is_taken, true)).then(|| SendPermit(self))
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
-        self.is_taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.is_taken.lock()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use super::ClientError;
 use super::facts::ServerFacts;
@@ -11,6 +11,8 @@ use super::route::{Route, output};
 use super::throttle::ReadThrottle;
 use super::types::ProcessEvent;
 use super::wire::{Ended, Output};
+
+use crate::sys::sync::Mutex;
 
 /// A session.
 pub(super) struct Session {
@@ -172,6 +174,6 @@ impl Session {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

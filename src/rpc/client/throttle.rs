@@ -10,8 +10,10 @@
 //! Long answers count by themselves, from their arrival until their caller has read them, which no
 //! caller waits with: so of many that come together few are held at a time.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
+
+use crate::sys::sync::{Condvar, Mutex};
 
 /// Queued bytes above which the reader stops while nobody waits.
 pub(super) const SOFT: usize = 4 * 1024 * 1024;
@@ -99,7 +101,7 @@ impl ReadThrottle {
         let state = self.lock();
         let is_shut = |state: &mut State| !state.is_open();
         let waited = self.changed.wait_timeout_while(state, limit, is_shut);
-        waited.unwrap_or_else(PoisonError::into_inner).0.is_open()
+        waited.0.is_open()
     }
 
     fn tell(&self, state: &State) {
@@ -109,7 +111,7 @@ impl ReadThrottle {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

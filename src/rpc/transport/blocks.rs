@@ -4,9 +4,11 @@
 //! fresh one cost as much as copying it. So who is done with a block gives its memory back here,
 //! and who needs some gets what was used last, which the processor's cache may still have.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use super::frame::MAX_PAYLOAD;
+
+use crate::sys::sync::Mutex;
 
 /// How many are kept: as many as our own client has under way.
 const KEPT: usize = 16;
@@ -45,7 +47,7 @@ pub fn relax_blocks() {
 }
 
 fn free() -> MutexGuard<'static, Vec<Vec<u8>>> {
-    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+    FREE.lock()
 }
 
 #[cfg(test)]

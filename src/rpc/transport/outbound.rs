@@ -20,7 +20,7 @@ pub use long::LongMessage;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ use super::payload::PayloadBuffer;
 use super::sink::Sink;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, WRITABLE};
+use crate::sys::sync::{Condvar, Mutex};
 
 /// Above this many unsent bytes, process output waits in its pipe.
 const OUTPUT_LIMIT: usize = 256 * 1024;
@@ -398,7 +399,6 @@ impl Outbound {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while the lock was held ends the program (panic=abort), or in a test the test.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

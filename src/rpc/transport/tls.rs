@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
@@ -20,6 +20,7 @@ use super::socket::Socket;
 use super::source::{SocketSource, Source};
 use crate::sys::poll::{self, PollFd, WRITABLE};
 use crate::sys::socket::{send_now, send_vectored_now};
+use crate::sys::sync::Mutex;
 
 /// How much is encrypted at a time: four records, and one system call.
 const PIECE: usize = 64 * 1024;
@@ -186,8 +187,7 @@ impl TlsSession {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while the lock was held ends the program (panic=abort), or in a test the test.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

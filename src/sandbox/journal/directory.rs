@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::record::{Record, Removal};
 use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, FileType, ROOTED};
 use crate::sys::identity::user_id;
+use crate::sys::sync::Mutex;
 
 /// The directory's name, below one that is the user's own.
 const NAME: &str = "exec-server-mounts";
@@ -205,7 +206,7 @@ impl Directory {
 
     pub(super) fn turn_within(&self, patience: Duration) -> io::Result<Turn<'_>> {
         // Our own threads come one after the other, so that none asks in vain while the others take turns.
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = self.queue.lock();
         let lock = Unlocking(File::from(self.reopen()?));
         let deadline = Instant::now() + patience;
         loop {
@@ -256,7 +257,7 @@ impl Directory {
     }
 
     fn dying(&self) -> MutexGuard<'_, Vec<CString>> {
-        self.dying.lock().unwrap_or_else(PoisonError::into_inner)
+        self.dying.lock()
     }
 
     /// Takes away what every run has left that is over, and tells whether that was all.

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::candidates::Identity;
 use super::context::SpawnContext;
 use super::fit::Fit;
 use crate::sys::event::WakeEvent;
+use crate::sys::sync::Mutex;
 
 /// How long it is remembered that a bwrap is not fit: a setting of the machine may change.
 const REMEMBER_UNFIT: Duration = Duration::from_secs(30);
@@ -128,6 +129,6 @@ impl Verdicts {
     }
 
     fn lock(&self) -> MutexGuard<'_, Knowledge> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

@@ -6,10 +6,10 @@ use std::io::{self, Read, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::sys::poll::{self, EXCEPTIONAL, PollFd};
+use crate::sys::sync::Mutex;
 
 const LIST: &str = "/proc/self/mountinfo";
 
@@ -39,7 +39,7 @@ impl MountList {
 
     /// How often the list is known to have changed. Where that cannot be known, it always has.
     pub fn changes(&self) -> u64 {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         state.look();
         state.changes
     }
@@ -59,7 +59,7 @@ impl MountList {
     /// # Errors
     /// There is no list.
     pub(super) fn other_procs(&self) -> io::Result<Vec<PathBuf>> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         state.look();
         if let Some(procs) = &state.procs {
             return Ok(procs.clone());
@@ -199,7 +199,7 @@ mod tests {
         list.other_procs().unwrap();
         let changes = list.changes();
         let kept = vec![PathBuf::from("kept")];
-        list.0.lock().unwrap().procs = Some(kept.clone());
+        list.0.lock().procs = Some(kept.clone());
         assert_eq!(
             (list.other_procs().unwrap(), list.changes()),
             (kept, changes)

@@ -4,10 +4,11 @@
 //! through the event that its thread polls anyway. One that has answered works for nobody, and waits in the pool for any
 //! connection: it is let go before it gets there.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use crate::sandbox::policy::Purpose;
 use crate::sys::event::WakeEvent;
+use crate::sys::sync::Mutex;
 
 /// What of a connection's requests is still to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl HelperCancel {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

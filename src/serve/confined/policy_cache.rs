@@ -1,10 +1,11 @@
 //! Policies that have been read before.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use crate::sandbox::policy::{Policy, PolicyInputs};
 use crate::sys::file::Identity;
+use crate::sys::sync::Mutex;
 
 /// How many are remembered: twice as many as helpers wait, since some need no helper.
 const MAX: usize = 16;
@@ -75,7 +76,7 @@ impl PolicyCache {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(Box<str>, Arc<CachedPolicy>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Helpers that wait for the next request.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::sandbox::policy::Policy;
+use crate::sys::sync::Mutex;
 
 /// How many are kept.
 pub(super) const MAX_IDLE: usize = 8;
@@ -93,7 +94,7 @@ impl<H> Pool<H> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<H>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The events of one process on their way to who started it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::env::local::{Event, ProcessExit, Stream as LocalStream, Subscriber};
@@ -10,6 +10,7 @@ use crate::rpc::path_uri::PathStyle;
 use crate::rpc::transport::Offer;
 use crate::sandbox::denial::Denial;
 use crate::sys::event::WakeEvent;
+use crate::sys::sync::{Condvar, Mutex};
 
 /// Above this many bytes that nobody has taken, output waits in its pipe.
 const LIMIT: usize = 256 * 1024;
@@ -52,16 +53,12 @@ impl Events {
             if left.is_zero() {
                 return None;
             }
-            state = self
-                .news
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.news.wait_timeout(state, left).0;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

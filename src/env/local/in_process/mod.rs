@@ -13,7 +13,7 @@ mod events;
 mod file_system;
 mod process;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use self::events::Events;
@@ -34,6 +34,7 @@ use crate::rpc::protocol::environment::EnvironmentInfo;
 use crate::sandbox::journal::Journal;
 use crate::sandbox::launcher::{self, Available, Launchers};
 use crate::sys::pty::WindowSize;
+use crate::sys::sync::Mutex;
 
 /// How long a program may take to start: it may be on a disk that is far away.
 const START_TIME: Duration = Duration::from_secs(60);
@@ -130,9 +131,7 @@ impl LocalEnvironment {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Process>>> {
-        self.processes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.processes.lock()
     }
 }
 

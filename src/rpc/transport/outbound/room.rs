@@ -1,6 +1,6 @@
 //! Waiting until the peer has taken something.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::state::{Progress, State};
@@ -88,8 +88,7 @@ impl Outbound {
         limit: Duration,
     ) -> MutexGuard<'a, State> {
         state.waiting += 1;
-        let waited = self.room.wait_timeout(state, limit);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = self.room.wait_timeout(state, limit);
         state.waiting -= 1;
         state
     }

@@ -3,12 +3,13 @@
 mod tree;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use self::tree::Tree;
 use super::error::PlanError;
 use crate::sandbox::policy::Policy;
+use crate::sys::sync::Mutex;
 
 /// Policies of which trees are kept.
 const MAX_KEPT: usize = 8;
@@ -63,7 +64,7 @@ impl Kept {
     }
 
     fn of(&self, policy: &Policy) -> Arc<Search> {
-        let mut kept = lock(&self.0);
+        let mut kept = self.0.lock();
         let found = kept
             .iter()
             .position(|(one, _)| one.says_the_same_of_files(policy));
@@ -79,7 +80,7 @@ impl Kept {
 
     /// Makes room, but for what was used last.
     fn drop_oldest(&self, used: &Arc<Search>) {
-        let mut kept = lock(&self.0);
+        let mut kept = self.0.lock();
         // One that is at work is not waited for.
         let size = |search: &Search| search.0.try_lock().map_or(0, |last| last.tree.size());
         let mut sum: usize = kept.iter().map(|(_, search)| size(search)).sum();
@@ -97,7 +98,7 @@ impl Search {
     /// What matches now: what a search has found that began after this call, be it another's.
     fn run(&self, policy: &Policy) -> Result<Arc<Scan>, PlanError> {
         let asked = Instant::now();
-        let mut last = lock(&self.0);
+        let mut last = self.0.lock();
         if let Some((began, found)) = &last.result
             && *began > asked
         {
@@ -112,10 +113,6 @@ impl Search {
         last.result = Some((began, Arc::clone(&found)));
         Ok(found)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -134,7 +131,7 @@ mod tests {
         for number in 0..MAX_KEPT {
             kept.search(&policy(&number.to_string())).unwrap();
         }
-        assert_eq!(lock(&kept.0).len(), MAX_KEPT);
+        assert_eq!(kept.0.lock().len(), MAX_KEPT);
         assert!(!Arc::ptr_eq(&first, &kept.of(&policy("first"))));
         let large = policy(&"x*".repeat(2000)).size();
         assert!(large <= LARGEST_POLICY, "{large}");
@@ -167,9 +164,9 @@ mod tests {
         let search = Search::default();
         let later = Instant::now() + std::time::Duration::from_secs(3600);
         let others = Arc::new(Scan::default());
-        lock(&search.0).result = Some((later, Arc::clone(&others)));
+        search.0.lock().result = Some((later, Arc::clone(&others)));
         assert!(Arc::ptr_eq(&others, &search.run(&policy).unwrap()));
-        lock(&search.0).result = Some((
+        search.0.lock().result = Some((
             Instant::now(),
             Arc::new(Scan {
                 matches: vec!["/x".into()],
