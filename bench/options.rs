@@ -13,7 +13,7 @@ Usage: cargo bench --bench compare -- [OPTIONS]
   --rounds N       interleaved rounds (default 5)
   --only NAME      only this workload; may be given several times
   --no-pin         leave short latencies to the scheduler instead of one core
-  --markdown       print the comparison as the README has it
+  --markdown       print the comparison as bench/RESULTS.md has it
   --json FILE      also write every figure to FILE
 
 Environment: EXEC_SERVER_BIN is the server of this project (default: the one that cargo built),

@@ -1,4 +1,4 @@
-//! The comparison as the README has it.
+//! The comparison as RESULTS.md has it.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What the run found, for a person at a terminal, for the README, and for a program.
+//! What the run found, for a person at a terminal, for RESULTS.md, and for a program.
 
 mod json;
 mod markdown;

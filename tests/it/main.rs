@@ -32,6 +32,7 @@ mod openssh;
 mod own_memory;
 mod process;
 mod protocol_examples;
+mod readme;
 mod resume;
 mod run_command;
 mod sandbox;
