@@ -30,6 +30,9 @@ struct PidfdInfo {
     exit_code: i32,
 }
 
+/// How many traced orphans are let go in one look at all orphans.
+const MOST_LET_GO: u32 = 64;
+
 /// How a process ended, as the kernel tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -141,7 +144,8 @@ impl Leader {
     }
 
     /// Collects the exit if the process has ended. Call it no more once it
-    /// has answered.
+    /// has answered. One that has made us its tracer and waits for us is let
+    /// go, if the calling thread has started it.
     pub fn reap(&mut self) -> io::Result<Option<Exit>> {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         // SAFETY: waitid fills the structure, which is valid when zeroed too.
@@ -158,10 +162,19 @@ impl Leader {
         if pid == 0 {
             return Ok(None);
         }
-        self.is_reaped = true;
-        if code != libc::CLD_EXITED {
-            return Ok(Some(Exit::Killed(Signal(status))));
+        match code {
+            libc::CLD_EXITED => {}
+            libc::CLD_KILLED | libc::CLD_DUMPED => {
+                self.is_reaped = true;
+                return Ok(Some(Exit::Killed(Signal(status))));
+            }
+            // The kernel tells of the stop of a traced child to whoever only waits for exits too.
+            _ => {
+                trace_no_more(pid, status);
+                return Ok(None);
+            }
         }
+        self.is_reaped = true;
         // The launcher of a sandbox turns a signal into a code, which the program could have returned as well.
         let inner = self.inner.as_ref().filter(|_| status > 128);
         let killed_by = inner.and_then(Inner::killed_by);
@@ -279,7 +292,7 @@ pub fn own_pid() -> i32 {
 }
 
 /// Makes the kernel give us the orphans among our descendants, as it does for process 1. Descendants
-/// of a caller that does not [`reap`](reap_orphan) them stay zombies.
+/// of a caller that does not [`reap`](reap_orphans) them stay zombies.
 ///
 /// # Errors
 /// Before Linux 3.4.
@@ -289,13 +302,29 @@ pub fn take_orphans() -> io::Result<()> {
     Ok(())
 }
 
-/// Reaps one orphan that has ended and gives its number. The kernel hands orphans to the main
-/// thread, which is the one to call this. Children of other threads are not touched.
-pub fn reap_orphan() -> Option<i32> {
-    // SAFETY: a null status is allowed.
-    let pid = unsafe {
-        let flags = libc::WNOHANG | libc::__WNOTHREAD;
-        libc::waitpid(-1, std::ptr::null_mut(), flags)
-    };
-    Some(pid).filter(|pid| *pid > 0)
+/// Reaps all orphans that have ended, and gives their numbers. The kernel hands orphans to the main
+/// thread, which is the one to call this. Children of other threads are not touched. An orphan that
+/// has made us its tracer and waits for us is let go.
+pub fn reap_orphans() -> impl Iterator<Item = i32> {
+    let mut let_go = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let mut status = 0;
+            let flags = libc::WNOHANG | libc::__WNOTHREAD;
+            // SAFETY: the kernel writes one int.
+            let pid = unsafe { libc::waitpid(-1, &raw mut status, flags) };
+            if pid <= 0 {
+                return None;
+            }
+            if !libc::WIFSTOPPED(status) {
+                return Some(pid);
+            }
+            // One that stops for us again and again must not keep us here. It stays as it is, and is
+            // told of no more.
+            if let_go < MOST_LET_GO {
+                let_go += 1;
+                trace_no_more(pid, libc::WSTOPSIG(status));
+            }
+        }
+    })
 }

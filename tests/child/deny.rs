@@ -7,6 +7,7 @@ use std::process::Command;
 use crate::profile;
 
 const EPERM: u32 = libc::EPERM as u32;
+const EINVAL: u32 = libc::EINVAL as u32;
 const ENOSYS: u32 = libc::ENOSYS as u32;
 
 /// Every kind of namespace that `clone` can make.
@@ -24,14 +25,13 @@ pub fn deny(words: &str, command: &[&str]) -> ! {
             "namespaces" => {
                 filter.extend(fails(libc::SYS_unshare, EPERM));
                 filter.extend(fails(libc::SYS_clone3, ENOSYS));
-                let number = libc::SYS_clone as u32;
-                filter.extend([
-                    step(0x15, 0, 4, number),
-                    step(0x20, 0, 0, 16),
-                    step(0x45, 0, 1, NEW_NAMESPACES),
-                    step(0x06, 0, 0, 0x0005_0000 | EPERM),
-                    step(0x20, 0, 0, 0),
-                ]);
+                filter.extend(clone_fails(NEW_NAMESPACES, EPERM));
+            }
+            // Before Linux 5.3, and before 5.2.
+            "pidfd" => {
+                filter.extend(fails(libc::SYS_pidfd_open, ENOSYS));
+                filter.extend(fails(libc::SYS_clone3, ENOSYS));
+                filter.extend(clone_fails(libc::CLONE_PIDFD as u32, EINVAL));
             }
             "netlink" => {
                 let number = libc::SYS_socket as u32;
@@ -79,6 +79,17 @@ pub fn fails(number: libc::c_long, errno: u32) -> [libc::sock_filter; 2] {
     [
         step(0x15, 0, 1, number as u32),
         step(0x06, 0, 0, 0x0005_0000 | errno),
+    ]
+}
+
+/// `clone` that fails with an errno if one of these flags is set.
+fn clone_fails(flags: u32, errno: u32) -> [libc::sock_filter; 5] {
+    [
+        step(0x15, 0, 4, libc::SYS_clone as u32),
+        step(0x20, 0, 0, 16),
+        step(0x45, 0, 1, flags),
+        step(0x06, 0, 0, 0x0005_0000 | errno),
+        step(0x20, 0, 0, 0),
     ]
 }
 

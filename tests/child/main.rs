@@ -8,6 +8,7 @@ mod kernel;
 mod pattern;
 mod profile;
 mod snapshot;
+mod traced;
 mod vandal;
 
 use std::fs::File;
@@ -74,6 +75,8 @@ fn main() -> ExitCode {
         }
         ["inventory", ref words @ ..] => inventory::inventory(words),
         ["snapshot", ref paths @ ..] => snapshot::snapshot(paths),
+        ["traced", signal] => traced::traced(signal, None),
+        ["traced", signal, parent] => traced::traced(signal, Some(number(parent) as u32)),
         ["vandal", trees, ref paths @ ..] => vandal::vandal(number(trees) as usize, paths),
         ["--help" | "--version"] => pose(),
         ["--args", ..] => work_once(&arguments),

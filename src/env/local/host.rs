@@ -159,7 +159,7 @@ impl Host {
     pub fn reap(&self) {
         let guardian = self.guardian.lock().clone();
         if self.takes_orphans {
-            while let Some(pid) = process::reap_orphan() {
+            for pid in process::reap_orphans() {
                 guardian.iter().for_each(|it| it.note_reaped(pid));
             }
         }
@@ -179,7 +179,7 @@ impl Host {
         let pid = guardian.as_ref().and_then(Guardian::pid);
         self.descendants.end(pid, deadline);
         self.end_guardian();
-        while process::reap_orphan().is_some() {}
+        process::reap_orphans().for_each(drop);
     }
 
     /// Lets the guardian kill what is left, and end.

@@ -13,3 +13,4 @@ mod start;
 mod stdin;
 mod terminal;
 mod terminate;
+mod traced;

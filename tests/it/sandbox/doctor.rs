@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Server, child};
+use crate::support::Server;
 
 /// What it prints as JSON, and its exit code.
 fn doctor(mut command: Command) -> (Value, i32) {
@@ -12,14 +12,6 @@ fn doctor(mut command: Command) -> (Value, i32) {
     let text = String::from_utf8(output.stdout).unwrap();
     let report = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     (report, output.status.code().unwrap())
-}
-
-fn denied(words: &str) -> Command {
-    let mut command = Command::new(child());
-    command
-        .args(["deny", words])
-        .arg(Server::command().get_program());
-    command
 }
 
 fn works(report: &Value, kind: &str) -> bool {
@@ -57,7 +49,7 @@ fn every_launcher_is_tried() {
 
 #[test]
 fn without_namespaces_it_is_weaker_and_says_what_to_do() {
-    let (report, code) = doctor(denied("namespaces"));
+    let (report, code) = doctor(Server::command_denied("namespaces"));
     assert_eq!(code, 1, "{report}");
     assert!(
         !works(&report, "bundled") && works(&report, "landlock"),
@@ -79,7 +71,7 @@ fn without_namespaces_it_is_weaker_and_says_what_to_do() {
 
 #[test]
 fn with_nothing_to_confine_with_it_ends_with_2() {
-    let (report, code) = doctor(denied("namespaces,landlock"));
+    let (report, code) = doctor(Server::command_denied("namespaces,landlock"));
     assert_eq!(code, 2, "{report}");
     assert!(!works(&report, "landlock"), "{report}");
 }
@@ -91,14 +83,18 @@ fn each_policy_is_told_with_what_to_do_where_it_is_refused() {
     };
     let (report, _) = doctor(Server::command());
     assert_eq!(available(&report), [true, true], "{report}");
-    let (report, _) = doctor(denied("namespaces"));
+    let (report, _) = doctor(Server::command_denied("namespaces"));
     assert_eq!(available(&report), [true, false], "{report}");
     let remedy = report["policies"]["workspace-write"]["remedy"].to_string();
     assert!(remedy.contains("deploy/seccomp-userns.json"), "{remedy}");
-    let (report, _) = doctor(denied("namespaces,landlock"));
+    let (report, _) = doctor(Server::command_denied("namespaces,landlock"));
     assert_eq!(available(&report), [false, false], "{report}");
 
-    let text = denied("namespaces").arg("doctor").output().unwrap().stdout;
+    let text = Server::command_denied("namespaces")
+        .arg("doctor")
+        .output()
+        .unwrap()
+        .stdout;
     let text = String::from_utf8(text).unwrap();
     let line = |name: &str| {
         let mut lines = text.lines().filter(|line| line.contains(name));

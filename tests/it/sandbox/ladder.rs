@@ -13,15 +13,6 @@ use crate::support::sandbox::is_root;
 use crate::support::{Client, RpcError, Server, Start, child, scratch};
 use exec_server::sandbox::bundled::BUNDLED_BWRAP;
 
-/// A client of a server that is denied some system calls.
-pub fn denied(words: &str, flags: &[&str]) -> Client {
-    let server = Server::command();
-    let mut command = Command::new(child());
-    command.args(["deny", words]).arg(server.get_program());
-    command.args(["--listen", "stdio"]).args(flags);
-    Client::stdio_command(command)
-}
-
 fn level(client: &mut Client, policy: Value) -> Value {
     let start = Start::child("level", &["true"]).with("sandbox", policy);
     let level = client.start(start)["sandboxLevel"].clone();
@@ -66,7 +57,7 @@ fn a_bwrap_makes_the_sandbox_where_there_are_namespaces() {
 
 #[test]
 fn without_landlock_a_bwrap_says_what_its_mounts_do_not_stop() {
-    let mut client = denied("landlock", &["--sandbox-launcher", "bundled"]);
+    let mut client = Client::stdio_denied("landlock", &["--sandbox-launcher", "bundled"]);
     let level = holds(&mut client, "landlock");
     assert_eq!(
         (&level["launcher"], &level["landlockAbi"]),
@@ -78,7 +69,7 @@ fn without_landlock_a_bwrap_says_what_its_mounts_do_not_stop() {
 
 #[test]
 fn landlock_confines_where_namespaces_are_denied() {
-    let mut client = denied("namespaces", &[]);
+    let mut client = Client::stdio_denied("namespaces", &[]);
     let level = holds(&mut client, "namespaces");
     assert_eq!(level["launcher"], "landlock");
     assert!(level["landlockAbi"].as_u64() > Some(0), "{level}");
@@ -91,7 +82,7 @@ fn landlock_confines_where_namespaces_are_denied() {
 #[test]
 fn a_policy_that_landlock_cannot_express_is_refused_with_the_entry() {
     let project = scratch();
-    let mut client = denied("namespaces", &[]);
+    let mut client = Client::stdio_denied("namespaces", &[]);
     let target = project.path("made");
     let start = Start::child("p", &["make", &target]).with("sandbox", workspace(&project.dir()));
     let error = client.err("process/start", start.0);
@@ -110,7 +101,7 @@ fn a_policy_that_landlock_cannot_express_is_refused_with_the_entry() {
 #[test]
 fn without_namespaces_and_landlock_nothing_runs() {
     let scratch = scratch();
-    let mut client = denied("namespaces,landlock", &[]);
+    let mut client = Client::stdio_denied("namespaces,landlock", &[]);
     let target = scratch.path("made");
     let start = Start::child("p", &["make", &target]).with("sandbox", read_only());
     let error = client.err("process/start", start.0);
@@ -131,7 +122,7 @@ fn a_missing_system_call_never_makes_the_sandbox_less() {
         "close_range",
         "clone3",
     ] {
-        holds(&mut denied(words, &[]), words);
+        holds(&mut Client::stdio_denied(words, &[]), words);
     }
 }
 
@@ -139,7 +130,7 @@ fn a_missing_system_call_never_makes_the_sandbox_less() {
 fn calls_that_have_an_older_way_do_not_cost_the_namespaces() {
     for words in ["openat2", "pidfd_open", "close_range", "clone3"] {
         let level = level(
-            &mut denied(words, &["--sandbox-launcher", "bundled"]),
+            &mut Client::stdio_denied(words, &["--sandbox-launcher", "bundled"]),
             read_only(),
         );
         assert_eq!(level["launcher"], "bundled", "{words}");

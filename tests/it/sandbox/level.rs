@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::ladder::{Trusted, denied};
+use super::ladder::Trusted;
 use super::{read_only, workspace};
 use crate::support::{Client, PATIENCE, Server, Start, child};
 
@@ -34,7 +34,7 @@ on_every_launcher! {
 
 #[test]
 fn where_nothing_can_be_confined_the_reason_is_told() {
-    let mut client = denied("namespaces,landlock", &[]);
+    let mut client = Client::stdio_denied("namespaces,landlock", &[]);
     let info = client.ok("environment/info", Value::Null);
     let reason = told(&info)["reason"].as_str().unwrap();
     assert_eq!(told(&info)["launcher"], "none");
@@ -51,7 +51,7 @@ fn where_nothing_can_be_confined_the_reason_is_told() {
 #[test]
 fn the_policies_that_cannot_be_had_are_told_with_what_to_do() {
     let policies = |words: &str, flags: &[&str]| {
-        let info = denied(words, flags).ok("environment/info", Value::Null);
+        let info = Client::stdio_denied(words, flags).ok("environment/info", Value::Null);
         let policies = told(&info)["policies"].clone();
         ["read-only", "workspace-write"].map(|name| {
             let remedy = policies[name]["remedy"].as_str().unwrap_or_default();

@@ -4,7 +4,6 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::ladder::denied;
 use super::{read_only, workspace};
 use crate::support::sandbox::{Launcher, Stage, Who};
 use crate::support::{Client, Start, child, scratch};
@@ -20,7 +19,7 @@ fn read(path: &str) -> Value {
 }
 
 fn under(profile: &str) -> Client {
-    denied(&format!("profile={profile}"), &[])
+    Client::stdio_denied(&format!("profile={profile}"), &[])
 }
 
 /// Who confines a program under this policy, where the system calls are those of a profile.

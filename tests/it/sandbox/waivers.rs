@@ -4,7 +4,6 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::ladder::denied;
 use super::{entry, restricted, special, workspace};
 use crate::support::{Client, Server, Start, child, command_line, finish, scratch};
 
@@ -62,19 +61,19 @@ fn only_metadata_is_given_up(client: &mut Client, accept: impl Fn(Value) -> Valu
 
 #[test]
 fn a_client_can_give_up_the_protection_of_metadata() {
-    only_metadata_is_given_up(&mut denied("namespaces", &[]), accepting);
+    only_metadata_is_given_up(&mut Client::stdio_denied("namespaces", &[]), accepting);
 }
 
 #[test]
 fn an_operator_can_give_it_up_for_all_clients() {
-    let mut client = denied("namespaces", &["--accept-weaker", "metadata"]);
+    let mut client = Client::stdio_denied("namespaces", &["--accept-weaker", "metadata"]);
     only_metadata_is_given_up(&mut client, |policy| policy);
 }
 
 #[test]
 fn without_either_the_refusal_names_both_ways() {
     let project = scratch();
-    let mut client = denied("namespaces", &[]);
+    let mut client = Client::stdio_denied("namespaces", &[]);
     let start = Start::child("p", &["true"]).with("sandbox", workspace(&project.dir()));
     let error = client.err("process/start", start.0);
     for words in ["--accept-weaker metadata", "acceptWeaker", "seccomp"] {
@@ -101,7 +100,7 @@ fn where_it_can_be_protected_it_is() {
 #[test]
 fn file_requests_give_up_the_same() {
     let project = scratch();
-    let mut client = denied("namespaces", &[]);
+    let mut client = Client::stdio_denied("namespaces", &[]);
     let write = |name: &str, policy: Value| json!({"path": project.path(name), "dataBase64": "aGkK", "sandbox": policy});
     let policy = workspace(&project.dir());
     let error = client.err("fs/writeFile", write("refused", policy.clone()));

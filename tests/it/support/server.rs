@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::{Client, PATIENCE, within};
+use super::{Client, PATIENCE, child, within};
 
 /// A running server; killed when dropped, and its stderr shown if the test fails.
 pub struct Server {
@@ -26,6 +26,15 @@ impl Server {
         command
             .env_remove("EXEC_SERVER_LOG")
             .env_remove("EXEC_SERVER_TOKEN");
+        command
+    }
+
+    /// The same without the system calls that `words` name, as in containers and on old kernels.
+    pub fn command_denied(words: &str) -> Command {
+        let mut command = Command::new(child());
+        command
+            .args(["deny", words])
+            .arg(Self::command().get_program());
         command
     }
 

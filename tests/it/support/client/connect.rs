@@ -39,6 +39,13 @@ impl Client {
         client
     }
 
+    /// A client of a server without the system calls that `words` name, initialized.
+    pub fn stdio_denied(words: &str, flags: &[&str]) -> Self {
+        let mut command = Server::command_denied(words);
+        command.args(["--listen", "stdio"]).args(flags);
+        Self::stdio_command(command)
+    }
+
     /// A websocket to an address, nothing said.
     pub fn dial(address: SocketAddr) -> Self {
         Self::dial_with(address, "")
