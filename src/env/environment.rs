@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::EnvironmentError;
 pub use crate::rpc::client::types::{
-    Command, Confined, Denial, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata,
-    HttpRequest, HttpResponse, Links, Listing, Names, OpenFor, PolicyFacts, ProcessEvent,
-    SandboxFacts, Stream, TerminalSize,
+    Command, Confined, Denial, DenyingRule, EnvironmentFacts, Exit, FileBlock, FileKind,
+    FileMetadata, HttpRequest, HttpResponse, Links, Listing, Names, OpenFor, PolicyFacts,
+    ProcessEvent, SandboxFacts, Stream, TerminalSize,
 };
 
 /// A place where processes run and files live: this machine, or one behind a transport.

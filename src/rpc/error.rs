@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::path_uri::PathError;
 
@@ -84,8 +84,9 @@ pub struct ErrorData {
     pub rule: Option<DenyingRule>,
 }
 
-/// The rule of a policy that a request has failed for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// The rule of a policy that a request, or a program, has failed for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DenyingRule {
     /// The path that the rule is about, written as the client writes paths.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,9 +95,9 @@ pub struct DenyingRule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
     /// What it lets be done: `read`, `deny` (nothing), or `none` where no rule is about the path.
-    pub access: &'static str,
+    pub access: String,
     /// Who made it: `policy`, `metadata` (it protects that of a project), or `default`.
-    pub origin: &'static str,
+    pub origin: String,
 }
 
 impl RpcError {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::policy::Access;
+use crate::rpc::error::DenyingRule;
 use crate::rpc::path_uri::{PathStyle, resolve_dots};
 
 /// Bytes of output that are looked at, the last ones: an error is said at the end.
@@ -78,6 +78,8 @@ pub enum Denial {
         path: PathBuf,
         /// What the system said.
         errno: Refusal,
+        /// The rule for which it did, with a path as the system writes it.
+        rule: DenyingRule,
     },
     /// A guess: this is in its output.
     Text(&'static str),
@@ -94,6 +96,9 @@ pub struct DenialData {
     /// What the system said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<Refusal>,
+    /// The rule for which it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<DenyingRule>,
     /// The words that the guess is made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<&'static str>,
@@ -101,19 +106,21 @@ pub struct DenialData {
 
 impl Denial {
     /// For the wire.
-    pub fn data(&self, style: PathStyle) -> DenialData {
+    pub fn data(&self) -> DenialData {
         let mut data = DenialData {
             kind: "syscall",
             path: None,
             errno: None,
+            rule: None,
             text: None,
         };
         match self {
             Self::Syscall => {}
-            Self::Path { path, errno } => {
+            Self::Path { path, errno, rule } => {
                 data.kind = "path";
-                data.path = Some(style.render(path));
+                data.path = Some(PathStyle::Native.render(path));
                 data.errno = Some(*errno);
+                data.rule = Some(rule.clone());
             }
             Self::Text(text) => {
                 data.kind = "text";
@@ -124,13 +131,14 @@ impl Denial {
     }
 }
 
-/// Judges a command that has run in a sandbox: by its exit code (128+n for a signal), the last of its output, and what the
-/// policy says of a path. Relative paths in the output are taken from `cwd`.
+/// Judges a command that has run in a sandbox: by its exit code (128+n for a signal), the last of its output, and `rule_of`,
+/// which gives the rule of the policy for which a path can have been refused so. Relative paths in the output are taken
+/// from `cwd`.
 pub fn judge(
     exit_code: i32,
     output: &[u8],
     cwd: &Path,
-    access: impl Fn(&Path) -> Access,
+    rule_of: impl Fn(&Path, Refusal) -> Option<DenyingRule>,
 ) -> Option<Denial> {
     if exit_code == 0 {
         return None;
@@ -139,7 +147,7 @@ pub fn judge(
         return Some(Denial::Syscall);
     }
     let lower = output.to_ascii_lowercase();
-    refused_path(output, &lower, cwd, access).or_else(|| {
+    refused_path(output, &lower, cwd, rule_of).or_else(|| {
         let contained = |word: &&str| memchr::memmem::find(&lower, word.as_bytes()).is_some();
         WORDS.into_iter().find(contained).map(Denial::Text)
     })
@@ -150,7 +158,7 @@ fn refused_path(
     output: &[u8],
     lower: &[u8],
     cwd: &Path,
-    access: impl Fn(&Path) -> Access,
+    rule_of: impl Fn(&Path, Refusal) -> Option<DenyingRule>,
 ) -> Option<Denial> {
     let mut end = output.len();
     while end > 0 {
@@ -161,28 +169,18 @@ fn refused_path(
             };
             let (before, after) = output[start..end].split_at(at);
             let named = [named_last(before), named_first(&after[text.len()..])];
-            let is_denied = |path: &PathBuf| is_denied(access(path), errno);
-            let path = named
-                .into_iter()
-                .flatten()
-                .map(|name| absolute(name, cwd))
-                .find(is_denied);
-            if let Some(path) = path {
-                return Some(Denial::Path { path, errno });
+            let denial = named.into_iter().flatten().find_map(|name| {
+                let path = absolute(name, cwd);
+                let rule = rule_of(&path, errno)?;
+                Some(Denial::Path { path, errno, rule })
+            });
+            if denial.is_some() {
+                return denial;
             }
         }
         end = start.saturating_sub(1);
     }
     None
-}
-
-/// Whether a policy explains a refusal. Read-only is also what a program meets that writes where it may only read;
-/// the other two have reasons of their own there.
-fn is_denied(access: Access, errno: Refusal) -> bool {
-    match errno {
-        Refusal::Erofs => access < Access::Write,
-        Refusal::Eacces | Refusal::Eperm => access < Access::Read,
-    }
 }
 
 fn absolute(name: &[u8], cwd: &Path) -> PathBuf {
@@ -238,28 +236,35 @@ fn quoted_last(text: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    /// `/proj` may be written, `/secret` is denied, `/hidden` is not there.
-    fn access(path: &Path) -> Access {
-        for (root, access) in [
-            ("/proj/.git", Access::Read),
-            ("/proj", Access::Write),
-            ("/secret", Access::Deny),
-            ("/hidden", Access::None),
+    fn rule(path: &str) -> DenyingRule {
+        DenyingRule {
+            path: Some(path.into()),
+            ..DenyingRule::default()
+        }
+    }
+
+    /// `/proj` may be written but for its `.git`, `/secret` not be read.
+    fn rule_of(path: &Path, errno: Refusal) -> Option<DenyingRule> {
+        for (root, denies) in [
+            ("/proj/.git", errno == Refusal::Erofs),
+            ("/proj", false),
+            ("/secret", true),
         ] {
             if path.starts_with(root) {
-                return access;
+                return denies.then(|| rule(root));
             }
         }
-        Access::Read
+        (errno == Refusal::Erofs).then(|| rule("/"))
     }
 
     fn judged(exit_code: i32, output: &str) -> Option<Denial> {
-        judge(exit_code, output.as_bytes(), Path::new("/proj"), access)
+        judge(exit_code, output.as_bytes(), Path::new("/proj"), rule_of)
     }
 
     fn path(path: &str, errno: Refusal) -> Option<Denial> {
-        let path = path.into();
-        Some(Denial::Path { path, errno })
+        let path = PathBuf::from(path);
+        let rule = rule_of(&path, errno).unwrap();
+        Some(Denial::Path { path, errno, rule })
     }
 
     #[test]
@@ -331,11 +336,11 @@ mod tests {
 
     #[test]
     fn data_says_what_kind_of_denial_it_is() {
-        let text = |denial: Denial| serde_json::to_string(&denial.data(PathStyle::Uri)).unwrap();
+        let text = |denial: Denial| serde_json::to_string(&denial.data()).unwrap();
         let path = path("/a b", Refusal::Erofs).unwrap();
         assert_eq!(
             text(path),
-            r#"{"kind":"path","path":"file:///a%20b","errno":"EROFS"}"#
+            r#"{"kind":"path","path":"/a b","errno":"EROFS","rule":{"path":"/","access":"","origin":""}}"#
         );
         assert_eq!(text(Denial::Syscall), r#"{"kind":"syscall"}"#);
         assert_eq!(

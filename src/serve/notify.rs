@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::env::local::{Event, ProcessExit, Subscriber};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
-use crate::rpc::path_uri::PathStyle;
 use crate::rpc::transport::{Flush, Offer, Outbound};
 use crate::sandbox::denial::Denial;
 use crate::sys::event::WakeEvent;
@@ -90,6 +89,6 @@ pub(super) fn write_exit_extensions(
     }
     if let Some(denial) = denial {
         out.extend_from_slice(b",\"sandboxDenial\":");
-        json(out, &denial.data(PathStyle::Native));
+        json(out, &denial.data());
     }
 }

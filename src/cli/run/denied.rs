@@ -1,123 +1,162 @@
 //! What is said when a sandbox was why a command failed: what was denied, by which rule, and what would permit it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::env::Denial;
+use crate::env::{Denial, DenyingRule};
 use crate::sandbox::policy::PROTECTED;
-use crate::sandbox::preset::{Preset, Widened};
 
-/// What a confined command was permitted.
-pub(super) struct Permitted {
-    preset: Preset,
-    /// What may be written besides the directories for temporary files.
-    writable: Vec<PathBuf>,
-    has_network: bool,
+/// The line about what was denied to a command that has, or has not, the network.
+pub(super) fn line(denial: Option<&Denial>, has_network: bool) -> String {
+    let Some(denial) = denial else {
+        return "the sandbox may be why it failed".to_owned();
+    };
+    let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
+    let line = match denial.kind.as_str() {
+        "path" => {
+            let path = known(&denial.path);
+            let rule = denial.rule.as_ref();
+            let why = rule.and_then(|rule| why(rule, Path::new(&path)));
+            let why = why.map_or(String::new(), |why| format!(": {why}"));
+            let errno = known(&denial.errno);
+            format!("denied by the sandbox: {path} ({errno}){why}")
+        }
+        "syscall" => {
+            "denied by the sandbox: a system call that is not permitted has killed it".to_owned()
+        }
+        _ => {
+            let more = match has_network {
+                true => "--write PATH permits more",
+                false => "--write PATH and --network permit more",
+            };
+            let text = known(&denial.text);
+            format!("the sandbox may be why it failed, as it said `{text}`; {more}")
+        }
+    };
+    line.replace('\n', " ")
 }
 
-impl Permitted {
-    /// What a preset permits to a command that starts in `cwd`.
-    pub(super) fn new(preset: Preset, cwd: &Path, widened: Widened) -> Self {
-        let mut writable = widened.write;
-        if preset == Preset::WorkspaceWrite {
-            writable.push(cwd.to_owned());
+/// What a rule says of a path, and the flags that would permit it to be written; none if the rule is of a kind that we do
+/// not know.
+fn why(rule: &DenyingRule, path: &Path) -> Option<String> {
+    let place = rule.path.as_deref();
+    let rule = match (rule.origin.as_str(), rule.access.as_str()) {
+        ("metadata", _) => {
+            let place = place?;
+            return Some(format!(
+                "{place} is protected in a directory that may be written; --write {place} would permit it"
+            ));
         }
-        Self {
-            preset,
-            writable,
-            has_network: widened.network,
+        ("policy", "read") => format!("{} may only be read", place?),
+        ("default", "none") => "nothing lets it be seen".to_owned(),
+        // A denial is not lifted by a permission beside it.
+        ("policy", "deny") => {
+            return Some(match &rule.pattern {
+                Some(pattern) => format!("the pattern `{pattern}` denies it"),
+                None => format!("{} is denied", place?),
+            });
         }
-    }
-
-    /// The line about what was denied.
-    pub(super) fn denied(&self, denial: Option<&Denial>) -> String {
-        let Some(denial) = denial else {
-            return "the sandbox may be why it failed".to_owned();
-        };
-        let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
-        match denial.kind.as_str() {
-            "path" => {
-                let path = known(&denial.path);
-                let (rule, flag) = self.rule(Path::new(&path));
-                let (path, errno) = (path.replace('\n', " "), known(&denial.errno));
-                format!(
-                    "denied by the sandbox: {path} ({errno}): {rule}; --write {flag} would permit it"
-                )
-            }
-            "syscall" => "denied by the sandbox: a system call that is not permitted has killed it"
-                .to_owned(),
-            _ => {
-                let more = match self.has_network {
-                    true => "--write PATH permits more",
-                    false => "--write PATH and --network permit more",
-                };
-                let text = known(&denial.text);
-                format!("the sandbox may be why it failed, as it said `{text}`; {more}")
-            }
+        _ => return None,
+    };
+    let directory = path.parent().filter(|parent| *parent != Path::new("/"));
+    let is_protected = path
+        .file_name()
+        .is_some_and(|name| PROTECTED.iter().any(|one| name == *one));
+    let flags = match directory {
+        Some(directory) if is_protected => {
+            format!("--write {} --write {}", directory.display(), path.display())
         }
-    }
-
-    /// What keeps a path from being written, and what would have to be named.
-    fn rule(&self, path: &Path) -> (String, String) {
-        let protected = self.writable.iter().find_map(|root| {
-            let first = path.strip_prefix(root).ok()?.iter().next()?;
-            let is_protected = PROTECTED.iter().any(|name| first == *name);
-            is_protected.then(|| root.join(first))
-        });
-        let (rule, place) = match &protected {
-            Some(protected) => (
-                "it is protected in a directory that may be written".to_owned(),
-                protected.as_path(),
-            ),
-            None => {
-                let parent = path.parent().filter(|parent| *parent != Path::new("/"));
-                let rule = format!("{} lets it be read only", self.preset.name());
-                (rule, parent.unwrap_or(path))
-            }
-        };
-        (rule, place.display().to_string().replace('\n', " "))
-    }
+        directory => format!("--write {}", directory.unwrap_or(path).display()),
+    };
+    Some(format!("{rule}; {flags} would permit it"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn permitted(network: bool) -> Permitted {
-        let widened = Widened {
-            write: vec!["/data".into()],
-            network,
-            ..Widened::default()
-        };
-        Permitted::new(Preset::WorkspaceWrite, Path::new("/w"), widened)
-    }
-
-    fn of_path(path: &str) -> String {
+    fn of_path(path: &str, rule: Option<DenyingRule>) -> String {
         let denial = Denial {
             kind: "path".into(),
             path: Some(path.into()),
             errno: Some("EROFS".into()),
+            rule,
             ..Denial::default()
         };
-        permitted(false).denied(Some(&denial))
+        line(Some(&denial), false)
+    }
+
+    fn rule(path: &str, access: &str, origin: &str) -> DenyingRule {
+        DenyingRule {
+            path: Some(path.into()),
+            access: access.into(),
+            origin: origin.into(),
+            ..DenyingRule::default()
+        }
     }
 
     #[test]
-    fn a_path_is_told_with_its_rule_and_the_flag_that_permits_it() {
-        let only = "workspace-write lets it be read only";
-        let kept = "it is protected in a directory that may be written";
-        for (path, rule, flag) in [
-            ("/srv/x/y", only, "/srv/x"),
-            ("/x", only, "/x"),
-            ("/web/.git", only, "/web"),
-            ("/w/.git", kept, "/w/.git"),
-            ("/data/.aws/x/y", kept, "/data/.aws"),
+    fn a_path_is_told_with_its_rule_and_the_flags_that_permit_it() {
+        let root = rule("/", "read", "policy");
+        let protected = rule("/w/.git", "read", "metadata");
+        let uncovered = DenyingRule {
+            path: None,
+            ..rule("", "none", "default")
+        };
+        for (path, rule, why) in [
+            (
+                "/srv/x/y",
+                &root,
+                "/ may only be read; --write /srv/x would permit it",
+            ),
+            (
+                "/x",
+                &root,
+                "/ may only be read; --write /x would permit it",
+            ),
+            (
+                "/web/.git",
+                &root,
+                "/ may only be read; --write /web --write /web/.git would permit it",
+            ),
+            (
+                "/w/.git/x",
+                &protected,
+                "/w/.git is protected in a directory that may be written; --write /w/.git would permit it",
+            ),
+            (
+                "/srv/x",
+                &uncovered,
+                "nothing lets it be seen; --write /srv would permit it",
+            ),
         ] {
-            let line = format!(
-                "denied by the sandbox: {path} (EROFS): {rule}; --write {flag} would permit it"
-            );
-            assert_eq!(of_path(path), line);
+            let line = format!("denied by the sandbox: {path} (EROFS): {why}");
+            assert_eq!(of_path(path, Some(rule.clone())), line);
         }
-        assert!(!of_path("/a\nb/c").contains('\n'));
+    }
+
+    #[test]
+    fn no_flag_is_named_that_would_not_permit_it() {
+        let pattern = DenyingRule {
+            path: None,
+            pattern: Some("/w/**/*.env".into()),
+            ..rule("", "deny", "policy")
+        };
+        for (rule, why) in [
+            (Some(rule("/w/s", "deny", "policy")), ": /w/s is denied"),
+            (Some(pattern), ": the pattern `/w/**/*.env` denies it"),
+            // Of a server that does not say, or says what we do not know.
+            (None, ""),
+            (Some(rule("/w", "read", "moon")), ""),
+            (Some(DenyingRule::default()), ""),
+        ] {
+            let line = format!("denied by the sandbox: /w/s/x (EROFS){why}");
+            assert_eq!(of_path("/w/s/x", rule), line);
+        }
+    }
+
+    #[test]
+    fn it_is_one_line_whatever_the_server_says() {
+        assert!(!of_path("/a\nb/c", Some(rule("/\n", "read", "policy"))).contains('\n'));
     }
 
     #[test]
@@ -127,10 +166,10 @@ mod tests {
             text: Some("permission denied".into()),
             ..Denial::default()
         };
-        let told = permitted(false).denied(Some(&denial));
+        let told = line(Some(&denial), false);
         assert!(told.starts_with("the sandbox may be why"), "{told}");
         assert!(told.contains("--network"), "{told}");
-        let told = permitted(true).denied(Some(&denial));
+        let told = line(Some(&denial), true);
         assert!(!told.contains("--network"), "{told}");
     }
 }

@@ -35,7 +35,6 @@ use crate::sys::event::WakeEvent;
 use crate::sys::signal::Signal;
 use crate::sys::terminal::{self, RawMode};
 
-use denied::Permitted;
 use escape::Escape;
 use flags::{GRAMMAR, RunFlags};
 use input::Input;
@@ -160,8 +159,10 @@ struct Session {
     /// Set on `-t`.
     raw: Option<RawMode>,
     is_verbose: bool,
-    /// What it was permitted, if it was confined.
-    permitted: Option<Permitted>,
+    /// Whether it was confined by a preset.
+    is_confined: bool,
+    /// Whether it had the network all the same.
+    has_network: bool,
     exit: Option<Exit>,
     lost: u64,
     /// Why its output is not written any more.
@@ -196,7 +197,7 @@ impl Session {
             // Such a server gives an empty input only to a command that has none.
             input = input.and_then(|mut input| (!input.is_empty()).then_some(input));
         }
-        let (mut order, permitted) = order(flags, environment, &facts)?;
+        let mut order = order(flags, environment, &facts)?;
         order.pipe_stdin = input.is_some();
         if flags.is_verbose {
             let version = facts.version.as_deref().unwrap_or("of an unknown version");
@@ -240,7 +241,8 @@ impl Session {
             stderr,
             raw,
             is_verbose: flags.is_verbose,
-            permitted,
+            is_confined: flags.sandbox.is_some(),
+            has_network: flags.has_network,
             exit: None,
             lost: 0,
             unwanted: None,
@@ -325,10 +327,8 @@ impl Session {
             return Err(RunError::Gap(self.lost));
         }
         let exit = self.exit.take().ok_or(RunError::NoExit)?;
-        if let Some(permitted) = &self.permitted
-            && exit.sandbox_denied
-        {
-            SPEAKER.say(permitted.denied(exit.denial.as_ref()));
+        if self.is_confined && exit.sandbox_denied {
+            SPEAKER.say(denied::line(exit.denial.as_ref(), self.has_network));
         }
         if exit.timed_out || self.has_timed_out {
             if self.is_verbose {
@@ -352,12 +352,12 @@ impl Session {
     }
 }
 
-/// The command as the environment is to start it, and what it is permitted if it is confined.
+/// The command as the environment is to start it.
 fn order(
     flags: &RunFlags,
     environment: &dyn Environment,
     facts: &EnvironmentFacts,
-) -> Result<(env::Command, Option<Permitted>), RunError> {
+) -> Result<env::Command, RunError> {
     let argv = flags.command.iter().map(|word| match word.to_str() {
         Some(word) => Ok(word.to_owned()),
         None => Err(RunError::NotText(format!("`{}`", word.display()))),
@@ -402,15 +402,12 @@ fn order(
                 network: flags.has_network,
                 waivers: flags.waivers,
             };
-            let start = Path::new(&start);
-            let sandbox = preset.sandbox(start, &widened);
-            let sandbox = sandbox.map_err(RunError::WholeMachine)?;
-            Some((sandbox, Permitted::new(preset, start, widened)))
+            let sandbox = preset.sandbox(Path::new(&start), &widened);
+            Some(sandbox.map_err(RunError::WholeMachine)?)
         }
         None => None,
     };
-    let (sandbox, permitted) = sandbox.unzip();
-    let command = env::Command {
+    Ok(env::Command {
         argv: argv.collect::<Result<_, _>>()?,
         cwd,
         sandbox,
@@ -419,8 +416,7 @@ fn order(
         terminal: flags.has_terminal.then_some(size),
         timeout: flags.timeout,
         ..env::Command::default()
-    };
-    Ok((command, permitted))
+    })
 }
 
 fn say_confined(confined: &Confined) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use super::names::Names;
+pub use crate::rpc::error::DenyingRule;
 use crate::rpc::protocol::env_policy::EnvPolicy;
 
 /// What to run.
@@ -113,6 +114,8 @@ pub struct Denial {
     pub path: Option<String>,
     /// What the system said.
     pub errno: Option<String>,
+    /// The rule for which it did, where the server tells.
+    pub rule: Option<DenyingRule>,
     /// The words that the guess is made from.
     pub text: Option<String>,
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::inputs::{PolicyInputs, Seen};
 use super::resolved_path::ResolvedPath;
-use super::{Access, Glob, Policy, Rule};
+use super::{Access, Glob, Origin, Policy, Rule};
+use crate::rpc::error::DenyingRule;
+use crate::rpc::path_uri::PathStyle;
 
 /// What of a policy stands in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,43 @@ pub enum Denial<'a> {
     Pattern(&'a Glob),
     /// That no rule is about it.
     Uncovered,
+}
+
+impl Denial<'_> {
+    /// What it lets be done.
+    pub fn access(&self) -> Access {
+        match self {
+            Self::Rule(rule) => rule.access,
+            Self::Pattern(_) => Access::Deny,
+            Self::Uncovered => Access::None,
+        }
+    }
+
+    /// For a client that writes paths in this style.
+    pub fn rule(&self, style: PathStyle) -> DenyingRule {
+        let (path, pattern, origin) = match self {
+            Self::Rule(rule) => {
+                let origin = match rule.origin {
+                    Origin::Asked => "policy",
+                    Origin::Metadata => "metadata",
+                };
+                (Some(style.render(&rule.path)), None, origin)
+            }
+            Self::Pattern(glob) => (None, Some(glob.pattern.clone()), "policy"),
+            Self::Uncovered => (None, None, "default"),
+        };
+        let access = match self.access() {
+            Access::None => "none",
+            Access::Deny => "deny",
+            Access::Read | Access::Write => "read",
+        };
+        DenyingRule {
+            path,
+            pattern,
+            access: access.to_owned(),
+            origin: origin.to_owned(),
+        }
+    }
 }
 
 impl Policy {
@@ -57,7 +96,6 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::rpc::path_uri::PathStyle;
     use crate::sandbox::policy::Context;
     use crate::sandbox::scratch::Scratch;
 

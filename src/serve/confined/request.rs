@@ -10,7 +10,7 @@ use crate::env::local::files::Mode;
 use crate::rpc::error::{DenyingRule, RpcError};
 use crate::rpc::message::{Message, RequestId};
 use crate::rpc::path_uri::WirePath;
-use crate::sandbox::policy::{Access, Denial, Origin, Policy, Purpose};
+use crate::sandbox::policy::{Access, Policy, Purpose};
 use crate::serve::files::{Confinement, FileRequest, decode_plain};
 
 /// How long an operation on one file may take: as long as a very slow disk.
@@ -96,32 +96,7 @@ impl ConfinedRequest {
             let destination = self.destination.as_ref()?;
             policy.denial(&destination.path, Access::Write, false)
         };
-        Some(self.told(first.or_else(second)?))
-    }
-
-    fn told(&self, denial: Denial<'_>) -> DenyingRule {
-        let (path, pattern, access, origin) = match denial {
-            Denial::Rule(rule) => {
-                let access = match rule.access {
-                    Access::Deny | Access::None => "deny",
-                    Access::Read | Access::Write => "read",
-                };
-                let origin = match rule.origin {
-                    Origin::Asked => "policy",
-                    Origin::Metadata => "metadata",
-                };
-                let path = self.path.style.render(&rule.path);
-                (Some(path), None, access, origin)
-            }
-            Denial::Pattern(glob) => (None, Some(glob.pattern.clone()), "deny", "policy"),
-            Denial::Uncovered => (None, None, "none", "default"),
-        };
-        DenyingRule {
-            path,
-            pattern,
-            access,
-            origin,
-        }
+        Some(first.or_else(second)?.rule(self.path.style))
     }
 
     /// About how much memory it holds.

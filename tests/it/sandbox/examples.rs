@@ -194,7 +194,8 @@ as_both_users! {
         site.client.closed(&id);
         let exited = site.client.exited(&id);
         assert_eq!(exited["sandboxDenied"], true, "{exited}");
-        let expected = json!({"kind": "path", "path": outside, "errno": "EROFS"});
+        let rule = json!({"path": "/", "access": "read", "origin": "policy"});
+        let expected = json!({"kind": "path", "path": outside, "errno": "EROFS", "rule": rule});
         assert_eq!(exited["sandboxDenial"], expected, "{exited}");
         let read = site.client.read(&id, json!({}));
         assert_eq!(read["sandboxDenied"], true, "{read}");

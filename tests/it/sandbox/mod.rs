@@ -1,6 +1,7 @@
 //! Confinement, as an attacker and as its users meet it.
 
 mod compared;
+mod denials;
 mod doctor;
 mod escapes;
 mod examples;

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{entry, restricted, special, workspace};
-use crate::support::{Client, Server, Start, child, command_line, finish, scratch};
+use crate::support::{Client, Server, Start, child, command_line, finish, scratch, through_child};
 
 /// The names that are protected where they can be.
 const NAMES: [&str; 4] = [".agents", ".aws", ".codex", ".git"];
@@ -131,17 +131,7 @@ fn run_gives_it_up_for_one_command_here_and_elsewhere() {
     );
     fs::write(home.path("environments.toml"), text).unwrap();
     let run = |environment: &str, more: &[&str], target: &str| {
-        let plain = command_line(&home.dir());
-        let mut command = std::process::Command::new(child());
-        command
-            .args(["deny", "namespaces"])
-            .arg(plain.get_program());
-        for (name, value) in plain.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
+        let mut command = through_child(&["deny", "namespaces"], &command_line(&home.dir()));
         command.args(["run", "-v", "-e", environment, "-C", &home.dir()]);
         command.args(["--sandbox", "workspace-write"]).args(more);
         command.arg(child()).args(["make", target]);

@@ -34,7 +34,7 @@ pub use procfs::{
     alive, children_named, cpu_ticks, descendants, descriptors, peak_resident, resident, session,
     signal, threads, working_children, zombies_of,
 };
-pub use program::{Scratch, child, example, names, scratch};
+pub use program::{Scratch, child, example, names, scratch, through_child};
 pub use proxy::Proxy;
 pub use run::{fails, run};
 pub use server::Server;

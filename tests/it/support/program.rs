@@ -1,11 +1,28 @@
 //! The helper child program, and directories of a test's own.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The `child` example.
 pub fn child() -> String {
     example("child")
+}
+
+/// The child program with these arguments, which becomes or starts the command.
+pub fn through_child(arguments: &[&str], plain: &Command) -> Command {
+    let mut command = Command::new(child());
+    command
+        .args(arguments)
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
 }
 
 /// An example beside this test's executable: target/TRIPLE/PROFILE/deps/it-HASH.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::{Client, PATIENCE, child, within};
+use super::{Client, PATIENCE, through_child, within};
 
 /// A running server; killed when dropped, and its stderr shown if the test fails.
 pub struct Server {
@@ -31,11 +31,7 @@ impl Server {
 
     /// The same without the system calls that `words` name, as in containers and on old kernels.
     pub fn command_denied(words: &str) -> Command {
-        let mut command = Command::new(child());
-        command
-            .args(["deny", words])
-            .arg(Self::command().get_program());
-        command
+        through_child(&["deny", words], &Self::command())
     }
 
     /// Starts on a free port of the loopback address.

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::env::local::{Event, ProcessExit, Stream as LocalStream, Subscriber};
 use crate::env::{Exit, ProcessEvent, Stream};
-use crate::rpc::path_uri::PathStyle;
 use crate::rpc::transport::Offer;
 use crate::sandbox::denial::Denial;
 use crate::sys::event::WakeEvent;
@@ -133,7 +132,7 @@ fn stream(stream: LocalStream) -> Stream {
 fn describe(exit: &ProcessExit, denial: Option<&Denial>) -> Exit {
     // The server tells the same in the same words.
     let told = |denial: &Denial| {
-        let data = serde_json::to_value(denial.data(PathStyle::Native)).ok()?;
+        let data = serde_json::to_value(denial.data()).ok()?;
         serde_json::from_value(data).ok()
     };
     let name = exit.signal.map(|signal| signal.name());

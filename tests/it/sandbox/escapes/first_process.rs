@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 
 use crate::support::sandbox::{Launcher, ORDINARY, SECRET, Sandbox, Stage, Who};
-use crate::support::{Scratch, Start, child, names, scratch, within};
+use crate::support::{Scratch, Start, child, names, scratch, through_child, within};
 
 /// A directory that everybody may write to.
 fn common() -> Scratch {
@@ -18,27 +18,11 @@ fn common() -> Scratch {
     scratch
 }
 
-/// The child program with these arguments, which becomes or starts the command.
-fn through(arguments: &[&str], plain: &Command) -> Command {
-    let mut command = Command::new(child());
-    command
-        .args(arguments)
-        .arg(plain.get_program())
-        .args(plain.get_args());
-    for (name, value) in plain.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command
-}
-
 /// The program runs while its first process is held with all that it was given still open.
 fn it_is_closed_from_the_beginning(launcher: Launcher, who: Who) {
     let place = common();
     let log = place.path("log");
-    let held = |plain: Command| through(&["hold", &log], &plain);
+    let held = |plain: Command| through_child(&["hold", &log], &plain);
     let Some(mut stage) = Stage::set_through(launcher, who, held) else {
         return;
     };
@@ -64,7 +48,7 @@ fn it_is_closed_from_the_beginning_with_the_bundled_bwrap() {
 
 /// A server that has this directory open under many numbers, and what is secret in it.
 fn burdened(launcher: Launcher, who: Who) -> Option<(Stage, Sandbox, String)> {
-    let with = |plain: Command| through(&["with-descriptors", "60", "/"], &plain);
+    let with = |plain: Command| through_child(&["with-descriptors", "60", "/"], &plain);
     let mut stage = Stage::set_through(launcher, who, with)?;
     let secret = stage.make_file("outside/secret", SECRET);
     // Enough places that bwrap has descriptors with all these numbers too.
