@@ -369,7 +369,9 @@ fn watch(pipe: &OwnedFd, words: &[AtomicI64], mark: Option<Mark>) -> ! {
         }
     }
     if let Some(mark) = mark {
-        mark::kill_all(&|pid| mark.is_on(pid), Instant::now() + KILL_TIME);
+        // Orphans are others' to reap, now that the server is gone.
+        let deadline = Instant::now() + KILL_TIME;
+        mark::kill_all(&|pid| mark.is_on(pid), &|| 0, deadline);
     }
     // SAFETY: ends this process at once.
     unsafe { libc::_exit(0) }

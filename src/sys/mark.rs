@@ -116,31 +116,44 @@ pub fn parent_of(pid: i32) -> Option<i32> {
 
 /// Sends a signal to all living processes that are `wanted`; whether there was one. Not to us.
 pub fn signal(wanted: &dyn Fn(i32) -> bool, signal: Signal) -> bool {
-    look(wanted, Some(signal), &mut [const { None }; AWAITED]) > 0
+    look(wanted, Some(signal), &mut [const { None }; AWAITED]).reached > 0
 }
 
 /// Whether a living process is `wanted`. We are not.
 pub fn is_any_left(wanted: &dyn Fn(i32) -> bool) -> bool {
-    look(wanted, None, &mut [const { None }; AWAITED]) > 0
+    look(wanted, None, &mut [const { None }; AWAITED]).reached > 0
 }
 
 /// Kills all that are `wanted`, and what they start meanwhile, until none lives; false when the
-/// time was up. Never us.
-pub fn kill_all(wanted: &dyn Fn(i32) -> bool, deadline: Instant) -> bool {
-    until_none(wanted, Some(Signal::KILL), deadline)
+/// time was up. Never us. `reaped` counts the orphans that were reaped: as long as it grows, there may
+/// be a process that forks and exits all the time, and was not there when it was looked at.
+pub fn kill_all(wanted: &dyn Fn(i32) -> bool, reaped: &dyn Fn() -> u64, deadline: Instant) -> bool {
+    until_none(wanted, Some(Signal::KILL), reaped, deadline)
 }
 
 /// Waits until none that is `wanted` lives; false when the time was up.
 pub fn wait_for_all(wanted: &dyn Fn(i32) -> bool, deadline: Instant) -> bool {
-    until_none(wanted, None, deadline)
+    until_none(wanted, None, &|| 0, deadline)
 }
 
-fn until_none(wanted: &dyn Fn(i32) -> bool, signal: Option<Signal>, deadline: Instant) -> bool {
+fn until_none(
+    wanted: &dyn Fn(i32) -> bool,
+    signal: Option<Signal>,
+    reaped: &dyn Fn() -> u64,
+    deadline: Instant,
+) -> bool {
+    let mut last = None;
     loop {
+        let reaped_before = reaped();
         let mut living = [const { None }; AWAITED];
-        if look(wanted, signal, &mut living) == 0 {
+        let seen = look(wanted, signal, &mut living);
+        // Who forks and exits all the time has ended whenever it is to be killed, and has a child by then. Those that
+        // have ended and wait to be reaped are the same ones next time.
+        let is_quiet = seen.numbers == 0 || last == Some(seen.numbers);
+        if seen.reached == 0 && is_quiet && reaped() == reaped_before {
             return true;
         }
+        last = Some(seen.numbers);
         let mut can_wait = false;
         for pidfd in living.iter().flatten() {
             can_wait = true;
@@ -149,31 +162,41 @@ fn until_none(wanted: &dyn Fn(i32) -> bool, signal: Option<Signal>, deadline: In
         if Instant::now() >= deadline {
             return false;
         }
-        if !can_wait {
+        if !can_wait && seen.reached > 0 {
             std::thread::sleep(TICK);
         }
     }
 }
 
-/// Looks at all processes once; the number of living ones that are wanted and got the signal.
+/// What one look at all processes has found.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    /// How many that were wanted got the signal.
+    reached: usize,
+    /// The sum of the numbers of all that were wanted, living or not.
+    numbers: u64,
+}
+
+/// Looks at all processes once.
 fn look(
     wanted: &dyn Fn(i32) -> bool,
     signal: Option<Signal>,
     living: &mut [Option<OwnedFd>; AWAITED],
-) -> usize {
+) -> Seen {
     let own = own_pid();
-    let mut count = 0;
+    let mut seen = Seen::default();
     let signal = signal.map_or(0, Signal::number);
     // Without /proc there is nothing to look at.
     let _ = for_each_process(&mut |pid| {
         if pid == own || !wanted(pid) {
             return;
         }
+        seen.numbers += u64::from(pid.unsigned_abs());
         let is_reached = match open_pidfd(pid) {
             // Once more, as its number may have been another's when it was opened.
             Some(pidfd) if wanted(pid) && !wait_for_end(&pidfd, Duration::ZERO) => {
                 let sent = send_by_pidfd(&pidfd, signal, 0).is_ok();
-                if sent && let Some(place) = living.get_mut(count) {
+                if sent && let Some(place) = living.get_mut(seen.reached) {
                     *place = Some(pidfd);
                 }
                 sent
@@ -182,9 +205,9 @@ fn look(
             // SAFETY: kill takes no pointers.
             None => !is_zombie(pid) && unsafe { libc::kill(pid, signal) } == 0,
         };
-        count += usize::from(is_reached);
+        seen.reached += usize::from(is_reached);
     });
-    count
+    seen
 }
 
 /// Whether the process has ended within this time.

@@ -1,14 +1,15 @@
 //! Descendants that have left their group and session, as daemons do: they end with who started them.
 
-use std::fs;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::{
-    Client, Environments, PATIENCE, Server, Start, alive, child, children_named, descriptors,
-    params, resident, scratch, session, settled, signal, threads, within, zombies_of,
+    Client, Environments, PATIENCE, Scratch, Server, Start, alive, child, children_named,
+    descriptors, params, resident, scratch, session, settled, signal, threads, within, zombies_of,
 };
 
 /// Starts a process that says the number of a daemon of its own, which leads a session.
@@ -44,6 +45,20 @@ fn every_kind(client: &mut Client) -> Vec<u32> {
     pids.push(client.number("tty"));
     assert!(pids.iter().all(|&pid| alive(pid)));
     pids
+}
+
+/// Starts what forks and exits all the time; whether it has ended, by the lock that it keeps.
+fn forking(client: &mut Client, scratch: &Scratch) -> impl FnMut() -> bool + use<> {
+    let (path, hop) = (scratch.path("lock"), scratch.path("hop"));
+    fs::write(&path, "").unwrap();
+    fs::write(&hop, format!("#!/bin/sh\n[ -e {path} ] && setsid $0 &\n")).unwrap();
+    fs::set_permissions(&hop, Permissions::from_mode(0o755)).unwrap();
+    let script = format!("exec 9<{path}; flock -n 9 && echo locked && exec {hop} >/dev/null 2>&1");
+    client.start(Start::shell("p", &script));
+    client.output("p", "stdout", |text| text == "locked\n");
+    let file = File::open(path).unwrap();
+    assert!(file.try_lock().is_err(), "it has the lock");
+    move || file.try_lock().is_ok()
 }
 
 #[track_caller]
@@ -92,6 +107,20 @@ over_both! {
         assert!(alive(bystander));
         client.ok("process/terminate", params("bystander", json!({})));
         all_gone(&[bystander]);
+    }
+
+    fn terminate_ends_one_that_always_forks_and_exits(client) {
+        let scratch = scratch();
+        let is_over = forking(client, &scratch);
+        client.ok("process/terminate", params("p", json!({})));
+        within(PATIENCE, "it has ended", is_over);
+    }
+
+    fn one_that_always_forks_and_exits_ends_with_a_server_that_is_killed(client) {
+        let scratch = scratch();
+        let is_over = forking(client, &scratch);
+        client.server.as_mut().unwrap().kill();
+        within(PATIENCE, "it has ended", is_over);
     }
 
     fn terminate_with_a_grace_asks_them_first(client) {

@@ -6,6 +6,7 @@
 //! those who ask for it but by one thread, for all at once.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ use crate::workers::Workers;
 
 /// How long KILL may take to end a process; one that waits for a broken disk takes longer.
 const KILL_TIME: Duration = Duration::from_millis(400);
+/// How long those are killed again and again that have a child before they end.
+const CHASE: Duration = Duration::from_secs(10);
 
 /// All descendants of what one host has started.
 pub(super) struct Descendants {
@@ -28,6 +31,8 @@ pub(super) struct Descendants {
     workers: Workers,
     state: Mutex<State>,
     done: Condvar,
+    /// Orphans that were reaped.
+    reaped: AtomicU64,
 }
 
 #[derive(Default)]
@@ -42,6 +47,7 @@ struct State {
 struct Errand {
     mark: Mark,
     kills: bool,
+    asked_at: Instant,
     /// The group that has had TERM already.
     spared: Option<i32>,
     /// Keeps its number until this is done.
@@ -63,12 +69,22 @@ impl Descendants {
             workers,
             state: Mutex::default(),
             done: Condvar::new(),
+            reaped: AtomicU64::new(0),
         })
     }
 
     /// The mark of all of them.
     pub(super) fn mark(&self) -> Option<Mark> {
         self.mark
+    }
+
+    /// An orphan was reaped.
+    pub(super) fn note_reaped(&self) {
+        self.reaped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn reaped(&self) -> u64 {
+        self.reaped.load(Ordering::Relaxed)
     }
 
     /// Waits until those that were sent a signal have it; false when the time was up.
@@ -102,7 +118,7 @@ impl Descendants {
         let own = process::own_pid();
         let is_child = |pid| mark::parent_of(pid) == Some(own) && Some(pid) != guardian;
         let is_ours = |pid| self.is_marked(pid) || is_child(pid);
-        if !mark::kill_all(&is_ours, deadline) {
+        if !mark::kill_all(&is_ours, &|| self.reaped(), deadline) {
             log::warn!("a descendant of a process does not end though it was killed");
         }
     }
@@ -137,35 +153,42 @@ impl Descendants {
                 }
                 std::mem::take(&mut state.asked)
             };
-            carry_out(&errands);
+            if self.carry_out(&errands) {
+                continue;
+            }
+            // Whoever asks meanwhile does not wait for these.
+            let (late, again): (Vec<_>, Vec<_>) = errands
+                .into_iter()
+                .filter(|errand| errand.kills)
+                .partition(|errand| errand.asked_at.elapsed() >= CHASE);
+            if !late.is_empty() {
+                log::warn!("a descendant of a process does not end though it was killed");
+            }
+            self.lock().asked.extend(again);
         }
+    }
+
+    /// The polite signals first. False if some of those to be killed still live.
+    fn carry_out(&self, errands: &[Errand]) -> bool {
+        let (kills, requests): (Vec<&Errand>, Vec<&Errand>) =
+            errands.iter().partition(|errand| errand.kills);
+        if !requests.is_empty() {
+            let is_asked = |pid| {
+                let group = mark::group_of(pid);
+                let others = requests
+                    .iter()
+                    .filter(|it| it.spared.is_none() || it.spared != group);
+                mark::has_one(pid, others.map(|it| it.mark))
+            };
+            mark::signal(&is_asked, Signal::TERMINATE);
+        }
+        let is_wanted = |pid| mark::has_one(pid, kills.iter().map(|errand| errand.mark));
+        kills.is_empty()
+            || mark::kill_all(&is_wanted, &|| self.reaped(), Instant::now() + KILL_TIME)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
-    }
-}
-
-/// The polite signals first.
-fn carry_out(errands: &[Errand]) {
-    let (kills, requests): (Vec<&Errand>, Vec<&Errand>) =
-        errands.iter().partition(|errand| errand.kills);
-    if !requests.is_empty() {
-        let is_asked = |pid| {
-            let group = mark::group_of(pid);
-            let others = requests
-                .iter()
-                .filter(|it| it.spared.is_none() || it.spared != group);
-            mark::has_one(pid, others.map(|it| it.mark))
-        };
-        mark::signal(&is_asked, Signal::TERMINATE);
-    }
-    if kills.is_empty() {
-        return;
-    }
-    let is_wanted = |pid| mark::has_one(pid, kills.iter().map(|errand| errand.mark));
-    if !mark::kill_all(&is_wanted, Instant::now() + KILL_TIME) {
-        log::warn!("a descendant of a process does not end though it was killed");
     }
 }
 
@@ -213,6 +236,7 @@ impl Owner {
             self.descendants.send(Errand {
                 mark: *mark,
                 kills: true,
+                asked_at: Instant::now(),
                 spared: None,
                 _owner: Arc::clone(owner),
             });
@@ -285,6 +309,7 @@ impl Marked {
         self.owner.descendants.send(Errand {
             mark: self.mark,
             kills,
+            asked_at: Instant::now(),
             spared,
             _owner: Arc::clone(&self.owner),
         });

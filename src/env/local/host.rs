@@ -160,6 +160,7 @@ impl Host {
         let guardian = self.guardian.lock().clone();
         if self.takes_orphans {
             for pid in process::reap_orphans() {
+                self.descendants.note_reaped();
                 guardian.iter().for_each(|it| it.note_reaped(pid));
             }
         }

@@ -1,13 +1,13 @@
 //! One mount point: made, or found, and locked.
 
 use std::ffi::CString;
-use std::fs::{File, TryLockError};
+use std::fs::{File, FileTimes, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::directory::Unlocking;
 use super::record::Record;
@@ -17,6 +17,10 @@ use crate::sys::identity::user_id;
 
 /// Attempts to lock a mount point while a run of another journal takes it away, a millisecond each.
 const ATTEMPTS: usize = 50;
+
+/// When every mount point says that it was last changed, in seconds since 1970: no file of anybody else does, and no
+/// sandbox of a bwrap can make one that it may not write say so. A number by chance.
+const STAMP: u64 = 413_792_046;
 
 /// What is wanted where nothing is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +62,15 @@ impl PointKind {
 pub(super) fn looks_made(status: &Status) -> bool {
     let is_empty = status.kind == FileType::Directory || status.size == 0;
     PointKind::of(status).is_some() && status.mode & 0o222 == 0 && is_empty
+}
+
+/// Whether a file was made as a mount point, and has not been changed since.
+pub(super) fn is_stamped(status: &Status) -> bool {
+    u64::try_from(status.modified_ms).is_ok_and(|millis| millis / 1000 == STAMP)
+}
+
+fn stamp() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(STAMP)
 }
 
 /// A mount point, with a shared lock on it for those who keep another journal.
@@ -198,6 +211,9 @@ impl PointLocation {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
+        if is_ours {
+            file.set_times(FileTimes::new().set_modified(stamp()))?;
+        }
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) if needs_lock => return Ok(None),
             Ok(()) | Err(TryLockError::WouldBlock) => {}

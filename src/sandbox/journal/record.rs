@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::point::{MountPoint, PointKind, PointLocation, looks_made};
+use super::point::{MountPoint, PointKind, PointLocation, is_stamped, looks_made};
 use crate::sys::file::{self, Identity};
 use crate::sys::identity::user_id;
 
@@ -16,7 +16,7 @@ pub(super) struct Record {
     kind: PointKind,
     /// Whether the run has only found it.
     is_found: bool,
-    /// None before it was made: then whatever looks like one of ours is it.
+    /// None before it was made.
     inode: Option<(u32, u32, u64)>,
     path: PathBuf,
 }
@@ -126,7 +126,8 @@ impl Record {
     }
 
     /// Takes the mount point away, unless it is no longer the one that was made, or is in use: by a run with one of
-    /// these records, or by one of another journal.
+    /// these records, or by one of another journal. A record may be forged, where a program can write to a journal: what
+    /// does not look made, with its stamp, stays, whatever the record says.
     pub(super) fn remove(&self, in_use: &[Self]) -> Removal {
         if self.is_found {
             return Removal::Done;
@@ -145,10 +146,10 @@ impl Record {
         };
         let is_ours = match self.inode {
             Some(inode) => status.identity.numbers() == inode,
-            None => looks_made(&status) && status.user == user_id(),
+            None => status.user == user_id(),
         };
-        let is_file_with_content = self.kind == PointKind::File && status.size > 0;
-        if !is_ours || PointKind::of(&status) != Some(self.kind) || is_file_with_content {
+        let was_made = looks_made(&status) && is_stamped(&status);
+        if !is_ours || !was_made || PointKind::of(&status) != Some(self.kind) {
             return Removal::Done;
         }
         if let Err(TryLockError::WouldBlock) = file.try_lock() {

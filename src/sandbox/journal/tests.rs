@@ -1,11 +1,13 @@
 //! What is made goes, whatever happens in between; what was there stays.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::slice::from_ref;
 
 use super::*;
 use crate::sandbox::scratch::Scratch;
+use crate::sys::file::status_of;
 
 struct There {
     scratch: Scratch,
@@ -271,6 +273,36 @@ fn an_intent_alone_leads_to_what_looks_made() {
     fs::create_dir(&points[1].path).unwrap();
     journal.sweep();
     assert_eq!(there.names("proj"), [".codex"]);
+}
+
+#[test]
+fn what_a_forged_record_names_stays() {
+    let there = There::new();
+    let journal = there.journal();
+    let directory = there.point("refs");
+    let file = MountPoint {
+        kind: PointKind::File,
+        ..there.point("__init__.py")
+    };
+    fs::create_dir(&directory.path).unwrap();
+    fs::write(&file.path, "").unwrap();
+    // Also what nobody may write to.
+    fs::set_permissions(&file.path, Permissions::from_mode(0o444)).unwrap();
+    let records: Vec<_> = [&directory, &file]
+        .iter()
+        .map(|point| {
+            let fd = File::open(&point.path).unwrap();
+            let identity = status_of(fd.as_fd()).unwrap().identity;
+            Record::of(point, Some(identity))
+        })
+        .chain([Record::of(&directory, None), Record::of(&file, None)])
+        .collect();
+    let notes = journal.directory.clone().unwrap();
+    for record in records {
+        drop(notes.begin(&[record]).unwrap());
+        journal.sweep();
+        assert_eq!(there.names("proj"), ["__init__.py", "refs"]);
+    }
 }
 
 #[test]
