@@ -119,9 +119,8 @@ pub fn become_program(image: &Image, open_program: Option<&OwnedFd>) -> (Stage, 
     if let Err(failure) = set_limits(&image.limits) {
         return failure;
     }
-    let failed = enter_directory(&image.cwd).is_err() && enter_directory(c"/").is_err();
-    if failed {
-        return (Stage::Directory, errno());
+    if let Err(error) = enter_directory(&image.cwd) {
+        return (Stage::Directory, error.raw_os_error().unwrap_or(0));
     }
     // The server has given every signal its default when it started the launcher, which leaves them so; this one is
     // ignored by the runtime of our own program.

@@ -243,8 +243,8 @@ fn confined(
     confinement: &Confinement,
     context: &SpawnContext<'_>,
 ) -> Result<Confined, Failure> {
-    // A directory that is not there is an error; one that is only not shown inside is not. What we have open ourselves is
-    // none of the client's.
+    // A directory that is not there is told as such; inside, one that is not shown looks the same. What we have open
+    // ourselves is none of the client's.
     let found = file::locate_directory_without_magic(&strings.image.cwd);
     found.map_err(|error| {
         Failure::Program(SpawnError {

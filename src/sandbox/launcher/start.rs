@@ -4,7 +4,7 @@
 //! past it to the process inside. Whether the sandbox stands is known by that process's first message, never by a text or
 //! an exit code, which could be the program's as well.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -128,6 +128,7 @@ pub(super) fn start(
         control: File::from(ours),
         complaints: File::from(OwnedFd::from(complaints)),
         masks: &request.rest.masks,
+        cwd: request.image.as_ref().map(|image| image.cwd.as_c_str()),
         context,
     };
     match started.follow() {
@@ -136,12 +137,17 @@ pub(super) fn start(
     }
 }
 
+fn path_of(path: &CStr) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(path.to_bytes()))
+}
+
 /// A bwrap that runs, while it is not known what comes of it.
 struct Started<'a> {
     leader: Leader,
     control: File,
     complaints: File,
     masks: &'a [Mask],
+    cwd: Option<&'a CStr>,
     context: &'a SpawnContext<'a>,
 }
 
@@ -223,9 +229,18 @@ impl Started<'_> {
                         "Deny the directory around it instead",
                     )
                     .because(&error(errno));
-                    let mask = self.masks.get(place);
-                    refusal.path =
-                        mask.map(|mask| PathBuf::from(OsStr::from_bytes(mask.path.to_bytes())));
+                    refusal.path = self.masks.get(place).map(|mask| path_of(&mask.path));
+                    refusal.into()
+                }
+                spawn::Stage::Directory => {
+                    let cwd = self.cwd.map(path_of).unwrap_or_default();
+                    let what = format!(
+                        "the working directory {} cannot be entered in the sandbox",
+                        cwd.display()
+                    );
+                    let hint = "Let the policy read it, or start elsewhere";
+                    let mut refusal = Refusal::new(Stage::Start, what, hint).because(&error(errno));
+                    refusal.path = Some(cwd);
                     refusal.into()
                 }
                 spawn::Stage::Device => Refusal::new(

@@ -501,23 +501,13 @@ impl Draft<'_> {
         self.seals.push(path.to_owned());
     }
 
-    /// Where to start: as asked, if that is there, be it only on the way to something that can be seen. By its canonical
-    /// path where the links to it may not exist.
+    /// Where to start: as asked, or by the canonical path where the links to it may not exist inside. What the policy does
+    /// not show cannot be entered.
     fn start(&self, cwd: &Path) -> PathBuf {
-        let Ok(place) = ResolvedPath::find(cwd) else {
-            return "/".into();
-        };
-        let leads_on = |mount: &Mount| {
-            matches!(mount.action, Action::Bind { .. }) && mount.target.starts_with(&place.path)
-        };
-        if self.policy.access(&place.path) < Access::Read && !self.mounts.iter().any(leads_on) {
-            return "/".into();
-        }
         let is_visible = |link: &Link| around(self.policy, &link.path) >= Access::Read;
-        if place.links.iter().all(is_visible) {
-            cwd.to_owned()
-        } else {
-            place.path
+        match ResolvedPath::find(cwd) {
+            Ok(place) if !place.links.iter().all(is_visible) => place.path,
+            _ => cwd.to_owned(),
         }
     }
 

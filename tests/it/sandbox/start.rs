@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::{read_only, workspace};
+use super::{entry, read_only, restricted, special, workspace};
 use crate::support::{Client, PATIENCE, Server, Start, alive, params, scratch, within};
 
 over_both! {
@@ -63,6 +63,21 @@ over_both! {
             let plain = client.err("process/start", Start::command("p", &[argv]).0);
             let start = Start::command("p", &[argv]).with("sandbox", read_only());
             assert_eq!(client.err("process/start", start.0), plain, "{argv}");
+        }
+    }
+
+    fn nothing_runs_elsewhere_where_the_directory_is_not_shown(client) {
+        let scratch = scratch();
+        let project = scratch.path("project");
+        fs::create_dir(&project).unwrap();
+        let denied = restricted(&[special("root", "write"), entry(&project, "deny")]);
+        let uncovered = restricted(&[special("minimal", "read")]);
+        for policy in [denied, uncovered] {
+            let start = Start::shell("p", "pwd").cwd(&project).with("sandbox", policy);
+            let error = client.err("process/start", start.0);
+            let message = &error.message;
+            assert_eq!(error.code, -32603, "{message}");
+            assert!(message.contains("working directory") && message.contains(&project), "{message}");
         }
     }
 
