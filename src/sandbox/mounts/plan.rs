@@ -153,7 +153,7 @@ fn steps(
                 .any(|root| root.starts_with(&glob.base));
         if is_open {
             weaker.push(format!(
-                "`{}`: what matches and is made after the start is not denied",
+                "`{}`: what matches and is made, or moved there, after the search for it is not denied",
                 glob.pattern
             ));
         }
