@@ -23,6 +23,7 @@ mod directory;
 mod point;
 mod record;
 
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -198,12 +199,6 @@ impl Claim {
             .transpose()
     }
 
-    /// Which inode is held at a path.
-    pub(super) fn identity(&self, path: &Path) -> Option<Identity> {
-        let held = self.held.iter().find(|held| held.point.path == path);
-        held.map(|held| held.identity)
-    }
-
     /// What is held: where, and which inode.
     pub fn points(&self) -> impl Iterator<Item = (&Path, Identity)> {
         self.held
@@ -226,12 +221,13 @@ impl Claim {
             self.run = None;
             return Ok(());
         }
+        let held = self.held.iter().map(|held| (&held.point.path, held));
+        let held: HashMap<_, _> = held.collect();
         let records: Vec<u8> = wanted
             .iter()
-            .map(|point| {
-                let mut held = self.held.iter();
-                let held = held.find(|held| held.point.path == point.path);
-                held.map_or_else(|| Record::not_made(point), Held::record)
+            .map(|point| match held.get(&point.path) {
+                Some(held) => held.record(),
+                None => Record::not_made(point),
             })
             .flat_map(|record| record.to_bytes())
             .collect();

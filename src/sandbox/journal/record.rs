@@ -1,5 +1,6 @@
 //! One line of a run's records: a mount point, and how it can be known again.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::TryLockError;
 use std::os::fd::AsFd;
@@ -75,15 +76,14 @@ impl Record {
 
     /// All records of a run. A later one about the same path replaces the earlier; one that is torn is none.
     pub(super) fn read_all(bytes: &[u8]) -> Vec<Self> {
-        let mut records: Vec<Self> = Vec::new();
-        let mut rest = bytes;
-        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
-            if let Some(record) = Self::read(&rest[..end]) {
-                records.retain(|earlier| earlier.path != record.path);
-                records.push(record);
-            }
-            rest = &rest[end + 1..];
-        }
+        let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == 0).collect();
+        // What is not ended is torn.
+        lines.pop();
+        let mut known = HashSet::new();
+        let latest = lines.into_iter().rev().filter_map(Self::read);
+        let latest = latest.filter(|record| known.insert(record.path.clone()));
+        let mut records: Vec<Self> = latest.collect();
+        records.reverse();
         records
     }
 

@@ -1,6 +1,6 @@
 //! From rules to mounts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::CString;
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
@@ -11,8 +11,9 @@ use super::list::MountList;
 use super::scan::Scan;
 use super::source::{Source, is_own};
 use super::{Action, Mask, MaskKind, Mount, MountPlan};
-use crate::sandbox::journal::{Claim, Journal, MountPoint, PointKind};
+use crate::sandbox::journal::{Journal, MountPoint, PointKind};
 use crate::sandbox::policy::{Access, Link, PROTECTED, Policy, ResolvedPath};
+use crate::sys::file::Identity;
 
 impl MountPlan {
     /// Plans a sandbox for a command that is to start in `cwd`.
@@ -45,13 +46,14 @@ impl MountPlan {
             held: BTreeSet::new(),
         };
         draft.base()?;
+        let made: HashMap<&Path, Identity> = claim.points().collect();
         let mut steps = steps;
         for step in &mut steps {
-            step.show_nothing_of(&claim);
+            step.show_nothing_of(&made);
         }
         for point in wanted {
             // What could not be made, no program can make either.
-            let Some(identity) = claim.identity(&point.path) else {
+            let Some(identity) = made.get(point.path.as_path()).copied() else {
                 continue;
             };
             let source = Source::open(&point.path)?
@@ -65,7 +67,7 @@ impl MountPlan {
                 links: Vec::new(),
                 there: There::Held(source),
             };
-            step.show_nothing_of(&claim);
+            step.show_nothing_of(&made);
             steps.push(step);
         }
         steps.sort_by_cached_key(|step| step.path.iter().count());
@@ -124,11 +126,11 @@ impl Step {
     }
 
     /// Shows an empty directory in the place of one that is only there to be mounted on.
-    fn show_nothing_of(&mut self, claim: &Claim) {
+    fn show_nothing_of(&mut self, made: &HashMap<&Path, Identity>) {
         if let There::Held(source) = &self.there
             && source.is_directory()
             && self.access == Access::Read
-            && claim.identity(&self.path) == Some(source.status.identity)
+            && made.get(self.path.as_path()) == Some(&source.status.identity)
         {
             self.there = There::EmptyDirectory;
         }
@@ -142,7 +144,7 @@ fn steps(
     journal: &Journal,
     weaker: &mut Vec<String>,
 ) -> Result<Vec<Step>, PlanError> {
-    let rules = policy.rules().iter();
+    let rules = policy.rules();
     let mut wishes: Vec<(PathBuf, Access, Vec<Link>)> = rules
         .map(|rule| (rule.path.clone(), rule.access, rule.links.clone()))
         .collect();
@@ -247,6 +249,7 @@ fn check_entry(policy: &Policy, path: &Path) -> Result<(), PlanError> {
 /// The mount points for what is missing, and must not be made by a program: the first missing component of each path.
 fn missing(policy: &Policy, steps: &[Step]) -> Vec<MountPoint> {
     let mut points: Vec<MountPoint> = Vec::new();
+    let mut known = HashSet::new();
     for step in steps {
         if step.is_there() || step.access == Access::Write {
             continue;
@@ -254,7 +257,7 @@ fn missing(policy: &Policy, steps: &[Step]) -> Vec<MountPoint> {
         let Some(path) = first_missing(&step.path) else {
             continue;
         };
-        if around(policy, &path) != Access::Write || points.iter().any(|point| point.path == path) {
+        if around(policy, &path) != Access::Write || !known.insert(path.clone()) {
             continue;
         }
         let is_metadata = path == step.path

@@ -78,15 +78,14 @@ impl Policy {
             Some(rule) if rule.access < wanted => return Some(Denial::Rule(rule)),
             Some(_) => {}
         }
-        let below = |rule: &&Rule| rule.access < wanted && rule.path.starts_with(&place);
-        let found = self.rules.iter().find(below).filter(|_| with_below);
+        let mut within = self.rules.within(&place).filter(|_| with_below);
+        let found = within.find(|rule| rule.access < wanted);
         found.map(Denial::Rule)
     }
 
     /// Whether a canonical path can be read, or leads on to what can.
     fn is_in_sight(&self, path: &Path) -> bool {
-        let leads_on = |rule: &Rule| rule.access >= Access::Read && rule.path.starts_with(path);
-        self.access(path) >= Access::Read || self.rules.iter().any(leads_on)
+        self.access(path) >= Access::Read || self.opens_below(path)
     }
 }
 

@@ -4,10 +4,11 @@
 //! do, it cannot say; such a policy is refused with that rule's name, not enforced by half. Only a rule that protects
 //! metadata may be given up instead, and is named then.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{Access, Origin, Policy, Rule, Waivers, depth};
+use super::{Access, Origin, Policy, Rule, Waivers};
 
 /// The trees that are allowed; everything else is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,12 +71,9 @@ impl Policy {
             return Ok(allowed);
         }
         // In the order of paths: what is around a rule comes before it.
-        let mut in_force: Vec<&Rule> = Vec::new();
-        for rule in &self.rules {
-            let around = in_force
-                .iter()
-                .filter(|around| rule.path.starts_with(&around.path))
-                .max_by_key(|around| depth(&around.path));
+        let mut in_force: HashMap<&Path, &Rule> = HashMap::new();
+        for rule in self.rules.iter() {
+            let around = rule.path.ancestors().find_map(|path| in_force.get(path));
             if let Some(around) = around
                 && rule.access < around.access
                 && around.access >= Access::Read
@@ -91,7 +89,7 @@ impl Policy {
                     origin: rule.origin,
                 });
             }
-            in_force.push(rule);
+            in_force.insert(&rule.path, rule);
             match rule.access {
                 Access::Read => allowed.read.push(rule.path.clone()),
                 Access::Write => allowed.write.push(rule.path.clone()),

@@ -44,7 +44,6 @@ pub(super) fn protect(policy: &mut Policy, inputs: &mut PolicyInputs) -> Result<
             }
         }
     }
-    policy.rules.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(())
 }
 
@@ -57,18 +56,16 @@ fn has_metadata(root: &Path, inputs: &mut PolicyInputs) -> bool {
 
 /// Makes a place read-only where it would be writable, unless a rule is about it.
 fn add(policy: &mut Policy, written: &Path, place: &ResolvedPath) {
-    let asked = policy.rules.iter().find(|rule| rule.path == place.path);
+    let asked = policy.rules.at(&place.path);
+    let is_asked = asked.is_some();
     if let Some(link) = replaceable(policy, place)
         && asked.is_none_or(|rule| !rule.links.contains(link))
     {
         let note = name_is_open(written, &link.path, &place.path);
         policy.weaker.push(note);
     }
-    if policy.rules.iter().any(|rule| rule.path == place.path) {
-        return;
-    }
-    if policy.access(&place.path) == Access::Write {
-        policy.rules.push(Rule {
+    if !is_asked && policy.access(&place.path) == Access::Write {
+        policy.rules.add(Rule {
             path: place.path.clone(),
             links: Vec::new(),
             access: Access::Read,

@@ -15,13 +15,14 @@ mod landlock;
 mod metadata;
 mod resolve;
 mod resolved_path;
+mod rules;
 mod waivers;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use self::denial::Denial;
 pub use self::error::PolicyError;
@@ -31,6 +32,8 @@ pub use self::landlock::{Inexpressible, LandlockRules};
 pub use self::metadata::PROTECTED;
 pub use self::resolved_path::Link;
 pub use self::resolved_path::ResolvedPath;
+pub use self::rules::Rule;
+use self::rules::Rules;
 pub use self::waivers::Waivers;
 use crate::rpc::path_uri::PathStyle;
 
@@ -96,19 +99,6 @@ pub enum Origin {
     Metadata,
 }
 
-/// One rule about one path and all below it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Rule {
-    /// Canonical as far as it exists.
-    pub path: PathBuf,
-    /// The symbolic links that lead there from the path that the client knows; of several entries, those of all.
-    pub links: Vec<Link>,
-    /// What the rule says; never [`Access::None`].
-    pub access: Access,
-    /// Where it comes from.
-    pub origin: Origin,
-}
-
 /// What a client permits. Equal policies lead to equal sandboxes, as long as the file system stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Policy {
@@ -116,8 +106,7 @@ pub struct Policy {
     network: Network,
     /// Whether the rules say all; otherwise they are empty, and every file is free.
     confines_files: bool,
-    /// One a path, in the order of the paths.
-    rules: Vec<Rule>,
+    rules: Rules,
     globs: Vec<Glob>,
     scan_depth: Option<u32>,
     weaker: Vec<String>,
@@ -136,8 +125,8 @@ impl Policy {
     }
 
     /// The rules, one a path and in the order of the paths. None if files are free.
-    pub fn rules(&self) -> &[Rule] {
-        &self.rules
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = &Rule> {
+        self.rules.iter()
     }
 
     /// The patterns of what is denied.
@@ -193,22 +182,13 @@ impl Policy {
 
     /// The deepest rule that a canonical path lies under.
     pub fn rule_for(&self, path: &Path) -> Option<&Rule> {
-        let covering = self
-            .rules
-            .iter()
-            .filter(|rule| path.starts_with(&rule.path));
-        covering.max_by_key(|rule| depth(&rule.path))
+        self.rules.around(path)
     }
 
     /// Whether a rule about something below a canonical path lets it be seen.
     pub fn opens_below(&self, path: &Path) -> bool {
-        let from = self
-            .rules
-            .partition_point(|rule| rule.path.as_path() <= path);
-        self.rules[from..]
-            .iter()
-            .take_while(|rule| rule.path.starts_with(path))
-            .any(|rule| rule.access >= Access::Read)
+        let mut below = self.rules.within(path).filter(|rule| rule.path != path);
+        below.any(|rule| rule.access >= Access::Read)
     }
 
     /// Whether both permit and deny the same files, if the file system is the same.
@@ -260,10 +240,8 @@ impl Policy {
     }
 
     fn root_access(&self) -> Access {
-        match self.rules.first() {
-            Some(rule) if rule.path == Path::new("/") => rule.access,
-            _ => Access::None,
-        }
+        let rule = self.rules.at(Path::new("/"));
+        rule.map_or(Access::None, |rule| rule.access)
     }
 }
 

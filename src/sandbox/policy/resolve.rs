@@ -8,7 +8,7 @@ use super::inputs::PolicyInputs;
 use super::metadata;
 use super::resolved_path::{Link, ResolvedPath};
 use super::wire::{Entry, FileSystem, Profile, Sandbox, Special, Switch, Target, Wanted};
-use super::{Access, Context, Enforcement, Network, Origin, Policy, Rule, Waivers};
+use super::{Access, Context, Enforcement, Network, Origin, Policy, Rule, Rules, Waivers};
 use crate::rpc::path_uri::{PathStyle, resolve_dots};
 use crate::sys::file::FileType;
 
@@ -95,7 +95,7 @@ fn resolve(
         enforcement,
         network,
         confines_files: false,
-        rules: Vec::new(),
+        rules: Rules::default(),
         globs: Vec::new(),
         scan_depth: None,
         weaker: Vec::new(),
@@ -113,7 +113,7 @@ fn resolve(
     else {
         return Ok(whole(Enforcement::Managed, network));
     };
-    let mut rules = Rules {
+    let mut collected = Collected {
         cwd,
         project_roots,
         context,
@@ -122,22 +122,22 @@ fn resolve(
         globs: Vec::new(),
     };
     for entry in entries {
-        rules.add(entry)?;
+        collected.add(entry)?;
     }
     let mut policy = Policy {
         enforcement: Enforcement::Managed,
         network,
         confines_files: true,
-        rules: merged(&rules.found),
-        globs: rules.globs,
+        rules: merged(&collected.found),
+        globs: collected.globs,
         scan_depth: glob_scan_max_depth.map(std::num::NonZeroU32::get),
         weaker: Vec::new(),
         waivers: Waivers::default(),
     };
     if !policy.has_full_write() {
-        metadata::protect(&mut policy, rules.inputs)?;
+        metadata::protect(&mut policy, collected.inputs)?;
     }
-    check_links(&mut policy, &rules.found)?;
+    check_links(&mut policy, &collected.found)?;
     Ok(policy)
 }
 
@@ -148,8 +148,8 @@ struct Found {
     access: Access,
 }
 
-/// Collects rules, one entry after the other.
-struct Rules<'a> {
+/// What entries say, one after the other.
+struct Collected<'a> {
     cwd: Option<&'a Path>,
     project_roots: &'a [PathBuf],
     context: &'a Context<'a>,
@@ -158,7 +158,7 @@ struct Rules<'a> {
     globs: Vec<Glob>,
 }
 
-impl Rules<'_> {
+impl Collected<'_> {
     fn add(&mut self, entry: Entry) -> Result<(), PolicyError> {
         let access = match entry.access {
             Wanted::Read => Access::Read,
@@ -299,25 +299,17 @@ pub(super) fn find(path: &Path, inputs: &mut PolicyInputs) -> Result<ResolvedPat
     })
 }
 
-/// One rule a path: of several the strictest, in the order of their paths.
-fn merged(found: &[Found]) -> Vec<Rule> {
-    let mut rules: Vec<Rule> = Vec::new();
+/// One rule a path.
+fn merged(found: &[Found]) -> Rules {
+    let mut rules = Rules::default();
     for one in found {
-        let links = one.place.links.iter().cloned();
-        match rules.iter_mut().find(|rule| rule.path == one.place.path) {
-            Some(rule) => {
-                rule.access = rule.access.at_equal_depth(one.access);
-                rule.links.extend(links);
-            }
-            None => rules.push(Rule {
-                path: one.place.path.clone(),
-                links: links.collect(),
-                access: one.access,
-                origin: Origin::Asked,
-            }),
-        }
+        rules.add(Rule {
+            path: one.place.path.clone(),
+            links: one.place.links.clone(),
+            access: one.access,
+            origin: Origin::Asked,
+        });
     }
-    rules.sort_by(|one, other| one.path.cmp(&other.path));
     rules
 }
 

@@ -4,6 +4,7 @@ mod examples;
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -291,7 +292,10 @@ fn a_permission_through_a_link_that_a_program_can_replace_is_refused() {
     symlink(there.at("proj"), there.at("alias")).unwrap();
     let policy = parsed(&managed(vec![path(there.text("alias"), "write")]));
     assert_eq!(there.access(&policy, "proj/x"), Access::Write);
-    assert_eq!(policy.rules()[0].links[0].path, there.at("alias"));
+    assert_eq!(
+        policy.rules().next().unwrap().links[0].path,
+        there.at("alias")
+    );
 }
 
 #[test]
