@@ -295,7 +295,7 @@ impl Directory {
         let (mut over, mut live) = (Vec::new(), Vec::new());
         for name in self.runs()? {
             // One that has just been begun is not there for others, or is gone.
-            let Ok(lock) = self.open_lock(&name) else {
+            let Ok(lock) = self.open_file(&name) else {
                 continue;
             };
             match lock.try_lock() {
@@ -329,7 +329,7 @@ impl Directory {
 
     /// Waits until nobody holds a run's lock, and tells whether it has come to that.
     fn await_end(&self, name: &CStr, deadline: Instant) -> bool {
-        let Ok(lock) = self.open_lock(name) else {
+        let Ok(lock) = self.open_file(name) else {
             return true;
         };
         while let Err(TryLockError::WouldBlock) = lock.try_lock() {
@@ -357,34 +357,44 @@ impl Directory {
     /// A descriptor of its own, which has a position in the directory and a lock.
     fn reopen(&self) -> io::Result<OwnedFd> {
         let access = Access::READ | Access::DIRECTORY;
-        file::open_at(self.fd.as_fd(), c".", access, 0)
+        let open = || file::open_at(self.fd.as_fd(), c".", access, 0);
+        let open_up = || file::change_mode(self.fd.as_fd(), 0o700);
+        opened_up(open, open_up)
     }
 
-    fn open_lock(&self, name: &CStr) -> io::Result<File> {
+    fn open_file(&self, name: &CStr) -> io::Result<File> {
         let open = || file::open_at(self.fd.as_fd(), name, Access::READ | Access::NO_LINK, 0);
-        let opened = open().or_else(|error| {
-            if error.kind() != io::ErrorKind::PermissionDenied {
-                return Err(error);
-            }
-            // A program can have changed its mode where no mount hides it.
+        let open_up = || {
             let path = self.path.join(OsStr::from_bytes(name.to_bytes()));
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-            open()
-        });
-        opened.map(File::from)
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        };
+        opened_up(open, open_up).map(File::from)
     }
 
     /// What a run has noted down: nothing, if it came to its end before that.
     fn records(&self, name: &CStr) -> io::Result<Vec<u8>> {
-        let access = Access::READ | Access::NO_LINK;
         let mut bytes = Vec::new();
-        match file::open_at(self.fd.as_fd(), &records_of(name)?, access, 0) {
-            Ok(fd) => File::from(fd).take(LONGEST).read_to_end(&mut bytes)?,
+        match self.open_file(&records_of(name)?) {
+            Ok(file) => file.take(LONGEST).read_to_end(&mut bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
         };
         Ok(bytes)
     }
+}
+
+/// Opens what is ours, and tries once more after its mode was set: a program can have changed that where no mount hides it.
+fn opened_up(
+    open: impl Fn() -> io::Result<OwnedFd>,
+    open_up: impl Fn() -> io::Result<()>,
+) -> io::Result<OwnedFd> {
+    open().or_else(|error| {
+        if error.kind() != io::ErrorKind::PermissionDenied {
+            return Err(error);
+        }
+        open_up()?;
+        open()
+    })
 }
 
 /// Whether the process that a run's name tells of is gone.

@@ -100,7 +100,10 @@ fn weaker(policy: &Policy, given_up: &[PathBuf], abi: u32) -> Vec<String> {
     say(
         "names and attributes of files that must not be read can be seen, and changes of them be watched",
     );
-    say("files outside can be locked (flock), which may hold up programs that lock them too");
+    say(
+        "files outside can be locked (flock) or closed by their mode, which may hold up programs that need them, starts of \
+         the same user under a bwrap among them",
+    );
     if abi < 3 {
         say("files that must not be written can be truncated (Landlock ABI below 3)");
     }

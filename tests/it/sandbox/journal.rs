@@ -1,13 +1,13 @@
 //! Mount points on the host: gone after the run, however it ends, and never somebody else's.
 
-use std::fs;
-use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::sandbox::{Launcher, ORDINARY, Sandbox, Stage, Who};
+use crate::support::sandbox::{Launcher, ORDINARY, Sandbox, Stage, Who, is_root};
 use crate::support::{names, scratch, signal, within};
 
 const NAMES: [&str; 4] = [".git", ".codex", ".agents", ".aws"];
@@ -277,4 +277,32 @@ fn a_link_by_a_protected_name_is_left_as_it_is() {
         fs::read_link(stage.path("workspace/.codex")).unwrap(),
         Path::new("real")
     );
+}
+
+/// As a program under Landlock can, whose server has the same user.
+#[test]
+fn a_journal_that_was_closed_is_opened_again() {
+    let scratch = scratch();
+    let runtime = scratch.path("runtime");
+    fs::create_dir(&runtime).unwrap();
+    if is_root() {
+        chown(&runtime, Some(ORDINARY), Some(ORDINARY)).unwrap();
+    }
+    let who = if is_root() { Who::Another } else { Who::Myself };
+    let Some(mut stage) = stage_with_journal(Launcher::Bundled, who, &runtime) else {
+        return;
+    };
+    let policy = stage.policy();
+    let first = start(&mut stage, &policy);
+    let journal = format!("{runtime}/exec-server-mounts");
+    let close = |path: String| fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
+    for name in names(&journal) {
+        close(format!("{journal}/{name}"));
+    }
+    close(journal);
+    let second = start(&mut stage, &policy);
+    for id in [first, second] {
+        end(&mut stage, &id);
+    }
+    comes_to(&stage, &[]);
 }
