@@ -8,9 +8,10 @@ use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::sys::poll::{self, PollFd, WRITABLE};
+use crate::sys::sync::Mutex;
 use crate::visible;
 
 /// How much a line matters; a level includes those before it.
@@ -75,6 +76,94 @@ pub fn set_level(level: Level) {
 /// Whether lines of that level are written.
 pub fn is_enabled(level: Level) -> bool {
     level as u8 <= LEVEL.load(Ordering::Relaxed)
+}
+
+/// Lines that a stranger can have us write, as many as he likes: so many a minute are written, and then how many were not.
+pub static OF_STRANGERS: Throttle = Throttle(Mutex::new(Minute {
+    began: None,
+    written: 0,
+    left_out: 0,
+}));
+
+/// Lines of one throttle that are written in a minute.
+const LINES: u32 = 20;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Keeps lines from filling the log.
+pub struct Throttle(Mutex<Minute>);
+
+struct Minute {
+    /// None before the first line.
+    began: Option<Instant>,
+    written: u32,
+    left_out: u64,
+}
+
+/// What becomes of a line.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is written; how many were left out before it, and whether it is the last for a while.
+    Written {
+        left_out: u64,
+        is_last: bool,
+    },
+    LeftOut,
+}
+
+impl Minute {
+    fn judge(&mut self, now: Instant) -> Verdict {
+        let is_over = self
+            .began
+            .is_none_or(|began| now.saturating_duration_since(began) >= MINUTE);
+        if is_over {
+            self.began = Some(now);
+            self.written = 0;
+        }
+        if self.written == LINES {
+            self.left_out += 1;
+            return Verdict::LeftOut;
+        }
+        self.written += 1;
+        Verdict::Written {
+            left_out: std::mem::take(&mut self.left_out),
+            is_last: self.written == LINES,
+        }
+    }
+}
+
+impl Throttle {
+    /// Writes a line if its level is enabled, and not too many were written.
+    pub fn write(&self, level: Level, message: fmt::Arguments<'_>) {
+        if !is_enabled(level) {
+            return;
+        }
+        let verdict = self.0.lock().judge(Instant::now());
+        let Verdict::Written { left_out, is_last } = verdict else {
+            return;
+        };
+        tell(left_out);
+        write(level, message);
+        if is_last {
+            write(
+                Level::Warn,
+                format_args!("more lines about connections are left out for a minute"),
+            );
+        }
+    }
+
+    /// Tells how many lines were left out since the last that was written.
+    pub fn finish(&self) {
+        tell(std::mem::take(&mut self.0.lock().left_out));
+    }
+}
+
+fn tell(left_out: u64) {
+    if left_out > 0 {
+        write(
+            Level::Warn,
+            format_args!("{left_out} lines about connections were left out"),
+        );
+    }
 }
 
 /// Writes a line if its level is enabled. Call it through the macros of this module.
@@ -182,6 +271,25 @@ mod tests {
             assert!(line.len() <= MAX_LINE && line.len() > MAX_LINE - 24);
             assert!(line.ends_with('\n'));
         }
+    }
+
+    #[test]
+    fn a_throttle_counts_what_it_leaves_out() {
+        let mut minute = Minute {
+            began: None,
+            written: 0,
+            left_out: 0,
+        };
+        let now = Instant::now();
+        let written = |left_out, is_last| Verdict::Written { left_out, is_last };
+        for line in 1..=LINES {
+            assert_eq!(minute.judge(now), written(0, line == LINES));
+        }
+        for _ in 0..3 {
+            assert_eq!(minute.judge(now + MINUTE / 2), Verdict::LeftOut);
+        }
+        assert_eq!(minute.judge(now + MINUTE), written(3, false));
+        assert_eq!(minute.judge(now + MINUTE), written(0, false));
     }
 
     #[test]

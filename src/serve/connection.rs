@@ -14,7 +14,7 @@ use super::keepalive::Keepalive;
 use super::notify::Notifications;
 use super::server::Server;
 use super::upgrade::UpgradePolicy;
-use crate::log;
+use crate::log::{self, Level};
 use crate::rpc::error::RpcError;
 use crate::rpc::transport::{
     Framing, Goodbye, Outbound, Reader, Received, Role, Socket, WebSocketReader,
@@ -98,7 +98,7 @@ pub(super) fn serve_socket(
         Ok(Some(entry)) => entry,
         Ok(None) => return,
         Err(error) => {
-            log::info!("{peer}: no websocket: {error}");
+            log::OF_STRANGERS.write(Level::Info, format_args!("{peer}: no websocket: {error}"));
             return;
         }
     };

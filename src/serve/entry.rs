@@ -10,7 +10,7 @@ use super::caller::Stranger;
 use super::connection::Peer;
 use super::server::Server;
 use super::upgrade::{self, Progress, UpgradePolicy};
-use crate::log;
+use crate::log::{self, Level};
 use crate::rpc::transport::{InBuffer, Sink, Socket, SocketSource, Source, TlsSession, TlsSource};
 
 /// From the connection to the upgrade, and from there to `initialize`.
@@ -51,7 +51,8 @@ pub(super) fn let_in(
             }
             Progress::Upgrade { response, head_len } => {
                 if let Some(stranger) = stranger {
-                    log::warn!("{peer}: refused: {stranger}");
+                    log::OF_STRANGERS
+                        .write(Level::Warn, format_args!("{peer}: refused: {stranger}"));
                     let answer = upgrade::not_for(stranger);
                     return refuse(&mut *source, &sink, &answer).map(|()| None);
                 }

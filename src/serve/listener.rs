@@ -18,7 +18,7 @@ use super::listen::ListenAddress;
 use super::server::{STACK_BYTES, Server};
 use super::unix::UnixSocket;
 use super::upgrade::{UpgradePolicy, too_many_connections};
-use crate::log;
+use crate::log::{self, Level};
 use crate::rpc::transport::Socket;
 
 /// Connections that are accepted before the main thread looks at its other duties.
@@ -160,7 +160,8 @@ impl Listener {
                     _ => {
                         // Mostly for want of descriptors: the connection stays in the
                         // queue, and without a pause we would spin on it.
-                        log::warn!("cannot accept a connection: {error}");
+                        let what = format_args!("cannot accept a connection: {error}");
+                        log::OF_STRANGERS.write(Level::Warn, what);
                         thread::sleep(Duration::from_millis(20));
                         return;
                     }
@@ -205,7 +206,8 @@ impl Listener {
             .name(format!("conn-{number}"))
             .stack_size(STACK_BYTES);
         if let Err(error) = thread.spawn(serve) {
-            log::warn!("{peer}: no thread to serve it: {error}");
+            let what = format_args!("{peer}: no thread to serve it: {error}");
+            log::OF_STRANGERS.write(Level::Warn, what);
         }
     }
 }

@@ -376,3 +376,22 @@ fn what_is_half_closed_is_still_its_user_s() {
     socket.shutdown(Shutdown::Write).unwrap();
     assert_eq!(exchange(&mut socket, b"").status, 101);
 }
+
+#[test]
+fn who_is_refused_again_and_again_fills_no_log() {
+    if !has_others() {
+        return;
+    }
+    let server = serve(&[]);
+    for _ in 0..30 {
+        assert_eq!(upgrade(server.address(), ORDINARY, "").0, 403);
+    }
+    signal(server.pid(), "TERM");
+    within(PATIENCE, "it tells what it has not written", || {
+        server
+            .stderr()
+            .contains("10 lines about connections were left out\n")
+    });
+    let lines = server.stderr().matches(": refused: ").count();
+    assert_eq!(lines, 20, "{}", server.stderr());
+}

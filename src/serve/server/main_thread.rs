@@ -149,6 +149,7 @@ impl Main {
         self.listener = None;
         let host = Arc::clone(&self.server.host);
         end_at_the_latest(END_TIME, host, Arc::clone(&self.borrowed));
+        log::OF_STRANGERS.finish();
         self.server.shut_down();
         give_back(&self.borrowed);
         Ok(())
