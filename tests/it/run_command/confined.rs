@@ -5,27 +5,17 @@ use std::process::Output;
 
 use crate::support::{EVERY, Environments, child, fails, scratch};
 
-/// Runs a script in `directory` of an environment, and gives what came of it.
+/// Runs a script in `directory` of an environment, with these flags, and gives what came of it.
 fn script(
     environments: &Environments,
     environment: &str,
-    sandbox: &str,
+    flags: &[&str],
     directory: &str,
     script: &str,
 ) -> Output {
-    environments.run(&[
-        "run",
-        "-v",
-        "-e",
-        environment,
-        "--sandbox",
-        sandbox,
-        "-C",
-        directory,
-        "/bin/sh",
-        "-c",
-        script,
-    ])
+    let words = ["run", "-e", environment];
+    let command = ["-C", directory, "/bin/sh", "-c", script];
+    environments.run(&[&words, flags, &command].concat())
 }
 
 #[test]
@@ -37,7 +27,7 @@ fn read_only_lets_it_read_and_not_write() {
         let output = script(
             &environments,
             environment,
-            "read-only",
+            &["-v", "--sandbox", "read-only"],
             &place.dir(),
             "cat there; echo x >made",
         );
@@ -62,7 +52,7 @@ fn workspace_write_lets_it_write_in_its_directory() {
         let output = script(
             &environments,
             environment,
-            "workspace-write",
+            &["-v", "--sandbox", "workspace-write"],
             &place.dir(),
             &words,
         );
@@ -85,7 +75,7 @@ fn off_confines_nothing() {
         let output = script(
             &environments,
             environment,
-            "off",
+            &["-v", "--sandbox", "off"],
             &place.dir(),
             "echo x >made",
         );
@@ -115,20 +105,8 @@ fn what_is_named_may_be_written_too() {
             other.dir(),
             third.dir()
         );
-        let output = environments.run(&[
-            "run",
-            "-e",
-            environment,
-            "--sandbox",
-            "read-only",
-            "--write",
-            &other.dir(),
-            "-C",
-            &place.dir(),
-            "/bin/sh",
-            "-c",
-            &words,
-        ]);
+        let flags = ["--sandbox", "read-only", "--write", &other.dir()];
+        let output = script(&environments, environment, &flags, &place.dir(), &words);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{environment}: {stderr}");
         assert!(fs::exists(other.path("made")).unwrap(), "{environment}");
@@ -195,7 +173,7 @@ fn what_was_denied_is_told_in_one_line_with_the_flag_that_permits_it() {
         let place = scratch();
         let directory = place.dir();
         fs::create_dir(place.path(".git")).unwrap();
-        for (sandbox, script, path, flag) in [
+        for (sandbox, words, path, flag) in [
             ("read-only", "echo x >made", "made", directory.clone()),
             (
                 "workspace-write",
@@ -204,18 +182,8 @@ fn what_was_denied_is_told_in_one_line_with_the_flag_that_permits_it() {
                 place.path(".git"),
             ),
         ] {
-            let output = environments.run(&[
-                "run",
-                "-e",
-                environment,
-                "--sandbox",
-                sandbox,
-                "-C",
-                &directory,
-                "/bin/sh",
-                "-c",
-                script,
-            ]);
+            let run = |flags: &[&str]| script(&environments, environment, flags, &directory, words);
+            let output = run(&["--sandbox", sandbox]);
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(!output.status.success(), "{environment}: {said}");
             let lines: Vec<&str> = said
@@ -230,20 +198,7 @@ fn what_was_denied_is_told_in_one_line_with_the_flag_that_permits_it() {
             let permitted = format!("--write {flag} would permit it");
             assert!(line.contains(&permitted), "{environment}: {line}");
             // And so it does.
-            let again = environments.run(&[
-                "run",
-                "-e",
-                environment,
-                "--sandbox",
-                sandbox,
-                "--write",
-                &flag,
-                "-C",
-                &directory,
-                "/bin/sh",
-                "-c",
-                script,
-            ]);
+            let again = run(&["--sandbox", sandbox, "--write", &flag]);
             let said = String::from_utf8_lossy(&again.stderr);
             assert!(again.status.success(), "{environment} {sandbox}: {said}");
             assert_eq!(said, "", "{environment} {sandbox}");
@@ -255,16 +210,8 @@ fn what_was_denied_is_told_in_one_line_with_the_flag_that_permits_it() {
 fn a_failure_that_has_nothing_to_do_with_the_sandbox_is_left_alone() {
     let environments = Environments::start();
     for environment in EVERY {
-        let output = environments.run(&[
-            "run",
-            "-e",
-            environment,
-            "--sandbox",
-            "read-only",
-            "/bin/sh",
-            "-c",
-            "exit 3",
-        ]);
+        let flags = ["--sandbox", "read-only"];
+        let output = script(&environments, environment, &flags, "/", "exit 3");
         assert_eq!(output.status.code(), Some(3), "{environment}");
         assert_eq!(output.stderr, b"", "{environment}");
     }

@@ -1,14 +1,14 @@
 //! The first process of a sandbox, and what a program could reach through it.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-use crate::support::sandbox::{Launcher, ORDINARY, SECRET, Sandbox, Stage, Who};
+use crate::support::sandbox::{Launcher, SECRET, Sandbox, Stage, Who};
 use crate::support::{Scratch, Start, child, names, scratch, through_child, within};
 
 /// A directory that everybody may write to.
@@ -190,25 +190,7 @@ each! {
 fn our_own_file_cannot_be_changed(launcher: Launcher, who: Who) {
     let place = common();
     let copy = place.path("server");
-    let of_copy = |plain: Command| {
-        // By a process of its own: a descriptor of ours to write it would be in whatever another test starts meanwhile.
-        assert!(
-            Command::new("cp")
-                .arg(plain.get_program())
-                .arg(&copy)
-                .status()
-                .unwrap()
-                .success()
-        );
-        fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
-        if who == Who::Another {
-            chown(&copy, Some(ORDINARY), Some(ORDINARY)).unwrap();
-        }
-        let mut command = Command::new(&copy);
-        command.args(plain.get_args());
-        command
-    };
-    let Some(mut stage) = Stage::set_through(launcher, who, of_copy) else {
+    let Some(mut stage) = Stage::set_with_own_program(launcher, who, &copy, |_| ()) else {
         return;
     };
     let state = || {

@@ -108,29 +108,16 @@ fn plant(stage: &mut Stage, directory: &str) -> (UnixListener, File) {
 
 /// A server with its own file and its own place for notes, for nobody else to be disturbed.
 fn stage(launcher: Launcher, who: Who, place: &Scratch) -> Option<Stage> {
-    let copy = place.path("server");
-    fs::create_dir(place.path("notes")).unwrap();
-    fs::set_permissions(place.path("notes"), Permissions::from_mode(0o700)).unwrap();
-    Stage::set_through(launcher, who, |plain| {
-        assert!(
-            Command::new("cp")
-                .arg(plain.get_program())
-                .arg(&copy)
-                .status()
-                .unwrap()
-                .success()
-        );
-        fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+    let notes = place.path("notes");
+    fs::create_dir(&notes).unwrap();
+    fs::set_permissions(&notes, Permissions::from_mode(0o700)).unwrap();
+    Stage::set_with_own_program(launcher, who, &place.path("server"), |command| {
         if who == Who::Another {
-            for path in [place.dir(), copy.clone(), place.path("notes")] {
+            for path in [&place.dir(), &notes] {
                 chown(path, Some(ORDINARY), Some(ORDINARY)).unwrap();
             }
         }
-        let mut command = Command::new(&copy);
-        command
-            .args(plain.get_args())
-            .env("XDG_RUNTIME_DIR", place.path("notes"));
-        command
+        command.env("XDG_RUNTIME_DIR", &notes);
     })
 }
 

@@ -173,6 +173,31 @@ impl Stage {
         Some(stage)
     }
 
+    /// The same with a copy of the program, which is made at this path for the server's user.
+    pub fn set_with_own_program(
+        launcher: Launcher,
+        who: Who,
+        copy: &str,
+        through: impl FnOnce(&mut Command),
+    ) -> Option<Self> {
+        Self::set_through(launcher, who, |plain| {
+            // By a process of its own: a descriptor of ours to write it would be in whatever another test starts meanwhile.
+            let copied = Command::new("cp")
+                .arg(plain.get_program())
+                .arg(copy)
+                .status();
+            assert!(copied.unwrap().success());
+            fs::set_permissions(copy, fs::Permissions::from_mode(0o755)).unwrap();
+            if who == Who::Another {
+                chown(copy, Some(ORDINARY), Some(ORDINARY)).unwrap();
+            }
+            let mut command = Command::new(copy);
+            command.args(plain.get_args());
+            through(&mut command);
+            command
+        })
+    }
+
     /// Starts another server in the place of one that is gone.
     pub fn restart(&mut self) {
         let mut server = Server::command();
