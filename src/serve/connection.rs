@@ -5,20 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ServerConfig;
-
 use super::caller::Stranger;
 use super::dispatch::Dispatch;
-use super::entry::{HANDSHAKE, LAST_WORDS, let_in};
+use super::entry::{Accepted, HANDSHAKE, LAST_WORDS, let_in};
 use super::keepalive::Keepalive;
 use super::notify::Notifications;
 use super::server::Server;
 use super::upgrade::UpgradePolicy;
 use crate::log::{self, Level};
 use crate::rpc::error::RpcError;
-use crate::rpc::transport::{
-    Framing, Goodbye, Outbound, Reader, Received, Role, Socket, WebSocketReader,
-};
+use crate::rpc::transport::{Framing, Goodbye, Outbound, Reader, Received, Role, WebSocketReader};
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
@@ -87,14 +83,13 @@ impl fmt::Display for Peer {
 /// Serves one accepted connection to its end.
 pub(super) fn serve_socket(
     server: &Arc<Server>,
-    socket: Socket,
-    tls: Option<Arc<ServerConfig>>,
-    peer: Peer,
+    accepted: Accepted,
     number: u64,
     stranger: Option<&Stranger>,
     policy: &UpgradePolicy,
 ) {
-    let entry = match let_in(server, socket, tls, peer, stranger, policy) {
+    let peer = accepted.peer;
+    let entry = match let_in(server, accepted, stranger, policy) {
         Ok(Some(entry)) => entry,
         Ok(None) => return,
         Err(error) => {

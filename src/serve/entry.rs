@@ -8,6 +8,7 @@ use rustls::ServerConfig;
 
 use super::caller::Stranger;
 use super::connection::Peer;
+use super::pending::Pending;
 use super::server::Server;
 use super::upgrade::{self, Progress, UpgradePolicy};
 use crate::log::{self, Level};
@@ -19,6 +20,15 @@ pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The first byte of every TLS connection, and of no HTTP request.
 const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A connection that has just come.
+pub(super) struct Accepted {
+    pub(super) socket: Arc<Socket>,
+    /// Where TLS is asked for.
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) peer: Peer,
+    pub(super) pending: Pending,
+}
 
 /// A client that has been let in.
 pub(super) struct Entry {
@@ -32,13 +42,17 @@ pub(super) struct Entry {
 /// every answer but that one.
 pub(super) fn let_in(
     server: &Server,
-    socket: Socket,
-    tls: Option<Arc<ServerConfig>>,
-    peer: Peer,
+    accepted: Accepted,
     stranger: Option<&Stranger>,
     policy: &UpgradePolicy,
 ) -> io::Result<Option<Entry>> {
     let deadline = Instant::now() + HANDSHAKE;
+    let Accepted {
+        socket,
+        tls,
+        peer,
+        pending,
+    } = accepted;
     let Some((mut source, sink)) = halves(socket, tls, HANDSHAKE)? else {
         return Ok(None);
     };
@@ -55,6 +69,10 @@ pub(super) fn let_in(
                         .write(Level::Warn, format_args!("{peer}: refused: {stranger}"));
                     let answer = upgrade::not_for(stranger);
                     return refuse(&mut *source, &sink, &answer).map(|()| None);
+                }
+                if !pending.keep() {
+                    // It was closed to make room for another.
+                    return Ok(None);
                 }
                 sink.write_all(&response, deadline)?;
                 buffer.consume(head_len);
@@ -87,7 +105,7 @@ pub(super) fn let_in(
 
 /// Gives any request this answer.
 pub(super) fn turn_away(
-    socket: Socket,
+    socket: Arc<Socket>,
     tls: Option<Arc<ServerConfig>>,
     answer: &[u8],
 ) -> io::Result<()> {
@@ -105,11 +123,10 @@ pub(super) fn turn_away(
 /// Both directions of a socket. None for a client that speaks no TLS where it must: it has been
 /// told so.
 fn halves(
-    socket: Socket,
+    socket: Arc<Socket>,
     tls: Option<Arc<ServerConfig>>,
     patience: Duration,
 ) -> io::Result<Option<(Box<dyn Source>, Sink)>> {
-    let socket = Arc::new(socket);
     let mut source = SocketSource::new(Arc::clone(&socket));
     let Some(config) = tls else {
         return Ok(Some((Box::new(source), Sink::Socket(socket))));

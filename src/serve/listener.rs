@@ -12,9 +12,10 @@ use super::access::Access;
 use super::caller::stranger;
 use super::config::Config;
 use super::connection::{self, Peer};
-use super::entry::turn_away;
+use super::entry::{Accepted, turn_away};
 use super::error::ServeError;
 use super::listen::ListenAddress;
+use super::pending::PendingConnections;
 use super::server::{STACK_BYTES, Server};
 use super::unix::UnixSocket;
 use super::upgrade::{UpgradePolicy, too_many_connections};
@@ -37,6 +38,8 @@ pub(super) struct Listener {
     max_connections: usize,
     /// Connections that have a thread, but for those of strangers.
     living: Arc<AtomicUsize>,
+    /// Those of them that have not been let in yet.
+    pending: Arc<PendingConnections>,
     /// Connections of users who may not come in.
     strangers: Arc<AtomicUsize>,
 }
@@ -106,6 +109,7 @@ impl Listener {
             access,
             max_connections: config.options.max_connections,
             living: Arc::default(),
+            pending: Arc::default(),
             strangers: Arc::default(),
         }))
     }
@@ -173,10 +177,12 @@ impl Listener {
     fn take(&mut self, server: &Arc<Server>, socket: Socket, peer: Peer) {
         let number = server.next_number();
         let living = Living::one_more(&self.living);
-        let is_refused = living.count > self.max_connections;
         if living.count > self.max_connections + MAX_REFUSALS {
             return;
         }
+        let has_room = living.count <= self.max_connections || self.pending.close_oldest();
+        let socket = Arc::new(socket);
+        let pending = has_room.then(|| self.pending.add(number, &socket));
         let server = Arc::clone(server);
         let policy = Arc::clone(&self.policy);
         let tls = self.access.tls();
@@ -194,13 +200,22 @@ impl Listener {
             } else {
                 living
             };
-            if is_refused {
+            let Some(pending) = pending else {
                 // Best effort: the connection ends either way.
                 let _ = turn_away(socket, tls, &too_many_connections());
-            } else {
-                let stranger = stranger.as_ref();
-                connection::serve_socket(&server, socket, tls, peer, number, stranger, &policy);
+                return;
+            };
+            if stranger.is_some() {
+                // To close it would make no room.
+                pending.keep();
             }
+            let accepted = Accepted {
+                socket,
+                tls,
+                peer,
+                pending,
+            };
+            connection::serve_socket(&server, accepted, number, stranger.as_ref(), &policy);
         };
         let thread = thread::Builder::new()
             .name(format!("conn-{number}"))

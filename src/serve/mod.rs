@@ -45,6 +45,7 @@ mod level;
 pub mod listen;
 mod listener;
 mod notify;
+mod pending;
 mod processes;
 mod secret;
 mod server;

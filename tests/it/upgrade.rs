@@ -1,9 +1,10 @@
 //! The HTTP side of the websocket port: who may in, and what everything else is told.
 
+use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use crate::support::{
-    PATIENCE, Server, exchange, refused_or_silent, threads, upgrade_head, within,
+    Client, PATIENCE, Server, exchange, refused_or_silent, threads, upgrade_head, within,
 };
 
 /// A status, or any refusal that says what is wrong with the request where the exact one is nobody's concern.
@@ -275,6 +276,50 @@ fn one_connection_too_many_is_told_to_come_back() {
     within(PATIENCE, "the place is free again", || {
         status(&server, &request) == 101
     });
+}
+
+#[test]
+fn who_shows_no_token_keeps_nobody_out() {
+    let mut command = Server::command();
+    command.env("EXEC_SERVER_TOKEN", "word").args([
+        "--listen",
+        "ws://127.0.0.1:0",
+        "--max-connections",
+        "4",
+    ]);
+    let server = Server::websocket_command(command);
+    let token = "Authorization: Bearer word\r\n";
+    let connect = || {
+        let mut client = Client::dial_with(server.address(), token);
+        client.initialize();
+        client
+    };
+    let mut clients = vec![connect()];
+    let half_a_request = || {
+        let mut socket = server.dial();
+        socket.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+        socket
+    };
+    let mut idle: Vec<_> = (0..10).map(|_| half_a_request()).collect();
+    clients.extend((0..3).map(|_| connect()));
+    // All but these made room, long before their time was over.
+    for socket in &mut idle {
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        let end = socket.read(&mut [0; 64]);
+        let is_closed = match &end {
+            Ok(count) => *count == 0,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        };
+        assert!(is_closed, "{end:?}");
+    }
+    // Who was let in does not.
+    let request = upgrade_head("/", Some("localhost"), token);
+    assert_eq!(status(&server, &request), 503);
+    for client in &mut clients {
+        client.still_serves();
+    }
 }
 
 #[test]

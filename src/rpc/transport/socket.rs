@@ -35,7 +35,7 @@ impl Socket {
     }
 
     /// Ends one direction or both; a read that sleeps wakes up.
-    pub(super) fn shut_down(&self, how: Shutdown) {
+    pub fn shut_down(&self, how: Shutdown) {
         // Already disconnected is as good.
         let _ = match self {
             Self::Tcp(socket) => socket.shutdown(how),
