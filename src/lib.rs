@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod cloud;
 pub mod env;
+pub mod hex;
 pub mod log;
 pub mod oneshot;
 pub mod rpc;

@@ -16,6 +16,7 @@ use super::error::{CloudError, Service};
 use super::exchange::{self, Response};
 use super::target;
 use crate::env::local::http::Network;
+use crate::hex::hex;
 use crate::rpc::dial::Target;
 use crate::rpc::redact::redacted_in_place;
 use crate::sys::random;
@@ -77,12 +78,7 @@ impl Launch {
             hash.update([0]);
         }
         hash.update(self.0);
-        let hex: String = hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        format!("{PRODUCT}-{hex}")
+        format!("{PRODUCT}-{}", hex(&hash.finalize()))
     }
 }
 

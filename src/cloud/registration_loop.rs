@@ -12,6 +12,7 @@ use super::registration::{Form, Launch, Registration, register};
 use super::relay;
 use super::settings::{self, Plan, Settings};
 use crate::env::local::http::Network;
+use crate::hex::hex;
 use crate::log;
 use crate::oneshot::{self, Sender};
 use crate::rpc::dial::{Dial, DialError, Dialled};
@@ -230,6 +231,5 @@ fn dial(registration: &Registration) -> Result<Dialled, DialError> {
 fn request_id() -> io::Result<String> {
     let mut bytes = [0; 16];
     random::fill(&mut bytes)?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("req_{hex}"))
+    Ok(format!("req_{}", hex(&bytes)))
 }

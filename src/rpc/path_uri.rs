@@ -213,26 +213,7 @@ fn normal_host(host: &str) -> Result<String, PathError> {
 
 /// Decodes `%XX`; a `%` that two hexadecimal digits do not follow stays as it is.
 pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
-    let mut rest = text.as_bytes();
-    let mut decoded = Vec::with_capacity(rest.len());
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        let mut byte = *first;
-        if byte == b'%'
-            && let [high, low, after @ ..] = tail
-            && let (Some(high), Some(low)) = (hex_value(*high), hex_value(*low))
-        {
-            byte = high << 4 | low;
-            rest = after;
-        }
-        decoded.push(byte);
-    }
-    decoded
-}
-
-fn hex_value(digit: u8) -> Option<u8> {
-    // A hexadecimal digit is below 16, so it fits.
-    (digit as char).to_digit(16).map(|value| value as u8)
+    percent_encoding::percent_decode_str(text).collect()
 }
 
 fn is_drive(component: &[u8]) -> bool {
@@ -279,15 +260,11 @@ fn must_encode(byte: u8) -> bool {
     !(b'!'..=b'~').contains(&byte) || b"\"#<>?\\`{}".contains(&byte)
 }
 
-fn push_encoded(uri: &mut String, bytes: &[u8], must_encode: impl Fn(u8) -> bool) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+pub(crate) fn push_encoded(uri: &mut String, bytes: &[u8], must_encode: impl Fn(u8) -> bool) {
     for &byte in bytes {
-        if must_encode(byte) {
-            uri.push('%');
-            uri.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            uri.push(char::from(DIGITS[usize::from(byte & 15)]));
-        } else {
-            uri.push(char::from(byte));
+        match must_encode(byte) {
+            true => uri.push_str(percent_encoding::percent_encode_byte(byte)),
+            false => uri.push(char::from(byte)),
         }
     }
 }

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::rpc::path_uri::{percent_decode, push_encoded};
+
 /// An absolute URL of HTTP or of a websocket, normalized, without fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
@@ -128,7 +130,7 @@ impl Url {
             scheme,
             credentials: credentials.map(|text| {
                 let (user, password) = text.split_once(':').unwrap_or((text, ""));
-                (decode(user), decode(password))
+                (percent_decode(user), percent_decode(password))
             }),
             host: normal_host(host)?,
             port: port.filter(|port| *port != scheme.port()),
@@ -266,7 +268,7 @@ fn normal_host(host: &str) -> Result<String, UrlError> {
         let address: Ipv6Addr = address.parse().map_err(|_| NO_ADDRESS)?;
         return Ok(format!("[{address}]"));
     }
-    let mut host = String::from_utf8(decode(host)).map_err(|_| NO_NAME)?;
+    let mut host = String::from_utf8(percent_decode(host)).map_err(|_| NO_NAME)?;
     if host.is_empty() {
         return Err(UrlError::Invalid("empty host"));
     }
@@ -363,21 +365,9 @@ fn encode_query(query: &str) -> String {
 }
 
 fn encode(out: &mut String, text: &str, reserved: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in text.bytes() {
-        if !(b' '..0x7f).contains(&byte) || reserved.contains(&byte) {
-            out.push('%');
-            out.push(DIGITS[usize::from(byte >> 4)] as char);
-            out.push(DIGITS[usize::from(byte & 15)] as char);
-        } else {
-            out.push(byte as char);
-        }
-    }
-}
-
-/// Decodes `%XX`; a `%` that two hexadecimal digits do not follow stays as it is.
-fn decode(text: &str) -> Vec<u8> {
-    crate::rpc::path_uri::percent_decode(text)
+    push_encoded(out, text.as_bytes(), |byte| {
+        !(b' '..0x7f).contains(&byte) || reserved.contains(&byte)
+    });
 }
 
 #[cfg(test)]

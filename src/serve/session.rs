@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::session_owner::SessionOwner;
 use crate::env::local::{Host, Owner, Process, ProcessSpec};
+use crate::hex::hex;
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::sys::random;
 use crate::sys::sync::Mutex;
@@ -284,7 +285,7 @@ fn unknown(id: &str) -> RpcError {
 /// A random UUID, version 4: it is the only key to the session.
 fn new_id() -> std::io::Result<String> {
     let bytes = random::uuid()?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&bytes);
     Ok([
         &hex[..8],
         &hex[8..12],

@@ -5,7 +5,6 @@
 //! nobody can put something under its name before us.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::side::{BLOCK, Found};
+use crate::hex::hex;
 use crate::sys::random;
 
 /// How far apart the blocks of a file that are on their way at once can be. A part holds whatever
@@ -40,12 +40,7 @@ impl PartNames {
         digest.update([0]);
         digest.update(found.size.unwrap_or_default().to_le_bytes());
         digest.update(found.modified_ms.unwrap_or_default().to_le_bytes());
-        let mut suffix = String::from(".PART-");
-        for byte in &digest.finalize()[..4] {
-            // Writing to a text cannot fail.
-            let _ = write!(suffix, "{byte:02x}");
-        }
-        suffix.push('-');
+        let suffix = format!(".PART-{}-", hex(&digest.finalize()[..4]));
         let name = last.file_name().unwrap_or_default();
         let mut start = OsString::from(".");
         // A name of text stays one: cut between characters.

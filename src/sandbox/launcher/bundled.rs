@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
 use crate::sandbox::bundled::BUNDLED_BWRAP;
 use crate::sys::memfd::{self, Use};
 
@@ -95,11 +96,7 @@ fn digest(program: &OwnedFd) -> io::Result<String> {
             count => hash.update(&buffer[..count]),
         }
     }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(&hash.finalize()))
 }
 
 #[cfg(test)]
