@@ -17,10 +17,7 @@ use crate::scratch::{self, Scratch};
 use crate::server::Server;
 use crate::subject::{Subject, Transport};
 
-#[path = "../../tests/openssh/server.rs"]
-mod sshd;
-
-use sshd::Sshd;
+use support::sshd::Sshd;
 
 pub const ROWS: &[Row] = &[
     Row::new(

@@ -1,25 +1,13 @@
 //! `make chaos`: commands and copies over a network that breaks at random, and every byte arrives.
 //!
 //! Each round streams 64 MiB through `exec-server run` and copies 256 MiB with `exec-server cp`
-//! there and back, through a proxy ([`proxy`]) that cuts, stalls and half-closes connections. The
+//! there and back, through a proxy that cuts, stalls and half-closes connections. The
 //! faults of a round follow from its seed; when things happen is up to the machine.
-
-mod dice;
-mod proxy;
-mod round;
-#[allow(
-    dead_code,
-    unused_imports,
-    unused_macros,
-    reason = "the integration tests use the rest"
-)]
-#[path = "../it/support/mod.rs"]
-mod support;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use round::{Field, Sizes};
+use support::chaos::{Field, Sizes};
 
 const USAGE: &str = "usage: chaos [--rounds N] [--seed N]";
 

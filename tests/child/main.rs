@@ -5,7 +5,6 @@ mod deny;
 mod hold;
 mod inventory;
 mod kernel;
-mod pattern;
 mod profile;
 mod snapshot;
 mod traced;
@@ -168,7 +167,7 @@ fn drain() -> u64 {
         if count == 0 {
             return total;
         }
-        pattern::fill(total, &mut expected[..count]);
+        support::pattern::fill(total, &mut expected[..count]);
         assert!(
             buffer[..count] == expected[..count],
             "wrong bytes in the {count} from {total}"
@@ -183,7 +182,7 @@ fn write(to: &mut dyn Write, offset: u64, count: u64) {
     let mut written = 0;
     while written < count {
         let now = (count - written).min(buffer.len() as u64) as usize;
-        pattern::fill(offset + written, &mut buffer[..now]);
+        support::pattern::fill(offset + written, &mut buffer[..now]);
         to.write_all(&buffer[..now]).unwrap();
         written += now as u64;
     }

@@ -3,10 +3,6 @@
 //! Alone it serves until it is interrupted and says what to type elsewhere. With `--demo PROGRAM` it plays the whole
 //! sequence with that `exec-server`, and ends.
 
-#[allow(dead_code)]
-#[path = "../plane/mod.rs"]
-mod plane;
-
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -14,7 +10,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use plane::{Plane, Style};
+use support::plane::{Plane, Style};
 use tungstenite::Message;
 
 /// How long a step of the demonstration may take.

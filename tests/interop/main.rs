@@ -17,11 +17,7 @@ mod isolation;
 mod offer;
 mod options;
 mod outcome;
-#[allow(dead_code)]
-#[path = "../plane/mod.rs"]
-mod plane;
 mod subject;
-mod support;
 mod wire;
 
 use std::process::ExitCode;

@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use crate::children::Guarded;
-use crate::support::PATIENCE;
+use support::PATIENCE;
 
 /// A generation of clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,13 +1,6 @@
 //! A few short rounds of `make chaos`, always the same ones.
 
-#[path = "../chaos/dice.rs"]
-mod dice;
-#[path = "../chaos/proxy.rs"]
-mod proxy;
-#[path = "../chaos/round.rs"]
-mod round;
-
-use round::{Field, Sizes};
+use crate::support::chaos::{Field, Sizes};
 
 #[test]
 fn what_runs_and_is_copied_over_a_bad_network_arrives_whole() {

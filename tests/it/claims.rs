@@ -1,4 +1,4 @@
-//! Every boundary that SECURITY.md states names the tests that hold it.
+//! Every boundary that SECURITY.md states names the tests that hold it, and no test lets itself be skipped unnoted.
 
 use std::path::{Path, PathBuf};
 
@@ -67,4 +67,29 @@ fn every_test_that_is_named_is_there() {
         }
         assert!(count > 0, "{row:?}");
     }
+}
+
+/// The sources below a directory that print that something is skipped.
+fn silent_skips(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            silent_skips(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let prints = ["print!(\"", "println!(\""].map(|call| format!("{call}skipped"));
+            if prints.iter().any(|print| text.contains(print)) {
+                found.push(path);
+            }
+        }
+    }
+}
+
+#[test]
+fn who_skips_a_test_notes_it() {
+    let mut found = Vec::new();
+    for place in ["src", "tests/it"] {
+        silent_skips(&project().join(place), &mut found);
+    }
+    assert!(found.is_empty(), "use needs!: {found:?}");
 }

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{Client, PATIENCE, Server, Start, fails, run, signal, within};
+use crate::support::{Client, Need, PATIENCE, Server, Start, fails, run, signal, within};
 
 #[test]
 fn an_unknown_kind_of_address_is_named() {
@@ -100,10 +100,7 @@ fn the_default_is_a_free_port_of_loopback() {
 
 #[test]
 fn the_sixth_version_of_loopback_works_too() {
-    if TcpListener::bind("[::1]:0").is_err() {
-        eprintln!("skipped: this machine has no IPv6 loopback");
-        return;
-    }
+    needs!(Need::Ipv6);
     let mut command = Server::command();
     command.args(["--listen", "ws://[::1]:0"]);
     let server = Server::websocket_command(command);

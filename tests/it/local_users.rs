@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::Write;
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr};
 use std::os::unix::fs::{PermissionsExt, fchown};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
@@ -10,33 +10,23 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::sandbox::{ORDINARY, Who, is_root};
+use crate::support::sandbox::{ORDINARY, Who};
 use crate::support::{
-    Certificate, PATIENCE, Running, Scratch, Server, Start, child, exchange, finish, frame,
-    scratch, signal, upgrade_head, within,
+    Certificate, Need, PATIENCE, Running, Scratch, Server, Start, child, exchange, finish, frame,
+    has, scratch, signal, upgrade_head, within,
 };
 
 /// Every form of the loopback address that this machine has.
 fn places() -> Vec<&'static str> {
     let mut places = vec!["127.0.0.1:0"];
-    if TcpListener::bind("[::1]:0").is_ok() {
+    if has(Need::Ipv6) {
         places.extend(["[::1]:0", "[::ffff:127.0.0.1]:0"]);
-    } else {
-        eprintln!("skipped in part: this machine has no IPv6 loopback");
     }
     places
 }
 
 /// Neither root nor the tests' ordinary user.
 const THIRD: u32 = 54321;
-
-/// Whether the tests can become another user; says so if not.
-fn has_others() -> bool {
-    if !is_root() {
-        eprintln!("skipped: only root can become another user");
-    }
-    is_root()
-}
 
 /// Starts what serves at `place`.
 fn at(place: &str, mut command: Command, flags: &[&str]) -> Server {
@@ -125,9 +115,7 @@ fn has_run(output: &Output) {
 
 #[test]
 fn a_command_of_another_user_does_not_run() {
-    if !has_others() {
-        return;
-    }
+    needs!(Need::Root);
     let server = serve(&[]);
     let url = format!("ws://{}", server.address());
     was_refused(&run_as_ordinary(&url, &[]));
@@ -138,9 +126,7 @@ fn a_command_of_another_user_does_not_run() {
 
 #[test]
 fn another_user_is_refused_at_every_loopback_address_and_the_own_is_not() {
-    if !has_others() {
-        return;
-    }
+    needs!(Need::Root);
     for place in places() {
         let server = at(place, Server::command(), &[]);
         let why = format!("user {ORDINARY} may not run commands as user 0, whom");
@@ -152,9 +138,7 @@ fn another_user_is_refused_at_every_loopback_address_and_the_own_is_not() {
 
 #[test]
 fn root_may_use_the_server_of_another_and_a_third_may_not() {
-    if !has_others() {
-        return;
-    }
+    needs!(Need::Root);
     let server = Who::Another.command(Server::command().get_program());
     let server = at("127.0.0.1:0", server, &[]);
     is_let_in(&server, 0);
@@ -165,9 +149,7 @@ fn root_may_use_the_server_of_another_and_a_third_may_not() {
 
 #[test]
 fn a_token_or_the_flag_lets_every_user_in() {
-    if !has_others() {
-        return;
-    }
+    needs!(Need::Root);
     let dir = scratch();
     fs::write(dir.path("token"), "word").unwrap();
     let flags = ["--ws-auth", "capability-token", "--ws-token-file"];
@@ -181,9 +163,7 @@ fn a_token_or_the_flag_lets_every_user_in() {
 
 #[test]
 fn health_and_mistakes_are_told_to_everybody() {
-    if !has_others() {
-        return;
-    }
+    needs!(Need::Root);
     let server = serve(&[]);
     for (request, status) in [
         ("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
@@ -212,9 +192,7 @@ fn whole_attack(marker: &str) -> Vec<u8> {
 
 #[test]
 fn who_has_closed_the_connection_before_anybody_looks_is_not_taken_for_root() {
-    if !has_others() {
-        return;
-    }
+    needs!(Need::Root);
     let dir = scratch();
     for way in [&["deny", "clone3"], &["deny", "netlink"]] {
         let marker = dir.path("marker");
@@ -249,7 +227,7 @@ fn without_netlink_the_table_of_connections_tells() {
     for place in places() {
         let server = at(place, through(&[&child, "deny", "netlink"]), &[]);
         server.connect().still_serves();
-        if has_others() {
+        if has(Need::Root) {
             is_refused(&server, ORDINARY, &format!("user {ORDINARY} may not"));
         }
     }
@@ -264,9 +242,7 @@ fn without_proc(program: &[&str]) -> Command {
 
 #[test]
 fn where_nothing_tells_nobody_is_let_in_without_a_token_or_the_flag() {
-    if !has_others() {
-        return;
-    }
+    needs!(Need::Root);
     let child = child();
     let blind = || without_proc(&[&child, "deny", "netlink"]);
     let server = at("127.0.0.1:0", blind(), &[]);
@@ -286,9 +262,7 @@ fn where_nothing_tells_nobody_is_let_in_without_a_token_or_the_flag() {
 
 #[test]
 fn a_user_without_a_number_in_the_server_s_namespace_is_a_stranger() {
-    if !has_others() {
-        return;
-    }
+    needs!(Need::Root);
     let enter = ["unshare", "--user", "--map-root-user"];
     let server = at("127.0.0.1:0", through(&enter), &[]);
     is_let_in(&server, 0);
@@ -305,9 +279,7 @@ fn readable_by_all(dir: &Scratch) {
 
 #[test]
 fn the_refusal_goes_through_tls() {
-    if !has_others() {
-        return;
-    }
+    needs!(Need::Root);
     let dir = scratch();
     readable_by_all(&dir);
     let own = Certificate::make(&dir, "own");
@@ -322,9 +294,7 @@ fn the_refusal_goes_through_tls() {
 
 #[test]
 fn a_unix_socket_that_was_opened_to_others_holds_the_same_rule() {
-    if !has_others() {
-        return;
-    }
+    needs!(Need::Root);
     let dir = scratch();
     readable_by_all(&dir);
     for (flags, may) in [(&[][..], false), (&["--allow-local-users"][..], true)] {
@@ -350,9 +320,7 @@ fn a_unix_socket_that_was_opened_to_others_holds_the_same_rule() {
 
 #[test]
 fn others_cannot_keep_the_server_s_user_out() {
-    if !has_others() {
-        return;
-    }
+    needs!(Need::Root);
     let server = serve(&["--max-connections", "20"]);
     let idle = || {
         let mut command = speaker(server.address(), ORDINARY);
@@ -379,9 +347,7 @@ fn what_is_half_closed_is_still_its_user_s() {
 
 #[test]
 fn who_is_refused_again_and_again_fills_no_log() {
-    if !has_others() {
-        return;
-    }
+    needs!(Need::Root);
     let server = serve(&[]);
     for _ in 0..30 {
         assert_eq!(upgrade(server.address(), ORDINARY, "").0, 403);

@@ -4,7 +4,7 @@
 //! order and beside one another. `EXEC_SERVER_BIN` names another program to test in place of the one cargo built.
 
 #[macro_use]
-mod support;
+extern crate support;
 
 mod auth;
 mod bulk;

@@ -3,26 +3,20 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::sandbox::is_root;
-use crate::support::{Environments, Server, child, finish, patterned, upgrade_head};
+use crate::support::sshd::Sshd;
+use crate::support::{Environments, Need, Server, child, finish, has, patterned, upgrade_head};
 
-#[path = "../openssh/server.rs"]
-mod server;
+const UPGRADED: &str = "HTTP/1.1 101 Switching Protocols";
 
-use server::Sshd;
-
-/// An environment `box`, which is ssh to a real sshd of this test; none with a word why.
+/// An environment `box`, which is ssh to a real sshd of this test; none where there is no OpenSSH.
 fn over_ssh() -> Option<(Environments, Sshd)> {
+    if !has(Need::Sshd) {
+        return None;
+    }
     let environments = Environments::start();
     let directory = environments.scratch.path("sshd");
     fs::create_dir(&directory).unwrap();
-    let sshd = match Sshd::start(directory.as_ref()) {
-        Ok(sshd) => sshd,
-        Err(why) => {
-            println!("skipped: {why}");
-            return None;
-        }
-    };
+    let sshd = Sshd::start(directory.as_ref()).unwrap();
     let own = environments.command(&[]);
     let mut args = sshd.options();
     args.extend([
@@ -121,15 +115,20 @@ fn who_comes_through_a_forwarded_port_is_the_user_who_has_logged_in() {
         return;
     };
     let server = Server::websocket(&[]);
-    let upgraded = "HTTP/1.1 101 Switching Protocols";
-    assert_eq!(forwarded(&sshd, &server, None), upgraded);
-    if !is_root() {
-        println!("skipped: only root can let others log in");
+    assert_eq!(forwarded(&sshd, &server, None), UPGRADED);
+}
+
+#[test]
+fn who_has_logged_in_as_another_does_not_come_through_a_forwarded_port() {
+    // Only root can let others log in.
+    needs!(Need::Root);
+    let Some((_environments, sshd)) = over_ssh() else {
         return;
-    }
+    };
+    let server = Server::websocket(&[]);
     // An account that every machine has, and that may have no shell.
     let refused = "HTTP/1.1 403 Forbidden";
     assert_eq!(forwarded(&sshd, &server, Some("daemon")), refused);
     let server = Server::websocket(&["--allow-local-users"]);
-    assert_eq!(forwarded(&sshd, &server, Some("daemon")), upgraded);
+    assert_eq!(forwarded(&sshd, &server, Some("daemon")), UPGRADED);
 }

@@ -11,8 +11,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::support::sandbox::{Launcher, Who, lacking};
-use crate::support::{Certificate, Running, Scratch, Server, run, scratch};
+use crate::support::sandbox::{Launcher, Who};
+use crate::support::{Certificate, Need, Running, Scratch, Server, has, run, scratch};
 
 /// Commands that are not run, and why.
 const NOT_RUN: [(&str, &str); 7] = [
@@ -169,18 +169,10 @@ impl Project {
     }
 }
 
-/// Whether this machine can confine as the documents show it.
-fn has_namespaces() -> bool {
-    let lacking = lacking(Launcher::Bundled, Who::Myself);
-    if let Some(why) = &lacking {
-        eprintln!("skipped in part: no namespaces here: {why}");
-    }
-    lacking.is_none()
-}
-
 /// Runs all blocks; those that are followed by what they print have to print it, as far as it is ours.
 fn works(project: &Project, text: &str) {
-    let has_namespaces = has_namespaces();
+    // The documents show what a bwrap says.
+    let has_namespaces = has(Need::Launcher(Launcher::Bundled, Who::Myself));
     let blocks = blocks(text);
     assert!(blocks.iter().any(|(language, _)| *language == "sh"));
     for (index, (language, script)) in blocks.iter().enumerate() {

@@ -8,10 +8,8 @@
 //! Exchanges about files have a directory of their own, which stands where the recorded one stood.
 //!
 //! What is another on every run (session ids, addresses, the facts of the machine) is made equal first. Every other
-//! difference needs a row in `differences.rs`, and every row needs a difference.
+//! difference needs a row in `recorded/differences.rs` of the support, and every row needs a difference.
 
-mod differences;
-mod fields;
 mod fixture;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,9 +17,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::recorded::differences::DIFFERENCES;
+use crate::support::recorded::fields::{Fields, equalize, flatten};
 use crate::support::{Client, PATIENCE, Server, Web, decode};
-use differences::DIFFERENCES;
-use fields::{Fields, equalize, flatten};
 use fixture::Fixture;
 
 const TRANSCRIPTS: &str = include_str!("../data/transcripts.jsonl");

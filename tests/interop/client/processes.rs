@@ -6,7 +6,7 @@ use exec_server::rpc::client::ClientError;
 use exec_server::rpc::client::types::{Command, TerminalSize};
 
 use super::scene::{Scene, await_text, finish};
-use crate::support::PATIENCE;
+use support::PATIENCE;
 
 pub fn streams_are_apart(scene: &Scene) {
     let said = finish(&scene.start(&scene.shell("echo out; echo err >&2; exit 7")));

@@ -13,7 +13,7 @@ use exec_server::rpc::dial::{Dial, Target};
 use crate::children::Guarded;
 use crate::isolation::Place;
 use crate::subject::{Generation, Transport, Whose, listening, server_command};
-use crate::support::{PATIENCE, Proxy};
+use support::{PATIENCE, Proxy};
 
 /// What a scene is played with.
 pub struct Scene {

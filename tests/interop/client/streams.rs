@@ -7,7 +7,7 @@ use exec_server::rpc::client::{ClientError, RemoteProcess};
 
 use super::scene::{Said, Scene, finish};
 use crate::http_server::{Reply, serve};
-use crate::support::PATIENCE;
+use support::PATIENCE;
 
 const MUCH: usize = 5_000_000;
 /// Lines that can be told from one another.

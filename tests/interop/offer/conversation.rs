@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tungstenite::Message;
 
-use crate::plane::Plane;
-use crate::support::PATIENCE;
+use support::PATIENCE;
+use support::plane::Plane;
 
 /// Members that differ from run to run, or that ours has beyond 0.130: `wire` compares those.
 const LEFT_OUT: [&str; 5] = [

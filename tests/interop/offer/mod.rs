@@ -15,9 +15,9 @@ use crate::children::Guarded;
 use crate::isolation::Place;
 use crate::options::Options;
 use crate::outcome::{Tally, asserted};
-use crate::plane::{Asked, Plane, Style};
 use crate::subject::{Generation, Whose};
-use crate::support::PATIENCE;
+use support::PATIENCE;
+use support::plane::{Asked, Plane, Style};
 
 use scenarios::{SCENARIOS, Scenario};
 

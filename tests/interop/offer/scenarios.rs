@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::conversation;
-use crate::plane::{Answer, Plane};
-use crate::support::PATIENCE;
+use support::PATIENCE;
+use support::plane::{Answer, Plane};
 
 /// One way for a registration to go.
 pub struct Scenario {

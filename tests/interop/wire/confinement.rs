@@ -1,6 +1,6 @@
 //! Where ours confines otherwise than the reference, and why: each reason is one of those by which it is better.
 
-use super::recorded::{BOTH, Difference, V130, V169, row};
+use support::recorded::differences::{BOTH, Difference, V130, V169, row};
 
 /// Method, or method and case; version; field; reason.
 pub const SANDBOX: &[Difference] = &[

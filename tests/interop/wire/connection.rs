@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::children::Guarded;
-use crate::support::link::{Incoming, Link};
-use crate::support::upgrade;
+use support::link::{Incoming, Link};
+use support::upgrade;
 
 /// A client that keeps what it hears and holds it against nothing.
 pub struct Connection {

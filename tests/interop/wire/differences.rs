@@ -5,8 +5,8 @@
 
 use super::case::Case;
 use super::confinement::SANDBOX;
-use super::recorded::{ANY, BOTH, DIFFERENCES, Difference, V130, V169, row};
 use crate::subject::Generation;
+use support::recorded::differences::{ANY, BOTH, DIFFERENCES, Difference, V130, V169, row};
 
 /// Why a field of a case may differ, if it may. The values are `None` where the field is missing.
 pub fn reason(

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::case::Ground;
-use super::fields::Fields;
 use super::identity::Identity;
 use crate::isolation::Place;
+use support::recorded::fields::Fields;
 
 /// Made by the user whose server is asked, so that it owns everything inside.
 const MAKE: &str = r#"set -e

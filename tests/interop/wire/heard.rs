@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::case::Case;
-use super::fields::{Fields, equalize, flatten, kinds};
-use crate::support::{decode, encode};
+use support::recorded::fields::{Fields, equalize, flatten, kinds};
+use support::{decode, encode};
 
 /// What the fixture sets as the time of most things in it.
 const FIXED_MS: u64 = 1_700_000_000_000;

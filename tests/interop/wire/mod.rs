@@ -10,15 +10,10 @@ mod cases;
 mod confinement;
 mod connection;
 mod differences;
-#[path = "../../it/transcripts/fields.rs"]
-mod fields;
 mod fixture;
 mod heard;
 mod identity;
 mod play;
-#[path = "../../it/transcripts/differences.rs"]
-#[allow(dead_code, reason = "only the rows for every exchange count here")]
-mod recorded;
 mod report;
 
 use crate::binaries::Binaries;

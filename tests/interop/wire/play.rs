@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use super::case::{Case, Step};
 use super::cases::http;
 use super::connection::Connection;
-use super::fields::Fields;
 use super::fixture::Fixture;
 use super::heard::{bytes, told};
 use super::identity::Identity;
 use crate::children::Guarded;
 use crate::isolation::Place;
 use crate::subject::{Generation, Transport, Whose, listening, server_command};
+use support::recorded::fields::Fields;
 
 /// How long an answer may take. The reference lets some requests wait for ever.
 const LIMIT: Duration = Duration::from_secs(6);

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::Case;
 use super::differences::reason;
-use super::fields::Fields;
 use crate::outcome::Tally;
 use crate::subject::Generation;
+use support::recorded::fields::Fields;
 
 /// What one method came to.
 #[derive(Default)]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{journal, workspace};
-use crate::support::sandbox::{Launcher, ORDINARY, Stage, Who, is_root, snapshot};
-use crate::support::{Client, Server, Start, encode, scratch, within};
+use crate::support::sandbox::{Launcher, ORDINARY, Stage, Who, snapshot};
+use crate::support::{Client, Need, Server, Start, encode, has, scratch, within};
 
 const SOON: Duration = Duration::from_secs(10);
 const JOURNAL: &str = "exec-server-mounts";
@@ -51,8 +51,7 @@ impl Squat {
 #[test]
 fn a_squatted_journal_is_left_alone_told_of_and_another_one_used() {
     for squat in [Squat::Foreign, Squat::Link, Squat::Open, Squat::File] {
-        if squat == Squat::Foreign && !is_root() {
-            eprintln!("skipped: only root can give a directory to another user");
+        if squat == Squat::Foreign && !has(Need::Root) {
             continue;
         }
         let places = scratch();
@@ -110,10 +109,7 @@ exec \"$0\" --listen stdio --sandbox-launcher bundled";
 
 #[test]
 fn with_a_read_only_tmp_commands_and_file_requests_are_confined_as_ever() {
-    if !is_root() {
-        eprintln!("skipped: only root can make the common directories read-only");
-        return;
-    }
+    needs!(Need::Root, Need::MountNamespaces);
     let project = scratch();
     let mut command = Command::new("unshare");
     command

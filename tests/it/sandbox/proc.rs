@@ -3,13 +3,11 @@
 use std::process::Command;
 
 use super::read_only;
-use crate::support::sandbox::is_root;
-use crate::support::{Client, Server, Start, scratch};
+use crate::support::{Client, Need, Server, Start, has, scratch};
 
 /// A client of a server in a mount namespace of its own, where `mounting` was done before, as the bundled bwrap confines.
 fn after(mounting: &str) -> Option<Client> {
-    if !is_root() {
-        eprintln!("skipped: only root can mount what the test is about");
+    if !has(Need::Root) || !has(Need::MountNamespaces) {
         return None;
     }
     let script = format!("{mounting} && exec \"$0\" --listen stdio --sandbox-launcher bundled");

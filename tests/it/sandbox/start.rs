@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::{entry, read_only, restricted, special, workspace};
-use crate::support::{Client, PATIENCE, Server, Start, alive, params, scratch, within};
+use crate::support::{Client, Need, PATIENCE, Server, Start, alive, params, scratch, within};
 
 over_both! {
     fn a_confined_process_has_no_privilege_and_no_way_to_one(client) {
@@ -93,10 +93,7 @@ over_both! {
     }
 
     fn a_signal_that_kills_the_program_is_named(client) {
-        if !kernel_tells_of_the_reaped() {
-            eprintln!("skipped: before Linux 6.15 the kernel does not tell how a grandchild ended");
-            return;
-        }
+        needs!(Need::Linux(6, 15));
         for (script, code, signal) in [
             ("kill -SEGV $$", 139, json!("SIGSEGV")),
             ("kill -TERM $$", 143, json!("SIGTERM")),
@@ -133,14 +130,6 @@ over_both! {
         left.sort_unstable();
         assert_eq!(left, ["made"]);
     }
-}
-
-fn kernel_tells_of_the_reaped() -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release
-        .split('.')
-        .map_while(|part| part.parse::<u32>().ok());
-    (numbers.next(), numbers.next()) >= (Some(6), Some(15))
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! bubblewrap's own tests, run against the bwrap that is built in.
 //!
-//! Their files come from the archive that the build took its source from, and go away with the test. What a machine lacks
-//! for them is printed, and the test is skipped.
+//! Their files come from the archive that the build took its source from, and go away with the test.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use exec_server::sandbox::bundled::BUNDLED_BWRAP;
 
 use crate::support::sandbox::{ORDINARY, is_root};
-use crate::support::within;
+use crate::support::{Need, has, within};
 
 /// Where the programs are that upstream's tests call; the user's own PATH may lead into a home that the other uid cannot enter.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -35,30 +34,19 @@ impl Drop for Upstream {
 
 impl Upstream {
     /// `None` if this machine cannot run them; says why.
-    fn unpack(name: &str, programs: &[&str]) -> Option<Self> {
-        let skip = |why: &str| eprintln!("skipped: bubblewrap's own {name}: {why}");
-        let Some(bundled) = BUNDLED_BWRAP else {
-            skip("built without bubblewrap's source");
+    fn unpack(name: &str, programs: &[&'static str]) -> Option<Self> {
+        let bundled = BUNDLED_BWRAP?;
+        if !["tar", "xz"]
+            .iter()
+            .chain(programs)
+            .all(|&name| has(Need::Program(name)))
+        {
             return None;
-        };
+        }
         let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!(
             "vendor/bubblewrap/source/bubblewrap-{}.tar.xz",
             bundled.version
         ));
-        if !archive.exists() {
-            skip(&format!("{} is not there", archive.display()));
-            return None;
-        }
-        let on_path =
-            |program: &&&str| PATH.split(':').any(|d| Path::new(d).join(program).exists());
-        if let Some(missing) = ["tar", "xz"]
-            .iter()
-            .chain(programs)
-            .find(|program| !on_path(program))
-        {
-            skip(&format!("no {missing} in {PATH}"));
-            return None;
-        }
         let place = PathBuf::from(format!(
             "/var/tmp/exec-server-{name}-{}",
             std::process::id()

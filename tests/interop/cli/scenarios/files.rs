@@ -1,7 +1,7 @@
 //! What the client does with files itself, not by commands.
 
 use super::super::stage::Stage;
-use crate::support::decode;
+use support::decode;
 
 /// A red pixel.
 const PNG: &str =

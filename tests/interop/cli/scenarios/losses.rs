@@ -8,7 +8,7 @@ use super::super::remote::HOSTNAME;
 use super::super::stage::Stage;
 use super::session;
 use crate::subject::Generation;
-use crate::support::{PATIENCE, comes_true};
+use support::{PATIENCE, comes_true};
 
 /// Ctrl-C on the client ends the command on the remote.
 pub fn interrupted(stage: &mut Stage) {

@@ -78,12 +78,8 @@ fn finds_nothing(stage: &mut Stage, policy: &Sandbox, secret: &str, cwd: &str) {
     }
 }
 
-on_every_launcher! {
+on_every_bwrap! {
     fn it_shows_nothing_while_the_program_runs(stage) {
-        if stage.launcher == Launcher::Landlock {
-            eprintln!("skipped: there is no first process");
-            return;
-        }
         for policy in [Sandbox::read_only(), stage.policy(), Sandbox::read_only().online()] {
             stage.refuses(&policy, &["open-process", "1"]);
             stage.refuses(&policy, &["open-memory", "1"]);
@@ -93,10 +89,6 @@ on_every_launcher! {
     }
 
     fn a_program_that_left_its_session_twice_ends_with_it(stage) {
-        if stage.launcher == Launcher::Landlock {
-            eprintln!("skipped: SECURITY.md says that one outlives its session there");
-            return;
-        }
         // So long a time is nobody else's.
         let span = format!("{}", 100_000_000 + std::process::id() as u64 * 10 + stage.launcher as u64 * 2 + stage.who as u64);
         let script = format!("setsid sh -c 'setsid sleep {span} & echo left' & sleep {span}");

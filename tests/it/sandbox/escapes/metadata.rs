@@ -156,30 +156,25 @@ on_every_launcher! {
         assert_eq!(fs::read_to_string(format!("{git}/config")).unwrap(), "changed");
     }
 
-    fn the_directories_above_what_is_protected_cannot_be_moved_away(stage) {
-        if stage.launcher == Launcher::Landlock {
-            eprintln!("skipped: Landlock cannot protect inside what it permits");
-            return;
-        }
+    fn no_program_can_say_what_the_server_is_to_take_away(stage) {
         let workspace = stage.workspace();
-        stage.make_directory("workspace/sub");
-        stage.make_directory("workspace/sub/inner");
-        let secret = stage.make_file("workspace/sub/inner/secret", "the-secret");
-        let (sub, moved) = (format!("{workspace}/sub"), format!("{workspace}/moved"));
-        let inner = format!("{sub}/inner");
-        for policy in [stage.policy().deny(&secret), stage.policy().read(&secret), stage.policy().deny_glob(&format!("{inner}/s*"))] {
-            stage.refuses(&policy, &["rename", &sub, &moved]);
-            stage.refuses(&policy, &["rename", &inner, &moved]);
-            stage.refuses(&policy, &["exchange", &inner, &sub]);
-        }
-        stage.works_free(&["rename", &sub, &moved]);
-    }
-
-    fn a_directory_that_a_program_closed_is_not_taken_for_empty(stage) {
-        if stage.launcher == Launcher::Landlock || stage.is_root() {
-            eprintln!("skipped: it takes a sandbox that can protect, and a user who can be kept out");
+        let policy = Sandbox::workspace(&workspace);
+        if must_refuse(stage, &policy) {
             return;
         }
+        let outside = stage.make_file("outside/empty", "");
+        // How many files it could write to is the kernel's matter.
+        stage.confined(&policy, &["forge-records", &outside]);
+        within(SOON, "the mount points are gone", || {
+            fs::read_dir(&workspace).unwrap().next().is_none()
+        });
+        assert!(Path::new(&outside).exists(), "it was taken away");
+        stage.works_free(&["remove", &outside]);
+    }
+}
+
+as_another_on_every_bwrap! {
+    fn a_directory_that_a_program_closed_is_not_taken_for_empty(stage) {
         let workspace = stage.workspace();
         stage.make_directory("workspace/.git");
         let config = stage.make_file("workspace/.git/config", "untouched");
@@ -207,20 +202,21 @@ on_every_launcher! {
         stage.works_free(&["chmod", &workspace, "755"]);
         assert_eq!(fs::read_to_string(config).unwrap(), "untouched");
     }
+}
 
-    fn no_program_can_say_what_the_server_is_to_take_away(stage) {
+on_every_bwrap! {
+    fn the_directories_above_what_is_protected_cannot_be_moved_away(stage) {
         let workspace = stage.workspace();
-        let policy = Sandbox::workspace(&workspace);
-        if must_refuse(stage, &policy) {
-            return;
+        stage.make_directory("workspace/sub");
+        stage.make_directory("workspace/sub/inner");
+        let secret = stage.make_file("workspace/sub/inner/secret", "the-secret");
+        let (sub, moved) = (format!("{workspace}/sub"), format!("{workspace}/moved"));
+        let inner = format!("{sub}/inner");
+        for policy in [stage.policy().deny(&secret), stage.policy().read(&secret), stage.policy().deny_glob(&format!("{inner}/s*"))] {
+            stage.refuses(&policy, &["rename", &sub, &moved]);
+            stage.refuses(&policy, &["rename", &inner, &moved]);
+            stage.refuses(&policy, &["exchange", &inner, &sub]);
         }
-        let outside = stage.make_file("outside/empty", "");
-        // How many files it could write to is the kernel's matter.
-        stage.confined(&policy, &["forge-records", &outside]);
-        within(SOON, "the mount points are gone", || {
-            fs::read_dir(&workspace).unwrap().next().is_none()
-        });
-        assert!(Path::new(&outside).exists(), "it was taken away");
-        stage.works_free(&["remove", &outside]);
+        stage.works_free(&["rename", &sub, &moved]);
     }
 }

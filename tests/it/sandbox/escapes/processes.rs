@@ -93,20 +93,6 @@ on_every_launcher! {
         }
     }
 
-    fn the_first_process_cannot_be_looked_into(stage) {
-        if stage.launcher == Launcher::Landlock {
-            eprintln!("skipped: there is no first process inside");
-            return;
-        }
-        for attempt in [
-            // The access is judged before the address.
-            &["ptrace", "1"][..], &["vm-read", "1", "10000"], &["vm-write", "1", "10000"], &["pidfd-getfd", "1", "0"],
-        ] {
-            let outcome = stage.refuses(&Sandbox::read_only(), attempt);
-            assert!(outcome.stdout.contains("os error 1)"), "{attempt:?}: {outcome:?}");
-        }
-    }
-
     fn a_program_that_lets_its_parent_trace_it_runs_on(stage) {
         let start = stage.attempt(&["trace-me", "exit", "7"]).with("sandbox", Sandbox::read_only().json());
         let outcome = stage.client.run(start);
@@ -132,20 +118,6 @@ on_every_launcher! {
         assert_ne!(before, state(victim.pid()));
     }
 
-    fn no_process_outside_can_be_seen(stage) {
-        if stage.launcher == Launcher::Landlock {
-            eprintln!("skipped: Landlock hides nothing");
-            return;
-        }
-        let victim = stage.outsider(&["sleep"]);
-        let pid = victim.pid();
-        assert!(stage.works_free(&["pids"]).split(' ').any(|found| found == pid.to_string()));
-        let seen = stage.allows(&Sandbox::read_only(), &["pids"]);
-        // Its own numbers begin at 1 again; there are its first process and the program.
-        let most = seen.split(' ').filter_map(|found| found.parse::<u32>().ok()).max();
-        assert!(most.is_some_and(|most| most < 20), "{seen}");
-    }
-
     fn a_program_without_a_file_is_confined_all_the_same(stage) {
         let target = stage.path("outside/new");
         stage.works_free(&["exec-memfd", "write", &target]);
@@ -160,5 +132,27 @@ on_every_launcher! {
         let outcome = stage.client.run(start);
         assert!(outcome.stdout.starts_with("failed"), "{outcome:?}");
         assert!(!std::path::Path::new(&target).exists());
+    }
+}
+
+on_every_bwrap! {
+    fn the_first_process_cannot_be_looked_into(stage) {
+        for attempt in [
+            // The access is judged before the address.
+            &["ptrace", "1"][..], &["vm-read", "1", "10000"], &["vm-write", "1", "10000"], &["pidfd-getfd", "1", "0"],
+        ] {
+            let outcome = stage.refuses(&Sandbox::read_only(), attempt);
+            assert!(outcome.stdout.contains("os error 1)"), "{attempt:?}: {outcome:?}");
+        }
+    }
+
+    fn no_process_outside_can_be_seen(stage) {
+        let victim = stage.outsider(&["sleep"]);
+        let pid = victim.pid();
+        assert!(stage.works_free(&["pids"]).split(' ').any(|found| found == pid.to_string()));
+        let seen = stage.allows(&Sandbox::read_only(), &["pids"]);
+        // Its own numbers begin at 1 again; there are its first process and the program.
+        let most = seen.split(' ').filter_map(|found| found.parse::<u32>().ok()).max();
+        assert!(most.is_some_and(|most| most < 20), "{seen}");
     }
 }

@@ -158,11 +158,8 @@ macro_rules! as_both_users {
 
             #[test]
             fn as_an_ordinary_user() {
-                if is_root() {
-                    behaviour(&mut Site::new(Some(ORDINARY)));
-                } else {
-                    eprintln!("skipped: only root can become another user");
-                }
+                needs!($crate::support::Need::Root);
+                behaviour(&mut Site::new(Some(ORDINARY)));
             }
         }
     )*};

@@ -9,8 +9,8 @@ use super::{
     DENIED, MISSING, Stage, as_each_user, changes, entry, everything, glob, helpers, put,
     restricted, special,
 };
-use crate::support::encode;
-use crate::support::sandbox::{Launcher, Who, lacking};
+use crate::support::sandbox::{Launcher, Who};
+use crate::support::{Need, encode, has};
 
 /// A server that has nothing but Landlock; false, with the reason, where this machine has none.
 fn has_landlock(stage: &mut Stage) -> bool {
@@ -18,8 +18,7 @@ fn has_landlock(stage: &mut Stage) -> bool {
         Some(_) => Who::Another,
         None => Who::Myself,
     };
-    if let Some(why) = lacking(Launcher::Landlock, who) {
-        eprintln!("skipped: landlock as {who:?}: {why}");
+    if !has(Need::Launcher(Launcher::Landlock, who)) {
         return false;
     }
     stage.serve(&["--sandbox-launcher", "landlock"], &[]);

@@ -38,11 +38,8 @@ macro_rules! as_each_user {
 
             #[test]
             fn as_an_ordinary_user() {
-                if $crate::support::sandbox::is_root() {
-                    behaviour(&mut $crate::sandbox::files::Stage::set(true));
-                } else {
-                    eprintln!("skipped: it takes root to become another user");
-                }
+                needs!($crate::support::Need::Root);
+                behaviour(&mut $crate::sandbox::files::Stage::set(true));
             }
         }
     )*};

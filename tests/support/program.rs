@@ -25,17 +25,22 @@ pub fn through_child(arguments: &[&str], plain: &Command) -> Command {
     command
 }
 
-/// An example beside this test's executable: target/TRIPLE/PROFILE/deps/it-HASH.
+/// An example of this project.
 pub fn example(name: &str) -> String {
-    let me = std::env::current_exe().unwrap();
-    let profile = me.parent().and_then(|deps| deps.parent()).unwrap();
-    let example = profile.join("examples").join(name);
+    let example = built(&format!("examples/{name}"));
     assert!(
         example.exists(),
         "{} is missing: plain `cargo test` builds it, `cargo test --test it` alone does not; run `cargo build --examples` first",
         example.display()
     );
     example.into_os_string().into_string().unwrap()
+}
+
+/// What cargo has built for the same profile: this test's executable is target/TRIPLE/PROFILE/deps/it-HASH.
+pub fn built(name: &str) -> PathBuf {
+    let me = std::env::current_exe().unwrap();
+    let profile = me.parent().and_then(|deps| deps.parent()).unwrap();
+    profile.join(name)
 }
 
 /// A fresh directory that goes with its test.

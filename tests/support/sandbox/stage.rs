@@ -8,11 +8,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use exec_server::sandbox::bundled::BUNDLED_BWRAP;
-
 use super::{ORDINARY, Sandbox, is_root};
-use crate::support::observed::Outcome;
-use crate::support::{Client, Scratch, Server, Start, child, scratch};
+use crate::observed::Outcome;
+use crate::{Client, Need, Scratch, Server, Start, child, has, scratch};
 
 /// What confines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +58,7 @@ impl Launcher {
                 ]);
                 fault(bwrap.output())
             }
-            Self::Bundled if BUNDLED_BWRAP.is_none() => Some("built without bubblewrap".into()),
+            Self::Bundled if !is_bundled() => Some("built without bubblewrap".into()),
             Self::Bundled => {
                 let mut probe = who.command(child());
                 probe.args(["attempt", "in-userns", "mount-tmpfs", "/mnt"]);
@@ -72,6 +70,16 @@ impl Launcher {
             }
         }
     }
+}
+
+/// Whether the program under test has a bwrap inside.
+fn is_bundled() -> bool {
+    let version = crate::run(&["--version", "--verbose"]).stdout;
+    let version = String::from_utf8(version).unwrap();
+    let line = version
+        .lines()
+        .find_map(|line| line.strip_prefix("bubblewrap: "));
+    line.is_some_and(|line| line.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 /// What is wrong with a program that should have ended well and said no `failed`.
@@ -140,13 +148,7 @@ impl Stage {
         who: Who,
         through: impl FnOnce(Command) -> Command,
     ) -> Option<Self> {
-        let lacking = if who == Who::Another && !is_root() {
-            Some("only root can become another user".into())
-        } else {
-            lacking(launcher, who)
-        };
-        if let Some(why) = lacking {
-            eprintln!("skipped: {launcher} as {who:?}: {why}");
+        if who == Who::Another && !has(Need::Root) || !has(Need::Launcher(launcher, who)) {
             return None;
         }
         let scratch = scratch();

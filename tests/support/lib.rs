@@ -1,18 +1,26 @@
 //! What every test needs: a server under test, a client over either transport, a child program, and waits with an end.
+//!
+//! It is a crate of its own, so that it is compiled once for the tests, the programs beside them and the comparison.
+//! Nothing of exec-server is used: what is tested is the binary.
 
 mod base64;
+pub mod chaos;
 mod cli;
 mod client;
 mod http;
-mod link;
+pub mod link;
+mod need;
 mod observed;
+pub mod pattern;
+pub mod plane;
 mod procfs;
 mod program;
 mod proxy;
+pub mod recorded;
 mod run;
-#[macro_use]
 pub mod sandbox;
 mod server;
+pub mod sshd;
 mod start;
 mod tls;
 mod transcript;
@@ -20,15 +28,11 @@ mod web;
 mod websocket;
 mod within;
 
-#[path = "../../child/pattern.rs"]
-pub mod pattern;
-#[path = "../../plane/mod.rs"]
-pub mod plane;
-
 pub use base64::{decode, encode};
 pub use cli::{EVERY, Environments, REMOTE, Running, command_line, finish};
 pub use client::{Client, RpcError, params};
 pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
+pub use need::{Need, has};
 pub use observed::{Event, Sink};
 pub use procfs::{
     alive, children_named, cpu_ticks, descendants, descriptors, peak_resident, resident, session,
@@ -61,7 +65,18 @@ pub fn patterned_from(offset: u64, count: usize) -> Vec<u8> {
     bytes
 }
 
+/// Ends the test, as skipped, where this machine has not what it needs.
+#[macro_export]
+macro_rules! needs {
+    ($($need:expr),+) => {
+        $(if !$crate::has($need) {
+            return;
+        })+
+    };
+}
+
 /// Makes two tests of one body, one a transport; the body gets a client that has said `initialize` and `initialized`.
+#[macro_export]
 macro_rules! over_both {
     ($($(#[$meta:meta])* fn $name:ident($client:ident $(, $flag:literal)*) $body:block)*) => {$(
         $(#[$meta])*
@@ -69,16 +84,16 @@ macro_rules! over_both {
             #[allow(unused_imports)]
             use super::*;
 
-            pub fn behaviour($client: &mut $crate::support::Client) $body
+            pub fn behaviour($client: &mut $crate::Client) $body
 
             #[test]
             fn over_stdio() {
-                behaviour(&mut $crate::support::Client::stdio_with(&[$($flag),*]));
+                behaviour(&mut $crate::Client::stdio_with(&[$($flag),*]));
             }
 
             #[test]
             fn over_websocket() {
-                behaviour(&mut $crate::support::Client::websocket_with(&[$($flag),*]));
+                behaviour(&mut $crate::Client::websocket_with(&[$($flag),*]));
             }
         }
     )*};

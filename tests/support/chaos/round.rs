@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::dice::Dice;
 use super::proxy::Proxy;
-use crate::support::{Scratch, Server, child, comes_true, pattern, scratch};
+use crate::{Scratch, Server, child, comes_true, pattern, scratch};
 
 /// No command may take longer, whatever the network does.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -150,7 +150,7 @@ fn finish(
         // The end of the program is the end of its output, and so of the check.
         let guard = scope.spawn(move || {
             if over.recv_timeout(LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                crate::support::signal(pid.parse().unwrap(), "KILL");
+                crate::signal(pid.parse().unwrap(), "KILL");
                 return true;
             }
             false

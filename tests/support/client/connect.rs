@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::process::{ChildStdin, ChildStdout, Command};
 
 use super::Client;
-use crate::support::link::Link;
-use crate::support::{Server, upgrade};
+use crate::link::Link;
+use crate::{Server, upgrade};
 
 impl Client {
     /// A server on stdio and its client, nothing said.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::decode;
+use crate::decode;
 
 /// Pointers into an exchange, each with what is there.
 pub type Fields = BTreeMap<String, String>;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Client, params};
-use crate::support::observed::{Observed, Outcome, Sink};
-use crate::support::{Start, encode};
+use crate::observed::{Observed, Outcome, Sink};
+use crate::{Start, encode};
 
 impl Client {
     /// Fails unless a request is still answered.

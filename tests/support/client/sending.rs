@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Client;
-use crate::support::websocket;
+use crate::websocket;
 
 impl Client {
     /// Sends text as one message.

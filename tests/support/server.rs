@@ -21,7 +21,7 @@ pub struct Server {
 impl Server {
     /// The program under test, not yet started: the built one, or `EXEC_SERVER_BIN`.
     pub fn command() -> Command {
-        let built = env!("CARGO_BIN_EXE_exec-server").into();
+        let built = super::program::built("exec-server").into();
         let mut command = Command::new(std::env::var_os("EXEC_SERVER_BIN").unwrap_or(built));
         command
             .env_remove("EXEC_SERVER_LOG")
