@@ -7,6 +7,11 @@
 //! look at all processes. A process may lower its own, and root's may raise it: the mark finds
 //! who has left by custom, as daemons do, and not who hides.
 //!
+//! Without the mark a subreaper could end all at its own end, but not tell whose an orphan was. A control group would also
+//! find who hides, where one was delegated to the server, which few have. To move a child into it takes 13 ms. To make it
+//! there takes 0.02 ms (`clone3` with `CLONE_INTO_CGROUP`), but with memory that is shared no C library offers that: it
+//! would be assembly for each architecture. Whoever needs it gives the whole server a group that ends with it (SECURITY.md).
+//!
 //! All of this is also for the guardian, forked from a process with threads: no allocation, no panic.
 
 use std::fmt::{self, Write};

@@ -6,6 +6,7 @@
 #[macro_use]
 extern crate support;
 
+mod architecture;
 mod auth;
 mod bulk;
 mod bulk_client;
