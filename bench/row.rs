@@ -1,4 +1,4 @@
-//! A row of the comparison: which figure, beside which floors, against which goal.
+//! A row of the comparison: which figure and beside which floors.
 
 use crate::sample::Figure;
 
@@ -14,21 +14,6 @@ pub enum Unit {
     Bytes,
 }
 
-/// What the issues promise of a figure of ours.
-#[derive(Clone, Copy)]
-pub enum Goal {
-    /// At most this, in the base unit.
-    Limit(f64),
-    /// At most so many times a floor.
-    TimesFloor(f64, &'static str),
-    /// At least this share of a floor.
-    ShareOfFloor(f64, &'static str),
-    /// At most so many times our figure of another row of the workload.
-    TimesRow(f64, &'static str),
-    /// At least so many times the better of the references.
-    TimesReference(f64),
-}
-
 /// One figure of a workload.
 pub struct Row {
     /// As the steps emit it, the transport first: `ws.p50`.
@@ -37,24 +22,21 @@ pub struct Row {
     pub unit: Unit,
     /// Figures of the floor step to print beside it: key and name.
     pub floors: &'static [(&'static str, &'static str)],
-    pub goal: Option<Goal>,
 }
 
 impl Row {
-    /// A figure with floors beside it, and perhaps a goal.
+    /// A figure with floors beside it.
     pub const fn new(
         unit: Unit,
         key: &'static str,
         label: &'static str,
         floors: &'static [(&'static str, &'static str)],
-        goal: Option<Goal>,
     ) -> Self {
         Self {
             key,
             label,
             unit,
             floors,
-            goal,
         }
     }
 }

@@ -13,6 +13,17 @@ use crate::step::{self, Order};
 use crate::subject::{self, Subject, Transport};
 use crate::workload::Workload;
 
+/// The commit that our server says it was built from.
+fn commit(binary: &Path) -> Option<String> {
+    let said = Command::new(binary)
+        .args(["--version", "--verbose"])
+        .output()
+        .ok()?;
+    let said = String::from_utf8(said.stdout).ok()?;
+    let commit = said.lines().find_map(|line| line.strip_prefix("commit: "));
+    commit.map(str::to_owned)
+}
+
 /// Measures, prints, and says by the exit status whether our own server could be measured.
 pub fn run(options: &Options) -> ExitCode {
     if let Err(error) = std::fs::create_dir_all(subject::state()) {
@@ -24,6 +35,10 @@ pub fn run(options: &Options) -> ExitCode {
     subjects.push((Subject::Floor, PathBuf::new()));
     let mut results = Results::default();
     results.failures = missing;
+    let ours = subjects
+        .iter()
+        .find(|(subject, _)| *subject == Subject::Ours);
+    results.commit = ours.and_then(|(_, binary)| commit(binary));
     let core = if options.pin { pinning() } else { None };
     if options.pin && core.is_none() {
         let note = "taskset does not work here: nothing is pinned, short latencies are noisy";

@@ -47,9 +47,6 @@ fn one(results: &Results, workload: Workload, row: &Row) -> Value {
     for (name, measured) in floors(results, workload, row) {
         value["floors"][name] = figure(measured);
     }
-    if let Some(verdict) = results.verdict(workload, row) {
-        value["goal"] = json!({"text": verdict.goal, "met": verdict.met});
-    }
     value
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{LEGEND, SERVERS, advantage, circumstances, floor_cell, goal_cell, measured};
+use super::{LEGEND, SERVERS, advantage, circumstances, floor_cell, measured};
 use crate::options::Options;
 use crate::results::Results;
 use crate::row::Row;
@@ -12,11 +12,11 @@ use crate::workload::Workload;
 /// One table of all workloads, with what was measured where, and how.
 pub fn markdown(options: &Options, results: &Results) -> String {
     let mut out = String::from(
-        "| workload | ours | codex 0.130 | codex 0.169 | floor | goal |\n|---|---|---|---|---|---|\n",
+        "| workload | ours | codex 0.130 | codex 0.169 | floor |\n|---|---|---|---|---|\n",
     );
     for workload in options.workloads() {
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "| **{}** | | | | | |", workload.title());
+        let _ = writeln!(out, "| **{}** | | | | |", workload.title());
         for row in workload.rows() {
             if measured(results, workload, row) {
                 line(&mut out, results, workload, row);
@@ -50,10 +50,5 @@ fn line(out: &mut String, results: &Results, workload: Workload, row: &Row) {
         };
         let _ = write!(out, " {cell} |");
     }
-    let _ = writeln!(
-        out,
-        " {} | {} |",
-        floor_cell(results, workload, row),
-        goal_cell(results, workload, row)
-    );
+    let _ = writeln!(out, " {} |", floor_cell(results, workload, row));
 }

@@ -80,19 +80,6 @@ fn floor_cell(results: &Results, workload: Workload, row: &Row) -> String {
     cells.join("; ")
 }
 
-/// What the goal is and whether it is met.
-fn goal_cell(results: &Results, workload: Workload, row: &Row) -> String {
-    let Some(verdict) = results.verdict(workload, row) else {
-        return String::new();
-    };
-    let met = match verdict.met {
-        Some(true) => "met",
-        Some(false) => "NOT met",
-        None => "not judged, a figure is missing",
-    };
-    format!("{}: {met}", verdict.goal)
-}
-
 /// Whether a row has anything to show.
 fn measured(results: &Results, workload: Workload, row: &Row) -> bool {
     let server = |&subject: &Subject| results.figure(workload, subject, row.key).is_some();
@@ -109,6 +96,9 @@ fn circumstances(options: &Options, results: &Results) -> Vec<String> {
         if options.quick { " (quick)" } else { "" },
         kernel.trim()
     )];
+    if let Some(commit) = &results.commit {
+        lines.push(format!("exec-server at commit {commit}"));
+    }
     if let Some(busy) = Figure::of(&results.busy) {
         lines.push(format!(
             "others kept {:.1} cores busy before a round [{:.1}..{:.1}]{}",

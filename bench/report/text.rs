@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{LEGEND, SERVERS, advantage, circumstances, floor_cell, goal_cell, measured};
+use super::{LEGEND, SERVERS, advantage, circumstances, floor_cell, measured};
 use crate::options::Options;
 use crate::results::Results;
 use crate::row::Row;
@@ -78,10 +78,5 @@ fn line(results: &Results, workload: Workload, row: &Row) -> String {
         };
         let _ = write!(line, "{cell:width$}");
     }
-    line += &floor_cell(results, workload, row);
-    let goal = goal_cell(results, workload, row);
-    if !goal.is_empty() {
-        let _ = write!(line, "\n  {:LABEL$}goal: {goal}", "");
-    }
-    line
+    line + &floor_cell(results, workload, row)
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::{Step, program};
 use crate::failure::{During, Failure};
-use crate::row::{Goal, Row, Unit};
+use crate::row::{Row, Unit};
 use crate::sample::repeat;
 use crate::scratch::{self, Scratch};
 use crate::server::Server;
@@ -29,42 +29,36 @@ pub const ROWS: &[Row] = &[
             ("ssh", "ssh"),
             ("multiplexed", "ssh, multiplexed"),
         ],
-        Some(Goal::TimesFloor(3.0, "run")),
     ),
     Row::new(
         Unit::Seconds,
         "stdio.run",
         "run true, over ssh",
         &[("ssh", "ssh"), ("multiplexed", "ssh, multiplexed")],
-        None,
     ),
     Row::new(
         Unit::MegabytesPerSecond,
         "ws.fetch",
         "cp of 1 GiB from there, over ws",
         &[("copy", "cat over TCP")],
-        Some(Goal::ShareOfFloor(0.7, "copy")),
     ),
     Row::new(
         Unit::MegabytesPerSecond,
         "ws.send",
         "cp of 1 GiB to there, over ws",
         &[("copy", "cat over TCP")],
-        Some(Goal::ShareOfFloor(0.7, "copy")),
     ),
     Row::new(
         Unit::MegabytesPerSecond,
         "stdio.fetch",
         "cp of 1 GiB from there, over ssh",
         &[("scp.fetch", "scp")],
-        Some(Goal::ShareOfFloor(0.95, "scp.fetch")),
     ),
     Row::new(
         Unit::MegabytesPerSecond,
         "stdio.send",
         "cp of 1 GiB to there, over ssh",
         &[("scp.send", "scp")],
-        Some(Goal::ShareOfFloor(0.95, "scp.send")),
     ),
 ];
 

@@ -11,7 +11,7 @@ use super::spawn::until_closed;
 use super::{Step, program};
 use crate::client::{Client, Stdin};
 use crate::failure::{During, Failure};
-use crate::row::{Goal, Row, Unit};
+use crate::row::{Row, Unit};
 use crate::sample::repeat;
 use crate::scratch::Scratch;
 use crate::server::Server;
@@ -26,21 +26,18 @@ pub const ROWS: &[Row] = &[
         label: "ws, p50",
         unit: Unit::Seconds,
         floors: FLOORS,
-        goal: Some(Goal::TimesFloor(1.25, "bwrap.p50")),
     },
     Row {
         key: "stdio.p50",
         label: "stdio, p50",
         unit: Unit::Seconds,
         floors: FLOORS,
-        goal: Some(Goal::TimesFloor(1.25, "bwrap.p50")),
     },
     Row {
         key: "stdio.landlock",
         label: "stdio, what Landlock adds to a plain start, p50",
         unit: Unit::Seconds,
         floors: &[],
-        goal: Some(Goal::Limit(0.0003)),
     },
 ];
 

@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::failure::{During, Failure};
 use crate::message::Event;
 use crate::procfs::Cpu;
-use crate::row::{Goal, Row, Unit};
+use crate::row::{Row, Unit};
 use crate::sample::{Times, repeat};
 use crate::scratch::{self, Scratch};
 use crate::server::Server;
@@ -31,56 +31,48 @@ pub const ROWS: &[Row] = &[
         "ws.metadata.p50",
         "ws, fs/getMetadata, p50",
         STAT,
-        None,
     ),
     Row::new(
         Unit::Seconds,
         "ws.read.p50",
         "ws, fs/readFile 1 KiB, p50",
         READ,
-        Some(Goal::TimesRow(1.3, "ws.metadata.p50")),
     ),
     Row::new(
         Unit::Seconds,
         "ws.list.p50",
         "ws, 10,000 entries, p50",
         LIST,
-        None,
     ),
     Row::new(
         Unit::Seconds,
         "ws.list.cpu",
         "ws, 10,000 entries, server CPU",
         LIST,
-        Some(Goal::Limit(5e-3)),
     ),
     Row::new(
         Unit::Seconds,
         "stdio.metadata.p50",
         "stdio, fs/getMetadata, p50",
         STAT,
-        None,
     ),
     Row::new(
         Unit::Seconds,
         "stdio.read.p50",
         "stdio, fs/readFile 1 KiB, p50",
         READ,
-        Some(Goal::TimesRow(1.3, "stdio.metadata.p50")),
     ),
     Row::new(
         Unit::Seconds,
         "stdio.list.p50",
         "stdio, 10,000 entries, p50",
         LIST,
-        None,
     ),
     Row::new(
         Unit::Seconds,
         "stdio.list.cpu",
         "stdio, 10,000 entries, CPU",
         LIST,
-        Some(Goal::Limit(5e-3)),
     ),
 ];
 

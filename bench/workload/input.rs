@@ -24,28 +24,24 @@ pub const ROWS: &[Row] = &[
         label: "ws",
         unit: Unit::MegabytesPerSecond,
         floors: FLOORS,
-        goal: None,
     },
     Row {
         key: "ws.cpu",
         label: "ws, server CPU",
         unit: Unit::CpuPerGib,
         floors: &[],
-        goal: None,
     },
     Row {
         key: "stdio.rate",
         label: "stdio",
         unit: Unit::MegabytesPerSecond,
         floors: FLOORS,
-        goal: None,
     },
     Row {
         key: "stdio.cpu",
         label: "stdio, server CPU",
         unit: Unit::CpuPerGib,
         floors: &[],
-        goal: None,
     },
 ];
 

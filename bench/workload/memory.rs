@@ -6,33 +6,28 @@ use crate::client::{Client, Stdin};
 use crate::failure::{During, Failure};
 use crate::link::Link;
 use crate::procfs::Memory;
-use crate::row::{Goal, Row, Unit};
+use crate::row::{Row, Unit};
 use crate::server::Server;
 use crate::subject::Transport;
 
 pub const ROWS: &[Row] = &[
-    row("ws.idle.rss", "idle, resident", Some(Goal::Limit(1.5e6))),
-    row("ws.idle.pss", "idle, proportional", None),
-    row("ws.idle.anonymous", "idle, anonymous", None),
-    row("ws.upgraded.rss", "1000 connections, upgraded", None),
-    row(
-        "ws.connections.rss",
-        "1000 connections, initialized",
-        Some(Goal::Limit(25e6)),
-    ),
-    row("ws.connections.anonymous", "the same, anonymous", None),
-    row("ws.processes.rss", "200 live processes", None),
-    row("ws.processes.anonymous", "the same, anonymous", None),
-    row("ws.binary", "the binary on disk", Some(Goal::Limit(3.5e6))),
+    row("ws.idle.rss", "idle, resident"),
+    row("ws.idle.pss", "idle, proportional"),
+    row("ws.idle.anonymous", "idle, anonymous"),
+    row("ws.upgraded.rss", "1000 connections, upgraded"),
+    row("ws.connections.rss", "1000 connections, initialized"),
+    row("ws.connections.anonymous", "the same, anonymous"),
+    row("ws.processes.rss", "200 live processes"),
+    row("ws.processes.anonymous", "the same, anonymous"),
+    row("ws.binary", "the binary on disk"),
 ];
 
-const fn row(key: &'static str, label: &'static str, goal: Option<Goal>) -> Row {
+const fn row(key: &'static str, label: &'static str) -> Row {
     Row {
         key,
         label,
         unit: Unit::Bytes,
         floors: &[],
-        goal,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::link::Link;
 use crate::message::{self, Event};
 use crate::peer::{Peer, canned};
 use crate::procfs::Cpu;
-use crate::row::{Goal, Row, Unit};
+use crate::row::{Row, Unit};
 use crate::server::Server;
 use crate::subject::Transport;
 
@@ -31,35 +31,30 @@ pub const ROWS: &[Row] = &[
             ("canned.rate", "canned ws"),
             ("pipe.rate", "head to a pipe"),
         ],
-        goal: Some(Goal::ShareOfFloor(0.85, "canned.rate")),
     },
     Row {
         key: "ws.decoded.rate",
         label: "ws, client decodes",
         unit: Unit::MegabytesPerSecond,
         floors: &[("canned.decoded.rate", "canned ws")],
-        goal: Some(Goal::ShareOfFloor(0.85, "canned.decoded.rate")),
     },
     Row {
         key: "ws.cpu",
         label: "ws, server CPU",
         unit: Unit::CpuPerGib,
         floors: &[("canned.cpu", "canned ws")],
-        goal: Some(Goal::Limit(1.3)),
     },
     Row {
         key: "stdio.rate",
         label: "stdio",
         unit: Unit::MegabytesPerSecond,
         floors: &[("pipe.rate", "head to a pipe")],
-        goal: Some(Goal::TimesReference(5.0)),
     },
     Row {
         key: "stdio.cpu",
         label: "stdio, server CPU",
         unit: Unit::CpuPerGib,
         floors: &[],
-        goal: None,
     },
 ];
 

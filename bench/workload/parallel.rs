@@ -8,7 +8,7 @@ use crate::client::{Client, Stdin};
 use crate::failure::Failure;
 use crate::message::Event;
 use crate::procfs::Cpu;
-use crate::row::{Goal, Row, Unit};
+use crate::row::{Row, Unit};
 use crate::server::Server;
 
 const FLOORS: &[(&str, &str)] = &[("rate", "16 threads, with pipes")];
@@ -19,35 +19,30 @@ pub const ROWS: &[Row] = &[
         label: "ws",
         unit: Unit::PerSecond,
         floors: FLOORS,
-        goal: Some(Goal::ShareOfFloor(0.6, "rate")),
     },
     Row {
         key: "ws.cpu",
         label: "ws, server CPU a process",
         unit: Unit::Seconds,
         floors: &[],
-        goal: None,
     },
     Row {
         key: "ws.children",
         label: "ws, the child's CPU",
         unit: Unit::Seconds,
         floors: &[],
-        goal: None,
     },
     Row {
         key: "stdio.rate",
         label: "stdio",
         unit: Unit::PerSecond,
         floors: FLOORS,
-        goal: Some(Goal::ShareOfFloor(0.6, "rate")),
     },
     Row {
         key: "stdio.cpu",
         label: "stdio, server CPU a process",
         unit: Unit::Seconds,
         floors: &[],
-        goal: None,
     },
 ];
 

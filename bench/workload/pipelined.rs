@@ -3,8 +3,7 @@
 //! For every answer that came, one more request goes out. Those that are due at the same time are
 //! sent together in one write, so that the client is not what limits the server; or singly, a write
 //! each, as callers that know nothing of each other do. On one core those writes are most of the
-//! time: even the canned server has hardly four times the references' rate then, so the goal is for
-//! the first way.
+//! time: even the canned server has hardly four times the references' rate then.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -17,10 +16,8 @@ use crate::link::Link;
 use crate::message;
 use crate::peer::{Peer, canned};
 use crate::procfs::Cpu;
-use crate::row::{Goal, Row, Unit};
+use crate::row::{Row, Unit};
 use crate::server::Server;
-
-const GOAL: Option<Goal> = Some(Goal::TimesReference(4.0));
 
 pub const ROWS: &[Row] = &[
     Row::new(
@@ -28,7 +25,6 @@ pub const ROWS: &[Row] = &[
         "ws.together.rate",
         "ws, sent together",
         &[("tcp.together", "TCP"), ("canned.together", "canned ws")],
-        GOAL,
     ),
     cpu_row("ws.together.cpu", "ws, together, CPU a request"),
     Row::new(
@@ -36,7 +32,6 @@ pub const ROWS: &[Row] = &[
         "ws.singly.rate",
         "ws, sent singly",
         &[("tcp.singly", "TCP"), ("canned.singly", "canned ws")],
-        None,
     ),
     cpu_row("ws.singly.cpu", "ws, singly, CPU a request"),
     Row::new(
@@ -44,7 +39,6 @@ pub const ROWS: &[Row] = &[
         "stdio.together.rate",
         "stdio, sent together",
         &[("pipe.together", "pipe")],
-        GOAL,
     ),
     cpu_row("stdio.together.cpu", "stdio, together, CPU a request"),
     Row::new(
@@ -52,7 +46,6 @@ pub const ROWS: &[Row] = &[
         "stdio.singly.rate",
         "stdio, sent singly",
         &[("pipe.singly", "pipe")],
-        None,
     ),
     cpu_row("stdio.singly.cpu", "stdio, singly, CPU a request"),
 ];
@@ -63,7 +56,6 @@ const fn cpu_row(key: &'static str, label: &'static str) -> Row {
         label,
         unit: Unit::Seconds,
         floors: &[],
-        goal: None,
     }
 }
 

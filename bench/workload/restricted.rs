@@ -12,44 +12,37 @@ use super::Step;
 use super::roundtrip::round_trip;
 use crate::client::Client;
 use crate::failure::{During, Failure};
-use crate::row::{Goal, Row, Unit};
+use crate::row::{Row, Unit};
 use crate::sample::repeat;
 use crate::scratch::{self, Scratch};
 use crate::server::Server;
 use crate::subject::Subject;
 
 const WRITE: &[(&str, &str)] = &[("write.p50", "fs::write")];
-/// The limit that the issue sets.
-const GOAL: Option<Goal> = Some(Goal::Limit(0.3e-3));
-
 pub const ROWS: &[Row] = &[
     Row::new(
         Unit::Seconds,
         "ws.plain.p50",
         "ws, fs/writeFile 1 KiB, p50",
         WRITE,
-        None,
     ),
     Row::new(
         Unit::Seconds,
         "ws.restricted.p50",
         "ws, the same under a policy, p50",
         WRITE,
-        GOAL,
     ),
     Row::new(
         Unit::Seconds,
         "stdio.plain.p50",
         "stdio, fs/writeFile 1 KiB, p50",
         WRITE,
-        None,
     ),
     Row::new(
         Unit::Seconds,
         "stdio.restricted.p50",
         "stdio, the same under a policy, p50",
         WRITE,
-        GOAL,
     ),
 ];
 

@@ -17,7 +17,7 @@ use crate::link::Link;
 use crate::message;
 use crate::peer::{Peer, canned};
 use crate::procfs::Cpu;
-use crate::row::{Goal, Row, Unit};
+use crate::row::{Row, Unit};
 use crate::sample::repeat;
 use crate::server::Server;
 
@@ -32,49 +32,42 @@ pub const ROWS: &[Row] = &[
         label: "ws, p50",
         unit: Unit::Seconds,
         floors: TCP,
-        goal: Some(Goal::TimesFloor(3.0, "tcp.p50")),
     },
     Row {
         key: "ws.p99",
         label: "ws, p99",
         unit: Unit::Seconds,
         floors: TCP_P99,
-        goal: None,
     },
     Row {
         key: "ws.cpu",
         label: "ws, server CPU a request",
         unit: Unit::Seconds,
         floors: &[],
-        goal: None,
     },
     Row {
         key: "ws.metadata.p50",
         label: "ws, fs/getMetadata, p50",
         unit: Unit::Seconds,
         floors: TCP,
-        goal: None,
     },
     Row {
         key: "stdio.p50",
         label: "stdio, p50",
         unit: Unit::Seconds,
         floors: PIPE,
-        goal: None,
     },
     Row {
         key: "stdio.p99",
         label: "stdio, p99",
         unit: Unit::Seconds,
         floors: PIPE_P99,
-        goal: None,
     },
     Row {
         key: "stdio.metadata.p50",
         label: "stdio, fs/getMetadata, p50",
         unit: Unit::Seconds,
         floors: PIPE,
-        goal: None,
     },
 ];
 

@@ -9,7 +9,7 @@ use crate::client::{Client, Stdin};
 use crate::failure::{During, Failure};
 use crate::message::Event;
 use crate::procfs::Cpu;
-use crate::row::{Goal, Row, Unit};
+use crate::row::{Row, Unit};
 use crate::sample::repeat;
 use crate::server::Server;
 
@@ -22,42 +22,36 @@ pub const ROWS: &[Row] = &[
         label: "ws, p50",
         unit: Unit::Seconds,
         floors: FLOORS,
-        goal: Some(Goal::TimesFloor(1.5, "pipes.p50")),
     },
     Row {
         key: "ws.p99",
         label: "ws, p99",
         unit: Unit::Seconds,
         floors: FLOORS_P99,
-        goal: None,
     },
     Row {
         key: "stdio.p50",
         label: "stdio, p50",
         unit: Unit::Seconds,
         floors: FLOORS,
-        goal: Some(Goal::TimesFloor(1.5, "pipes.p50")),
     },
     Row {
         key: "stdio.p99",
         label: "stdio, p99",
         unit: Unit::Seconds,
         floors: FLOORS_P99,
-        goal: None,
     },
     Row {
         key: "stdio.cpu",
         label: "stdio, server CPU a process",
         unit: Unit::Seconds,
         floors: &[],
-        goal: None,
     },
     Row {
         key: "stdio.children",
         label: "stdio, the child's CPU",
         unit: Unit::Seconds,
         floors: &[],
-        goal: None,
     },
 ];
 

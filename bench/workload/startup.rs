@@ -7,7 +7,7 @@ use super::Step;
 use crate::client::Client;
 use crate::failure::{During, Failure};
 use crate::peer;
-use crate::row::{Goal, Row, Unit};
+use crate::row::{Row, Unit};
 use crate::sample::repeat;
 use crate::server::Server;
 
@@ -17,14 +17,12 @@ pub const ROWS: &[Row] = &[
         label: "ws",
         unit: Unit::Seconds,
         floors: &[("p50", "spawn + wait, static")],
-        goal: Some(Goal::Limit(2e-3)),
     },
     Row {
         key: "stdio.p50",
         label: "stdio",
         unit: Unit::Seconds,
         floors: &[("p50", "spawn + wait, static")],
-        goal: Some(Goal::Limit(2e-3)),
     },
 ];
 

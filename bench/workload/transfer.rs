@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::failure::{During, Failure};
 use crate::message::Outline;
 use crate::procfs::Cpu;
-use crate::row::{Goal, Row, Unit};
+use crate::row::{Row, Unit};
 use crate::sample::repeat;
 use crate::scratch::{self, Scratch};
 use crate::server::Server;
@@ -30,7 +30,6 @@ pub const ROWS: &[Row] = &[
         "ws.read.rate",
         "ws, fs/readFile 64 MiB",
         READ,
-        FOUR_TIMES,
     ),
     cpu("ws.read.cpu", "ws, the same, server CPU"),
     Row::new(
@@ -38,7 +37,6 @@ pub const ROWS: &[Row] = &[
         "ws.write.rate",
         "ws, fs/writeFile 8 MiB",
         WRITE,
-        None,
     ),
     cpu("ws.write.cpu", "ws, the same, server CPU"),
     Row::new(
@@ -46,7 +44,6 @@ pub const ROWS: &[Row] = &[
         "stdio.read.rate",
         "stdio, fs/readFile 64 MiB",
         READ,
-        FOUR_TIMES,
     ),
     cpu("stdio.read.cpu", "stdio, the same, server CPU"),
     Row::new(
@@ -54,12 +51,9 @@ pub const ROWS: &[Row] = &[
         "stdio.write.rate",
         "stdio, fs/writeFile 8 MiB",
         WRITE,
-        None,
     ),
     cpu("stdio.write.cpu", "stdio, the same, server CPU"),
 ];
-
-const FOUR_TIMES: Option<Goal> = Some(Goal::TimesReference(4.0));
 
 const fn cpu(key: &'static str, label: &'static str) -> Row {
     Row {
@@ -67,7 +61,6 @@ const fn cpu(key: &'static str, label: &'static str) -> Row {
         label,
         unit: Unit::CpuPerGib,
         floors: &[],
-        goal: None,
     }
 }
 
