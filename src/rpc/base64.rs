@@ -9,6 +9,11 @@ pub fn encode_into(data: &[u8], out: &mut Vec<u8>) {
     STANDARD.encode_append(data, out);
 }
 
+/// The base64 of `data`.
+pub fn encode(data: &[u8]) -> String {
+    STANDARD.encode_to_string(data)
+}
+
 /// How many characters `len` bytes become.
 pub const fn encoded_len(len: usize) -> usize {
     len.div_ceil(3) * 4

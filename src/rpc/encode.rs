@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::error::RpcError;
 use super::message::RequestId;
+use super::methods::Method;
 
 /// Appends `{"id":…,"result":…}`.
 pub fn result(out: &mut Vec<u8>, id: RequestId<'_>, result: &impl Serialize) {
@@ -40,6 +41,26 @@ pub fn error(out: &mut Vec<u8>, id: RequestId<'_>, error: &RpcError) {
     }
     out.extend_from_slice(b"},\"id\":");
     out.extend_from_slice(id.as_json().as_bytes());
+    out.push(b'}');
+}
+
+/// Appends the notification `M`.
+pub fn notification<M: Method>(out: &mut Vec<u8>, params: &M::Params<'_>) {
+    out.extend_from_slice(b"{\"method\":");
+    json(out, M::NAME);
+    out.extend_from_slice(b",\"params\":");
+    json(out, params);
+    out.push(b'}');
+}
+
+/// Appends a request, whose parameters' JSON the caller writes.
+pub fn request(out: &mut Vec<u8>, id: i64, method: &str, params: &dyn Fn(&mut Vec<u8>)) {
+    out.extend_from_slice(b"{\"id\":");
+    number(out, id);
+    out.extend_from_slice(b",\"method\":");
+    json(out, method);
+    out.extend_from_slice(b",\"params\":");
+    params(out);
     out.push(b'}');
 }
 

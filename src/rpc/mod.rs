@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows a process or a file. A message is decoded in two stages,
 //! the borrowed envelope ([`message`]) and then the typed parameters
-//! ([`protocol`]), and is encoded straight into the frame buffer of its
+//! ([`methods`]), and is encoded straight into the frame buffer of its
 //! connection ([`transport::Outbound`]).
 
 pub mod base64;
@@ -11,8 +11,9 @@ pub mod dial;
 pub mod encode;
 pub mod error;
 pub mod message;
+pub mod methods;
 pub mod path_uri;
-pub mod protocol;
+
 pub mod redact;
 pub mod transport;
 pub mod url;

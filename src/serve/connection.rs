@@ -145,7 +145,7 @@ pub(super) fn serve_messages(
         peer,
     );
     let introduction = Instant::now() + HANDSHAKE;
-    let ping = server.ping_interval();
+    let ping = server.ping_interval;
     let mut keepalive = Keepalive::new(ping);
     let mut has_heard = false;
     loop {

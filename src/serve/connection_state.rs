@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::http_requests::HttpRequests;
-use super::server::Server;
+use crate::env::local::Watches;
 
 /// The belongings of one connection.
 pub(super) struct ConnectionState {
@@ -31,9 +31,9 @@ impl ConnectionState {
     }
 
     /// The connection is over.
-    pub(super) fn release(&self, server: &Server) {
+    pub(super) fn release(&self, watches: &Watches) {
         self.http.cancel_all();
-        server.watches().forget(self.connection);
+        watches.forget(self.connection);
     }
 }
 

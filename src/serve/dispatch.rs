@@ -1,31 +1,96 @@
-//! From a message to its handler.
-
-mod answer;
-mod handshake;
-
-pub(super) use answer::{Call, Responder};
+//! From a message to its handler: the handshake, the table of methods, and the queue of file requests.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 
-use self::handshake::Stage;
 use super::confined::{ConfinedRequest, Wanted};
 use super::connection::Peer;
 use super::connection_state::ConnectionState;
 use super::file_queue::{FileQueue, Job};
-use super::files::{self, Asked, FileRequest};
-use super::processes;
+use super::files::{self, BlockWrite, FileMethod, Prepared};
+use super::methods::{discovery, http, process, session, watch};
+use super::reply::Responder;
 use super::server::Server;
-use super::{discovery, http_requests, level, watches};
+use super::services::Call;
+use super::session::Session;
+use super::session_owner::SessionOwner;
 use crate::env::local::Subscriber;
 use crate::log;
 use crate::rpc::encode;
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::message::{Message, RequestId, UNKNOWN_ID, decode_params};
+use crate::rpc::methods::discovery::{Discover, DiscoverRoots, ReadConfig};
+use crate::rpc::methods::fs::{Unwatch, Watch, WatchMissing};
+use crate::rpc::methods::process::{
+    Acknowledge, CloseStdin, List, Read, Resize, Signal, Start, Terminate, Write,
+};
+use crate::rpc::methods::session::{Info, Initialize, InitializeParams, Initialized, Status};
+use crate::rpc::methods::{Method, http::Request};
 use crate::rpc::transport::{MAX_MESSAGE, Outbound, Payload, PayloadError, Refusal};
+
+/// What the reference calls the process methods in its errors.
+const PROCESSES: &str = "exec";
+/// What it calls the file methods.
+const FILES: &str = "filesystem";
+/// What it calls the search for skills and plugins.
+const DISCOVERY: &str = "capability discovery";
+
+/// The methods that are no file requests, and their handlers.
+static METHODS: &[&dyn CallMethod] = &[
+    &On::<Write>(PROCESSES, process::write),
+    &On::<Read>(PROCESSES, process::read),
+    &On::<Acknowledge>(PROCESSES, process::acknowledge),
+    &On::<Start>(PROCESSES, process::start),
+    &On::<CloseStdin>(PROCESSES, process::close_stdin),
+    &On::<Signal>(PROCESSES, process::signal),
+    &On::<Terminate>(PROCESSES, process::terminate),
+    &On::<Resize>(PROCESSES, process::resize),
+    &On::<List>(PROCESSES, process::list),
+    &On::<WatchMissing>(FILES, watch::watch_missing),
+    &On::<Watch>(FILES, watch::watch),
+    &On::<Unwatch>(FILES, watch::unwatch),
+    &On::<Request>("http", http::request),
+    &On::<Info>("environment info", session::info),
+    &On::<Status>("environment status", session::status),
+    &On::<ReadConfig>("environment config", discovery::read_config),
+    &On::<DiscoverRoots>(DISCOVERY, discovery::discover_roots),
+    &On::<Discover>(DISCOVERY, discovery::discover),
+];
+
+/// The method `M`: what the reference calls its family in its errors, and the handler.
+struct On<M: Method>(
+    &'static str,
+    fn(&Call<'_>, M::Params<'_>) -> Result<(), RpcError>,
+);
+
+trait CallMethod: Sync {
+    fn name(&self) -> &'static str;
+    fn handle(
+        &self,
+        dispatch: &Dispatch,
+        id: RequestId<'_>,
+        params: Option<&RawValue>,
+    ) -> Result<(), RpcError>;
+}
+
+impl<M: Method> CallMethod for On<M> {
+    fn name(&self) -> &'static str {
+        M::NAME
+    }
+
+    fn handle(
+        &self,
+        dispatch: &Dispatch,
+        id: RequestId<'_>,
+        params: Option<&RawValue>,
+    ) -> Result<(), RpcError> {
+        // Before the handshake is looked at, as in the reference.
+        let params = decode_params(params)?;
+        (self.1)(&dispatch.call(id, self.0)?, params)
+    }
+}
 
 /// How long the last file requests may take, each, when standard input has ended.
 const LAST_FILES: Duration = Duration::from_secs(10);
@@ -35,6 +100,15 @@ const LATE_FILES: Duration = Duration::from_secs(4);
 
 /// The same, once it is told to end.
 const UNWANTED_FILES: Duration = Duration::from_secs(1);
+
+/// How far the handshake has come.
+enum Stage {
+    New,
+    /// `initialize` was answered.
+    Initialized(Arc<Session>),
+    /// The client has said `initialized`.
+    Ready(Arc<Session>),
+}
 
 /// One connection's requests.
 pub(super) struct Dispatch {
@@ -47,7 +121,7 @@ pub(super) struct Dispatch {
     file_queue: FileQueue,
     connection_state: ConnectionState,
     /// A request whose payload is still to come.
-    awaiting: Option<(Responder, FileRequest)>,
+    awaiting: Option<(Responder, BlockWrite)>,
 }
 
 impl Dispatch {
@@ -58,7 +132,7 @@ impl Dispatch {
         connection: u64,
         peer: Peer,
     ) -> Self {
-        let file_queue = FileQueue::new(Arc::clone(&outbound), &server);
+        let file_queue = FileQueue::new(Arc::clone(&outbound), &server.services);
         Self {
             server,
             outbound,
@@ -90,7 +164,7 @@ impl Dispatch {
         if let Stage::Initialized(session) | Stage::Ready(session) = &self.stage {
             session.detach(self.connection);
         }
-        self.connection_state.release(&self.server);
+        self.connection_state.release(&self.server.services.watches);
     }
 
     /// Handles one message; a fault in it concerns it alone. The payload that follows it, if one
@@ -131,19 +205,13 @@ impl Dispatch {
 
     /// Handles the payload of the last message.
     pub(super) fn handle_payload(&mut self, payload: Result<Vec<u8>, PayloadError>) {
-        let Some((responder, mut request)) = self.awaiting.take() else {
+        let Some((responder, write)) = self.awaiting.take() else {
             return;
         };
         let outcome = match payload {
             Ok(bytes) => {
-                if let FileRequest::WriteBlock { data, .. } = &mut request {
-                    *data = bytes;
-                }
-                let id = responder.id.clone();
-                if let Err(error) = self.file_queue.push(responder, Job::Plain(request)) {
-                    self.outbound
-                        .add(|out| encode::error(out, id.borrow(), &error));
-                }
+                self.file_queue
+                    .push(responder, Job::Plain(write.with(bytes)));
                 return;
             }
             Err(PayloadError::Missing) => "a text message came in place of the rawBytes",
@@ -151,7 +219,7 @@ impl Dispatch {
                 "the binary message has not as many bytes as rawBytes says"
             }
         };
-        responder.add(Err::<&(), _>(&RpcError::invalid_params(outcome)));
+        responder.fail(&RpcError::invalid_params(outcome));
     }
 
     /// The request `fs/writeBlock` that so many raw bytes follow; how many are to be taken.
@@ -161,9 +229,9 @@ impl Dispatch {
         params: Option<&RawValue>,
         len: u64,
     ) -> Result<usize, RpcError> {
-        let (request, len) = files::decode_raw_write(params, len)?;
-        let responder = self.call(id, "filesystem")?.responder();
-        self.awaiting = Some((responder, request));
+        let (write, len) = BlockWrite::decode(params, len)?;
+        let responder = self.call(id, FILES)?.responder();
+        self.awaiting = Some((responder, write));
         Ok(len)
     }
 
@@ -188,129 +256,160 @@ impl Dispatch {
             .add(|out| encode::error(out, UNKNOWN_ID, error));
     }
 
-    /// Parameters are decoded before the handshake is looked at, as in the reference.
     fn request(
         &mut self,
         id: RequestId<'_>,
         method: &str,
         params: Option<&RawValue>,
     ) -> Result<(), RpcError> {
-        const PROCESSES: &str = "exec";
-        match method {
-            "initialize" => self.initialize(id, &decode_params(params)?),
-            "environment/info" => level::info(&self.call(id, "environment info")?),
-            "environment/status" => {
-                #[derive(Serialize)]
-                struct Status {
-                    status: &'static str,
-                }
-                let call = self.call(id, "environment status")?;
-                call.answer(&Status { status: "ready" });
-                Ok(())
-            }
-            "process/start" => {
-                let params = decode_params(params)?;
-                processes::start(&self.call(id, PROCESSES)?, params)
-            }
-            "process/read" => {
-                let params = decode_params(params)?;
-                processes::read(&self.call(id, PROCESSES)?, &params)
-            }
-            "process/write" => {
-                let params = decode_params(params)?;
-                processes::write(&self.call(id, PROCESSES)?, &params)
-            }
-            "process/signal" => {
-                let params = decode_params(params)?;
-                processes::signal(&self.call(id, PROCESSES)?, &params)
-            }
-            "process/terminate" => {
-                let params = decode_params(params)?;
-                processes::terminate(&self.call(id, PROCESSES)?, &params)
-            }
-            "process/acknowledge" => {
-                let params = decode_params(params)?;
-                processes::acknowledge(&self.call(id, PROCESSES)?, &params)
-            }
-            "process/closeStdin" => {
-                let params = decode_params(params)?;
-                processes::close_stdin(&self.call(id, PROCESSES)?, &params)
-            }
-            "process/resize" => {
-                let params = decode_params(params)?;
-                processes::resize(&self.call(id, PROCESSES)?, &params)
-            }
-            "process/list" => {
-                processes::list(&self.call(id, PROCESSES)?);
-                Ok(())
-            }
-            "fs/watchMissing" => {
-                let params = decode_params(params)?;
-                watches::watch_missing(&self.call(id, "filesystem")?, &params)
-            }
-            "fs/watch" => {
-                let params = decode_params(params)?;
-                watches::watch(&self.call(id, "filesystem")?, params)
-            }
-            "fs/unwatch" => {
-                let params = decode_params(params)?;
-                watches::unwatch(&self.call(id, "filesystem")?, params)
-            }
-            "http/request" => {
-                let params = decode_params(params)?;
-                http_requests::request(&self.call(id, "http")?, &params)
-            }
-            "environmentConfig/read" => {
-                let params = decode_params(params)?;
-                discovery::read_config(&self.call(id, "environment config")?, &params)
-            }
-            "capabilityRoots/discoverV1" => {
-                let params = decode_params(params)?;
-                discovery::discover_roots(&self.call(id, "capability discovery")?, &params)
-            }
-            "capabilities/discoverV2" => {
-                let params = decode_params(params)?;
-                discovery::discover(&self.call(id, "capability discovery")?, &params)
-            }
-            _ => self.file_request(id, method, params),
+        if let Some(found) = METHODS.iter().find(|it| it.name() == method) {
+            return found.handle(self, id, params);
         }
+        if let Some(found) = files::METHODS.iter().find(|it| it.name() == method) {
+            return self.file_request(id, *found, params);
+        }
+        if method == Initialize::NAME {
+            return self.initialize(id, &decode_params(params)?);
+        }
+        Err(RpcError::new(
+            ErrorKind::UnknownMethod,
+            format!("exec-server stub does not implement `{method}` yet"),
+        ))
     }
 
-    /// The methods `fs/*`, or else none that there is.
     fn file_request(
         &self,
         id: RequestId<'_>,
-        method: &str,
+        method: &dyn FileMethod,
         params: Option<&RawValue>,
     ) -> Result<(), RpcError> {
-        let name = method.strip_prefix("fs/");
-        let asked = name.and_then(|name| Some((name, files::decode(name, params)?)));
-        let Some((name, asked)) = asked else {
-            return Err(RpcError::new(
-                ErrorKind::UnknownMethod,
-                format!("exec-server stub does not implement `{method}` yet"),
-            ));
-        };
-        let asked = asked?;
-        let is_raw = matches!(
-            asked,
-            Asked::Plain(FileRequest::ReadBlock { is_raw: true, .. })
-        );
-        if is_raw && self.peer.has_only_messages() {
-            return Err(no_raw_bytes());
-        }
-        let call = self.call(id, "filesystem")?;
-        let job = match asked {
-            Asked::Plain(request) => Job::Plain(request),
-            Asked::Confined(confinement) => {
-                Job::Confined(ConfinedRequest::new(id, name, params, confinement))
+        let job = match method.prepare(params)? {
+            Prepared::Plain(work) if work.answers_raw && self.peer.has_only_messages() => {
+                return Err(no_raw_bytes());
+            }
+            Prepared::Plain(work) => Job::Plain(work),
+            Prepared::Confined(confinement) => {
+                Job::Confined(ConfinedRequest::new(id, method.name(), params, confinement))
             }
         };
-        self.file_queue.push(call.responder(), job)
+        let call = self.call(id, FILES)?;
+        self.file_queue.push(call.responder(), job);
+        Ok(())
+    }
+
+    /// Whether `initialize` has succeeded.
+    pub(super) fn is_initialized(&self) -> bool {
+        !matches!(self.stage, Stage::New)
+    }
+
+    fn initialize(
+        &mut self,
+        id: RequestId<'_>,
+        params: &InitializeParams<'_>,
+    ) -> Result<(), RpcError> {
+        if self.is_initialized() {
+            let message = "initialize may only be sent once per connection";
+            return Err(RpcError::invalid_request(message));
+        }
+        let services = &self.server.services;
+        let answer = |session: &Session| {
+            self.outbound.add(|out| {
+                encode::result_with(out, id, |out| {
+                    out.extend_from_slice(b"{\"sessionId\":");
+                    encode::json(out, session.id());
+                    out.extend_from_slice(b",\"environmentInfo\":");
+                    encode::json(out, services.machine.base());
+                    out.push(b'}');
+                });
+            });
+        };
+        let sessions = &self.server.sessions;
+        let session_owner = SessionOwner::new(self.connection, &self.outbound, &self.subscriber);
+        let session = match &params.resume_session_id {
+            Some(wanted) => {
+                let session = sessions.find(wanted)?;
+                session.attach(session_owner, || answer(&session))?;
+                session
+            }
+            None => {
+                let session = sessions.begin(&services.host, session_owner)?;
+                answer(&session);
+                session
+            }
+        };
+        self.server.note_session();
+        log::info!("{}: client {} connected", self.peer, params.client_name);
+        self.stage = Stage::Initialized(session);
+        Ok(())
+    }
+
+    fn notification(&mut self, method: &str) {
+        if method != Initialized::NAME {
+            log::info!("{}: ignored the unknown notification {method}", self.peer);
+            return;
+        }
+        self.stage = match std::mem::replace(&mut self.stage, Stage::New) {
+            Stage::Initialized(session) => Stage::Ready(session),
+            Stage::New => {
+                log::info!("{}: ignored initialized before initialize", self.peer);
+                Stage::New
+            }
+            ready => ready,
+        };
+    }
+
+    /// What a request needs, once the handshake is complete.
+    fn call<'a>(&'a self, id: RequestId<'a>, family: &str) -> Result<Call<'a>, RpcError> {
+        let missing = match &self.stage {
+            Stage::Ready(session) => {
+                return Ok(Call {
+                    id,
+                    outbound: &self.outbound,
+                    services: &self.server.services,
+                    session,
+                    connection_state: &self.connection_state,
+                });
+            }
+            Stage::New => "call initialize",
+            Stage::Initialized(_) => "send initialized",
+        };
+        let message = format!("client must {missing} before using {family} methods");
+        Err(RpcError::invalid_request(message))
     }
 }
 
 /// The answer to who would have bytes beside messages where only messages can pass.
 fn no_raw_bytes() -> RpcError {
     RpcError::invalid_params("raw bytes do not pass through a relay; use base64")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::methods;
+    use crate::rpc::methods::fs::{Changed, MissingChanged};
+    use crate::rpc::methods::http::BodyDelta;
+    use crate::rpc::methods::process::{Closed, Exited, Output};
+
+    #[test]
+    fn every_method_that_is_described_has_one_handler() {
+        let notifications = [
+            Changed::NAME,
+            MissingChanged::NAME,
+            BodyDelta::NAME,
+            Closed::NAME,
+            Exited::NAME,
+            Output::NAME,
+        ];
+        let mut handled = vec![Initialize::NAME, Initialized::NAME];
+        handled.extend(METHODS.iter().map(|it| it.name()));
+        handled.extend(files::METHODS.iter().map(|it| it.name()));
+        handled.sort_unstable();
+        let described = methods::all().map(|(name, _)| name);
+        let mut described: Vec<_> = described
+            .filter(|name| !notifications.contains(name))
+            .collect();
+        described.sort_unstable();
+        assert_eq!(handled, described);
+    }
 }

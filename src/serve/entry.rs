@@ -58,7 +58,7 @@ pub(super) fn let_in(
     };
     let mut buffer = InBuffer::default();
     loop {
-        match policy.examine(buffer.bytes(), server.is_draining()) {
+        match policy.examine(buffer.bytes(), server.services.is_draining()) {
             Progress::NeedMore => {}
             Progress::Respond(answer) => {
                 return refuse(&mut *source, &sink, &answer).map(|()| None);

@@ -10,9 +10,9 @@ use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::confined::{ConfinedFiles, ConfinedRequest, HelperCancel, Wanted};
-use super::dispatch::Responder;
-use super::files::{FileRequest, FileService};
-use super::server::Server;
+use super::files::{FileService, FileWork};
+use super::reply::Responder;
+use super::services::Services;
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::transport::{Outbound, relax_blocks};
 use crate::sys::sync::{Condvar, Mutex};
@@ -36,7 +36,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// What waits.
 pub(super) enum Job {
     /// A request without a policy.
-    Plain(FileRequest),
+    Plain(FileWork),
     /// One under a policy.
     Confined(ConfinedRequest),
 }
@@ -45,7 +45,7 @@ impl Job {
     /// About how much memory it holds.
     fn bytes(&self) -> usize {
         match self {
-            Self::Plain(request) => request.bytes(),
+            Self::Plain(work) => work.bytes,
             Self::Confined(request) => request.bytes(),
         }
     }
@@ -99,23 +99,23 @@ impl Queue {
 
 impl FileQueue {
     /// A queue without a thread yet.
-    pub(super) fn new(outbound: Arc<Outbound>, server: &Server) -> Self {
+    pub(super) fn new(outbound: Arc<Outbound>, services: &Services) -> Self {
         Self {
             shared: Arc::new(Shared {
                 service: Mutex::new(FileService::new(Arc::clone(&outbound), PATIENCE)),
                 outbound,
-                confined: Arc::clone(server.confined()),
+                confined: Arc::clone(&services.confined),
                 cancel: HelperCancel::new(),
                 queue: Mutex::default(),
                 work: Condvar::new(),
                 done: Condvar::new(),
             }),
-            workers: server.file_workers().clone(),
+            workers: services.file_workers.clone(),
         }
     }
 
     /// Takes a request, which is answered later. Waits while there is no room for it.
-    pub(super) fn push(&self, responder: Responder, job: Job) -> Result<(), RpcError> {
+    pub(super) fn push(&self, responder: Responder, job: Job) {
         let shared = &self.shared;
         let mut queue = shared.lock();
         while queue.is_full() && !shared.outbound.is_dead() {
@@ -123,12 +123,11 @@ impl FileQueue {
         }
         if !queue.is_running {
             let file_queue = Arc::clone(shared);
-            self.workers
-                .run(Box::new(move || file_queue.run()))
-                .map_err(|error| {
-                    let message = format!("no thread for file requests: {error}; try again later");
-                    RpcError::new(ErrorKind::Busy, message)
-                })?;
+            if let Err(error) = self.workers.run(Box::new(move || file_queue.run())) {
+                drop(queue);
+                let message = format!("no thread for file requests: {error}; try again later");
+                return responder.fail(&RpcError::new(ErrorKind::Busy, message));
+            }
             queue.is_running = true;
         }
         queue.bytes += job.bytes();
@@ -138,7 +137,6 @@ impl FileQueue {
         if is_asleep {
             shared.work.notify_one();
         }
-        Ok(())
     }
 
     /// No more requests will come: the thread ends, with its open files, after those it has.
@@ -192,9 +190,9 @@ impl Shared {
     fn run(&self) {
         let mut service = self.service.lock();
         while let Some((responder, job)) = self.next() {
-            let is_block = matches!(job, Job::Plain(FileRequest::WriteBlock { .. }));
+            let is_urgent = matches!(&job, Job::Plain(work) if work.is_urgent);
             match job {
-                Job::Plain(request) => service.answer(&responder, request, None),
+                Job::Plain(work) => service.answer(&responder, work, None),
                 Job::Confined(request) => {
                     self.confined
                         .answer(&mut service, &responder, &request, &self.cancel);
@@ -206,7 +204,7 @@ impl Shared {
                 if !self.outbound.send_waiting(PATIENCE) {
                     self.outbound.kill();
                 }
-            } else if is_last || is_block {
+            } else if is_last || is_urgent {
                 self.outbound.flush();
             }
         }

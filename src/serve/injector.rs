@@ -73,12 +73,12 @@ impl Injector {
 
     /// Time between pings.
     pub fn ping_interval(&self) -> Duration {
-        self.0.ping_interval()
+        self.0.ping_interval
     }
 
     /// Whether the server is about to end.
     pub fn is_draining(&self) -> bool {
-        self.0.is_draining()
+        self.0.services.is_draining()
     }
 
     /// Ends the server: there are no more clients.

@@ -1,28 +1,34 @@
-//! The server as a whole: what all connections share.
-
-mod main_thread;
-
-pub use main_thread::{run, run_outgoing};
+//! The server as a whole: what all connections share, and the main thread, which listens, sweeps and
+//! reaps until it is time to end.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard, OnceLock};
+use std::sync::{Arc, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use super::config::Options;
-use super::confined::ConfinedFiles;
-use super::http_requests::HttpService;
-use super::injector::ShutdownHook;
-use super::level::KnownLevel;
+use super::access::Access;
+use super::config::{Config, Options};
+use super::connection::{self, Peer};
+use super::error::ServeError;
+use super::injector::{Injector, ShutdownHook};
+use super::listener::Listener;
+use super::services::Services;
 use super::session::Sessions;
-use crate::env::local::extensions::EXTENSIONS;
-use crate::env::local::info::environment_info;
-use crate::env::local::{Host, Watches};
-use crate::rpc::protocol::environment::EnvironmentInfo;
-use crate::rpc::transport::{Goodbye, Outbound};
+use crate::env::local::{Host, HostConfig};
+use crate::log;
+use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound, Sink, StreamSource};
+use crate::sandbox::journal::Journal;
+use crate::sandbox::launcher::Launchers;
 use crate::sys::event::WakeEvent;
+use crate::sys::limits::raise_descriptor_limit;
+use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::signal::{Signal, SignalEvents};
+use crate::sys::socket::{is_private_stream, set_blocking, set_nonblocking, widen_pipe};
 use crate::sys::sync::Mutex;
-use crate::workers::Workers;
 
 /// A connection thread's stack, of which only the touched pages count.
 pub(super) const STACK_BYTES: usize = 256 * 1024;
@@ -37,20 +43,13 @@ const STDIO_CONNECTION: u64 = 0;
 
 /// What all connections share.
 pub(super) struct Server {
-    host: Arc<Host>,
-    sessions: Sessions,
-    watches: Watches,
-    http: Option<Arc<HttpService>>,
+    pub(super) services: Arc<Services>,
+    pub(super) sessions: Sessions,
     retention: Duration,
-    ping_interval: Duration,
-    info: OnceLock<EnvironmentInfo>,
-    level: KnownLevel,
-    open_door: OnceLock<String>,
-    file_workers: Workers,
-    confined: Arc<ConfinedFiles>,
+    /// Between pings.
+    pub(super) ping_interval: Duration,
     /// The living connections by number.
     connections: Mutex<HashMap<u64, Arc<Outbound>>>,
-    is_draining: AtomicBool,
     /// Connections so far, for their numbers.
     connection_count: AtomicU64,
     /// Whether there is nobody to serve any more.
@@ -64,85 +63,17 @@ pub(super) struct Server {
 impl Server {
     fn new(options: &Options, host: Arc<Host>, wake: Arc<WakeEvent>) -> Self {
         Self {
-            confined: Arc::new(ConfinedFiles::new(&host)),
-            host,
+            services: Arc::new(Services::new(options, host)),
             sessions: Sessions::default(),
-            watches: Watches::default(),
-            http: (!options.no_http).then(|| HttpService::new(options.allow_link_local)),
             retention: options.session_retention,
             // Zero would ping without end.
             ping_interval: options.ping_interval.max(Duration::from_millis(10)),
-            info: OnceLock::new(),
-            level: KnownLevel::default(),
-            open_door: OnceLock::new(),
-            file_workers: Workers::named("files"),
             connections: Mutex::default(),
-            is_draining: AtomicBool::new(false),
             connection_count: AtomicU64::new(STDIO_CONNECTION + 1),
             is_over: AtomicBool::new(false),
             shutdown_hook: Mutex::default(),
             wake,
         }
-    }
-
-    pub(super) fn host(&self) -> &Arc<Host> {
-        &self.host
-    }
-
-    pub(super) fn sessions(&self) -> &Sessions {
-        &self.sessions
-    }
-
-    /// The threads for file requests.
-    pub(super) fn file_workers(&self) -> &Workers {
-        &self.file_workers
-    }
-
-    /// What carries out file requests under a policy.
-    pub(super) fn confined(&self) -> &Arc<ConfinedFiles> {
-        &self.confined
-    }
-
-    /// Time between pings.
-    pub(super) fn ping_interval(&self) -> Duration {
-        self.ping_interval
-    }
-
-    pub(super) fn watches(&self) -> &Watches {
-        &self.watches
-    }
-
-    /// What makes HTTP requests, unless that is turned off.
-    pub(super) fn http(&self) -> Option<&Arc<HttpService>> {
-        self.http.as_ref()
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Relaxed)
-    }
-
-    /// The user's shell.
-    pub(super) fn shell(&self) -> &str {
-        &self.info().shell.path
-    }
-
-    /// The confinement that it gives.
-    pub(super) fn level(&self) -> &KnownLevel {
-        &self.level
-    }
-
-    /// Where whoever is on this machine may connect without a token, if anywhere.
-    pub(super) fn open_door(&self) -> Option<&str> {
-        self.open_door.get().map(String::as_str)
-    }
-
-    /// What is told of this machine; found out once.
-    pub(super) fn info(&self) -> &EnvironmentInfo {
-        self.info.get_or_init(|| {
-            let mut info = environment_info(EXTENSIONS);
-            info.capabilities.http_header_env_vars = self.http.is_some();
-            info
-        })
     }
 
     /// There is a session, so the main thread has something to watch over.
@@ -173,7 +104,7 @@ impl Server {
     pub(super) fn register(&self, number: u64, outbound: &Arc<Outbound>) {
         self.connections().insert(number, Arc::clone(outbound));
         // Whoever collects the connections to end them has set the flag before.
-        if self.is_draining() {
+        if self.services.is_draining() {
             outbound.kill();
         }
     }
@@ -188,8 +119,9 @@ impl Server {
 
     /// Ends processes, tells clients, and leaves; about 1.7 s at most.
     fn shut_down(&self) {
-        self.is_draining.store(true, Ordering::Relaxed);
-        self.confined.close();
+        let Services { host, confined, .. } = &*self.services;
+        self.services.drain();
+        confined.close();
         let processes: Vec<_> = self
             .sessions
             .all()
@@ -200,17 +132,17 @@ impl Server {
             process.ask_to_end();
         }
         let deadline = Instant::now() + TERM_TIME;
-        if !(self.host.wait_until_idle(deadline) && self.host.wait_for_descendants(deadline)) {
+        if !(host.wait_until_idle(deadline) && host.wait_for_descendants(deadline)) {
             for process in &processes {
                 process.terminate(None, |_| ());
             }
-            self.host.wait_until_idle(Instant::now() + KILL_TIME);
+            host.wait_until_idle(Instant::now() + KILL_TIME);
         }
         for process in &processes {
             process.abandon();
         }
-        self.confined.wait_until_none(Instant::now() + KILL_TIME);
-        self.host.end_descendants(Instant::now() + KILL_TIME);
+        confined.wait_until_none(Instant::now() + KILL_TIME);
+        host.end_descendants(Instant::now() + KILL_TIME);
         let connections: Vec<_> = self.connections().values().cloned().collect();
         let shutdown_hook = self.shutdown_hook().clone();
         let now = Instant::now();
@@ -230,4 +162,251 @@ impl Server {
             shutdown_hook.say(deadline);
         }
     }
+}
+
+/// Between looks at what has expired, while there are sessions.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Time for all of [`Server::shut_down`], should something in it take longer than it may.
+const END_TIME: Duration = Duration::from_millis(1900);
+/// Room in a standard input or output that is a pipe.
+const PIPE: i32 = 1024 * 1024;
+
+/// Serves until a signal, or on standard input and output until its end.
+/// Every child is gone on return.
+pub fn run(config: Config) -> Result<(), ServeError> {
+    let access = Access::open(&config)?;
+    let mut main = Main::begin(&config.options, access.has_files())?;
+    main.listener = Listener::open(&config, access)?;
+    match &main.listener {
+        Some(listener) => {
+            if let Some(url) = listener.open_door() {
+                let _first = main.server.services.open_door.set(url);
+            }
+            listener.announce();
+        }
+        None => main.serve_stdio().map_err(system("read standard input"))?,
+    }
+    main.watch_and_end()
+}
+
+/// Serves clients that come from where `start` gets them, until a signal, or until it says that
+/// there are no more, or if wanted until standard input ends. `start` is called once and must not
+/// wait. Every child is gone on return.
+pub fn run_outgoing(
+    options: &Options,
+    exit_on_stdin_close: bool,
+    start: impl FnOnce(Injector) -> io::Result<()>,
+) -> Result<(), ServeError> {
+    let mut main = Main::begin(options, false)?;
+    if exit_on_stdin_close {
+        let stdin = io::stdin().as_fd().try_clone_to_owned();
+        main.watched_stdin = Some(stdin.map_err(system("watch standard input"))?.into());
+    }
+    start(Injector::new(Arc::clone(&main.server))).map_err(system("start a thread"))?;
+    main.watch_and_end()
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
+    move |error| ServeError::System(what, error)
+}
+
+/// Ends the program after `limit` whatever its threads wait for, such as a terminal whose output
+/// was stopped. What still runs is killed.
+fn end_at_the_latest(limit: Duration, host: Arc<Host>, borrowed: Arc<Vec<OwnedFd>>) {
+    let end = move || {
+        thread::sleep(limit);
+        host.end_guardian();
+        give_back(&borrowed);
+        std::process::exit(0)
+    };
+    // Without a thread to spare, the end is as soon as the streams let it be.
+    let _ = thread::Builder::new().name("end".into()).spawn(end);
+}
+
+/// Makes streams wait again that others may share with us, such as the shell that started us.
+fn give_back(borrowed: &[OwnedFd]) {
+    for stream in borrowed {
+        // There is nobody left to be told.
+        let _ = set_blocking(stream.as_fd());
+    }
+}
+
+/// The main thread.
+struct Main {
+    server: Arc<Server>,
+    signals: SignalEvents,
+    listener: Option<Listener>,
+    /// Standard input, when its end is ours too.
+    watched_stdin: Option<File>,
+    /// Streams that we have made non-blocking.
+    borrowed: Arc<Vec<OwnedFd>>,
+}
+
+impl Main {
+    /// Gets everything that serving needs but clients; `has_files` if a hang-up means to read
+    /// files again.
+    fn begin(options: &Options, has_files: bool) -> Result<Self, ServeError> {
+        let mut wanted = vec![Signal::TERMINATE, Signal::INTERRUPT, Signal::CHILD];
+        if has_files {
+            wanted.push(Signal::HANGUP);
+        }
+        let signals = SignalEvents::collect(&wanted).map_err(system("receive signals"))?;
+        if let Err(error) = raise_descriptor_limit() {
+            log::warn!("the limit on open files stays as it is: {error}");
+        }
+        let limits = HostConfig {
+            retained_output: options.retained_output,
+            retained_total: options.retained_total,
+            drain_window: options.drain_window,
+            max_processes: options.max_processes,
+            keeps_daemons: options.keeps_daemons,
+        };
+        let journal = Journal::open();
+        for fault in journal.foreign() {
+            log::warn!("not used for the notes about mount points: {fault}");
+        }
+        let launchers = Launchers::new(options.sandbox.clone(), journal);
+        let host = Host::new(limits, launchers)
+            .map(Host::with_orphans)
+            .map_err(system("get what processes will need"))?;
+        let host = Arc::new(host);
+        let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
+        let server = Arc::new(Server::new(options, host, wake));
+        Ok(Self {
+            server,
+            signals,
+            listener: None,
+            watched_stdin: None,
+            borrowed: Arc::default(),
+        })
+    }
+
+    /// Serves to the end.
+    fn watch_and_end(mut self) -> Result<(), ServeError> {
+        self.watch().map_err(system("wait for clients"))?;
+        self.listener = None;
+        let host = Arc::clone(&self.server.services.host);
+        end_at_the_latest(END_TIME, host, Arc::clone(&self.borrowed));
+        log::OF_STRANGERS.finish();
+        self.server.shut_down();
+        give_back(&self.borrowed);
+        Ok(())
+    }
+
+    /// Accepts, sweeps and reaps until it is time to end.
+    fn watch(&mut self) -> io::Result<()> {
+        let mut swept_at = Instant::now();
+        loop {
+            let never = PollFd::never;
+            // The first start makes one, which is seen within a second.
+            let guardian = self.server.services.host.guardian_ended();
+            let mut fds = [
+                guardian
+                    .as_ref()
+                    .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
+                PollFd::new(self.signals.as_fd(), READABLE),
+                PollFd::new(self.server.wake.as_fd(), READABLE),
+                self.listener
+                    .as_ref()
+                    .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
+                self.watched_stdin
+                    .as_ref()
+                    .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
+            ];
+            let has_sessions = !self.server.sessions.is_empty();
+            let has_helpers = self.server.services.confined.has_idle();
+            let must_sweep = has_sessions || has_helpers;
+            let until_sweep = (swept_at + SWEEP).saturating_duration_since(Instant::now());
+            poll::wait(&mut fds, must_sweep.then_some(until_sweep))?;
+            let [_, _, woken, incoming, typed] = fds.map(|fd| fd.is_ready());
+            if woken {
+                self.server.wake.take();
+            }
+            if self.server.is_over.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            if typed && self.has_stdin_ended() {
+                log::info!("ending with standard input");
+                return Ok(());
+            }
+            while let Some(signal) = self.signals.take() {
+                match signal {
+                    Signal::CHILD => {}
+                    Signal::HANGUP => self.listener.iter().for_each(Listener::reload),
+                    _ => {
+                        log::info!("ending on {}", signal.name());
+                        return Ok(());
+                    }
+                }
+            }
+            self.server.services.host.reap();
+            if incoming && let Some(listener) = &mut self.listener {
+                listener.accept(&self.server);
+            }
+            let now = Instant::now();
+            if now.saturating_duration_since(swept_at) < SWEEP {
+                continue;
+            }
+            swept_at = now;
+            if has_sessions {
+                self.server.sessions.sweep(now, self.server.retention);
+                self.server.services.machine.sweep(now);
+            }
+            if has_helpers {
+                self.server.services.confined.sweep(now);
+            }
+        }
+    }
+
+    /// What comes on a standard input that is only watched means nothing but that it goes on.
+    fn has_stdin_ended(&mut self) -> bool {
+        let read = self
+            .watched_stdin
+            .as_mut()
+            .map(|it| it.read(&mut [0; 4096]));
+        match read {
+            Some(Err(error)) => !matches!(
+                error.kind(),
+                io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+            ),
+            Some(Ok(count)) => count == 0,
+            None => false,
+        }
+    }
+
+    /// Serves the one client that started us, on a thread beside this one.
+    fn serve_stdio(&mut self) -> io::Result<()> {
+        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        let mut borrowed = Vec::new();
+        for stream in [&stdin, &stdout] {
+            widen_pipe(stream.as_fd(), PIPE);
+            if is_private_stream(stream.as_fd()) && set_nonblocking(stream.as_fd())? {
+                borrowed.push(stream.try_clone()?);
+            }
+        }
+        self.borrowed = Arc::new(borrowed);
+        let server = Arc::clone(&self.server);
+        thread::Builder::new()
+            .name("conn-stdio".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                serve_streams(&server, stdin, stdout);
+                server.end();
+            })?;
+        Ok(())
+    }
+}
+
+fn serve_streams(server: &Arc<Server>, stdin: OwnedFd, stdout: OwnedFd) {
+    let outbound = Arc::new(Outbound::new(Sink::Stream(stdout.into()), Framing::Lines));
+    server.register(STDIO_CONNECTION, &outbound);
+    let mut reader = LineReader::new(StreamSource::new(stdin), Arc::clone(&outbound));
+    connection::serve_messages(
+        server,
+        &mut reader,
+        &outbound,
+        STDIO_CONNECTION,
+        Peer::Stdio,
+    );
 }

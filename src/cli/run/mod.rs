@@ -29,7 +29,7 @@ use crate::env::{
     self, Confined, Environment, EnvironmentError, EnvironmentFacts, Exit, ProcessEvent,
     RunningProcess, Stream, TerminalSize,
 };
-use crate::rpc::protocol::env_policy::{EnvPolicy, Inherit};
+use crate::rpc::methods::env_policy::{EnvPolicy, Inherit};
 use crate::sandbox::preset::{WholeMachine, Widened};
 use crate::sys::event::WakeEvent;
 use crate::sys::signal::Signal;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::rpc::protocol::environment::CgroupLimits;
+use crate::rpc::methods::session::CgroupLimits;
 
 /// Where control groups are mounted on every distribution.
 const MOUNT: &str = "/sys/fs/cgroup";

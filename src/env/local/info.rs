@@ -7,8 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{cgroup, passwd};
+use crate::rpc::methods::extensions;
+use crate::rpc::methods::session::{Capabilities, EnvironmentInfo, ExecServer, Shell};
 use crate::rpc::path_uri::{resolve_dots, to_uri};
-use crate::rpc::protocol::environment::{Capabilities, EnvironmentInfo, ExecServer, Shell};
 use crate::sys::identity;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -16,9 +17,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The shells that clients know how to address.
 const KNOWN_SHELLS: [&str; 3] = ["bash", "zsh", "sh"];
 
-/// Describes this machine, with the extensions that the caller implements. Reads one small file
-/// and asks for the metadata of a shell or two; the answer does not change while we run.
-pub fn environment_info(extensions: &'static [&'static str]) -> EnvironmentInfo {
+/// Describes this machine, with all extensions. Reads one small file and asks for the metadata of a shell or two; the answer does not change while we run.
+pub fn environment_info() -> EnvironmentInfo {
     // Without a list of users there is still $HOME and a default shell.
     let users = fs::read("/etc/passwd").unwrap_or_default();
     let entry = passwd::find(&users, identity::user_id());
@@ -28,10 +28,10 @@ pub fn environment_info(extensions: &'static [&'static str]) -> EnvironmentInfo 
     let temporary = variable("TMPDIR").map(|path| to_uri(&path));
     EnvironmentInfo {
         shell: shell(entry.map(|entry| entry.shell), is_program),
-        executor_version: VERSION,
+        executor_version: VERSION.into(),
         cwd: cwd.as_deref().map(to_uri),
         user_home_dir: HomeInfo::find().user,
-        platform_os: std::env::consts::OS,
+        platform_os: std::env::consts::OS.into(),
         prepend_path_dirs: Vec::new(),
         temporary_directories: temporary.iter().cloned().collect(),
         temp_dir: temporary.unwrap_or_else(|| to_uri(Path::new("/tmp"))),
@@ -40,8 +40,8 @@ pub fn environment_info(extensions: &'static [&'static str]) -> EnvironmentInfo 
             fs_watch_missing: true,
             sandboxed_file_streaming: true,
             exec_server: ExecServer {
-                version: VERSION,
-                extensions,
+                version: VERSION.into(),
+                extensions: extensions().map(Into::into).collect(),
                 sandbox: None,
             },
             ..Capabilities::default()
@@ -167,11 +167,10 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_shell_and_says_only_uris() {
-        let info = environment_info(&["process/list"]);
+        let info = environment_info();
         assert!(Path::new(&info.shell.path).is_absolute());
         assert!(KNOWN_SHELLS.contains(&info.shell.name.as_str()));
         assert_eq!(info.platform_os, "linux");
-        assert_eq!(info.capabilities.exec_server.extensions, ["process/list"]);
         let uris = [info.cwd, info.user_home_dir, Some(info.temp_dir)];
         assert!(
             uris.into_iter()

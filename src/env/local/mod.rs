@@ -27,7 +27,6 @@ mod control;
 mod denial_detector;
 mod descendants;
 mod events;
-pub mod extensions;
 pub mod files;
 mod helper;
 mod host;

@@ -15,7 +15,7 @@ use super::pump;
 use super::read::{ReadQuery, ReadReply, ReadView, Waiting};
 use super::stdin::Stdin;
 pub use super::stdin::WriteError;
-use crate::rpc::protocol::process::WriteStatus;
+use crate::rpc::methods::process::WriteStatus;
 use crate::sys::mark::Mark;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::signal::Signal;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::host::Host;
 use super::process::WriteReply;
-use crate::rpc::protocol::process::WriteStatus;
+use crate::rpc::methods::process::WriteStatus;
 use crate::sys::socket::widen_pipe;
 
 /// Above this many waiting bytes the answer to a write waits too, which slows

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::rpc::protocol::env_policy::{EnvPolicy, Inherit, NEVER_INHERITED, NEVER_PASSED};
+use crate::rpc::methods::env_policy::{EnvPolicy, Inherit, NEVER_INHERITED, NEVER_PASSED};
 
 /// What `inherit: "core"` lets through.
 const CORE: [&str; 10] = [

@@ -1,16 +1,20 @@
 //! Files on the server. Paths are native and absolute.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeOwned, Error, SeqAccess, Visitor};
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::facts::{ServerFacts, native};
 use super::types::{FileKind, FileMetadata, Links, Listing};
 use super::{ClientError, ExecServerClient, wire};
+use crate::rpc::methods::Method;
+use crate::rpc::methods::fs::{
+    Canonicalize, CanonicalizeReply, Copy, CopyParams, CreateDirectory, CreateDirectoryParams,
+    DirectoryEntry, GetMetadata, GetMetadataParams, PathParams, ReadDirectory, ReadFile,
+    ReadFileParams, ReadLink, Remove, RemoveParams, Rename, RenameParams, SetPermissions,
+    SetPermissionsParams, Symlink, SymlinkParams, WriteFile,
+};
 use crate::rpc::{base64, encode};
 
 /// The longest name of a file, in bytes: that of the kernel.
@@ -18,35 +22,7 @@ const MAX_NAME: usize = 255;
 /// The same of one that is not UTF-8, as it is shown: a byte becomes a character of three.
 const MAX_SHOWN_NAME: usize = 3 * MAX_NAME;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DataReply<'a> {
-    #[serde(borrow)]
-    data_base64: Cow<'a, str>,
-    #[serde(default)]
-    incomplete: Option<Incomplete>,
-}
-
-#[derive(Deserialize)]
-struct Incomplete {
-    message: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MetadataReply {
-    is_directory: bool,
-    is_file: bool,
-    #[serde(default)]
-    is_symlink: bool,
-    #[serde(default)]
-    size: Option<u64>,
-    #[serde(default)]
-    modified_at_ms: i64,
-    #[serde(default)]
-    mode: Option<u32>,
-}
-
+/// What of a [`ReadDirectoryReply`](crate::rpc::methods::fs::ReadDirectoryReply) is kept.
 #[derive(Deserialize)]
 struct EntriesReply {
     entries: Entries,
@@ -57,22 +33,9 @@ struct EntriesReply {
 #[derive(Default)]
 struct Entries(Listing);
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct EntryReply<'a> {
-    #[serde(borrow)]
-    file_name: Cow<'a, str>,
-    is_directory: bool,
-    is_file: bool,
-    #[serde(default)]
-    is_symlink: bool,
-    #[serde(borrow, default)]
-    file_name_base64: Option<&'a RawValue>,
-}
-
 impl Entries {
     /// The error says what is wrong with it.
-    fn add(&mut self, entry: &EntryReply<'_>) -> Result<(), String> {
+    fn add(&mut self, entry: &DirectoryEntry<'_>) -> Result<(), String> {
         let kind = match entry {
             entry if entry.is_symlink => FileKind::Symlink,
             entry if entry.is_directory => FileKind::Directory,
@@ -80,7 +43,7 @@ impl Entries {
             _ => FileKind::Other,
         };
         let name = &*entry.file_name;
-        let names = match entry.file_name_base64 {
+        let names = match &entry.file_name_base64 {
             Some(_) if name.len() <= MAX_SHOWN_NAME => &mut self.0.unnamed,
             None if is_name(name) => &mut self.0.entries,
             _ => return Err(format!("{} is no name of a file", shortened(name))),
@@ -105,7 +68,7 @@ impl<'de> Deserialize<'de> for Entries {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Entries, A::Error> {
                 let mut entries = Entries::default();
-                while let Some(entry) = seq.next_element::<EntryReply<'de>>()? {
+                while let Some(entry) = seq.next_element::<DirectoryEntry<'de>>()? {
                     entries.add(&entry).map_err(A::Error::custom)?;
                 }
                 Ok(entries)
@@ -116,33 +79,25 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-#[derive(Deserialize)]
-struct PathReply {
-    path: String,
-}
-
-#[derive(Deserialize)]
-struct LinkReply {
-    target: String,
-}
-
 impl ExecServerClient {
     /// All bytes of a file; the limit is 512 MiB, and the reference's less.
     ///
     /// # Errors
     /// The file's, or the connection's; so for all that follow.
     pub fn read_file(&self, path: &str) -> Result<Vec<u8>, ClientError> {
-        let method = "fs/readFile";
-        let facts = self.server()?;
-        let json = self.call(method, &json!({ "path": facts.path(path) }))?;
-        let reply: DataReply<'_> = wire::borrowed_result(method, &json)?;
+        let path = self.server()?.path(path);
+        let answer = self.call::<ReadFile>(&ReadFileParams {
+            path: path.into(),
+            ..ReadFileParams::default()
+        })?;
+        let reply = answer.reply::<ReadFile>()?;
         if let Some(incomplete) = reply.incomplete {
             return Err(ClientError::Rejected {
                 code: -32603,
                 message: incomplete.message,
             });
         }
-        decode(method, &reply.data_base64)
+        decode(ReadFile::NAME, &reply.data_base64)
     }
 
     /// Makes or replaces a file; with `is_atomic`, an extension, at once or not at all.
@@ -171,23 +126,29 @@ impl ExecServerClient {
             base64::encode_into(data, out);
             out.extend_from_slice(b"\"}");
         };
-        let limit = Some(self.call_timeout());
-        self.shared().call("fs/writeFile", write, limit).map(drop)
+        self.call_with(WriteFile::NAME, &write).map(drop)
     }
 
     /// Makes a directory, with those above it; one that exists will do.
     pub fn create_directory(&self, path: &str, links: Links) -> Result<(), ClientError> {
         let path = self.server()?.path(path);
-        let mut params = json!({ "path": path, "recursive": true });
-        refuse_links(&mut params, links);
-        self.call("fs/createDirectory", &params).map(drop)
+        self.carry_out::<CreateDirectory>(&CreateDirectoryParams {
+            path: path.into(),
+            recursive: Some(true),
+            follow_symlinks: follow(links),
+            ..CreateDirectoryParams::default()
+        })
     }
 
     /// What is there; a link is looked behind if `follows_links`. Otherwise a link is told by
     /// `is_symlink`, and `kind` is [`FileKind::Symlink`].
     pub fn metadata(&self, path: &str, follows_links: bool) -> Result<FileMetadata, ClientError> {
         let path = self.server()?.path(path);
-        let reply: MetadataReply = self.ask("fs/getMetadata", &json!({ "path": path }))?;
+        let answer = self.call::<GetMetadata>(&GetMetadataParams {
+            path: path.into(),
+            ..GetMetadataParams::default()
+        })?;
+        let reply = answer.reply::<GetMetadata>()?;
         let kind = match (reply.is_symlink && !follows_links, &reply) {
             (true, _) => FileKind::Symlink,
             (_, reply) if reply.is_directory => FileKind::Directory,
@@ -206,12 +167,11 @@ impl ExecServerClient {
     /// The names in a directory. The call fails for what is no name, or comes twice: whoever joins
     /// these names to a path must end up below it.
     pub fn read_directory(&self, path: &str) -> Result<Listing, ClientError> {
-        let method = "fs/readDirectory";
         let path = self.server()?.path(path);
         let reply: EntriesReply = {
             // Gone before the names are sorted: it may be long.
-            let answer = self.call(method, &json!({ "path": path }))?;
-            wire::borrowed_result(method, &answer)?
+            let answer = self.call::<ReadDirectory>(&at(&path))?;
+            wire::result(ReadDirectory::NAME, &answer.json)?
         };
         let Entries(mut listing) = reply.entries;
         listing.entries.sort();
@@ -226,28 +186,32 @@ impl ExecServerClient {
     /// Removes a file or a tree; that nothing is there is no error.
     pub fn remove(&self, path: &str) -> Result<(), ClientError> {
         let path = self.server()?.path(path);
-        let params = json!({ "path": path, "recursive": true, "force": true });
-        self.call("fs/remove", &params).map(drop)
+        self.carry_out::<Remove>(&RemoveParams {
+            path: path.into(),
+            recursive: Some(true),
+            force: Some(true),
+            ..RemoveParams::default()
+        })
     }
 
     /// Copies on the server.
     pub fn copy(&self, from: &str, to: &str, is_recursive: bool) -> Result<(), ClientError> {
         let facts = self.server()?;
-        let params = json!({
-            "sourcePath": facts.path(from),
-            "destinationPath": facts.path(to),
-            "recursive": is_recursive,
-        });
-        self.call("fs/copy", &params).map(drop)
+        self.carry_out::<Copy>(&CopyParams {
+            source_path: facts.path(from).into(),
+            destination_path: facts.path(to).into(),
+            recursive: is_recursive,
+            ..CopyParams::default()
+        })
     }
 
     /// The path without links and dots.
     pub fn canonicalize(&self, path: &str) -> Result<String, ClientError> {
         let path = self.server()?.path(path);
-        let method = "fs/canonicalize";
-        let reply: PathReply = self.ask(method, &json!({ "path": path }))?;
-        native(&reply.path).ok_or_else(|| {
-            let path = reply.path;
+        let answer = self.call::<Canonicalize>(&at(&path))?;
+        let CanonicalizeReply { path } = answer.reply::<Canonicalize>()?;
+        native(&path).ok_or_else(|| {
+            let method = Canonicalize::NAME;
             ClientError::Protocol(format!("{method} gave what is no path here: {path}"))
         })
     }
@@ -255,30 +219,37 @@ impl ExecServerClient {
     /// Renames within a file system, over what is there. An extension.
     pub fn rename(&self, from: &str, to: &str, links: Links) -> Result<(), ClientError> {
         let facts = self.server()?;
-        facts.needs("fs/rename")?;
-        let mut params = json!({
-            "sourcePath": facts.path(from), "destinationPath": facts.path(to),
-        });
-        refuse_links(&mut params, links);
-        self.call("fs/rename", &params).map(drop)
+        facts.needs(Rename::NAME)?;
+        self.carry_out::<Rename>(&RenameParams {
+            source_path: facts.path(from).into(),
+            destination_path: facts.path(to).into(),
+            follow_symlinks: follow(links),
+            ..RenameParams::default()
+        })
     }
 
     /// Sets permission bits. An extension.
     pub fn set_permissions(&self, path: &str, mode: u32, links: Links) -> Result<(), ClientError> {
         let facts = self.server()?;
-        facts.needs("fs/setPermissions")?;
-        let mut params = json!({ "path": facts.path(path), "mode": mode });
-        refuse_links(&mut params, links);
-        self.call("fs/setPermissions", &params).map(drop)
+        facts.needs(SetPermissions::NAME)?;
+        self.carry_out::<SetPermissions>(&SetPermissionsParams {
+            path: facts.path(path).into(),
+            mode,
+            follow_symlinks: follow(links),
+            ..SetPermissionsParams::default()
+        })
     }
 
     /// Makes a symbolic link that says `target`. An extension.
     pub fn symlink(&self, target: &str, path: &str, links: Links) -> Result<(), ClientError> {
         let facts = self.server()?;
-        facts.needs("fs/symlink")?;
-        let mut params = json!({ "path": facts.path(path), "target": target });
-        refuse_links(&mut params, links);
-        self.call("fs/symlink", &params).map(drop)
+        facts.needs(Symlink::NAME)?;
+        self.carry_out::<Symlink>(&SymlinkParams {
+            path: facts.path(path).into(),
+            target: target.into(),
+            follow_symlinks: follow(links),
+            ..SymlinkParams::default()
+        })
     }
 
     /// What a symbolic link says. An extension.
@@ -287,18 +258,19 @@ impl ExecServerClient {
     /// As there.
     pub fn read_link(&self, path: &str) -> Result<String, ClientError> {
         let facts = self.server()?;
-        facts.needs("fs/readLink")?;
-        let reply: LinkReply = self.ask("fs/readLink", &json!({ "path": facts.path(path) }))?;
-        Ok(reply.target)
+        facts.needs(ReadLink::NAME)?;
+        let answer = self.call::<ReadLink>(&at(&facts.path(path)))?;
+        Ok(answer.reply::<ReadLink>()?.target)
+    }
+
+    /// Calls a method whose reply says nothing of use.
+    fn carry_out<M: Method>(&self, params: &M::Params<'_>) -> Result<(), ClientError> {
+        self.call::<M>(params).map(drop)
     }
 
     /// What is known of the server; connects if need be.
     fn server(&self) -> Result<ServerFacts, ClientError> {
         Ok(self.shared().ready()?.0.facts.clone())
-    }
-
-    fn ask<T: DeserializeOwned>(&self, method: &str, params: &Value) -> Result<T, ClientError> {
-        wire::result(method, &self.call(method, params)?)
     }
 }
 
@@ -311,11 +283,17 @@ fn shortened(name: &str) -> String {
     }
 }
 
-/// A server that does not know the member follows links.
-fn refuse_links(params: &mut Value, links: Links) {
-    if links == Links::Refuse {
-        params["followSymlinks"] = false.into();
+/// The parameters of what takes a path alone.
+fn at(path: &str) -> PathParams<'_> {
+    PathParams {
+        path: path.into(),
+        sandbox: None,
     }
+}
+
+/// The value of `followSymlinks`. A server that does not know the member follows links.
+pub(super) fn follow(links: Links) -> Option<bool> {
+    (links == Links::Refuse).then_some(false)
 }
 
 /// Whether it names something in a directory, and nothing elsewhere.

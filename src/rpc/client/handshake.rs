@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::ClientError;
 use super::connection::shown;
 use super::facts::ServerFacts;
 use super::wire::{self, Incoming};
 use crate::rpc::encode;
 use crate::rpc::error::ErrorKind;
+use crate::rpc::methods::session::{Info, Initialize, InitializeParams, InitializeReply};
+use crate::rpc::methods::{Method, NoParams};
 use crate::rpc::transport::{Framing, Outbound, Reader, Received};
 
 /// Lines before the greeting that are no messages: the message of the day, the echo of a shell's
@@ -66,14 +65,6 @@ impl std::fmt::Display for HandshakeError {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct InitializeReply<'a> {
-    session_id: String,
-    #[serde(borrow, default)]
-    environment_info: Option<&'a RawValue>,
-}
-
 /// One handshake under way.
 pub(super) struct Handshake<'a> {
     pub(super) reader: &'a mut dyn Reader,
@@ -91,8 +82,13 @@ impl Handshake<'_> {
         resume: Option<&str>,
     ) -> Result<HandshakeResult, HandshakeError> {
         let deadline = Instant::now() + self.limit;
-        let params = serde_json::json!({ "clientName": client_name, "resumeSessionId": resume });
-        self.request(1, "initialize", &params);
+        self.request::<Initialize>(
+            1,
+            &InitializeParams {
+                client_name: client_name.into(),
+                resume_session_id: resume.map(Into::into),
+            },
+        );
         let json = self.answer(1, deadline)?;
         let reply: InitializeReply<'_> = serde_json::from_str(&json)
             .map_err(|error| HandshakeError::Protocol(format!("initialize: {error}")))?;
@@ -113,14 +109,14 @@ impl Handshake<'_> {
             None => self.ask_for_facts(deadline)?,
         };
         Ok(HandshakeResult {
-            session_id: reply.session_id,
+            session_id: reply.session_id.into_owned(),
             facts,
         })
     }
 
     /// Asks a server that has told nothing by itself.
     fn ask_for_facts(&mut self, deadline: Instant) -> Result<ServerFacts, HandshakeError> {
-        self.request(2, "environment/info", &serde_json::json!({}));
+        self.request::<Info>(2, &NoParams {});
         match self.answer(2, deadline) {
             Ok(json) => facts(&json),
             // As 0.130 has it.
@@ -133,9 +129,9 @@ impl Handshake<'_> {
         }
     }
 
-    fn request(&self, id: i64, method: &str, params: &serde_json::Value) {
-        let request = serde_json::json!({ "id": id, "method": method, "params": params });
-        self.outbound.send(|out| encode::json(out, &request));
+    fn request<M: Method>(&self, id: i64, params: &M::Params<'_>) {
+        self.outbound
+            .send(|out| encode::request(out, id, M::NAME, &|out| encode::json(out, params)));
     }
 
     /// Waits for the answer to `wanted`; what else comes is passed over.

@@ -4,36 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-
 use super::files::decode;
 use super::http_body::BodyRoute;
 use super::process::millis;
 use super::session::Session;
 use super::types::{HttpRequest, HttpResponse};
-use super::{ClientError, ExecServerClient, wire};
-use crate::rpc::protocol::http::MAX_BODY;
+use super::{ClientError, ExecServerClient};
+use crate::rpc::methods::Method;
+use crate::rpc::methods::http::{
+    Header, HeaderParams, HttpRequestParams, MAX_BODY, RedirectPolicy, Request,
+};
 use crate::rpc::{base64, encode};
 
 /// What the answer may take beyond the request's own limit, for the way to the server.
 const SLACK: Duration = Duration::from_secs(10);
-
-#[derive(Serialize, Deserialize)]
-struct Header {
-    name: String,
-    value: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Reply {
-    status: u16,
-    #[serde(default)]
-    headers: Vec<Header>,
-    #[serde(default)]
-    body_base64: String,
-}
 
 /// The body of an answer, as it comes. Dropping it lets the rest go unread; the connection reads
 /// on meanwhile.
@@ -73,7 +57,6 @@ impl ExecServerClient {
         &self,
         request: &HttpRequest,
     ) -> Result<(HttpResponse, HttpBody), ClientError> {
-        let method = "http/request";
         let (session, _) = self.shared().ready()?;
         let (id, route) = session.open_body();
         let body = HttpBody {
@@ -83,34 +66,35 @@ impl ExecServerClient {
             deadline: request.timeout.map(|limit| Instant::now() + limit + SLACK),
             _client: self.clone(),
         };
-        let header = |(name, value): &(String, String)| Header {
-            name: name.clone(),
-            value: value.clone(),
+        let header = |(name, value): &'_ (String, String)| HeaderParams {
+            name: name.clone().into(),
+            value: value.clone().into(),
+            value_env_var: None,
         };
-        let headers: Vec<Header> = request.headers.iter().map(header).collect();
-        let mut sent = Vec::new();
-        base64::encode_into(&request.body, &mut sent);
-        let params = json!({
-            "method": request.method,
-            "url": request.url,
-            "headers": headers,
-            "bodyBase64": (!sent.is_empty()).then(|| String::from_utf8_lossy(&sent)),
-            "timeoutMs": request.timeout.map(millis),
-            "redirectPolicy": if request.follows_redirects { "follow" } else { "stop" },
-            "requestId": body.id,
-            "streamResponse": true,
-        });
+        let params = HttpRequestParams {
+            method: (&*request.method).into(),
+            url: (&*request.url).into(),
+            headers: request.headers.iter().map(header).collect(),
+            body_base64: (!request.body.is_empty()).then(|| base64::encode(&request.body).into()),
+            timeout_ms: request.timeout.map(millis),
+            redirect_policy: Some(match request.follows_redirects {
+                true => RedirectPolicy::Follow,
+                false => RedirectPolicy::Stop,
+            }),
+            request_id: (&*body.id).into(),
+            stream_response: true,
+        };
         let write = |out: &mut Vec<u8>| encode::json(out, &params);
         let limit = request.timeout.map(|limit| limit + SLACK);
-        let json = self
+        let answer = self
             .shared()
-            .call_in(&session, method, write, limit, false)?;
-        let reply: Reply = wire::result(method, &json)?;
-        let pair = |header: Header| (header.name, header.value);
+            .call_in(&session, Request::NAME, &write, limit, false)?;
+        let reply = answer.reply::<Request>()?;
+        let pair = |header: &Header<'_>| (header.name.to_string(), header.value.to_string());
         let response = HttpResponse {
             status: reply.status,
-            headers: reply.headers.into_iter().map(pair).collect(),
-            body: decode(method, &reply.body_base64)?,
+            headers: reply.headers.iter().map(pair).collect(),
+            body: decode(Request::NAME, &reply.body_base64)?,
         };
         Ok((response, body))
     }

@@ -1,30 +1,14 @@
 //! The body of an HTTP answer, as it comes in notifications.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::ClientError;
 use super::throttle::{EVENT_COST, ReadThrottle};
 use crate::rpc::base64;
+use crate::rpc::methods::http::BodyDeltaParams;
 use crate::sys::sync::{Condvar, Mutex};
-
-/// Parameters of `http/request/bodyDelta`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct BodyDelta<'a> {
-    #[serde(borrow)]
-    pub(super) request_id: Cow<'a, str>,
-    seq: u64,
-    #[serde(borrow)]
-    delta_base64: Cow<'a, str>,
-    done: bool,
-    #[serde(default)]
-    error: Option<String>,
-}
 
 /// Where the pieces of one body go.
 #[derive(Debug)]
@@ -52,7 +36,7 @@ impl BodyRoute {
     }
 
     /// The error ends the connection.
-    pub(super) fn accept(&self, delta: &BodyDelta<'_>) -> Result<(), String> {
+    pub(super) fn accept(&self, delta: &BodyDeltaParams<'_>) -> Result<(), String> {
         let data = base64::decode(&delta.delta_base64)
             .map_err(|error| format!("the body of an HTTP answer is no base64: {error}"))?;
         let mut state = self.lock();

@@ -13,19 +13,22 @@
 //! same attempt and share its outcome. The thread that reads a connection is the one that
 //! recovers it, and then reads the next.
 
-mod opening;
-mod recovery;
-
 use std::sync::{Arc, MutexGuard};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::connection::{Answer, CallError, Connection};
-use super::options::ClientOptions;
+use super::command::CommandProcess;
+use super::connection::{Answer, CallError, Connection, Params};
+use super::handshake::{FIRST_FREE_ID, Handshake, HandshakeError, HandshakeResult};
+use super::options::{ClientOptions, Transport};
 use super::route::Route;
 use super::session::Session;
+use super::throttle::ReadThrottle;
 use super::{ClientError, ConnectionState};
-use crate::rpc::encode;
-use crate::rpc::transport::Reader;
+use crate::log;
+use crate::rpc::dial::{Dial, DialError};
+use crate::rpc::methods::process::{Terminate, TerminateParams};
+use crate::rpc::transport::{Framing, LineReader, Outbound, Reader, Role, Sink, WebSocketReader};
 use crate::sys::sync::{Condvar, Mutex};
 
 /// For the last bytes to a server that we leave.
@@ -139,13 +142,13 @@ impl Shared {
         self: &Arc<Self>,
         session: &Arc<Session>,
         method: &str,
-        params: impl Fn(&mut Vec<u8>),
+        params: Params<'_>,
         limit: Option<Duration>,
         repeats: bool,
     ) -> Result<Answer, ClientError> {
         loop {
             let connection = self.ready_in(session)?;
-            match connection.call(method, &params, limit) {
+            match connection.call(method, params, limit) {
                 Ok(json) => return Ok(json),
                 Err(CallError::NotSent(_)) => {}
                 Err(CallError::Failed(ClientError::Disconnected(_))) if repeats => {}
@@ -158,12 +161,12 @@ impl Shared {
     pub(super) fn call(
         self: &Arc<Self>,
         method: &str,
-        params: impl Fn(&mut Vec<u8>),
+        params: Params<'_>,
         limit: Option<Duration>,
     ) -> Result<Answer, ClientError> {
         loop {
             let (_, connection) = self.ready()?;
-            match connection.call(method, &params, limit) {
+            match connection.call(method, params, limit) {
                 Ok(json) => return Ok(json),
                 Err(CallError::NotSent(_)) => {}
                 Err(CallError::Failed(error)) => return Err(error),
@@ -243,7 +246,322 @@ impl Shared {
 }
 
 fn terminate(connection: &Connection, id: &str) {
-    let params = serde_json::json!({ "processId": id });
     // Where it cannot be sent, the session is at its end.
-    connection.post("process/terminate", |out| encode::json(out, &params));
+    connection.post::<Terminate>(&TerminateParams {
+        process_id: id.into(),
+        ..TerminateParams::default()
+    });
+}
+
+/// How a stdio connection is called: its arguments and variables may be secrets.
+const COMMAND_LABEL: &str = "exec-server stdio command";
+
+/// A transport before its handshake.
+struct Opened {
+    reader: BoxedReader,
+    outbound: Arc<Outbound>,
+    command: Option<Arc<CommandProcess>>,
+}
+
+impl Shared {
+    /// The first connection of a session, with its thread.
+    fn connect(self: &Arc<Self>) -> Result<(Arc<Session>, Arc<Connection>), ClientError> {
+        let mut opened = match &self.options.transport {
+            Transport::WebSocket(dial) => self
+                .dial(dial)
+                .map_err(|error| ClientError::Connect(error.to_string()))?,
+            Transport::Command(command) => {
+                let (process, streams) = CommandProcess::start(command).map_err(|why| {
+                    ClientError::Connect(format!("failed to spawn {COMMAND_LABEL}: {why}"))
+                })?;
+                let sink = Sink::Stream(streams.stdin);
+                let outbound = Arc::new(Outbound::new(sink, Framing::Lines));
+                Opened {
+                    reader: Box::new(LineReader::new(streams.stdout, Arc::clone(&outbound))),
+                    outbound,
+                    command: Some(Arc::new(process)),
+                }
+            }
+        };
+        let mut junk = Vec::new();
+        let handshake = self
+            .handshake(
+                &mut opened,
+                None,
+                self.options.initialize_timeout,
+                &mut junk,
+            )
+            .map_err(|error| self.explain(&error, opened.command.as_deref(), &junk))?;
+        let throttle = Arc::new(ReadThrottle::default());
+        let session = Session::new(handshake.session_id, handshake.facts, Arc::clone(&throttle));
+        let session = Arc::new(session);
+        let (connection, reader) = self.establish(opened, throttle);
+        let (shared, kept) = (Arc::clone(self), Arc::clone(&connection));
+        let its_session = Arc::clone(&session);
+        thread::Builder::new()
+            .name("client".into())
+            .spawn(move || shared.serve(reader, kept, &its_session))
+            .map_err(|error| {
+                connection.close("no thread");
+                ClientError::Connect(format!("cannot start a thread: {error}"))
+            })?;
+        Ok((session, connection))
+    }
+
+    fn explain(
+        &self,
+        error: &HandshakeError,
+        command: Option<&CommandProcess>,
+        junk: &[String],
+    ) -> ClientError {
+        let Some(command) = command else {
+            let Transport::WebSocket(dial) = &self.options.transport else {
+                return ClientError::Connect(error.to_string());
+            };
+            let label = dial.target.label();
+            return ClientError::Connect(format!("exec-server websocket `{label}`: {error}"));
+        };
+        if matches!(
+            error,
+            HandshakeError::TimedOut(_) | HandshakeError::Protocol(_)
+        ) {
+            command.end();
+        }
+        let mut text = format!("{COMMAND_LABEL}: {error}; {}", command.last_words());
+        if !junk.is_empty() {
+            text.push_str("\nbefore that its standard output said:");
+            for line in junk {
+                text.push_str("\n  ");
+                text.push_str(line);
+            }
+        }
+        text.push_str(
+            "\nThe command must run `exec-server --listen stdio` in the end, and nothing else may \
+             write to its standard output: try it in a terminal",
+        );
+        ClientError::Connect(text)
+    }
+
+    fn dial(&self, dial: &Dial) -> Result<Opened, DialError> {
+        let dialled = dial.run()?;
+        let framing = Framing::WebSocket(Role::Client);
+        let outbound = Arc::new(Outbound::new(dialled.sink, framing));
+        let reader = WebSocketReader::new(dialled.source, dialled.buffer, Arc::clone(&outbound));
+        Ok(Opened {
+            reader: Box::new(reader),
+            outbound,
+            command: None,
+        })
+    }
+
+    fn handshake(
+        &self,
+        opened: &mut Opened,
+        resume: Option<&str>,
+        limit: Duration,
+        junk: &mut Vec<String>,
+    ) -> Result<HandshakeResult, HandshakeError> {
+        let handshake = Handshake {
+            reader: &mut *opened.reader,
+            outbound: &opened.outbound,
+            limit,
+            junk,
+        };
+        let handshake = handshake.run(&self.options.client_name, resume);
+        if handshake.is_err() {
+            opened.outbound.kill();
+        }
+        handshake
+    }
+
+    fn establish(
+        &self,
+        opened: Opened,
+        throttle: Arc<ReadThrottle>,
+    ) -> (Arc<Connection>, BoxedReader) {
+        let connection = Connection::new(
+            opened.outbound,
+            throttle,
+            opened.command,
+            self.options.ping_interval,
+            FIRST_FREE_ID,
+        );
+        (Arc::new(connection), opened.reader)
+    }
+}
+
+/// Between attempts to recover, first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// Why an attempt has failed.
+enum AttemptError {
+    Dial(DialError),
+    Handshake(HandshakeError),
+}
+
+impl AttemptError {
+    fn is_temporary(&self) -> bool {
+        match self {
+            Self::Dial(error) => error.is_temporary(),
+            Self::Handshake(error) => error.is_temporary(),
+        }
+    }
+}
+
+impl std::fmt::Display for AttemptError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dial(error) => error.fmt(f),
+            Self::Handshake(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Shared {
+    /// The life of the client's thread: reads a connection to its end, and the next one.
+    fn serve(
+        &self,
+        mut reader: BoxedReader,
+        mut connection: Arc<Connection>,
+        session: &Arc<Session>,
+    ) {
+        loop {
+            let why = connection.read(&mut *reader, session);
+            match self.lost(&connection, session, why) {
+                Some(next) => (connection, reader) = next,
+                None => return,
+            }
+        }
+    }
+
+    /// A connection has ended. The next one of the same session, if that can be had.
+    fn lost(
+        &self,
+        connection: &Arc<Connection>,
+        session: &Arc<Session>,
+        mut why: String,
+    ) -> Option<(Arc<Connection>, BoxedReader)> {
+        if let Some(command) = &connection.command {
+            command.end();
+            why = format!("{COMMAND_LABEL}: {why}; {}", command.last_words());
+        }
+        log::info!("lost the connection to an exec-server: {why}");
+        let dial = match &self.options.transport {
+            Transport::WebSocket(dial) => Some(dial),
+            Transport::Command(_) => None,
+        };
+        {
+            let mut state = self.lock();
+            // Before the calls fail, so that who calls again waits for what comes of this.
+            state.attempt += 1;
+            state.link = match (dial, state.is_ended) {
+                (Some(_), false) => Link::Recovering(why.clone()),
+                _ => {
+                    session.fail(&why);
+                    Link::Failed(ClientError::Disconnected(why.clone()))
+                }
+            };
+            self.changed.notify_all();
+        }
+        connection.close(&why);
+        session.connection_lost(&why);
+        let recovered = match dial {
+            Some(dial) => self.recover(dial, session),
+            None => Err(String::new()),
+        };
+        match recovered {
+            Ok(Some((connection, reader))) => {
+                for route in session.routes() {
+                    if let Some(after) = route.to_resume() {
+                        connection.read_again(&route, after);
+                    }
+                }
+                let mut state = self.lock();
+                for id in session.abandoned() {
+                    connection.ignore(session, &id);
+                }
+                for id in std::mem::take(&mut state.stray) {
+                    terminate(&connection, &id);
+                }
+                if state.is_ended {
+                    // Nobody reads what a goodbye would bring.
+                    connection.close("the client has been closed");
+                    return None;
+                }
+                state.link = Link::Connected(Arc::clone(&connection));
+                self.changed.notify_all();
+                Some((connection, reader))
+            }
+            Ok(None) => {
+                session.fail("the client has been closed");
+                None
+            }
+            Err(failure) => {
+                if !failure.is_empty() {
+                    why = format!("{why}; failed to resume exec-server session: {failure}");
+                }
+                // With the lock in hand: who learns of it and tries again gets a fresh attempt.
+                let mut state = self.lock();
+                session.fail(&why);
+                state.stray.clear();
+                if !state.is_ended {
+                    state.link = Link::Failed(ClientError::Disconnected(why));
+                }
+                self.changed.notify_all();
+                None
+            }
+        }
+    }
+
+    /// Tries until the window is over. None when the client is closed meanwhile.
+    fn recover(
+        &self,
+        dial: &Dial,
+        session: &Session,
+    ) -> Result<Option<(Arc<Connection>, BoxedReader)>, String> {
+        let window = self.options.recovery_window;
+        let deadline = Instant::now() + window;
+        let mut pause = RETRY.0;
+        loop {
+            if self.lock().is_ended {
+                return Ok(None);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(format!("recovery timed out after {window:?}"));
+            }
+            match self.try_to_resume(dial, session, left) {
+                Ok(opened) => {
+                    let throttle = Arc::clone(&session.throttle);
+                    return Ok(Some(self.establish(opened, throttle)));
+                }
+                Err(error) if !error.is_temporary() => return Err(error.to_string()),
+                Err(error) => log::debug!("cannot resume yet: {error}"),
+            }
+            let ends = |state: &mut State| !state.is_ended;
+            let left = deadline.saturating_duration_since(Instant::now());
+            drop(
+                self.changed
+                    .wait_timeout_while(self.lock(), pause.min(left), ends),
+            );
+            pause = (pause * 3 / 2).min(RETRY.1);
+        }
+    }
+
+    fn try_to_resume(
+        &self,
+        dial: &Dial,
+        session: &Session,
+        left: Duration,
+    ) -> Result<Opened, AttemptError> {
+        let dial = Dial {
+            timeout: dial.timeout.min(left),
+            ..dial.clone()
+        };
+        let mut opened = self.dial(&dial).map_err(AttemptError::Dial)?;
+        let limit = self.options.initialize_timeout.min(left);
+        self.handshake(&mut opened, Some(&session.id), limit, &mut Vec::new())
+            .map_err(AttemptError::Handshake)?;
+        Ok(opened)
+    }
 }

@@ -41,18 +41,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
 pub use error::ClientError;
 pub use http::HttpBody;
 pub use open_file::RemoteFile;
 pub use options::{ClientOptions, StdioCommand, Transport};
 pub use process::RemoteProcess;
 
-use self::connection::Answer;
+use self::connection::{Answer, Params};
 use self::link::Shared;
 use self::types::{EnvironmentFacts, SandboxFacts};
 use super::encode;
+use super::methods::session::Info;
+use super::methods::{Method, NoParams};
 
 /// A client of one server. Clones are the same client; when the last one and the last handle are
 /// gone, the processes that it started and that still run are killed, the connection is closed,
@@ -130,21 +130,24 @@ impl ExecServerClient {
         {
             return Ok(None);
         }
-        const METHOD: &str = "environment/info";
-        let json = self.call(METHOD, &Value::Null)?;
-        facts::sandbox_of(&json)
-            .map_err(|error| ClientError::Protocol(format!("{METHOD}: {error}")))
+        let answer = self.call::<Info>(&NoParams {})?;
+        facts::sandbox_of(&answer.json)
+            .map_err(|error| ClientError::Protocol(format!("{}: {error}", Info::NAME)))
     }
 
     fn shared(&self) -> &Arc<Shared> {
         &self.0.0
     }
 
-    /// A call whose parameters are short.
-    fn call(&self, method: &str, params: &Value) -> Result<Answer, ClientError> {
+    /// Calls the method `M`.
+    fn call<M: Method>(&self, params: &M::Params<'_>) -> Result<Answer, ClientError> {
+        self.call_with(M::NAME, &|out| encode::json(out, params))
+    }
+
+    /// The same with parameters that the caller writes.
+    fn call_with(&self, method: &str, params: Params<'_>) -> Result<Answer, ClientError> {
         let limit = Some(self.call_timeout());
-        let write = |out: &mut Vec<u8>| encode::json(out, params);
-        self.shared().call(method, write, limit)
+        self.shared().call(method, params, limit)
     }
 
     fn call_timeout(&self) -> Duration {

@@ -1,17 +1,18 @@
 //! An open file on the server: blocks, asked for by several threads at once.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::json;
-
 use super::connection::{Answer, CallError, Connection};
-use super::files::decode;
+use super::files::{decode, follow};
 use super::types::{FileBlock, Links, OpenFor};
 use super::{ClientError, ExecServerClient, wire};
+use crate::rpc::methods::Method;
+use crate::rpc::methods::fs::{
+    Close, CloseParams, Open, OpenMode, OpenParams, RawBlockReply, ReadBlock, ReadBlockParams,
+    WriteBlock,
+};
 use crate::rpc::{base64, encode};
 
 /// The largest block, in bytes: the protocol's limit.
@@ -31,13 +32,6 @@ pub struct RemoteFile {
     _client: ExecServerClient,
 }
 
-#[derive(Deserialize)]
-struct BlockReply<'a> {
-    #[serde(borrow)]
-    chunk: Cow<'a, str>,
-    eof: bool,
-}
-
 impl ExecServerClient {
     /// Opens a file for blocks.
     ///
@@ -53,20 +47,24 @@ impl ExecServerClient {
         loop {
             let (session, connection) = self.shared().ready()?;
             let handle = session.fresh_name();
-            let mut params = json!({ "handleId": handle, "path": session.facts.path(path) });
-            match purpose {
-                OpenFor::Reading => {}
-                OpenFor::Replacing => params["mode"] = "replace".into(),
-                OpenFor::Updating => {
-                    session.facts.needs("fs/open.update")?;
-                    params["mode"] = "update".into();
-                }
+            let mode = match purpose {
+                OpenFor::Reading => OpenMode::Read,
+                OpenFor::Replacing => OpenMode::Replace,
+                OpenFor::Updating => OpenMode::Update,
+            };
+            if mode == OpenMode::Update {
+                session.facts.needs("fs/open.update")?;
             }
-            if links == Links::Refuse && session.facts.has("fs/open.followSymlinks") {
-                params["followSymlinks"] = false.into();
-            }
+            let can_refuse = session.facts.has("fs/open.followSymlinks");
+            let params = OpenParams {
+                handle_id: (&*handle).into(),
+                path: session.facts.path(path).into(),
+                mode,
+                follow_symlinks: follow(links).filter(|_| can_refuse),
+                ..OpenParams::default()
+            };
             let write = |out: &mut Vec<u8>| encode::json(out, &params);
-            match connection.call("fs/open", write, Some(limit)) {
+            match connection.call(Open::NAME, &write, Some(limit)) {
                 Ok(_) => {
                     return Ok(RemoteFile {
                         connection,
@@ -91,21 +89,24 @@ impl RemoteFile {
     /// # Errors
     /// The file's, or the connection's.
     pub fn read_block(&self, offset: u64, len: usize) -> Result<FileBlock, ClientError> {
-        let method = "fs/readBlock";
-        let mut params = json!({
-            "handleId": self.handle, "offset": offset, "len": len,
-        });
+        let params = ReadBlockParams {
+            handle_id: (&*self.handle).into(),
+            offset,
+            len,
+            raw: self.gives_raw,
+        };
         if self.gives_raw {
-            params["raw"] = true.into();
             let write = |out: &mut Vec<u8>| encode::json(out, &params);
-            let block = self.connection.call_for_block(method, write, self.limit);
+            let block = self
+                .connection
+                .call_for_block(ReadBlock::NAME, &write, self.limit);
             let block = block.map_err(explain)?;
-            let reply: wire::RawBlock = wire::result(method, &block.json)?;
+            let reply: RawBlockReply = wire::result(ReadBlock::NAME, &block.json)?;
             return at_most(len, block.bytes, reply.eof);
         }
-        let json = self.call(method, |out| encode::json(out, &params))?;
-        let reply: BlockReply<'_> = wire::borrowed_result(method, &json)?;
-        at_most(len, decode(method, &reply.chunk)?, reply.eof)
+        let answer = self.call::<ReadBlock>(&params)?;
+        let reply = answer.reply::<ReadBlock>()?;
+        at_most(len, decode(ReadBlock::NAME, &reply.chunk)?, reply.eof)
     }
 
     /// Writes 1 byte to [`MAX_BLOCK`] at `offset`.
@@ -113,28 +114,26 @@ impl RemoteFile {
     /// # Errors
     /// The file's, or the connection's.
     pub fn write_block(&self, offset: u64, data: &[u8]) -> Result<(), ClientError> {
-        let method = "fs/writeBlock";
-        if self.takes_raw {
-            let params = json!({
-                "handleId": self.handle, "offset": offset, "rawBytes": data.len(),
-            });
-            let write = |out: &mut Vec<u8>| encode::json(out, &params);
-            let limit = Some(self.limit);
-            let written = self
-                .connection
-                .call_with_payload(method, write, data, limit);
-            return written.map(drop).map_err(explain);
-        }
-        let written = self.call(method, |out| {
+        let write = |out: &mut Vec<u8>| {
             out.extend_from_slice(b"{\"handleId\":");
             encode::json(out, &self.handle);
             out.extend_from_slice(b",\"offset\":");
             encode::json(out, &offset);
-            out.extend_from_slice(b",\"chunk\":\"");
-            base64::encode_into(data, out);
-            out.extend_from_slice(b"\"}");
-        });
-        written.map(drop)
+            if self.takes_raw {
+                out.extend_from_slice(b",\"rawBytes\":");
+                encode::json(out, &data.len());
+            } else {
+                out.extend_from_slice(b",\"chunk\":\"");
+                base64::encode_into(data, out);
+                out.push(b'"');
+            }
+            out.push(b'}');
+        };
+        let payload = if self.takes_raw { data } else { &[] };
+        self.connection
+            .call_with_payload(WriteBlock::NAME, &write, payload, Some(self.limit))
+            .map(drop)
+            .map_err(explain)
     }
 
     /// Closes it and says whether that went well.
@@ -143,13 +142,18 @@ impl RemoteFile {
     /// What was written may not be there.
     pub fn close(mut self) -> Result<(), ClientError> {
         self.is_closed = true;
-        let params = json!({ "handleId": self.handle });
-        self.call("fs/close", |out| encode::json(out, &params))
-            .map(drop)
+        self.call::<Close>(&self.close_params()).map(drop)
     }
 
-    fn call(&self, method: &str, params: impl FnOnce(&mut Vec<u8>)) -> Result<Answer, ClientError> {
-        let answer = self.connection.call(method, params, Some(self.limit));
+    fn close_params(&self) -> CloseParams<'_> {
+        CloseParams {
+            handle_id: (&*self.handle).into(),
+        }
+    }
+
+    fn call<M: Method>(&self, params: &M::Params<'_>) -> Result<Answer, ClientError> {
+        let params = |out: &mut Vec<u8>| encode::json(out, params);
+        let answer = self.connection.call(M::NAME, &params, Some(self.limit));
         answer.map_err(explain)
     }
 }
@@ -158,7 +162,8 @@ impl RemoteFile {
 fn at_most(len: usize, data: Vec<u8>, is_last: bool) -> Result<FileBlock, ClientError> {
     match data.len() {
         count if count > len => Err(ClientError::Protocol(format!(
-            "fs/readBlock gave {count} bytes where {len} were asked for"
+            "{} gave {count} bytes where {len} were asked for",
+            ReadBlock::NAME
         ))),
         _ => Ok(FileBlock { data, is_last }),
     }
@@ -176,9 +181,7 @@ fn explain(error: CallError) -> ClientError {
 impl Drop for RemoteFile {
     fn drop(&mut self) {
         if !self.is_closed {
-            let params = json!({ "handleId": self.handle });
-            let write = |out: &mut Vec<u8>| encode::json(out, &params);
-            self.connection.post("fs/close", write);
+            self.connection.post::<Close>(&self.close_params());
         }
     }
 }

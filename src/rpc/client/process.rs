@@ -1,19 +1,25 @@
 //! A process on the server, as its owner sees it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
-use super::connection::Answer;
+use super::connection::{Answer, Params};
 use super::route::Route;
 use super::session::Session;
 use super::types::{Command, Confined, Exit, ProcessEvent, TerminalSize};
-use super::{ClientError, ExecServerClient, wire};
+use super::{ClientError, ExecServerClient};
+use crate::rpc::methods::Method;
+use crate::rpc::methods::process::{
+    CloseStdin, CloseStdinParams, Resize, ResizeParams, Signal, SignalParams, Size, Start,
+    StartParams, StartReply, Terminate, TerminateParams, Write, WriteStatus,
+};
 use crate::rpc::path_uri::PathStyle;
-use crate::rpc::protocol::env_policy::{EnvPolicy, Inherit};
 use crate::rpc::{base64, encode};
 
 /// Input is sent in pieces of so many bytes; the server delays its answer when that many wait.
@@ -31,16 +37,6 @@ pub struct RemoteProcess {
     confined: Option<Confined>,
 }
 
-/// What of the answer to a start is of use.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StartReply {
-    #[serde(default)]
-    sandbox_type: Option<String>,
-    #[serde(default)]
-    sandbox_level: Option<LevelReply>,
-}
-
 #[derive(Deserialize)]
 struct LevelReply {
     launcher: String,
@@ -48,38 +44,27 @@ struct LevelReply {
     weaker: Vec<String>,
 }
 
-impl StartReply {
-    /// The confinement, if there is proof of one: 0.130 ignores a `sandbox` and says nothing.
-    fn confined(self) -> Option<Confined> {
-        let sandbox_type = self.sandbox_type?;
-        if sandbox_type == "none" && self.sandbox_level.is_none() {
-            return None;
-        }
-        let (launcher, weaker) = match self.sandbox_level {
-            Some(level) => (Some(level.launcher), level.weaker),
-            None => (None, Vec::new()),
-        };
-        Some(Confined {
-            sandbox_type,
-            launcher,
-            weaker,
-        })
+/// The confinement, if there is proof of one: 0.130 ignores a `sandbox` and says nothing.
+fn confined(reply: StartReply<'_>) -> Result<Option<Confined>, ClientError> {
+    let Some(sandbox_type) = reply.sandbox_type else {
+        return Ok(None);
+    };
+    if sandbox_type == "none" && reply.sandbox_level.is_none() {
+        return Ok(None);
     }
-}
-
-#[derive(Deserialize)]
-struct StatusReply {
-    status: Status,
-}
-
-#[derive(Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-enum Status {
-    Accepted,
-    UnknownProcess,
-    StdinClosed,
-    /// 0.130: the process is not up yet.
-    Starting,
+    let (launcher, weaker) = match reply.sandbox_level {
+        Some(level) => {
+            let level: LevelReply = serde_json::from_value(level)
+                .map_err(|error| ClientError::Protocol(format!("sandboxLevel: {error}")))?;
+            (Some(level.launcher), level.weaker)
+        }
+        None => (None, Vec::new()),
+    };
+    Ok(Some(Confined {
+        sandbox_type: sandbox_type.into_owned(),
+        launcher,
+        weaker,
+    }))
 }
 
 impl ExecServerClient {
@@ -99,11 +84,11 @@ impl ExecServerClient {
             confined: None,
         };
         let started = params.and_then(|params| {
-            process.call("process/start", &params, Some(self.call_timeout()), false)
+            let limit = Some(self.call_timeout());
+            process.call_with::<Start>(&|out| out.extend_from_slice(&params), limit, false)
         });
-        let confined = started.and_then(|json| {
-            let reply: StartReply = wire::result("process/start", &json)?;
-            let confined = reply.confined();
+        let confined = started.and_then(|answer| {
+            let confined = confined(answer.reply::<Start>()?)?;
             let must_be = command.sandbox.as_deref().is_some_and(must_be_confined);
             if must_be && confined.is_none() {
                 // It has run for a moment already. Should even this fail, its session's end ends it.
@@ -172,8 +157,8 @@ impl RemoteProcess {
                         std::thread::sleep(BUSY_PAUSE);
                     }
                     Err(error) => return Err(error),
-                    Ok(Status::Accepted) => break,
-                    Ok(Status::Starting) => std::thread::sleep(BUSY_PAUSE),
+                    Ok(WriteStatus::Accepted) => break,
+                    Ok(WriteStatus::Starting) => std::thread::sleep(BUSY_PAUSE),
                     Ok(status) => return Err(refused(&status)),
                 }
             }
@@ -181,25 +166,19 @@ impl RemoteProcess {
         Ok(())
     }
 
-    fn write_piece(&self, piece: &[u8], write_id: &str) -> Result<Status, ClientError> {
+    fn write_piece(&self, piece: &[u8], write_id: &str) -> Result<WriteStatus, ClientError> {
         // The id makes a repetition harmless.
-        let json = self.client.shared().call_in(
-            &self.session,
-            "process/write",
-            |out| {
-                out.extend_from_slice(b"{\"processId\":");
-                encode::json(out, &self.route.id);
-                out.extend_from_slice(b",\"writeId\":");
-                encode::json(out, write_id);
-                out.extend_from_slice(b",\"chunk\":\"");
-                base64::encode_into(piece, out);
-                out.extend_from_slice(b"\"}");
-            },
-            None,
-            true,
-        )?;
-        let reply: StatusReply = wire::result("process/write", &json)?;
-        Ok(reply.status)
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"{\"processId\":");
+            encode::json(out, &self.route.id);
+            out.extend_from_slice(b",\"writeId\":");
+            encode::json(out, write_id);
+            out.extend_from_slice(b",\"chunk\":\"");
+            base64::encode_into(piece, out);
+            out.extend_from_slice(b"\"}");
+        };
+        let answer = self.call_with::<Write>(&write, None, true)?;
+        Ok(answer.reply::<Write>()?.status)
     }
 
     /// Ends its standard input behind what was written.
@@ -207,12 +186,11 @@ impl RemoteProcess {
     /// # Errors
     /// The server does not know this extension, its input is closed, or the session is lost.
     pub fn close_stdin(&self) -> Result<(), ClientError> {
-        self.session.facts.needs("process/closeStdin")?;
-        let params = json!({ "processId": self.route.id });
-        let json = self.call("process/closeStdin", &params, self.limit(), true)?;
-        let reply: StatusReply = wire::result("process/closeStdin", &json)?;
-        match reply.status {
-            Status::UnknownProcess => Err(refused(&reply.status)),
+        self.session.facts.needs(CloseStdin::NAME)?;
+        let process_id = self.process_id();
+        let answer = self.call::<CloseStdin>(&CloseStdinParams { process_id }, true)?;
+        match answer.reply::<CloseStdin>()?.status {
+            status @ WriteStatus::UnknownProcess => Err(refused(&status)),
             // Closed is what was wanted.
             _ => Ok(()),
         }
@@ -223,12 +201,13 @@ impl RemoteProcess {
     /// # Errors
     /// The server does not know this extension, there is no terminal, or the session is lost.
     pub fn resize(&self, size: TerminalSize) -> Result<(), ClientError> {
-        self.session.facts.needs("process/resize")?;
-        let params = json!({
-            "processId": self.route.id, "rows": size.rows, "cols": size.cols,
-        });
-        self.call("process/resize", &params, self.limit(), true)
-            .map(drop)
+        self.session.facts.needs(Resize::NAME)?;
+        let params = ResizeParams {
+            process_id: self.process_id(),
+            rows: size.rows,
+            cols: size.cols,
+        };
+        self.call::<Resize>(&params, true).map(drop)
     }
 
     /// Sends its group a signal, by its name without `SIG`. Without the extension for all of them
@@ -249,9 +228,11 @@ impl RemoteProcess {
                 bare
             }
         };
-        let params = json!({ "processId": self.route.id, "signal": spoken });
-        self.call("process/signal", &params, self.limit(), false)
-            .map(drop)
+        let params = SignalParams {
+            process_id: self.process_id(),
+            signal: spoken.into(),
+        };
+        self.call::<Signal>(&params, false).map(drop)
     }
 
     /// Ends its group: TERM, and KILL after `grace`; KILL at once where that is zero, or the server
@@ -260,12 +241,12 @@ impl RemoteProcess {
     /// # Errors
     /// The session is lost.
     pub fn terminate(&self, grace: Duration) -> Result<(), ClientError> {
-        let mut params = json!({ "processId": self.route.id });
-        if !grace.is_zero() && self.session.facts.has("process/terminate.graceMs") {
-            params["graceMs"] = millis(grace).into();
-        }
-        self.call("process/terminate", &params, self.limit(), true)
-            .map(drop)
+        let has_grace = !grace.is_zero() && self.session.facts.has("process/terminate.graceMs");
+        let params = TerminateParams {
+            process_id: self.process_id(),
+            grace_ms: has_grace.then(|| millis(grace)),
+        };
+        self.call::<Terminate>(&params, true).map(drop)
     }
 
     /// The confinement in force, if one was asked for.
@@ -278,20 +259,28 @@ impl RemoteProcess {
         &self.route.id
     }
 
-    fn limit(&self) -> Option<Duration> {
-        Some(self.client.call_timeout())
+    fn process_id(&self) -> Cow<'_, str> {
+        (&*self.route.id).into()
     }
 
-    fn call(
+    fn call<M: Method>(
         &self,
-        method: &str,
-        params: &Value,
+        params: &M::Params<'_>,
+        repeats: bool,
+    ) -> Result<Answer, ClientError> {
+        let limit = Some(self.client.call_timeout());
+        self.call_with::<M>(&|out| encode::json(out, params), limit, repeats)
+    }
+
+    /// The same with parameters that the caller writes.
+    fn call_with<M: Method>(
+        &self,
+        params: Params<'_>,
         limit: Option<Duration>,
         repeats: bool,
     ) -> Result<Answer, ClientError> {
-        let write = |out: &mut Vec<u8>| encode::json(out, params);
         let shared = self.client.shared();
-        shared.call_in(&self.session, method, write, limit, repeats)
+        shared.call_in(&self.session, M::NAME, params, limit, repeats)
     }
 }
 
@@ -309,70 +298,56 @@ impl fmt::Debug for RemoteProcess {
     }
 }
 
-fn refused(status: &Status) -> ClientError {
+fn refused(status: &WriteStatus) -> ClientError {
     let why = match status {
-        Status::UnknownProcess => "the server does not know this process any more",
+        WriteStatus::UnknownProcess => "the server does not know this process any more",
         _ => "the standard input of the process is closed, or was never open",
     };
     ClientError::InputClosed(why.to_owned())
 }
 
-fn start_params(session: &Session, id: &str, command: &Command) -> Result<Value, ClientError> {
+/// The JSON of the parameters of a start.
+fn start_params(session: &Session, id: &str, command: &Command) -> Result<Vec<u8>, ClientError> {
     let facts = &session.facts;
     let cwd = command.cwd.as_deref().or(facts.facts.cwd.as_deref());
-    let mut params = Map::new();
-    let mut set = |name: &str, value: Value| {
-        params.insert(name.to_owned(), value);
-    };
-    set("processId", id.into());
-    set("argv", json!(command.argv));
-    set("cwd", facts.path(cwd.unwrap_or("/")).into());
-    set("env", json!(command.env));
-    set("tty", command.terminal.is_some().into());
-    set("pipeStdin", command.pipe_stdin.into());
-    set("arg0", json!(command.arg0));
-    if let Some(policy) = &command.env_policy {
-        set("envPolicy", policy_json(policy));
-    }
-    if let Some(size) = command.terminal
-        && facts.has("process/start.size")
-    {
-        set("size", json!({ "rows": size.rows, "cols": size.cols }));
-    }
-    if let Some(timeout) = command.timeout {
+    if command.timeout.is_some() {
         facts.needs("process/start.timeoutMs")?;
-        set("timeoutMs", millis(timeout).into());
     }
-    if facts.has("process/start.acknowledges") {
-        set("acknowledges", true.into());
+    let size = command.terminal.filter(|_| facts.has("process/start.size"));
+    let sandbox = command.sandbox.as_deref();
+    // One that tells nothing about itself is 0.130, which ignores it.
+    if sandbox.is_some_and(must_be_confined) && facts.style == PathStyle::Native {
+        return Err(ClientError::NotConfined(
+            "as far as it tells, so nothing was started",
+        ));
     }
-    if let Some(sandbox) = &command.sandbox {
-        // One that tells nothing about itself is 0.130, which ignores it.
-        if must_be_confined(sandbox) && facts.style == PathStyle::Native {
-            return Err(ClientError::NotConfined(
-                "as far as it tells, so nothing was started",
-            ));
-        }
-        let sandbox = serde_json::from_str(sandbox).map_err(|error| {
-            ClientError::Protocol(format!("the sandbox of a command is no JSON: {error}"))
-        })?;
-        set("sandbox", sandbox);
-    }
-    Ok(Value::Object(params))
+    let sandbox = sandbox.map(on_one_line).transpose().map_err(|error| {
+        ClientError::Protocol(format!("the sandbox of a command is no JSON: {error}"))
+    })?;
+    let mut json = Vec::new();
+    let params = StartParams {
+        process_id: id.into(),
+        argv: command.argv.clone(),
+        cwd: facts.path(cwd.unwrap_or("/")).into(),
+        env: command.env.clone(),
+        tty: command.terminal.is_some(),
+        pipe_stdin: command.pipe_stdin,
+        arg0: command.arg0.clone(),
+        env_policy: command.env_policy.clone(),
+        sandbox: sandbox.as_deref(),
+        size: size.map(|TerminalSize { rows, cols }| Size { rows, cols }),
+        timeout_ms: command.timeout.map(millis),
+        acknowledges: facts.has("process/start.acknowledges"),
+        ..StartParams::default()
+    };
+    encode::json(&mut json, &params);
+    Ok(json)
 }
 
-fn policy_json(policy: &EnvPolicy) -> Value {
-    json!({
-        "inherit": match policy.inherit {
-            Inherit::Core => "core",
-            Inherit::All => "all",
-            Inherit::None => "none",
-        },
-        "ignoreDefaultExcludes": policy.ignore_default_excludes,
-        "exclude": policy.exclude,
-        "set": policy.set,
-        "includeOnly": policy.include_only,
-    })
+/// The same JSON without the line breaks that a person may have put in: a message may be a line.
+fn on_one_line(json: &str) -> Result<Box<RawValue>, serde_json::Error> {
+    let value: Value = serde_json::from_str(json)?;
+    to_raw_value(&value)
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {

@@ -8,8 +8,8 @@ use super::ClientError;
 use super::sequence::{Sequence, Snapshot};
 use super::throttle::{EVENT_COST, ReadThrottle};
 use super::types::{Exit, ProcessEvent};
-use super::wire::{Output, ReadReply};
 use crate::rpc::base64;
+use crate::rpc::methods::process::{OutputParams, ReadReply};
 use crate::sys::sync::{Condvar, Mutex};
 
 /// For how long a missing event may still be on its way before the server is asked for it.
@@ -237,7 +237,7 @@ impl Drop for Route {
 }
 
 /// A chunk as an event. The error ends the connection.
-pub(super) fn output(chunk: &Output<'_>) -> Result<ProcessEvent, String> {
+pub(super) fn output(chunk: &OutputParams<'_>) -> Result<ProcessEvent, String> {
     let data = base64::decode(&chunk.chunk)
         .map_err(|error| format!("output of a process is no base64: {error}"))?;
     Ok(ProcessEvent::Output {

@@ -10,7 +10,9 @@ use super::http_body::BodyRoute;
 use super::route::{Route, output};
 use super::throttle::ReadThrottle;
 use super::types::ProcessEvent;
-use super::wire::{Ended, Output};
+use crate::rpc::methods::Method;
+use crate::rpc::methods::http::{BodyDelta, BodyDeltaParams};
+use crate::rpc::methods::process::{Closed, EndParams, Exited, Output, OutputParams};
 
 use crate::sys::sync::Mutex;
 
@@ -130,17 +132,17 @@ impl Session {
         let bad =
             |error: serde_json::Error| format!("the server's {method} makes no sense: {error}");
         match method {
-            "process/output" => {
-                let chunk: Output<'_> = serde_json::from_str(params).map_err(bad)?;
+            Output::NAME => {
+                let chunk: OutputParams<'_> = serde_json::from_str(params).map_err(bad)?;
                 let route = self.route(&chunk.process_id);
                 if let Some(route) = &route {
                     route.accept(chunk.seq, output(&chunk)?)?;
                 }
                 Ok(route)
             }
-            "process/exited" | "process/closed" => {
-                let ended: Ended<'_> = serde_json::from_str(params).map_err(bad)?;
-                let is_last = method == "process/closed";
+            Exited::NAME | Closed::NAME => {
+                let ended: EndParams<'_> = serde_json::from_str(params).map_err(bad)?;
+                let is_last = method == Closed::NAME;
                 let Some(route) = self.route(&ended.process_id) else {
                     if is_last {
                         self.lock().abandoned.remove(&*ended.process_id);
@@ -155,9 +157,8 @@ impl Session {
                 route.accept(ended.seq, event)?;
                 Ok(Some(route))
             }
-            "http/request/bodyDelta" => {
-                let delta: super::http_body::BodyDelta<'_> =
-                    serde_json::from_str(params).map_err(bad)?;
+            BodyDelta::NAME => {
+                let delta: BodyDeltaParams<'_> = serde_json::from_str(params).map_err(bad)?;
                 let body = self.lock().bodies.get(&*delta.request_id).cloned();
                 if let Some(body) = body {
                     body.accept(&delta)?;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use super::names::Names;
 pub use crate::rpc::error::DenyingRule;
-use crate::rpc::protocol::env_policy::EnvPolicy;
+use crate::rpc::methods::env_policy::EnvPolicy;
+pub use crate::rpc::methods::process::Denial;
 
 /// What to run.
 #[derive(Clone, Debug, Default)]
@@ -102,22 +103,6 @@ pub struct Exit {
     pub sandbox_denied: bool,
     /// What was denied, where the server tells.
     pub denial: Option<Denial>,
-}
-
-/// What a sandbox has denied. In JSON the names are those of the protocol.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Denial {
-    /// `syscall`, `path` or `text`; only the last is a guess.
-    pub kind: String,
-    /// The path that was refused.
-    pub path: Option<String>,
-    /// What the system said.
-    pub errno: Option<String>,
-    /// The rule for which it did, where the server tells.
-    pub rule: Option<DenyingRule>,
-    /// The words that the guess is made from.
-    pub text: Option<String>,
 }
 
 /// What a file is.

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::ClientError;
-use super::types::{Denial, Exit, Stream};
+use super::types::{Exit, Stream};
+use crate::rpc::methods::process::{ExitFacts, StreamName};
 
 /// A message of a server.
 #[derive(Debug)]
@@ -78,47 +78,13 @@ pub(super) fn decode(message: &[u8]) -> Result<Incoming<'_>, String> {
 }
 
 /// Decodes a result.
-pub(super) fn result<T: DeserializeOwned>(method: &str, json: &str) -> Result<T, ClientError> {
-    borrowed_result(method, json)
-}
-
-/// The same for what borrows from the text.
-pub(super) fn borrowed_result<'a, T: Deserialize<'a>>(
+pub(super) fn result<'a, T: Deserialize<'a>>(
     method: &str,
     json: &'a str,
 ) -> Result<T, ClientError> {
     serde_json::from_str(json).map_err(|error| {
         ClientError::Protocol(format!("the answer to {method} makes no sense: {error}"))
     })
-}
-
-/// Result of `fs/readBlock` with raw bytes behind it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RawBlock {
-    pub(super) eof: bool,
-    pub(super) raw_bytes: usize,
-}
-
-/// Parameters of `process/output`, and a chunk of `process/read`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Output<'a> {
-    #[serde(borrow, default)]
-    pub(super) process_id: Cow<'a, str>,
-    pub(super) seq: u64,
-    pub(super) stream: StreamName,
-    #[serde(borrow)]
-    pub(super) chunk: Cow<'a, str>,
-}
-
-/// A stream as it is written.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum StreamName {
-    Stdout,
-    Stderr,
-    Pty,
 }
 
 impl From<StreamName> for Stream {
@@ -129,33 +95,6 @@ impl From<StreamName> for Stream {
             StreamName::Pty => Self::Pty,
         }
     }
-}
-
-/// Parameters of `process/exited` and `process/closed`; the latter has fewer.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Ended<'a> {
-    #[serde(borrow)]
-    pub(super) process_id: Cow<'a, str>,
-    pub(super) seq: u64,
-    #[serde(flatten)]
-    pub(super) exit: ExitFacts,
-}
-
-/// What is told of an exit, where there is one.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ExitFacts {
-    #[serde(default)]
-    exit_code: Option<i32>,
-    #[serde(default)]
-    sandbox_denied: Option<bool>,
-    #[serde(default)]
-    sandbox_denial: Option<Denial>,
-    #[serde(default)]
-    signal: Option<String>,
-    #[serde(default)]
-    timed_out: Option<bool>,
 }
 
 impl From<ExitFacts> for Exit {
@@ -175,29 +114,10 @@ impl From<ExitFacts> for Exit {
     }
 }
 
-/// Result of `process/read`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ReadReply<'a> {
-    #[serde(borrow)]
-    pub(super) chunks: Vec<Output<'a>>,
-    pub(super) next_seq: u64,
-    #[serde(default)]
-    pub(super) exited: bool,
-    #[serde(default)]
-    pub(super) closed: bool,
-    #[serde(default)]
-    pub(super) failure: Option<String>,
-    /// An extension.
-    #[serde(default)]
-    pub(super) first_retained_seq: Option<u64>,
-    #[serde(flatten)]
-    pub(super) exit: ExitFacts,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::methods::process::EndParams;
 
     #[test]
     fn answers_notices_and_complaints_are_told_apart() {
@@ -247,7 +167,8 @@ mod tests {
 
     #[test]
     fn an_exit_is_understood_from_every_generation() {
-        let exit = |json: &str| Exit::from(serde_json::from_str::<Ended<'_>>(json).unwrap().exit);
+        let exit =
+            |json: &str| Exit::from(serde_json::from_str::<EndParams<'_>>(json).unwrap().exit);
         let old = exit(r#"{"processId":"p","seq":1,"exitCode":3}"#);
         assert_eq!((old.code, old.signal, old.timed_out), (3, None, false));
         let ours = exit(

@@ -50,13 +50,13 @@ impl fmt::Display for ChannelError {
 pub(in crate::serve) struct Framed(Vec<u8>);
 
 impl Framed {
-    /// Frames a request of the method `fs/NAME`.
-    pub(in crate::serve) fn new(id: RequestId<'_>, name: &str, params: &str) -> Self {
+    /// Frames a request.
+    pub(in crate::serve) fn new(id: RequestId<'_>, method: &str, params: &str) -> Self {
         let parts = [
             "{\"id\":",
             id.as_json(),
-            ",\"method\":\"fs/",
-            name,
+            ",\"method\":\"",
+            method,
             "\",\"params\":",
             params,
             "}",
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_request_arrives_with_its_length() {
         let (mut channel, mut helper) = pair();
-        let request = Framed::new(UNKNOWN_ID, "walk", "[1,\n2]");
+        let request = Framed::new(UNKNOWN_ID, "fs/walk", "[1,\n2]");
         assert_eq!(
             request.json(),
             b"{\"id\":-1,\"method\":\"fs/walk\",\"params\":[1,\n2]}"
@@ -304,7 +304,7 @@ mod tests {
             channel.receive(LIMIT, None),
             Err(ChannelError::Ended)
         ));
-        let request = Framed::new(UNKNOWN_ID, "walk", "{}");
+        let request = Framed::new(UNKNOWN_ID, "fs/walk", "{}");
         assert!(matches!(channel.send(&request), Err(ChannelError::Ended)));
         let (mut channel, mut helper) = pair();
         helper.write_all(b"{}\n{}\n").unwrap();

@@ -13,10 +13,9 @@ use std::time::Duration;
 
 use super::channel::MAX_REQUEST;
 use super::request::{self, Decoded};
-use crate::rpc::protocol::process::Empty;
 use crate::rpc::transport::{Framing, Outbound, Sink};
-use crate::serve::dispatch::Responder;
 use crate::serve::files::FileService;
+use crate::serve::reply::Responder;
 
 /// What is kept to receive requests; larger ones are rare.
 const KEEP: usize = 64 * 1024;
@@ -91,7 +90,7 @@ fn answer(service: &mut FileService, outbound: &Arc<Outbound>, request: &[u8]) {
     let responder = Responder::new(id, outbound);
     match request {
         Ok((request, path)) => service.answer(&responder, request, Some(path)),
-        Err(error) => responder.add(Err::<&Empty, _>(&error)),
+        Err(error) => responder.fail(&error),
     }
 }
 

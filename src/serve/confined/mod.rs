@@ -46,13 +46,12 @@ use self::error::{ConfinedError, Failure};
 use self::policy_cache::{CachedPolicy, PolicyCache};
 use self::pool::Pool;
 use self::relay::{Answers, Relayed};
-use super::dispatch::Responder;
 use super::files::FileService;
+use super::reply::Responder;
 use crate::env::local::{Helper, Helpers, Host, ProcessSpec, StartError, StartedHelper};
 use crate::log;
 use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::WirePath;
-use crate::rpc::protocol::process::Empty;
 use crate::sandbox::launcher::{Confinement, LauncherKind};
 use crate::sandbox::mounts::{MountList, Scan};
 use crate::sandbox::policy::{Context, Policy, PolicyInputs};
@@ -124,7 +123,7 @@ impl ConfinedFiles {
         cancel: &HelperCancel,
     ) {
         if let Err(error) = self.carry_out(service, responder, request, cancel) {
-            responder.add(Err::<&Empty, _>(&error));
+            responder.fail(&error);
         }
     }
 
@@ -159,20 +158,28 @@ impl ConfinedFiles {
         if cached.is_free {
             return answer_here(service, responder, request);
         }
-        if let Some((handle, _)) = &request.handle {
+        if let Some((handle, _)) = &request.confinement.handle {
             service.check_free(handle)?;
         }
         self.answer_inside(service, responder, (request, &cached), cancel)
-            .map_err(|error| error.into_rpc(request.path.style.render(&request.path.path)))
+            .map_err(|error| {
+                error.into_rpc(
+                    request
+                        .confinement
+                        .path
+                        .style
+                        .render(&request.confinement.path.path),
+                )
+            })
     }
 
     /// What the policy of a request says, as it would be read now.
     fn read(&self, request: &ConfinedRequest) -> Result<Arc<CachedPolicy>, RpcError> {
-        let json = request.sandbox.get();
+        let json = request.confinement.sandbox.get();
         if let Some(cached) = self.policy_cache.find(json) {
             return Ok(cached);
         }
-        let (policy, inputs) = read(&request.sandbox, &request.path)?;
+        let (policy, inputs) = read(&request.confinement.sandbox, &request.confinement.path)?;
         let cached = CachedPolicy::new(policy, inputs);
         self.policy_cache.remember(json, &cached);
         Ok(cached)
@@ -186,19 +193,19 @@ impl ConfinedFiles {
         cancel: &HelperCancel,
     ) -> Result<(), ConfinedError> {
         // Helpers that wait are for those who do.
-        if !cancel.wants(request.purpose) {
+        if !cancel.wants(request.confinement.purpose) {
             return Err(ConfinedError::GivenUp);
         }
         let mut idle = self.with_request(request, cached, cancel)?;
         let channel = &mut idle.channel;
-        let limit = request.limit;
+        let limit = request.confinement.limit;
         let rule_of = |errno| request.denying_rule(&cached.policy, errno);
         let answers = Answers {
             responder,
             rule_of: &rule_of,
         };
-        let answered = match &request.handle {
-            None => relay::relay(channel, &answers, service, request.passing, limit),
+        let answered = match &request.confinement.handle {
+            None => relay::relay(channel, &answers, service, request.passing(), limit),
             Some((handle, mode)) => {
                 relay::keep_opened(channel, &answers, service, (handle, *mode), limit)
             }
@@ -230,7 +237,7 @@ impl ConfinedFiles {
     ) -> Result<IdleHelper, ConfinedError> {
         loop {
             let mut idle = self.helper_for(request, cached, cancel)?;
-            if request.changes_mode && idle.has_free_modes {
+            if request.confinement.changes_mode && idle.has_free_modes {
                 self.keep(idle, cancel);
                 return Err(ConfinedError::FreeModes);
             }
@@ -316,7 +323,7 @@ impl ConfinedFiles {
         if !points.is_empty() {
             stamp.cached = stamp.cached.with_points(points);
             self.policy_cache
-                .remember(request.sandbox.get(), &stamp.cached);
+                .remember(request.confinement.sandbox.get(), &stamp.cached);
         }
         match channel.await_ready(SET_UP) {
             Ok(()) => Ok(IdleHelper {
@@ -337,7 +344,7 @@ fn hold(
     request: &ConfinedRequest,
     stop: &Arc<WakeEvent>,
 ) -> Result<(), ConfinedError> {
-    if cancel.hold(request.purpose, stop) {
+    if cancel.hold(request.confinement.purpose, stop) {
         Ok(())
     } else {
         Err(ConfinedError::GivenUp)

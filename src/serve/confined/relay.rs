@@ -14,10 +14,9 @@ use super::channel::{Channel, ChannelError};
 use crate::env::local::files::{BlockFile, Mode};
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{DenyingRule, ErrorData, ErrorKind, RpcError};
-use crate::rpc::protocol::process::Empty;
 use crate::rpc::transport::LongMessage;
-use crate::serve::dispatch::Responder;
 use crate::serve::files::{FileService, OPERATION};
+use crate::serve::reply::Responder;
 
 /// Above so many bytes the content of a file is passed on before all of it is there.
 const STREAM_FROM: usize = 1024 * 1024;
@@ -61,7 +60,7 @@ impl Answers<'_> {
     /// Adds an answer as it is; to an error, the rule that is why.
     fn add(&self, answer: &[u8], is_success: bool) {
         match self.explained(answer).filter(|_| !is_success) {
-            Some(error) => self.responder.add(Err::<&Empty, _>(&error)),
+            Some(error) => self.responder.fail(&error),
             None => self.responder.add_encoded(answer),
         }
     }
@@ -116,7 +115,7 @@ pub(super) fn relay(
         && !channel.receive(limit, Some(STREAM_FROM))?
     {
         let mut start = Vec::new();
-        responder.begin_result(&mut start, CONTENT);
+        responder.begin_reply(&mut start, CONTENT);
         // Otherwise it is not a file's content but an error.
         if channel.answer().starts_with(&start) {
             let Some(message) = service.begin_long() else {

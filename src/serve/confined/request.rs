@@ -1,22 +1,13 @@
 //! A file request under a policy, as it waits for its turn.
 
-use std::time::Duration;
-
 use serde_json::value::RawValue;
 
 use super::channel::Framed;
 use super::relay::Passing;
-use crate::env::local::files::Mode;
 use crate::rpc::error::{DenyingRule, RpcError};
 use crate::rpc::message::{Message, RequestId};
-use crate::rpc::path_uri::WirePath;
-use crate::sandbox::policy::{Access, Policy, Purpose};
-use crate::serve::files::{Confinement, FileRequest, decode_plain};
-
-/// How long an operation on one file may take: as long as a very slow disk.
-const ONE_FILE: Duration = Duration::from_secs(120);
-/// How long one on a tree may take.
-const TREE: Duration = Duration::from_secs(3600);
+use crate::sandbox::policy::{Access, Policy};
+use crate::serve::files::{Confinement, FileWork, METHODS};
 
 /// What the kernel says where a sandbox shows nothing, or lets nothing be changed or moved.
 const DENIALS: [i32; 6] = [
@@ -32,57 +23,28 @@ const DENIALS: [i32; 6] = [
 /// is decoded by who writes it.
 pub(in crate::serve) struct ConfinedRequest {
     pub(super) framed: Framed,
-    /// The policy's JSON.
-    pub(super) sandbox: Box<RawValue>,
-    /// The first path.
-    pub(super) path: WirePath,
-    /// What has to be permitted of it.
-    wanted: Access,
-    /// Whether that has to be permitted of what is below it, too.
-    with_below: bool,
-    /// The path that something is to come to besides.
-    destination: Option<WirePath>,
-    pub(super) purpose: Purpose,
-    /// The handle that is to be opened, and what for.
-    pub(super) handle: Option<(String, Mode)>,
-    pub(super) passing: Passing,
-    pub(super) changes_mode: bool,
-    /// How long it may take.
-    pub(super) limit: Duration,
+    pub(super) confinement: Confinement,
 }
 
 impl ConfinedRequest {
-    /// A request of the method `fs/NAME`.
     pub(in crate::serve) fn new(
         id: RequestId<'_>,
-        name: &str,
+        method: &str,
         params: Option<&RawValue>,
-        confinement: Confinement<'_>,
+        confinement: Confinement,
     ) -> Self {
-        let passing = match confinement.max_message {
+        let params = params.map_or("null", RawValue::get);
+        Self {
+            framed: Framed::new(id, method, params),
+            confinement,
+        }
+    }
+
+    /// How its answer passes.
+    pub(super) fn passing(&self) -> Passing {
+        match self.confinement.max_message {
             Some(most) => Passing::Pieces { most },
             None => Passing::Whole,
-        };
-        let limit = match name {
-            "copy" | "remove" | "walk" => TREE,
-            _ => ONE_FILE,
-        };
-        let wanted = match confinement.purpose {
-            Purpose::Write if name != "copy" => Access::Write,
-            _ => Access::Read,
-        };
-        Self {
-            wanted,
-            with_below: matches!(name, "remove" | "rename"),
-            destination: confinement.destination,
-            framed: Framed::new(id, name, params.map_or("null", RawValue::get)),
-            sandbox: confinement.sandbox.to_owned(),
-            path: confinement.path,
-            purpose: confinement.purpose,
-            handle: confinement.handle,
-            passing,
-            changes_mode: name == "setPermissions",
-            limit,
         }
     }
 
@@ -91,21 +53,23 @@ impl ConfinedRequest {
         if !DENIALS.contains(&errno) {
             return None;
         }
-        let first = policy.denial(&self.path.path, self.wanted, self.with_below);
+        let it = &self.confinement;
+        let first = policy.denial(&it.path.path, it.wanted, it.with_below);
         let second = || {
-            let destination = self.destination.as_ref()?;
+            let destination = it.destination.as_ref()?;
             policy.denial(&destination.path, Access::Write, false)
         };
-        Some(first.or_else(second)?.rule(self.path.style))
+        Some(first.or_else(second)?.rule(it.path.style))
     }
 
     /// About how much memory it holds.
     pub(in crate::serve) fn bytes(&self) -> usize {
+        let it = &self.confinement;
+        let destination = it.destination.as_ref();
         self.framed.bytes()
-            + self.sandbox.get().len()
-            + self.path.path.capacity()
-            + (self.destination.as_ref()).map_or(0, |place| place.path.capacity())
-            + self.handle.as_ref().map_or(0, |(id, _)| id.capacity())
+            + it.sandbox.get().len()
+            + it.path.path.capacity()
+            + destination.map_or(0, |path| path.path.capacity())
             + size_of::<Self>()
     }
 }
@@ -114,7 +78,7 @@ impl ConfinedRequest {
 pub(super) struct Decoded<'a> {
     pub(super) id: RequestId<'a>,
     /// What to do, and the first path as the client wrote it.
-    pub(super) request: Result<(FileRequest, String), RpcError>,
+    pub(super) request: Result<(FileWork, String), RpcError>,
 }
 
 /// Decodes a framed request. None for what [`ConfinedRequest::new`] has not made.
@@ -123,6 +87,7 @@ pub(super) fn decode(json: &[u8]) -> Option<Decoded<'_>> {
     let Ok(Message::Request { id, method, params }) = message else {
         return None;
     };
-    let request = decode_plain(method.strip_prefix("fs/")?, params)?;
+    let method = METHODS.iter().find(|it| it.name() == method)?;
+    let request = method.prepare_inside(params);
     Some(Decoded { id, request })
 }

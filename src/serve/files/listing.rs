@@ -1,5 +1,6 @@
 //! The results that list names, written as JSON name by name.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -9,6 +10,7 @@ use crate::env::local::files::{self, FileError, Found, Listed, WalkOptions};
 use crate::rpc::base64;
 use crate::rpc::encode::json;
 use crate::rpc::error::RpcError;
+use crate::rpc::methods::fs::{DirectoryEntry, WalkEntry, WalkError};
 use crate::rpc::path_uri::WirePath;
 use crate::rpc::transport::MAX_MESSAGE;
 use crate::sandbox::journal;
@@ -20,7 +22,7 @@ const ENVELOPE: usize = 64 * 1024;
 /// Above so many bytes nothing more is listed; the last name may have exceeded it by its own length.
 const ROOM: usize = MAX_MESSAGE - ENVELOPE;
 
-/// The result of `fs/readDirectory`.
+/// The reply of `fs/readDirectory`.
 pub(super) fn read_directory(path: &Path) -> Result<Vec<u8>, Fault> {
     let mut out = b"{\"entries\":[".to_vec();
     let mut is_too_large = false;
@@ -55,24 +57,19 @@ fn is_mount_point(kind: Option<FileType>, path: &Path) -> bool {
 
 fn write_listed(out: &mut Vec<u8>, listed: &Listed<'_>) {
     let name = listed.name.to_bytes();
-    out.extend_from_slice(b"{\"fileName\":");
-    json(out, &String::from_utf8_lossy(name));
-    out.extend_from_slice(b",\"isDirectory\":");
-    json(out, &(listed.kind == Some(FileType::Directory)));
-    out.extend_from_slice(b",\"isFile\":");
-    json(out, &(listed.kind == Some(FileType::Regular)));
-    if listed.is_link {
-        out.extend_from_slice(b",\"isSymlink\":true");
-    }
-    if std::str::from_utf8(name).is_err() {
-        out.extend_from_slice(b",\"fileNameBase64\":\"");
-        base64::encode_into(name, out);
-        out.push(b'"');
-    }
-    out.extend_from_slice(b"},");
+    let text = String::from_utf8_lossy(name);
+    let entry = DirectoryEntry {
+        is_directory: listed.kind == Some(FileType::Directory),
+        is_file: listed.kind == Some(FileType::Regular),
+        is_symlink: listed.is_link,
+        file_name_base64: matches!(text, Cow::Owned(_)).then(|| base64::encode(name)),
+        file_name: text,
+    };
+    json(out, &entry);
+    out.push(b',');
 }
 
-/// The result of `fs/walk`.
+/// The reply of `fs/walk`.
 pub(super) fn walk(top: &WirePath, options: WalkOptions) -> Result<Vec<u8>, FileError> {
     let mut out = b"{\"entries\":[".to_vec();
     let mut others = Vec::new();
@@ -93,11 +90,12 @@ pub(super) fn walk(top: &WirePath, options: WalkOptions) -> Result<Vec<u8>, File
         if is_too_large {
             break;
         }
-        out.extend_from_slice(b"{\"path\":");
-        json(&mut out, &top.style.render(path));
-        out.extend_from_slice(b",\"message\":");
-        json(&mut out, message);
-        out.extend_from_slice(b"},");
+        let error = WalkError {
+            path: top.style.render(path).into(),
+            message: message.into(),
+        };
+        json(&mut out, &error);
+        out.push(b',');
     }
     end_array(&mut out);
     out.extend_from_slice(b",\"truncated\":");
@@ -112,14 +110,13 @@ pub(super) fn walk(top: &WirePath, options: WalkOptions) -> Result<Vec<u8>, File
 }
 
 fn write_found(out: &mut Vec<u8>, top: &WirePath, found: &Found<'_>) {
-    out.extend_from_slice(b"{\"path\":");
-    json(out, &top.style.render(found.path));
-    out.extend_from_slice(b",\"kind\":");
-    json(out, found.kind.map_or("unknown", FileType::name));
-    if found.is_link && found.kind != Some(FileType::Link) {
-        out.extend_from_slice(b",\"isSymlink\":true");
-    }
-    out.extend_from_slice(b"},");
+    let entry = WalkEntry {
+        path: top.style.render(found.path).into(),
+        kind: found.kind.map_or("unknown", FileType::name).into(),
+        is_symlink: found.is_link && found.kind != Some(FileType::Link),
+    };
+    json(out, &entry);
+    out.push(b',');
 }
 
 /// Every item has a comma behind it; the last one's becomes the end.

@@ -17,7 +17,7 @@ use crate::log;
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::RpcError;
-use crate::serve::dispatch::Responder;
+use crate::serve::reply::Responder;
 
 /// Bytes of a file that are read before the answer begins; a multiple of 3, as every piece but
 /// the last must be, so that the base64 of the pieces joins.
@@ -36,7 +36,7 @@ impl FileService {
         max_message: u64,
     ) -> Result<(), Fault> {
         let mut content = Content::open(path, links)?;
-        let used = ENVELOPE + responder.id_len() as u64;
+        let used = ENVELOPE + responder.id().len() as u64;
         let most = max_message.saturating_sub(used) / 4 * 3;
         if content.size() > most {
             return Err(too_long(content.size(), max_message).into());
@@ -50,7 +50,7 @@ impl FileService {
         })?;
         let buffer = &self.buffer;
         match first {
-            Part::Last => responder.add_with(|out| {
+            Part::Last => responder.write(|out| {
                 out.reserve(base64::encoded_len(buffer.len()) + 64);
                 out.extend_from_slice(b"{\"dataBase64\":\"");
                 base64::encode_into(buffer, out);
@@ -67,7 +67,7 @@ impl FileService {
             return;
         };
         let buffer = &mut self.buffer;
-        if !message.add(|out| responder.begin_result(out, b"{\"dataBase64\":\"")) {
+        if !message.add(|out| responder.begin_reply(out, b"{\"dataBase64\":\"")) {
             return;
         }
         for piece in buffer.chunks(PIECE) {

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::fetch::Reply;
 use crate::rpc::error::{ErrorKind, RpcError};
-use crate::rpc::protocol::http::MAX_BODY;
+use crate::rpc::methods::http::MAX_BODY;
 
 /// What is read of a body at once, and the most that one notification carries.
 pub const PIECE: usize = 64 * 1024;

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use self::events::Events;
 use self::process::LocalProcess;
-use super::extensions::EXTENSIONS;
 use super::http::{Network, Request};
 use super::info::environment_info;
 use super::variables::{add_shell, child_environment};
@@ -29,8 +28,9 @@ use crate::env::{
 };
 use crate::oneshot;
 use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::methods::extensions;
+use crate::rpc::methods::session::EnvironmentInfo;
 use crate::rpc::path_uri::{PathStyle, WirePath};
-use crate::rpc::protocol::environment::EnvironmentInfo;
 use crate::sandbox::journal::Journal;
 use crate::sandbox::launcher::{self, Available, Launchers};
 use crate::sys::pty::WindowSize;
@@ -75,7 +75,7 @@ impl LocalEnvironment {
     }
 
     fn info(&self) -> &EnvironmentInfo {
-        self.info.get_or_init(|| environment_info(EXTENSIONS))
+        self.info.get_or_init(environment_info)
     }
 
     fn specify(&self, command: &Command) -> Result<ProcessSpec, RpcError> {
@@ -151,12 +151,12 @@ impl Environment for LocalEnvironment {
             Some(path.to_string_lossy().into_owned())
         };
         Ok(EnvironmentFacts {
-            version: Some(info.executor_version.to_owned()),
+            version: Some(info.executor_version.to_string()),
             shell: Some(info.shell.path.clone()),
             cwd: native(&info.cwd),
             home: native(&info.user_home_dir),
-            platform: Some(info.platform_os.to_owned()),
-            extensions: EXTENSIONS.iter().map(|&name| name.to_owned()).collect(),
+            platform: Some(info.platform_os.to_string()),
+            extensions: extensions().map(str::to_owned).collect(),
         })
     }
 

@@ -9,7 +9,7 @@ use crate::env::local::{Process, refusal};
 use crate::env::{Confined, EnvironmentError, ProcessEvent, RunningProcess, TerminalSize};
 use crate::oneshot;
 use crate::rpc::error::RpcError;
-use crate::rpc::protocol::process::WriteStatus;
+use crate::rpc::methods::process::WriteStatus;
 use crate::sandbox::launcher::Level;
 use crate::sys::pty::WindowSize;
 

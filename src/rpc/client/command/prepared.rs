@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::rpc::client::options::StdioCommand;
-use crate::rpc::protocol::env_policy::is_our_secret;
+use crate::rpc::methods::env_policy::is_our_secret;
 use crate::sys::guardian::Guardian;
 use crate::sys::process::Leader;
 use crate::sys::spawn::{self, Launch, Program, Restrictions, SpawnError, Stage};

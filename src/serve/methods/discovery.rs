@@ -3,17 +3,20 @@
 //! answers are those of a machine without any; what a client wants to know, it
 //! finds by `fs/walk`.
 
-use super::dispatch::Call;
 use crate::env::local::info::HomeInfo;
 use crate::rpc::error::RpcError;
-use crate::rpc::path_uri::{WirePath, to_uri};
-use crate::rpc::protocol::discovery::{
-    ConfigReadParams, ConfigReadResult, ConfigStack, DiscoverParams, DiscoverResult,
-    DiscoverRootsParams, DiscoverRootsResult, RootFound, RootParams,
+use crate::rpc::methods::discovery::{
+    ConfigReadParams, ConfigReadReply, ConfigStack, Discover, DiscoverParams, DiscoverReply,
+    DiscoverRoots, DiscoverRootsParams, DiscoverRootsReply, ReadConfig, RootFound, RootParams,
 };
+use crate::rpc::path_uri::{WirePath, to_uri};
+use crate::serve::services::Call;
 
 /// `environmentConfig/read`.
-pub(super) fn read_config(call: &Call<'_>, params: &ConfigReadParams<'_>) -> Result<(), RpcError> {
+pub(in crate::serve) fn read_config(
+    call: &Call<'_>,
+    params: ConfigReadParams<'_>,
+) -> Result<(), RpcError> {
     WirePath::parse(&params.cwd)?;
     let paths = || params.config_paths.iter().chain(&params.requirements_paths);
     if paths().next().is_none() {
@@ -25,7 +28,7 @@ pub(super) fn read_config(call: &Call<'_>, params: &ConfigReadParams<'_>) -> Res
         return Err(RpcError::invalid_params(message));
     }
     let home = HomeInfo::find();
-    call.answer(&ConfigReadResult {
+    call.answer::<ReadConfig>(&ConfigReadReply {
         user_home_dir: home.user,
         codex_home_dir: home.codex,
         hostname: home.hostname,
@@ -36,9 +39,9 @@ pub(super) fn read_config(call: &Call<'_>, params: &ConfigReadParams<'_>) -> Res
 }
 
 /// `capabilityRoots/discoverV1`.
-pub(super) fn discover_roots(
+pub(in crate::serve) fn discover_roots(
     call: &Call<'_>,
-    params: &DiscoverRootsParams<'_>,
+    params: DiscoverRootsParams<'_>,
 ) -> Result<(), RpcError> {
     let empty = |root: &RootParams<'_>| {
         Ok(RootFound {
@@ -56,16 +59,19 @@ pub(super) fn discover_roots(
         .iter()
         .map(empty)
         .collect::<Result<_, RpcError>>()?;
-    call.answer(&DiscoverRootsResult { roots });
+    call.answer::<DiscoverRoots>(&DiscoverRootsReply { roots });
     Ok(())
 }
 
 /// `capabilities/discoverV2`.
-pub(super) fn discover(call: &Call<'_>, params: &DiscoverParams<'_>) -> Result<(), RpcError> {
+pub(in crate::serve) fn discover(
+    call: &Call<'_>,
+    params: DiscoverParams<'_>,
+) -> Result<(), RpcError> {
     // A directory of another machine has nothing here either, as in the reference.
     match WirePath::parse(&params.cwd) {
         Err(error) if error.is_invalid_params() => return Err(error.into()),
-        _ => call.answer(&DiscoverResult::default()),
+        _ => call.answer::<Discover>(&DiscoverReply::default()),
     }
     Ok(())
 }

@@ -1,19 +1,59 @@
-//! What a server says about the place it runs in.
+//! The handshake, and what a server says about the place it runs in.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{Never, NoParams, methods};
+
+methods! {
+    Initialize = "initialize" (InitializeParams<'a>) -> InitializeReply<'a>, extensions [];
+    Initialized = "initialized" (NoParams) -> Never, extensions [];
+    Info = "environment/info" (NoParams) -> EnvironmentInfo,
+        extensions ["environment/info.cgroup", "environment/info.sandbox"];
+    Status = "environment/status" (NoParams) -> StatusReply, extensions [];
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InitializeParams<'a> {
+    /// Who is calling; any text. Shown in the log only.
+    #[serde(borrow)]
+    pub client_name: Cow<'a, str>,
+    /// The session to take up again.
+    #[serde(borrow, default)]
+    pub resume_session_id: Option<Cow<'a, str>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InitializeReply<'a> {
+    /// By which it is resumed.
+    #[serde(borrow)]
+    pub session_id: Cow<'a, str>,
+    /// An [`EnvironmentInfo`]; 0.130 tells nothing.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub environment_info: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StatusReply {
+    /// `ready`.
+    pub status: Cow<'static, str>,
+}
 
 /// Part of the answer to `initialize`, and the answer to `environment/info`.
 ///
 /// The reference also has a `providerId`. It is the same on every machine, for every user and
 /// directory, so it identifies nothing of ours; clients do without it, and it is left out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentInfo {
     /// What runs the client's command lines. A client cannot work without it.
     pub shell: Shell,
-    /// Our version.
-    pub executor_version: &'static str,
+    pub executor_version: Cow<'static, str>,
     /// Where the server was started, as a URI; absent if that directory is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
@@ -21,7 +61,7 @@ pub struct EnvironmentInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_home_dir: Option<String>,
     /// `linux`.
-    pub platform_os: &'static str,
+    pub platform_os: Cow<'static, str>,
     /// Directories, as URIs, that the client must put before `PATH`.
     pub prepend_path_dirs: Vec<String>,
     /// Directories for temporary files besides `/tmp`, as URIs.
@@ -36,7 +76,7 @@ pub struct EnvironmentInfo {
 }
 
 /// Limits of the control group that the server and all its processes are in.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CgroupLimits {
     /// In processors: 1.5 is the whole time of one and half that of another.
@@ -48,7 +88,7 @@ pub struct CgroupLimits {
 }
 
 /// A shell that takes `-c COMMAND` and `-lc COMMAND`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shell {
     /// `bash`, `zsh` or `sh`.
     pub name: String,
@@ -57,7 +97,7 @@ pub struct Shell {
 }
 
 /// The optional abilities that clients ask about. All are off by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Capabilities {
     /// `process/start` runs behind a network proxy.
@@ -95,12 +135,11 @@ pub struct Capabilities {
 }
 
 /// Our extensions of the protocol.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecServer {
-    /// Our version.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// Names of methods, and of members written `method.member`.
-    pub extensions: &'static [&'static str],
+    pub extensions: Vec<Cow<'static, str>>,
     /// The confinement that a start gets at best, or why there is none; in the answer to
     /// `environment/info` only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,17 +157,17 @@ mod tests {
                 name: "bash".into(),
                 path: "/bin/bash".into(),
             },
-            executor_version: "1",
+            executor_version: "1".into(),
             cwd: None,
             user_home_dir: Some("file:///root".into()),
-            platform_os: "linux",
+            platform_os: "linux".into(),
             prepend_path_dirs: vec![],
             temporary_directories: vec![],
             temp_dir: "file:///tmp".into(),
             capabilities: Capabilities {
                 exec_server: ExecServer {
-                    version: "1",
-                    extensions: &["process/list"],
+                    version: "1".into(),
+                    extensions: vec!["process/list".into()],
                     sandbox: None,
                 },
                 ..Capabilities::default()

@@ -5,29 +5,30 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::confined;
-use super::dispatch::Call;
 use crate::env::local::files::FileError;
 use crate::env::local::{
     Bounds, ChangeKind, FileChange, MissingWatch, Notice, TreeWatch, WatchError,
 };
-use crate::rpc::encode::json;
+use crate::rpc::encode;
 use crate::rpc::error::{ErrorKind, RpcError};
-use crate::rpc::path_uri::{PathError, PathStyle, WirePath};
-use crate::rpc::protocol::process::Empty;
-use crate::rpc::protocol::watch::{
-    UnwatchParams, WatchMissingParams, WatchMissingResult, WatchParams, WatchResult,
+use crate::rpc::methods::Empty;
+use crate::rpc::methods::fs::{
+    Change, Changed, ChangedParams, MissingChanged, MissingChangedParams, Unwatch, UnwatchParams,
+    Watch, WatchMissing, WatchMissingParams, WatchParams, WatchReply,
 };
+use crate::rpc::path_uri::{PathError, PathStyle, WirePath};
 use crate::rpc::transport::Offer;
 use crate::sandbox::mounts::MountList;
+use crate::serve::confined;
+use crate::serve::services::Call;
 
 /// The longest name of a watch, in bytes: every notification carries it.
 const LONGEST_ID: usize = 64;
 
 /// `fs/watchMissing`. A connection has one watch; a newer one takes its place.
-pub(super) fn watch_missing(
+pub(in crate::serve) fn watch_missing(
     call: &Call<'_>,
-    params: &WatchMissingParams<'_>,
+    params: WatchMissingParams<'_>,
 ) -> Result<(), RpcError> {
     let path = |text: &str| -> Result<PathBuf, PathError> { Ok(WirePath::parse(text)?.path) };
     let missing = params.missing.iter().map(|text| path(text));
@@ -42,35 +43,32 @@ pub(super) fn watch_missing(
     }
     let present = params.present.as_deref().map(path).transpose()?;
     if !call.connection_state.is_new_watch(params.watch_id) {
-        call.answer(&WatchMissingResult { watching: false });
+        call.answer::<WatchMissing>(&WatchReply { watching: false });
         return Ok(());
     }
     let responder = call.responder();
     let outbound = Arc::clone(call.outbound);
-    let id = params.watch_id;
+    let watch_id = params.watch_id;
     let watch = MissingWatch {
         missing,
         present,
         bounds,
-        answer: Box::new(move |watching| responder.send(Ok(&WatchMissingResult { watching }))),
+        answer: Box::new(move |watching| {
+            responder.send::<WatchMissing>(Ok(WatchReply { watching }))
+        }),
         report: Box::new(move || {
-            outbound.send(|out| {
-                out.extend_from_slice(
-                    b"{\"method\":\"fs/missingChanged\",\"params\":{\"watchId\":",
-                );
-                json(out, &id);
-                out.extend_from_slice(b"}}");
-            });
+            let params = MissingChangedParams { watch_id };
+            outbound.send(|out| encode::notification::<MissingChanged>(out, &params));
         }),
     };
-    call.server
-        .watches()
+    call.services
+        .watches
         .watch_missing(call.connection_state.connection, watch);
     Ok(())
 }
 
 /// `fs/watch`.
-pub(super) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcError> {
+pub(in crate::serve) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcError> {
     let root = WirePath::parse(&params.path)?;
     let bounds = match params.sandbox {
         Some(sandbox) => within(sandbox, &root)?.ok_or_else(closed)?,
@@ -89,9 +87,9 @@ pub(super) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcE
         root: root.path,
         bounds,
         is_recursive: params.recursive.unwrap_or(false),
-        answer: Box::new(move |outcome| match outcome {
-            Ok(()) => responder.send(Ok(&WatchResult { watching: true })),
-            Err(error) => responder.send(Err::<&Empty, _>(&error.into())),
+        answer: Box::new(move |outcome| {
+            let reply = outcome.map(|()| WatchReply { watching: true });
+            responder.send::<Watch>(reply.map_err(RpcError::from));
         }),
         report: Box::new(move |notice, waker| {
             let offer = outbound.offer(waker, |out| write(out, &id, notice, root.style));
@@ -101,8 +99,8 @@ pub(super) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcE
             offer
         }),
     };
-    call.server
-        .watches()
+    call.services
+        .watches
         .watch_tree(call.connection_state.connection, watch);
     Ok(())
 }
@@ -130,55 +128,47 @@ fn closed() -> RpcError {
 }
 
 /// `fs/unwatch`. No such watch is no error.
-pub(super) fn unwatch(call: &Call<'_>, params: UnwatchParams<'_>) -> Result<(), RpcError> {
+pub(in crate::serve) fn unwatch(
+    call: &Call<'_>,
+    params: UnwatchParams<'_>,
+) -> Result<(), RpcError> {
     let responder = call.responder();
-    let answer = move |outcome: Result<(), WatchError>| match outcome {
-        Ok(()) => responder.send(Ok(&Empty {})),
-        Err(error) => responder.send(Err::<&Empty, _>(&error.into())),
+    let answer = move |outcome: Result<(), WatchError>| {
+        responder.send::<Unwatch>(outcome.map(|()| Empty {}).map_err(RpcError::from));
     };
     let id = params.watch_id.into_owned();
-    call.server
-        .watches()
+    call.services
+        .watches
         .unwatch_tree(call.connection_state.connection, id, answer);
     Ok(())
 }
 
 fn write(out: &mut Vec<u8>, id: &str, notice: &Notice<'_>, style: PathStyle) {
-    out.extend_from_slice(b"{\"method\":\"fs/changed\",\"params\":{\"watchId\":");
-    json(out, id);
-    out.extend_from_slice(b",\"changes\":[");
-    match notice {
-        Notice::Overflow => out.extend_from_slice(b"],\"overflow\":true}}"),
-        Notice::Changes(changes) => {
-            for (index, change) in changes.iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                write_change(out, change, style);
-            }
-            out.extend_from_slice(b"]}}");
-        }
-    }
+    let (changes, overflow) = match notice {
+        Notice::Overflow => (&[][..], true),
+        Notice::Changes(changes) => (&changes[..], false),
+    };
+    let params = ChangedParams {
+        watch_id: id.into(),
+        changes: changes.iter().map(|it| told(it, style)).collect(),
+        overflow,
+    };
+    encode::notification::<Changed>(out, &params);
 }
 
-fn write_change(out: &mut Vec<u8>, change: &FileChange, style: PathStyle) {
-    out.extend_from_slice(b"{\"path\":");
-    json(out, &style.render(&change.path));
-    out.extend_from_slice(b",\"kind\":");
-    let kind = match &change.kind {
-        ChangeKind::Created => "created",
-        ChangeKind::Modified => "modified",
-        ChangeKind::Removed => "removed",
-        ChangeKind::Renamed { .. } => "renamed",
+fn told(change: &FileChange, style: PathStyle) -> Change<'static> {
+    let (kind, from) = match &change.kind {
+        ChangeKind::Created => ("created", None),
+        ChangeKind::Modified => ("modified", None),
+        ChangeKind::Removed => ("removed", None),
+        ChangeKind::Renamed { from } => ("renamed", Some(style.render(from))),
     };
-    json(out, kind);
-    if let ChangeKind::Renamed { from } = &change.kind {
-        out.extend_from_slice(b",\"from\":");
-        json(out, &style.render(from));
+    Change {
+        path: style.render(&change.path).into(),
+        kind: kind.into(),
+        from,
+        is_directory: change.is_directory,
     }
-    out.extend_from_slice(b",\"isDirectory\":");
-    json(out, &change.is_directory);
-    out.push(b'}');
 }
 
 impl From<WatchError> for RpcError {

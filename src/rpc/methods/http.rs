@@ -4,14 +4,19 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Never, is_false, methods};
 use crate::rpc::transport::MAX_MESSAGE;
 
 /// The largest body in one piece, in bytes: in base64, with its headers around, it fits the
 /// largest message that clients take.
 pub const MAX_BODY: usize = (MAX_MESSAGE - 1024 * 1024) / 4 * 3;
 
-/// Parameters of `http/request`.
-#[derive(Debug, Deserialize)]
+methods! {
+    BodyDelta = "http/request/bodyDelta" (BodyDeltaParams<'a>) -> Never, extensions [];
+    Request = "http/request" (HttpRequestParams<'a>) -> HttpReply<'a>, extensions [];
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRequestParams<'a> {
     /// Any token; its case is kept.
@@ -30,18 +35,18 @@ pub struct HttpRequestParams<'a> {
     #[serde(default)]
     pub timeout_ms: Option<u64>,
     /// What to do when redirected; `follow` unless said otherwise.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect_policy: Option<RedirectPolicy>,
     /// Names the stream in its notifications.
     #[serde(borrow)]
     pub request_id: Cow<'a, str>,
     /// Whether the body comes in notifications.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub stream_response: bool,
 }
 
 /// A header to send.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeaderParams<'a> {
     /// In any case.
@@ -51,12 +56,12 @@ pub struct HeaderParams<'a> {
     #[serde(borrow)]
     pub value: Cow<'a, str>,
     /// A variable of the server whose content is appended to the value.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub value_env_var: Option<Cow<'a, str>>,
 }
 
 /// What to do when redirected.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RedirectPolicy {
     /// Go there, ten times at most.
@@ -65,11 +70,43 @@ pub enum RedirectPolicy {
     Stop,
 }
 
+/// Reply of `http/request`. The server writes it around the body.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpReply<'a> {
+    pub status: u16,
+    /// In their order, with repeats.
+    #[serde(borrow, default)]
+    pub headers: Vec<Header<'a>>,
+    /// The body, unless it comes in notifications.
+    #[serde(borrow, default)]
+    pub body_base64: Cow<'a, str>,
+}
+
 /// A header of the answer.
-#[derive(Debug, Serialize)]
-pub struct HeaderResult<'a> {
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Header<'a> {
     /// In lower case.
-    pub name: &'a str,
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
     /// As it came.
-    pub value: &'a str,
+    #[serde(borrow)]
+    pub value: Cow<'a, str>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BodyDeltaParams<'a> {
+    #[serde(borrow)]
+    pub request_id: Cow<'a, str>,
+    /// 1 for the first.
+    pub seq: u64,
+    /// The next piece of the body.
+    #[serde(borrow)]
+    pub delta_base64: Cow<'a, str>,
+    /// Whether it is the last one.
+    pub done: bool,
+    /// Why the body broke off.
+    #[serde(default)]
+    pub error: Option<String>,
 }

@@ -3,25 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::confinement;
-use super::dispatch::{Call, Responder};
-use super::notify::write_exit_extensions;
 use crate::env::local::variables::{add_shell, child_environment};
-use crate::env::local::{
-    self, Process, ProcessSpec, ReadQuery, ReadView, Started, WriteError, refusal,
-};
+use crate::env::local::{self, Process, ProcessSpec, ReadQuery, ReadView, Started, refusal};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
-use crate::rpc::path_uri::WirePath;
-use crate::rpc::protocol::process::{
-    AcknowledgeParams, CloseStdinParams, Empty, ListResult, ListedProcess, ReadParams,
-    ResizeParams, SignalParams, StartParams, StartResult, TerminateParams, TerminateResult,
-    WriteParams, WriteResult, WriteStatus,
+use crate::rpc::methods::process::{
+    Acknowledge, AcknowledgeParams, CloseStdin, CloseStdinParams, List, ListReply, ListedProcess,
+    ReadParams, Resize, ResizeParams, Signal, SignalParams, Start, StartParams, StartReply,
+    Terminate, TerminateParams, TerminateReply, Write, WriteParams, WriteReply, WriteStatus,
 };
+use crate::rpc::methods::{Empty, NoParams};
+use crate::rpc::path_uri::WirePath;
 use crate::sandbox::helper_form::{HelperForm, is_helper};
 use crate::sandbox::launcher::{Confinement, LauncherKind, Level};
 use crate::sandbox::policy::Network;
+use crate::serve::confinement;
+use crate::serve::notify::write_exit_extensions;
+use crate::serve::services::Call;
 use crate::sys::limits::Resource;
 use crate::sys::pty::WindowSize;
 
@@ -32,15 +31,15 @@ const DEFAULT_SIZE: WindowSize = WindowSize { rows: 24, cols: 80 };
 const LONGEST_ID: usize = 4096;
 
 /// `process/start`.
-pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcError> {
+pub(in crate::serve) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcError> {
     refuse_confinement(&params)?;
-    if call.server.is_draining() {
+    if call.services.is_draining() {
         let message = "the server is shutting down";
         return Err(RpcError::new(ErrorKind::Busy, message));
     }
     let acknowledges = params.acknowledges;
     let spec = specify(call, params)?;
-    let process = call.session.add(call.server.host(), &spec)?;
+    let process = call.session.add(&call.services.host, &spec)?;
     if acknowledges {
         process.acknowledge(0);
     }
@@ -49,7 +48,11 @@ pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
     let started = Arc::clone(&process);
     let is_online = |confinement: &Confinement| confinement.policy.network() == Network::Enabled;
     let way_out = match spec.confinement.as_ref().is_some_and(is_online) {
-        true => call.server.open_door().map(confinement::way_out),
+        true => call
+            .services
+            .open_door
+            .get()
+            .map(|url| confinement::way_out(url)),
         false => None,
     };
     process.start(spec, move |outcome| match outcome {
@@ -59,15 +62,15 @@ pub(super) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
             {
                 level.weaker.extend(way_out);
             }
-            responder.send(Ok(&StartResult {
-                process_id: started.id(),
-                sandbox_type: confinement::sandbox_type(level.as_ref()),
+            responder.send::<Start>(Ok(StartReply {
+                process_id: started.id().into(),
+                sandbox_type: Some(confinement::sandbox_type(level.as_ref()).into()),
                 sandbox_level: level.as_ref().map(Level::json),
             }));
         }
         Err(error) => {
             session.remove(&started);
-            responder.send(Err::<&Empty, _>(&RpcError::from(&error)));
+            responder.send::<Start>(Err(RpcError::from(&error)));
         }
     });
     Ok(())
@@ -132,7 +135,7 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     let mut env = child_environment(std::env::vars_os(), policy, &params.env)
         .map_err(|error| RpcError::invalid_params(error.to_string()))?;
     if params.tty {
-        add_shell(&mut env, call.server.shell());
+        add_shell(&mut env, &call.services.machine.base().shell.path);
     }
     let terminal = params.tty.then(|| {
         params.size.map_or(DEFAULT_SIZE, |size| WindowSize {
@@ -157,7 +160,7 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
 }
 
 /// `process/read`.
-pub(super) fn read(call: &Call<'_>, params: &ReadParams<'_>) -> Result<(), RpcError> {
+pub(in crate::serve) fn read(call: &Call<'_>, params: ReadParams<'_>) -> Result<(), RpcError> {
     let process = find(call, &params.process_id)?;
     let query = ReadQuery {
         after: params.after_seq.unwrap_or(0),
@@ -167,8 +170,8 @@ pub(super) fn read(call: &Call<'_>, params: &ReadParams<'_>) -> Result<(), RpcEr
     let responder = call.responder();
     let id = params.process_id.clone().into_owned();
     let reply = move |view: Option<&ReadView<'_>>| match view {
-        Some(view) => responder.add_with(|out| write_view(out, view)),
-        None => responder.add(Err::<&Empty, _>(&unknown_process(&id))),
+        Some(view) => responder.write(|out| write_view(out, view)),
+        None => responder.fail(&unknown_process(&id)),
     };
     if process.read(query, Box::new(reply)) {
         return Ok(());
@@ -213,7 +216,7 @@ fn write_view(out: &mut Vec<u8>, view: &ReadView<'_>) {
 }
 
 /// `process/write`.
-pub(super) fn write(call: &Call<'_>, params: &WriteParams<'_>) -> Result<(), RpcError> {
+pub(in crate::serve) fn write(call: &Call<'_>, params: WriteParams<'_>) -> Result<(), RpcError> {
     let id = params.write_id.as_deref();
     if id == Some("") {
         return Err(RpcError::invalid_params("writeId must not be empty"));
@@ -221,7 +224,7 @@ pub(super) fn write(call: &Call<'_>, params: &WriteParams<'_>) -> Result<(), Rpc
     let data = base64::decode(&params.chunk)
         .map_err(|error| RpcError::invalid_params(error.to_string()))?;
     let Some(process) = call.session.process(&params.process_id) else {
-        call.answer(&WriteResult {
+        call.answer::<Write>(&WriteReply {
             status: WriteStatus::UnknownProcess,
         });
         return Ok(());
@@ -230,43 +233,45 @@ pub(super) fn write(call: &Call<'_>, params: &WriteParams<'_>) -> Result<(), Rpc
     process.write(
         id,
         data,
-        Box::new(move |outcome| answer_write(&responder, outcome)),
+        Box::new(move |outcome| match outcome {
+            Ok(status) => responder.answer::<Write>(&WriteReply { status }),
+            Err(error) => responder.fail(&error.into()),
+        }),
     );
     Ok(())
 }
 
-fn answer_write(responder: &Responder, outcome: Result<WriteStatus, WriteError>) {
-    match outcome {
-        Ok(status) => responder.add(Ok(&WriteResult { status })),
-        Err(error) => responder.add(Err::<&Empty, _>(&RpcError::from(error))),
-    }
-}
-
 /// `process/acknowledge`.
-pub(super) fn acknowledge(call: &Call<'_>, params: &AcknowledgeParams<'_>) -> Result<(), RpcError> {
+pub(in crate::serve) fn acknowledge(
+    call: &Call<'_>,
+    params: AcknowledgeParams<'_>,
+) -> Result<(), RpcError> {
     find(call, &params.process_id)?.acknowledge(params.seq);
-    call.answer(&Empty {});
+    call.answer::<Acknowledge>(&Empty {});
     Ok(())
 }
 
 /// `process/closeStdin`.
-pub(super) fn close_stdin(call: &Call<'_>, params: &CloseStdinParams<'_>) -> Result<(), RpcError> {
+pub(in crate::serve) fn close_stdin(
+    call: &Call<'_>,
+    params: CloseStdinParams<'_>,
+) -> Result<(), RpcError> {
     let process = call.session.process(&params.process_id);
     let status = process.map_or(WriteStatus::UnknownProcess, |process| process.close_stdin());
-    call.answer(&WriteResult { status });
+    call.answer::<CloseStdin>(&WriteReply { status });
     Ok(())
 }
 
 /// `process/signal`. As in the reference, no process is no error.
-pub(super) fn signal(call: &Call<'_>, params: &SignalParams<'_>) -> Result<(), RpcError> {
+pub(in crate::serve) fn signal(call: &Call<'_>, params: SignalParams<'_>) -> Result<(), RpcError> {
     let signal = refusal::signal_named(&params.signal)?;
     let Some(process) = call.session.process(&params.process_id) else {
-        call.answer(&Empty {});
+        call.answer::<Signal>(&Empty {});
         return Ok(());
     };
     let mut outcome = Ok(());
     process.signal(signal, |sent| match sent {
-        Ok(()) => call.answer(&Empty {}),
+        Ok(()) => call.answer::<Signal>(&Empty {}),
         Err(error) => {
             outcome = Err(refusal::cannot_signal(signal, &error));
         }
@@ -275,8 +280,11 @@ pub(super) fn signal(call: &Call<'_>, params: &SignalParams<'_>) -> Result<(), R
 }
 
 /// `process/terminate`.
-pub(super) fn terminate(call: &Call<'_>, params: &TerminateParams<'_>) -> Result<(), RpcError> {
-    let answer = |running| call.answer(&TerminateResult { running });
+pub(in crate::serve) fn terminate(
+    call: &Call<'_>,
+    params: TerminateParams<'_>,
+) -> Result<(), RpcError> {
+    let answer = |running| call.answer::<Terminate>(&TerminateReply { running });
     match call.session.process(&params.process_id) {
         Some(process) => process.terminate(params.grace_ms.map(Duration::from_millis), answer),
         None => answer(false),
@@ -285,7 +293,7 @@ pub(super) fn terminate(call: &Call<'_>, params: &TerminateParams<'_>) -> Result
 }
 
 /// `process/resize`.
-pub(super) fn resize(call: &Call<'_>, params: &ResizeParams<'_>) -> Result<(), RpcError> {
+pub(in crate::serve) fn resize(call: &Call<'_>, params: ResizeParams<'_>) -> Result<(), RpcError> {
     let process = find(call, &params.process_id)?;
     let size = WindowSize {
         rows: params.rows,
@@ -294,12 +302,12 @@ pub(super) fn resize(call: &Call<'_>, params: &ResizeParams<'_>) -> Result<(), R
     process
         .resize(size)
         .map_err(|error| refusal::cannot_resize(process.id(), &error))?;
-    call.answer(&Empty {});
+    call.answer::<Resize>(&Empty {});
     Ok(())
 }
 
 /// `process/list`.
-pub(super) fn list(call: &Call<'_>) {
+pub(in crate::serve) fn list(call: &Call<'_>, _: NoParams) -> Result<(), RpcError> {
     let listed = |process: &Arc<Process>| {
         let summary = process.summary();
         ListedProcess {
@@ -314,7 +322,8 @@ pub(super) fn list(call: &Call<'_>) {
         }
     };
     let processes = call.session.processes().iter().map(listed).collect();
-    call.answer(&ListResult { processes });
+    call.answer::<List>(&ListReply { processes });
+    Ok(())
 }
 
 fn find(call: &Call<'_>, id: &str) -> Result<Arc<Process>, RpcError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What no child gets, whoever asks: they open the server itself or the account it acts for.
 pub const NEVER_PASSED: [&str; 7] = [
@@ -40,7 +40,7 @@ pub fn is_our_secret(name: &OsStr) -> bool {
 
 /// How to make a child's environment. Every member is required on the wire.
 // The decoder's messages name the type, and clients see them.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", expecting = "struct ExecEnvPolicy")]
 pub struct EnvPolicy {
     /// Which variables of the server to start from.
@@ -56,14 +56,12 @@ pub struct EnvPolicy {
 }
 
 /// Which of the server's variables a child starts from.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Inherit {
     /// Those that a login session has anyway: `PATH`, `HOME`, ...
     Core,
-    /// All.
     All,
-    /// None.
     None,
 }
 

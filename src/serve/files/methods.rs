@@ -1,0 +1,337 @@
+//! The file methods: what a policy is held against, what is done, and the reply. A new one is a
+//! function here and its line in [`METHODS`].
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::listing;
+use super::work::{BlockWrite, File, FileMethod, FileWork, Scope, reading, writing};
+use crate::env::local::files::{
+    self, CopyOptions, Links, Mode, RemoveOptions, Skipped, WalkOptions,
+};
+use crate::rpc::base64;
+use crate::rpc::error::RpcError;
+use crate::rpc::methods::fs::{
+    self, CanonicalizeReply, CloseParams, CopyParams, CopyReply, CreateDirectoryParams,
+    GetMetadataParams, GetMetadataReply, OpenMode, OpenParams, OpenReply, PathParams,
+    ReadBlockParams, ReadFileParams, ReadLinkReply, RemoveParams, RenameParams,
+    SetPermissionsParams, SkippedEntry, SymlinkParams, WalkParams, WriteBlockParams,
+    WriteFileParams,
+};
+use crate::rpc::path_uri::WirePath;
+use crate::rpc::transport::MAX_MESSAGE;
+use crate::sandbox::policy::Access;
+use crate::sys::file::FileType;
+
+/// All of them. Those without a scope are about a file that is open already.
+pub(in crate::serve) static METHODS: &[&dyn FileMethod] = &[
+    &File::<fs::ReadFile>(
+        Some(|it| Scope {
+            max_message: Some(max_message(it)),
+            ..reading(it.sandbox, &it.path)
+        }),
+        read_file,
+    ),
+    &File::<fs::WriteFile>(Some(|it| writing(it.sandbox, &it.path)), write_file),
+    &File::<fs::CreateDirectory>(Some(|it| writing(it.sandbox, &it.path)), create_directory),
+    &File::<fs::GetMetadata>(Some(|it| reading(it.sandbox, &it.path)), get_metadata),
+    &File::<fs::ReadDirectory>(Some(|it| reading(it.sandbox, &it.path)), read_directory),
+    &File::<fs::Remove>(
+        Some(|it| Scope {
+            with_below: true,
+            limit: TREE,
+            ..writing(it.sandbox, &it.path)
+        }),
+        remove,
+    ),
+    &File::<fs::Copy>(
+        Some(|it| Scope {
+            wanted: Access::Read,
+            destination: Some(&it.destination_path),
+            limit: TREE,
+            ..writing(it.sandbox, &it.source_path)
+        }),
+        copy,
+    ),
+    &File::<fs::Canonicalize>(Some(|it| reading(it.sandbox, &it.path)), canonicalize),
+    &File::<fs::Open>(
+        Some(|it| Scope {
+            handle: Some((&it.handle_id, mode(it.mode))),
+            ..match it.mode {
+                OpenMode::Read => reading(it.sandbox, &it.path),
+                OpenMode::Replace | OpenMode::Update => writing(it.sandbox, &it.path),
+            }
+        }),
+        open,
+    ),
+    &File::<fs::ReadBlock>(None, read_block),
+    &File::<fs::WriteBlock>(None, write_block),
+    &File::<fs::Close>(None, close),
+    &File::<fs::Walk>(
+        Some(|it| Scope {
+            limit: TREE,
+            ..reading(it.sandbox, &it.path)
+        }),
+        walk,
+    ),
+    &File::<fs::Rename>(
+        Some(|it| Scope {
+            with_below: true,
+            destination: Some(&it.destination_path),
+            ..writing(it.sandbox, &it.source_path)
+        }),
+        rename,
+    ),
+    &File::<fs::SetPermissions>(
+        Some(|it| Scope {
+            changes_mode: true,
+            ..writing(it.sandbox, &it.path)
+        }),
+        set_permissions,
+    ),
+    &File::<fs::Symlink>(Some(|it| writing(it.sandbox, &it.path)), symlink),
+    &File::<fs::ReadLink>(Some(|it| reading(it.sandbox, &it.path)), read_link),
+];
+
+/// How long a helper may take for a tree.
+const TREE: Duration = Duration::from_secs(3600);
+
+fn read_file(params: ReadFileParams<'_>) -> Result<FileWork, RpcError> {
+    let path = native(&params.path)?;
+    let (links, max_message) = (links(params.follow_symlinks), max_message(&params));
+    Ok(FileWork::answering(move |service, responder| {
+        service.read_file(responder, &path, links, max_message)
+    }))
+}
+
+fn write_file(params: WriteFileParams<'_>) -> Result<FileWork, RpcError> {
+    let path = native(&params.path)?;
+    // From where it was received straight to where it waits: there is no other copy.
+    let data = base64::decode(&params.data_base64).map_err(|error| {
+        let message = format!("fs/writeFile requires valid base64 dataBase64: {error}");
+        RpcError::invalid_request(message)
+    })?;
+    let links = links(params.follow_symlinks);
+    let write = match params.atomic {
+        Some(true) => files::replace,
+        _ => files::write,
+    };
+    Ok(FileWork::done::<fs::WriteFile>(move |_| {
+        write(&path, &data, links)
+    }))
+}
+
+fn create_directory(params: CreateDirectoryParams<'_>) -> Result<FileWork, RpcError> {
+    let path = native(&params.path)?;
+    let recursive = params.recursive.unwrap_or(true);
+    let links = links(params.follow_symlinks);
+    Ok(FileWork::done::<fs::CreateDirectory>(move |_| {
+        files::make_directory(&path, recursive, links)
+    }))
+}
+
+fn get_metadata(params: GetMetadataParams<'_>) -> Result<FileWork, RpcError> {
+    let path = native(&params.path)?;
+    let links = links(params.follow_symlinks);
+    Ok(FileWork::replying::<fs::GetMetadata>(move |_| {
+        let found = files::metadata(&path, links)?;
+        Ok(GetMetadataReply {
+            is_directory: found.status.kind == FileType::Directory,
+            is_file: found.status.kind == FileType::Regular,
+            is_symlink: found.is_link,
+            size: Some(found.status.size),
+            created_at_ms: found.status.created_ms.unwrap_or(0),
+            modified_at_ms: found.status.modified_ms,
+            mode: Some(found.status.mode),
+        })
+    }))
+}
+
+fn read_directory(params: PathParams<'_>) -> Result<FileWork, RpcError> {
+    let path = native(&params.path)?;
+    Ok(FileWork::answering(move |_, responder| {
+        let reply = listing::read_directory(&path)?;
+        responder.write(|out| out.extend_from_slice(&reply));
+        Ok(())
+    }))
+}
+
+fn remove(params: RemoveParams<'_>) -> Result<FileWork, RpcError> {
+    let path = native(&params.path)?;
+    let options = RemoveOptions {
+        recursive: params.recursive.unwrap_or(true),
+        force: params.force.unwrap_or(true),
+        links: links(params.follow_symlinks),
+    };
+    Ok(FileWork::done::<fs::Remove>(move |_| {
+        files::remove(&path, options)
+    }))
+}
+
+fn copy(params: CopyParams<'_>) -> Result<FileWork, RpcError> {
+    let source = WirePath::parse(&params.source_path)?;
+    let destination = native(&params.destination_path)?;
+    let options = CopyOptions {
+        recursive: params.recursive,
+        keep_special: params.preserve_setuid.unwrap_or(false),
+    };
+    Ok(FileWork::replying::<fs::Copy>(move |_| {
+        let skipped = files::copy(&source.path, &destination, options)?;
+        let tell = |entry: Skipped| SkippedEntry {
+            path: source.style.render(&entry.path),
+            reason: format!("a {} is not copied", entry.kind),
+        };
+        Ok(CopyReply {
+            skipped: skipped.into_iter().map(tell).collect(),
+        })
+    }))
+}
+
+fn canonicalize(params: PathParams<'_>) -> Result<FileWork, RpcError> {
+    let path = WirePath::parse(&params.path)?;
+    Ok(FileWork::replying::<fs::Canonicalize>(move |_| {
+        let real = files::canonicalize(&path.path)?;
+        Ok(CanonicalizeReply {
+            path: path.style.render(&real),
+        })
+    }))
+}
+
+fn open(params: OpenParams<'_>) -> Result<FileWork, RpcError> {
+    let path = native(&params.path)?;
+    let (mode, links) = (mode(params.mode), links(params.follow_symlinks));
+    let handle = params.handle_id.into_owned();
+    Ok(FileWork::replying::<fs::Open>(move |service| {
+        service.open(&handle, &path, mode, links)?;
+        Ok(OpenReply {
+            handle_id: handle.into(),
+        })
+    }))
+}
+
+fn mode(mode: OpenMode) -> Mode {
+    match mode {
+        OpenMode::Read => Mode::Read,
+        OpenMode::Replace => Mode::Replace,
+        OpenMode::Update => Mode::Update,
+    }
+}
+
+fn read_block(params: ReadBlockParams<'_>) -> Result<FileWork, RpcError> {
+    let handle = params.handle_id.into_owned();
+    let (offset, length) = (params.offset, params.len);
+    Ok(match params.raw {
+        false => FileWork::answering(move |service, responder| {
+            service.read_block(responder, &handle, offset, length)
+        }),
+        true => FileWork {
+            answers_raw: true,
+            ..FileWork::answering(move |service, responder| {
+                service.read_raw_block(responder, &handle, offset, length)
+            })
+        },
+    })
+}
+
+fn write_block(params: WriteBlockParams<'_>) -> Result<FileWork, RpcError> {
+    let data = base64::decode(&params.chunk)
+        .map_err(|error| RpcError::invalid_params(error.to_string()))?;
+    let write = BlockWrite {
+        handle: params.handle_id.into_owned(),
+        offset: params.offset,
+    };
+    Ok(write.with(data))
+}
+
+fn close(params: CloseParams<'_>) -> Result<FileWork, RpcError> {
+    let handle = params.handle_id.into_owned();
+    Ok(FileWork::done::<fs::Close>(move |service| {
+        service.open.close(&handle);
+        Ok(())
+    }))
+}
+
+fn walk(params: WalkParams<'_>) -> Result<FileWork, RpcError> {
+    let path = WirePath::parse(&params.path)?;
+    let options = WalkOptions {
+        depth: params.options.max_depth,
+        directories: params.options.max_directories,
+        entries: params.options.max_entries,
+        follow: params.options.follow_directory_symlinks,
+        prune_hidden: params.options.prune_hidden_directories,
+    };
+    Ok(FileWork::answering(move |_, responder| {
+        let reply = listing::walk(&path, options)?;
+        responder.write(|out| out.extend_from_slice(&reply));
+        Ok(())
+    }))
+}
+
+fn rename(params: RenameParams<'_>) -> Result<FileWork, RpcError> {
+    let source = native(&params.source_path)?;
+    let destination = native(&params.destination_path)?;
+    let overwrites = params.overwrite.unwrap_or(true);
+    let links = links(params.follow_symlinks);
+    Ok(FileWork::done::<fs::Rename>(move |_| {
+        files::rename(&source, &destination, overwrites, links)
+    }))
+}
+
+fn set_permissions(params: SetPermissionsParams<'_>) -> Result<FileWork, RpcError> {
+    let path = native(&params.path)?;
+    let (mode, links) = (params.mode, links(params.follow_symlinks));
+    Ok(FileWork::done::<fs::SetPermissions>(move |_| {
+        files::set_permissions(&path, mode, links)
+    }))
+}
+
+fn symlink(params: SymlinkParams<'_>) -> Result<FileWork, RpcError> {
+    let path = native(&params.path)?;
+    let target = target(&params.target)?;
+    let links = links(params.follow_symlinks);
+    Ok(FileWork::done::<fs::Symlink>(move |_| {
+        files::make_link(&target, &path, links)
+    }))
+}
+
+/// What a link is to say. A URI is a path of this machine; other text is taken as it is, since a
+/// relative target is relative to the link, and `..` in it may lead through another link.
+fn target(text: &str) -> Result<PathBuf, RpcError> {
+    let scheme = text.get(.."file:".len());
+    if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:")) {
+        return native(text);
+    }
+    if text.contains('\0') {
+        let message = "the target of a link cannot contain a NUL byte";
+        return Err(RpcError::invalid_params(message));
+    }
+    Ok(Path::new(text).to_owned())
+}
+
+fn read_link(params: PathParams<'_>) -> Result<FileWork, RpcError> {
+    let path = native(&params.path)?;
+    Ok(FileWork::replying::<fs::ReadLink>(move |_| {
+        Ok(ReadLinkReply {
+            target: files::read_link(&path)?,
+        })
+    }))
+}
+
+/// What a path names on this machine.
+fn native(path: &str) -> Result<PathBuf, RpcError> {
+    Ok(WirePath::parse(path)?.path)
+}
+
+/// What `followSymlinks` says.
+fn links(follow: Option<bool>) -> Links {
+    if follow.unwrap_or(true) {
+        Links::Follow
+    } else {
+        Links::Refuse
+    }
+}
+
+/// The longest message that the client of an `fs/readFile` takes.
+fn max_message(params: &ReadFileParams<'_>) -> u64 {
+    params.max_message_bytes.unwrap_or(MAX_MESSAGE as u64)
+}

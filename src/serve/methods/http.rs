@@ -1,0 +1,239 @@
+//! `http/request` and `http/request/bodyDelta`.
+//!
+//! Each request has a thread of its own, which may wait for its server as long as it takes. A body
+//! that is streamed comes at the pace of the client.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::env::local::http::{BodyReader, DECODING, PIECE, Reply, Request};
+use crate::rpc::base64;
+use crate::rpc::encode::{json, number};
+use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::methods::http::{Header, HttpRequestParams, RedirectPolicy};
+use crate::rpc::transport::{Charge, Offer, Outbound};
+use crate::serve::http_requests::{Entry, Slot};
+use crate::serve::reply::Responder;
+use crate::serve::services::Call;
+use crate::sys::event::WakeEvent;
+use crate::sys::poll::{self, PollFd, READABLE};
+
+/// A request's thread's stack, of which only the touched pages count.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// `http/request`.
+pub(in crate::serve) fn request(
+    call: &Call<'_>,
+    params: HttpRequestParams<'_>,
+) -> Result<(), RpcError> {
+    let Some(service) = &call.services.http else {
+        let message = "http/request is turned off on this exec-server (--no-http)";
+        return Err(RpcError::invalid_request(message));
+    };
+    let request = specify(&params)?;
+    let stream = params.stream_response.then(|| params.request_id.as_ref());
+    let job = Job {
+        request,
+        entry: call.connection_state.http.enter(stream)?,
+        slot: service.slot()?,
+        responder: call.responder(),
+        outbound: Arc::clone(call.outbound),
+        stream: stream.map(str::to_owned),
+    };
+    let thread = thread::Builder::new()
+        .name("http".into())
+        .stack_size(STACK_BYTES);
+    thread.spawn(|| job.run()).map_err(|error| {
+        let message = format!("no thread for the request: {error}; try again later");
+        RpcError::new(ErrorKind::Busy, message)
+    })?;
+    Ok(())
+}
+
+fn specify(params: &HttpRequestParams<'_>) -> Result<Request, RpcError> {
+    let mut request = Request::new(&params.method, &params.url)?;
+    for header in &params.headers {
+        let variable = header.value_env_var.as_deref();
+        request.header(&header.name, &header.value, variable)?;
+    }
+    if let Some(body) = &params.body_base64 {
+        request.body =
+            base64::decode(body).map_err(|error| RpcError::invalid_params(error.to_string()))?;
+    }
+    request.timeout = params.timeout_ms.map(Duration::from_millis);
+    request.follows_redirects = params.redirect_policy != Some(RedirectPolicy::Stop);
+    Ok(request)
+}
+
+/// One request on its thread.
+struct Job {
+    request: Request,
+    entry: Entry,
+    slot: Slot,
+    responder: Responder,
+    outbound: Arc<Outbound>,
+    /// The request's id, if the body is streamed.
+    stream: Option<String>,
+}
+
+impl Job {
+    fn run(self) {
+        let Self {
+            request,
+            entry,
+            slot,
+            responder,
+            outbound,
+            stream,
+        } = self;
+        let fetch = slot.0.network.fetch(request);
+        if !entry.arm(fetch.cancel()) {
+            return;
+        }
+        // Given back before the last word, so that who has it may ask again at once.
+        let held = (entry, slot);
+        let failed = |held, error: RpcError| {
+            drop::<(Entry, Slot)>(held);
+            responder.fail(&error);
+            responder.flush();
+        };
+        let mut reply = match fetch.run() {
+            Ok(reply) => reply,
+            Err(error) => return failed(held, (&error).into()),
+        };
+        let Some(id) = stream else {
+            match read_whole(&mut reply) {
+                Ok((body, _charge)) => {
+                    drop(held);
+                    responder.write(|out| write_reply(out, &reply, &body));
+                    outbound.flush();
+                }
+                Err(error) => failed(held, error),
+            }
+            return;
+        };
+        let deltas = match Deltas::new(id, Arc::clone(&outbound)) {
+            Ok(deltas) => deltas,
+            Err(error) => {
+                return failed(held, RpcError::failed(format!("cannot stream: {error}")));
+            }
+        };
+        responder.write(|out| write_reply(out, &reply, &[]));
+        outbound.flush();
+        stream_body(reply.body, deltas, held);
+    }
+}
+
+/// Reads a body that is answered in one piece, and accounts for its memory.
+fn read_whole(reply: &mut Reply) -> Result<(Vec<u8>, Charge), RpcError> {
+    let mut charge = Charge::default();
+    let body = reply.read_whole(|bytes| charge.set(bytes))?;
+    Ok((body, charge))
+}
+
+fn write_reply(out: &mut Vec<u8>, reply: &Reply, body: &[u8]) {
+    out.reserve(base64::encoded_len(body.len()) + 1024);
+    out.extend_from_slice(b"{\"status\":");
+    number(out, reply.status.into());
+    out.extend_from_slice(b",\"headers\":");
+    let headers = reply.headers.iter().map(|(name, value)| Header {
+        name: name.into(),
+        value: value.into(),
+    });
+    json(out, &headers.collect::<Vec<_>>());
+    out.extend_from_slice(b",\"bodyBase64\":\"");
+    base64::encode_into(body, out);
+    out.extend_from_slice(b"\"}");
+}
+
+/// Passes a body on, piece by piece. `held` is given back before the last piece is sent.
+fn stream_body<T>(mut body: BodyReader, mut deltas: Deltas, held: T) {
+    let mut piece = vec![0; PIECE];
+    let error = loop {
+        match body.read(&mut piece) {
+            Ok(0) => break None,
+            Ok(count) => {
+                if !deltas.send(&piece[..count]) {
+                    return;
+                }
+            }
+            Err(error) => break Some(format!("{DECODING}: {error}")),
+        }
+    };
+    deltas.finish(error.as_deref(), held);
+}
+
+/// The notifications of one stream. Sending waits until the client has taken enough.
+struct Deltas {
+    request_id: String,
+    outbound: Arc<Outbound>,
+    next_seq: i64,
+    /// Set when the client has taken enough.
+    room: Arc<WakeEvent>,
+}
+
+impl Deltas {
+    /// Fails when the process is out of descriptors.
+    fn new(request_id: String, outbound: Arc<Outbound>) -> io::Result<Self> {
+        Ok(Self {
+            request_id,
+            outbound,
+            next_seq: 1,
+            room: Arc::new(WakeEvent::new()?),
+        })
+    }
+
+    /// Sends a piece. False when the connection is dead.
+    fn send(&mut self, piece: &[u8]) -> bool {
+        self.offer(piece, None, || ())
+    }
+
+    /// Sends the end, with what went wrong if anything has. `held` is dropped just before.
+    fn finish<T>(mut self, error: Option<&str>, held: T) {
+        self.offer(&[], Some(error), || drop(held));
+    }
+
+    fn offer(&mut self, piece: &[u8], end: Option<Option<&str>>, taken: impl FnOnce()) -> bool {
+        let mut taken = Some(taken);
+        loop {
+            let offer = self.outbound.offer(&self.room, |out| {
+                if let Some(taken) = taken.take() {
+                    taken();
+                }
+                self.write(out, piece, end);
+            });
+            match offer {
+                Offer::Taken => break,
+                Offer::Dead => return false,
+                Offer::Full => {
+                    let mut fds = [PollFd::new(self.room.as_fd(), READABLE)];
+                    if poll::wait(&mut fds, None).is_err() {
+                        return false;
+                    }
+                    self.room.take();
+                }
+            }
+        }
+        self.next_seq += 1;
+        self.outbound.flush_waiting();
+        true
+    }
+
+    fn write(&self, out: &mut Vec<u8>, piece: &[u8], end: Option<Option<&str>>) {
+        out.reserve(base64::encoded_len(piece.len()) + self.request_id.len() + 160);
+        out.extend_from_slice(b"{\"method\":\"http/request/bodyDelta\",\"params\":{\"requestId\":");
+        json(out, &self.request_id);
+        out.extend_from_slice(b",\"seq\":");
+        number(out, self.next_seq);
+        out.extend_from_slice(b",\"deltaBase64\":\"");
+        base64::encode_into(piece, out);
+        out.extend_from_slice(b"\",\"done\":");
+        json(out, &end.is_some());
+        out.extend_from_slice(b",\"error\":");
+        json(out, &end.flatten());
+        out.extend_from_slice(b"}}");
+    }
+}

@@ -1,0 +1,79 @@
+//! What the handlers of requests work with.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::config::Options;
+use super::confined::ConfinedFiles;
+use super::connection_state::ConnectionState;
+use super::http_requests::HttpService;
+use super::machine_info::MachineInfo;
+use super::reply::Responder;
+use super::session::Session;
+use crate::env::local::{Host, Watches};
+use crate::rpc::encode;
+use crate::rpc::message::RequestId;
+use crate::rpc::methods::Method;
+use crate::rpc::transport::Outbound;
+use crate::workers::Workers;
+
+/// What the requests of all connections share.
+pub(super) struct Services {
+    pub(super) host: Arc<Host>,
+    pub(super) machine: Arc<MachineInfo>,
+    pub(super) watches: Watches,
+    /// What makes HTTP requests, unless that is turned off.
+    pub(super) http: Option<Arc<HttpService>>,
+    /// What carries out file requests under a policy.
+    pub(super) confined: Arc<ConfinedFiles>,
+    /// The threads for file requests.
+    pub(super) file_workers: Workers,
+    /// Where whoever is on this machine may connect without a token, if anywhere.
+    pub(super) open_door: OnceLock<String>,
+    is_draining: AtomicBool,
+}
+
+impl Services {
+    pub(super) fn new(options: &Options, host: Arc<Host>) -> Self {
+        Self {
+            machine: MachineInfo::new(!options.no_http),
+            watches: Watches::default(),
+            http: (!options.no_http).then(|| HttpService::new(options.allow_link_local)),
+            confined: Arc::new(ConfinedFiles::new(&host)),
+            file_workers: Workers::named("files"),
+            open_door: OnceLock::new(),
+            is_draining: AtomicBool::new(false),
+            host,
+        }
+    }
+
+    /// Lets no process start any more: the server ends.
+    pub(super) fn drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+}
+
+/// What the handler of a request works with.
+pub(super) struct Call<'a> {
+    pub(super) id: RequestId<'a>,
+    pub(super) outbound: &'a Arc<Outbound>,
+    pub(super) services: &'a Arc<Services>,
+    pub(super) session: &'a Arc<Session>,
+    pub(super) connection_state: &'a ConnectionState,
+}
+
+impl Call<'_> {
+    /// Answers. Sent together with the answers to what else has arrived.
+    pub(super) fn answer<M: Method>(&self, reply: &M::Reply<'_>) {
+        self.outbound.add(|out| encode::result(out, self.id, reply));
+    }
+
+    /// A way to answer later, from any thread.
+    pub(super) fn responder(&self) -> Responder {
+        Responder::new(self.id, self.outbound)
+    }
+}
