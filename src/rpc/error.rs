@@ -85,6 +85,7 @@ pub struct ErrorData {
 }
 
 /// The rule of a policy that a request, or a program, has failed for.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DenyingRule {

@@ -13,6 +13,7 @@ methods! {
     Discover = "capabilities/discoverV2" (DiscoverParams<'a>) -> DiscoverReply, extensions [];
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigReadParams<'a> {
@@ -24,6 +25,7 @@ pub struct ConfigReadParams<'a> {
     pub requirements_paths: Vec<Vec<String>>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigReadReply {
@@ -37,6 +39,7 @@ pub struct ConfigReadReply {
 }
 
 /// Configuration files, the weakest first.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigStack {
@@ -46,6 +49,7 @@ pub struct ConfigStack {
     pub cloud_insertion_index: usize,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DiscoverRootsParams<'a> {
     #[serde(borrow)]
@@ -53,6 +57,7 @@ pub struct DiscoverRootsParams<'a> {
 }
 
 /// A directory that may hold skills or a plugin.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RootParams<'a> {
     /// The client's name for it.
@@ -62,12 +67,14 @@ pub struct RootParams<'a> {
     pub path: Cow<'a, str>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DiscoverRootsReply {
     pub roots: Vec<RootFound>,
 }
 
 /// What one root holds.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RootFound {
@@ -84,12 +91,14 @@ pub struct RootFound {
     pub error: Option<Never>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DiscoverParams<'a> {
     #[serde(borrow)]
     pub cwd: Cow<'a, str>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct DiscoverReply {
     pub plugins: [Never; 0],

@@ -40,6 +40,7 @@ pub fn is_our_secret(name: &OsStr) -> bool {
 
 /// How to make a child's environment. Every member is required on the wire.
 // The decoder's messages name the type, and clients see them.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", expecting = "struct ExecEnvPolicy")]
 pub struct EnvPolicy {
@@ -56,6 +57,7 @@ pub struct EnvPolicy {
 }
 
 /// Which of the server's variables a child starts from.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Inherit {

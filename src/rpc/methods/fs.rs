@@ -45,6 +45,7 @@ methods! {
     WriteFile = "fs/writeFile" (WriteFileParams<'a>) -> Empty, extensions ["fs/writeFile.atomic"];
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReadFileParams<'a> {
@@ -61,6 +62,7 @@ pub struct ReadFileParams<'a> {
     pub max_message_bytes: Option<u64>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WriteFileParams<'a> {
@@ -77,6 +79,7 @@ pub struct WriteFileParams<'a> {
     pub atomic: Option<bool>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateDirectoryParams<'a> {
@@ -91,6 +94,7 @@ pub struct CreateDirectoryParams<'a> {
     pub sandbox: Option<&'a RawValue>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GetMetadataParams<'a> {
@@ -102,6 +106,7 @@ pub struct GetMetadataParams<'a> {
     pub sandbox: Option<&'a RawValue>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GetMetadataReply {
@@ -127,6 +132,7 @@ pub struct GetMetadataReply {
 }
 
 /// Parameters of `fs/readDirectory` and `fs/canonicalize`.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PathParams<'a> {
@@ -136,11 +142,13 @@ pub struct PathParams<'a> {
     pub sandbox: Option<&'a RawValue>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CanonicalizeReply {
     pub path: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RemoveParams<'a> {
@@ -158,6 +166,7 @@ pub struct RemoveParams<'a> {
     pub sandbox: Option<&'a RawValue>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CopyParams<'a> {
@@ -175,6 +184,7 @@ pub struct CopyParams<'a> {
     pub preserve_setuid: Option<bool>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CopyReply {
     /// Extension: what was left out; only there if something was.
@@ -183,6 +193,7 @@ pub struct CopyReply {
 }
 
 /// One entry of [`CopyReply`].
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SkippedEntry {
     /// In the style of the source in the request.
@@ -190,6 +201,7 @@ pub struct SkippedEntry {
     pub reason: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OpenParams<'a> {
@@ -208,6 +220,7 @@ pub struct OpenParams<'a> {
 }
 
 /// What a file is opened for.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OpenMode {
@@ -219,6 +232,7 @@ pub enum OpenMode {
     Update,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OpenReply<'a> {
@@ -226,6 +240,7 @@ pub struct OpenReply<'a> {
     pub handle_id: Cow<'a, str>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReadBlockParams<'a> {
@@ -239,6 +254,7 @@ pub struct ReadBlockParams<'a> {
     pub raw: bool,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WriteBlockParams<'a> {
@@ -251,6 +267,7 @@ pub struct WriteBlockParams<'a> {
 }
 
 /// Parameters of `fs/writeBlock` with its bytes behind it. An extension.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RawWriteBlockParams<'a> {
@@ -259,10 +276,12 @@ pub struct RawWriteBlockParams<'a> {
     pub offset: u64,
     /// What is there has no place.
     #[serde(default)]
+    #[cfg_attr(test, schemars(skip))]
     pub chunk: Option<serde::de::IgnoredAny>,
 }
 
 /// What of the parameters of `fs/writeBlock` says whether bytes follow, whatever else is wrong.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RawBytes {
@@ -270,6 +289,7 @@ pub struct RawBytes {
     pub raw_bytes: Option<u64>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CloseParams<'a> {
@@ -277,6 +297,7 @@ pub struct CloseParams<'a> {
     pub handle_id: Cow<'a, str>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WalkParams<'a> {
@@ -288,6 +309,7 @@ pub struct WalkParams<'a> {
 }
 
 /// How far to walk.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WalkOptions {
@@ -304,6 +326,7 @@ pub struct WalkOptions {
     pub prune_hidden_directories: bool,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RenameParams<'a> {
@@ -323,6 +346,7 @@ pub struct RenameParams<'a> {
     pub sandbox: Option<&'a RawValue>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SetPermissionsParams<'a> {
@@ -336,12 +360,14 @@ pub struct SetPermissionsParams<'a> {
     pub sandbox: Option<&'a RawValue>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ReadLinkReply {
     /// What the link says, as it is.
     pub target: String,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SymlinkParams<'a> {
@@ -358,6 +384,7 @@ pub struct SymlinkParams<'a> {
     pub sandbox: Option<&'a RawValue>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WatchMissingParams<'a> {
@@ -373,6 +400,7 @@ pub struct WatchMissingParams<'a> {
     pub sandbox: Option<&'a RawValue>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WatchParams<'a> {
@@ -389,12 +417,14 @@ pub struct WatchParams<'a> {
 }
 
 /// Reply of `fs/watch`, where it is always true, and `fs/watchMissing`.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WatchReply {
     /// Whether notifications may follow.
     pub watching: bool,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UnwatchParams<'a> {
@@ -409,6 +439,7 @@ impl OpenMode {
 }
 
 /// Reply of `fs/readFile`. The server writes it piece by piece.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReadFileReply<'a> {
@@ -421,6 +452,7 @@ pub struct ReadFileReply<'a> {
 }
 
 /// How the content of a file broke off.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Incomplete {
     /// How many bytes are good.
@@ -429,6 +461,7 @@ pub struct Incomplete {
 }
 
 /// Reply of `fs/readDirectory`. The server writes it entry by entry.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ReadDirectoryReply<'a> {
     /// In no order.
@@ -437,6 +470,7 @@ pub struct ReadDirectoryReply<'a> {
 }
 
 /// One entry of [`ReadDirectoryReply`].
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DirectoryEntry<'a> {
@@ -456,6 +490,7 @@ pub struct DirectoryEntry<'a> {
 }
 
 /// Reply of `fs/walk`. The server writes it entry by entry.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WalkReply<'a> {
     /// Regular files and directories.
@@ -472,6 +507,7 @@ pub struct WalkReply<'a> {
 }
 
 /// One entry of [`WalkReply`].
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WalkEntry<'a> {
@@ -485,6 +521,7 @@ pub struct WalkEntry<'a> {
 }
 
 /// What [`WalkReply`] tells of a failure.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WalkError<'a> {
     #[serde(borrow)]
@@ -493,6 +530,7 @@ pub struct WalkError<'a> {
     pub message: Cow<'a, str>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ReadBlockReply<'a> {
     /// Base64; fewer bytes than asked for only at the end.
@@ -503,6 +541,7 @@ pub struct ReadBlockReply<'a> {
 }
 
 /// The same where the bytes follow as they are. An extension.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RawBlockReply {
@@ -512,12 +551,14 @@ pub struct RawBlockReply {
     pub raw_bytes: usize,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MissingChangedParams {
     pub watch_id: u64,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangedParams<'a> {
@@ -532,6 +573,7 @@ pub struct ChangedParams<'a> {
 }
 
 /// One change of [`ChangedParams`].
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change<'a> {

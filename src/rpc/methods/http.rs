@@ -16,6 +16,7 @@ methods! {
     Request = "http/request" (HttpRequestParams<'a>) -> HttpReply<'a>, extensions [];
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRequestParams<'a> {
@@ -46,6 +47,7 @@ pub struct HttpRequestParams<'a> {
 }
 
 /// A header to send.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeaderParams<'a> {
@@ -61,6 +63,7 @@ pub struct HeaderParams<'a> {
 }
 
 /// What to do when redirected.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RedirectPolicy {
@@ -71,6 +74,7 @@ pub enum RedirectPolicy {
 }
 
 /// Reply of `http/request`. The server writes it around the body.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpReply<'a> {
@@ -84,6 +88,7 @@ pub struct HttpReply<'a> {
 }
 
 /// A header of the answer.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Header<'a> {
     /// In lower case.
@@ -94,6 +99,7 @@ pub struct Header<'a> {
     pub value: Cow<'a, str>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BodyDeltaParams<'a> {

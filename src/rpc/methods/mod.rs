@@ -11,6 +11,8 @@ pub mod discovery;
 pub mod env_policy;
 pub mod fs;
 pub mod http;
+#[cfg(test)]
+mod openrpc;
 pub mod process;
 pub mod session;
 
@@ -56,6 +58,18 @@ macro_rules! methods {
                 <$method as $crate::rpc::methods::Method>::EXTENSIONS,
             ),
         )+];
+
+        /// The schemas of the parameters and of the reply of each.
+        #[cfg(test)]
+        pub(super) fn schemas(generator: &mut schemars::SchemaGenerator) -> Vec<[schemars::Schema; 2]> {
+            vec![$({
+                type Method = $method;
+                [
+                    generator.subschema_for::<<Method as $crate::rpc::methods::Method>::Params<'static>>(),
+                    generator.subschema_for::<<Method as $crate::rpc::methods::Method>::Reply<'static>>(),
+                ]
+            }),+]
+        }
     };
 }
 pub(crate) use methods;
@@ -78,10 +92,12 @@ pub fn extensions() -> impl Iterator<Item = &'static str> {
 }
 
 /// The reply of what has nothing to tell.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Empty {}
 
 /// The parameters of what needs none: whatever comes is passed over.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct NoParams {}
 
@@ -92,6 +108,7 @@ impl<'de> Deserialize<'de> for NoParams {
 }
 
 /// The reply of a notification: none ever comes.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Never {}
 

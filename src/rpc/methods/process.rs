@@ -39,6 +39,7 @@ methods! {
 }
 
 /// Parameters of `process/start`: those of both reference versions, then our extensions.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StartParams<'a> {
@@ -92,12 +93,14 @@ pub struct StartParams<'a> {
 }
 
 /// A terminal's size in characters.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Size {
     pub rows: u16,
     pub cols: u16,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StartReply<'a> {
@@ -111,6 +114,7 @@ pub struct StartReply<'a> {
     pub sandbox_level: Option<Value>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReadParams<'a> {
@@ -127,6 +131,7 @@ pub struct ReadParams<'a> {
     pub wait_ms: Option<u64>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WriteParams<'a> {
@@ -140,6 +145,7 @@ pub struct WriteParams<'a> {
 }
 
 /// What became of a write.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum WriteStatus {
@@ -154,12 +160,14 @@ pub enum WriteStatus {
 }
 
 /// Reply of `process/write` and `process/closeStdin`.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WriteReply {
     /// What became of it.
     pub status: WriteStatus,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SignalParams<'a> {
@@ -170,6 +178,7 @@ pub struct SignalParams<'a> {
     pub signal: Cow<'a, str>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TerminateParams<'a> {
@@ -180,12 +189,14 @@ pub struct TerminateParams<'a> {
     pub grace_ms: Option<u64>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TerminateReply {
     /// Whether it was running until now.
     pub running: bool,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AcknowledgeParams<'a> {
@@ -195,6 +206,7 @@ pub struct AcknowledgeParams<'a> {
     pub seq: u64,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CloseStdinParams<'a> {
@@ -202,6 +214,7 @@ pub struct CloseStdinParams<'a> {
     pub process_id: Cow<'a, str>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResizeParams<'a> {
@@ -212,6 +225,7 @@ pub struct ResizeParams<'a> {
 }
 
 /// One entry of the extension `process/list`.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListedProcess {
@@ -231,6 +245,7 @@ pub struct ListedProcess {
     pub first_retained_seq: u64,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ListReply {
     /// In the order of their ids.
@@ -238,6 +253,7 @@ pub struct ListReply {
 }
 
 /// Reply of `process/read`. The server writes it chunk by chunk.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReadReply<'a> {
@@ -262,6 +278,7 @@ pub struct ReadReply<'a> {
 }
 
 /// Parameters of the notification `process/output`, and a chunk of `process/read`.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OutputParams<'a> {
@@ -276,6 +293,7 @@ pub struct OutputParams<'a> {
 }
 
 /// A stream of a process.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StreamName {
@@ -287,6 +305,7 @@ pub enum StreamName {
 
 /// Parameters of the notifications `process/exited` and `process/closed`; the latter has no more
 /// than the number.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndParams<'a> {
@@ -298,6 +317,7 @@ pub struct EndParams<'a> {
 }
 
 /// What is told of an exit, where there is one.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExitFacts {
@@ -319,6 +339,7 @@ pub struct ExitFacts {
 }
 
 /// What a sandbox has denied.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Denial {

@@ -16,6 +16,7 @@ methods! {
     Status = "environment/status" (NoParams) -> StatusReply, extensions [];
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InitializeParams<'a> {
@@ -27,6 +28,7 @@ pub struct InitializeParams<'a> {
     pub resume_session_id: Option<Cow<'a, str>>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InitializeReply<'a> {
@@ -38,6 +40,7 @@ pub struct InitializeReply<'a> {
     pub environment_info: Option<&'a RawValue>,
 }
 
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StatusReply {
     /// `ready`.
@@ -48,6 +51,7 @@ pub struct StatusReply {
 ///
 /// The reference also has a `providerId`. It is the same on every machine, for every user and
 /// directory, so it identifies nothing of ours; clients do without it, and it is left out.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentInfo {
@@ -76,6 +80,7 @@ pub struct EnvironmentInfo {
 }
 
 /// Limits of the control group that the server and all its processes are in.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CgroupLimits {
@@ -88,6 +93,7 @@ pub struct CgroupLimits {
 }
 
 /// A shell that takes `-c COMMAND` and `-lc COMMAND`.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shell {
     /// `bash`, `zsh` or `sh`.
@@ -97,6 +103,7 @@ pub struct Shell {
 }
 
 /// The optional abilities that clients ask about. All are off by default.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Capabilities {
@@ -135,6 +142,7 @@ pub struct Capabilities {
 }
 
 /// Our extensions of the protocol.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecServer {
     pub version: Cow<'static, str>,
