@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::*;
 use crate::rpc::path_uri::PathStyle;
 use crate::sandbox::journal::Journal;
-use crate::sandbox::mounts::{MaskKind, MountPlan, PlanError};
+use crate::sandbox::mounts::{Cancel, MaskKind, MountPlan, PlanError};
 use crate::sandbox::policy::{Context, Policy};
 use crate::sandbox::scratch::Scratch;
 use crate::sys::identity::user_id;
@@ -43,7 +43,12 @@ impl Project {
         let profile = format!(
             r#"{{"type":"managed","file_system":{{"type":"restricted","entries":[{entries}]}},"network":"restricted"}}"#
         );
-        MountPlan::build(&self.policy(&profile), &self.at("proj"), &self.journal)
+        MountPlan::build(
+            &self.policy(&profile),
+            &self.at("proj"),
+            &self.journal,
+            Cancel::default(),
+        )
     }
 
     fn policy(&self, profile: &str) -> Policy {
@@ -411,7 +416,13 @@ fn a_link_in_place_of_a_source_is_an_error() {
     let policy = there.policy(&profile);
     fs::rename(there.at("proj"), there.at("moved")).unwrap();
     symlink(there.at("other"), there.at("proj")).unwrap();
-    let error = MountPlan::build(&policy, &there.at("other"), &there.journal).unwrap_err();
+    let error = MountPlan::build(
+        &policy,
+        &there.at("other"),
+        &there.journal,
+        Cancel::default(),
+    )
+    .unwrap_err();
     assert!(matches!(error, PlanError::Changed(_)), "{error}");
 }
 

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::start::PATIENCE;
+use crate::sandbox::mounts::Cancel;
 use crate::sys::event::WakeEvent;
 use crate::sys::guardian::Guardian;
 use crate::sys::poll::{self, PollFd, READABLE};
@@ -43,12 +44,7 @@ pub(super) enum Awaited {
 impl SpawnContext<'_> {
     /// Whether the start is to be given up.
     pub(super) fn is_cancelled(&self) -> bool {
-        // One that cannot be asked is met again at the next wait.
-        self.cancel.is_some()
-            && matches!(
-                self.await_readable(None, Duration::ZERO),
-                Ok(Awaited::Cancelled)
-            )
+        Cancel(self.cancel).is_set()
     }
 
     /// Waits until `fd` is readable or the start is given up, at most for `limit`.

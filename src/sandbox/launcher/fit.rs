@@ -18,7 +18,7 @@ use crate::sandbox::bwrap::{self, Arguments, Proc, Run};
 use crate::sandbox::domain::Domain;
 use crate::sandbox::inside::{self, Request, Rest};
 use crate::sandbox::journal::Journal;
-use crate::sandbox::mounts::MountPlan;
+use crate::sandbox::mounts::{Cancel, MountPlan, PlanError};
 use crate::sandbox::policy::{Context, Network, Policy};
 use crate::sys::file;
 use crate::sys::landlock::abi;
@@ -124,7 +124,7 @@ impl Fit {
             null: [true; 3],
             rest: Rest::default(),
         };
-        let plan = plan(&policy, Path::new("/"), journal)?;
+        let plan = plan(&policy, Path::new("/"), journal, Cancel(context.cancel))?;
         match self.start(&policy, &plan, inside, &request, context) {
             Ok(leader) => has_ended_well(leader, context),
             Err(Failure::Refused(refusal)) => Err(refusal),
@@ -228,8 +228,16 @@ pub(super) fn trial_policy() -> Result<Policy, Refusal> {
 }
 
 /// Plans the mounts of a policy.
-pub(super) fn plan(policy: &Policy, cwd: &Path, journal: &Journal) -> Result<MountPlan, Refusal> {
-    MountPlan::build(policy, cwd, journal).map_err(|error| {
+pub(super) fn plan(
+    policy: &Policy,
+    cwd: &Path,
+    journal: &Journal,
+    cancel: Cancel<'_>,
+) -> Result<MountPlan, Refusal> {
+    MountPlan::build(policy, cwd, journal, cancel).map_err(|error| {
+        if matches!(error, PlanError::Cancelled) {
+            return start::cancelled();
+        }
         let mut refusal = Refusal::new(Stage::Policy, error.to_string(), "");
         let (path, errno) = error.place();
         refusal.path = path.map(Path::to_owned);

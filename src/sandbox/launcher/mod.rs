@@ -45,6 +45,7 @@ use self::refusal::Rejected;
 use self::verdicts::Verdicts;
 use super::inside::{self, Request};
 use super::journal::{Claim, Journal};
+use super::mounts::Cancel;
 use super::policy::{Enforcement, Policy, Waivers};
 use crate::sys::memfd::{self, Use};
 use crate::sys::process::Leader;
@@ -171,7 +172,12 @@ impl Launchers {
         let policy = &confinement.policy;
         let mut tries = 1..PLANS;
         let (leader, plan) = loop {
-            let mut plan = fit::plan(policy, &confinement.cwd, &self.journal)?;
+            let mut plan = fit::plan(
+                policy,
+                &confinement.cwd,
+                &self.journal,
+                Cancel(context.cancel),
+            )?;
             if let Some(image) = &mut request.image {
                 let cwd = std::mem::take(&mut plan.cwd);
                 image.cwd = CString::new(cwd.clone().into_os_string().into_vec())

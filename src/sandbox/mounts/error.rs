@@ -39,6 +39,13 @@ pub enum PlanError {
         /// How many names are looked at.
         limit: usize,
     },
+    /// A pattern and others can match in so many ways that a search for them takes too much memory.
+    Places {
+        /// The pattern.
+        pattern: String,
+    },
+    /// Nobody wants it any more.
+    Cancelled,
     /// The search for a pattern takes too long.
     Slow {
         /// The pattern.
@@ -52,11 +59,15 @@ impl PlanError {
     /// What went wrong, in one word for programs.
     pub fn stage(&self) -> &'static str {
         match self {
-            Self::Changed(_) | Self::Source(..) | Self::Closed { .. } | Self::List(_) => {
-                "mountSource"
-            }
+            Self::Changed(_)
+            | Self::Source(..)
+            | Self::Closed { .. }
+            | Self::List(_)
+            | Self::Cancelled => "mountSource",
             Self::MountPoint(..) => "mountPoint",
-            Self::Matches { .. } | Self::Tree { .. } | Self::Slow { .. } => "globScan",
+            Self::Matches { .. } | Self::Tree { .. } | Self::Places { .. } | Self::Slow { .. } => {
+                "globScan"
+            }
         }
     }
 
@@ -68,7 +79,11 @@ impl PlanError {
                 (Some(path), error.raw_os_error())
             }
             Self::List(error) => (None, error.raw_os_error()),
-            Self::Matches { .. } | Self::Tree { .. } | Self::Slow { .. } => (None, None),
+            Self::Matches { .. }
+            | Self::Tree { .. }
+            | Self::Places { .. }
+            | Self::Cancelled
+            | Self::Slow { .. } => (None, None),
         }
     }
 }
@@ -111,6 +126,12 @@ impl fmt::Display for PlanError {
                 "sandbox: the pattern `{pattern}` has to be searched for among more than {limit} names; \
                  give it a deeper directory to begin with, or a smaller glob_scan_max_depth"
             ),
+            Self::Places { pattern } => write!(
+                f,
+                "sandbox: the search for the pattern `{pattern}` and others takes too much memory; \
+                 deny fewer patterns, or such with fewer `**`"
+            ),
+            Self::Cancelled => f.write_str("sandbox: it was told to end before it was set up"),
             Self::Slow { pattern, limit } => write!(
                 f,
                 "sandbox: the search for the pattern `{pattern}` takes longer than {} s; \

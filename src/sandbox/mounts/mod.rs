@@ -9,6 +9,7 @@
 //! Every source is opened as the plan is made, without following any link: a path that leads elsewhere than when the
 //! policy was read is an error, not a mount.
 
+mod cancel;
 mod error;
 mod list;
 mod plan;
@@ -18,6 +19,7 @@ mod source;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
+pub use self::cancel::Cancel;
 pub use self::error::PlanError;
 pub use self::list::MountList;
 pub use self::scan::Scan;

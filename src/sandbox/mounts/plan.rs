@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::cancel::Cancel;
 use super::error::PlanError;
 use super::list::MountList;
 use super::scan::Scan;
@@ -19,10 +20,15 @@ impl MountPlan {
     /// Plans a sandbox for a command that is to start in `cwd`.
     ///
     /// # Errors
-    /// Something has changed since the policy was read, or cannot be protected as asked.
-    pub fn build(policy: &Policy, cwd: &Path, journal: &Journal) -> Result<Self, PlanError> {
+    /// Something has changed since the policy was read, cannot be protected as asked, or nobody wants it any more.
+    pub fn build(
+        policy: &Policy,
+        cwd: &Path,
+        journal: &Journal,
+        cancel: Cancel<'_>,
+    ) -> Result<Self, PlanError> {
         let mut weaker = policy.weaker().to_vec();
-        let steps = steps(policy, journal, &mut weaker)?;
+        let steps = steps(policy, journal, &mut weaker, cancel)?;
         let wanted = missing(policy, &steps);
         let existing: Vec<PathBuf> = steps
             .iter()
@@ -143,17 +149,20 @@ fn steps(
     policy: &Policy,
     journal: &Journal,
     weaker: &mut Vec<String>,
+    cancel: Cancel<'_>,
 ) -> Result<Vec<Step>, PlanError> {
     let rules = policy.rules();
     let mut wishes: Vec<(PathBuf, Access, Vec<Link>)> = rules
         .map(|rule| (rule.path.clone(), rule.access, rule.links.clone()))
         .collect();
+    let roots: BTreeSet<PathBuf> = policy.writable_roots().map(Path::to_owned).collect();
+    let mut open_bases: HashMap<&Path, bool> = HashMap::new();
     for glob in policy.globs() {
-        let is_open = policy.access(&glob.base) == Access::Write
-            || policy
-                .writable_roots()
-                .any(|root| root.starts_with(&glob.base));
-        if is_open {
+        let base = glob.base.as_path();
+        let is_open = open_bases
+            .entry(base)
+            .or_insert_with(|| policy.access(base) == Access::Write || has_below(&roots, base));
+        if *is_open {
             weaker.push(format!(
                 "`{}`: what matches and is made, or moved there, after the search for it is not denied",
                 glob.pattern
@@ -166,7 +175,7 @@ fn steps(
             wishes.push((path, Access::Deny, Vec::new()));
         }
     }
-    let scan = Scan::of(policy)?;
+    let scan = Scan::of(policy, cancel)?;
     let journal = journal.directory();
     let journal = journal.filter(|directory| policy.access(directory) >= Access::Read);
     let matches = scan.matches.iter().map(PathBuf::as_path).chain(journal);
@@ -177,6 +186,7 @@ fn steps(
     let mut hard_links = HardLinks::default();
     let mut steps: Vec<Step> = Vec::new();
     for (path, access, links, is_match) in wishes.chain(matches) {
+        cancel.check()?;
         if path == Path::new("/") || path == Path::new("/dev") {
             continue;
         }

@@ -250,6 +250,19 @@ impl Glob {
         parts_match(&self.parts, &names)
     }
 
+    /// Whether the path of these names below the base matches, or what is around it by at least `least` of them.
+    pub(super) fn covers(&self, names: &[&[u8]], least: usize) -> bool {
+        (least.max(1)..=names.len()).any(|count| parts_match(&self.parts, &names[..count]))
+    }
+
+    /// As many bytes as are compared at most to tell whether a name is the part at `place`.
+    pub fn effort(&self, place: usize, name: &[u8]) -> usize {
+        match &self.parts[place] {
+            Part::Any => 1,
+            Part::Name(tokens) => tokens.len().min(name.len()) * name.len(),
+        }
+    }
+
     /// About as many bytes as it takes in memory.
     pub(super) fn size(&self) -> usize {
         let tokens = self.parts.iter().map(|part| match part {

@@ -96,7 +96,7 @@ impl Policy {
                 Access::Deny | Access::None => {}
             }
         }
-        for glob in &self.globs {
+        for glob in self.globs() {
             if let Some(within) = self.tree_around(&glob.base) {
                 return Err(Inexpressible {
                     entry: glob.pattern.clone(),

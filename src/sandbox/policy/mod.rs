@@ -10,6 +10,7 @@
 mod denial;
 mod error;
 mod glob;
+mod globs;
 mod inputs;
 mod landlock;
 mod metadata;
@@ -27,6 +28,7 @@ use std::path::Path;
 pub use self::denial::Denial;
 pub use self::error::PolicyError;
 pub use self::glob::Glob;
+use self::globs::Globs;
 pub use self::inputs::PolicyInputs;
 pub use self::landlock::{Inexpressible, LandlockRules};
 pub use self::metadata::PROTECTED;
@@ -107,7 +109,7 @@ pub struct Policy {
     /// Whether the rules say all; otherwise they are empty, and every file is free.
     confines_files: bool,
     rules: Rules,
-    globs: Vec<Glob>,
+    globs: Globs,
     scan_depth: Option<u32>,
     weaker: Vec<String>,
     waivers: Waivers,
@@ -131,7 +133,7 @@ impl Policy {
 
     /// The patterns of what is denied.
     pub fn globs(&self) -> &[Glob] {
-        &self.globs
+        self.globs.all()
     }
 
     /// Levels of directories below its base that a pattern is searched in; all when there is none.
@@ -173,11 +175,7 @@ impl Policy {
     /// The pattern that denies a canonical path, which lies under `rule`.
     fn glob_for(&self, path: &Path, rule: Option<&Rule>) -> Option<&Glob> {
         let depth = rule.map_or(0, |rule| depth(&rule.path));
-        self.globs.iter().find(|glob| {
-            path.ancestors()
-                .take_while(|part| depth <= self::depth(part))
-                .any(|part| glob.matches(part))
-        })
+        self.globs.around(path, depth)
     }
 
     /// The deepest rule that a canonical path lies under.
@@ -207,14 +205,14 @@ impl Policy {
                 links.map(|link| link.path.as_os_str().len() + link.target.as_os_str().len());
             size_of::<Rule>() + rule.path.as_os_str().len() + links.sum::<usize>()
         });
-        rules.sum::<usize>() + self.globs.iter().map(Glob::size).sum::<usize>()
+        rules.sum::<usize>() + self.globs().iter().map(Glob::size).sum::<usize>()
     }
 
     /// Whether every file may be read.
     pub fn has_full_read(&self) -> bool {
         !self.confines_files
             || (self.root_access() >= Access::Read
-                && self.globs.is_empty()
+                && self.globs().is_empty()
                 && self.rules.iter().all(|rule| rule.access != Access::Deny))
     }
 
@@ -222,7 +220,7 @@ impl Policy {
     pub fn has_full_write(&self) -> bool {
         !self.confines_files
             || (self.root_access() == Access::Write
-                && self.globs.is_empty()
+                && self.globs().is_empty()
                 && self.rules.iter().all(|rule| rule.access == Access::Write))
     }
 

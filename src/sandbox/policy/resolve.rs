@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::PolicyError;
 use super::glob::{self, Glob, Shape};
+use super::globs::Globs;
 use super::inputs::PolicyInputs;
 use super::metadata;
 use super::resolved_path::{Link, ResolvedPath};
@@ -96,7 +97,7 @@ fn resolve(
         network,
         confines_files: false,
         rules: Rules::default(),
-        globs: Vec::new(),
+        globs: Globs::default(),
         scan_depth: None,
         weaker: Vec::new(),
         waivers: Waivers::default(),
@@ -129,7 +130,7 @@ fn resolve(
         network,
         confines_files: true,
         rules: merged(&collected.found),
-        globs: collected.globs,
+        globs: collected.globs.into(),
         scan_depth: glob_scan_max_depth.map(std::num::NonZeroU32::get),
         weaker: Vec::new(),
         waivers: Waivers::default(),

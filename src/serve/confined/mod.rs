@@ -34,6 +34,7 @@ pub use inside::answer_file_requests;
 pub(super) use request::ConfinedRequest;
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,7 +54,7 @@ use crate::log;
 use crate::rpc::error::RpcError;
 use crate::rpc::path_uri::WirePath;
 use crate::sandbox::launcher::{Confinement, LauncherKind};
-use crate::sandbox::mounts::{MountList, Scan};
+use crate::sandbox::mounts::{Cancel, MountList, PlanError, Scan};
 use crate::sandbox::policy::{Context, Policy, PolicyInputs};
 use crate::sys::event::WakeEvent;
 
@@ -259,7 +260,7 @@ impl ConfinedFiles {
         cancel: &HelperCancel,
     ) -> Result<IdleHelper, ConfinedError> {
         let stamp = SandboxStamp {
-            scan: Scan::of(&cached.policy).map_err(ConfinedError::Policy)?,
+            scan: scan(request, cached, cancel)?,
             mounts: MountList::shared().changes(),
             cached: Arc::clone(cached),
         };
@@ -310,10 +311,7 @@ impl ConfinedFiles {
                 cwd: "/".into(),
             }),
         };
-        let stop = WakeEvent::new()
-            .map(Arc::new)
-            .map_err(|error| ConfinedError::Start(StartError::Resources("an event", error)))?;
-        hold(cancel, request, &stop)?;
+        let stop = stop_event(cancel, request)?;
         let started = self.helpers.start(spec, stop);
         let StartedHelper {
             helper,
@@ -336,6 +334,34 @@ impl ConfinedFiles {
             Err(error) => Err(ConfinedError::SetUp(Failure::of(&helper, error))),
         }
     }
+}
+
+/// What the patterns of a policy match now. The end of the connection ends the search.
+fn scan(
+    request: &ConfinedRequest,
+    cached: &CachedPolicy,
+    cancel: &HelperCancel,
+) -> Result<Arc<Scan>, ConfinedError> {
+    if cached.policy.globs().is_empty() {
+        return Ok(Arc::default());
+    }
+    let stop = stop_event(cancel, request)?;
+    Scan::of(&cached.policy, Cancel(Some(stop.as_fd()))).map_err(|error| match error {
+        PlanError::Cancelled => ConfinedError::GivenUp,
+        error => ConfinedError::Policy(error),
+    })
+}
+
+/// A new event that is set when a request's connection ends, which must still be there.
+fn stop_event(
+    cancel: &HelperCancel,
+    request: &ConfinedRequest,
+) -> Result<Arc<WakeEvent>, ConfinedError> {
+    let stop = WakeEvent::new()
+        .map(Arc::new)
+        .map_err(|error| ConfinedError::Start(StartError::Resources("an event", error)))?;
+    hold(cancel, request, &stop)?;
+    Ok(stop)
 }
 
 /// Ties the helper that `stop` ends to the connection of a request, which must still be there.

@@ -1,6 +1,14 @@
 //! What patterns match is denied at each start, however much it is and whatever was found before.
 
 use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{PATIENCE, cpu_ticks, params, within};
+
+/// Far below what a search may take, which is 10 s.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// More than a bwrap has words for.
 const MANY: usize = 4000;
@@ -43,5 +51,42 @@ on_every_bwrap! {
         assert!(is_denied(stage, &format!("{moved}/a.env")));
         fs::remove_file(&later).unwrap();
         stage.allows(&policy, &["write", &later]);
+    }
+
+    fn thousands_of_patterns_take_little_time(stage) {
+        let workspace = stage.workspace();
+        let secret = stage.make_file("workspace/4999.env", "the-secret");
+        let mut policy = stage.policy();
+        for number in 0..5000 {
+            policy = policy.deny_glob(&format!("{workspace}/**/{number}.env"));
+        }
+        let before = cpu_ticks(stage.client.server_pid());
+        stage.refuses(&policy, &["read", &secret]);
+        let ticks = cpu_ticks(stage.client.server_pid()) - before;
+        assert!(ticks < 1000, "{ticks} hundredths of a second");
+    }
+
+    fn terminate_ends_a_search_for_patterns(stage) {
+        let workspace = stage.workspace();
+        for number in 0..1000 {
+            stage.make_file(&format!("workspace/{}{number:03}", "a".repeat(240)), "");
+        }
+        // Each takes long on each of these names.
+        let mut policy = stage.policy();
+        for number in 0..3000 {
+            let name = format!("*{}b{number}*", "a".repeat(120));
+            policy = policy.deny_glob(&format!("{workspace}/{name}"));
+        }
+        let before = cpu_ticks(stage.client.server_pid());
+        let start = stage.child(&["true"]).with("sandbox", policy.json());
+        let id = start.0["processId"].as_str().unwrap().to_owned();
+        let start = stage.client.ask("process/start", start.0);
+        let pid = stage.client.server_pid();
+        within(PATIENCE, "the search is at work", || cpu_ticks(pid) > before + 20);
+        let begun = Instant::now();
+        stage.client.ok("process/terminate", params(&id, json!({})));
+        let error = stage.client.answer(start).unwrap_err();
+        assert!(error.message.contains("told to end"), "{}", error.message);
+        assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::sandbox::mounts::cancel::Cancel;
 use crate::sandbox::mounts::error::PlanError;
 use crate::sandbox::mounts::source::is_own;
 use crate::sandbox::policy::{Access, Policy, ResolvedPath};
@@ -28,13 +29,16 @@ const MAX_NAMES: usize = 2_000_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Names between two looks at the clock.
 const NAMES_A_LOOK: usize = 1024;
+/// Bytes compared between two looks at the clock: a long name may be compared with thousands of long patterns.
+const EFFORT_A_LOOK: usize = 1024 * 1024;
 /// The longest path of a directory that is listed, so that those of the files in it can be mounted on. A longer one
 /// counts as matching.
 const LONGEST_PATH: usize = 3800;
 /// Bytes of memory for what is kept of one tree; what exceeds that is listed each time.
 const MAX_SIZE: usize = 24 * 1024 * 1024;
-/// States that are kept; some patterns have one for each directory.
-const MAX_STATES: usize = 1024;
+/// Bytes of memory for the states that are kept, and for those on the way to a directory: some patterns have one for
+/// each directory.
+const MAX_STATES_SIZE: usize = 16 * 1024 * 1024;
 /// Below the root, where the kernel makes up files: nothing there is the client's.
 const KERNEL: [&[u8]; 3] = [b"proc", b"sys", b"dev"];
 
@@ -47,8 +51,11 @@ const SETTLED: Duration = Duration::from_millis(2500);
 pub(super) struct Tree {
     /// By path; that of the root is empty.
     directories: HashMap<Box<[u8]>, Directory>,
-    states: Vec<State>,
-    numbers: HashMap<Vec<Position>, usize>,
+    states: HashMap<Arc<[Position]>, Arc<State>>,
+    /// Bytes of the states, about.
+    states_size: usize,
+    /// Counts the states that were made.
+    made: u64,
     /// Bytes of the directories, about.
     size: usize,
     /// Counts the searches.
@@ -61,7 +68,9 @@ type Position = (usize, usize);
 /// Where a search is.
 #[derive(Debug)]
 struct State {
-    positions: Vec<Position>,
+    /// No other of the tree has it, not even one that is kept no longer.
+    number: u64,
+    positions: Arc<[Position]>,
     /// Those where a name can complete a match.
     last: Vec<Position>,
 }
@@ -71,7 +80,8 @@ struct State {
 struct Directory {
     /// None if that does not tell of later changes.
     stamp: Option<Stamp>,
-    state: usize,
+    /// The number of its state.
+    state: u64,
     /// How many names are in it.
     names: usize,
     matches: Arc<[Match]>,
@@ -94,17 +104,18 @@ type Stamp = (Identity, i64);
 impl Tree {
     /// About as many bytes as it takes in memory.
     pub(super) fn size(&self) -> usize {
-        self.size
+        self.size + self.states_size
     }
 
     /// What matches the policy's patterns now, in the order of the paths. It must always be the same policy, as far as
     /// that says something of files.
-    pub(super) fn search(&mut self, policy: &Policy) -> Result<Vec<PathBuf>, PlanError> {
-        if self.states.len() > MAX_STATES {
-            *self = Self::default();
-        }
+    pub(super) fn search(
+        &mut self,
+        policy: &Policy,
+        cancel: Cancel<'_>,
+    ) -> Result<Vec<PathBuf>, PlanError> {
         self.search += 1;
-        let mut walk = Walk::new(self, policy);
+        let mut walk = Walk::new(self, policy, cancel);
         let mut matches = walk.all()?;
         matches.sort_unstable();
         matches.dedup();
@@ -135,22 +146,37 @@ impl Tree {
         }
     }
 
-    /// The number of the state of these positions.
-    fn state(&mut self, policy: &Policy, mut positions: Vec<Position>) -> usize {
+    /// The state of these positions.
+    fn state(&mut self, policy: &Policy, mut positions: Vec<Position>) -> Arc<State> {
         positions.sort_unstable();
         positions.dedup();
-        if let Some(number) = self.numbers.get(&positions) {
-            return *number;
+        if let Some(state) = self.states.get(positions.as_slice()) {
+            return Arc::clone(state);
         }
-        let number = self.states.len();
         let last = positions.iter().copied();
         let last = last.filter(|(glob, place)| policy.globs()[*glob].is_last(*place));
-        self.states.push(State {
+        let state = Arc::new(State {
+            number: self.made,
             last: last.collect(),
-            positions: positions.clone(),
+            positions: positions.into(),
         });
-        self.numbers.insert(positions, number);
-        number
+        self.made += 1;
+        if self.states_size + state.size() > MAX_STATES_SIZE {
+            self.states.clear();
+            self.states_size = 0;
+        }
+        self.states_size += state.size();
+        let positions = Arc::clone(&state.positions);
+        self.states.insert(positions, Arc::clone(&state));
+        state
+    }
+}
+
+impl State {
+    /// About as many bytes as it takes in memory.
+    fn size(&self) -> usize {
+        let positions = self.positions.len() + self.last.len();
+        size_of::<Self>() + 64 + positions * size_of::<Position>()
     }
 }
 
@@ -176,7 +202,12 @@ struct Walk<'a> {
     path: Vec<u8>,
     matches: Vec<PathBuf>,
     names: usize,
+    /// Bytes compared since the last look at the clock.
+    effort: usize,
+    /// Bytes of the states on the way to the directory at hand.
+    states_size: usize,
     deadline: Instant,
+    cancel: Cancel<'a>,
     /// What changed before has settled.
     settled: i128,
     reader: Names,
@@ -188,13 +219,15 @@ struct Walk<'a> {
 struct Level {
     /// Of its path.
     length: usize,
-    state: usize,
+    state: Arc<State>,
+    /// What it adds to the bytes of the states on the way.
+    size: usize,
     below: Arc<[Box<CStr>]>,
     next: usize,
 }
 
 impl<'a> Walk<'a> {
-    fn new(tree: &'a mut Tree, policy: &'a Policy) -> Self {
+    fn new(tree: &'a mut Tree, policy: &'a Policy, cancel: Cancel<'a>) -> Self {
         let mut bases: BTreeMap<Vec<u8>, Vec<Position>> = BTreeMap::new();
         for (number, glob) in policy.globs().iter().enumerate() {
             let base = glob.base.as_os_str().as_bytes();
@@ -217,7 +250,10 @@ impl<'a> Walk<'a> {
             path: Vec::new(),
             matches: Vec::new(),
             names: 0,
+            effort: 0,
+            states_size: 0,
             deadline: Instant::now() + PATIENCE,
+            cancel,
             settled: settled.as_nanos() as i128,
             reader: Names::default(),
             device: None,
@@ -234,22 +270,23 @@ impl<'a> Walk<'a> {
                 return Err(PlanError::Changed(self.directory().to_owned()));
             }
             let state = self.tree.state(self.policy, positions);
-            let mut levels = vec![self.enter(state, depth)?];
+            let mut levels = vec![self.enter(state, None, depth)?];
             while let Some(level) = levels.last_mut() {
                 self.path.truncate(level.length);
-                let (state, below) = (level.state, Arc::clone(&level.below));
+                let (around, below) = (Arc::clone(&level.state), Arc::clone(&level.below));
                 let Some(name) = below.get(level.next) else {
+                    self.states_size -= level.size;
                     levels.pop();
                     continue;
                 };
                 level.next += 1;
                 let depth = depth + levels.len();
-                let mut positions = self.descend(state, name, depth - 1);
+                let mut positions = self.descend(&around, name, depth - 1)?;
                 self.path.push(b'/');
                 self.path.extend_from_slice(name.to_bytes());
                 positions.extend(self.bases.remove(&self.path).unwrap_or_default());
                 let state = self.tree.state(self.policy, positions);
-                levels.push(self.enter(state, depth)?);
+                levels.push(self.enter(state, Some(&around), depth)?);
             }
         }
         Ok(std::mem::take(&mut self.matches))
@@ -264,29 +301,43 @@ impl<'a> Walk<'a> {
     }
 
     /// Where the search is in the directory `name` of one that is `depth` components deep.
-    fn descend(&self, state: usize, name: &CStr, depth: usize) -> Vec<Position> {
+    fn descend(
+        &mut self,
+        state: &State,
+        name: &CStr,
+        depth: usize,
+    ) -> Result<Vec<Position>, PlanError> {
         let mut positions = Vec::new();
         let mut places = Vec::new();
-        for (glob, place) in &self.tree.states[state].positions {
+        for (glob, place) in &*state.positions {
             let level = depth - self.depths[*glob] + 1;
             let is_deepest = self
                 .policy
                 .scan_depth()
                 .is_some_and(|deepest| level >= deepest as usize);
             if !is_deepest {
+                self.compare(state, (*glob, *place), name)?;
                 self.policy.globs()[*glob].descend(*place, name.to_bytes(), &mut places);
                 positions.extend(places.drain(..).map(|place| (*glob, place)));
             }
         }
-        positions
+        Ok(positions)
     }
 
-    /// Looks at the directory at hand.
-    fn enter(&mut self, state: usize, depth: usize) -> Result<Level, PlanError> {
-        self.check_limits(state)?;
-        let found = match self.known(state) {
+    /// Looks at the directory at hand. The one around it is in the state `around`, if it was searched.
+    fn enter(
+        &mut self,
+        state: Arc<State>,
+        around: Option<&Arc<State>>,
+        depth: usize,
+    ) -> Result<Level, PlanError> {
+        let is_same = around.is_some_and(|around| Arc::ptr_eq(around, &state));
+        let size = if is_same { 0 } else { state.size() };
+        self.states_size += size;
+        self.check_limits(&state)?;
+        let found = match self.known(&state) {
             Some(found) => Some(found),
-            None => self.list(state, depth)?,
+            None => self.list(&state, depth)?,
         };
         let (matches, below) = found.unwrap_or_default();
         for one in &*matches {
@@ -294,24 +345,29 @@ impl<'a> Walk<'a> {
                 .directory()
                 .join(OsStr::from_bytes(one.name.to_bytes()));
             match one.is_link {
-                true => self.matches.extend(target(self.policy, &path)),
+                true => {
+                    // Each is compared with all patterns.
+                    self.check_limits(&state)?;
+                    self.matches.extend(target(self.policy, &path));
+                }
                 false => self.matches.push(path),
             }
         }
-        self.check_limits(state)?;
+        self.check_limits(&state)?;
         Ok(Level {
             length: self.path.len(),
             state,
+            size,
             below,
             next: 0,
         })
     }
 
     /// What is known of the directory at hand, if nothing has changed in it.
-    fn known(&mut self, state: usize) -> Option<Found> {
+    fn known(&mut self, state: &State) -> Option<Found> {
         let path = CString::new(self.directory().as_os_str().as_bytes()).ok()?;
         let known = self.tree.directories.get_mut(self.path.as_slice())?;
-        let stamp = known.stamp.filter(|_| known.state == state)?;
+        let stamp = known.stamp.filter(|_| known.state == state.number)?;
         let status = file::status_at(ROOTED, &path, LastLink::Keep).ok()?;
         if (status.identity, status.changed) != stamp {
             return None;
@@ -322,7 +378,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Lists the directory at hand. None if there is nothing to be found in it.
-    fn list(&mut self, state: usize, depth: usize) -> Result<Option<Found>, PlanError> {
+    fn list(&mut self, state: &State, depth: usize) -> Result<Option<Found>, PlanError> {
         let failed = |walk: &Self, error| PlanError::Source(walk.directory().to_owned(), error);
         let path = CString::new(self.directory().as_os_str().as_bytes())
             .map_err(|error| failed(self, error.into()))?;
@@ -362,8 +418,8 @@ impl<'a> Walk<'a> {
             let name = entry.name;
             let kind = entry.kind.or_else(|| kind_in(&fd, name));
             let is_directory = kind == Some(FileType::Directory);
-            let mut is_match = self.completes(state, name);
-            if is_directory && self.goes_on(state, name, depth, is_match) {
+            let mut is_match = self.completes(state, name)?;
+            if is_directory && self.goes_on(state, name, depth, is_match)? {
                 let is_too_long = self.path.len() + name.to_bytes().len() >= LONGEST_PATH;
                 match is_too_long {
                     true => is_match = true,
@@ -381,7 +437,7 @@ impl<'a> Walk<'a> {
         let (matches, below): Found = (matches.into(), below.into());
         let directory = Directory {
             stamp,
-            state,
+            state: state.number,
             names: self.names - before,
             matches: Arc::clone(&matches),
             below: Arc::clone(&below),
@@ -391,19 +447,45 @@ impl<'a> Walk<'a> {
         Ok(Some((matches, below)))
     }
 
-    fn completes(&self, state: usize, name: &CStr) -> bool {
-        let mut last = self.tree.states[state].last.iter();
-        last.any(|(glob, place)| self.policy.globs()[*glob].completes(*place, name.to_bytes()))
+    fn completes(&mut self, state: &State, name: &CStr) -> Result<bool, PlanError> {
+        for (glob, place) in &state.last {
+            self.compare(state, (*glob, *place), name)?;
+            if self.policy.globs()[*glob].completes(*place, name.to_bytes()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Counts a comparison that comes next.
+    fn compare(
+        &mut self,
+        state: &State,
+        (glob, place): Position,
+        name: &CStr,
+    ) -> Result<(), PlanError> {
+        self.effort += self.policy.globs()[glob].effort(place, name.to_bytes());
+        if self.effort < EFFORT_A_LOOK {
+            return Ok(());
+        }
+        self.effort = 0;
+        self.check_limits(state)
     }
 
     /// Whether something can match below the directory `name`, and is not denied with it.
-    fn goes_on(&self, state: usize, name: &CStr, depth: usize, is_match: bool) -> bool {
+    fn goes_on(
+        &mut self,
+        state: &State,
+        name: &CStr,
+        depth: usize,
+        is_match: bool,
+    ) -> Result<bool, PlanError> {
         if depth == 0 && KERNEL.contains(&name.to_bytes()) {
-            return false;
+            return Ok(false);
         }
         let path = || self.directory().join(OsStr::from_bytes(name.to_bytes()));
-        (!is_match || self.policy.opens_below(&path()))
-            && !self.descend(state, name, depth).is_empty()
+        Ok((!is_match || self.policy.opens_below(&path()))
+            && !self.descend(state, name, depth)?.is_empty())
     }
 
     /// What tells whether a directory has changed since now, when it is going to be listed.
@@ -417,9 +499,9 @@ impl<'a> Walk<'a> {
         (is_true && is_settled).then_some((status.identity, status.changed))
     }
 
-    fn check_limits(&self, state: usize) -> Result<(), PlanError> {
+    fn check_limits(&self, state: &State) -> Result<(), PlanError> {
         let pattern = || {
-            let position = self.tree.states[state].positions.first();
+            let position = state.positions.first();
             let glob = position.and_then(|(glob, _)| self.policy.globs().get(*glob));
             glob.map_or(String::new(), |glob| glob.pattern.clone())
         };
@@ -438,6 +520,10 @@ impl<'a> Walk<'a> {
                 limit: MAX_NAMES,
             });
         }
+        if self.states_size > MAX_STATES_SIZE {
+            return Err(PlanError::Places { pattern: pattern() });
+        }
+        self.cancel.check()?;
         if Instant::now() > self.deadline {
             return Err(PlanError::Slow {
                 pattern: pattern(),

@@ -46,6 +46,10 @@ fn policy_to(depth: Option<u32>, root: &Path, patterns: &[&str], more: &str) -> 
 }
 
 impl Tree {
+    fn look(&mut self, policy: &Policy) -> Result<Vec<PathBuf>, PlanError> {
+        self.search(policy, Cancel::default())
+    }
+
     /// As if nothing had changed for long.
     fn settle(&mut self) {
         for (path, directory) in &mut self.directories {
@@ -120,11 +124,11 @@ fn what_has_changed_is_found_again() {
         let root = place.path();
         let policy = policy(root, &["**/*.env"], "");
         let mut tree = Tree::default();
-        let found = tree.search(&policy).unwrap();
+        let found = tree.look(&policy).unwrap();
         assert_eq!(names(root, &found), ["sub/a.env"]);
         tree.settle();
         change(&root.join("sub"));
-        let found = tree.search(&policy).unwrap();
+        let found = tree.look(&policy).unwrap();
         assert_eq!(names(root, &found), expected, "{what}");
         assert_eq!(tree.directories.len(), 3, "{what}");
     }
@@ -136,7 +140,7 @@ fn what_has_not_changed_is_not_listed_again() {
     let sub = place.path().join("sub");
     let policy = policy(place.path(), &["**/*.env"], "");
     let mut tree = Tree::default();
-    tree.search(&policy).unwrap();
+    tree.look(&policy).unwrap();
     let is_known = |tree: &Tree| {
         let directories = tree.directories.values();
         directories.filter(|one| one.stamp.is_some()).count()
@@ -144,7 +148,7 @@ fn what_has_not_changed_is_not_listed_again() {
     assert_eq!(is_known(&tree), 0, "what has just changed tells nothing");
     tree.settle();
     tree.pretend(&sub);
-    let found = |tree: &mut Tree| names(place.path(), &tree.search(&policy).unwrap());
+    let found = |tree: &mut Tree| names(place.path(), &tree.look(&policy).unwrap());
     assert_eq!(found(&mut tree), ["sub/pretended"]);
     fs::write(sub.join("other"), "what a file holds").unwrap();
     fs::write(sub.join("deep/b.env"), "and what is deeper").unwrap();
@@ -185,7 +189,7 @@ fn one_walk_finds_what_each_pattern_matches() {
         let expected = topmost(&expected);
         let mut tree = Tree::default();
         for time in ["first", "second"] {
-            let found = tree.search(&policy).unwrap();
+            let found = tree.look(&policy).unwrap();
             assert_eq!(topmost(&found), expected, "{some:?}, the {time} time");
             tree.settle();
         }
@@ -213,7 +217,7 @@ fn a_match_that_is_opened_below_is_searched() {
         open.display()
     );
     let policy = policy(root, &["**/secret"], &entry);
-    let found = Tree::default().search(&policy).unwrap();
+    let found = Tree::default().look(&policy).unwrap();
     assert_eq!(found[0], root.join("secret"));
     assert!(found.contains(&open.join("secret")), "{found:?}");
 }
@@ -227,7 +231,7 @@ fn the_depth_counts_from_each_base() {
         fs::write(root.join(directory).join("x"), "").unwrap();
     }
     let policy = policy_to(Some(2), root, &["**/x", "a/b/**/x"], "");
-    let found = Tree::default().search(&policy).unwrap();
+    let found = Tree::default().look(&policy).unwrap();
     assert_eq!(names(root, &found), ["a/b/c/x", "a/b/x", "a/x", "x"]);
 }
 
@@ -240,17 +244,17 @@ fn a_link_is_covered_where_it_leads() {
     symlink("nothing", root.join("b.env")).unwrap();
     let policy = policy(root, &["*.env"], "");
     let mut tree = Tree::default();
-    let found = tree.search(&policy).unwrap();
+    let found = tree.look(&policy).unwrap();
     assert_eq!(names(root, &found), ["nothing", "target"]);
     tree.settle();
     // Where it leads changes without its directory.
     let elsewhere = root.join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
-    tree.search(&policy).unwrap();
+    tree.look(&policy).unwrap();
     tree.settle();
     symlink("elsewhere", root.join("nothing")).unwrap();
     tree.settle();
-    let found = tree.search(&policy).unwrap();
+    let found = tree.look(&policy).unwrap();
     assert_eq!(names(root, &found), ["elsewhere", "target"]);
 }
 
@@ -266,7 +270,7 @@ fn what_lies_too_deep_to_be_mounted_on_is_denied_as_a_whole() {
     fs::create_dir_all(&deepest).unwrap();
     fs::write(deepest.join("x.env"), "").unwrap();
     let policy = policy(root, &["**/*.env"], "");
-    let found = Tree::default().search(&policy).unwrap();
+    let found = Tree::default().look(&policy).unwrap();
     assert_eq!(found, [deepest]);
 }
 
@@ -277,13 +281,13 @@ fn more_matches_than_can_be_covered_are_refused_with_their_pattern() {
         fs::write(scratch.path().join(format!("{number}.env")), "").unwrap();
     }
     let policy = policy(scratch.path(), &["**/x", "**/*.env"], "");
-    let error = Tree::default().search(&policy).unwrap_err().to_string();
+    let error = Tree::default().look(&policy).unwrap_err().to_string();
     assert!(
         error.contains("*.env` matches more than 8192 paths"),
         "{error}"
     );
     fs::remove_file(scratch.path().join("0.env")).unwrap();
-    assert_eq!(Tree::default().search(&policy).unwrap().len(), MAX_MATCHES);
+    assert_eq!(Tree::default().look(&policy).unwrap().len(), MAX_MATCHES);
 }
 
 #[test]
@@ -292,7 +296,7 @@ fn a_base_that_became_a_link_is_no_base() {
     let policy = policy(place.path(), &["sub/*.env"], "");
     fs::rename(place.path().join("sub"), place.path().join("moved")).unwrap();
     symlink("moved", place.path().join("sub")).unwrap();
-    let error = Tree::default().search(&policy).unwrap_err();
+    let error = Tree::default().look(&policy).unwrap_err();
     assert!(matches!(error, PlanError::Changed(_)), "{error}");
 }
 
@@ -301,16 +305,43 @@ fn what_is_kept_is_bounded() {
     let place = place();
     let policy = policy(place.path(), &["**/*.env"], "");
     let mut tree = Tree::default();
-    tree.search(&policy).unwrap();
+    tree.look(&policy).unwrap();
     let size = tree.size;
     assert!(size > 0);
-    tree.search(&policy).unwrap();
+    tree.look(&policy).unwrap();
     assert_eq!(tree.size, size);
     fs::remove_dir(place.path().join("sub/deep")).unwrap();
-    tree.search(&policy).unwrap();
+    tree.look(&policy).unwrap();
     assert!(tree.size < size);
     tree.size = MAX_SIZE;
     fs::create_dir(place.path().join("sub/deep")).unwrap();
-    assert_eq!(tree.search(&policy).unwrap().len(), 1);
+    assert_eq!(tree.look(&policy).unwrap().len(), 1);
     assert_eq!(tree.directories.len(), 2);
+}
+
+#[test]
+fn states_are_bounded() {
+    let scratch = Scratch::new("scan-states");
+    let patterns = ["**/*a*/**/z", "**/*b*/**/z", "**/*c*/**/z"];
+    let policy = policy(scratch.path(), &patterns, "");
+    let mut expected = Vec::new();
+    for name in ["a", "b", "c", "ab", "bc", "ac", "abc"] {
+        fs::create_dir(scratch.path().join(name)).unwrap();
+        fs::write(scratch.path().join(name).join("z"), "").unwrap();
+        expected.push(scratch.path().join(name).join("z"));
+    }
+    expected.sort();
+    let mut tree = Tree::default();
+    assert_eq!(tree.look(&policy).unwrap(), expected);
+    let states = tree.states.len();
+    assert!(states > 7, "{states}");
+    // A state more, and there are too many.
+    tree.states.clear();
+    tree.states_size = MAX_STATES_SIZE - 100;
+    assert_eq!(tree.look(&policy).unwrap(), expected);
+    assert!(tree.states_size < MAX_STATES_SIZE / 2);
+    let mut walk = Walk::new(&mut tree, &policy, Cancel::default());
+    walk.states_size = MAX_STATES_SIZE;
+    let error = walk.all().unwrap_err();
+    assert!(matches!(error, PlanError::Places { .. }), "{error}");
 }
