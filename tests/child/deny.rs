@@ -8,6 +8,7 @@ use crate::profile;
 
 const EPERM: u32 = libc::EPERM as u32;
 const EINVAL: u32 = libc::EINVAL as u32;
+const EMFILE: u32 = libc::EMFILE as u32;
 const ENOSYS: u32 = libc::ENOSYS as u32;
 
 /// Every kind of namespace that `clone` can make.
@@ -43,6 +44,8 @@ pub fn deny(words: &str, command: &[&str]) -> ! {
                     step(0x20, 0, 0, 0),
                 ]);
             }
+            // As for a user who has no more of them.
+            "inotify" => filter.extend(fails(libc::SYS_inotify_init1, EMFILE)),
             "mount" => filter.extend(fails(libc::SYS_mount, EPERM)),
             "memfd_create" => filter.extend(fails(libc::SYS_memfd_create, ENOSYS)),
             "landlock" => filter.extend(fails(libc::SYS_landlock_create_ruleset, ENOSYS)),

@@ -326,3 +326,13 @@ fn a_watch_ends_with_its_connection() {
     fs::write(scratch.path("x"), "").unwrap();
     changes_to(&mut other, "w", "created", &scratch.path("x"));
 }
+
+#[test]
+fn where_the_system_has_no_watch_to_give_the_server_is_busy() {
+    let mut client = Client::stdio_denied("inotify", &[]);
+    let params = json!({"watchId": "w", "path": "/"});
+    let error = client.err("fs/watch", params);
+    assert_eq!(error.code, -32000);
+    assert!(error.message.contains("max_user_instances"), "{error:?}");
+    client.still_serves();
+}

@@ -58,10 +58,31 @@ impl fmt::Display for WatchError {
                 "more than {MAX_DIRECTORIES} directories to watch; watch less of them"
             ),
             Self::Busy => f.write_str("too much is watched at once; try again later"),
-            Self::System(error) if error.kind() == io::ErrorKind::StorageFull => f.write_str(
-                "the user has no inotify watches left; raise fs.inotify.max_user_watches",
+            Self::System(error) => match error.raw_os_error() {
+                Some(libc::ENOSPC) => f.write_str(
+                    "the user has no inotify watches left; raise fs.inotify.max_user_watches",
+                ),
+                Some(libc::EMFILE | libc::ENFILE) => write!(
+                    f,
+                    "the user has no inotify instances left, or the server no descriptors ({error}); \
+                     raise fs.inotify.max_user_instances, or the limit of open files"
+                ),
+                _ => error.fmt(f),
+            },
+        }
+    }
+}
+
+impl WatchError {
+    /// Whether it may be otherwise later.
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Busy => true,
+            Self::System(error) => matches!(
+                error.raw_os_error(),
+                Some(libc::ENOSPC | libc::EMFILE | libc::ENFILE)
             ),
-            Self::System(error) => error.fmt(f),
+            Self::Duplicate(_) | Self::TooManyTrees | Self::TooManyDirectories => false,
         }
     }
 }

@@ -173,13 +173,10 @@ fn told(change: &FileChange, style: PathStyle) -> Change<'static> {
 
 impl From<WatchError> for RpcError {
     fn from(error: WatchError) -> Self {
-        let kind = match error {
-            WatchError::System(error) if error.kind() != std::io::ErrorKind::StorageFull => {
-                return FileError::System(error).into();
-            }
-            WatchError::Busy | WatchError::System(_) => ErrorKind::Busy,
-            _ => ErrorKind::InvalidRequest,
-        };
-        Self::new(kind, error.to_string())
+        match error {
+            error if error.is_busy() => Self::new(ErrorKind::Busy, error.to_string()),
+            WatchError::System(error) => FileError::System(error).into(),
+            error => Self::invalid_request(error.to_string()),
+        }
     }
 }
