@@ -1,12 +1,12 @@
 //! The private directory with the files of runs.
 
 use std::env;
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -312,7 +312,8 @@ impl Directory {
         }
         let mut is_clean = true;
         for (name, _lock) in over {
-            let records = Record::read_all(&self.records(&name)?);
+            // What cannot be read tells of nothing.
+            let records = Record::read_all(&self.records(&name).unwrap_or_default());
             // Each of them has its turn, also behind one that is in use.
             let left = records
                 .iter()
@@ -362,13 +363,24 @@ impl Directory {
         opened_up(open, open_up)
     }
 
+    /// Opens a file of a run. What else is there by its name a program has put there: nobody waits for a FIFO.
     fn open_file(&self, name: &CStr) -> io::Result<File> {
-        let open = || file::open_at(self.fd.as_fd(), name, Access::READ | Access::NO_LINK, 0);
-        let open_up = || {
-            let path = self.path.join(OsStr::from_bytes(name.to_bytes()));
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-        };
-        opened_up(open, open_up).map(File::from)
+        let access = Access::READ | Access::NO_LINK | Access::NO_WAIT;
+        let open = || file::open_at(self.fd.as_fd(), name, access, 0);
+        let file = opened_up(open, || self.open_up(name))?;
+        match file::status_of(file.as_fd())?.kind {
+            FileType::Regular => Ok(File::from(file)),
+            _ => Err(file::invalid()),
+        }
+    }
+
+    /// Lets us read a file of a run again. It is found once, without a link, so nothing else is meant in between.
+    fn open_up(&self, name: &CStr) -> io::Result<()> {
+        let found = file::open_at(self.fd.as_fd(), name, Access::LOCATE | Access::NO_LINK, 0)?;
+        match file::status_of(found.as_fd())?.kind {
+            FileType::Regular => file::change_mode(found.as_fd(), 0o600),
+            _ => Err(file::invalid()),
+        }
     }
 
     /// What a run has noted down: nothing, if it came to its end before that.
@@ -414,7 +426,9 @@ fn records_of(name: &CStr) -> io::Result<CString> {
 mod tests {
     use super::*;
     use crate::sandbox::scratch::Scratch;
-    use std::os::unix::fs::symlink;
+    use std::ffi::OsStr;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::process::Command;
 
     #[test]
     fn a_directory_that_others_can_reach_is_refused() {
@@ -434,6 +448,37 @@ mod tests {
         let link = scratch.path().join("link");
         symlink(&real, &link).unwrap();
         assert!(Directory::open(&link).is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for_and_keeps_nothing_from_being_swept() {
+        let scratch = Scratch::new("journal-forged");
+        let path = scratch.path().join("journal");
+        let directory = Directory::open(&path).unwrap();
+        let fifo = Command::new("mkfifo").arg(path.join("lock-1-1")).status();
+        assert!(fifo.unwrap().success());
+        fs::write(path.join("lock-1-2"), "").unwrap();
+        fs::create_dir(path.join("made-1-2")).unwrap();
+        drop(directory.begin(&[]).unwrap());
+        assert!(directory.sweep());
+        let mut names = directory.runs().unwrap();
+        names.sort();
+        assert_eq!(names, [c"lock-1-1".to_owned()]);
+    }
+
+    #[test]
+    fn a_link_in_place_of_a_file_changes_no_mode() {
+        let scratch = Scratch::new("journal-mode");
+        let directory = Directory::open(&scratch.path().join("journal")).unwrap();
+        let victim = scratch.path().join("victim");
+        fs::write(&victim, "").unwrap();
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink(&victim, directory.path().join("lock-1-1")).unwrap();
+        assert!(directory.open_up(c"lock-1-1").is_err());
+        assert_eq!(
+            victim.metadata().unwrap().permissions().mode() & 0o777,
+            0o640
+        );
     }
 
     #[test]
