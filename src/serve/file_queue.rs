@@ -14,7 +14,7 @@ use super::files::{FileService, FileWork};
 use super::reply::Responder;
 use super::services::Services;
 use crate::rpc::error::{ErrorKind, RpcError};
-use crate::rpc::transport::{Outbound, relax_blocks};
+use crate::rpc::transport::{Outbound, shrink_blocks};
 use crate::sys::sync::{Condvar, Mutex};
 use crate::workers::Workers;
 
@@ -209,7 +209,7 @@ impl Shared {
             }
         }
         service.shrink();
-        relax_blocks();
+        shrink_blocks();
     }
 
     /// The next request, or none when there was none for a while.

@@ -120,7 +120,7 @@ impl Listener {
     }
 
     /// Where it listens on the network without asking for a token, if it does.
-    pub(super) fn open_door(&self) -> Option<String> {
+    pub(super) fn unprotected_url(&self) -> Option<String> {
         let is_open = self.access.authenticator().is_none() && matches!(self.port, Port::Tcp(_));
         self.url().filter(|_| is_open)
     }

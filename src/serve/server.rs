@@ -179,8 +179,8 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     main.listener = Listener::open(&config, access)?;
     match &main.listener {
         Some(listener) => {
-            if let Some(url) = listener.open_door() {
-                let _first = main.server.services.open_door.set(url);
+            if let Some(url) = listener.unprotected_url() {
+                let _first = main.server.services.unprotected_url.set(url);
             }
             listener.announce();
         }

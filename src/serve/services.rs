@@ -29,7 +29,7 @@ pub(super) struct Services {
     /// The threads for file requests.
     pub(super) file_workers: Workers,
     /// Where whoever is on this machine may connect without a token, if anywhere.
-    pub(super) open_door: OnceLock<String>,
+    pub(super) unprotected_url: OnceLock<String>,
     is_draining: AtomicBool,
 }
 
@@ -41,7 +41,7 @@ impl Services {
             http: (!options.no_http).then(|| HttpService::new(options.allow_link_local)),
             confined: Arc::new(ConfinedFiles::new(&host)),
             file_workers: Workers::named("files"),
-            open_door: OnceLock::new(),
+            unprotected_url: OnceLock::new(),
             is_draining: AtomicBool::new(false),
             host,
         }

@@ -17,7 +17,7 @@ use crate::rpc::encode;
 use crate::rpc::methods::Method;
 use crate::rpc::methods::fs::{RawBlockReply, ReadBlock};
 use crate::rpc::methods::process::{Acknowledge, AcknowledgeParams, Read, ReadParams};
-use crate::rpc::transport::{Framing, Goodbye, Outbound, Payload, Reader, Received, relax_blocks};
+use crate::rpc::transport::{Framing, Goodbye, Outbound, Payload, Reader, Received, shrink_blocks};
 use crate::sys::sync::{Condvar, Mutex};
 
 /// What writes the JSON of a call's parameters.
@@ -334,7 +334,7 @@ impl Connection {
                 }
                 Received::Idle => {
                     self.outbound.shrink();
-                    relax_blocks();
+                    shrink_blocks();
                 }
                 Received::Closed(why) => break why,
             }

@@ -41,7 +41,7 @@ pub fn give_back_block(block: Vec<u8>) {
 }
 
 /// Gives back to the system what nobody has needed for a while.
-pub fn relax_blocks() {
+pub fn shrink_blocks() {
     let unused = std::mem::take(&mut *free());
     drop(unused);
 }

@@ -24,7 +24,7 @@ mod source;
 mod tls;
 mod websocket;
 
-pub use blocks::{give_back_block, relax_blocks, take_block};
+pub use blocks::{give_back_block, shrink_blocks, take_block};
 pub use budget::Charge;
 pub use frame::Goodbye;
 pub use inbuffer::InBuffer;

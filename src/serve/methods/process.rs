@@ -50,7 +50,7 @@ pub(in crate::serve) fn start(call: &Call<'_>, params: StartParams<'_>) -> Resul
     let way_out = match spec.confinement.as_ref().is_some_and(is_online) {
         true => call
             .services
-            .open_door
+            .unprotected_url
             .get()
             .map(|url| confinement::way_out(url)),
         false => None,
