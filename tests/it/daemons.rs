@@ -1,7 +1,6 @@
 //! Descendants that have left their group and session, as daemons do: they end with who started them.
 
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File};
 use std::process::Command;
 use std::time::Duration;
 
@@ -49,12 +48,15 @@ fn every_kind(client: &mut Client) -> Vec<u32> {
 
 /// Starts what forks and exits all the time; whether it has ended, by the lock that it keeps.
 fn forking(client: &mut Client, scratch: &Scratch) -> impl FnMut() -> bool + use<> {
-    let (path, hop) = (scratch.path("lock"), scratch.path("hop"));
+    let path = scratch.path("lock");
     fs::write(&path, "").unwrap();
-    fs::write(&hop, format!("#!/bin/sh\n[ -e {path} ] && setsid $0 &\n")).unwrap();
-    fs::set_permissions(&hop, Permissions::from_mode(0o755)).unwrap();
-    let script = format!("exec 9<{path}; flock -n 9 && echo locked && exec {hop} >/dev/null 2>&1");
-    client.start(Start::shell("p", &script));
+    // With job control each has a group of its own, without a program to be run in between.
+    let script = format!(
+        "exec 9<{path}; flock -n 9 || exit; echo locked; exec >/dev/null 2>&1
+         hop() {{ [ -e {path} ] || exit; set -m; hop & exit; }}
+         hop"
+    );
+    client.start(Start::command("p", &["bash", "-c", &script]));
     client.output("p", "stdout", |text| text == "locked\n");
     let file = File::open(path).unwrap();
     assert!(file.try_lock().is_err(), "it has the lock");
