@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::subject::Subject;
-use crate::workload::Workload;
+use crate::workload::{self, Workload};
 
 /// The usage text.
 pub const USAGE: &str = "\
@@ -17,6 +17,7 @@ Usage: cargo bench --bench compare -- [OPTIONS]
   --json FILE      also write every figure to FILE
 
 Environment: EXEC_SERVER_BIN is the server of this project (default: the one that cargo built),
+EXEC_SERVER_BEFORE another binary of it, to measure a change: its figures stand in a column `before`.
 REFERENCE_0130 and REFERENCE_0169 are codex binaries of these versions, if there are any.";
 
 /// The run's options.
@@ -24,7 +25,7 @@ pub struct Options {
     pub rounds: usize,
     pub quick: bool,
     pub pin: bool,
-    pub only: Vec<Workload>,
+    pub only: Vec<&'static Workload>,
     pub markdown: bool,
     pub json: Option<PathBuf>,
 }
@@ -51,7 +52,7 @@ impl Options {
                 lexopt::Arg::Long("markdown") => options.markdown = true,
                 lexopt::Arg::Long("rounds") => rounds = Some(positive(&mut parser)?),
                 lexopt::Arg::Long("json") => options.json = Some(parser.value()?.into()),
-                lexopt::Arg::Long("only") => options.only.push(workload(&mut parser)?),
+                lexopt::Arg::Long("only") => options.only.push(named(&mut parser)?),
                 // What cargo itself passes to every bench.
                 lexopt::Arg::Long("bench") => {}
                 lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(None),
@@ -62,9 +63,11 @@ impl Options {
         Ok(Some(options))
     }
 
-    pub fn workloads(&self) -> Vec<Workload> {
-        let wanted = |workload: &Workload| self.only.is_empty() || self.only.contains(workload);
-        Workload::ALL.into_iter().filter(wanted).collect()
+    pub fn workloads(&self) -> Vec<&'static Workload> {
+        if self.only.is_empty() {
+            return workload::ALL.iter().collect();
+        }
+        self.only.clone()
     }
 }
 
@@ -77,11 +80,12 @@ fn positive(parser: &mut lexopt::Parser) -> Result<usize, lexopt::Error> {
     Ok(rounds)
 }
 
-fn workload(parser: &mut lexopt::Parser) -> Result<Workload, lexopt::Error> {
+fn named(parser: &mut lexopt::Parser) -> Result<&'static Workload, lexopt::Error> {
     let name = parser.value()?;
     let found = name.to_str().and_then(Workload::named);
     found.ok_or_else(|| {
-        let names = Workload::ALL.map(Workload::name).join(", ");
+        let names: Vec<_> = workload::ALL.iter().map(|each| each.name).collect();
+        let names = names.join(", ");
         format!("no workload {}; there are {names}", name.display()).into()
     })
 }
@@ -92,6 +96,7 @@ pub fn binaries() -> (Vec<(Subject, PathBuf)>, Vec<String>) {
     let built = PathBuf::from(env!("CARGO_BIN_EXE_exec-server"));
     for (subject, variable, default) in [
         (Subject::Ours, "EXEC_SERVER_BIN", Some(built)),
+        (Subject::Before, "EXEC_SERVER_BEFORE", None),
         (Subject::Reference0130, "REFERENCE_0130", None),
         (Subject::Reference0169, "REFERENCE_0169", None),
     ] {
@@ -103,6 +108,8 @@ pub fn binaries() -> (Vec<(Subject, PathBuf)>, Vec<String>) {
                 subject.name(),
                 path.display()
             )),
+            // It is there only while a change is measured.
+            None if subject == Subject::Before => {}
             None => missing.push(format!(
                 "{} is not measured: {variable} is not set",
                 subject.name()

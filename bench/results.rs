@@ -19,15 +19,27 @@ pub struct Results {
 }
 
 impl Results {
-    pub fn add(&mut self, workload: Workload, subject: Subject, key: &str, value: f64) {
+    pub fn add(&mut self, workload: &'static Workload, subject: Subject, key: &str, value: f64) {
         self.figures
-            .entry((workload.name(), subject.name(), key.to_owned()))
+            .entry((workload.name, subject.name(), key.to_owned()))
             .or_default()
             .push(value);
     }
 
-    pub fn figure(&self, workload: Workload, subject: Subject, key: &str) -> Option<Figure> {
-        let key = (workload.name(), subject.name(), key.to_owned());
+    /// Whether anything was measured on it.
+    pub fn has(&self, wanted: Subject) -> bool {
+        self.figures
+            .keys()
+            .any(|(_, subject, _)| *subject == wanted.name())
+    }
+
+    pub fn figure(
+        &self,
+        workload: &'static Workload,
+        subject: Subject,
+        key: &str,
+    ) -> Option<Figure> {
+        let key = (workload.name, subject.name(), key.to_owned());
         Figure::of(self.figures.get(&key)?)
     }
 }

@@ -58,14 +58,14 @@ pub fn run(options: &Options) -> ExitCode {
     for round in 0..options.rounds {
         run.results.busy.push(procfs::cores_busy());
         for workload in options.workloads() {
-            if round >= workload.rounds(options.rounds) {
+            if round >= workload.most_rounds {
                 continue;
             }
             eprintln!(
                 "round {} of {}: {}",
                 round + 1,
                 options.rounds,
-                workload.name()
+                workload.name
             );
             // Whoever comes first in one round comes later in the next.
             subjects.rotate_left(1);
@@ -106,20 +106,20 @@ struct Run {
     core: Option<usize>,
     results: Results,
     /// What did not end in time once would cost as much in every round.
-    hanging: Vec<(Workload, Subject, Transport)>,
+    hanging: Vec<(&'static str, Subject, Transport)>,
     ours_failed: bool,
 }
 
 impl Run {
     /// Takes one workload's figures of one subject, over every transport.
-    fn measure(&mut self, workload: Workload, subject: Subject, binary: &Path) {
+    fn measure(&mut self, workload: &'static Workload, subject: Subject, binary: &Path) {
         // A floor has no transport; it emits the keys of both at once.
         let transports = match subject {
             Subject::Floor => &[Transport::Stdio],
-            _ => workload.transports(),
+            _ => workload.transports,
         };
         for &transport in transports {
-            if self.hanging.contains(&(workload, subject, transport)) {
+            if self.hanging.contains(&(workload.name, subject, transport)) {
                 continue;
             }
             let order = Order {
@@ -137,11 +137,11 @@ impl Run {
             let Err(failure) = done else { continue };
             self.ours_failed |= subject == Subject::Ours;
             if matches!(failure, Failure::Late { .. }) {
-                self.hanging.push((workload, subject, transport));
+                self.hanging.push((workload.name, subject, transport));
             }
             let sentence = format!(
                 "{} {} {}: {failure}",
-                workload.name(),
+                workload.name,
                 subject.name(),
                 transport.name()
             );

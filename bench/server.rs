@@ -17,17 +17,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server and gives the first connection to it.
+    /// Starts a server, with flags of this project's, and gives the first connection to it.
     pub fn start(
-        subject: Subject,
-        binary: &Path,
-        transport: Transport,
-    ) -> Result<(Self, Link), Failure> {
-        Self::start_with(subject, binary, transport, &[])
-    }
-
-    /// The same with flags of this project's server.
-    pub fn start_with(
         subject: Subject,
         binary: &Path,
         transport: Transport,

@@ -16,7 +16,7 @@ use crate::workload::{Step, Workload};
 
 /// What the run wants measured.
 pub struct Order<'a> {
-    pub workload: Workload,
+    pub workload: &'static Workload,
     pub subject: Subject,
     pub transport: Transport,
     pub binary: &'a Path,
@@ -46,7 +46,7 @@ pub fn perform(order: &Order<'_>, mut figure: impl FnMut(&str, f64)) -> Result<(
             }
         }
     });
-    let limit = order.workload.deadline();
+    let limit = order.workload.deadline;
     let deadline = Instant::now() + limit;
     let mut reason = None;
     let mut timed_out = false;
@@ -101,12 +101,12 @@ fn last_words(log: &Path) -> String {
 
 fn command(order: &Order<'_>) -> Result<Command, Failure> {
     let own = std::env::current_exe().during("finding this program")?;
-    let pin = order.core.filter(|_| order.workload.pinned());
+    let pin = order.core.filter(|_| order.workload.is_pinned);
     let mut words: Vec<OsString> = Vec::new();
     if let Some(core) = pin {
         words.extend(["taskset", "-c", &core.to_string()].map(OsString::from));
     }
-    if order.workload == Workload::Memory {
+    if order.workload.name == "memory" {
         // A thousand connections are more than the usual soft limit, for client and server both.
         let raise = r#"ulimit -n 4096 2>/dev/null; exec "$0" "$@""#;
         words.extend(["/bin/sh", "-c", raise].map(OsString::from));
@@ -115,7 +115,7 @@ fn command(order: &Order<'_>) -> Result<Command, Failure> {
     words.push("step".into());
     let effort = if order.quick { "quick" } else { "full" };
     for word in [
-        order.workload.name(),
+        order.workload.name,
         order.subject.name(),
         order.transport.name(),
         effort,

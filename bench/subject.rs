@@ -1,4 +1,4 @@
-//! The four things that a workload is measured on, and how a server of each kind is started.
+//! The things that a workload is measured on, and how a server of each kind is started.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +8,8 @@ use std::process::Command;
 pub enum Subject {
     /// The server of this project.
     Ours,
+    /// The same from before a change that is measured.
+    Before,
     /// `codex exec-server` 0.130.
     Reference0130,
     /// `codex exec-server` 0.169.
@@ -24,8 +26,9 @@ pub enum Transport {
 }
 
 impl Subject {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Ours,
+        Self::Before,
         Self::Reference0130,
         Self::Reference0169,
         Self::Floor,
@@ -34,10 +37,16 @@ impl Subject {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::Before => "before",
             Self::Reference0130 => "0.130",
             Self::Reference0169 => "0.169",
             Self::Floor => "floor",
         }
+    }
+
+    /// Whether it has this project's flags, methods and commands.
+    pub fn is_this_project(self) -> bool {
+        matches!(self, Self::Ours | Self::Before)
     }
 
     pub fn named(name: &str) -> Option<Self> {
@@ -48,14 +57,16 @@ impl Subject {
     pub fn path(self, path: &str) -> String {
         match self {
             Self::Reference0130 => path.to_owned(),
-            Self::Ours | Self::Reference0169 | Self::Floor => format!("file://{path}"),
+            Self::Ours | Self::Before | Self::Reference0169 | Self::Floor => {
+                format!("file://{path}")
+            }
         }
     }
 
     /// The command that serves on `transport`.
     pub fn command(self, binary: &Path, transport: Transport) -> Command {
         let mut command = Command::new(binary);
-        if self != Self::Ours {
+        if !self.is_this_project() {
             command.arg("exec-server").env("CODEX_HOME", state());
         }
         command.env_remove("RUST_LOG");

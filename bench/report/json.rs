@@ -16,7 +16,7 @@ pub fn json(options: &Options, results: &Results) -> String {
         .iter()
         .flat_map(|&workload| {
             workload
-                .rows()
+                .rows
                 .iter()
                 .map(move |row| one(results, workload, row))
         })
@@ -32,9 +32,9 @@ pub fn json(options: &Options, results: &Results) -> String {
     format!("{run:#}\n")
 }
 
-fn one(results: &Results, workload: Workload, row: &Row) -> Value {
+fn one(results: &Results, workload: &'static Workload, row: &Row) -> Value {
     let mut value = json!({
-        "workload": workload.name(),
+        "workload": workload.name,
         "key": row.key,
         "label": row.label,
         "unit": unit(row.unit),

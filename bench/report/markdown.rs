@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{LEGEND, SERVERS, advantage, circumstances, floor_cell, measured};
+use super::{LEGEND, advantage, circumstances, columns, floor_cell, measured};
 use crate::options::Options;
 use crate::results::Results;
 use crate::row::Row;
@@ -11,13 +11,21 @@ use crate::workload::Workload;
 
 /// One table of all workloads, with what was measured where, and how.
 pub fn markdown(options: &Options, results: &Results) -> String {
-    let mut out = String::from(
-        "| workload | ours | codex 0.130 | codex 0.169 | floor |\n|---|---|---|---|---|\n",
-    );
+    let mut head = String::from("| workload |");
+    for subject in columns(results) {
+        let codex = if subject.is_this_project() {
+            ""
+        } else {
+            "codex "
+        };
+        let _ = write!(head, " {codex}{} |", subject.name());
+    }
+    let cells = columns(results).count();
+    let mut out = format!("{head} floor |\n|---|{}---|\n", "---|".repeat(cells));
     for workload in options.workloads() {
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "| **{}** | | | | |", workload.title());
-        for row in workload.rows() {
+        let _ = writeln!(out, "| **{}** |{} |", workload.title, " |".repeat(cells));
+        for row in workload.rows {
             if measured(results, workload, row) {
                 line(&mut out, results, workload, row);
             }
@@ -34,17 +42,17 @@ pub fn markdown(options: &Options, results: &Results) -> String {
     out
 }
 
-fn line(out: &mut String, results: &Results, workload: Workload, row: &Row) {
+fn line(out: &mut String, results: &Results, workload: &'static Workload, row: &Row) {
     let ours = results.figure(workload, Subject::Ours, row.key);
     let _ = write!(out, "| {} |", row.label);
-    for subject in SERVERS {
+    for subject in columns(results) {
         let cell = match results.figure(workload, subject, row.key) {
             None => "-".to_owned(),
             Some(figure) if subject == Subject::Ours => {
                 format!("**{}**", row.unit.show(figure.median))
             }
             Some(figure) => {
-                let better = ours.map(|ours| advantage(row, ours.median, figure.median));
+                let better = ours.map(|ours| advantage(row, ours.median, subject, figure.median));
                 row.unit.show(figure.median) + &better.unwrap_or_default()
             }
         };

@@ -16,14 +16,15 @@ use crate::subject::Subject;
 use crate::workload::Workload;
 
 /// The servers, in the order of the columns.
-const SERVERS: [Subject; 3] = [
+const SERVERS: [Subject; 4] = [
     Subject::Ours,
+    Subject::Before,
     Subject::Reference0130,
     Subject::Reference0169,
 ];
 
 const LEGEND: &str = "Medians of the rounds. Behind a reference: how many times \
-better ours is. Behind a floor: ours as a multiple of it, or for rates as a share.";
+better ours is; behind what was before: how much larger ours is. Behind a floor: ours as a multiple of it, or for rates as a share.";
 
 /// Cores that others may keep busy while the figures are still worth something.
 const QUIET: f64 = 0.3;
@@ -31,7 +32,7 @@ const QUIET: f64 = 0.3;
 /// A floor beside a row: its name, and its figure.
 fn floors<'a>(
     results: &'a Results,
-    workload: Workload,
+    workload: &'static Workload,
     row: &'a Row,
 ) -> impl Iterator<Item = (&'static str, Figure)> + 'a {
     row.floors.iter().filter_map(move |(key, name)| {
@@ -40,8 +41,19 @@ fn floors<'a>(
     })
 }
 
-/// How many times better ours is than a reference.
-fn advantage(row: &Row, ours: f64, other: f64) -> String {
+/// The columns of a run: without a binary from before there is none for it.
+fn columns(results: &Results) -> impl Iterator<Item = Subject> {
+    let has_before = results.has(Subject::Before);
+    SERVERS
+        .into_iter()
+        .filter(move |&subject| has_before || subject != Subject::Before)
+}
+
+/// How many times better ours is than a reference, or how far it is from what it was before.
+fn advantage(row: &Row, ours: f64, subject: Subject, other: f64) -> String {
+    if subject == Subject::Before {
+        return format!(" ({:+.1} %)", (ours / other - 1.0) * 100.0);
+    }
     let times = if row.unit.more_is_better() {
         ours / other
     } else {
@@ -65,7 +77,7 @@ fn distance(row: &Row, ours: f64, floor: f64) -> String {
 }
 
 /// The floors of a row in one cell.
-fn floor_cell(results: &Results, workload: Workload, row: &Row) -> String {
+fn floor_cell(results: &Results, workload: &'static Workload, row: &Row) -> String {
     let ours = results.figure(workload, Subject::Ours, row.key);
     let cells: Vec<String> = floors(results, workload, row)
         .map(|(name, floor)| {
@@ -81,7 +93,7 @@ fn floor_cell(results: &Results, workload: Workload, row: &Row) -> String {
 }
 
 /// Whether a row has anything to show.
-fn measured(results: &Results, workload: Workload, row: &Row) -> bool {
+fn measured(results: &Results, workload: &'static Workload, row: &Row) -> bool {
     let server = |&subject: &Subject| results.figure(workload, subject, row.key).is_some();
     SERVERS.iter().any(server) || floors(results, workload, row).next().is_some()
 }

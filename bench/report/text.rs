@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{LEGEND, SERVERS, advantage, circumstances, floor_cell, measured};
+use super::{LEGEND, advantage, circumstances, columns, floor_cell, measured};
 use crate::options::Options;
 use crate::results::Results;
 use crate::row::Row;
@@ -25,20 +25,17 @@ pub fn text(options: &Options, results: &Results) -> String {
     );
     for workload in options.workloads() {
         put(&mut out, "");
-        let pinned = match workload.pinned() && options.pin {
+        let pinned = match workload.is_pinned && options.pin {
             true => " (client and server on one core)",
             false => "",
         };
-        put(&mut out, &format!("{}{pinned}", workload.title()));
-        let [ours, old, new] = SERVERS.map(Subject::name);
-        put(
-            &mut out,
-            &format!(
-                "  {:LABEL$}{ours:OURS$}{old:REFERENCE$}{new:REFERENCE$}floor",
-                ""
-            ),
-        );
-        for row in workload.rows() {
+        put(&mut out, &format!("{}{pinned}", workload.title));
+        let mut head = format!("  {:LABEL$}", "");
+        for subject in columns(results) {
+            let _ = write!(head, "{:width$}", subject.name(), width = width(subject));
+        }
+        put(&mut out, &(head + "floor"));
+        for row in workload.rows {
             if measured(results, workload, row) {
                 put(&mut out, &line(results, workload, row));
             }
@@ -53,30 +50,32 @@ pub fn text(options: &Options, results: &Results) -> String {
     out
 }
 
+fn width(subject: Subject) -> usize {
+    match subject {
+        Subject::Ours => OURS,
+        _ => REFERENCE,
+    }
+}
+
 fn put(out: &mut String, line: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{}", line.trim_end());
 }
 
-fn line(results: &Results, workload: Workload, row: &Row) -> String {
+fn line(results: &Results, workload: &'static Workload, row: &Row) -> String {
     let ours = results.figure(workload, Subject::Ours, row.key);
     let mut line = format!("  {:LABEL$}", row.label);
-    for subject in SERVERS {
+    for subject in columns(results) {
         let figure = results.figure(workload, subject, row.key);
         let cell = match (figure, subject) {
             (None, _) => "-".to_owned(),
             (Some(figure), Subject::Ours) => row.unit.show_spread(figure),
             (Some(figure), _) => {
-                let better = ours.map(|ours| advantage(row, ours.median, figure.median));
+                let better = ours.map(|ours| advantage(row, ours.median, subject, figure.median));
                 row.unit.show(figure.median) + &better.unwrap_or_default()
             }
         };
-        let width = if subject == Subject::Ours {
-            OURS
-        } else {
-            REFERENCE
-        };
-        let _ = write!(line, "{cell:width$}");
+        let _ = write!(line, "{cell:width$}", width = width(subject));
     }
     line + &floor_cell(results, workload, row)
 }

@@ -14,8 +14,7 @@ use crate::failure::{During, Failure};
 use crate::row::{Row, Unit};
 use crate::sample::repeat;
 use crate::scratch::{self, Scratch};
-use crate::server::Server;
-use crate::subject::{Subject, Transport};
+use crate::subject::Transport;
 
 use support::sshd::Sshd;
 
@@ -70,13 +69,13 @@ const CAT_BUFFER: usize = 128 * 1024;
 
 /// Ours alone has a command line to measure.
 pub fn server(step: &Step) -> Result<(), Failure> {
-    if step.subject != Subject::Ours {
+    if !step.subject.is_this_project() {
         return Ok(());
     }
     let scratch = Scratch::new()?;
     match step.transport {
         Transport::Websocket => {
-            let (server, _link) = Server::start(step.subject, &step.binary, step.transport)?;
+            let (server, _link) = step.start(&[])?;
             let address = server.address().unwrap_or_default();
             own(step, &scratch, &["-e", &format!("ws://{address}")])
         }

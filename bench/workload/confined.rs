@@ -9,36 +9,25 @@ use serde_json::json;
 
 use super::spawn::until_closed;
 use super::{Step, program};
-use crate::client::{Client, Stdin};
+use crate::client::Stdin;
 use crate::failure::{During, Failure};
 use crate::row::{Row, Unit};
 use crate::sample::repeat;
 use crate::scratch::Scratch;
-use crate::server::Server;
 use crate::subject::Subject;
 use exec_server::sandbox::bundled::BUNDLED_BWRAP;
 
 const FLOORS: &[(&str, &str)] = &[("bwrap.p50", "the same bwrap line")];
 
 pub const ROWS: &[Row] = &[
-    Row {
-        key: "ws.p50",
-        label: "ws, p50",
-        unit: Unit::Seconds,
-        floors: FLOORS,
-    },
-    Row {
-        key: "stdio.p50",
-        label: "stdio, p50",
-        unit: Unit::Seconds,
-        floors: FLOORS,
-    },
-    Row {
-        key: "stdio.landlock",
-        label: "stdio, what Landlock adds to a plain start, p50",
-        unit: Unit::Seconds,
-        floors: &[],
-    },
+    Row::new(Unit::Seconds, "ws.p50", "ws, p50", FLOORS),
+    Row::new(Unit::Seconds, "stdio.p50", "stdio, p50", FLOORS),
+    Row::new(
+        Unit::Seconds,
+        "stdio.landlock",
+        "stdio, what Landlock adds to a plain start, p50",
+        &[],
+    ),
 ];
 
 const LEAST: usize = 10;
@@ -74,12 +63,12 @@ pub fn server(step: &Step) -> Result<(), Failure> {
     let program = program("true")?;
     // The floor's bwrap: that of the machine, which comes first, is another program.
     let flags: &[&str] = match (step.subject, BUNDLED_BWRAP) {
-        (Subject::Ours, Some(_)) => &["--sandbox-launcher", "bundled"],
+        (subject, Some(_)) if subject.is_this_project() => &["--sandbox-launcher", "bundled"],
         _ => &[],
     };
     let confined = median(step, &program, flags, true)?;
     step.emit("p50", confined);
-    if step.subject == Subject::Ours {
+    if step.subject.is_this_project() {
         let flags = ["--sandbox-launcher", "landlock"];
         let confined = median(step, &program, &flags, true)?;
         let plain = median(step, &program, &flags, false)?;
@@ -89,8 +78,7 @@ pub fn server(step: &Step) -> Result<(), Failure> {
 }
 
 fn median(step: &Step, program: &str, flags: &[&str], is_confined: bool) -> Result<f64, Failure> {
-    let (_server, link) = Server::start_with(step.subject, &step.binary, step.transport, flags)?;
-    let mut client = Client::open(link, step.subject)?;
+    let (_server, mut client) = step.open(flags)?;
     let sandbox = is_confined.then(|| {
         json!({
             "permissions": {

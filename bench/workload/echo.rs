@@ -16,7 +16,6 @@ use crate::message::{self, Event};
 use crate::peer::terminal;
 use crate::row::{Row, Unit};
 use crate::sample::{Times, repeat};
-use crate::server::Server;
 
 const PIPE: &[(&str, &str)] = &[("pipe.p50", "cat, pipes")];
 const FIRST: &[(&str, &str)] = &[("pty.p50", "bare pty")];
@@ -49,8 +48,7 @@ const WARM_UP: usize = 3;
 
 pub fn server(step: &Step) -> Result<(), Failure> {
     let cat = program("cat")?;
-    let (_server, link) = Server::start(step.subject, &step.binary, step.transport)?;
-    let mut client = Client::open(link, step.subject)?;
+    let (_server, mut client) = step.open(&[])?;
     for (key, stdin, expected) in [
         ("pipe", Stdin::Pipe, LINE.len() as u64),
         ("pty", Stdin::Terminal, TWICE),

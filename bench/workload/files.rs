@@ -19,7 +19,6 @@ use crate::procfs::Cpu;
 use crate::row::{Row, Unit};
 use crate::sample::{Times, repeat};
 use crate::scratch::{self, Scratch};
-use crate::server::Server;
 
 const STAT: &[(&str, &str)] = &[("metadata.p50", "fs::metadata")];
 const READ: &[(&str, &str)] = &[("read.p50", "fs::read")];
@@ -88,8 +87,7 @@ pub fn server(step: &Step) -> Result<(), Failure> {
     let scratch = Scratch::new()?;
     let file = scratch.file("file", SIZE)?;
     let directory = scratch.directory("directory", ENTRIES)?;
-    let (server, link) = Server::start(step.subject, &step.binary, step.transport)?;
-    let mut client = Client::open(link, step.subject)?;
+    let (server, mut client) = step.open(&[])?;
     let params = |path: &Path| {
         scratch::text(path).map(|path| json!({"path": step.subject.path(path)}).to_string())
     };

@@ -8,41 +8,20 @@ use std::time::Instant;
 use base64_simd::STANDARD;
 
 use super::{Step, program};
-use crate::client::{Client, Stdin};
+use crate::client::Stdin;
 use crate::failure::{During, Failure};
 use crate::guard::Guarded;
 use crate::message::Event;
 use crate::procfs::Cpu;
 use crate::row::{Row, Unit};
-use crate::server::Server;
 
 const FLOORS: &[(&str, &str)] = &[("pipe.rate", "pipe to dd")];
 
 pub const ROWS: &[Row] = &[
-    Row {
-        key: "ws.rate",
-        label: "ws",
-        unit: Unit::MegabytesPerSecond,
-        floors: FLOORS,
-    },
-    Row {
-        key: "ws.cpu",
-        label: "ws, server CPU",
-        unit: Unit::CpuPerGib,
-        floors: &[],
-    },
-    Row {
-        key: "stdio.rate",
-        label: "stdio",
-        unit: Unit::MegabytesPerSecond,
-        floors: FLOORS,
-    },
-    Row {
-        key: "stdio.cpu",
-        label: "stdio, server CPU",
-        unit: Unit::CpuPerGib,
-        floors: &[],
-    },
+    Row::new(Unit::MegabytesPerSecond, "ws.rate", "ws", FLOORS),
+    Row::new(Unit::CpuPerGib, "ws.cpu", "ws, server CPU", &[]),
+    Row::new(Unit::MegabytesPerSecond, "stdio.rate", "stdio", FLOORS),
+    Row::new(Unit::CpuPerGib, "stdio.cpu", "stdio, server CPU", &[]),
 ];
 
 const BYTES: usize = 64 * 1024 * 1024;
@@ -56,8 +35,7 @@ pub fn server(step: &Step) -> Result<(), Failure> {
     let dd = program("dd")?;
     let argv: Vec<&str> = std::iter::once(dd.as_str()).chain(DD).collect();
     let base64 = STANDARD.encode_to_string(vec![b'i'; CHUNK]);
-    let (server, link) = Server::start(step.subject, &step.binary, step.transport)?;
-    let mut client = Client::open(link, step.subject)?;
+    let (server, mut client) = step.open(&[])?;
     let id = client.start("dd", &argv, Stdin::Pipe)?;
     client.answer(id)?;
 

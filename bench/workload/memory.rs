@@ -40,7 +40,7 @@ pub fn server(step: &Step) -> Result<(), Failure> {
         .len();
     step.emit("binary", size as f64);
 
-    let (server, first) = Server::start(step.subject, &step.binary, Transport::Websocket)?;
+    let (server, first) = Server::start(step.subject, &step.binary, Transport::Websocket, &[])?;
     let _first = Client::open(first, step.subject)?;
     let idle = Memory::of(server.pid())?;
     step.emit("idle.rss", idle.resident);
@@ -61,7 +61,7 @@ pub fn server(step: &Step) -> Result<(), Failure> {
     drop((clients, server));
 
     let sleep = program("sleep")?;
-    let (server, link) = Server::start(step.subject, &step.binary, Transport::Websocket)?;
+    let (server, link) = Server::start(step.subject, &step.binary, Transport::Websocket, &[])?;
     let mut client = Client::open(link, step.subject)?;
     for number in 0..PROCESSES {
         let id = client.start(&format!("p{number}"), &[&sleep, "600"], Stdin::Closed)?;

@@ -22,28 +22,177 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::client::Client;
 use crate::failure::Failure;
+use crate::link::Link;
 use crate::row::Row;
+use crate::server::Server;
 use crate::subject::{Subject, Transport};
 
-/// One of the workloads.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Workload {
-    Startup,
-    Roundtrip,
-    Pipelined,
-    Spawn,
-    Confined,
-    Parallel,
-    Echo,
-    Output,
-    Input,
-    Files,
-    Restricted,
-    Transfer,
-    Memory,
-    Command,
+/// Measures on a step's subject, and emits the figures.
+type Measure = fn(&Step) -> Result<(), Failure>;
+
+/// Something that is measured on every subject.
+pub struct Workload {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub rows: &'static [Row],
+    server: Measure,
+    floor: Option<Measure>,
+    /// Short latencies mean little across two halted virtual cores: one core for client and server.
+    pub is_pinned: bool,
+    /// More than a step of it takes on a slow machine; most take one second.
+    pub deadline: Duration,
+    pub most_rounds: usize,
+    pub transports: &'static [Transport],
 }
+
+/// What most workloads have in common.
+const USUAL: Workload = Workload {
+    name: "",
+    title: "",
+    rows: &[],
+    server: |_| Ok(()),
+    floor: None,
+    is_pinned: true,
+    deadline: Duration::from_secs(30),
+    most_rounds: usize::MAX,
+    transports: &Transport::ALL,
+};
+
+pub static ALL: [Workload; 14] = [
+    Workload {
+        name: "startup",
+        title: "Start-up: from spawn to the answer of initialize",
+        rows: startup::ROWS,
+        server: startup::server,
+        floor: Some(startup::floor),
+        is_pinned: true,
+        ..USUAL
+    },
+    Workload {
+        name: "roundtrip",
+        title: "Request round trip, one at a time",
+        rows: roundtrip::ROWS,
+        server: roundtrip::server,
+        floor: Some(roundtrip::floor),
+        is_pinned: true,
+        ..USUAL
+    },
+    Workload {
+        name: "pipelined",
+        title: "32 requests in flight",
+        rows: pipelined::ROWS,
+        server: pipelined::server,
+        floor: Some(pipelined::floor),
+        is_pinned: true,
+        ..USUAL
+    },
+    Workload {
+        name: "spawn",
+        title: "process/start of true, to closed",
+        rows: spawn::ROWS,
+        server: spawn::server,
+        floor: Some(spawn::floor),
+        is_pinned: true,
+        ..USUAL
+    },
+    Workload {
+        name: "confined",
+        title: "The same under a read-only policy",
+        rows: confined::ROWS,
+        server: confined::server,
+        floor: Some(confined::floor),
+        is_pinned: true,
+        ..USUAL
+    },
+    Workload {
+        name: "parallel",
+        title: "16 processes in flight",
+        rows: parallel::ROWS,
+        server: parallel::server,
+        floor: Some(parallel::floor),
+        is_pinned: false,
+        ..USUAL
+    },
+    Workload {
+        name: "echo",
+        title: "Echo of a line through cat",
+        rows: echo::ROWS,
+        server: echo::server,
+        floor: Some(echo::floor),
+        is_pinned: true,
+        ..USUAL
+    },
+    Workload {
+        name: "output",
+        title: "256 MiB of output",
+        rows: output::ROWS,
+        server: output::server,
+        floor: Some(output::floor),
+        is_pinned: false,
+        ..USUAL
+    },
+    Workload {
+        name: "input",
+        title: "64 MiB of input",
+        rows: input::ROWS,
+        server: input::server,
+        floor: Some(input::floor),
+        is_pinned: false,
+        ..USUAL
+    },
+    Workload {
+        name: "files",
+        title: "Files: small requests, one at a time",
+        rows: files::ROWS,
+        server: files::server,
+        floor: Some(files::floor),
+        is_pinned: true,
+        ..USUAL
+    },
+    Workload {
+        name: "restricted",
+        title: "Files: writing under a policy, one at a time",
+        rows: restricted::ROWS,
+        server: restricted::server,
+        floor: Some(restricted::floor),
+        is_pinned: true,
+        ..USUAL
+    },
+    Workload {
+        name: "transfer",
+        title: "Files: whole large ones, one at a time",
+        rows: transfer::ROWS,
+        server: transfer::server,
+        floor: Some(transfer::floor),
+        is_pinned: false,
+        ..USUAL
+    },
+    Workload {
+        name: "memory",
+        title: "Memory of the server",
+        rows: memory::ROWS,
+        server: memory::server,
+        floor: None,
+        is_pinned: false,
+        // Memory hardly varies, and fills many connections.
+        most_rounds: 2,
+        transports: &[Transport::Websocket],
+        ..USUAL
+    },
+    Workload {
+        name: "command",
+        title: "The command line, whole processes",
+        rows: command::ROWS,
+        server: command::server,
+        floor: Some(command::floor),
+        is_pinned: false,
+        // Four copies of 1 GiB through ssh's ciphers take half a minute.
+        deadline: Duration::from_secs(150),
+        ..USUAL
+    },
+];
 
 /// What a step is to measure, and where its figures go.
 pub struct Step {
@@ -64,6 +213,17 @@ impl Step {
         })
     }
 
+    /// Starts the server with these flags of our own, and opens the first connection to it.
+    pub fn open(&self, flags: &[&str]) -> Result<(Server, Client), Failure> {
+        let (server, link) = self.start(flags)?;
+        Ok((server, Client::open(link, self.subject)?))
+    }
+
+    /// Starts the server; the connection to it has said nothing yet.
+    pub fn start(&self, flags: &[&str]) -> Result<(Server, Link), Failure> {
+        Server::start(self.subject, &self.binary, self.transport, flags)
+    }
+
     /// Hands a figure to the run, at once: what was measured before a failure counts.
     pub fn emit(&self, key: &str, value: f64) {
         let mut out = std::io::stdout().lock();
@@ -77,157 +237,16 @@ impl Step {
 }
 
 impl Workload {
-    pub const ALL: [Self; 14] = [
-        Self::Startup,
-        Self::Roundtrip,
-        Self::Pipelined,
-        Self::Spawn,
-        Self::Confined,
-        Self::Parallel,
-        Self::Echo,
-        Self::Output,
-        Self::Input,
-        Self::Files,
-        Self::Restricted,
-        Self::Transfer,
-        Self::Memory,
-        Self::Command,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Startup => "startup",
-            Self::Roundtrip => "roundtrip",
-            Self::Pipelined => "pipelined",
-            Self::Spawn => "spawn",
-            Self::Confined => "confined",
-            Self::Parallel => "parallel",
-            Self::Echo => "echo",
-            Self::Output => "output",
-            Self::Input => "input",
-            Self::Files => "files",
-            Self::Restricted => "restricted",
-            Self::Transfer => "transfer",
-            Self::Memory => "memory",
-            Self::Command => "command",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|workload| workload.name() == name)
-    }
-
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Startup => "Start-up: from spawn to the answer of initialize",
-            Self::Roundtrip => "Request round trip, one at a time",
-            Self::Pipelined => "32 requests in flight",
-            Self::Spawn => "process/start of true, to closed",
-            Self::Confined => "The same under a read-only policy",
-            Self::Parallel => "16 processes in flight",
-            Self::Echo => "Echo of a line through cat",
-            Self::Output => "256 MiB of output",
-            Self::Input => "64 MiB of input",
-            Self::Files => "Files: small requests, one at a time",
-            Self::Restricted => "Files: writing under a policy, one at a time",
-            Self::Transfer => "Files: whole large ones, one at a time",
-            Self::Memory => "Memory of the server",
-            Self::Command => "The command line, whole processes",
-        }
-    }
-
-    /// Short latencies mean little across two halted virtual cores: one core for client and server.
-    pub fn pinned(self) -> bool {
-        !matches!(
-            self,
-            Self::Parallel
-                | Self::Output
-                | Self::Input
-                | Self::Transfer
-                | Self::Memory
-                | Self::Command
-        )
-    }
-
-    /// More than a step of it takes on a slow machine: most take one second, four copies of 1 GiB
-    /// through ssh's ciphers half a minute.
-    pub fn deadline(self) -> Duration {
-        match self {
-            Self::Command => Duration::from_secs(150),
-            _ => Duration::from_secs(30),
-        }
-    }
-
-    /// Memory hardly varies, and fills many connections: it is not measured in every round.
-    pub fn rounds(self, rounds: usize) -> usize {
-        if self == Self::Memory {
-            rounds.min(2)
-        } else {
-            rounds
-        }
-    }
-
-    pub fn transports(self) -> &'static [Transport] {
-        if self == Self::Memory {
-            &[Transport::Websocket]
-        } else {
-            &Transport::ALL
-        }
-    }
-
-    pub fn rows(self) -> &'static [Row] {
-        match self {
-            Self::Startup => startup::ROWS,
-            Self::Roundtrip => roundtrip::ROWS,
-            Self::Pipelined => pipelined::ROWS,
-            Self::Spawn => spawn::ROWS,
-            Self::Confined => confined::ROWS,
-            Self::Parallel => parallel::ROWS,
-            Self::Echo => echo::ROWS,
-            Self::Output => output::ROWS,
-            Self::Input => input::ROWS,
-            Self::Files => files::ROWS,
-            Self::Restricted => restricted::ROWS,
-            Self::Transfer => transfer::ROWS,
-            Self::Memory => memory::ROWS,
-            Self::Command => command::ROWS,
-        }
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|workload| workload.name == name)
     }
 
     /// Measures, and emits the figures.
-    pub fn measure(self, step: &Step) -> Result<(), Failure> {
-        let floor = step.subject == Subject::Floor;
-        match self {
-            Self::Startup if floor => startup::floor(step),
-            Self::Startup => startup::server(step),
-            Self::Roundtrip if floor => roundtrip::floor(step),
-            Self::Roundtrip => roundtrip::server(step),
-            Self::Pipelined if floor => pipelined::floor(step),
-            Self::Pipelined => pipelined::server(step),
-            Self::Spawn if floor => spawn::floor(step),
-            Self::Spawn => spawn::server(step),
-            Self::Confined if floor => confined::floor(step),
-            Self::Confined => confined::server(step),
-            Self::Parallel if floor => parallel::floor(step),
-            Self::Parallel => parallel::server(step),
-            Self::Echo if floor => echo::floor(step),
-            Self::Echo => echo::server(step),
-            Self::Output if floor => output::floor(step),
-            Self::Output => output::server(step),
-            Self::Input if floor => input::floor(step),
-            Self::Input => input::server(step),
-            Self::Files if floor => files::floor(step),
-            Self::Files => files::server(step),
-            Self::Restricted if floor => restricted::floor(step),
-            Self::Restricted => restricted::server(step),
-            Self::Transfer if floor => transfer::floor(step),
-            Self::Transfer => transfer::server(step),
-            Self::Memory if floor => Ok(()),
-            Self::Memory => memory::server(step),
-            Self::Command if floor => command::floor(step),
-            Self::Command => command::server(step),
+    pub fn measure(&self, step: &Step) -> Result<(), Failure> {
+        match (step.subject, self.floor) {
+            (Subject::Floor, None) => Ok(()),
+            (Subject::Floor, Some(floor)) => floor(step),
+            _ => (self.server)(step),
         }
     }
 }

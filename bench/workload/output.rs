@@ -11,7 +11,7 @@ use std::time::Instant;
 use base64_simd::{AsOut as _, STANDARD};
 
 use super::{Step, program};
-use crate::client::{Client, Stdin};
+use crate::client::Stdin;
 use crate::failure::{During, Failure};
 use crate::guard::Guarded;
 use crate::link::Link;
@@ -19,43 +19,37 @@ use crate::message::{self, Event};
 use crate::peer::{Peer, canned};
 use crate::procfs::Cpu;
 use crate::row::{Row, Unit};
-use crate::server::Server;
 use crate::subject::Transport;
 
 pub const ROWS: &[Row] = &[
-    Row {
-        key: "ws.rate",
-        label: "ws",
-        unit: Unit::MegabytesPerSecond,
-        floors: &[
+    Row::new(
+        Unit::MegabytesPerSecond,
+        "ws.rate",
+        "ws",
+        &[
             ("canned.rate", "canned ws"),
             ("pipe.rate", "head to a pipe"),
         ],
-    },
-    Row {
-        key: "ws.decoded.rate",
-        label: "ws, client decodes",
-        unit: Unit::MegabytesPerSecond,
-        floors: &[("canned.decoded.rate", "canned ws")],
-    },
-    Row {
-        key: "ws.cpu",
-        label: "ws, server CPU",
-        unit: Unit::CpuPerGib,
-        floors: &[("canned.cpu", "canned ws")],
-    },
-    Row {
-        key: "stdio.rate",
-        label: "stdio",
-        unit: Unit::MegabytesPerSecond,
-        floors: &[("pipe.rate", "head to a pipe")],
-    },
-    Row {
-        key: "stdio.cpu",
-        label: "stdio, server CPU",
-        unit: Unit::CpuPerGib,
-        floors: &[],
-    },
+    ),
+    Row::new(
+        Unit::MegabytesPerSecond,
+        "ws.decoded.rate",
+        "ws, client decodes",
+        &[("canned.decoded.rate", "canned ws")],
+    ),
+    Row::new(
+        Unit::CpuPerGib,
+        "ws.cpu",
+        "ws, server CPU",
+        &[("canned.cpu", "canned ws")],
+    ),
+    Row::new(
+        Unit::MegabytesPerSecond,
+        "stdio.rate",
+        "stdio",
+        &[("pipe.rate", "head to a pipe")],
+    ),
+    Row::new(Unit::CpuPerGib, "stdio.cpu", "stdio, server CPU", &[]),
 ];
 
 const BYTES: u64 = 256 * 1024 * 1024;
@@ -79,8 +73,7 @@ pub fn server(step: &Step) -> Result<(), Failure> {
 
 fn one(step: &Step, reading: Reading, prefix: &str) -> Result<(), Failure> {
     let head = program("head")?;
-    let (server, link) = Server::start(step.subject, &step.binary, step.transport)?;
-    let mut client = Client::open(link, step.subject)?;
+    let (server, mut client) = step.open(&[])?;
     let count = BYTES.to_string();
     let before = Cpu::of(server.pid())?;
     let begun = Instant::now();

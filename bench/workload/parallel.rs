@@ -9,49 +9,27 @@ use crate::failure::Failure;
 use crate::message::Event;
 use crate::procfs::Cpu;
 use crate::row::{Row, Unit};
-use crate::server::Server;
 
 const FLOORS: &[(&str, &str)] = &[("rate", "16 threads, with pipes")];
 
 pub const ROWS: &[Row] = &[
-    Row {
-        key: "ws.rate",
-        label: "ws",
-        unit: Unit::PerSecond,
-        floors: FLOORS,
-    },
-    Row {
-        key: "ws.cpu",
-        label: "ws, server CPU a process",
-        unit: Unit::Seconds,
-        floors: &[],
-    },
-    Row {
-        key: "ws.children",
-        label: "ws, the child's CPU",
-        unit: Unit::Seconds,
-        floors: &[],
-    },
-    Row {
-        key: "stdio.rate",
-        label: "stdio",
-        unit: Unit::PerSecond,
-        floors: FLOORS,
-    },
-    Row {
-        key: "stdio.cpu",
-        label: "stdio, server CPU a process",
-        unit: Unit::Seconds,
-        floors: &[],
-    },
+    Row::new(Unit::PerSecond, "ws.rate", "ws", FLOORS),
+    Row::new(Unit::Seconds, "ws.cpu", "ws, server CPU a process", &[]),
+    Row::new(Unit::Seconds, "ws.children", "ws, the child's CPU", &[]),
+    Row::new(Unit::PerSecond, "stdio.rate", "stdio", FLOORS),
+    Row::new(
+        Unit::Seconds,
+        "stdio.cpu",
+        "stdio, server CPU a process",
+        &[],
+    ),
 ];
 
 const IN_FLIGHT: usize = 16;
 
 pub fn server(step: &Step) -> Result<(), Failure> {
     let program = program("true")?;
-    let (server, link) = Server::start(step.subject, &step.binary, step.transport)?;
-    let mut client = Client::open(link, step.subject)?;
+    let (server, mut client) = step.open(&[])?;
     let before = Cpu::of(server.pid())?;
     let (budget, begun) = (step.budget(800), Instant::now());
     let mut started = 0;

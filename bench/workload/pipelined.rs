@@ -10,14 +10,12 @@ use std::time::{Duration, Instant};
 
 use super::Step;
 use super::roundtrip::{ANSWER, REQUEST, nothing};
-use crate::client::Client;
 use crate::failure::{During, Failure};
 use crate::link::Link;
 use crate::message;
 use crate::peer::{Peer, canned};
 use crate::procfs::Cpu;
 use crate::row::{Row, Unit};
-use crate::server::Server;
 
 pub const ROWS: &[Row] = &[
     Row::new(
@@ -73,8 +71,7 @@ impl Sending {
 }
 
 pub fn server(step: &Step) -> Result<(), Failure> {
-    let (server, link) = Server::start(step.subject, &step.binary, step.transport)?;
-    let mut client = Client::open(link, step.subject)?;
+    let (server, mut client) = step.open(&[])?;
     let (method, params) = nothing();
     let params = params.to_string();
     for (sending, name) in Sending::ALL {

@@ -10,12 +10,10 @@ use serde_json::{Value, json};
 
 use super::Step;
 use super::roundtrip::round_trip;
-use crate::client::Client;
 use crate::failure::{During, Failure};
 use crate::row::{Row, Unit};
 use crate::sample::repeat;
 use crate::scratch::{self, Scratch};
-use crate::server::Server;
 use crate::subject::Subject;
 
 const WRITE: &[(&str, &str)] = &[("write.p50", "fs::write")];
@@ -67,8 +65,7 @@ pub fn server(step: &Step) -> Result<(), Failure> {
     params["sandbox"] = policy(step.subject, &path(root)?);
     let confined = params.to_string();
 
-    let (_server, link) = Server::start(step.subject, &step.binary, step.transport)?;
-    let mut client = Client::open(link, step.subject)?;
+    let (_server, mut client) = step.open(&[])?;
     for (params, key) in [(plain, "plain.p50"), (confined, "restricted.p50")] {
         let id = client.queue("fs/writeFile", &params);
         client.link.flush()?;

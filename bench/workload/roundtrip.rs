@@ -19,7 +19,6 @@ use crate::peer::{Peer, canned};
 use crate::procfs::Cpu;
 use crate::row::{Row, Unit};
 use crate::sample::repeat;
-use crate::server::Server;
 
 const TCP: &[(&str, &str)] = &[("tcp.p50", "TCP"), ("canned.p50", "canned ws")];
 const TCP_P99: &[(&str, &str)] = &[("tcp.p99", "TCP"), ("canned.p99", "canned ws")];
@@ -27,48 +26,23 @@ const PIPE: &[(&str, &str)] = &[("pipe.p50", "pipe")];
 const PIPE_P99: &[(&str, &str)] = &[("pipe.p99", "pipe")];
 
 pub const ROWS: &[Row] = &[
-    Row {
-        key: "ws.p50",
-        label: "ws, p50",
-        unit: Unit::Seconds,
-        floors: TCP,
-    },
-    Row {
-        key: "ws.p99",
-        label: "ws, p99",
-        unit: Unit::Seconds,
-        floors: TCP_P99,
-    },
-    Row {
-        key: "ws.cpu",
-        label: "ws, server CPU a request",
-        unit: Unit::Seconds,
-        floors: &[],
-    },
-    Row {
-        key: "ws.metadata.p50",
-        label: "ws, fs/getMetadata, p50",
-        unit: Unit::Seconds,
-        floors: TCP,
-    },
-    Row {
-        key: "stdio.p50",
-        label: "stdio, p50",
-        unit: Unit::Seconds,
-        floors: PIPE,
-    },
-    Row {
-        key: "stdio.p99",
-        label: "stdio, p99",
-        unit: Unit::Seconds,
-        floors: PIPE_P99,
-    },
-    Row {
-        key: "stdio.metadata.p50",
-        label: "stdio, fs/getMetadata, p50",
-        unit: Unit::Seconds,
-        floors: PIPE,
-    },
+    Row::new(Unit::Seconds, "ws.p50", "ws, p50", TCP),
+    Row::new(Unit::Seconds, "ws.p99", "ws, p99", TCP_P99),
+    Row::new(Unit::Seconds, "ws.cpu", "ws, server CPU a request", &[]),
+    Row::new(
+        Unit::Seconds,
+        "ws.metadata.p50",
+        "ws, fs/getMetadata, p50",
+        TCP,
+    ),
+    Row::new(Unit::Seconds, "stdio.p50", "stdio, p50", PIPE),
+    Row::new(Unit::Seconds, "stdio.p99", "stdio, p99", PIPE_P99),
+    Row::new(
+        Unit::Seconds,
+        "stdio.metadata.p50",
+        "stdio, fs/getMetadata, p50",
+        PIPE,
+    ),
 ];
 
 /// Sizes of the request and of its answer, with a masked and a plain websocket frame's head.
@@ -84,8 +58,7 @@ pub fn nothing() -> (&'static str, Value) {
 }
 
 pub fn server(step: &Step) -> Result<(), Failure> {
-    let (server, link) = Server::start(step.subject, &step.binary, step.transport)?;
-    let mut client = Client::open(link, step.subject)?;
+    let (server, mut client) = step.open(&[])?;
     let (method, params) = nothing();
     let params = params.to_string();
     let before = Cpu::of(server.pid())?;

@@ -11,48 +11,27 @@ use crate::message::Event;
 use crate::procfs::Cpu;
 use crate::row::{Row, Unit};
 use crate::sample::repeat;
-use crate::server::Server;
 
 const FLOORS: &[(&str, &str)] = &[("pipes.p50", "with pipes"), ("plain.p50", "without")];
 const FLOORS_P99: &[(&str, &str)] = &[("pipes.p99", "with pipes"), ("plain.p99", "without")];
 
 pub const ROWS: &[Row] = &[
-    Row {
-        key: "ws.p50",
-        label: "ws, p50",
-        unit: Unit::Seconds,
-        floors: FLOORS,
-    },
-    Row {
-        key: "ws.p99",
-        label: "ws, p99",
-        unit: Unit::Seconds,
-        floors: FLOORS_P99,
-    },
-    Row {
-        key: "stdio.p50",
-        label: "stdio, p50",
-        unit: Unit::Seconds,
-        floors: FLOORS,
-    },
-    Row {
-        key: "stdio.p99",
-        label: "stdio, p99",
-        unit: Unit::Seconds,
-        floors: FLOORS_P99,
-    },
-    Row {
-        key: "stdio.cpu",
-        label: "stdio, server CPU a process",
-        unit: Unit::Seconds,
-        floors: &[],
-    },
-    Row {
-        key: "stdio.children",
-        label: "stdio, the child's CPU",
-        unit: Unit::Seconds,
-        floors: &[],
-    },
+    Row::new(Unit::Seconds, "ws.p50", "ws, p50", FLOORS),
+    Row::new(Unit::Seconds, "ws.p99", "ws, p99", FLOORS_P99),
+    Row::new(Unit::Seconds, "stdio.p50", "stdio, p50", FLOORS),
+    Row::new(Unit::Seconds, "stdio.p99", "stdio, p99", FLOORS_P99),
+    Row::new(
+        Unit::Seconds,
+        "stdio.cpu",
+        "stdio, server CPU a process",
+        &[],
+    ),
+    Row::new(
+        Unit::Seconds,
+        "stdio.children",
+        "stdio, the child's CPU",
+        &[],
+    ),
 ];
 
 const LEAST: usize = 10;
@@ -60,8 +39,7 @@ const WARM_UP: usize = 2;
 
 pub fn server(step: &Step) -> Result<(), Failure> {
     let program = program("true")?;
-    let (server, link) = Server::start(step.subject, &step.binary, step.transport)?;
-    let mut client = Client::open(link, step.subject)?;
+    let (server, mut client) = step.open(&[])?;
     let mut number = 0;
     let before = Cpu::of(server.pid())?;
     let mut times = repeat(step.budget(600), LEAST, WARM_UP, || {

@@ -4,26 +4,24 @@
 use std::time::Instant;
 
 use super::Step;
-use crate::client::Client;
 use crate::failure::{During, Failure};
 use crate::peer;
 use crate::row::{Row, Unit};
 use crate::sample::repeat;
-use crate::server::Server;
 
 pub const ROWS: &[Row] = &[
-    Row {
-        key: "ws.p50",
-        label: "ws",
-        unit: Unit::Seconds,
-        floors: &[("p50", "spawn + wait, static")],
-    },
-    Row {
-        key: "stdio.p50",
-        label: "stdio",
-        unit: Unit::Seconds,
-        floors: &[("p50", "spawn + wait, static")],
-    },
+    Row::new(
+        Unit::Seconds,
+        "ws.p50",
+        "ws",
+        &[("p50", "spawn + wait, static")],
+    ),
+    Row::new(
+        Unit::Seconds,
+        "stdio.p50",
+        "stdio",
+        &[("p50", "spawn + wait, static")],
+    ),
 ];
 
 const LEAST: usize = 5;
@@ -31,8 +29,7 @@ const LEAST: usize = 5;
 pub fn server(step: &Step) -> Result<(), Failure> {
     let mut times = repeat(step.budget(250), LEAST, 1, || {
         let begun = Instant::now();
-        let (server, link) = Server::start(step.subject, &step.binary, step.transport)?;
-        let client = Client::open(link, step.subject)?;
+        let (server, client) = step.open(&[])?;
         let time = begun.elapsed();
         // The connection goes first, so that a server never sees a client that outlives it.
         drop(client);

@@ -75,8 +75,7 @@ pub fn server(step: &Step) -> Result<(), Failure> {
     let scratch = Scratch::new()?;
     let source = scratch.file("source", READ_BYTES)?;
     let target = scratch.at("target");
-    let (server, link) = Server::start(step.subject, &step.binary, step.transport)?;
-    let mut client = Client::open(link, step.subject)?;
+    let (server, mut client) = step.open(&[])?;
 
     let source = step.subject.path(scratch::text(&source)?);
     let params = json!({"path": source, "maxMessageBytes": MAX_ANSWER}).to_string();
