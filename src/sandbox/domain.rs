@@ -34,13 +34,13 @@ const CHANGE: u64 = WRITE_FILE | CHANGE_DIRECTORY | REFER | TRUNCATE | IOCTL_DEV
 const OF_FILES: u64 = EXECUTE | READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV;
 
 /// To read and run.
-pub(super) const READ: u64 = EXECUTE | READ_FILE | READ_DIR;
+pub(crate) const READ: u64 = EXECUTE | READ_FILE | READ_DIR;
 /// To read, run and change.
-pub(super) const WRITE: u64 = READ | CHANGE;
+pub(crate) const WRITE: u64 = READ | CHANGE;
 /// To use a device.
-pub(super) const DEVICE: u64 = READ_FILE | WRITE_FILE | IOCTL_DEV;
+pub(crate) const DEVICE: u64 = READ_FILE | WRITE_FILE | IOCTL_DEV;
 /// To read, and not to run.
-pub(super) const LOOK: u64 = READ_FILE | READ_DIR;
+pub(crate) const LOOK: u64 = READ_FILE | READ_DIR;
 
 /// A domain in the words of paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct Domain {
 
 impl Domain {
     /// One that allows nothing to be done with files.
-    pub(super) fn of_files(abi: u32, network: Network) -> Self {
+    pub(crate) fn of_files(abi: u32, network: Network) -> Self {
         Self {
             handled: Handled {
                 files: known_files(abi),
@@ -65,7 +65,7 @@ impl Domain {
 
     /// The second wall around a program that sees only what it may: nothing can be changed but below `writable`. A mount
     /// that is read-only does not keep a program from writing to a named pipe or a device in it.
-    pub(super) fn of_changes<'a>(
+    pub(crate) fn of_changes<'a>(
         abi: u32,
         network: Network,
         writable: impl Iterator<Item = &'a Path>,
@@ -87,7 +87,7 @@ impl Domain {
 
     /// The second wall around a program whose files are free: it cannot reach into processes outside, nor signal them.
     /// None where the kernel has no domain that restricts no file.
-    pub(super) fn of_processes(abi: u32, network: Network) -> Option<Self> {
+    pub(crate) fn of_processes(abi: u32, network: Network) -> Option<Self> {
         let handled = outside(abi, network);
         if handled != Handled::default() {
             return Some(Self {
@@ -108,7 +108,7 @@ impl Domain {
     }
 
     /// Allows what is handled of `access` at a path.
-    pub(super) fn allow(&mut self, path: &Path, access: u64) {
+    pub(crate) fn allow(&mut self, path: &Path, access: u64) {
         let access = access & self.handled.files;
         // A path with a NUL byte leads nowhere.
         if let Ok(path) = CString::new(path.as_os_str().as_bytes())
@@ -138,7 +138,7 @@ impl Domain {
 }
 
 /// What is at a path with no link on the way; none if nothing is.
-pub(super) fn locate(path: &CStr) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn locate(path: &CStr) -> io::Result<Option<OwnedFd>> {
     let path = Path::new(OsStr::from_bytes(path.to_bytes()));
     match file::locate_anything_without_links(path) {
         Ok(place) => Ok(Some(place)),

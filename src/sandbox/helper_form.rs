@@ -17,13 +17,13 @@ pub const NAME: &str = "codex-linux-sandbox";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HelperForm {
     /// The directory that the policy's words are relative to.
-    pub policy_cwd: PathBuf,
+    policy_cwd: PathBuf,
     /// Where the command starts.
     pub command_cwd: PathBuf,
     /// The profile, still as JSON.
     pub profile: String,
     /// Whether the command must get no `/proc` of its own.
-    pub no_proc: bool,
+    no_proc: bool,
     /// The command and its arguments; not empty.
     pub command: Vec<String>,
 }

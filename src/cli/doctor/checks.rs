@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::sandbox::bundled::BUNDLED_BWRAP;
-use crate::sandbox::launcher::cause;
+use crate::sandbox::launcher::refusal;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::{landlock, seccomp};
 
@@ -70,10 +70,10 @@ pub(super) fn all() -> Vec<Check> {
 }
 
 fn namespaces() -> Check {
-    match cause::no_namespaces() {
+    match refusal::no_namespaces() {
         Some(cause) => weaker("namespaces", cause.what, cause.remedy),
-        None if cause::has_apparmor_restriction() => {
-            let (what, remedy) = cause::apparmor();
+        None if refusal::has_apparmor_restriction() => {
+            let (what, remedy) = refusal::apparmor();
             weaker("namespaces", what, remedy)
         }
         None => good(
@@ -84,7 +84,7 @@ fn namespaces() -> Check {
 }
 
 fn base() -> Check {
-    match cause::no_base() {
+    match refusal::no_base() {
         Some(cause) => weaker("/tmp", cause.what, cause.remedy),
         None => good("/tmp", "is there"),
     }

@@ -465,3 +465,13 @@ fn mount_points_are_gone_after_the_plan() {
     left.sort();
     assert_eq!(left, [".git", "src", "sub"]);
 }
+
+#[test]
+fn only_whole_options_count() {
+    let text = "\n    --perms OCTAL   Set permissions\n --bind-fd-not FD\n--argv0 VALUE, --ro-bind-fd FD DEST\n";
+    let expected = Capabilities {
+        perms: true,
+        ..Capabilities::default()
+    };
+    assert_eq!(Capabilities::from_help(text), expected);
+}

@@ -15,25 +15,30 @@
 //!
 //! What keeps a program from running the server hears from the process where it happened; the end of the socket, at the
 //! exec, says that the program runs.
+//!
+//! Covers and devices are left to it because bwrap reads the whole list of mounts again for each mount that it makes read-only, so a thousand covers would take it
+//! seconds; and it knows no device that is read-only and yet a device.
 
 mod message;
-mod request;
-mod setup;
 
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use message::{Message, SIZE};
-pub use request::{Request, Rest};
-
-use crate::sandbox::seccomp;
+use super::domain::{Domain, locate};
+use super::mounts::{Mask, MaskKind};
+use super::seccomp;
 use crate::sys::enter::{self, Forked};
 use crate::sys::file::{self, Access, ROOTED};
+use crate::sys::identity::user_id;
+use crate::sys::mount::{self, Devices};
 use crate::sys::process;
 use crate::sys::spawn::Stage;
+
+pub use self::message::{Message, SIZE};
+pub use self::message::{Request, Rest};
 
 /// The argument by which this program knows that it is inside.
 pub const ARGUMENT: &str = "inside-sandbox";
@@ -127,7 +132,7 @@ fn start(control: &OwnedFd) -> Result<Option<Program>, (Stage, i32)> {
         return Err(invalid);
     };
     let lock = enter::inherited(LOCK).filter(|_| request.rest.has_lock);
-    let rules = setup::set_up(&request.rest)?;
+    let rules = set_up(&request.rest)?;
     enter::confine(rules, seccomp::filter(request.rest.network()))?;
     let failed = |error: io::Error| (Stage::Descriptors, number(&error));
     let program = own_program(&request).map_err(failed)?;
@@ -194,4 +199,77 @@ fn read(file: OwnedFd) -> Option<Request> {
     let mut stream = File::from(file).take(u64::MAX);
     stream.read_to_end(&mut bytes).ok()?;
     Request::decode(&bytes)
+}
+
+/// Does all that is left; the rules of the domain to enter.
+fn set_up(rest: &Rest) -> Result<Option<OwnedFd>, (Stage, i32)> {
+    if user_id() != 0 {
+        // bwrap has mounted as the root of a user namespace around this one.
+        mount::leave_namespace().map_err(|error| at(Stage::Device, &error))?;
+    }
+    for device in &rest.sealed_devices {
+        match mount::seal(device, Devices::Kept) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(at(Stage::Device, &error));
+            }
+            _ => {}
+        }
+    }
+    let mut covers = Covers::default();
+    for (place, mask) in rest.masks.iter().enumerate() {
+        covers
+            .add(mask)
+            .map_err(|error| at(Stage::Mount(place), &error))?;
+    }
+    let rules = rest.domain.as_ref().map(Domain::rules).transpose();
+    rules.map_err(|error| at(Stage::Landlock, &error))
+}
+
+/// What covers files and directories: the first cover of each kind is made, and the others are copies of it.
+#[derive(Default)]
+struct Covers {
+    file: Option<OwnedFd>,
+    directory: Option<OwnedFd>,
+    empty: Option<OwnedFd>,
+}
+
+impl Covers {
+    fn add(&mut self, mask: &Mask) -> io::Result<()> {
+        let path = mask.path.as_c_str();
+        // What has gone since the plan was made needs no cover, unless it is what nobody may make anew. A link in its
+        // place is an error.
+        let target = match locate(path)? {
+            Some(target) => target,
+            None if mask.kind == MaskKind::EmptyDirectory => {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            None => return Ok(()),
+        };
+        let known = match mask.kind {
+            MaskKind::Itself => return mount::cover(target.as_fd(), target.as_fd()),
+            MaskKind::File => &mut self.file,
+            MaskKind::Directory => &mut self.directory,
+            MaskKind::EmptyDirectory => &mut self.empty,
+        };
+        if let Some(cover) = known {
+            return mount::cover(cover.as_fd(), target.as_fd());
+        }
+        match mask.kind {
+            MaskKind::Directory => mount::cover_with_nothing(path, 0o000)?,
+            MaskKind::EmptyDirectory => mount::cover_with_nothing(path, 0o555)?,
+            MaskKind::File | MaskKind::Itself => {
+                let Some(null) = locate(c"/dev/null")? else {
+                    return Err(io::ErrorKind::NotFound.into());
+                };
+                mount::cover(null.as_fd(), target.as_fd())?;
+                mount::seal(path, Devices::Closed)?;
+            }
+        }
+        *known = locate(path)?;
+        Ok(())
+    }
+}
+
+fn at(stage: Stage, error: &io::Error) -> (Stage, i32) {
+    (stage, error.raw_os_error().unwrap_or(0))
 }

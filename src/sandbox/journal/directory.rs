@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Run;
-use super::record::{Record, Removal};
+use super::point::{Record, Removal};
 use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, FileType, ROOTED};
 use crate::sys::identity::user_id;
@@ -38,7 +38,7 @@ const TURN_STEP: Duration = Duration::from_micros(200);
 
 /// Where this user's journal may be, the best place first: what does not outlive the machine's uptime, as mount points
 /// in use do not; then what is the user's for good; then a name of its own for this boot in the common directory.
-pub(super) fn candidates() -> Vec<PathBuf> {
+pub(crate) fn candidates() -> Vec<PathBuf> {
     let absolute = |name: &str| {
         env::var_os(name)
             .map(PathBuf::from)
@@ -63,7 +63,7 @@ pub(super) fn candidates() -> Vec<PathBuf> {
 
 /// A directory that only this user can reach.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(crate) struct Directory {
     path: PathBuf,
     fd: OwnedFd,
     /// Held by the thread that has, or waits for, the turn.
@@ -76,7 +76,7 @@ pub(super) struct Directory {
 
 /// The right to change what is noted down. Ends when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     _lock: Unlocking,
     // Given up after the lock.
     _queue: MutexGuard<'a, ()>,
@@ -84,7 +84,7 @@ pub(super) struct Turn<'a> {
 
 /// A lock that ends when this is dropped, although a child that is just being started may have its descriptor as well.
 #[derive(Debug)]
-pub(super) struct Unlocking(pub(super) File);
+pub(crate) struct Unlocking(pub(crate) File);
 
 impl Drop for Unlocking {
     fn drop(&mut self) {
@@ -95,7 +95,7 @@ impl Drop for Unlocking {
 
 impl Directory {
     /// Makes the directory if need be, and makes sure that it is ours alone and can be written.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         if let Some(parent) = path.parent() {
             DirBuilder::new()
                 .recursive(true)
@@ -132,12 +132,12 @@ impl Directory {
         Ok(directory)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Makes a run with these records, locked.
-    pub(super) fn begin(&self, records: &[Record]) -> io::Result<Run> {
+    pub(crate) fn begin(&self, records: &[Record]) -> io::Result<Run> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -189,7 +189,7 @@ impl Directory {
     }
 
     /// Removes the files of a run: the lock last, by which the records are found.
-    pub(super) fn remove(&self, name: &CStr) {
+    pub(crate) fn remove(&self, name: &CStr) {
         // What cannot be removed is found again by the next sweep.
         let _ = records_of(name).and_then(|name| file::unlink_at(self.fd.as_fd(), &name));
         let _ = file::unlink_at(self.fd.as_fd(), name);
@@ -200,11 +200,11 @@ impl Directory {
     ///
     /// # Errors
     /// Somebody has had it for long.
-    pub(super) fn turn(&self) -> io::Result<Turn<'_>> {
+    pub(crate) fn turn(&self) -> io::Result<Turn<'_>> {
         self.turn_within(TURN)
     }
 
-    pub(super) fn turn_within(&self, patience: Duration) -> io::Result<Turn<'_>> {
+    pub(crate) fn turn_within(&self, patience: Duration) -> io::Result<Turn<'_>> {
         // Our own threads come one after the other, so that none asks in vain while the others take turns.
         let queue = self.queue.lock();
         let lock = Unlocking(File::from(self.reopen()?));
@@ -228,13 +228,13 @@ impl Directory {
     }
 
     /// Takes away what a run has left, once its sandbox has ended, which it is given a moment for.
-    pub(super) fn finish(self: &Arc<Self>, name: &CStr, patience: Duration) {
+    pub(crate) fn finish(self: &Arc<Self>, name: &CStr, patience: Duration) {
         self.finish_all(std::iter::once(name.to_owned()), patience);
     }
 
     /// The same for the runs of servers that are gone, at a start: their sandboxes may still be dying, and nobody else is
     /// to come for what they leave.
-    pub(super) fn sweep_after_others(self: &Arc<Self>, patience: Duration) {
+    pub(crate) fn sweep_after_others(self: &Arc<Self>, patience: Duration) {
         let runs = self.runs().unwrap_or_default().into_iter();
         self.finish_all(runs.filter(|name| is_orphan(name)), patience);
     }
@@ -261,7 +261,7 @@ impl Directory {
     }
 
     /// Takes away what every run has left that is over, and tells whether that was all.
-    pub(super) fn sweep(&self) -> bool {
+    pub(crate) fn sweep(&self) -> bool {
         let swept = self.turn().and_then(|turn| self.sweep_in(&turn));
         swept.unwrap_or_else(|error| error.kind() == io::ErrorKind::NotFound)
     }

@@ -21,7 +21,6 @@
 
 mod directory;
 mod point;
-mod record;
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -32,9 +31,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::directory::Directory;
+use self::point::Record;
 use self::point::{Held, Made, PointLocation};
 pub use self::point::{MountPoint, PointKind};
-use self::record::Record;
 use crate::sys::file::Identity;
 
 /// How long the end of a run waits for a sandbox whose processes are dying; they have been killed already.
@@ -112,7 +111,7 @@ impl Journal {
     ///
     /// # Errors
     /// A mount point that a program could make, and we cannot. Nothing is left then.
-    pub(super) fn claim(
+    pub(crate) fn claim(
         &self,
         wanted: &[MountPoint],
         existing: &[PathBuf],
@@ -207,7 +206,7 @@ impl Claim {
     }
 
     /// The paths of what was made, here or by another run that still goes on.
-    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.held.iter().map(|held| held.point.path.as_path())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! bwrap gets an empty environment, `/dev/null` and a pipe for what it complains about; the program's own descriptors go
 //! past it to the process inside. Whether the sandbox stands is known by that process's first message, never by a text or
-//! an exit code, which could be the program's as well.
+//! an exit code, which could be the program's as well. All waits end when the start is given up.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
@@ -12,18 +12,21 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::context::{Awaited, SpawnContext};
 use super::refusal::{Refusal, Stage};
 use crate::sandbox::bwrap::Arguments;
 use crate::sandbox::inside::{self, Message, Request};
-use crate::sandbox::mounts::Mask;
+use crate::sandbox::mounts::{Cancel, Mask};
+use crate::sys::event::WakeEvent;
+use crate::sys::guardian::Guardian;
 use crate::sys::memfd;
+use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::process::{Exit, Inner, Leader};
+use crate::sys::signal::Signal;
 use crate::sys::socket::{packet_pair, receive_from, set_nonblocking};
 use crate::sys::spawn::{self, Launch, Program, Restrictions, SpawnError};
 
 /// How long a launcher may take. It mounts a handful of directories; a machine in distress may need seconds for that.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// As much of a launcher's complaint as is repeated, in bytes.
 const COMPLAINT: usize = 512;
 
@@ -43,22 +46,22 @@ impl From<Refusal> for Failure {
 }
 
 /// The refusal of a start that was given up.
-pub(super) fn cancelled() -> Refusal {
+pub(crate) fn cancelled() -> Refusal {
     Refusal::new(Stage::Start, "it was told to end before it ran", "")
 }
 
 /// A bwrap to run, held so that it stays the one that was looked at.
-pub(super) struct Launcher<'a> {
-    pub(super) bwrap: BorrowedFd<'a>,
+pub(crate) struct Launcher<'a> {
+    pub(crate) bwrap: BorrowedFd<'a>,
     /// This program's own file.
-    pub(super) inside: BorrowedFd<'a>,
+    pub(crate) inside: BorrowedFd<'a>,
     /// What the sandbox holds as long as it lives, if anything.
-    pub(super) lock: Option<BorrowedFd<'a>>,
+    pub(crate) lock: Option<BorrowedFd<'a>>,
 }
 
 /// Runs the program of `request` in the sandbox that `arguments` describe. Gives bwrap as the leader, with the program as
 /// its inner process. The calling thread must stay until it has ended.
-pub(super) fn start(
+pub(crate) fn start(
     launcher: &Launcher<'_>,
     arguments: &Arguments,
     request: &Request,
@@ -285,5 +288,131 @@ fn tell(exit: Option<Exit>) -> String {
         Some(Exit::Code(code)) => format!("exit code {code}"),
         Some(Exit::Killed(signal)) => signal.name(),
         None => "it cannot be killed".to_owned(),
+    }
+}
+
+/// How long a killed launcher may take to end.
+const END: Duration = Duration::from_secs(5);
+/// Between looks at a child, where the kernel has no pidfd.
+const TICK: Duration = Duration::from_millis(5);
+
+/// What every start needs besides the program.
+#[derive(Clone, Copy)]
+pub struct SpawnContext<'a> {
+    /// Become the program's descriptors 0, 1 and 2; none is `/dev/null`.
+    pub standard: [Option<BorrowedFd<'a>>; 3],
+    /// `/dev/null`
+    pub null: BorrowedFd<'a>,
+    /// Who kills what we started when we die.
+    pub guardian: &'a Guardian,
+    /// Becomes readable when the start is to be given up.
+    pub cancel: Option<BorrowedFd<'a>>,
+}
+
+/// What came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// What was waited for.
+    Ready,
+    /// The start is to be given up.
+    Cancelled,
+    /// The end of the time, or nothing yet.
+    Nothing,
+}
+
+impl SpawnContext<'_> {
+    /// Whether the start is to be given up.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        Cancel(self.cancel).is_set()
+    }
+
+    /// Waits until `fd` is readable or the start is given up, at most for `limit`.
+    pub(crate) fn await_readable(
+        &self,
+        fd: Option<BorrowedFd<'_>>,
+        limit: Duration,
+    ) -> io::Result<Awaited> {
+        let mut fds = [fd, self.cancel].map(|fd| match fd {
+            Some(fd) => PollFd::new(fd, READABLE),
+            None => PollFd::never(),
+        });
+        poll::wait(&mut fds, Some(limit))?;
+        // What has come is taken: a program that runs already is told to end by a signal.
+        Ok(match fds.each_ref().map(PollFd::is_ready) {
+            [true, _] => Awaited::Ready,
+            [false, true] => Awaited::Cancelled,
+            [false, false] => Awaited::Nothing,
+        })
+    }
+
+    /// Waits for an event; false when the start is given up before.
+    pub(crate) fn wait_for(&self, event: &WakeEvent) -> bool {
+        loop {
+            match self.await_readable(Some(event.as_fd()), PATIENCE) {
+                Ok(Awaited::Nothing) => {}
+                Ok(Awaited::Cancelled) => return false,
+                Ok(Awaited::Ready) | Err(_) => return true,
+            }
+        }
+    }
+
+    /// Stays with a launcher until `deadline` or until the start is given up, and then leaves nothing of it. Its exit; none
+    /// if it did not end by itself.
+    pub(crate) fn see_out(&self, mut leader: Leader, deadline: Instant) -> Option<Exit> {
+        let exit = self.wait_for_exit(&mut leader, deadline);
+        if exit.is_some() {
+            // What it left behind has no business here.
+            let _ = leader.signal_group(Signal::KILL);
+            self.guardian.remove(leader.pid());
+        } else {
+            self.end(&mut leader);
+        }
+        exit
+    }
+
+    /// Kills what is left of a launcher and reaps it, also when the start is given up.
+    pub(crate) fn end(&self, leader: &mut Leader) -> Option<Exit> {
+        let unhurried = Self {
+            cancel: None,
+            ..*self
+        };
+        // It may be about to end by itself, unless it was in the middle of what is given up.
+        let patience = if self.is_cancelled() {
+            Duration::ZERO
+        } else {
+            TICK
+        };
+        let exit = unhurried.wait_for_exit(leader, Instant::now() + patience);
+        let exit = exit.or_else(|| {
+            // One that is gone needs no signal.
+            let _ = leader.signal_group(Signal::KILL);
+            unhurried.wait_for_exit(leader, Instant::now() + END)
+        });
+        self.guardian.remove(leader.pid());
+        exit
+    }
+
+    /// Waits for the exit; none if it has not come by `deadline`, or before the start is given up.
+    fn wait_for_exit(&self, leader: &mut Leader, deadline: Instant) -> Option<Exit> {
+        loop {
+            if let Ok(Some(exit)) = leader.reap() {
+                return Some(exit);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let event = leader.exit_event();
+            let limit = if event.is_some() {
+                left
+            } else {
+                left.min(TICK)
+            };
+            match self.await_readable(event.as_ref().map(AsFd::as_fd), limit) {
+                Ok(Awaited::Cancelled) => return None,
+                Ok(Awaited::Ready | Awaited::Nothing) => {}
+                Err(_) => std::thread::sleep(TICK),
+            }
+        }
     }
 }

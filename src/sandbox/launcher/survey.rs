@@ -12,7 +12,7 @@ use super::fit;
 use super::refusal::{Rejected, refusal};
 use super::{
     Confinement, Failure, LauncherKind, Launchers, Level, Refusal, SpawnContext, Stage, direct,
-    landlock, own_file, start,
+    own_file, start,
 };
 use crate::sandbox::inside::{self, Request, Rest};
 use crate::sandbox::policy::{Network, Waivers};
@@ -67,7 +67,7 @@ impl Available {
         };
         let is_short = level.launcher == LauncherKind::Landlock && !waivers.metadata;
         Ok(Self {
-            no_workspace: is_short.then(|| refusal(&rejected, Some(landlock::no_workspace()))),
+            no_workspace: is_short.then(|| refusal(&rejected, Some(direct::no_workspace()))),
             level,
         })
     }
@@ -184,7 +184,7 @@ impl Launchers {
         };
         // Without the reasons against all other launchers.
         let waivers = self.config.waivers;
-        landlock::ruleset(&confinement.policy, waivers).map_err(|refusal| refusal.what)?;
+        direct::ruleset(&confinement.policy, waivers).map_err(|refusal| refusal.what)?;
         let request = Request {
             image: Some(Image {
                 programs: vec![program],

@@ -58,7 +58,7 @@ impl MountList {
     ///
     /// # Errors
     /// There is no list.
-    pub(super) fn other_procs(&self) -> io::Result<Vec<PathBuf>> {
+    pub(crate) fn other_procs(&self) -> io::Result<Vec<PathBuf>> {
         let mut state = self.0.lock();
         state.look();
         if let Some(procs) = &state.procs {

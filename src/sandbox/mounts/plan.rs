@@ -1,20 +1,21 @@
-//! From rules to mounts.
+//! From rules to mounts. What is mounted is held, so that it stays the same.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::CString;
+use std::io;
 use std::ops::Bound;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::cancel::Cancel;
-use super::error::PlanError;
 use super::list::MountList;
 use super::scan::Scan;
-use super::source::{Source, is_own};
-use super::{Action, Mask, MaskKind, Mount, MountPlan};
+use super::{Action, Cancel, Mask, MaskKind, Mount, MountPlan, PlanError};
 use crate::sandbox::journal::{Journal, MountPoint, PointKind};
 use crate::sandbox::policy::{Access, Link, PROTECTED, Policy, ResolvedPath};
-use crate::sys::file::Identity;
+use crate::sys::file::{self, FileType, Identity, Status};
+use crate::sys::identity::user_id;
 
 impl MountPlan {
     /// Plans a sandbox for a command that is to start in `cwd`.
@@ -531,4 +532,58 @@ impl Draft<'_> {
         }
         self.mounts
     }
+}
+
+/// Something of the host that is mounted.
+#[derive(Debug)]
+pub struct Source {
+    /// Where it was found: canonical.
+    pub path: PathBuf,
+    /// Opened as a place only (`O_PATH`).
+    pub fd: OwnedFd,
+    /// What it is.
+    pub(crate) status: Status,
+}
+
+impl Source {
+    /// Opens what is at a canonical path. None if nothing is there, or nothing that we, and so a program, can reach.
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>, PlanError> {
+        let failed = |error: io::Error| PlanError::Source(path.to_owned(), error);
+        let fd = match file::locate_anything_without_links(path) {
+            Ok(fd) => fd,
+            Err(error) => {
+                return match error.raw_os_error() {
+                    Some(libc::ELOOP) => Err(PlanError::Changed(path.to_owned())),
+                    Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES) => Ok(None),
+                    _ => Err(failed(error)),
+                };
+            }
+        };
+        let status = file::status_of(fd.as_fd()).map_err(failed)?;
+        Ok(Some(Self {
+            path: path.to_owned(),
+            fd,
+            status,
+        }))
+    }
+
+    pub(crate) fn is_still_there(&self) -> bool {
+        is_at(&self.path, self.status.identity)
+    }
+
+    pub(crate) fn is_directory(&self) -> bool {
+        self.status.kind == FileType::Directory
+    }
+}
+
+/// Whether this very file is at a canonical path.
+pub(crate) fn is_at(path: &Path, identity: Identity) -> bool {
+    let found = Source::open(path);
+    matches!(found, Ok(Some(found)) if found.status.identity == identity)
+}
+
+/// Whether something is there and ours, so that a program with our rights can change its mode.
+pub(crate) fn is_own(path: &Path) -> bool {
+    let found = path.symlink_metadata();
+    found.is_ok_and(|found| found.uid() == user_id())
 }

@@ -1,10 +1,13 @@
-//! Why a policy is refused.
+//! Why a policy is refused, and why something may not be done with a file.
 
-use std::fmt;
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
-use crate::rpc::error::{ErrorKind, RpcError};
+use super::inputs::{PolicyInputs, Seen};
+use super::resolve::ResolvedPath;
+use super::{Access, Glob, Origin, Policy, Rule};
+use crate::rpc::error::{DenyingRule, ErrorKind, RpcError};
+use crate::rpc::path_uri::PathStyle;
 
 /// Why there is no policy to enforce. `Display` is the message for the client.
 #[derive(Debug)]
@@ -102,5 +105,162 @@ impl std::error::Error for PolicyError {}
 impl From<PolicyError> for RpcError {
     fn from(error: PolicyError) -> Self {
         Self::new(error.kind(), error.to_string())
+    }
+}
+
+/// What of a policy stands in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial<'a> {
+    /// The rule that the path lies under.
+    Rule(&'a Rule),
+    /// A pattern that it matches.
+    Pattern(&'a Glob),
+    /// That no rule is about it.
+    Uncovered,
+}
+
+impl Denial<'_> {
+    /// What it lets be done.
+    pub fn access(&self) -> Access {
+        match self {
+            Self::Rule(rule) => rule.access,
+            Self::Pattern(_) => Access::Deny,
+            Self::Uncovered => Access::None,
+        }
+    }
+
+    /// For a client that writes paths in this style.
+    pub fn rule(&self, style: PathStyle) -> DenyingRule {
+        let (path, pattern, origin) = match self {
+            Self::Rule(rule) => {
+                let origin = match rule.origin {
+                    Origin::Asked => "policy",
+                    Origin::Metadata => "metadata",
+                };
+                (Some(style.render(&rule.path)), None, origin)
+            }
+            Self::Pattern(glob) => (None, Some(glob.pattern.clone()), "policy"),
+            Self::Uncovered => (None, None, "default"),
+        };
+        let access = match self.access() {
+            Access::None => "none",
+            Access::Deny => "deny",
+            Access::Read | Access::Write => "read",
+        };
+        DenyingRule {
+            path,
+            pattern,
+            access: access.to_owned(),
+            origin: origin.to_owned(),
+        }
+    }
+}
+
+impl Policy {
+    /// What denies `wanted` of an absolute path, of which links are followed as far as the policy lets them be seen. With
+    /// `with_below`, also what denies it of something below.
+    pub fn denial(&self, path: &Path, wanted: Access, with_below: bool) -> Option<Denial<'_>> {
+        if !self.confines_files {
+            return None;
+        }
+        let mut inputs = PolicyInputs::default();
+        let place = ResolvedPath::find_with(path, |here| match self.is_in_sight(here) {
+            true => inputs.look(here),
+            false => Seen::Nothing,
+        });
+        let place = place.ok()?.path;
+        let rule = self.rule_for(&place);
+        if let Some(glob) = self.glob_for(&place, rule) {
+            return Some(Denial::Pattern(glob));
+        }
+        match rule {
+            None => return Some(Denial::Uncovered),
+            Some(rule) if rule.access < wanted => return Some(Denial::Rule(rule)),
+            Some(_) => {}
+        }
+        let mut within = self.rules.within(&place).filter(|_| with_below);
+        let found = within.find(|rule| rule.access < wanted);
+        found.map(Denial::Rule)
+    }
+
+    /// Whether a canonical path can be read, or leads on to what can.
+    fn is_in_sight(&self, path: &Path) -> bool {
+        self.access(path) >= Access::Read || self.opens_below(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use crate::sandbox::policy::Context;
+    use crate::sandbox::scratch::Scratch;
+
+    fn policy(entries: &str) -> Policy {
+        let json = format!(
+            r#"{{"permissions":{{"type":"managed","network":"restricted","file_system":{{
+            "type":"restricted","entries":[{entries}]}}}},"windowsSandboxLevel":"disabled"}}"#
+        );
+        let context = Context {
+            process_cwd: None,
+            tmpdir: None,
+            style: PathStyle::Native,
+        };
+        Policy::parse(&json, &context).unwrap()
+    }
+
+    fn entry(path: &str, access: &str) -> String {
+        format!(r#"{{"path":{{"type":"path","path":"{path}"}},"access":"{access}"}}"#)
+    }
+
+    fn told(denial: Option<Denial<'_>>) -> String {
+        match denial {
+            None => "nothing".to_owned(),
+            Some(Denial::Uncovered) => "uncovered".to_owned(),
+            Some(Denial::Pattern(glob)) => glob.pattern.clone(),
+            Some(Denial::Rule(rule)) => format!("{:?} {}", rule.access, rule.path.display()),
+        }
+    }
+
+    #[test]
+    fn what_denies_is_the_rule_that_a_path_lies_under() {
+        let scratch = Scratch::new("denial");
+        let root = scratch.path().display();
+        for directory in ["w/.git", "w/secret", "o"] {
+            fs::create_dir_all(scratch.path().join(directory)).unwrap();
+        }
+        symlink("../o", scratch.path().join("w/out")).unwrap();
+        symlink("../w", scratch.path().join("w/secret/link")).unwrap();
+        let entries = [
+            entry(&format!("{root}"), "read"),
+            entry(&format!("{root}/w"), "write"),
+            entry(&format!("{root}/w/secret"), "deny"),
+            format!(
+                r#"{{"path":{{"type":"glob_pattern","pattern":"{root}/**/*.env"}},"access":"deny"}}"#
+            ),
+        ];
+        let policy = policy(&entries.join(","));
+        let read = format!("Read {root}");
+        let secret = format!("Deny {root}/w/secret");
+        let git = format!("Read {root}/w/.git");
+        for (path, wanted, with_below, expected) in [
+            ("o/x", Access::Read, false, "nothing"),
+            ("o/x", Access::Write, false, &read),
+            ("w/x", Access::Write, false, "nothing"),
+            ("w/out/x", Access::Write, false, &read),
+            ("w/x.env", Access::Read, false, &format!("{root}/**/*.env")),
+            ("w/.git/config", Access::Write, false, &git),
+            ("w", Access::Write, false, "nothing"),
+            ("w", Access::Write, true, &format!("Read {root}/w/.agents")),
+            ("w/secret/x", Access::Read, false, &secret),
+            // Where it leads is not to be known.
+            ("w/secret/link/x", Access::Write, false, &secret),
+            ("../elsewhere", Access::Read, false, "uncovered"),
+        ] {
+            let denial = policy.denial(&scratch.path().join(path), wanted, with_below);
+            assert_eq!(told(denial), expected, "{path} {wanted:?}");
+        }
     }
 }

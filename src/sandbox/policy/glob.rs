@@ -3,7 +3,11 @@
 //! `*` and `?` stay within one component, `**` as a whole component is any number of them, `[a-z]` and `[!a]` are classes,
 //! `{a,b}` alternatives, `\` takes the next character as it is. A `[` that nothing closes is a plain one. Names that begin
 //! with a dot are like any other.
+//!
+//! A policy may have thousands of them. They are kept by their bases, because a path can match only those whose base is
+//! around it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -45,7 +49,7 @@ enum Token {
 
 /// What a pattern turns out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// A single path, or a directory with all below it.
     Plain(PathBuf),
     /// What has to be searched for.
@@ -53,7 +57,7 @@ pub(super) enum Shape {
 }
 
 /// Reads a pattern, which is absolute. More than one comes of alternatives.
-pub(super) fn parse(pattern: &str) -> Result<Vec<Shape>, &'static str> {
+pub(crate) fn parse(pattern: &str) -> Result<Vec<Shape>, &'static str> {
     if pattern.contains('\0') {
         return Err("it has a NUL in it");
     }
@@ -69,7 +73,7 @@ pub(super) fn parse(pattern: &str) -> Result<Vec<Shape>, &'static str> {
 }
 
 /// Writes a path so that a pattern takes it as it is.
-pub(super) fn escape(path: &str) -> String {
+pub(crate) fn escape(path: &str) -> String {
     let mut escaped = String::with_capacity(path.len());
     for character in path.chars() {
         if "*?[]{},\\".contains(character) {
@@ -251,7 +255,7 @@ impl Glob {
     }
 
     /// Whether the path of these names below the base matches, or what is around it by at least `least` of them.
-    pub(super) fn covers(&self, names: &[&[u8]], least: usize) -> bool {
+    pub(crate) fn covers(&self, names: &[&[u8]], least: usize) -> bool {
         (least.max(1)..=names.len()).any(|count| parts_match(&self.parts, &names[..count]))
     }
 
@@ -264,7 +268,7 @@ impl Glob {
     }
 
     /// About as many bytes as it takes in memory.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let tokens = self.parts.iter().map(|part| match part {
             Part::Any => 0,
             Part::Name(tokens) => tokens.len() * size_of::<Token>(),
@@ -412,6 +416,46 @@ fn character(name: &[u8]) -> usize {
     if name[0] >= 0xc0 { 1 + continued } else { 1 }
 }
 
+/// Patterns in the order of a policy's entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Globs {
+    all: Vec<Glob>,
+    /// Which of them have this base.
+    by_base: BTreeMap<PathBuf, Vec<usize>>,
+}
+
+impl From<Vec<Glob>> for Globs {
+    fn from(all: Vec<Glob>) -> Self {
+        let mut by_base: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
+        for (number, glob) in all.iter().enumerate() {
+            by_base.entry(glob.base.clone()).or_default().push(number);
+        }
+        Self { all, by_base }
+    }
+}
+
+impl Globs {
+    pub(crate) fn all(&self) -> &[Glob] {
+        &self.all
+    }
+
+    /// The first that matches a canonical path, or a part of it with at least `least` components below the root.
+    pub(crate) fn around(&self, path: &Path, least: usize) -> Option<&Glob> {
+        if self.all.is_empty() {
+            return None;
+        }
+        let names: Vec<&[u8]> = path.iter().skip(1).map(OsStr::as_bytes).collect();
+        let bases = path.ancestors().zip((0..=names.len()).rev()).skip(1);
+        let first = bases.filter_map(|(base, depth)| {
+            let (below, least) = (&names[depth..], least.saturating_sub(depth));
+            let numbers = self.by_base.get(base)?.iter().copied();
+            let mut matching = numbers.filter(|number| self.all[*number].covers(below, least));
+            matching.next()
+        });
+        first.min().map(|number| &self.all[number])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -542,5 +586,49 @@ mod tests {
         let path = format!("/p/{}", "a".repeat(4000));
         assert!(matches(&pattern, &path));
         assert!(!matches(&format!("{pattern}b"), &path));
+    }
+
+    #[test]
+    fn the_first_pattern_that_matches_is_found_as_by_asking_all() {
+        let patterns = [
+            "/a/b/**/*.key",
+            "/a/**/x*",
+            "/a/*/c",
+            "/**/*.key",
+            "/a/b/?/d",
+            "/a/b/c/d/*e",
+        ];
+        let shapes = patterns.map(|pattern| parse(pattern).unwrap().remove(0));
+        let globs = shapes.map(|shape| match shape {
+            Shape::Wild(glob) => glob,
+            Shape::Plain(path) => panic!("{}", path.display()),
+        });
+        let globs = Globs::from(globs.to_vec());
+        let names = ["a", "b", "c", "d", "x1", "s.key", "fe"];
+        let mut paths = vec![PathBuf::from("/")];
+        let mut from = 0;
+        for _ in 0..4 {
+            let to = paths.len();
+            for number in from..to {
+                paths.extend(names.map(|name| paths[number].join(name)));
+            }
+            from = to;
+        }
+        for path in &paths {
+            for least in 0..4 {
+                let parts = || {
+                    let parts = path.ancestors();
+                    parts.take_while(|part| part.iter().count() > least)
+                };
+                let mut all = globs.all().iter();
+                let expected = all.find(|glob| parts().any(|part| glob.matches(part)));
+                assert_eq!(
+                    globs.around(path, least),
+                    expected,
+                    "{} {least}",
+                    path.display()
+                );
+            }
+        }
     }
 }

@@ -25,7 +25,7 @@ pub struct PolicyInputs {
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(crate) enum Seen {
     /// Nothing, or nothing that may be known.
     Nothing,
     /// A symbolic link that says this.
@@ -55,7 +55,7 @@ impl PolicyInputs {
     }
 
     /// What is at `path`; the same whenever it is asked.
-    pub(super) fn look(&mut self, path: &Path) -> Seen {
+    pub(crate) fn look(&mut self, path: &Path) -> Seen {
         let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
             return Seen::Nothing;
         };
@@ -64,7 +64,7 @@ impl PolicyInputs {
     }
 
     /// What kind of thing is at `path`.
-    pub(super) fn kind(&mut self, path: &Path) -> Option<FileType> {
+    pub(crate) fn kind(&mut self, path: &Path) -> Option<FileType> {
         match self.look(path) {
             Seen::Nothing => None,
             Seen::Link(_) => Some(FileType::Link),
@@ -73,7 +73,7 @@ impl PolicyInputs {
     }
 
     /// The beginning of the file at `path`, if it is one.
-    pub(super) fn text(&mut self, path: &Path) -> Option<&[u8]> {
+    pub(crate) fn text(&mut self, path: &Path) -> Option<&[u8]> {
         if self.kind(path) != Some(FileType::Regular) {
             return None;
         }

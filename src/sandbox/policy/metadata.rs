@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::PolicyError;
 use super::inputs::PolicyInputs;
+use super::resolve::ResolvedPath;
 use super::resolve::{find, name_is_open, replaceable};
-use super::resolved_path::ResolvedPath;
 use super::{Access, Origin, Policy, Rule};
 use crate::sys::file::FileType;
 
@@ -21,7 +21,7 @@ use crate::sys::file::FileType;
 pub const PROTECTED: [&str; 4] = [".git", ".codex", ".agents", ".aws"];
 
 /// Adds the rules. A root that is missing, or a file, has nothing to protect.
-pub(super) fn protect(policy: &mut Policy, inputs: &mut PolicyInputs) -> Result<(), PolicyError> {
+pub(crate) fn protect(policy: &mut Policy, inputs: &mut PolicyInputs) -> Result<(), PolicyError> {
     let roots: Vec<PathBuf> = policy
         .writable_roots()
         .filter(|root| has_metadata(root, inputs))

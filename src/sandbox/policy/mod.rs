@@ -7,17 +7,12 @@
 //! The deepest rule that a path lies under wins; at equal depth a denial beats a permission to write, and that one to
 //! read. What no rule covers is not there at all.
 
-mod denial;
 mod error;
 mod glob;
-mod globs;
 mod inputs;
-mod landlock;
 mod metadata;
 mod resolve;
-mod resolved_path;
 mod rules;
-mod waivers;
 mod wire;
 
 #[cfg(test)]
@@ -25,18 +20,18 @@ mod tests;
 
 use std::path::Path;
 
-pub use self::denial::Denial;
+pub use self::error::Denial;
 pub use self::error::PolicyError;
 pub use self::glob::Glob;
-use self::globs::Globs;
+use self::glob::Globs;
 pub use self::inputs::PolicyInputs;
-pub use self::landlock::{Inexpressible, LandlockRules};
 pub use self::metadata::PROTECTED;
-pub use self::resolved_path::Link;
-pub use self::resolved_path::ResolvedPath;
+pub use self::resolve::Link;
+pub use self::resolve::ResolvedPath;
 pub use self::rules::Rule;
 use self::rules::Rules;
-pub use self::waivers::Waivers;
+pub use self::rules::Waivers;
+pub use self::rules::{Inexpressible, LandlockRules};
 use crate::rpc::path_uri::PathStyle;
 
 /// What may be done with a path, from the least to the most.
@@ -179,7 +174,7 @@ impl Policy {
     }
 
     /// The deepest rule that a canonical path lies under.
-    pub fn rule_for(&self, path: &Path) -> Option<&Rule> {
+    fn rule_for(&self, path: &Path) -> Option<&Rule> {
         self.rules.around(path)
     }
 

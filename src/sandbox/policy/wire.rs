@@ -6,22 +6,22 @@ use std::path::{Component, Path, PathBuf};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::waivers::Waivers;
+use super::rules::Waivers;
 use crate::rpc::path_uri::{PathStyle, WirePath};
 
 /// The `sandbox` of a request.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Sandbox<'a> {
+pub(crate) struct Sandbox<'a> {
     #[serde(borrow)]
-    pub(super) permissions: &'a RawValue,
+    pub(crate) permissions: &'a RawValue,
     #[serde(default)]
-    pub(super) cwd: Option<Located>,
+    pub(crate) cwd: Option<Located>,
     #[serde(default)]
-    pub(super) workspace_roots: Option<Vec<Located>>,
+    pub(crate) workspace_roots: Option<Vec<Located>>,
     /// An extension.
     #[serde(default)]
-    pub(super) accept_weaker: Waivers,
+    pub(crate) accept_weaker: Waivers,
     // What follows means nothing on Linux, or to us, and yet must be what it should.
     #[serde(rename = "windowsSandboxLevel")]
     _level: WindowsLevel,
@@ -46,10 +46,10 @@ enum WindowsLevel {
 
 /// A path in either style.
 #[derive(Clone, Debug)]
-pub(super) struct Located(pub(super) WirePath);
+pub(crate) struct Located(pub(crate) WirePath);
 
 impl Located {
-    pub(super) fn is_native(&self) -> bool {
+    pub(crate) fn is_native(&self) -> bool {
         self.0.style == PathStyle::Native
     }
 }
@@ -64,7 +64,7 @@ impl<'de> Deserialize<'de> for Located {
 }
 
 /// The `permissions`, or the profile of a helper's command line.
-pub(super) enum Profile {
+pub(crate) enum Profile {
     Disabled,
     External(Switch),
     Managed(FileSystem, Switch),
@@ -73,7 +73,7 @@ pub(super) enum Profile {
 /// What is said of the network.
 #[derive(Clone, Copy, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Switch {
+pub(crate) enum Switch {
     Restricted,
     Enabled,
 }
@@ -81,7 +81,7 @@ pub(super) enum Switch {
 /// What is said of files.
 #[derive(serde::Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum FileSystem {
+pub(crate) enum FileSystem {
     Restricted {
         entries: Vec<Entry>,
         #[serde(default)]
@@ -91,9 +91,9 @@ pub(super) enum FileSystem {
 }
 
 #[derive(serde::Deserialize)]
-pub(super) struct Entry {
-    pub(super) path: Target,
-    pub(super) access: Wanted,
+pub(crate) struct Entry {
+    pub(crate) path: Target,
+    pub(crate) access: Wanted,
     /// Asks not to cover a path that is missing. The reference covers it all the same, and so do we.
     #[serde(default, rename = "missing_path_behavior")]
     _missing: Option<Missing>,
@@ -107,7 +107,7 @@ enum Missing {
 
 #[derive(Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     Read,
     Write,
     #[serde(alias = "none")]
@@ -116,7 +116,7 @@ pub(super) enum Wanted {
 
 #[derive(serde::Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Target {
+pub(crate) enum Target {
     Path { path: Located },
     GlobPattern { pattern: String },
     Special { value: Special },
@@ -124,7 +124,7 @@ pub(super) enum Target {
 
 #[derive(serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub(super) enum Special {
+pub(crate) enum Special {
     Root,
     Minimal,
     CurrentWorkingDirectory,
@@ -139,7 +139,7 @@ pub(super) enum Special {
 }
 
 /// A relative path that stays below where it begins.
-pub(super) struct Subpath(pub(super) PathBuf);
+pub(crate) struct Subpath(pub(crate) PathBuf);
 
 impl<'de> Deserialize<'de> for Subpath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -209,7 +209,7 @@ struct UntaggedNetwork {
 
 impl Profile {
     /// Reads either form. What has no tag is of the old one.
-    pub(super) fn parse(json: &str) -> serde_json::Result<Self> {
+    pub(crate) fn parse(json: &str) -> serde_json::Result<Self> {
         let outline: Outline = serde_json::from_str(json)?;
         if outline.tag.is_some() {
             return Ok(match serde_json::from_str(json)? {

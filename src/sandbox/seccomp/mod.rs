@@ -9,24 +9,23 @@
 //! What is denied fails with EPERM; `clone3`, whose flags are behind a pointer, with ENOSYS, and C libraries then use
 //! `clone`. A call in the manner of another architecture kills the process.
 
-mod calls;
 mod program;
 #[cfg(test)]
 mod tests;
 
 use std::sync::OnceLock;
 
-use super::policy::Network;
-use crate::sys::seccomp::Instruction;
-use calls::{
+use self::program::{
     ALWAYS_DENIED, CLONE, CLONE3, FILE_SETATTR, IOCTL, IOPRIO_SET, NETWORK_DENIED, OF_ITSELF,
     SENDMMSG, SENDMSG, SENDTO, SETPRIORITY, SETSOCKOPT, SHARED_DENIED, SOCKET, SOCKETPAIR, UNSHARE,
 };
+use super::policy::Network;
+use crate::sys::seccomp::Instruction;
 use program::{Argument, Program};
 
 /// An architecture whose calls a filter can be made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
+enum Architecture {
     /// 64 bits, little-endian; x32 calls are denied.
     X86_64,
     /// 64 bits, little-endian.

@@ -1,6 +1,6 @@
 //! The filters are run by a small evaluator of the instructions that they are made of.
 
-use super::calls::Call;
+use super::program::Call;
 use super::*;
 
 const X86: u32 = 0xc000_003e;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::tree::Tree;
-use super::cancel::Cancel;
-use super::error::PlanError;
+use super::Cancel;
+use super::PlanError;
 use crate::sandbox::policy::Policy;
 use crate::sys::sync::{Condvar, Mutex};
 

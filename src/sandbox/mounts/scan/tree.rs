@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::sandbox::mounts::cancel::Cancel;
-use crate::sandbox::mounts::error::PlanError;
-use crate::sandbox::mounts::source::is_own;
+use crate::sandbox::mounts::Cancel;
+use crate::sandbox::mounts::PlanError;
+use crate::sandbox::mounts::plan::is_own;
 use crate::sandbox::policy::{Access, Policy, ResolvedPath};
 use crate::sys::directory::Names;
 use crate::sys::file::{self, FileType, Identity, LastLink, ROOTED, Status};
@@ -48,7 +48,7 @@ const SETTLED: Duration = Duration::from_millis(2500);
 
 /// What is kept.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     /// By path; that of the root is empty.
     directories: HashMap<Box<[u8]>, Directory>,
     states: HashMap<Arc<[Position]>, Arc<State>>,
@@ -103,13 +103,13 @@ type Stamp = (Identity, i64);
 
 impl Tree {
     /// About as many bytes as it takes in memory.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.size + self.states_size
     }
 
     /// What matches the policy's patterns now, in the order of the paths. It must always be the same policy, as far as
     /// that says something of files.
-    pub(super) fn search(
+    pub(crate) fn search(
         &mut self,
         policy: &Policy,
         cancel: Cancel<'_>,
@@ -556,4 +556,4 @@ fn target(policy: &Policy, link: &Path) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -9,11 +9,7 @@ use crate::sandbox::policy::Context;
 use crate::sandbox::scratch::Scratch;
 
 /// Everything below `root` may be written, but for what the patterns match there, and `more` entries.
-pub(in crate::sandbox::mounts::scan) fn policy(
-    root: &Path,
-    patterns: &[&str],
-    more: &str,
-) -> Policy {
+pub(crate) fn policy(root: &Path, patterns: &[&str], more: &str) -> Policy {
     policy_to(None, root, patterns, more)
 }
 
