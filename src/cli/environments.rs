@@ -5,9 +5,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::env::config::{Definition, Origin, Transport};
-use crate::env::remote::RemoteEnvironment;
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts, configured};
 use crate::rpc::redact::redacted;
+use crate::serve::local_environment;
 
 /// What holds the token for a URL of the command line: never an argument, which every user of
 /// this machine could read.
@@ -20,15 +20,15 @@ const TOKEN: &str = "EXEC_SERVER_TOKEN";
 pub(super) fn select(
     config: Option<&Path>,
     name: Option<&str>,
-) -> Result<Arc<dyn Environment>, EnvironmentError> {
+) -> Result<Arc<Environment>, EnvironmentError> {
     match name.and_then(at_url) {
         Some(environment) => Ok(environment),
-        None => configured(config)?.select(name),
+        None => configured(config, local_environment())?.select(name),
     }
 }
 
 /// The one that a URL leads to; none for what is no URL.
-pub(super) fn at_url(url: &str) -> Option<Arc<dyn Environment>> {
+pub(super) fn at_url(url: &str) -> Option<Arc<Environment>> {
     let (scheme, rest) = url.split_once("://")?;
     let is_set = std::env::var_os(TOKEN).is_some_and(|token| !token.is_empty());
     let bearer_token_env = is_set.then(|| TOKEN.to_owned());
@@ -43,7 +43,7 @@ pub(super) fn at_url(url: &str) -> Option<Arc<dyn Environment>> {
         },
         _ => return None,
     };
-    Some(Arc::new(RemoteEnvironment::new(Definition {
+    Some(Arc::new(Environment::new(Definition {
         id: redacted(url),
         transport,
         connect_timeout: Definition::DEFAULT_TIMEOUT,
@@ -76,7 +76,7 @@ impl fmt::Display for NoDirectory {
 /// # Errors
 /// It is relative to what the environment does not tell.
 pub(super) fn directory(
-    environment: &dyn Environment,
+    environment: &Environment,
     facts: &EnvironmentFacts,
     given: Option<&str>,
 ) -> Result<Option<String>, NoDirectory> {
@@ -92,7 +92,7 @@ pub(super) fn directory(
 /// # Errors
 /// It does not tell where that is.
 pub(super) fn absolute(
-    environment: &dyn Environment,
+    environment: &Environment,
     facts: &EnvironmentFacts,
     path: &str,
 ) -> Result<String, NoDirectory> {
@@ -111,7 +111,7 @@ pub(super) fn absolute(
     }
 }
 
-fn start(environment: &dyn Environment, facts: &EnvironmentFacts) -> Option<String> {
+fn start(environment: &Environment, facts: &EnvironmentFacts) -> Option<String> {
     if !environment.is_remote() {
         let here = std::env::current_dir().ok()?;
         return here.into_os_string().into_string().ok();

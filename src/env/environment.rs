@@ -1,178 +1,194 @@
-//! What every place offers where work can run: processes, files and HTTP.
+//! A place where processes run and files live: this machine, or one behind a transport.
+//!
+//! Everything goes through one client, which connects on first use. All that uses an environment at
+//! the same time shares one attempt to connect; one that has failed is made anew on the next use. An
+//! error names the environment, the stage that failed and what to do; nothing is ever done elsewhere
+//! instead.
 
-use std::time::Duration;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, OnceLock};
 
-use super::EnvironmentError;
+use super::config::{Definition, Transport};
+use super::{EnvironmentError, LOCAL};
 pub use crate::rpc::client::types::{
     Command, Confined, Denial, DenyingRule, EnvironmentFacts, Exit, FileBlock, FileKind,
     FileMetadata, HttpRequest, HttpResponse, Links, Listing, Names, OpenFor, PolicyFacts,
     ProcessEvent, SandboxFacts, Stream, TerminalSize,
 };
+use crate::rpc::client::{
+    self, ClientError, ClientOptions, ConnectionState, ExecServerClient, RemoteProcess,
+    StdioCommand,
+};
+use crate::rpc::dial::{Dial, Target};
 
-/// A place where processes run and files live: this machine, or one behind a transport.
-///
-/// Nothing that is asked of one is ever done in another. Every call ends within a time limit
-/// of the environment's, or of the caller where it takes one.
-pub trait Environment: Send + Sync {
+/// A place where processes run and files live.
+pub struct Environment {
+    id: String,
+    /// Dropped before the server that it may be connected to.
+    client: OnceLock<ExecServerClient>,
+    reached: Reached,
+}
+
+/// How an environment is reached.
+enum Reached {
+    Defined(Definition),
+    /// By a server in this program, which ends when the function is dropped.
+    InProcess(Box<dyn Fn() -> io::Result<UnixStream> + Send + Sync>),
+}
+
+impl Environment {
+    /// One that is reached as defined. Does not connect yet.
+    pub fn new(definition: Definition) -> Self {
+        Self {
+            id: definition.id.clone(),
+            client: OnceLock::new(),
+            reached: Reached::Defined(definition),
+        }
+    }
+
+    /// This machine: `connect` gives a connection to a server in this program, and what it holds is
+    /// dropped with the environment.
+    pub fn local(connect: impl Fn() -> io::Result<UnixStream> + Send + Sync + 'static) -> Self {
+        Self {
+            id: LOCAL.to_owned(),
+            client: OnceLock::new(),
+            reached: Reached::InProcess(Box::new(connect)),
+        }
+    }
+
     /// Its name in `environments.toml`; `local` is this machine.
-    fn id(&self) -> &str;
+    pub fn id(&self) -> &str {
+        &self.id
+    }
 
     /// Whether it has a transport.
-    fn is_remote(&self) -> bool;
+    pub fn is_remote(&self) -> bool {
+        matches!(self.reached, Reached::Defined(_))
+    }
+
+    /// The client, for files, HTTP requests and all else. What it has to be reached by may be wrong,
+    /// which is an error of each use until it is right.
+    ///
+    /// # Errors
+    /// A variable or URL of its definition is wrong, or the system gives no sockets.
+    pub fn client(&self) -> Result<&ExecServerClient, EnvironmentError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let options = self
+            .options()
+            .map_err(|why| self.error(ClientError::Connect(why)))?;
+        Ok(self.client.get_or_init(|| ExecServerClient::new(options)))
+    }
+
+    /// The outcome of a call with this environment's name in its error.
+    ///
+    /// # Errors
+    /// As the call.
+    pub fn named<T>(&self, outcome: Result<T, ClientError>) -> Result<T, EnvironmentError> {
+        outcome.map_err(|error| self.error(error))
+    }
+
+    /// The error of a call with this environment's name.
+    pub fn error(&self, error: ClientError) -> EnvironmentError {
+        let id = self.id.clone();
+        EnvironmentError::Failed { id, error }
+    }
+
+    /// Why the connection is away at the moment, while it is being taken up again.
+    pub fn outage(&self) -> Option<String> {
+        match self.client.get()?.state() {
+            ConnectionState::Recovering(why) => Some(why),
+            _ => None,
+        }
+    }
 
     /// What it tells about itself; connects if need be.
     ///
     /// # Errors
     /// It cannot be reached.
-    fn facts(&self) -> Result<EnvironmentFacts, EnvironmentError>;
+    pub fn facts(&self) -> Result<EnvironmentFacts, EnvironmentError> {
+        self.named(self.client()?.facts())
+    }
 
     /// The confinement that its programs get at best; none if it does not tell, as the reference.
     /// It may have to be found out first, which takes some seconds at most.
     ///
     /// # Errors
     /// It cannot be reached.
-    fn sandbox(&self) -> Result<Option<SandboxFacts>, EnvironmentError>;
-
-    /// Why the connection is away at the moment, while it is being taken up again.
-    fn outage(&self) -> Option<String> {
-        None
+    pub fn sandbox(&self) -> Result<Option<SandboxFacts>, EnvironmentError> {
+        self.named(self.client()?.sandbox())
     }
 
     /// Starts a program.
     ///
     /// # Errors
     /// It cannot be reached, or it refuses.
-    fn start(&self, command: &Command) -> Result<Box<dyn RunningProcess>, EnvironmentError>;
+    pub fn start(&self, command: &Command) -> Result<RemoteProcess, EnvironmentError> {
+        self.named(self.client()?.start(command))
+    }
 
-    /// Its files.
-    fn files(&self) -> &dyn FileSystem;
-
-    /// Makes a request on its network.
-    ///
-    /// # Errors
-    /// It cannot be reached, or the request failed.
-    fn http(&self, request: &HttpRequest) -> Result<HttpResponse, EnvironmentError>;
+    fn options(&self) -> Result<ClientOptions, String> {
+        let definition = match &self.reached {
+            Reached::Defined(definition) => definition,
+            Reached::InProcess(connect) => {
+                let socket = connect().map_err(|error| error.to_string())?;
+                let transport = client::Transport::Socket(Arc::new(socket));
+                return Ok(ClientOptions::new(transport));
+            }
+        };
+        let transport = transport(&definition.transport, definition)
+            .map_err(|why| format!("cannot connect to {}: {why}", definition.transport))?;
+        let mut options = ClientOptions::new(transport);
+        options.initialize_timeout = definition.initialize_timeout;
+        Ok(options)
+    }
 }
 
-/// A program that was started. Dropping it does not end the program: `terminate` does, and the
-/// end of its session.
-pub trait RunningProcess: Send + Sync {
-    /// The next event in order; none if nothing happens within `timeout`. After
-    /// [`ProcessEvent::Closed`] nothing comes any more.
-    ///
-    /// # Errors
-    /// The connection is lost for good; what became of the program is not known.
-    fn next_event(&self, timeout: Duration) -> Result<Option<ProcessEvent>, EnvironmentError>;
-
-    /// The confinement in force, if one was asked for.
-    fn confined(&self) -> Option<&Confined>;
-
-    /// Writes to its standard input or terminal; returns when that is accepted.
-    ///
-    /// # Errors
-    /// Its input is closed, or the connection is lost.
-    fn write(&self, data: &[u8]) -> Result<(), EnvironmentError>;
-
-    /// Ends its standard input. An extension: the reference servers refuse.
-    ///
-    /// # Errors
-    /// The server does not know it, or the connection is lost.
-    fn close_stdin(&self) -> Result<(), EnvironmentError>;
-
-    /// Gives its terminal another size. An extension, as [`RunningProcess::close_stdin`].
-    ///
-    /// # Errors
-    /// As there.
-    fn resize(&self, size: TerminalSize) -> Result<(), EnvironmentError>;
-
-    /// Sends its group a signal by its name without `SIG`.
-    ///
-    /// # Errors
-    /// There is no such signal, or the connection is lost.
-    fn signal(&self, name: &str) -> Result<(), EnvironmentError>;
-
-    /// Ends its group: TERM, and KILL after `grace`; KILL at once where that is zero.
-    ///
-    /// # Errors
-    /// The connection is lost.
-    fn terminate(&self, grace: Duration) -> Result<(), EnvironmentError>;
+/// The client's transport for a defined one.
+fn transport(transport: &Transport, definition: &Definition) -> Result<client::Transport, String> {
+    let (target, variable) = match transport {
+        Transport::Program {
+            program,
+            args,
+            env,
+            cwd,
+        } => {
+            return Ok(client::Transport::Command(StdioCommand {
+                program: program.clone(),
+                args: args.clone(),
+                env: env.clone(),
+                cwd: cwd.clone(),
+            }));
+        }
+        Transport::WebSocket {
+            url,
+            bearer_token_env,
+        } => {
+            let target = Target::parse(url).map_err(|error| error.to_string())?;
+            (target, bearer_token_env)
+        }
+        Transport::Unix {
+            path,
+            bearer_token_env,
+        } => (Target::Unix(path.clone()), bearer_token_env),
+    };
+    let mut dial = Dial::new(target);
+    dial.timeout = definition.connect_timeout;
+    dial.bearer = variable.as_deref().map(token).transpose()?;
+    Ok(client::Transport::WebSocket(dial))
 }
 
-/// The files of an environment. Paths are absolute.
-pub trait FileSystem: Send + Sync {
-    /// All bytes of a file, up to 512 MiB.
-    ///
-    /// # Errors
-    /// The file's, or the connection's; so for all that follow.
-    fn read(&self, path: &str) -> Result<Vec<u8>, EnvironmentError>;
-
-    /// Makes or replaces a file; with `is_atomic` at once or not at all.
-    fn write(
-        &self,
-        path: &str,
-        data: &[u8],
-        is_atomic: bool,
-        links: Links,
-    ) -> Result<(), EnvironmentError>;
-
-    /// Makes a directory, with those above it.
-    fn create_directory(&self, path: &str, links: Links) -> Result<(), EnvironmentError>;
-
-    /// What is there; a link is looked behind if `follows_links`, and otherwise of the kind
-    /// [`FileKind::Symlink`].
-    fn metadata(&self, path: &str, follows_links: bool) -> Result<FileMetadata, EnvironmentError>;
-
-    /// The names in a directory; links are of the kind [`FileKind::Symlink`].
-    fn read_directory(&self, path: &str) -> Result<Listing, EnvironmentError>;
-
-    /// Removes a file or a tree; that nothing is there is no error.
-    fn remove(&self, path: &str) -> Result<(), EnvironmentError>;
-
-    /// Copies within the environment.
-    fn copy(&self, from: &str, to: &str, is_recursive: bool) -> Result<(), EnvironmentError>;
-
-    /// The path without links and dots.
-    fn canonicalize(&self, path: &str) -> Result<String, EnvironmentError>;
-
-    /// Renames within a file system, over what is there. An extension.
-    fn rename(&self, from: &str, to: &str, links: Links) -> Result<(), EnvironmentError>;
-
-    /// Sets permission bits. An extension.
-    fn set_permissions(&self, path: &str, mode: u32, links: Links) -> Result<(), EnvironmentError>;
-
-    /// Makes a symbolic link. An extension.
-    fn symlink(&self, target: &str, path: &str, links: Links) -> Result<(), EnvironmentError>;
-
-    /// What a symbolic link says. An extension.
-    fn read_link(&self, path: &str) -> Result<String, EnvironmentError>;
-
-    /// Opens a file for blocks.
-    fn open(
-        &self,
-        path: &str,
-        purpose: OpenFor,
-        links: Links,
-    ) -> Result<Box<dyn OpenFile>, EnvironmentError>;
-}
-
-/// An open file. Several threads may ask for blocks at once, so that latency does not set the
-/// speed. Dropping it closes it.
-pub trait OpenFile: Send + Sync {
-    /// Up to `len` bytes, 1 MiB at most, from `offset` on.
-    ///
-    /// # Errors
-    /// The file's, or the connection's.
-    fn read_block(&self, offset: u64, len: usize) -> Result<FileBlock, EnvironmentError>;
-
-    /// Writes 1 byte to 1 MiB at `offset`.
-    ///
-    /// # Errors
-    /// The file's, or the connection's.
-    fn write_block(&self, offset: u64, data: &[u8]) -> Result<(), EnvironmentError>;
-
-    /// Closes it and says whether that went well.
-    ///
-    /// # Errors
-    /// What was written may not be there.
-    fn close(self: Box<Self>) -> Result<(), EnvironmentError>;
+/// The token in a variable.
+fn token(variable: &str) -> Result<String, String> {
+    match std::env::var(variable) {
+        Ok(token) if !token.trim().is_empty() => Ok(token.trim().to_owned()),
+        Ok(_) => Err(format!(
+            "bearer_token_env names {variable}, which is empty; put the token there"
+        )),
+        Err(_) => Err(format!(
+            "bearer_token_env names {variable}, which is not set; put the token there"
+        )),
+    }
 }

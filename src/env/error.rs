@@ -2,28 +2,20 @@
 
 use std::fmt;
 
-use super::UnknownEnvironment;
 use super::config::{ConfigError, Problem};
+use super::{LOCAL, UnknownEnvironment};
 use crate::rpc::client::ClientError;
-use crate::rpc::error::ErrorKind;
 
 /// Why something could not be done in an environment. `Display` is for a person, and names
 /// the environment where that helps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnvironmentError {
-    /// A remote one: the connection, or the server's answer.
-    Remote {
-        /// Its id.
+    /// The connection, or the server's answer.
+    Failed {
+        /// The environment's id.
         id: String,
         /// What happened.
         error: ClientError,
-    },
-    /// This machine's answer, with the code that a client elsewhere would see.
-    Local {
-        /// As in JSON-RPC.
-        code: i64,
-        /// What went wrong.
-        message: String,
     },
     /// `environments.toml` or its variables are wrong.
     Config(ConfigError),
@@ -35,48 +27,26 @@ impl EnvironmentError {
     /// The JSON-RPC code, where the environment was reached.
     pub fn code(&self) -> Option<i64> {
         match self {
-            Self::Remote {
-                error: ClientError::Rejected { code, .. },
-                ..
-            }
-            | Self::Local { code, .. } => Some(*code),
-            // What the server would say if it were asked.
-            Self::Remote {
-                error: ClientError::Unsupported(_),
-                ..
-            } => Some(ErrorKind::UnknownMethod.code().into()),
+            Self::Failed { error, .. } => error.code(),
             _ => None,
         }
-    }
-
-    /// Whether the connection was lost on the way, so that what was asked for may have been done or
-    /// not.
-    pub fn is_disconnect(&self) -> bool {
-        matches!(
-            self,
-            Self::Remote {
-                error: ClientError::Disconnected(_),
-                ..
-            }
-        )
-    }
-
-    /// Whether the environment said that there is no such file or handle.
-    pub fn is_not_found(&self) -> bool {
-        self.code() == Some(i64::from(ErrorKind::NotFound.code()))
     }
 }
 
 impl fmt::Display for EnvironmentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // A server's own words, about what it was asked for, need no more.
-            Self::Remote {
+            // A server's own words, about what it was asked for, need no more; and who has asked
+            // this machine has not asked a server.
+            Self::Failed {
+                id,
+                error: ClientError::Rejected { message, .. },
+            } if id == LOCAL => f.write_str(message),
+            Self::Failed {
                 error: error @ ClientError::Rejected { .. },
                 ..
             } => error.fmt(f),
-            Self::Remote { id, error } => write!(f, "environment `{id}`: {error}"),
-            Self::Local { message, .. } => f.write_str(message),
+            Self::Failed { id, error } => write!(f, "environment `{id}`: {error}"),
             Self::Config(error) => error.fmt(f),
             Self::Unknown(error) => error.fmt(f),
         }

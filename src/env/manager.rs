@@ -24,7 +24,7 @@ impl EnvironmentManager {
     /// the default is none of them.
     pub fn from_provider(
         provider: &dyn EnvironmentProvider,
-        local: Option<Arc<dyn Environment>>,
+        local: Option<Arc<Environment>>,
     ) -> Result<Self, EnvironmentError> {
         let snapshot = provider.snapshot()?;
         let mut environments = Vec::with_capacity(snapshot.environments.len() + 1);
@@ -68,7 +68,7 @@ impl EnvironmentManager {
     }
 
     /// The default; none as there.
-    pub fn default_environment(&self) -> Option<Arc<dyn Environment>> {
+    pub fn default_environment(&self) -> Option<Arc<Environment>> {
         let default = &self.environments[self.default?];
         Some(Arc::clone(&default.environment))
     }
@@ -87,7 +87,7 @@ impl EnvironmentManager {
     ///
     /// # Errors
     /// There is none; the error knows those that there are.
-    pub fn get(&self, id: &str) -> Result<Arc<dyn Environment>, EnvironmentError> {
+    pub fn get(&self, id: &str) -> Result<Arc<Environment>, EnvironmentError> {
         match find(&self.environments, id) {
             Some(at) => Ok(Arc::clone(&self.environments[at].environment)),
             None => Err(EnvironmentError::Unknown(UnknownEnvironment {
@@ -101,7 +101,7 @@ impl EnvironmentManager {
     ///
     /// # Errors
     /// There is none.
-    pub fn select(&self, id: Option<&str>) -> Result<Arc<dyn Environment>, EnvironmentError> {
+    pub fn select(&self, id: Option<&str>) -> Result<Arc<Environment>, EnvironmentError> {
         match id {
             Some(id) => self.get(id),
             None => self.default_environment().ok_or_else(|| {

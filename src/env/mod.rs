@@ -2,9 +2,9 @@
 //!
 //! A provider ([`EnvironmentProvider`]) knows which there are, from a file
 //! ([`config`]) or a variable; the [`EnvironmentManager`] checks what it says and
-//! owns one shared instance of each. This machine is one of them ([`local`], on
-//! the same code as the server), the others are reached through a client
-//! ([`remote`]), which connects on first use.
+//! owns one shared instance of each. All are reached through a client, which connects on first use;
+//! this machine, where the program serves itself what it asks for, by a socket pair. What a server
+//! does here is in [`local`].
 //!
 //! What is asked of one environment is never done in another. One that cannot be
 //! reached is an error, and is tried again on its next use.
@@ -18,7 +18,6 @@ mod error;
 pub mod local;
 mod manager;
 mod provider;
-pub mod remote;
 
 pub use environment::*;
 pub use error::EnvironmentError;
@@ -28,16 +27,18 @@ pub use provider::{
 };
 
 /// The environments that the user has configured, in the file `named` or where
-/// [`config::home::configured`] looks for them, with this machine as it says there.
+/// [`config::home::configured`] looks for them, with `local` as this machine if it says so there.
 ///
 /// # Errors
 /// What is configured is wrong, or cannot be read.
-pub fn configured(named: Option<&Path>) -> Result<EnvironmentManager, EnvironmentError> {
+pub fn configured(
+    named: Option<&Path>,
+    local: Environment,
+) -> Result<EnvironmentManager, EnvironmentError> {
     let home = local::info::user_home();
     let provider =
         config::home::configured(named, &|name| std::env::var_os(name), home.as_deref())?;
-    let local = Arc::new(local::LocalEnvironment::new()?);
-    EnvironmentManager::from_provider(&*provider, Some(local))
+    EnvironmentManager::from_provider(&*provider, Some(Arc::new(local)))
 }
 
 /// The id of this machine.

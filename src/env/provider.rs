@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::config::home::Variables;
 use super::config::{Config, ConfigError, Definition, Origin, Problem, Transport};
-use super::remote::RemoteEnvironment;
 use super::{Environment, EnvironmentError, LOCAL};
 
 /// The variable for one remote environment, where there is no file.
@@ -26,7 +25,7 @@ pub enum DefaultSelection {
 #[derive(Clone)]
 pub struct Provided {
     /// With its id.
-    pub environment: Arc<dyn Environment>,
+    pub environment: Arc<Environment>,
     /// Where it was defined.
     pub origin: Origin,
     /// How it is reached, free of secrets.
@@ -136,7 +135,7 @@ impl EnvironmentProvider for UrlProvider {
 
 fn provide(definition: &Definition) -> Provided {
     Provided {
-        environment: Arc::new(RemoteEnvironment::new(definition.clone())),
+        environment: Arc::new(Environment::new(definition.clone())),
         origin: definition.origin.clone(),
         address: definition.transport.to_string(),
     }

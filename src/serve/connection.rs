@@ -29,6 +29,8 @@ pub(super) enum Peer {
     Rendezvous(&'static str),
     /// Who shares a rendezvous with others.
     Relay,
+    /// This program itself.
+    InProcess,
 }
 
 impl Peer {
@@ -42,6 +44,7 @@ impl Peer {
             Self::Stdio => "JSON-RPC message from exec-server stdio".to_owned(),
             Self::Rendezvous(name) => format!("websocket JSON-RPC message from {name}"),
             Self::Relay => "JSON-RPC message from exec-server relay stream".to_owned(),
+            Self::InProcess => "JSON-RPC message from this program".to_owned(),
         }
     }
 
@@ -49,7 +52,7 @@ impl Peer {
     fn has_pings(self) -> bool {
         match self {
             Self::WebSocket(_) | Self::Unix | Self::Rendezvous(_) => true,
-            Self::Stdio | Self::Relay => false,
+            Self::Stdio | Self::Relay | Self::InProcess => false,
         }
     }
 
@@ -63,7 +66,7 @@ impl Peer {
     fn must_hurry(self) -> bool {
         match self {
             Self::WebSocket(_) | Self::Unix | Self::Relay => true,
-            Self::Stdio | Self::Rendezvous(_) => false,
+            Self::Stdio | Self::Rendezvous(_) | Self::InProcess => false,
         }
     }
 }
@@ -76,6 +79,7 @@ impl fmt::Display for Peer {
             Self::Stdio => f.write_str("stdio"),
             Self::Rendezvous(name) => f.write_str(name),
             Self::Relay => f.write_str("relay stream"),
+            Self::InProcess => f.write_str("this program"),
         }
     }
 }

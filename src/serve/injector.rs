@@ -50,20 +50,7 @@ impl Injector {
     /// # Errors
     /// There is no thread.
     pub fn serve_lines(&self, socket: UnixStream) -> io::Result<()> {
-        let server = Arc::clone(&self.0);
-        let number = server.next_number();
-        let serve = move || {
-            let socket = Arc::new(Socket::Unix(socket));
-            let sink = Sink::Socket(Arc::clone(&socket));
-            let outbound = Arc::new(Outbound::new(sink, Framing::Lines));
-            let mut reader = LineReader::new(SocketSource::new(socket), Arc::clone(&outbound));
-            serve_connection(&server, &mut reader, &outbound, number, Peer::Relay);
-        };
-        thread::Builder::new()
-            .name(format!("conn-{number}"))
-            .stack_size(STACK_BYTES)
-            .spawn(serve)
-            .map(drop)
+        serve_lines(&self.0, socket, Peer::Relay)
     }
 
     /// Calls `shutdown_hook` last at the end of the server from now on, or nothing.
@@ -85,4 +72,22 @@ impl Injector {
     pub fn close(&self) {
         self.0.end();
     }
+}
+
+/// Serves `peer`, whose messages are lines on `socket`, on a thread of its own.
+pub(super) fn serve_lines(server: &Arc<Server>, socket: UnixStream, peer: Peer) -> io::Result<()> {
+    let server = Arc::clone(server);
+    let number = server.next_number();
+    let serve = move || {
+        let socket = Arc::new(Socket::Unix(socket));
+        let sink = Sink::Socket(Arc::clone(&socket));
+        let outbound = Arc::new(Outbound::new(sink, Framing::Lines));
+        let mut reader = LineReader::new(SocketSource::new(socket), Arc::clone(&outbound));
+        serve_connection(&server, &mut reader, &outbound, number, peer);
+    };
+    thread::Builder::new()
+        .name(format!("conn-{number}"))
+        .stack_size(STACK_BYTES)
+        .spawn(serve)
+        .map(drop)
 }

@@ -36,6 +36,7 @@ mod file_queue;
 mod files;
 pub mod host;
 mod http_requests;
+mod in_process;
 pub mod injector;
 mod jwt;
 pub mod keepalive;
@@ -57,4 +58,5 @@ pub mod upgrade;
 
 pub use config::{Config, Options};
 pub use error::ServeError;
+pub use in_process::local_environment;
 pub use server::{run, run_outgoing};

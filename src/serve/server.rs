@@ -35,7 +35,7 @@ pub(super) const STACK_BYTES: usize = 256 * 1024;
 /// Time for processes to end after TERM, when the server ends.
 const TERM_TIME: Duration = Duration::from_millis(800);
 /// Time for processes to end after KILL.
-const KILL_TIME: Duration = Duration::from_millis(400);
+pub(super) const KILL_TIME: Duration = Duration::from_millis(400);
 /// Time for clients to take the last messages.
 const FLUSH_TIME: Duration = Duration::from_millis(500);
 /// The one connection of a server on standard input and output.
@@ -53,15 +53,15 @@ pub(super) struct Server {
     /// Connections so far, for their numbers.
     connection_count: AtomicU64,
     /// Whether there is nobody to serve any more.
-    is_over: AtomicBool,
+    pub(super) is_over: AtomicBool,
     /// What has the last word, when it is not a connection.
     shutdown_hook: Mutex<Option<Arc<dyn ShutdownHook>>>,
     /// Wakes the main thread.
-    wake: Arc<WakeEvent>,
+    pub(super) wake: Arc<WakeEvent>,
 }
 
 impl Server {
-    fn new(options: &Options, host: Arc<Host>, wake: Arc<WakeEvent>) -> Self {
+    pub(super) fn new(options: &Options, host: Arc<Host>, wake: Arc<WakeEvent>) -> Self {
         Self {
             services: Arc::new(Services::new(options, host)),
             sessions: Sessions::default(),
@@ -117,6 +117,25 @@ impl Server {
         self.connections.lock()
     }
 
+    /// Whether there is something that expires.
+    pub(super) fn must_sweep(&self) -> bool {
+        !self.sessions.is_empty() || self.services.confined.has_idle()
+    }
+
+    /// Forgets what has expired, and answers who has waited too long.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.sessions.sweep(now, self.retention);
+        self.services.machine.sweep(now);
+        self.services.confined.sweep(now);
+    }
+
+    /// Ends all connections at once.
+    pub(super) fn hang_up(&self) {
+        self.connections()
+            .values()
+            .for_each(|outbound| outbound.kill());
+    }
+
     /// Ends processes, tells clients, and leaves; about 1.7 s at most.
     fn shut_down(&self) {
         let Services { host, confined, .. } = &*self.services;
@@ -165,7 +184,7 @@ impl Server {
 }
 
 /// Between looks at what has expired, while there are sessions.
-const SWEEP: Duration = Duration::from_secs(1);
+pub(super) const SWEEP: Duration = Duration::from_secs(1);
 /// Time for all of [`Server::shut_down`], should something in it take longer than it may.
 const END_TIME: Duration = Duration::from_millis(1900);
 /// Room in a standard input or output that is a pipe.
@@ -313,9 +332,7 @@ impl Main {
                     .as_ref()
                     .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
             ];
-            let has_sessions = !self.server.sessions.is_empty();
-            let has_helpers = self.server.services.confined.has_idle();
-            let must_sweep = has_sessions || has_helpers;
+            let must_sweep = self.server.must_sweep();
             let until_sweep = (swept_at + SWEEP).saturating_duration_since(Instant::now());
             poll::wait(&mut fds, must_sweep.then_some(until_sweep))?;
             let [_, _, woken, incoming, typed] = fds.map(|fd| fd.is_ready());
@@ -348,13 +365,7 @@ impl Main {
                 continue;
             }
             swept_at = now;
-            if has_sessions {
-                self.server.sessions.sweep(now, self.server.retention);
-                self.server.services.machine.sweep(now);
-            }
-            if has_helpers {
-                self.server.services.confined.sweep(now);
-            }
+            self.server.sweep(now);
         }
     }
 

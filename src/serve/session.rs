@@ -177,6 +177,12 @@ impl Session {
         self.owner.end();
     }
 
+    /// Ends it, and returns when nothing of it runs.
+    pub(super) fn end_and_wait(&self) {
+        self.end_locked(&mut self.lock());
+        self.owner.wait_until_ended();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }

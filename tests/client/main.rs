@@ -4,10 +4,11 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use exec_server::env::local::{LocalEnvironment, take_over};
-use exec_server::env::{self, Environment};
+use exec_server::env;
+use exec_server::env::local::take_over;
 use exec_server::rpc::client::types::{Command, ProcessEvent};
 use exec_server::rpc::client::{ClientOptions, ExecServerClient, StdioCommand, Transport};
+use exec_server::serve::local_environment;
 
 /// `client PROGRAM ARG… -- CHILD`, or `client --confine POLICY PROGRAM ARG…`
 fn main() -> ExitCode {
@@ -55,7 +56,7 @@ fn confine(sandbox: Option<String>, argv: Vec<String>) -> ExitCode {
         sandbox,
         ..Command::default()
     };
-    let environment = LocalEnvironment::new().expect("an environment");
+    let environment = local_environment();
     let process = match environment.start(&command) {
         Ok(process) => process,
         Err(error) => {

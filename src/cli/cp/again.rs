@@ -6,7 +6,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::env::EnvironmentError;
+use crate::rpc::client::ClientError;
 
 /// For how long one thing is asked for again and again: longer than the client's window of 45 s.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
@@ -14,9 +14,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Asks until there is an answer, be it an error. A connection that cannot be had any more is one.
-pub(super) fn again<T>(
-    mut ask: impl FnMut() -> Result<T, EnvironmentError>,
-) -> Result<T, EnvironmentError> {
+pub(super) fn again<T>(mut ask: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
     let begun = Instant::now();
     loop {
         match ask() {
@@ -31,25 +29,16 @@ pub(super) fn again<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::client::ClientError;
-
-    fn remote(error: ClientError) -> EnvironmentError {
-        let id = "e".to_owned();
-        EnvironmentError::Remote { id, error }
-    }
 
     #[test]
     fn only_a_lost_connection_is_a_reason_to_ask_again() {
         let mut outcomes = vec![
-            Err(remote(ClientError::Connect("refused".to_owned()))),
-            Err(remote(ClientError::Disconnected("cut".to_owned()))),
-            Err(remote(ClientError::Disconnected("cut".to_owned()))),
+            Err(ClientError::Connect("refused".to_owned())),
+            Err(ClientError::Disconnected("cut".to_owned())),
+            Err(ClientError::Disconnected("cut".to_owned())),
         ];
         let outcome: Result<(), _> = again(|| outcomes.pop().unwrap());
-        assert_eq!(
-            outcome,
-            Err(remote(ClientError::Connect("refused".to_owned())))
-        );
+        assert_eq!(outcome, Err(ClientError::Connect("refused".to_owned())));
         assert!(outcomes.is_empty());
     }
 }

@@ -216,7 +216,10 @@ fn begin(
     (source, target): (&Located, &Located),
     rules: Rules,
 ) -> Result<(Arc<Copy>, Job), CopyError> {
-    let (mut from, mut to) = (source.side(), target.side());
+    let (mut from, mut to) = (
+        source.side().map_err(CopyError::Lost)?,
+        target.side().map_err(CopyError::Lost)?,
+    );
     let end = |side, path| End { side, path };
     let plan = plan::plan(&end(&*from, &source.path), &end(&*to, &target.path), rules)?;
     if plan.makes_target {
@@ -243,23 +246,23 @@ fn begin(
 struct Located {
     /// Empty for this machine.
     id: String,
-    environment: Option<(Arc<dyn Environment>, EnvironmentFacts)>,
+    environment: Option<(Arc<Environment>, EnvironmentFacts)>,
     path: PathBuf,
 }
 
 impl Located {
-    fn side(&self) -> Box<dyn Side> {
-        match &self.environment {
-            Some((environment, facts)) => Box::new(RemoteFs::new(Arc::clone(environment), facts)),
+    fn side(&self) -> Result<Box<dyn Side>, EnvironmentError> {
+        Ok(match &self.environment {
+            Some((environment, facts)) => Box::new(RemoteFs::new(Arc::clone(environment), facts)?),
             None => Box::new(LocalFs::named()),
-        }
+        })
     }
 }
 
 /// The environments of one command line: each is opened once.
 #[derive(Default)]
 struct Environments {
-    open: Vec<(Option<String>, Arc<dyn Environment>, EnvironmentFacts)>,
+    open: Vec<(Option<String>, Arc<Environment>, EnvironmentFacts)>,
 }
 
 impl Environments {
@@ -286,7 +289,7 @@ impl Environments {
             true => ".".to_owned(),
             false => path,
         };
-        let path = environments::absolute(&*environment, &facts, &path)?.into();
+        let path = environments::absolute(&environment, &facts, &path)?.into();
         if !environment.is_remote() {
             return Ok(Located {
                 id: String::new(),
@@ -305,7 +308,7 @@ impl Environments {
         &mut self,
         flags: &CopyFlags,
         name: Option<String>,
-    ) -> Result<(Arc<dyn Environment>, EnvironmentFacts), StartError> {
+    ) -> Result<(Arc<Environment>, EnvironmentFacts), StartError> {
         if let Some((_, environment, facts)) = self.open.iter().find(|(open, ..)| *open == name) {
             return Ok((Arc::clone(environment), facts.clone()));
         }

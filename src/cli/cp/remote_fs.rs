@@ -12,15 +12,16 @@ use super::again::again;
 use super::reopened::Opening;
 use super::side::{Abilities, Blocks, CopyError, Found, Purpose, Settings, Side};
 use crate::env::{
-    Environment, EnvironmentError, EnvironmentFacts, FileKind, FileSystem, Links, Listing, OpenFor,
+    Environment, EnvironmentError, EnvironmentFacts, FileKind, Links, Listing, OpenFor,
 };
-use crate::rpc::client::ClientError;
+use crate::rpc::client::{ClientError, ExecServerClient};
 use crate::rpc::error::ErrorKind;
 use crate::visible::Visible;
 
 /// Files of an environment.
 pub(super) struct RemoteFs {
-    environment: Arc<dyn Environment>,
+    environment: Arc<Environment>,
+    client: ExecServerClient,
     abilities: Abilities,
     base: Option<Base>,
 }
@@ -34,7 +35,10 @@ struct Base {
 
 impl RemoteFs {
     /// Those of this one, which has told about itself.
-    pub(super) fn new(environment: Arc<dyn Environment>, facts: &EnvironmentFacts) -> Self {
+    pub(super) fn new(
+        environment: Arc<Environment>,
+        facts: &EnvironmentFacts,
+    ) -> Result<Self, EnvironmentError> {
         let knows = |name: &str| facts.extensions.iter().any(|known| known == name);
         let abilities = Abilities {
             renames: knows("fs/rename"),
@@ -43,22 +47,24 @@ impl RemoteFs {
             reads_links: knows("fs/readLink"),
             updates: knows("fs/open.update"),
         };
-        Self {
+        let client = environment.client()?.clone();
+        Ok(Self {
             environment,
+            client,
             abilities,
             base: None,
-        }
+        })
     }
 
     /// Asks for something that can be done twice.
     fn ask<T>(
         &self,
         path: &Path,
-        call: impl Fn(&dyn FileSystem, &str) -> Result<T, EnvironmentError>,
+        call: impl Fn(&ExecServerClient, &str) -> Result<T, ClientError>,
     ) -> Result<T, CopyError> {
         let wanted = self.wanted(path)?;
-        let answer = again(|| call(self.environment.files(), &wanted));
-        answer.map_err(|error| explained(&self.name(path), error))
+        let answer = again(|| call(&self.client, &wanted));
+        answer.map_err(|error| self.explained(path, error))
     }
 
     /// The path as the server gets it: the wire has texts only.
@@ -79,6 +85,10 @@ impl RemoteFs {
                 "it is outside of what is copied",
             )),
         }
+    }
+
+    fn explained(&self, path: &Path, error: ClientError) -> CopyError {
+        explained(&self.name(path), &self.environment, error)
     }
 
     fn real_base(&self) -> Option<(&Path, &str)> {
@@ -104,14 +114,9 @@ impl RemoteFs {
 }
 
 /// The error of a file, unless the environment itself is lost.
-pub(super) fn explained(name: &str, error: EnvironmentError) -> CopyError {
-    let is_lost = match &error {
-        EnvironmentError::Remote {
-            error: ClientError::Protocol(_),
-            ..
-        } => false,
-        error => error.code().is_none(),
-    };
+pub(super) fn explained(name: &str, environment: &Environment, error: ClientError) -> CopyError {
+    let is_lost = !matches!(error, ClientError::Protocol(_)) && error.code().is_none();
+    let error = environment.error(error);
     match is_lost {
         true => CopyError::Lost(error),
         false => CopyError::of(name, Visible(words(&error))),
@@ -131,7 +136,7 @@ fn words(error: &EnvironmentError) -> String {
         .to_owned()
 }
 
-fn is_unknown_method(error: &EnvironmentError) -> bool {
+fn is_unknown_method(error: &ClientError) -> bool {
     error.code() == Some(ErrorKind::UnknownMethod.code().into())
 }
 
@@ -152,6 +157,7 @@ impl Side for RemoteFs {
         })?;
         Ok(Box::new(Self {
             environment: Arc::clone(&self.environment),
+            client: self.client.clone(),
             abilities: self.abilities,
             base: Some(Base {
                 path: directory.to_owned(),
@@ -209,7 +215,7 @@ impl Side for RemoteFs {
     }
 
     fn read_whole(&self, path: &Path, _: Option<usize>) -> Result<Vec<u8>, CopyError> {
-        self.ask(path, |files, path| files.read(path))
+        self.ask(path, |files, path| files.read_file(path))
     }
 
     fn write_whole(
@@ -220,7 +226,7 @@ impl Side for RemoteFs {
         settings: Settings,
     ) -> Result<(), CopyError> {
         self.ask(path, |files, path| {
-            files.write(path, data, false, self.links())
+            files.write_file(path, data, false, self.links())
         })?;
         self.set_mode(path, settings.mode)
     }
@@ -228,6 +234,7 @@ impl Side for RemoteFs {
     fn open(&self, path: &Path, purpose: Purpose) -> Result<Option<Box<dyn Blocks>>, CopyError> {
         let opening = Opening {
             environment: Arc::clone(&self.environment),
+            client: self.client.clone(),
             path: self.wanted(path)?.into_owned(),
             name: self.name(path),
             purpose: match purpose {
@@ -242,7 +249,7 @@ impl Side for RemoteFs {
             Ok(file) => Ok(Some(Box::new(file))),
             // As 0.130 has it.
             Err(error) if is_unknown_method(&error) => Ok(None),
-            Err(error) => Err(explained(&self.name(path), error)),
+            Err(error) => Err(self.explained(path, error)),
         }
     }
 
@@ -252,7 +259,7 @@ impl Side for RemoteFs {
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), CopyError> {
         let (old, new) = (self.wanted(from)?, self.wanted(to)?);
-        let files = self.environment.files();
+        let files = &self.client;
         let mut was_lost = false;
         let renamed = again(|| match files.rename(&old, &new, self.links()) {
             // The one whose answer was lost has been done.
@@ -262,7 +269,7 @@ impl Side for RemoteFs {
                 renamed
             }
         });
-        renamed.map_err(|error| explained(&self.name(to), error))
+        renamed.map_err(|error| self.explained(to, error))
     }
 
     fn remove(&self, path: &Path) -> Result<(), CopyError> {

@@ -11,14 +11,16 @@ use std::time::Instant;
 use super::again::{PATIENCE, again};
 use super::remote_fs::explained;
 use super::side::{BLOCK, Block, Blocks, CopyError, Settings};
-use crate::env::{Environment, EnvironmentError, FileMetadata, Links, OpenFile, OpenFor};
+use crate::env::{Environment, FileMetadata, Links, OpenFor};
+use crate::rpc::client::{ClientError, ExecServerClient, RemoteFile};
 use crate::sys::sync::Mutex;
 
-type Answer<T> = Result<T, EnvironmentError>;
+type Answer<T> = Result<T, ClientError>;
 
 /// What is opened.
 pub(super) struct Opening {
-    pub(super) environment: Arc<dyn Environment>,
+    pub(super) environment: Arc<Environment>,
+    pub(super) client: ExecServerClient,
     /// For a person.
     pub(super) name: String,
     pub(super) path: String,
@@ -37,7 +39,7 @@ pub(super) struct OpenThere {
 }
 
 struct State {
-    file: Arc<Box<dyn OpenFile>>,
+    file: Arc<RemoteFile>,
     /// Counts how often it was opened.
     generation: u64,
     /// The end of the furthest block that was acknowledged.
@@ -48,13 +50,13 @@ struct State {
 
 /// Why a file is not opened anew.
 enum ReopenError {
-    Environment(EnvironmentError),
+    Client(ClientError),
     Other(&'static str),
 }
 
-impl From<EnvironmentError> for ReopenError {
-    fn from(error: EnvironmentError) -> Self {
-        Self::Environment(error)
+impl From<ClientError> for ReopenError {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
     }
 }
 
@@ -78,26 +80,29 @@ impl Opening {
         })
     }
 
-    fn open_for(&self, purpose: OpenFor) -> Answer<Box<dyn OpenFile>> {
-        let files = self.environment.files();
-        files.open(&self.path, purpose, self.links)
+    fn open_for(&self, purpose: OpenFor) -> Answer<RemoteFile> {
+        self.client.open(&self.path, purpose, self.links)
+    }
+
+    fn explained(&self, error: ClientError) -> CopyError {
+        explained(&self.name, &self.environment, error)
     }
 
     fn look(&self) -> Answer<FileMetadata> {
-        self.environment.files().metadata(&self.path, true)
+        self.client.metadata(&self.path, true)
     }
 }
 
 impl OpenThere {
     /// Does something with the file, anew when its connection was lost on the way.
-    fn ask<T>(&self, call: impl Fn(&dyn OpenFile) -> Answer<T>) -> Result<T, CopyError> {
+    fn ask<T>(&self, call: impl Fn(&RemoteFile) -> Answer<T>) -> Result<T, CopyError> {
         let begun = Instant::now();
         loop {
             let (file, generation) = {
                 let state = self.state();
                 (Arc::clone(&state.file), state.generation)
             };
-            let error = match call(&**file) {
+            let error = match call(&file) {
                 Ok(value) => {
                     self.state().last_good = Instant::now();
                     return Ok(value);
@@ -108,7 +113,7 @@ impl OpenThere {
             // Others may get their blocks through, while this one is unlucky.
             let since = begun.max(self.state().last_good);
             if !self.can_reopen() || !error.is_disconnect() || since.elapsed() > PATIENCE {
-                return Err(explained(&self.opening.name, error));
+                return Err(self.opening.explained(error));
             }
             self.reopen(generation)?;
         }
@@ -130,12 +135,12 @@ impl OpenThere {
                 state.generation += 1;
                 Ok(())
             }
-            Err(ReopenError::Environment(error)) => Err(explained(&self.opening.name, error)),
+            Err(ReopenError::Client(error)) => Err(self.opening.explained(error)),
             Err(ReopenError::Other(why)) => Err(CopyError::of(&self.opening.name, why)),
         }
     }
 
-    fn opened_anew(&self, written: u64) -> Result<Box<dyn OpenFile>, ReopenError> {
+    fn opened_anew(&self, written: u64) -> Result<RemoteFile, ReopenError> {
         let open = |purpose| again(|| self.opening.open_for(purpose));
         match &self.looked {
             Some(looked) => {
@@ -182,15 +187,10 @@ impl Blocks for OpenThere {
         let Some(mode) = settings.mode else {
             return Ok(());
         };
-        let Opening {
-            environment,
-            path,
-            name,
-            links,
-            ..
-        } = &self.opening;
-        let set = again(|| environment.files().set_permissions(path, mode, *links));
-        set.map_err(|error| explained(name, error))
+        let opening = &self.opening;
+        let Opening { path, links, .. } = opening;
+        let set = again(|| opening.client.set_permissions(path, mode, *links));
+        set.map_err(|error| opening.explained(error))
     }
 
     fn close(self: Box<Self>) -> Result<(), CopyError> {
@@ -206,14 +206,14 @@ impl Blocks for OpenThere {
             // closed; what is left to be known is whether it is still the one.
             Err(error) if can_reopen && error.is_disconnect() => {
                 let found = again(|| opening.look());
-                let found = found.map_err(|error| explained(&opening.name, error))?;
+                let found = found.map_err(|error| opening.explained(error))?;
                 if found.size.is_some_and(|size| size < state.written) {
                     let why = "what was written is gone since its connection was lost";
                     return Err(CopyError::of(&opening.name, why));
                 }
                 Ok(())
             }
-            closed => closed.map_err(|error| explained(&opening.name, error)),
+            closed => closed.map_err(|error| opening.explained(error)),
         }
     }
 }

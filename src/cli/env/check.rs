@@ -24,17 +24,17 @@ const TRIPS: usize = 5;
 
 /// Checks all of them at the same time; why, for those that are not well within `limit`.
 pub(super) fn check(
-    environments: &[Arc<dyn Environment>],
+    environments: &[Arc<Environment>],
     limit: Duration,
 ) -> Vec<Result<Health, String>> {
     let deadline = Instant::now() + limit;
-    let begin = |environment: &Arc<dyn Environment>| {
+    let begin = |environment: &Arc<Environment>| {
         let environment = Arc::clone(environment);
         let (sender, receiver) = oneshot::channel();
         thread::Builder::new()
             .name("check".to_owned())
             .spawn(move || {
-                sender.send(examine(&*environment).map_err(|error| error.to_string()));
+                sender.send(examine(&environment).map_err(|error| error.to_string()));
             })
             .map(|_| receiver)
             .map_err(|error| format!("no thread to check it with: {error}"))
@@ -49,7 +49,7 @@ pub(super) fn check(
     begun.into_iter().map(end).collect()
 }
 
-fn examine(environment: &dyn Environment) -> Result<Health, EnvironmentError> {
+fn examine(environment: &Environment) -> Result<Health, EnvironmentError> {
     let begun = Instant::now();
     let facts = environment.facts()?;
     let connect = begun.elapsed();
@@ -57,8 +57,8 @@ fn examine(environment: &dyn Environment) -> Result<Health, EnvironmentError> {
     for _ in 0..TRIPS {
         let begun = Instant::now();
         // The root is everywhere; an error of the server's is an answer, too.
-        match environment.files().metadata("/", true) {
-            Err(error) if error.code().is_none() => return Err(error),
+        match environment.client()?.metadata("/", true) {
+            Err(error) if error.code().is_none() => return Err(environment.error(error)),
             _ => round_trip = round_trip.min(begun.elapsed()),
         }
     }

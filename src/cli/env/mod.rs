@@ -16,6 +16,7 @@ use super::notice::Speaker;
 use super::{environments, help};
 use crate::env::config::Origin;
 use crate::env::{Environment, EnvironmentError, SandboxFacts, configured};
+use crate::serve::local_environment;
 use crate::visible::{Visible, steers};
 
 use check::{Health, check};
@@ -85,7 +86,7 @@ fn env(flags: &EnvFlags) -> ExitCode {
 
 /// An environment that is listed.
 struct Known {
-    environment: Arc<dyn Environment>,
+    environment: Arc<Environment>,
     origin: Origin,
     address: String,
     is_default: bool,
@@ -101,7 +102,7 @@ fn known(flags: &EnvFlags) -> Result<Vec<Known>, EnvironmentError> {
             is_default: false,
         }]);
     }
-    let manager = configured(flags.config.as_deref())?;
+    let manager = configured(flags.config.as_deref(), local_environment())?;
     if let Some(name) = name {
         manager.get(name)?;
     }

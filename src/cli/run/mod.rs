@@ -26,9 +26,10 @@ use super::environments::NoDirectory;
 use super::notice::Speaker;
 use super::{environments, help};
 use crate::env::{
-    self, Confined, Environment, EnvironmentError, EnvironmentFacts, Exit, ProcessEvent,
-    RunningProcess, Stream, TerminalSize,
+    self, Confined, Environment, EnvironmentError, EnvironmentFacts, Exit, ProcessEvent, Stream,
+    TerminalSize,
 };
+use crate::rpc::client::RemoteProcess;
 use crate::rpc::methods::env_policy::{EnvPolicy, Inherit};
 use crate::sandbox::preset::{WholeMachine, Widened};
 use crate::sys::event::WakeEvent;
@@ -75,7 +76,7 @@ const LONG: Duration = Duration::from_secs(1);
 const USUAL_SIZE: TerminalSize = TerminalSize { rows: 24, cols: 80 };
 
 /// A command that runs.
-type Running = Box<dyn RunningProcess>;
+type Running = RemoteProcess;
 
 /// Why there is no exit code of the command's.
 enum RunError {
@@ -145,14 +146,15 @@ fn run(flags: RunFlags) -> Result<u8, RunError> {
         .map_err(|error| RunError::Here("signals", error))?;
     let config = flags.config.as_deref();
     let environment = environments::select(config, flags.environment.as_deref())?;
-    let result = Session::start(&flags, &*environment, &signals, &done)
-        .and_then(|mut session| session.carry_on(&*environment));
+    let result = Session::start(&flags, &environment, &signals, &done)
+        .and_then(|mut session| session.carry_on());
     done.set();
     result
 }
 
 /// A command that runs, and what is known about its end.
-struct Session {
+struct Session<'a> {
+    environment: &'a Environment,
     process: Arc<Running>,
     stdout: Output,
     stderr: Output,
@@ -174,10 +176,10 @@ struct Session {
     last_moment: Option<Instant>,
 }
 
-impl Session {
+impl<'a> Session<'a> {
     fn start(
         flags: &RunFlags,
-        environment: &dyn Environment,
+        environment: &'a Environment,
         signals: &Signals,
         done: &Arc<WakeEvent>,
     ) -> Result<Self, RunError> {
@@ -236,6 +238,7 @@ impl Session {
         }
         let own_timing = flags.timeout.filter(|_| !knows("process/start.timeoutMs"));
         Ok(Self {
+            environment,
             process,
             stdout,
             stderr,
@@ -253,17 +256,18 @@ impl Session {
     }
 
     /// Passes everything on until the command has ended and all its output is here.
-    fn carry_on(&mut self, environment: &dyn Environment) -> Result<u8, RunError> {
+    fn carry_on(&mut self) -> Result<u8, RunError> {
         let mut watch = OutageWatch::new(self.is_verbose);
         loop {
-            match self.process.next_event(self.time_to_wait())? {
+            let event = self.process.next_event(self.time_to_wait());
+            match self.environment.named(event)? {
                 Some(ProcessEvent::Output { stream, data }) => self.write(stream, &data)?,
                 Some(ProcessEvent::Gap { first, last }) => {
                     self.lost += last.saturating_sub(first) + 1;
                 }
                 Some(ProcessEvent::Exited(exit)) => self.exit = Some(exit),
                 Some(ProcessEvent::Closed) => break,
-                None => watch.look(environment),
+                None => watch.look(self.environment),
             }
             self.look_at_the_clock()?;
         }
@@ -294,7 +298,7 @@ impl Session {
     /// Ends the command; its last output still comes.
     fn end(&mut self) -> Result<(), EnvironmentError> {
         self.last_moment = Some(Instant::now() + AFTERWARDS);
-        self.process.terminate(GRACE)
+        self.environment.named(self.process.terminate(GRACE))
     }
 
     fn write(&mut self, stream: Stream, data: &[u8]) -> Result<(), EnvironmentError> {
@@ -355,7 +359,7 @@ impl Session {
 /// The command as the environment is to start it.
 fn order(
     flags: &RunFlags,
-    environment: &dyn Environment,
+    environment: &Environment,
     facts: &EnvironmentFacts,
 ) -> Result<env::Command, RunError> {
     let argv = flags.command.iter().map(|word| match word.to_str() {

@@ -27,7 +27,7 @@ impl OutageWatch {
     }
 
     /// Looks at the connection, and tells what is new.
-    pub(super) fn look(&mut self, environment: &dyn Environment) {
+    pub(super) fn look(&mut self, environment: &Environment) {
         if !self.tells {
             return;
         }

@@ -244,7 +244,7 @@ impl Owner {
     }
 
     /// Waits until that is done, a moment at most.
-    pub(super) fn wait_until_ended(&self) {
+    pub fn wait_until_ended(&self) {
         self.descendants.wait_until_told(Instant::now() + KILL_TIME);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::rpc::error::ErrorKind;
+
 /// Why a call on a server did not succeed. `Display` is for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientError {
@@ -26,6 +28,29 @@ pub enum ClientError {
     Unsupported(String),
     /// The server would not, or did not, confine what had to be; nothing runs.
     NotConfined(&'static str),
+}
+
+impl ClientError {
+    /// The JSON-RPC code, where there was an answer.
+    pub fn code(&self) -> Option<i64> {
+        match self {
+            Self::Rejected { code, .. } => Some(*code),
+            // What the server would say if it were asked.
+            Self::Unsupported(_) => Some(ErrorKind::UnknownMethod.code().into()),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection was lost on the way, so that what was asked for may have been done or
+    /// not.
+    pub fn is_disconnect(&self) -> bool {
+        matches!(self, Self::Disconnected(_))
+    }
+
+    /// Whether the server said that there is no such file or handle.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(i64::from(ErrorKind::NotFound.code()))
+    }
 }
 
 impl fmt::Display for ClientError {

@@ -28,7 +28,9 @@ use super::{ClientError, ConnectionState};
 use crate::log;
 use crate::rpc::dial::{Dial, DialError};
 use crate::rpc::methods::process::{Terminate, TerminateParams};
-use crate::rpc::transport::{Framing, LineReader, Outbound, Reader, Role, Sink, WebSocketReader};
+use crate::rpc::transport::{
+    Framing, LineReader, Outbound, Reader, Role, Sink, Socket, SocketSource, WebSocketReader,
+};
 use crate::sys::sync::{Condvar, Mutex};
 
 /// For the last bytes to a server that we leave.
@@ -282,6 +284,20 @@ impl Shared {
                     command: Some(Arc::new(process)),
                 }
             }
+            Transport::Socket(socket) => {
+                let socket = socket
+                    .try_clone()
+                    .map_err(|error| ClientError::Connect(error.to_string()))?;
+                let socket = Arc::new(Socket::Unix(socket));
+                let sink = Sink::Socket(Arc::clone(&socket));
+                let outbound = Arc::new(Outbound::new(sink, Framing::Lines));
+                let source = SocketSource::new(socket);
+                Opened {
+                    reader: Box::new(LineReader::new(source, Arc::clone(&outbound))),
+                    outbound,
+                    command: None,
+                }
+            }
         };
         let mut junk = Vec::new();
         let handshake = self
@@ -448,7 +464,7 @@ impl Shared {
         log::info!("lost the connection to an exec-server: {why}");
         let dial = match &self.options.transport {
             Transport::WebSocket(dial) => Some(dial),
-            Transport::Command(_) => None,
+            Transport::Command(_) | Transport::Socket(_) => None,
         };
         {
             let mut state = self.lock();

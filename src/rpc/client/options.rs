@@ -1,7 +1,9 @@
 //! What a client is to reach, and how patient it is.
 
 use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::rpc::dial::Dial;
@@ -13,6 +15,8 @@ pub enum Transport {
     WebSocket(Dial),
     /// By the standard input and output of a command.
     Command(StdioCommand),
+    /// By a socket whose other end is served, for one connection.
+    Socket(Arc<UnixStream>),
 }
 
 /// A command that speaks the protocol on standard input and output: the server itself, or

@@ -10,22 +10,22 @@ use crate::support::{patterned, scratch};
 
 over_all! {
     fn what_is_written_is_read(environment) {
-        let (files, dir) = (environment.files(), scratch());
+        let (files, dir) = (environment.client().unwrap(), scratch());
         let path = dir.path("f");
         let data = patterned(3_000_001);
-        files.write(&path, &data, false, Links::Follow).unwrap();
-        assert!(files.read(&path).unwrap() == data);
-        files.write(&path, b"short", true, Links::Follow).unwrap();
-        assert_eq!(files.read(&path).unwrap(), b"short");
-        files.write(&path, b"", false, Links::Follow).unwrap();
-        assert_eq!(files.read(&path).unwrap(), b"");
+        files.write_file(&path, &data, false, Links::Follow).unwrap();
+        assert!(files.read_file(&path).unwrap() == data);
+        files.write_file(&path, b"short", true, Links::Follow).unwrap();
+        assert_eq!(files.read_file(&path).unwrap(), b"short");
+        files.write_file(&path, b"", false, Links::Follow).unwrap();
+        assert_eq!(files.read_file(&path).unwrap(), b"");
     }
 
     fn what_is_not_there_is_known_as_that(environment) {
-        let (files, dir) = (environment.files(), scratch());
+        let (files, dir) = (environment.client().unwrap(), scratch());
         let path = dir.path("no");
         for error in [
-            files.read(&path).unwrap_err(),
+            files.read_file(&path).unwrap_err(),
             files.metadata(&path, true).unwrap_err(),
             files.read_directory(&path).unwrap_err(),
             files.canonicalize(&path).unwrap_err(),
@@ -34,14 +34,14 @@ over_all! {
             assert!(error.is_not_found(), "{error}");
         }
         files.remove(&path).unwrap();
-        let error = files.read("relative").unwrap_err();
+        let error = files.read_file("relative").unwrap_err();
         assert!(!error.is_not_found() && error.code().is_some(), "{error}");
     }
 
     fn metadata_tells_kind_size_mode_and_links(environment) {
-        let (files, dir) = (environment.files(), scratch());
+        let (files, dir) = (environment.client().unwrap(), scratch());
         let (file, link) = (dir.path("f"), dir.path("l"));
-        files.write(&file, b"1234", false, Links::Follow).unwrap();
+        files.write_file(&file, b"1234", false, Links::Follow).unwrap();
         files.set_permissions(&file, 0o640, Links::Follow).unwrap();
         files.symlink("f", &link, Links::Follow).unwrap();
         let found = files.metadata(&link, true).unwrap();
@@ -54,9 +54,9 @@ over_all! {
     }
 
     fn a_directory_is_listed_in_order(environment) {
-        let (files, dir) = (environment.files(), scratch());
+        let (files, dir) = (environment.client().unwrap(), scratch());
         files.create_directory(&dir.path("b/c"), Links::Follow).unwrap();
-        files.write(&dir.path("a"), b"", false, Links::Follow).unwrap();
+        files.write_file(&dir.path("a"), b"", false, Links::Follow).unwrap();
         files.symlink("nowhere", &dir.path("z"), Links::Follow).unwrap();
         files.symlink("b", &dir.path("y"), Links::Follow).unwrap();
         let odd = std::ffi::OsStr::from_bytes(b"odd\xff");
@@ -74,14 +74,14 @@ over_all! {
     }
 
     fn names_are_copied_moved_and_removed(environment) {
-        let (files, dir) = (environment.files(), scratch());
+        let (files, dir) = (environment.client().unwrap(), scratch());
         let (tree, copy, moved) = (dir.path("t"), dir.path("c"), dir.path("m"));
         files.create_directory(&dir.path("t/d"), Links::Follow).unwrap();
-        files.write(&dir.path("t/d/f"), b"x", false, Links::Follow).unwrap();
+        files.write_file(&dir.path("t/d/f"), b"x", false, Links::Follow).unwrap();
         assert!(files.copy(&tree, &copy, false).is_err(), "a directory is copied as a tree");
         files.copy(&tree, &copy, true).unwrap();
         files.rename(&copy, &moved, Links::Follow).unwrap();
-        assert_eq!(files.read(&dir.path("m/d/f")).unwrap(), b"x");
+        assert_eq!(files.read_file(&dir.path("m/d/f")).unwrap(), b"x");
         files.remove(&moved).unwrap();
         assert!(files.metadata(&moved, true).unwrap_err().is_not_found());
         files.symlink("t", &dir.path("l"), Links::Follow).unwrap();
@@ -91,10 +91,10 @@ over_all! {
     }
 
     fn blocks_are_read_in_any_order(environment) {
-        let (files, dir) = (environment.files(), scratch());
+        let (files, dir) = (environment.client().unwrap(), scratch());
         let path = dir.path("f");
         let data = patterned(2_500_000);
-        files.write(&path, &data, false, Links::Follow).unwrap();
+        files.write_file(&path, &data, false, Links::Follow).unwrap();
         let file = files.open(&path, OpenFor::Reading, Links::Follow).unwrap();
         for (offset, len, is_last) in [
             (2_000_000, 1 << 20, true),
@@ -116,28 +116,28 @@ over_all! {
     }
 
     fn blocks_are_written_anew_or_into_what_is_there(environment) {
-        let (files, dir) = (environment.files(), scratch());
+        let (files, dir) = (environment.client().unwrap(), scratch());
         let path = dir.path("f");
-        files.write(&path, b"0123456789", false, Links::Follow).unwrap();
+        files.write_file(&path, b"0123456789", false, Links::Follow).unwrap();
         let file = files.open(&path, OpenFor::Updating, Links::Follow).unwrap();
         file.write_block(8, b"abc").unwrap();
         file.close().unwrap();
-        assert_eq!(files.read(&path).unwrap(), b"01234567abc");
+        assert_eq!(files.read_file(&path).unwrap(), b"01234567abc");
         let file = files.open(&path, OpenFor::Replacing, Links::Follow).unwrap();
-        assert_eq!(files.read(&path).unwrap(), b"");
+        assert_eq!(files.read_file(&path).unwrap(), b"");
         file.write_block(2, b"x").unwrap();
         assert!(file.write_block(0, b"").is_err(), "a block of nothing");
         assert!(file.write_block(0, &vec![0; (1 << 20) + 1]).is_err(), "a block above 1 MiB");
         file.close().unwrap();
-        assert_eq!(files.read(&path).unwrap(), b"\0\0x");
+        assert_eq!(files.read_file(&path).unwrap(), b"\0\0x");
         let file = files.open(&dir.path("new"), OpenFor::Updating, Links::Follow).unwrap();
         file.write_block(0, &vec![7; 1 << 20]).unwrap();
         file.close().unwrap();
-        assert_eq!(files.read(&dir.path("new")).unwrap(), vec![7; 1 << 20]);
+        assert_eq!(files.read_file(&dir.path("new")).unwrap(), vec![7; 1 << 20]);
     }
 
     fn several_threads_move_blocks_of_one_file(environment) {
-        let (files, dir) = (environment.files(), scratch());
+        let (files, dir) = (environment.client().unwrap(), scratch());
         let path = dir.path("f");
         let data = patterned(4 << 20);
         let file = files.open(&path, OpenFor::Replacing, Links::Follow).unwrap();

@@ -13,7 +13,7 @@ over_all! {
             let echo = format!("{} {}", asked.header("x-a").unwrap_or(""), asked.body.len());
             wire.reply("201 Created\r\nX-B: c", echo.as_bytes());
         });
-        let reply = environment.http(&HttpRequest {
+        let reply = environment.client().unwrap().http(&HttpRequest {
             method: "POST".into(),
             url: web.url("/x"),
             headers: vec![("X-A".into(), "1".into())],
@@ -31,7 +31,7 @@ over_all! {
             _ => wire.reply("200 OK", b"there"),
         });
         for (follows_redirects, status) in [(true, 200), (false, 302)] {
-            let reply = environment.http(&HttpRequest {
+            let reply = environment.client().unwrap().http(&HttpRequest {
                 method: "GET".into(),
                 url: web.url("/from"),
                 follows_redirects,
@@ -43,7 +43,7 @@ over_all! {
     }
 
     fn a_request_that_makes_no_sense_is_an_error(environment) {
-        let error = environment.http(&HttpRequest {
+        let error = environment.client().unwrap().http(&HttpRequest {
             method: "GET".into(),
             url: "ftp://127.0.0.1/".into(),
             ..HttpRequest::default()

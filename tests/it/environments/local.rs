@@ -4,8 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use exec_server::env::Environment;
-use exec_server::env::local::LocalEnvironment;
+use exec_server::serve::local_environment;
 
 use serde_json::json;
 
@@ -13,17 +12,17 @@ use super::{await_output, command, watch};
 use crate::support::sandbox::{Launcher, Who};
 use crate::support::{Need, PATIENCE, alive, example, finish, scratch, within};
 
-fn pid_of(process: &dyn exec_server::env::RunningProcess) -> u32 {
+fn pid_of(process: &exec_server::rpc::client::RemoteProcess) -> u32 {
     await_output(process, "\n").trim().parse().unwrap()
 }
 
 #[test]
 fn processes_end_with_their_environment() {
-    let environment = LocalEnvironment::new().unwrap();
+    let environment = local_environment();
     let process = environment.start(&command(&["pid-then-sleep"])).unwrap();
-    let pid = pid_of(&*process);
+    let pid = pid_of(&process);
     let forgotten = environment.start(&command(&["pid-then-sleep"])).unwrap();
-    let other = pid_of(&*forgotten);
+    let other = pid_of(&forgotten);
     drop(forgotten);
     assert!(alive(pid) && alive(other), "dropping a handle ends nothing");
     drop(environment);
@@ -35,7 +34,7 @@ fn processes_end_with_their_environment() {
 #[test]
 fn a_process_whose_handle_is_gone_can_go_on_printing() {
     let dir = scratch();
-    let environment = LocalEnvironment::new().unwrap();
+    let environment = local_environment();
     let mut shell = command(&[]);
     let script = format!(
         "{} write 3000000; echo done > {}",
@@ -51,7 +50,7 @@ fn a_process_whose_handle_is_gone_can_go_on_printing() {
 
 #[test]
 fn facts_are_of_this_machine() {
-    let facts = LocalEnvironment::new().unwrap().facts().unwrap();
+    let facts = local_environment().facts().unwrap();
     let here = std::env::current_dir().unwrap();
     assert_eq!(facts.cwd.as_deref(), here.to_str());
     assert_eq!(facts.platform.as_deref(), Some("linux"));
@@ -96,23 +95,23 @@ fn a_program_with_the_library_confines_what_it_starts() {
 fn a_program_that_would_not_know_itself_inside_is_not_put_there() {
     // As this one, whose `main` is none of ours.
     let dir = scratch();
-    let environment = LocalEnvironment::new().unwrap();
+    let environment = local_environment();
     let mut confined = command(&["true"]);
     confined.sandbox = Some(policy(&dir.dir()));
     match environment.start(&confined) {
-        Ok(process) => assert_eq!(watch(&*process).exit().code, 0, "under Landlock"),
+        Ok(process) => assert_eq!(watch(&process).exit().code, 0, "under Landlock"),
         Err(error) => assert!(error.to_string().contains("take_over"), "{error}"),
     }
 }
 
 #[test]
 fn what_must_be_confined_does_not_run() {
-    let environment = LocalEnvironment::new().unwrap();
+    let environment = local_environment();
     let mut confined = command(&["true"]);
     confined.sandbox = Some("{}".into());
     let error = environment.start(&confined).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("sandbox"), "{error}");
     let process = environment.start(&command(&["true"])).unwrap();
-    assert_eq!(watch(&*process).exit().code, 0);
+    assert_eq!(watch(&process).exit().code, 0);
     assert_eq!(process.next_event(Duration::ZERO).unwrap(), None);
 }

@@ -9,23 +9,23 @@ mod remote;
 use std::time::{Duration, Instant};
 
 use exec_server::env::config::{Definition, Origin, Transport};
-use exec_server::env::local::LocalEnvironment;
-use exec_server::env::remote::RemoteEnvironment;
-use exec_server::env::{Command, Environment, Exit, ProcessEvent, RunningProcess, Stream};
+use exec_server::env::{Command, Environment, Exit, ProcessEvent, Stream};
+use exec_server::rpc::client::RemoteProcess;
+use exec_server::serve::local_environment;
 
 use crate::support::{PATIENCE, Server, child};
 
 /// An environment, and what must live as long as it is used.
 pub struct Place {
-    pub environment: Box<dyn Environment>,
+    pub environment: Environment,
     _server: Option<Server>,
 }
 
 impl Place {
     fn local() -> Self {
-        let environment = LocalEnvironment::new().unwrap();
+        let environment = local_environment();
         Self {
-            environment: Box::new(environment),
+            environment,
             _server: None,
         }
     }
@@ -33,14 +33,14 @@ impl Place {
     fn websocket() -> Self {
         let server = Server::websocket(&[]);
         Self {
-            environment: Box::new(remote(websocket(&server))),
+            environment: remote(websocket(&server)),
             _server: Some(server),
         }
     }
 
     fn stdio() -> Self {
         Self {
-            environment: Box::new(remote(stdio(&["--listen", "stdio"]))),
+            environment: remote(stdio(&["--listen", "stdio"])),
             _server: None,
         }
     }
@@ -65,8 +65,8 @@ fn stdio(args: &[&str]) -> Transport {
 }
 
 /// The environment `dev` behind a transport.
-fn remote(transport: Transport) -> RemoteEnvironment {
-    RemoteEnvironment::new(Definition {
+fn remote(transport: Transport) -> Environment {
+    Environment::new(Definition {
         id: "dev".into(),
         transport,
         connect_timeout: PATIENCE,
@@ -83,21 +83,21 @@ macro_rules! over_all {
             #[allow(unused_imports)]
             use super::*;
 
-            fn behaviour($environment: &dyn exec_server::env::Environment) $body
+            fn behaviour($environment: &exec_server::env::Environment) $body
 
             #[test]
             fn here() {
-                behaviour(&*$crate::environments::Place::local().environment);
+                behaviour(&$crate::environments::Place::local().environment);
             }
 
             #[test]
             fn over_websocket() {
-                behaviour(&*$crate::environments::Place::websocket().environment);
+                behaviour(&$crate::environments::Place::websocket().environment);
             }
 
             #[test]
             fn over_stdio() {
-                behaviour(&*$crate::environments::Place::stdio().environment);
+                behaviour(&$crate::environments::Place::stdio().environment);
             }
         }
     )*};
@@ -131,7 +131,7 @@ impl Seen {
 }
 
 /// Takes everything that a process does, to its end.
-fn watch(process: &dyn RunningProcess) -> Seen {
+fn watch(process: &RemoteProcess) -> Seen {
     let mut seen = Seen::default();
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -155,12 +155,12 @@ fn watch(process: &dyn RunningProcess) -> Seen {
 }
 
 /// Runs a command to its end.
-fn run(environment: &dyn Environment, command: &Command) -> Seen {
-    watch(&*environment.start(command).unwrap())
+fn run(environment: &Environment, command: &Command) -> Seen {
+    watch(&environment.start(command).unwrap())
 }
 
 /// Waits until a process has printed this on its standard output or terminal.
-fn await_output(process: &dyn RunningProcess, wanted: &str) -> String {
+fn await_output(process: &RemoteProcess, wanted: &str) -> String {
     let mut text = String::new();
     let deadline = Instant::now() + PATIENCE;
     while !text.contains(wanted) {

@@ -26,7 +26,7 @@ over_all! {
             process.write(piece).unwrap();
         }
         process.close_stdin().unwrap();
-        let seen = watch(&*process);
+        let seen = watch(&process);
         assert_eq!(String::from_utf8_lossy(&seen.stdout), "3145728\n");
         assert!(process.write(b"x").is_err(), "nobody reads that");
     }
@@ -40,7 +40,7 @@ over_all! {
         let process = environment.start(&command(&["write", "20000000"])).unwrap();
         // More than fits anywhere on the way has been printed by then, or waits to be.
         process.next_event(Duration::from_secs(20)).unwrap().expect("a first event");
-        let rest = watch(&*process).stdout;
+        let rest = watch(&process).stdout;
         let first = 20_000_000 - rest.len();
         let expected = patterned_from(first as u64, rest.len());
         assert!(first > 0 && rest == expected);
@@ -48,9 +48,9 @@ over_all! {
 
     fn a_signal_is_named_in_the_exit(environment) {
         let process = environment.start(&command(&["pid-then-sleep"])).unwrap();
-        await_output(&*process, "\n");
+        await_output(&process, "\n");
         process.signal("TERM").unwrap();
-        let exit = watch(&*process).exit().clone();
+        let exit = watch(&process).exit().clone();
         assert_eq!((exit.code, exit.signal.as_deref()), (143, Some("TERM")));
         assert!(process.signal("NONSENSE").is_err());
     }
@@ -58,15 +58,15 @@ over_all! {
     fn to_terminate_at_once_is_to_kill(environment) {
         let process = environment.start(&command(&["sleep"])).unwrap();
         process.terminate(Duration::ZERO).unwrap();
-        let exit = watch(&*process).exit().clone();
+        let exit = watch(&process).exit().clone();
         assert_eq!((exit.code, exit.signal.as_deref()), (137, Some("KILL")));
     }
 
     fn to_terminate_with_grace_asks_first(environment) {
         let process = environment.start(&command(&["pid-then-sleep"])).unwrap();
-        await_output(&*process, "\n");
+        await_output(&process, "\n");
         process.terminate(Duration::from_secs(60)).unwrap();
-        assert_eq!(watch(&*process).exit().code, 143);
+        assert_eq!(watch(&process).exit().code, 143);
     }
 
     fn a_process_whose_time_is_up_says_so(environment) {
@@ -82,10 +82,10 @@ over_all! {
         shell.env = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
         shell.terminal = Some(TerminalSize { rows: 11, cols: 77 });
         let process = environment.start(&shell).unwrap();
-        await_output(&*process, "11 77\r\n");
+        await_output(&process, "11 77\r\n");
         process.resize(TerminalSize { rows: 12, cols: 34 }).unwrap();
         process.write(b"\n").unwrap();
-        let seen = watch(&*process);
+        let seen = watch(&process);
         let shown = String::from_utf8_lossy(&seen.terminal);
         assert!(shown.ends_with("12 34\r\n"), "{shown:?}");
     }
@@ -95,7 +95,7 @@ over_all! {
         let error = process.resize(TerminalSize { rows: 1, cols: 1 }).unwrap_err();
         assert!(error.to_string().contains("no terminal"), "{error}");
         process.terminate(Duration::ZERO).unwrap();
-        watch(&*process);
+        watch(&process);
     }
 
     fn variables_and_directory_are_those_asked_for(environment) {
@@ -122,7 +122,7 @@ over_all! {
         let process = environment.start(&command(&["sleep"])).unwrap();
         assert_eq!(process.next_event(Duration::from_millis(20)).unwrap(), None);
         process.terminate(Duration::ZERO).unwrap();
-        watch(&*process);
+        watch(&process);
         assert_eq!(process.next_event(Duration::from_secs(3600)).unwrap(), None);
     }
 }

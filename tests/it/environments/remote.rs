@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use exec_server::env::config::Transport;
-use exec_server::env::{Environment, Links, OpenFor};
+use exec_server::env::{Links, OpenFor};
 
 use super::{command, remote, run, stdio, websocket};
 use crate::support::{Server, scratch};
@@ -41,9 +41,9 @@ fn an_environment_that_is_down_is_an_error_and_nothing_runs_here() {
             "{error}"
         );
     }
+    let files = environment.client().unwrap();
     let error = environment
-        .files()
-        .write(&dir.path("g"), b"", false, Links::Follow)
+        .named(files.write_file(&dir.path("g"), b"", false, Links::Follow))
         .unwrap_err();
     assert!(
         error.to_string().starts_with("environment `dev`: "),
@@ -92,7 +92,7 @@ fn first_callers_share_one_connection() {
             std::thread::spawn(move || {
                 let mut parent = command(&[]);
                 parent.argv = vec!["/bin/sh".into(), "-c".into(), "echo $PPID".into()];
-                run(&*environment, &parent).stdout
+                run(&environment, &parent).stdout
             })
         })
         .collect();
@@ -123,12 +123,13 @@ fn a_file_of_a_lost_connection_says_so() {
     let mut server = Server::websocket(&[]);
     let environment = remote(websocket(&server));
     let file = environment
-        .files()
+        .client()
+        .unwrap()
         .open(&dir.path("f"), OpenFor::Replacing, Links::Follow)
         .unwrap();
     file.write_block(0, b"x").unwrap();
     server.kill();
-    let error = file.write_block(1, b"y").unwrap_err();
+    let error = environment.named(file.write_block(1, b"y")).unwrap_err();
     assert!(
         error.to_string().starts_with("environment `dev`: "),
         "{error}"

@@ -1,0 +1,112 @@
+//! This machine as an environment of the program that runs here: a server at the other end of a
+//! socket pair.
+//!
+//! It listens nowhere, takes no signals, makes the program no parent of orphans, and reaps no child
+//! that it has not started. What it has started ends with it, as does what has left its group; when
+//! the whole program dies the guardian kills them.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::config::Options;
+use super::connection::Peer;
+use super::injector::serve_lines;
+use super::server::{KILL_TIME, SWEEP, Server};
+use crate::env::Environment;
+use crate::env::local::{Host, HostConfig};
+use crate::log;
+use crate::sandbox::journal::Journal;
+use crate::sandbox::launcher::{self, Launchers};
+use crate::sys::event::WakeEvent;
+use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::sync::Mutex;
+
+/// This machine, with the server's limits on processes. They die with the environment.
+///
+/// A sandbox made by bwrap begins with this program's own file, so a program whose `main` does not
+/// begin with [`take_over`](crate::env::local::take_over) confines by Landlock alone, or refuses.
+pub fn local_environment() -> Environment {
+    let server = Mutex::<Option<InProcess>>::default();
+    Environment::local(move || {
+        let mut server = server.lock();
+        let server = match &mut *server {
+            Some(server) => server,
+            none => none.insert(InProcess::begin()?),
+        };
+        server.connect()
+    })
+}
+
+/// A server for this program alone.
+struct InProcess(Arc<Server>);
+
+impl InProcess {
+    fn begin() -> io::Result<Self> {
+        let limits = HostConfig::default();
+        let options = Options {
+            ping_interval: Duration::from_secs(30),
+            session_retention: Duration::from_secs(90),
+            retained_output: limits.retained_output,
+            retained_total: limits.retained_total,
+            drain_window: limits.drain_window,
+            max_processes: limits.max_processes,
+            ..Options::default()
+        };
+        let launchers = Launchers::new(launcher::Config::default(), Journal::open());
+        let cannot = |error: io::Error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot prepare to start processes: {error}"),
+            )
+        };
+        let host = Arc::new(Host::new(limits, launchers).map_err(cannot)?);
+        let wake = Arc::new(WakeEvent::new().map_err(cannot)?);
+        let server = Arc::new(Server::new(&options, host, wake));
+        let swept = Arc::clone(&server);
+        thread::Builder::new()
+            .name("sweep".to_owned())
+            .spawn(move || sweep(&swept))
+            .map_err(cannot)?;
+        Ok(Self(server))
+    }
+
+    fn connect(&self) -> io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        serve_lines(&self.0, theirs, Peer::InProcess)?;
+        Ok(ours)
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        let server = &self.0;
+        server.services.drain();
+        server.services.confined.close();
+        // The program may end next, and nothing is to be left then.
+        for session in server.sessions.all() {
+            session.end_and_wait();
+        }
+        let confined = &server.services.confined;
+        confined.wait_until_none(Instant::now() + KILL_TIME);
+        server.hang_up();
+        server.end();
+    }
+}
+
+/// Forgets what has expired, as the main thread of a server does.
+fn sweep(server: &Server) {
+    while !server.is_over.load(Ordering::Acquire) {
+        let mut woken = [PollFd::new(server.wake.as_fd(), READABLE)];
+        if let Err(error) = poll::wait(&mut woken, server.must_sweep().then_some(SWEEP)) {
+            return log::warn!("what has expired is not forgotten any more: {error}");
+        }
+        server.wake.take();
+        server.services.host.reap();
+        server.sweep(Instant::now());
+    }
+}
