@@ -5,6 +5,7 @@ pub mod cloud;
 pub mod env;
 pub mod hex;
 pub mod log;
+pub mod net;
 pub mod oneshot;
 pub mod rpc;
 pub mod sandbox;

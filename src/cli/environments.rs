@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::env::config::{Definition, Origin, Transport};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts, configured};
-use crate::rpc::redact::redacted;
+use crate::net::redact::redacted;
 use crate::serve::local_environment;
 
 /// What holds the token for a URL of the command line: never an argument, which every user of

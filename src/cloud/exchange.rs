@@ -4,7 +4,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use super::calendar;
-use crate::env::local::http::{FetchError, Network, Request};
+use crate::net::http::{FetchError, Network, Request};
 
 /// From the first lookup to the last byte of the answer; the reference has no limit and hangs.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -15,10 +15,10 @@ use super::auth::{Authority, Credential, Recovery};
 use super::error::{CloudError, Service};
 use super::exchange::{self, Response};
 use super::target;
-use crate::env::local::http::Network;
 use crate::hex::hex;
-use crate::rpc::dial::Target;
-use crate::rpc::redact::redacted_in_place;
+use crate::net::Target;
+use crate::net::http::Network;
+use crate::net::redact::redacted_in_place;
 use crate::sys::random;
 use crate::visible::Visible;
 

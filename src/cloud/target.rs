@@ -3,9 +3,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::env::local::http::address::is_off_limits;
-use crate::rpc::dial::Target;
-use crate::rpc::url::{Url, UrlError};
+use crate::net::Target;
+use crate::net::http::address::is_off_limits;
+use crate::net::url::{Url, UrlError};
 
 /// The longest id, in bytes.
 const MAX_ID: usize = 256;

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::config::{Definition, Transport};
 use super::{EnvironmentError, LOCAL};
+use crate::net::{Dial, Target};
 pub use crate::rpc::client::types::{
     Command, Confined, Denial, DenyingRule, EnvironmentFacts, Exit, FileBlock, FileKind,
     FileMetadata, HttpRequest, HttpResponse, Links, Listing, Names, OpenFor, PolicyFacts,
@@ -20,7 +21,6 @@ use crate::rpc::client::{
     self, ClientError, ClientOptions, ConnectionState, ExecServerClient, RemoteProcess,
     StdioCommand,
 };
-use crate::rpc::dial::{Dial, Target};
 
 /// A place where processes run and files live.
 pub struct Environment {

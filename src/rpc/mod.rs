@@ -7,13 +7,9 @@
 
 pub mod base64;
 pub mod client;
-pub mod dial;
 pub mod encode;
 pub mod error;
 pub mod message;
 pub mod methods;
 pub mod path_uri;
-
-pub mod redact;
 pub mod transport;
-pub mod url;

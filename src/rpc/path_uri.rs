@@ -7,9 +7,10 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::Ipv6Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+
+use crate::net::url::{decode_host, percent_decode, push_encoded};
 
 /// How a client writes its paths, and so how it wants them written back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +147,10 @@ fn parse_uri(text: &str) -> Result<WirePath, PathError> {
     let (location, tail) = rest.split_at(end);
     let location = location.replace('\\', "/");
     let (host, path) = split_host(&location);
-    let host = normal_host(host)?;
+    let mut host = decode_host(host).map_err(PathError::Host)?;
+    if host == "localhost" {
+        host.clear();
+    }
     match tail.as_bytes().first() {
         Some(b'?') => return Err(PathError::Query),
         Some(_) => return Err(PathError::Fragment),
@@ -188,32 +192,6 @@ fn split_host(location: &str) -> (&str, &str) {
     } else {
         (host, path)
     }
-}
-
-/// The host in lower case and decoded; empty for this machine.
-fn normal_host(host: &str) -> Result<String, PathError> {
-    if let Some(literal) = host.strip_prefix('[') {
-        return match literal.strip_suffix(']').map(str::parse::<Ipv6Addr>) {
-            Some(Ok(address)) => Ok(format!("[{address}]")),
-            _ => Err(PathError::Host("invalid IPv6 address")),
-        };
-    }
-    const NO_NAME: PathError = PathError::Host("invalid international domain name");
-    let mut host = String::from_utf8(percent_decode(host)).map_err(|_| NO_NAME)?;
-    let forbidden = |c: char| c <= ' ' || c == '\x7f' || "#%/:<>?@[\\]^|".contains(c);
-    if host.contains(forbidden) {
-        return Err(NO_NAME);
-    }
-    host.make_ascii_lowercase();
-    if host == "localhost" {
-        host.clear();
-    }
-    Ok(host)
-}
-
-/// Decodes `%XX`; a `%` that two hexadecimal digits do not follow stays as it is.
-pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
-    percent_encoding::percent_decode_str(text).collect()
 }
 
 fn is_drive(component: &[u8]) -> bool {
@@ -258,15 +236,6 @@ fn spell_out(host: &str, path: &str) -> String {
 
 fn must_encode(byte: u8) -> bool {
     !(b'!'..=b'~').contains(&byte) || b"\"#<>?\\`{}".contains(&byte)
-}
-
-pub(crate) fn push_encoded(uri: &mut String, bytes: &[u8], must_encode: impl Fn(u8) -> bool) {
-    for &byte in bytes {
-        match must_encode(byte) {
-            true => uri.push_str(percent_encoding::percent_encode_byte(byte)),
-            false => uri.push(char::from(byte)),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::pending::Pending;
 use super::server::Server;
 use super::upgrade::{self, Progress, UpgradePolicy};
 use crate::log::{self, Level};
-use crate::rpc::transport::{InBuffer, Sink, Socket, SocketSource, Source, TlsSession, TlsSource};
+use crate::net::{InBuffer, Sink, Socket, SocketSource, Source, TlsSession, TlsSource};
 
 /// From the connection to the upgrade, and from there to `initialize`.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -5,13 +5,15 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::net::url::split_port;
+
 /// Whether a `Host` value is an IP address, `localhost` or one of `allowed` (which may be given
 /// with a port, and then wants that port). Any port will do: clients may come through a tunnel.
 pub fn is_own_host(value: &[u8], allowed: &[String]) -> bool {
     let Ok(value) = str::from_utf8(value) else {
         return false;
     };
-    let Some(name) = without_port(value) else {
+    let Ok((name, _)) = split_port(value) else {
         return false;
     };
     if allowed
@@ -27,19 +29,6 @@ pub fn is_own_host(value: &[u8], allowed: &[String]) -> bool {
     }
     let name = name.strip_suffix('.').unwrap_or(name);
     name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok()
-}
-
-/// Cuts `:PORT` off; none if what stands there is no port.
-fn without_port(value: &str) -> Option<&str> {
-    let bracket = value.rfind(']').map_or(0, |at| at + 1);
-    let Some(colon) = value[bracket..].find(':') else {
-        return Some(value);
-    };
-    let (name, port) = value.split_at(bracket + colon);
-    let port = &port[1..];
-    let is_port = port.bytes().all(|byte| byte.is_ascii_digit())
-        && (port.is_empty() || port.parse::<u16>().is_ok());
-    is_port.then_some(name)
 }
 
 #[cfg(test)]

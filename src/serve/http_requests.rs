@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard};
 
-use crate::env::local::http::{Cancel, Network};
+use crate::net::http::{Cancel, Network};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::sys::sync::Mutex;
 

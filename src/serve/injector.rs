@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Peer, serve_connection};
 use super::server::{STACK_BYTES, Server};
-use crate::rpc::dial::Dialled;
-use crate::rpc::transport::{
-    Framing, LineReader, Outbound, Role, Sink, Socket, SocketSource, WebSocketReader,
-};
+use crate::net::Dialled;
+use crate::net::{Sink, Socket, SocketSource};
+use crate::rpc::transport::{Framing, LineReader, Outbound, Role, WebSocketReader};
 
 /// What has something to say when the server ends, after all connections have.
 pub trait ShutdownHook: Send + Sync {

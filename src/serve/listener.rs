@@ -20,7 +20,7 @@ use super::server::{STACK_BYTES, Server};
 use super::unix::UnixSocket;
 use super::upgrade::{UpgradePolicy, too_many_connections};
 use crate::log::{self, Level};
-use crate::rpc::transport::Socket;
+use crate::net::Socket;
 
 /// Connections that are accepted before the main thread looks at its other duties.
 const ACCEPT_AT_ONCE: usize = 64;

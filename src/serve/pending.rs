@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::sync::Arc;
 
-use crate::rpc::transport::Socket;
+use crate::net::Socket;
 use crate::sys::sync::Mutex;
 
 /// All of them, by their numbers: the lowest is the oldest.

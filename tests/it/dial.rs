@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use exec_server::rpc::dial::{Dial, DialError, Dialled, Stage, Target};
+use exec_server::net::{Dial, DialError, Dialled, Stage, Target};
 use exec_server::rpc::transport::{Framing, Outbound, Reader, Received, Role, WebSocketReader};
 
 use crate::support::{Certificate, PATIENCE, Server, scratch};

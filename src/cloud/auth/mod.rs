@@ -15,8 +15,8 @@ use self::login::{Login, LoginFile, LoginKind};
 use self::refresh::{OTHER_ACCOUNT, Occasion, RefreshError, Unsaved};
 use super::calendar;
 use super::error::{CloudError, Service};
-use crate::env::local::http::Network;
 use crate::log;
+use crate::net::http::Network;
 
 /// What a request is sent with.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::login::{Login, LoginFile};
 use crate::cloud::{calendar, exchange, target};
-use crate::env::local::http::Network;
+use crate::net::http::Network;
 use crate::{log, version};
 
 /// Where tokens are renewed.

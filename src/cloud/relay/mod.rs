@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use self::mux::RelayMux;
 use crate::log;
-use crate::rpc::dial::Dialled;
+use crate::net::Dialled;
 use crate::rpc::transport::{Framing, Outbound, Reader, Received, Refusal, Role, WebSocketReader};
 use crate::serve::injector::{Injector, ShutdownHook};
 use crate::serve::keepalive::Keepalive;

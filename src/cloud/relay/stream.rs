@@ -13,7 +13,8 @@ use std::time::Instant;
 
 use super::flow::{Flow, FlowError};
 use super::frame::Body;
-use crate::rpc::transport::{Charge, MAX_MESSAGE};
+use crate::net::Charge;
+use crate::rpc::transport::MAX_MESSAGE;
 use crate::sys::socket::send_now;
 
 /// Above this much that its connection has not taken, no message is taken from a client that

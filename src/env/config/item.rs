@@ -10,7 +10,7 @@ use tungstenite::client::IntoClientRequest;
 use super::document::Item;
 use super::position::Lines;
 use super::{ConfigError, Definition, Origin, Problem, Transport};
-use crate::rpc::redact::redacted;
+use crate::net::redact::redacted;
 
 /// The longest id, in bytes.
 const LONGEST_ID: usize = 64;

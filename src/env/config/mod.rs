@@ -31,7 +31,7 @@ pub use transport::{Definition, Transport};
 
 use position::Lines;
 
-use crate::rpc::redact::redacted_in_place;
+use crate::net::redact::redacted_in_place;
 
 use super::provider::DefaultSelection;
 

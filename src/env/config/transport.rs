@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Origin;
-use crate::rpc::redact::redacted;
+use crate::net::redact::redacted;
 
 /// A remote environment, as it was defined.
 #[derive(Clone, Debug, PartialEq, Eq)]

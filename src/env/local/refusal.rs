@@ -4,9 +4,9 @@
 use std::io;
 
 use super::files::FileError;
-use super::http::{FetchError, RequestError};
 use super::launch::StartError;
 use super::process::WriteError;
+use crate::net::http::{FetchError, RequestError};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::sys::signal::Signal;
 

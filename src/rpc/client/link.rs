@@ -26,11 +26,9 @@ use super::session::Session;
 use super::throttle::ReadThrottle;
 use super::{ClientError, ConnectionState};
 use crate::log;
-use crate::rpc::dial::{Dial, DialError};
+use crate::net::{Dial, DialError, Sink, Socket, SocketSource};
 use crate::rpc::methods::process::{Terminate, TerminateParams};
-use crate::rpc::transport::{
-    Framing, LineReader, Outbound, Reader, Role, Sink, Socket, SocketSource, WebSocketReader,
-};
+use crate::rpc::transport::{Framing, LineReader, Outbound, Reader, Role, WebSocketReader};
 use crate::sys::sync::{Condvar, Mutex};
 
 /// For the last bytes to a server that we leave.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::rpc::dial::Dial;
+use crate::net::Dial;
 
 /// How a server is reached.
 #[derive(Clone, Debug)]

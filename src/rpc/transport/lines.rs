@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::payload::Incoming;
-use super::{InBuffer, MAX_MESSAGE, Outbound, Payload, Reader, Received, Refusal, Source};
+use super::{MAX_MESSAGE, Outbound, Payload, Reader, Received, Refusal};
+use crate::net::{InBuffer, Source};
 
 /// The reading half of a connection whose messages are lines.
 ///

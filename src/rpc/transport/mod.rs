@@ -11,31 +11,19 @@
 //!   thread takes over the rest and polls for room.
 
 mod blocks;
-mod budget;
 mod frame;
-mod inbuffer;
 mod lines;
 mod mask;
 mod outbound;
 mod payload;
-mod sink;
-mod socket;
-mod source;
-mod tls;
 mod websocket;
 
 pub use blocks::{give_back_block, shrink_blocks, take_block};
-pub use budget::Charge;
 pub use frame::Goodbye;
-pub use inbuffer::InBuffer;
 pub use lines::LineReader;
 pub use mask::Role;
 pub use outbound::{Flush, Framing, LongMessage, Offer, Outbound};
 pub use payload::{Payload, PayloadBuffer, PayloadError};
-pub use sink::Sink;
-pub use socket::Socket;
-pub use source::{SocketSource, Source, StreamSource};
-pub use tls::{TlsSession, TlsSource};
 pub use websocket::WebSocketReader;
 
 /// The largest message taken from a peer, in bytes: the reference's limit.

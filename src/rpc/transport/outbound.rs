@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use super::frame::{self, Goodbye};
 use super::mask::{Masks, Role};
 use super::payload::PayloadBuffer;
-use super::sink::Sink;
+use crate::net::Sink;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, WRITABLE};
 use crate::sys::sync::{Condvar, Mutex};
@@ -800,8 +800,9 @@ mod tests {
         use tungstenite::protocol::frame::coding::{Control, OpCode};
 
         use super::super::*;
+        use crate::net::Sink;
+        use crate::rpc::transport::Role;
         use crate::rpc::transport::outbound::OUTPUT_LIMIT;
-        use crate::rpc::transport::{Role, Sink};
         use crate::sys::socket::set_nonblocking;
 
         const PATIENCE: Duration = Duration::from_secs(20);
@@ -902,8 +903,9 @@ mod tests {
 
     mod long {
         use super::super::*;
-        use crate::rpc::transport::Socket;
-        use crate::rpc::transport::{Offer, Sink};
+        use crate::net::Sink;
+        use crate::net::Socket;
+        use crate::rpc::transport::Offer;
         use crate::sys::event::WakeEvent;
         use std::io::Read;
         use std::net::{TcpListener, TcpStream};

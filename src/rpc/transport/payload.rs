@@ -6,7 +6,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Source, take_block};
+use super::take_block;
+use crate::net::Source;
 
 /// What follows the message that was received last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,13 +11,13 @@ use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use self::part::{Expected, Part};
-use super::budget::Charge;
 use super::mask::{self, Role};
 use super::payload::Incoming;
 use super::{
-    Framing, Goodbye, InBuffer, MAX_MESSAGE, Outbound, Payload, PayloadError, Reader, Received,
-    Refusal, Source,
+    Framing, Goodbye, MAX_MESSAGE, Outbound, Payload, PayloadError, Reader, Received, Refusal,
 };
+use crate::net::Charge;
+use crate::net::{InBuffer, Source};
 
 /// The longest header of a masked frame.
 const MAX_HEADER: usize = 14;

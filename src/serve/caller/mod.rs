@@ -12,7 +12,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
-use crate::rpc::transport::Socket;
+use crate::net::Socket;
 use crate::sys::identity::user_id;
 use crate::sys::socket::peer_user;
 use owner::{Untold, owner};

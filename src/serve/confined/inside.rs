@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use super::channel::MAX_REQUEST;
 use super::request::{self, Decoded};
-use crate::rpc::transport::{Framing, Outbound, Sink};
+use crate::net::Sink;
+use crate::rpc::transport::{Framing, Outbound};
 use crate::serve::files::FileService;
 use crate::serve::reply::Responder;
 

@@ -307,8 +307,9 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::net::Sink;
     use crate::rpc::message::UNKNOWN_ID;
-    use crate::rpc::transport::{Framing, Outbound, Sink};
+    use crate::rpc::transport::{Framing, Outbound};
     use crate::sys::pass::send_descriptor;
 
     const LIMIT: Duration = Duration::from_secs(20);

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::env::local::http::{BodyReader, DECODING, PIECE, Reply, Request};
+use crate::env::local::http::{self, DECODING, PIECE};
+use crate::net::Charge;
+use crate::net::http::{BodyReader, Reply, Request};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::methods::http::{Header, HttpRequestParams, RedirectPolicy};
-use crate::rpc::transport::{Charge, Offer, Outbound};
+use crate::rpc::transport::{Offer, Outbound};
 use crate::serve::http_requests::{Entry, Slot};
 use crate::serve::reply::Responder;
 use crate::serve::services::Call;
@@ -57,7 +59,7 @@ fn specify(params: &HttpRequestParams<'_>) -> Result<Request, RpcError> {
     let mut request = Request::new(&params.method, &params.url)?;
     for header in &params.headers {
         let variable = header.value_env_var.as_deref();
-        request.header(&header.name, &header.value, variable)?;
+        http::add_header(&mut request, &header.name, &header.value, variable)?;
     }
     if let Some(body) = &params.body_base64 {
         request.body =
@@ -130,7 +132,7 @@ impl Job {
 /// Reads a body that is answered in one piece, and accounts for its memory.
 fn read_whole(reply: &mut Reply) -> Result<(Vec<u8>, Charge), RpcError> {
     let mut charge = Charge::default();
-    let body = reply.read_whole(|bytes| charge.set(bytes))?;
+    let body = http::read_whole(reply, |bytes| charge.set(bytes))?;
     Ok((body, charge))
 }
 

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use exec_server::net::{Dial, Target};
 use exec_server::rpc::client::types::{Command, ProcessEvent, Stream};
 use exec_server::rpc::client::{
     ClientOptions, ExecServerClient, RemoteProcess, StdioCommand, Transport as Way,
 };
-use exec_server::rpc::dial::{Dial, Target};
 
 use crate::children::Guarded;
 use crate::isolation::Place;

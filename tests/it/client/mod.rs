@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use exec_server::net::{Dial, Target};
 use exec_server::rpc::client::types::{Command, ProcessEvent, Stream};
 use exec_server::rpc::client::{
     ClientOptions, ExecServerClient, RemoteProcess, StdioCommand, Transport,
 };
-use exec_server::rpc::dial::{Dial, Target};
 
 use crate::support::{PATIENCE, Server, child, patterned};
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::FlowError;
 use crate::cloud::relay::frame::Data;
-use crate::rpc::transport::{Charge, MAX_MESSAGE};
+use crate::net::Charge;
+use crate::rpc::transport::MAX_MESSAGE;
 
 /// Frames that may wait for one before them, and their bytes; the reference's numbers.
 const REORDER_FRAMES: u32 = 64;

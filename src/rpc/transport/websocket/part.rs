@@ -1,9 +1,10 @@
 //! Payloads in websocket messages: raw bytes, frame by frame.
 
 use super::{Frame, Need, WebSocketReader};
+use crate::net::Source;
 use crate::rpc::transport::mask;
 use crate::rpc::transport::payload::Incoming;
-use crate::rpc::transport::{PayloadError, Received, Source};
+use crate::rpc::transport::{PayloadError, Received};
 
 /// What the next message is to be.
 pub(super) enum Expected {

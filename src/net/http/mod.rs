@@ -1,4 +1,13 @@
-//! Carrying a request out, redirects included.
+//! HTTP as a client, on this machine's network.
+//!
+//! ureq carries one exchange; what is more than that is ours. A [`Request`] is checked whole before
+//! anything is sent. [`Fetch::run`] follows redirects by the rules of browsers, looks at every
+//! address before it is connected to ([`address`]), keeps to one deadline from the first lookup to
+//! the last byte of the body, and can be cancelled from another thread ([`Cancel`]).
+
+pub mod address;
+mod connector;
+mod request;
 
 use std::error::Error as _;
 use std::fmt;
@@ -7,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use base64_simd::STANDARD;
 use rustls::ClientConfig;
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::header::{
@@ -17,13 +27,14 @@ use ureq::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
 use ureq::{Agent, AsSendBody, Body, Proxy, ProxyProtocol, Timeout};
 
-use super::address::{CheckedResolver, OffLimits, is_off_limits};
-use super::request::Request;
-use super::tls::TlsConnector;
+pub use request::{Request, RequestError, Variable};
+
+use super::proxy;
+use super::tls::client_config;
+use super::url::{Url, UrlError};
 use crate::log;
-use crate::rpc::base64;
-use crate::rpc::dial::client_config;
-use crate::rpc::url::{Url, UrlError};
+use address::{CheckedResolver, OffLimits, is_off_limits};
+use connector::TlsConnector;
 
 /// How often a request is redirected at most.
 const MAX_REDIRECTS: usize = 10;
@@ -38,7 +49,6 @@ const INPUT_BUFFER: usize = 64 * 1024;
 /// How requests get out of this machine.
 pub struct Network {
     allow_link_local: bool,
-    proxy: Option<Proxy>,
     tls: OnceLock<Arc<ClientConfig>>,
 }
 
@@ -46,18 +56,8 @@ impl Network {
     /// Through the proxy that the environment names, if any. Link-local
     /// addresses are connected to only if allowed.
     pub fn new(allow_link_local: bool) -> Self {
-        let can_be_used = |proxy: &Proxy| {
-            let can = matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https);
-            if !can {
-                log::warn!(
-                    "http/request does not use the proxy: only http and https ones are known"
-                );
-            }
-            can
-        };
         Self {
             allow_link_local,
-            proxy: Proxy::try_from_env().filter(can_be_used),
             tls: OnceLock::new(),
         }
     }
@@ -78,7 +78,6 @@ impl Network {
                 .timeout
                 .and_then(|timeout| Instant::now().checked_add(timeout)),
             allow_link_local: self.allow_link_local,
-            proxy: self.proxy.clone(),
             request,
         }
     }
@@ -106,7 +105,6 @@ pub struct Fetch {
     agent: Agent,
     deadline: Option<Instant>,
     allow_link_local: bool,
-    proxy: Option<Proxy>,
 }
 
 /// Ends a request from another thread.
@@ -189,7 +187,6 @@ impl Fetch {
         let exchange = Exchange {
             agent: &self.agent,
             allow_link_local: self.allow_link_local,
-            proxy: self.proxy.as_ref(),
             limits: &limits,
         };
         for _ in 0..=MAX_REDIRECTS {
@@ -254,7 +251,6 @@ fn keeps_method(status: StatusCode, method: &Method) -> bool {
 struct Exchange<'a> {
     agent: &'a Agent,
     allow_link_local: bool,
-    proxy: Option<&'a Proxy>,
     limits: &'a Limits,
 }
 
@@ -320,7 +316,7 @@ impl Exchange<'_> {
                 .insert(AUTHORIZATION, basic(user, password));
         }
         let left = self.limits.left()?;
-        let proxy = self.proxy.filter(|_| !url.is_loopback());
+        let proxy = proxy_to(url);
         // A body that is empty is still one where the method means to have one.
         let has_body =
             !body.is_empty() || matches!(*method, Method::POST | Method::PUT | Method::PATCH);
@@ -346,11 +342,42 @@ impl Exchange<'_> {
         &self,
         request: ureq::http::Request<impl AsSendBody>,
         left: Option<Duration>,
-        proxy: Option<&Proxy>,
+        proxy: Option<Proxy>,
     ) -> Result<Response<Body>, ureq::Error> {
         let configured = self.agent.configure_request(request);
-        let configured = configured.timeout_global(left).proxy(proxy.cloned());
+        let configured = configured.timeout_global(left).proxy(proxy);
         self.agent.run(configured.build())
+    }
+}
+
+/// The proxy that the environment names. One that is of no use here is left out.
+fn proxy_to(url: &Url) -> Option<Proxy> {
+    let chosen = proxy::choose(url, true, |name| std::env::var(name).ok());
+    let proxy = match chosen {
+        Ok(proxy) => proxy?,
+        Err(why) => {
+            log::warn!("an HTTP request goes without a proxy: {why}");
+            return None;
+        }
+    };
+    let protocol = match proxy.is_encrypted() {
+        true => ProxyProtocol::Https,
+        false => ProxyProtocol::Http,
+    };
+    let mut builder = Proxy::builder(protocol)
+        .host(proxy.bracketed_host())
+        .port(proxy.port());
+    if let Some((user, password)) = &proxy.credentials {
+        builder = builder
+            .username(&String::from_utf8_lossy(user))
+            .password(&String::from_utf8_lossy(password));
+    }
+    match builder.build() {
+        Ok(proxy) => Some(proxy),
+        Err(error) => {
+            log::warn!("an HTTP request goes without a proxy: {error}");
+            None
+        }
     }
 }
 
@@ -367,7 +394,7 @@ fn reason(error: &ureq::Error) -> String {
 
 fn basic(user: &[u8], password: &[u8]) -> HeaderValue {
     let mut value = b"Basic ".to_vec();
-    base64::encode_into(&[user, b":", password].concat(), &mut value);
+    STANDARD.encode_append([user, b":", password].concat(), &mut value);
     // Base64 is made of characters that a header may have.
     let mut value = HeaderValue::from_bytes(&value).unwrap_or(HeaderValue::from_static("Basic"));
     value.set_sensitive(true);

@@ -4,8 +4,6 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::rpc::path_uri::{percent_decode, push_encoded};
-
 /// An absolute URL of HTTP or of a websocket, normalized, without fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
@@ -146,6 +144,11 @@ impl Url {
         host.unwrap_or(&self.host)
     }
 
+    /// The host as a URL has it.
+    pub(super) fn bracketed_host(&self) -> &str {
+        &self.host
+    }
+
     /// The port, its own or the scheme's.
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(self.scheme.port())
@@ -239,7 +242,8 @@ fn split_query(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn split_port(location: &str) -> Result<(&str, Option<u16>), UrlError> {
+/// Cuts `:PORT` off.
+pub(crate) fn split_port(location: &str) -> Result<(&str, Option<u16>), UrlError> {
     let after_address = match location.rfind(']') {
         Some(end) => end + 1,
         None if location.starts_with('[') => return Ok((location, None)),
@@ -260,25 +264,19 @@ fn split_port(location: &str) -> Result<(&str, Option<u16>), UrlError> {
     }
 }
 
+/// The host of a URL: a name in lower case, or an address.
 fn normal_host(host: &str) -> Result<String, UrlError> {
-    const NO_ADDRESS: UrlError = UrlError::Invalid("invalid IPv6 address");
-    const NO_NAME: UrlError = UrlError::Invalid("invalid international domain name");
-    if let Some(literal) = host.strip_prefix('[') {
-        let address = literal.strip_suffix(']').ok_or(NO_ADDRESS)?;
-        let address: Ipv6Addr = address.parse().map_err(|_| NO_ADDRESS)?;
-        return Ok(format!("[{address}]"));
+    let host = decode_host(host).map_err(UrlError::Invalid)?;
+    if host.starts_with('[') {
+        return Ok(host);
     }
-    let mut host = String::from_utf8(percent_decode(host)).map_err(|_| NO_NAME)?;
     if host.is_empty() {
         return Err(UrlError::Invalid("empty host"));
     }
     // Names in other scripts have an ASCII form, which a client must use here.
-    let forbidden =
-        |c: char| !c.is_ascii() || c <= ' ' || c == '\x7f' || "#%/:<>?@[\\]^|".contains(c);
-    if host.contains(forbidden) {
-        return Err(NO_NAME);
+    if !host.is_ascii() {
+        return Err(UrlError::Invalid(NO_NAME));
     }
-    host.make_ascii_lowercase();
     let last = host.strip_suffix('.').unwrap_or(&host).rsplit('.').next();
     let is_numeric = last.is_some_and(|label| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit())
@@ -288,6 +286,26 @@ fn normal_host(host: &str) -> Result<String, UrlError> {
         let address = ipv4(&host).ok_or(UrlError::Invalid("invalid IPv4 address"))?;
         return Ok(address.to_string());
     }
+    Ok(host)
+}
+
+const NO_NAME: &str = "invalid international domain name";
+
+/// The host of any URI, decoded and in lower case; an address of version 6 in its normal form and
+/// in brackets. The error says what is wrong with it.
+pub(crate) fn decode_host(host: &str) -> Result<String, &'static str> {
+    if let Some(literal) = host.strip_prefix('[') {
+        return match literal.strip_suffix(']').map(str::parse::<Ipv6Addr>) {
+            Some(Ok(address)) => Ok(format!("[{address}]")),
+            _ => Err("invalid IPv6 address"),
+        };
+    }
+    let mut host = String::from_utf8(percent_decode(host)).map_err(|_| NO_NAME)?;
+    let forbidden = |c: char| c <= ' ' || c == '\x7f' || "#%/:<>?@[\\]^|".contains(c);
+    if host.contains(forbidden) {
+        return Err(NO_NAME);
+    }
+    host.make_ascii_lowercase();
     Ok(host)
 }
 
@@ -368,6 +386,21 @@ fn encode(out: &mut String, text: &str, reserved: &[u8]) {
     push_encoded(out, text.as_bytes(), |byte| {
         !(b' '..0x7f).contains(&byte) || reserved.contains(&byte)
     });
+}
+
+/// Decodes `%XX`; a `%` that two hexadecimal digits do not follow stays as it is.
+pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
+    percent_encoding::percent_decode_str(text).collect()
+}
+
+/// Appends `bytes`, with `%XX` for those that must be encoded.
+pub(crate) fn push_encoded(uri: &mut String, bytes: &[u8], must_encode: impl Fn(u8) -> bool) {
+    for &byte in bytes {
+        match must_encode(byte) {
+            true => uri.push_str(percent_encoding::percent_encode_byte(byte)),
+            false => uri.push(char::from(byte)),
+        }
+    }
 }
 
 #[cfg(test)]

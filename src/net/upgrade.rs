@@ -3,12 +3,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use base64_simd::STANDARD;
 use httparse::{EMPTY_HEADER, Response, Status};
 use tungstenite::handshake::derive_accept_key;
 
-use crate::rpc::base64;
-use crate::rpc::redact::without_queries;
-use crate::rpc::transport::{InBuffer, Sink, Source};
+use super::inbuffer::InBuffer;
+use super::redact::without_queries;
+use super::stream::{Sink, Source};
 use crate::sys::random;
 
 /// The longest head of an answer.
@@ -48,14 +49,12 @@ impl Upgrade {
     pub(super) fn new(authority: &str, target: &str, bearer: Option<&str>) -> Result<Self, String> {
         let mut nonce = [0; 16];
         random::fill(&mut nonce).map_err(|error| format!("no random bytes: {error}"))?;
-        let mut key = Vec::new();
-        base64::encode_into(&nonce, &mut key);
+        let key = STANDARD.encode_to_string(nonce);
         let mut upgrade = Self {
-            accept: derive_accept_key(&key),
+            accept: derive_accept_key(key.as_bytes()),
             head: format!(
                 "GET {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\n\
-                 Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n",
-                String::from_utf8_lossy(&key)
+                 Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
             ),
         };
         if let Some(token) = bearer {

@@ -31,7 +31,7 @@ pub(super) fn addresses(
 ///
 /// # Errors
 /// The system has no more threads.
-pub fn in_time<T: Send + 'static>(
+pub(super) fn in_time<T: Send + 'static>(
     timeout: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Option<T>> {

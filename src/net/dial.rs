@@ -8,13 +8,6 @@
 //! Loopback addresses are never given to a proxy. Messages show a URL without its credentials and
 //! its query.
 
-mod error;
-mod exchange;
-mod lookup;
-mod proxy;
-mod roots;
-mod target;
-
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -24,13 +17,13 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 
-pub use error::{DialCause, DialError, Stage};
-pub use lookup::in_time;
-pub use roots::client_config;
-pub use target::Target;
-
-use super::transport::{InBuffer, Sink, Socket, SocketSource, Source, TlsSession, TlsSource};
-use super::url::Url;
+use super::error::{DialCause, DialError, Stage};
+use super::inbuffer::InBuffer;
+use super::stream::{Sink, Socket, SocketSource, Source};
+use super::tls::{TlsSession, TlsSource, client_config};
+use super::upgrade::{Failure, Upgrade};
+use super::url::{Url, UrlError};
+use super::{lookup, proxy};
 use crate::sys::socket::connect_unix;
 
 /// The reference's limit on connecting.
@@ -107,7 +100,7 @@ impl Dial {
             peer,
         } = stream;
         let mut buffer = InBuffer::default();
-        let request = exchange::Upgrade::new(&authority, &path, self.bearer.as_deref())
+        let request = Upgrade::new(&authority, &path, self.bearer.as_deref())
             .and_then(|upgrade| upgrade.with_headers(&self.headers))
             .map_err(|text| attempt.error(Stage::Address, DialCause::Invalid(text)))?;
         request
@@ -131,6 +124,56 @@ impl fmt::Debug for Dial {
     }
 }
 
+/// Where a server is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Target {
+    /// At a URL of `ws` or `wss`.
+    WebSocket(Url),
+    /// At a Unix socket of this absolute path.
+    Unix(PathBuf),
+}
+
+impl Target {
+    /// Reads `ws://HOST[:PORT][/PATH]`, `wss://…` or `unix:///PATH`.
+    ///
+    /// # Errors
+    /// It is none of these.
+    pub fn parse(text: &str) -> Result<Self, DialError> {
+        let text = text.trim();
+        if let Some(path) = text.strip_prefix("unix://") {
+            if path.starts_with('/') && !path.ends_with('/') {
+                return Ok(Self::Unix(PathBuf::from(path)));
+            }
+            return Err(invalid(
+                "unix://…",
+                "the path must be absolute, and a file's",
+            ));
+        }
+        Url::parse_websocket(text)
+            .map(Self::WebSocket)
+            .map_err(|error| match error {
+                UrlError::Scheme(scheme) => {
+                    invalid(&format!("{scheme}:…"), &format!("unknown scheme {scheme}"))
+                }
+                UrlError::Invalid(why) => invalid("…", why),
+            })
+    }
+
+    /// For messages: without credentials and query, of which either may be a secret.
+    pub fn label(&self) -> String {
+        match self {
+            Self::WebSocket(url) => url.redacted(),
+            Self::Unix(path) => format!("unix://{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.label())
+    }
+}
+
 /// One run, and what its errors need.
 struct Attempt {
     label: String,
@@ -149,7 +192,7 @@ impl Attempt {
 
     fn connect(&self, url: &Url, root_files: &[PathBuf]) -> Result<Stream, DialError> {
         let variable = |name: &str| std::env::var(name).ok();
-        let proxy = proxy::choose(url, variable)
+        let proxy = proxy::choose(url, false, variable)
             .map_err(|text| self.error(Stage::Proxy, DialCause::Invalid(text)))?;
         let (host, port) = match &proxy {
             Some(proxy) => (proxy.host(), proxy.port()),
@@ -243,17 +286,17 @@ impl Attempt {
         }
     }
 
-    fn exchange_failed(&self, stage: Stage, peer: &str, failure: exchange::Failure) -> DialError {
+    fn exchange_failed(&self, stage: Stage, peer: &str, failure: Failure) -> DialError {
         match failure {
-            exchange::Failure::Io(error) => self.failed(stage, peer, &error),
-            exchange::Failure::Nonsense(why) => self.error(
+            Failure::Io(error) => self.failed(stage, peer, &error),
+            Failure::Nonsense(why) => self.error(
                 stage,
                 DialCause::Failed {
                     text: format!("{peer}: {why}"),
                     kind: None,
                 },
             ),
-            exchange::Failure::Refused { status, line } => {
+            Failure::Refused { status, line } => {
                 self.error(stage, DialCause::Refused { status, line })
             }
         }
@@ -273,5 +316,14 @@ fn plain(socket: Arc<Socket>, peer: String) -> Stream {
         source: Box::new(SocketSource::new(Arc::clone(&socket))),
         sink: Sink::Socket(socket),
         peer,
+    }
+}
+
+/// The text itself may hold a secret, so it is not repeated.
+fn invalid(label: &str, why: &str) -> DialError {
+    DialError {
+        label: label.to_owned(),
+        stage: Stage::Address,
+        cause: DialCause::Invalid(why.to_owned()),
     }
 }

@@ -10,7 +10,7 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::NextTimeout;
 use ureq::unversioned::transport::time::Duration;
 
-use crate::rpc::dial::in_time;
+use crate::net::lookup::in_time;
 
 /// Services about the machine itself that are not on the link.
 const METADATA: [IpAddr; 8] = [

@@ -1,5 +1,6 @@
 //! A request, checked before anything is sent.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -7,8 +8,7 @@ use std::time::Duration;
 use ureq::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::env::local::variables::variable_for_client;
-use crate::rpc::url::{Url, UrlError};
+use crate::net::url::{Url, UrlError};
 
 /// Headers that a request may have.
 const MAX_HEADERS: usize = 256;
@@ -20,7 +20,7 @@ const MAX_HEADER_BYTES: usize = 64 * 1024;
 pub struct Request {
     pub(super) method: Method,
     pub(super) url: Url,
-    pub(super) headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// Headers made of variables of this machine, which are for the URL's server alone.
     pub(super) secret: Vec<HeaderName>,
     header_bytes: usize,
@@ -30,6 +30,14 @@ pub struct Request {
     pub timeout: Option<Duration>,
     /// Whether redirects are followed, up to ten.
     pub follows_redirects: bool,
+}
+
+/// A variable of this machine.
+#[derive(Debug)]
+pub struct Variable<'a> {
+    pub name: &'a str,
+    /// None if it is not set, or not for the client.
+    pub content: Option<OsString>,
 }
 
 /// Why a request makes no sense. `Display` is the message for the client.
@@ -111,15 +119,16 @@ impl Request {
         &mut self,
         name: &str,
         value: &str,
-        variable: Option<&str>,
+        variable: Option<Variable<'_>>,
     ) -> Result<(), RequestError> {
         let header =
             HeaderName::from_bytes(name.as_bytes()).map_err(|_| RequestError::HeaderName)?;
         let mut bytes = value.as_bytes().to_vec();
+        let is_secret = variable.is_some();
         if let Some(variable) = variable {
-            let content = variable_for_client(variable).ok_or_else(|| RequestError::Variable {
+            let content = variable.content.ok_or_else(|| RequestError::Variable {
                 header: name.to_owned(),
-                variable: variable.to_owned(),
+                variable: variable.name.to_owned(),
             })?;
             bytes.extend_from_slice(content.as_bytes());
         }
@@ -132,7 +141,7 @@ impl Request {
         if self.headers.len() >= MAX_HEADERS || self.header_bytes > MAX_HEADER_BYTES {
             return Err(RequestError::TooManyHeaders);
         }
-        if variable.is_some() {
+        if is_secret {
             value.set_sensitive(true);
             self.secret.push(header.clone());
         }
@@ -166,24 +175,6 @@ mod tests {
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
         assert_eq!(headers, [("x-a", &b"1"[..]), ("x-a", b"3"), ("b", b"2")]);
-    }
-
-    #[test]
-    fn a_variable_is_appended_if_it_is_set_and_may_be_told() {
-        let mut request = request();
-        // Cargo sets it for every test.
-        request.header("x", "v ", Some("CARGO_PKG_NAME")).unwrap();
-        assert_eq!(request.headers["x"], "v exec-server");
-        assert!(request.headers["x"].is_sensitive());
-        for variable in ["NOT_SET_X", "", "A=B", "A\0B", "EXEC_SERVER_TOKEN"] {
-            let error = request.header("X-E", "", Some(variable)).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!(
-                    "http/request header X-E requires executor environment variable {variable}"
-                )
-            );
-        }
     }
 
     #[test]

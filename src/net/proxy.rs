@@ -3,16 +3,20 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::exchange::{self, Failure};
-use crate::rpc::base64;
-use crate::rpc::transport::{InBuffer, Sink, Source};
-use crate::rpc::url::{Url, UrlError};
+use base64_simd::STANDARD;
 
-/// The proxy to a server, as the variables of the environment have it: `HTTP_PROXY` for `ws`,
-/// `HTTPS_PROXY` for `wss`, else `ALL_PROXY`, in small letters first, unless `NO_PROXY` names the
-/// host. Loopback hosts have none. The error says what is wrong with a variable, without its value.
+use super::inbuffer::InBuffer;
+use super::stream::{Sink, Source};
+use super::upgrade::{self, Failure};
+use super::url::{Url, UrlError};
+
+/// The proxy to a server, as the variables of the environment have it: `HTTP_PROXY` for `ws` and
+/// `http`, `HTTPS_PROXY` for `wss` and `https`, else `ALL_PROXY`, in small letters first, unless
+/// `NO_PROXY` names the host. Loopback hosts have none. `speaks_tls` says whether the caller can
+/// speak TLS with the proxy itself. The error says what is wrong with a variable, without its value.
 pub(super) fn choose(
     url: &Url,
+    speaks_tls: bool,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Url>, String> {
     if url.is_loopback() {
@@ -37,7 +41,7 @@ pub(super) fn choose(
             Url::parse(&format!("http://{value}"))
         };
         return match parsed {
-            Ok(proxy) if !proxy.is_encrypted() => Ok(Some(proxy)),
+            Ok(proxy) if speaks_tls || !proxy.is_encrypted() => Ok(Some(proxy)),
             Ok(_) => Err(format!(
                 "{name} is an https proxy; only http ones are known"
             )),
@@ -116,21 +120,15 @@ pub(super) fn tunnel(
     sink: &Sink,
     deadline: Instant,
 ) -> Result<(), Failure> {
-    let host = match url.host() {
-        host if host.contains(':') => format!("[{host}]"),
-        host => host.to_owned(),
-    };
-    let server = format!("{host}:{}", url.port());
+    let server = format!("{}:{}", url.bracketed_host(), url.port());
     let mut request = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n");
     if let Some((user, password)) = &proxy.credentials {
-        let mut secret = Vec::new();
-        base64::encode_into(&[user, &b":"[..], password].concat(), &mut secret);
-        let secret = String::from_utf8_lossy(&secret);
+        let secret = STANDARD.encode_to_string([user, &b":"[..], password].concat());
         request.push_str(&format!("Proxy-Authorization: Basic {secret}\r\n"));
     }
     request.push_str("\r\n");
     let mut buffer = InBuffer::default();
-    let answer = exchange::ask(&request, source, sink, &mut buffer, deadline)?;
+    let answer = upgrade::ask(&request, source, sink, &mut buffer, deadline)?;
     if !(200..300).contains(&answer.status) {
         return Err(answer.refusal(source, &mut buffer, deadline));
     }
@@ -146,7 +144,7 @@ pub(super) fn tunnel(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::transport::{Socket, SocketSource};
+    use crate::net::stream::{Socket, SocketSource};
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::sync::Arc;
@@ -158,7 +156,7 @@ mod tests {
             let found = variables.iter().find(|variable| variable.0 == name);
             found.map(|variable| variable.1.to_owned())
         };
-        Ok(choose(&url, get)?.map(|proxy| proxy.authority()))
+        Ok(choose(&url, false, get)?.map(|proxy| proxy.authority()))
     }
 
     #[test]

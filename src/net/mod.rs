@@ -1,0 +1,23 @@
+//! Reaching another machine: streams and their TLS, a websocket as a client ([`dial`]), and HTTP
+//! ([`http`]). Nothing here knows what is said over a connection.
+//!
+//! Both ways out share the lookup of names with its time limit, the roots that are trusted, and the
+//! choice of a proxy.
+
+pub mod dial;
+mod error;
+pub mod http;
+mod inbuffer;
+mod lookup;
+mod proxy;
+pub mod redact;
+pub(crate) mod stream;
+mod tls;
+mod upgrade;
+pub mod url;
+
+pub use dial::{Dial, Dialled, Target};
+pub use error::{DialCause, DialError, Stage};
+pub use inbuffer::{Charge, InBuffer};
+pub use stream::{Sink, Socket, SocketSource, Source, StreamSource};
+pub use tls::{TlsSession, TlsSource};
