@@ -7,10 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::errors::FileError;
-use super::path_at::Links;
-use super::pieces;
+use super::names::Links;
 use super::read::open_regular;
-use super::write::{empty, open_to_fill};
+use super::write::{empty, open_to_fill, write_at};
 use crate::sys::file::{self, Access, FileType};
 
 /// The largest block in bytes; the reference's limit, as those below.
@@ -130,7 +129,7 @@ impl BlockFile {
         if i64::try_from(end).is_err() {
             return Err(FileError::WriteRange);
         }
-        Ok(pieces::write_at(&self.0, data, offset)?)
+        Ok(write_at(&self.0, data, offset)?)
     }
 }
 

@@ -9,9 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::errors::FileError;
-use super::list::own_kind;
-use super::make::make_directory;
-use super::path_at::{Links, c_path};
+use super::names::{Links, c_path, make_directory};
+use super::walk::own_kind;
 use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
 

@@ -1,13 +1,105 @@
-//! Operations on names and permissions: rename, link, mode, canonical path.
+//! Names: where a file is, what is known of it, and what changes its name, its mode or its
+//! directory.
 
-use std::fs::{self, Permissions};
-use std::os::fd::AsFd;
+use std::ffi::{CStr, CString};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::errors::FileError;
-use super::path_at::{Links, PathAt, c_path};
-use crate::sys::file::{self, Access, FileType};
+pub use crate::rpc::client::types::Links;
+use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
+
+impl Links {
+    /// How to open the last component of a path.
+    pub(super) fn open(self, access: Access) -> Access {
+        match self {
+            Self::Follow => access,
+            Self::Refuse => access | Access::NO_LINK,
+        }
+    }
+}
+
+/// A directory and a path from there.
+pub(super) struct PathAt {
+    /// None: the path is absolute.
+    dir: Option<OwnedFd>,
+    path: CString,
+    links: Links,
+}
+
+impl PathAt {
+    /// The place of an absolute path without `.` and `..`. Where links are
+    /// refused, one on the way there is `ENOTDIR`; the last component is yet to be opened.
+    pub(super) fn find(path: &Path, links: Links) -> io::Result<Self> {
+        let (dir, path) = match (links, path.parent(), path.file_name()) {
+            (Links::Follow, ..) => (None, c_path(path)?),
+            (Links::Refuse, Some(parent), Some(name)) => {
+                let dir = file::locate_without_links(ROOTED, &c_path(parent)?)?;
+                (Some(dir), c_path(Path::new(name))?)
+            }
+            // The root is nobody's link.
+            (Links::Refuse, ..) => (None, c_path(path)?),
+        };
+        Ok(Self { dir, path, links })
+    }
+
+    pub(super) fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_ref().map_or(ROOTED, |dir| dir.as_fd())
+    }
+
+    pub(super) fn path(&self) -> &CStr {
+        &self.path
+    }
+
+    /// Opens what is there, without waiting.
+    pub(super) fn open(&self, access: Access) -> io::Result<OwnedFd> {
+        let access = self.links.open(access | Access::NO_WAIT);
+        // A new file's mode, of which the umask takes away.
+        file::open_at(self.dir(), &self.path, access, 0o666)
+    }
+
+    /// What the system knows of the name itself.
+    pub(super) fn status(&self) -> io::Result<Status> {
+        file::status_at(self.dir(), &self.path, LastLink::Keep)
+    }
+}
+
+/// A path as the system takes it. One with a NUL in it is `EINVAL`, though none comes here.
+pub(super) fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+/// What is known of one file.
+#[derive(Clone, Copy, Debug)]
+pub struct Metadata {
+    /// Of the file, or of what a link leads to.
+    pub status: Status,
+    /// Whether the path itself is a link.
+    pub is_link: bool,
+}
+
+/// Asks for a file's metadata; a link is followed unless links are refused.
+pub fn metadata(path: &Path, links: Links) -> Result<Metadata, FileError> {
+    let place = PathAt::find(path, links)?;
+    let status = place.status()?;
+    if status.kind != FileType::Link {
+        return Ok(Metadata {
+            status,
+            is_link: false,
+        });
+    }
+    if links == Links::Refuse {
+        return Err(FileError::Link);
+    }
+    Ok(Metadata {
+        status: file::status_at(place.dir(), place.path(), LastLink::Follow)?,
+        is_link: true,
+    })
+}
 
 /// The path of an existing file with all links resolved.
 pub fn canonicalize(path: &Path) -> Result<PathBuf, FileError> {
@@ -49,4 +141,43 @@ pub fn set_permissions(path: &Path, mode: u32, links: Links) -> Result<(), FileE
         return Err(FileError::Link);
     }
     Ok(file::change_mode(located.as_fd(), mode)?)
+}
+
+/// The mode of a new directory, of which the umask takes away.
+const DIRECTORY_MODE: u32 = 0o777;
+
+/// Makes a directory; with `recursive` also those above it, and then one that exists is fine.
+pub fn make_directory(path: &Path, recursive: bool, links: Links) -> Result<(), FileError> {
+    match (recursive, links) {
+        (true, Links::Follow) => DirBuilder::new().recursive(true).create(path)?,
+        (true, Links::Refuse) => make_all_without_links(path)?,
+        (false, _) => {
+            let place = PathAt::find(path, links)?;
+            file::make_directory_at(place.dir(), place.path(), DIRECTORY_MODE)?;
+        }
+    }
+    Ok(())
+}
+
+fn make_all_without_links(path: &Path) -> io::Result<()> {
+    let step = Access::LOCATE | Access::DIRECTORY | Access::NO_LINK;
+    let mut here: OwnedFd = file::open_at(ROOTED, c"/", step, 0)?;
+    for component in path.components() {
+        let Component::Normal(name) = component else {
+            continue;
+        };
+        let name = c_path(Path::new(name))?;
+        here = match file::open_at(here.as_fd(), &name, step, 0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match file::make_directory_at(here.as_fd(), &name, DIRECTORY_MODE) {
+                    // Somebody else was quicker.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    made => made?,
+                }
+                file::open_at(here.as_fd(), &name, step, 0)?
+            }
+            opened => opened?,
+        };
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::errors::FileError;
-use super::path_at::{Links, PathAt};
+use super::names::{Links, PathAt};
 use crate::sys::file::{self, Access, FileType, Status};
 
 /// The largest file that is read at once, in bytes: the reference's limit.

@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::errors::FileError;
-use super::list::own_kind;
-use super::path_at::{Links, PathAt};
+use super::names::{Links, PathAt};
+use super::walk::own_kind;
 use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, FileType, Identity};
 
@@ -196,6 +196,6 @@ mod tests {
     }
 
     fn reopen_path(path: &Path) -> OwnedFd {
-        open_below(file::ROOTED, &super::super::path_at::c_path(path).unwrap()).unwrap()
+        open_below(file::ROOTED, &super::super::names::c_path(path).unwrap()).unwrap()
     }
 }
