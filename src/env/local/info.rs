@@ -1,12 +1,12 @@
 //! What this machine tells a client about itself.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{cgroup, passwd};
+use super::cgroup;
 use crate::rpc::methods::extensions;
 use crate::rpc::methods::session::{Capabilities, EnvironmentInfo, ExecServer, Shell};
 use crate::rpc::path_uri::{resolve_dots, to_uri};
@@ -21,7 +21,7 @@ const KNOWN_SHELLS: [&str; 3] = ["bash", "zsh", "sh"];
 pub fn environment_info() -> EnvironmentInfo {
     // Without a list of users there is still $HOME and a default shell.
     let users = fs::read("/etc/passwd").unwrap_or_default();
-    let entry = passwd::find(&users, identity::user_id());
+    let entry = find_user(&users, identity::user_id());
     let cwd = std::env::current_dir().ok();
     let variable = |name| std::env::var_os(name).and_then(|path| absolute(cwd.as_deref(), path));
 
@@ -80,7 +80,7 @@ impl HomeInfo {
 pub fn user_home() -> Option<PathBuf> {
     let from_users = || {
         let users = fs::read("/etc/passwd").ok()?;
-        from_here(passwd::find(&users, identity::user_id())?.home.into())
+        from_here(find_user(&users, identity::user_id())?.home.into())
     };
     std::env::var_os("HOME")
         .and_then(from_here)
@@ -129,8 +129,34 @@ fn absolute(cwd: Option<&Path>, path: OsString) -> Option<PathBuf> {
     Some(resolve_dots(joined.as_os_str().as_bytes()))
 }
 
+/// What the system's list of users says about one. It is read by hand: a static binary has no name
+/// service to ask, and a directory service that the machine asks for users must not delay our start. Either path may be empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct UserEntry<'a> {
+    home: &'a Path,
+    shell: &'a Path,
+}
+
+/// The first entry of that user id in the text of `/etc/passwd`.
+fn find_user(passwd: &[u8], user_id: u32) -> Option<UserEntry<'_>> {
+    let id = user_id.to_string();
+    passwd.split(|byte| *byte == b'\n').find_map(|line| {
+        // name:password:uid:gid:comment:home:shell
+        let mut fields = line.split(|byte| *byte == b':').skip(2);
+        if fields.next() != Some(id.as_bytes()) {
+            return None;
+        }
+        let mut path = |skip| fields.nth(skip).map(OsStr::from_bytes).map(Path::new);
+        Some(UserEntry {
+            home: path(2)?,
+            shell: path(0)?,
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
+
     use super::*;
 
     #[test]
@@ -177,5 +203,21 @@ mod tests {
                 .flatten()
                 .all(|uri| uri.starts_with("file:///"))
         );
+    }
+
+    #[test]
+    fn entries_are_found_by_user_id() {
+        let passwd = b"root:x:0:0:root:/root:/bin/bash\n\n# odd\nshort:x:7:7\n\
+            a:x:70:0::/home/a:\na2:x:70:0:second:/no:/no\nb:x:7:7:x,y:/home/\xff:/bin/sh";
+        let entry = |home: &'static [u8], shell: &'static str| {
+            Some(UserEntry {
+                home: Path::new(OsStr::from_bytes(home)),
+                shell: Path::new(shell),
+            })
+        };
+        assert_eq!(find_user(passwd, 0), entry(b"/root", "/bin/bash"));
+        assert_eq!(find_user(passwd, 70), entry(b"/home/a", ""));
+        assert_eq!(find_user(passwd, 7), entry(b"/home/\xff", "/bin/sh"));
+        assert_eq!(find_user(passwd, 1), None);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A [`Process`] belongs to a session and is shared with one thread, which
 //! starts the program, stays to the end and is the only one to read its output,
-//! reap it and publish its events ([`pump`](self)). Everyone else (the
+//! reap it and publish its events ([`process`]). Everyone else (the
 //! connections' readers) asks under the process's lock, which is held for
 //! moments only: to queue input, send a signal, or read retained output.
 //!
@@ -23,10 +23,8 @@ mod bounds;
 mod cgroup;
 mod changes;
 mod confinement;
-mod control;
 mod denial_detector;
 mod descendants;
-mod events;
 pub mod files;
 mod helper;
 mod host;
@@ -34,17 +32,11 @@ pub mod http;
 pub mod info;
 mod launch;
 mod leftovers;
-mod level;
 mod missing;
 mod output;
-mod passwd;
 mod process;
-mod pump;
-mod read;
 pub mod refusal;
 mod stdin;
-mod tree;
-mod tree_watch;
 mod trees;
 pub mod variables;
 mod watcher;
@@ -53,15 +45,16 @@ pub use bounds::Bounds;
 pub use changes::{ChangeKind, FileChange, Notice};
 pub use confinement::{confinement, helper_confinement};
 pub use descendants::Owner;
-pub use events::{Event, ProcessExit, Subscriber};
 pub use helper::{Helper, Helpers, StartedHelper};
 pub use host::{Host, HostConfig};
 pub use launch::{Confined, ProcessSpec, StartError, Started, launch_confined};
 pub use missing::MissingWatch;
 pub use output::{Chunk, Stream};
-pub use process::{Process, Summary, WriteError, WriteReply};
-pub use read::{ReadQuery, ReadReply, ReadView};
-pub use tree_watch::{TreeWatch, WatchError};
+pub use process::{
+    Event, Process, ProcessExit, ReadQuery, ReadReply, ReadView, Subscriber, Summary, WriteError,
+    WriteReply,
+};
+pub use trees::{TreeWatch, WatchError};
 
 pub use crate::sandbox::inside::take_over;
 pub use watcher::Watches;

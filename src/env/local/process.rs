@@ -1,25 +1,178 @@
-//! One process, as its session and its thread see it.
+//! One process, as its session and its thread see it: what is asked of it, what it tells, and the
+//! state behind its lock, which both share. [`pump`] is the thread.
 
+mod pump;
+
+use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::{Arc, MutexGuard};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::control::{Control, Phase};
 use super::descendants::{Marked, Owner};
-use super::events::{ProcessExit, Subscriber};
 use super::host::Host;
 use super::launch::{ProcessSpec, StartError, Started};
-use super::output::Retained;
-use super::pump;
-use super::read::{ReadQuery, ReadReply, ReadView, Waiting};
+use super::output::{Chunk, Retained, Stream};
 use super::stdin::Stdin;
 pub use super::stdin::WriteError;
 use crate::rpc::methods::process::WriteStatus;
+use crate::rpc::transport::{Flush, Offer};
+use crate::sandbox::denial::Denial;
+use crate::sys::event::WakeEvent;
+use crate::sys::guardian::Guardian;
 use crate::sys::mark::Mark;
+use crate::sys::process::Leader;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::signal::Signal;
 use crate::sys::sync::Mutex;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessExit {
+    /// Its code, or 128+n when signal n killed it.
+    pub code: i32,
+    /// The signal that killed it.
+    pub signal: Option<Signal>,
+    /// Whether its time was up.
+    pub timed_out: bool,
+    /// Whether it failed for its sandbox, as far as can be told.
+    pub sandbox_denied: bool,
+}
+
+/// One numbered event of a process.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// It has printed something.
+    Output(Chunk<'a>),
+    /// It has ended. All that it printed before came earlier.
+    Exited {
+        /// The event's number.
+        seq: u64,
+        /// How.
+        exit: ProcessExit,
+        /// Why it is taken to have failed for its sandbox.
+        denial: Option<&'a Denial>,
+    },
+    /// No output will follow. The last event.
+    Closed {
+        /// The event's number.
+        seq: u64,
+    },
+}
+
+/// Who gets a process's events, in their order: a connection, or who started it in process.
+///
+/// Called with the process's lock held, so it must not call back.
+pub trait Subscriber: Send + Sync {
+    /// Takes an event, or refuses it for now and sets `waker` when it can take
+    /// it. What is taken may wait in a buffer until [`Subscriber::flush`].
+    fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Arc<WakeEvent>) -> Offer;
+
+    /// Whether a read that has waited may be answered; if not, sets `waker` when it may.
+    fn has_room(&self, waker: &Arc<WakeEvent>) -> bool;
+
+    /// Sends what was taken. True lays the duty on the caller to poll
+    /// [`Subscriber::fd`] for room and call [`Subscriber::flush_duty`] until it is done. One that
+    /// has what it takes need not send anything, nor do what follows.
+    fn flush(&self) -> bool {
+        false
+    }
+
+    /// See [`Subscriber::flush`].
+    fn flush_duty(&self) -> Flush {
+        Flush::Done
+    }
+
+    /// See [`Subscriber::flush`].
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Passes the duty to flush on.
+    fn give_up_duty(&self) {}
+}
+
+/// Answers a read, now or when there is news; `None` when the process did not
+/// start after all. Called under the process's lock.
+pub type ReadReply = Box<dyn FnOnce(Option<&ReadView<'_>>) + Send>;
+
+/// What a read asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadQuery {
+    /// Only chunks above this number.
+    pub after: u64,
+    /// Stop before this many bytes are exceeded, but give at least one chunk.
+    pub max_bytes: Option<u64>,
+    /// How long to wait for news.
+    pub wait: Duration,
+}
+
+/// A read that waits for news.
+struct Waiting {
+    query: ReadQuery,
+    /// `None` when it lies beyond what the clock can count.
+    deadline: Option<Instant>,
+    reply: ReadReply,
+}
+
+/// A process's state for the answer to a read, borrowed under its lock.
+pub struct ReadView<'a> {
+    control: &'a Control,
+    query: ReadQuery,
+}
+
+impl ReadView<'_> {
+    /// The chunks asked for.
+    pub fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
+        let mut taken = 0_u64;
+        let limit = self.query.max_bytes.unwrap_or(u64::MAX);
+        let mut is_first = true;
+        self.control
+            .output
+            .after(self.query.after)
+            .take_while(move |chunk| {
+                taken += chunk.bytes.len() as u64;
+                std::mem::take(&mut is_first) || taken <= limit
+            })
+    }
+
+    /// Whether no output is kept beyond what is given.
+    fn reaches_end(&self) -> bool {
+        let last = self.chunks().last();
+        let given = last.map_or(self.query.after, |last| last.seq);
+        self.query.max_bytes.is_none() || !self.control.output.has_after(given)
+    }
+
+    /// The number to continue from: that of the next event, or with
+    /// `max_bytes` that after the last chunk given.
+    pub fn next_seq(&self) -> u64 {
+        let last = self.chunks().last();
+        match (self.query.max_bytes, last) {
+            (Some(_), Some(last)) => last.seq + 1,
+            _ => self.control.next_seq,
+        }
+    }
+
+    /// Output below this number is gone.
+    pub fn first_retained_seq(&self) -> u64 {
+        self.control.output.first_retained_seq()
+    }
+
+    /// How it ended.
+    pub fn exit(&self) -> Option<ProcessExit> {
+        self.control.exited.map(|(_, exit)| exit)
+    }
+
+    /// Why it is taken to have failed for its sandbox.
+    pub fn denial(&self) -> Option<&Denial> {
+        self.control.denial.as_ref()
+    }
+
+    /// Whether all its output is in.
+    pub fn is_closed(&self) -> bool {
+        self.control.closed.is_some()
+    }
+}
 
 /// How long a client that took up its session again has to ask for what it
 /// missed, before output that it has not seen may be dropped.
@@ -30,7 +183,7 @@ const MAX_WAITING: usize = 256;
 /// Answers a write, now or when there is room.
 pub type WriteReply = Box<dyn FnOnce(Result<WriteStatus, WriteError>) + Send>;
 /// Tells whether the start succeeded. Called before the first event.
-pub(super) type StartReply = Box<dyn FnOnce(Result<Started, StartError>) + Send>;
+type StartReply = Box<dyn FnOnce(Result<Started, StartError>) + Send>;
 
 /// What `process/list` tells.
 #[derive(Debug)]
@@ -111,7 +264,7 @@ impl Process {
         started: impl FnOnce(Result<Started, StartError>) + Send + 'static,
     ) {
         let Some(running) = self.host.enter() else {
-            self.lock().failed();
+            self.control.lock().failed();
             started(Err(StartError::TooMany(self.host.config().max_processes)));
             return;
         };
@@ -133,7 +286,7 @@ impl Process {
         if let Err(error) = self.host.workers().run(Box::new(job))
             && let Some(started) = take(&reply)
         {
-            self.lock().failed();
+            self.control.lock().failed();
             started(Err(StartError::Resources("a thread", error)));
         }
     }
@@ -143,18 +296,14 @@ impl Process {
         &self.id
     }
 
-    pub(super) fn host(&self) -> &Arc<Host> {
+    fn host(&self) -> &Arc<Host> {
         &self.host
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, Control> {
-        self.control.lock()
     }
 
     /// Answers a read at once if there is news, else when there is, or when
     /// the time is up. False, and no answer, when too many reads wait.
     pub fn read(&self, query: ReadQuery, reply: ReadReply) -> bool {
-        let mut control = self.lock();
+        let mut control = self.control.lock();
         let has_news = control.has_news(&query) || control.phase == Phase::Failed;
         if has_news || query.wait.is_zero() {
             let view = ReadView {
@@ -184,7 +333,7 @@ impl Process {
 
     /// Writes to standard input; the answer comes when there is room for more.
     pub fn write(&self, id: Option<&str>, data: Vec<u8>, reply: WriteReply) {
-        let mut control = self.lock();
+        let mut control = self.control.lock();
         control.stdin.write(id, data, reply);
         if control.stdin.waits_on().is_some() {
             control.wake();
@@ -193,7 +342,7 @@ impl Process {
 
     /// Ends standard input after what was written.
     pub fn close_stdin(&self) -> WriteStatus {
-        let mut control = self.lock();
+        let mut control = self.control.lock();
         let status = control.stdin.end();
         control.wake();
         status
@@ -202,7 +351,7 @@ impl Process {
     /// Sends a signal to the group, if it is still there; then `reply` is
     /// called, before any event that the signal leads to is published.
     pub fn signal(&self, signal: Signal, reply: impl FnOnce(io::Result<()>)) {
-        let mut control = self.lock();
+        let mut control = self.control.lock();
         reply(control.send(signal).map(drop));
     }
 
@@ -210,7 +359,7 @@ impl Process {
     /// `reply` is told whether the process ran until now, before any event.
     /// What a process left behind at its natural end is killed too.
     pub fn terminate(&self, grace: Option<Duration>, reply: impl FnOnce(bool)) {
-        let mut control = self.lock();
+        let mut control = self.control.lock();
         let was_running = matches!(control.phase, Phase::Starting | Phase::Running);
         reply(was_running);
         match grace {
@@ -228,7 +377,7 @@ impl Process {
 
     /// Sets the terminal's size. An error of `InvalidInput` kind when it has none.
     pub fn resize(&self, size: WindowSize) -> io::Result<()> {
-        let mut control = self.lock();
+        let mut control = self.control.lock();
         match &control.terminal {
             Some(terminal) => pty::resize(terminal.as_fd(), size),
             None if self.has_terminal => {
@@ -241,7 +390,7 @@ impl Process {
 
     /// Directs events to a connection: new ones only, older ones can be read.
     pub fn attach(&self, subscriber: Arc<dyn Subscriber>) {
-        let mut control = self.lock();
+        let mut control = self.control.lock();
         control.subscriber = Some(subscriber);
         control.published = control.next_seq - 1;
         control.catch_up_until = Instant::now().checked_add(CATCH_UP);
@@ -252,7 +401,7 @@ impl Process {
     /// instead the program waits when much of its output is not acknowledged, also while no
     /// client is attached.
     pub fn acknowledge(&self, seq: u64) {
-        let mut control = self.lock();
+        let mut control = self.control.lock();
         let before = control.acknowledged.unwrap_or(0);
         control.acknowledged = Some(before.max(seq));
         let before = control.output.cost();
@@ -268,7 +417,7 @@ impl Process {
 
     /// Directs events to nobody: they are retained, as far as there is room.
     pub fn detach(&self) {
-        let mut control = self.lock();
+        let mut control = self.control.lock();
         control.subscriber = None;
         control.catch_up_until = None;
         // Their connection is gone.
@@ -278,7 +427,7 @@ impl Process {
 
     /// Kills the group and what has left it; nobody will ask about the process again.
     pub fn abandon(&self) {
-        let mut control = self.lock();
+        let mut control = self.control.lock();
         control.is_abandoned = true;
         control.subscriber = None;
         control.catch_up_until = None;
@@ -294,23 +443,23 @@ impl Process {
 
     /// Asks the process to end, before the server does.
     pub fn ask_to_end(&self) {
-        self.lock().ask_to_end();
+        self.control.lock().ask_to_end();
     }
 
     /// What it is to be marked with.
-    pub(super) fn mark(&self) -> Option<Mark> {
-        self.lock().marked.as_ref().map(Marked::mark)
+    fn mark(&self) -> Option<Mark> {
+        self.control.lock().marked.as_ref().map(Marked::mark)
     }
 
     /// Whether neither its group nor what has left it has a living process, as far as can be told.
     pub(super) fn has_no_descendants(&self) -> bool {
-        let marked = self.lock().marked.clone();
+        let marked = self.control.lock().marked.clone();
         self.has_no_group() && !marked.is_some_and(|it| it.is_any_left())
     }
 
     /// Whether no process of its group is left, as far as can be told.
     pub fn has_no_group(&self) -> bool {
-        let mut control = self.lock();
+        let mut control = self.control.lock();
         let is_empty = control
             .group
             .as_ref()
@@ -323,12 +472,12 @@ impl Process {
 
     /// When the last event was published, if it was.
     pub fn closed_at(&self) -> Option<Instant> {
-        self.lock().closed_at
+        self.control.lock().closed_at
     }
 
     /// What `process/list` tells.
     pub fn summary(&self) -> Summary {
-        let control = self.lock();
+        let control = self.control.lock();
         Summary {
             pid: control.pid,
             has_terminal: self.has_terminal,
@@ -340,8 +489,8 @@ impl Process {
     }
 
     /// Drops the retained output.
-    pub(super) fn forget_output(&self) {
-        let mut control = self.lock();
+    fn forget_output(&self) {
+        let mut control = self.control.lock();
         let before = control.output.cost();
         control.output.clear();
         self.host.account_retained(before, 0);
@@ -349,15 +498,15 @@ impl Process {
 
     /// Drops the retained output that the client has been sent or can no longer expect.
     pub(super) fn forget_sent_output(&self) {
-        let mut control = self.lock();
+        let mut control = self.control.lock();
         let sent = control.published;
         self.forget_through(&mut control, sent);
         control.output.shrink();
     }
 
     /// Drops the retained output that the client has, or was sent and does not tell.
-    pub(super) fn forget_expendable_output(&self) {
-        let mut control = self.lock();
+    fn forget_expendable_output(&self) {
+        let mut control = self.control.lock();
         let sent = control.expendable();
         self.forget_through(&mut control, sent);
     }
@@ -369,8 +518,8 @@ impl Process {
     }
 
     /// Retains a chunk and numbers it.
-    pub(super) fn record_output(&self, stream: super::output::Stream, data: &[u8]) {
-        let mut control = self.lock();
+    fn record_output(&self, stream: Stream, data: &[u8]) {
+        let mut control = self.control.lock();
         let seq = control.take_seq();
         let limit = self.host.config().retained_output;
         let before = control.output.cost();
@@ -380,7 +529,7 @@ impl Process {
         drop(control);
         if over > 0 {
             let over = self.host.relieve();
-            let mut control = self.lock();
+            let mut control = self.control.lock();
             let before = control.output.cost();
             let sent = control.expendable();
             control.output.evict(over, sent);
@@ -392,10 +541,370 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.forget_output();
-        self.lock().leave();
+        self.control.lock().leave();
     }
 }
 
 fn take(reply: &Mutex<Option<StartReply>>) -> Option<StartReply> {
     reply.lock().take()
+}
+
+/// Between TERM and KILL when a process's time is up.
+const TIMEOUT_GRACE: Duration = Duration::from_secs(2);
+
+/// Where a process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Running,
+    Exited,
+    /// It never ran.
+    Failed,
+}
+
+/// The state of one process, which its session and its thread share.
+struct Control {
+    phase: Phase,
+    pid: Option<i32>,
+    /// The group, while it may have members.
+    group: Option<(Leader, Guardian)>,
+    /// All that descend from it. None where they are not marked.
+    marked: Option<Marked>,
+    /// Wakes the process's thread; gone with it.
+    waker: Option<Arc<WakeEvent>>,
+    /// Ends a confined start that has not come to its program yet.
+    cancel: Option<Arc<WakeEvent>>,
+    output: Retained,
+    next_seq: u64,
+    exited: Option<(u64, ProcessExit)>,
+    /// Why it is taken to have failed for its sandbox.
+    denial: Option<Denial>,
+    closed: Option<u64>,
+    closed_at: Option<Instant>,
+    /// The last event that the subscriber has, or will never get.
+    published: u64,
+    subscriber: Option<Arc<dyn Subscriber>>,
+    /// The last event that the client has told it has, if it tells.
+    acknowledged: Option<u64>,
+    /// Until when nothing may be dropped for want of room.
+    catch_up_until: Option<Instant>,
+    waiting: Vec<Waiting>,
+    /// Whether their answers wait for the client to take what it has.
+    holds_answers: bool,
+    stdin: Stdin,
+    terminal: Option<Arc<File>>,
+    /// When to send KILL.
+    kill_at: Option<Instant>,
+    /// When its time is up.
+    timeout_at: Option<Instant>,
+    has_timed_out: bool,
+    /// Whether it was asked to end, and what descends from it with it.
+    is_asked_to_end: bool,
+    /// Signals that came before it had started.
+    early_signals: Vec<Signal>,
+    /// The size of its terminal, if it was changed before it had started.
+    early_size: Option<WindowSize>,
+    /// Whether its session is gone, so nobody will ask.
+    is_abandoned: bool,
+}
+
+impl Control {
+    fn take_seq(&mut self) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        seq
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.set();
+        }
+    }
+
+    fn has_news(&self, query: &ReadQuery) -> bool {
+        self.output.has_after(query.after)
+            || self.closed.is_some()
+            || (self.exited.is_some() && query.after < self.next_seq - 1)
+    }
+
+    /// Whether any of the group was there to get it.
+    fn send(&mut self, signal: Signal) -> io::Result<bool> {
+        if self.phase == Phase::Starting {
+            if !self.early_signals.contains(&signal) {
+                self.early_signals.push(signal);
+            }
+            self.cancel_if_told_to_end();
+            return Ok(true);
+        }
+        match &self.group {
+            Some((leader, _)) => leader.signal_group(signal),
+            None => Ok(false),
+        }
+    }
+
+    /// Asks the group to end, and those who have left it.
+    fn ask_to_end(&mut self) {
+        self.is_asked_to_end = true;
+        // One that cannot be asked will be killed.
+        let _ = self.send(Signal::TERMINATE);
+        if self.phase == Phase::Starting {
+            return;
+        }
+        let leader = self.group.as_ref().map(|(leader, _)| leader);
+        // The launcher of a sandbox passes nothing on, and all that is inside ends with it.
+        if let Some(marked) = &self.marked
+            && !leader.is_some_and(Leader::is_launcher)
+        {
+            marked.ask_to_end(leader.map(Leader::pid));
+        }
+    }
+
+    /// Kills the group, and those who have left it.
+    fn kill(&mut self) {
+        // KILL is refused only for a group of another user, which we could not have started.
+        let _ = self.send(Signal::KILL);
+        if self.phase != Phase::Starting {
+            self.kill_marked();
+        }
+    }
+
+    fn kill_marked(&mut self) {
+        self.is_asked_to_end = false;
+        if let Some(marked) = &self.marked {
+            marked.kill();
+        }
+    }
+
+    /// A confined start begins, which this event ends.
+    fn watch_for_cancel(&mut self, cancel: Arc<WakeEvent>) {
+        self.cancel = Some(cancel);
+        self.cancel_if_told_to_end();
+    }
+
+    /// Gives up a confined start that goes on; any other takes a moment only.
+    fn cancel_if_told_to_end(&self) {
+        let ends = |signal: &Signal| [Signal::KILL, Signal::TERMINATE].contains(signal);
+        if let Some(cancel) = &self.cancel
+            && self.early_signals.iter().any(ends)
+        {
+            cancel.set();
+        }
+    }
+
+    /// The program runs.
+    fn began(
+        &mut self,
+        leader: Leader,
+        guardian: Guardian,
+        waker: Arc<WakeEvent>,
+        terminal: Option<Arc<File>>,
+        timeout: Option<Duration>,
+    ) {
+        self.phase = Phase::Running;
+        self.cancel = None;
+        self.pid = Some(leader.program_pid());
+        self.group = Some((leader, guardian));
+        self.waker = Some(waker);
+        self.terminal = terminal;
+        self.timeout_at = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        if let (Some(size), Some(terminal)) = (self.early_size, &self.terminal) {
+            // The size that it was opened with is the next best.
+            let _ = pty::resize(terminal.as_fd(), size);
+        }
+        for signal in std::mem::take(&mut self.early_signals) {
+            match signal {
+                Signal::KILL => self.kill(),
+                // It was answered already; a group that refuses it will not take another.
+                _ => drop(self.send(signal)),
+            }
+        }
+    }
+
+    /// The program could not be started: nothing will happen.
+    fn failed(&mut self) {
+        self.phase = Phase::Failed;
+        self.cancel = None;
+        self.stdin.close();
+        for waiting in self.waiting.drain(..) {
+            (waiting.reply)(None);
+        }
+    }
+
+    /// The leader, while it is not reaped.
+    fn leader(&mut self) -> Option<&mut Leader> {
+        if self.phase != Phase::Running {
+            return None;
+        }
+        self.group.as_mut().map(|(leader, _)| leader)
+    }
+
+    /// The leader is reaped; its event follows when its output is in.
+    fn ended(&mut self) {
+        self.phase = Phase::Exited;
+        self.timeout_at = None;
+        if let Some((leader, guardian)) = &self.group {
+            if leader.is_group_empty() {
+                guardian.remove(leader.pid());
+                self.group = None;
+            } else if leader.is_launcher() {
+                // What is left of a sandbox is about to end anyway, and would be asked for until then.
+                self.drop_group();
+            } else {
+                guardian.leader_reaped(leader.pid());
+            }
+        }
+        if self.is_abandoned {
+            self.drop_group();
+            self.kill_marked();
+        }
+        if self.group.is_none() && self.marked.is_none() {
+            self.kill_at = None;
+        }
+        self.stdin.close();
+    }
+
+    /// Nobody will ask about the process again, so what was asked to end must.
+    fn leave(&mut self) {
+        self.drop_group();
+        if self.is_asked_to_end {
+            self.kill_marked();
+        }
+    }
+
+    fn drop_group(&mut self) {
+        if let Some((leader, guardian)) = self.group.take() {
+            let _ = leader.signal_group(Signal::KILL);
+            guardian.remove(leader.pid());
+        }
+    }
+
+    /// Numbers the exit.
+    fn record_exit(&mut self, code: i32, signal: Option<Signal>, denial: Option<Denial>) {
+        let seq = self.take_seq();
+        let exit = ProcessExit {
+            code,
+            signal,
+            timed_out: self.has_timed_out,
+            sandbox_denied: denial.is_some(),
+        };
+        self.denial = denial;
+        self.exited = Some((seq, exit));
+    }
+
+    /// Numbers the last event.
+    fn record_close(&mut self) {
+        let seq = self.take_seq();
+        self.closed = Some(seq);
+        self.closed_at = Some(Instant::now());
+        self.terminal = None;
+        self.output.shrink();
+    }
+
+    /// The thread has nothing more to tell; when it must still kill what is left of the group.
+    fn thread_leaves(&mut self) -> Option<Instant> {
+        self.waker = None;
+        self.kill_at.take()
+    }
+
+    /// Whether every event is where it should be and nobody waits.
+    fn is_settled(&self) -> bool {
+        self.closed.is_some() && self.published + 1 == self.next_seq && self.waiting.is_empty()
+    }
+
+    /// Offers what was not published yet. `false` when the subscriber has no room.
+    fn publish(&mut self, id: &str, waker: &Arc<WakeEvent>) -> bool {
+        while self.published + 1 < self.next_seq {
+            let Some(subscriber) = &self.subscriber else {
+                self.published = self.next_seq - 1;
+                break;
+            };
+            let seq = self.published + 1;
+            let event = match (self.exited, self.closed) {
+                (Some((exited, exit)), _) if exited == seq => Some(Event::Exited {
+                    seq,
+                    exit,
+                    denial: self.denial.as_ref(),
+                }),
+                (_, Some(closed)) if closed == seq => Some(Event::Closed { seq }),
+                _ => {
+                    let next = self.output.after(seq - 1).next();
+                    next.filter(|chunk| chunk.seq == seq).map(Event::Output)
+                }
+            };
+            let offer = event.map_or(Offer::Taken, |event| subscriber.offer(id, &event, waker));
+            match offer {
+                Offer::Taken => self.published = seq,
+                Offer::Full => return false,
+                Offer::Dead => self.subscriber = None,
+            }
+        }
+        true
+    }
+
+    /// Whether another chunk would push out one that the client was promised.
+    fn must_hold_output(&self, limit: usize, chunk: usize) -> Option<Instant> {
+        let until = self.catch_up_until?;
+        (until > Instant::now() && self.output.cost() + chunk > limit).then_some(until)
+    }
+
+    /// The last event whose output may be dropped: the client has it, or was sent it and does not
+    /// tell what it has.
+    fn expendable(&self) -> u64 {
+        match self.acknowledged {
+            Some(seq) if !self.is_abandoned => seq.min(self.published),
+            _ => self.published,
+        }
+    }
+
+    /// Whether the program must wait until the client tells that it has more.
+    fn awaits_acknowledgement(&self, window: usize) -> bool {
+        self.acknowledged.is_some() && !self.is_abandoned && self.output.cost() > window
+    }
+
+    /// Answers the reads that have news or whose time is up, as far as the client has room: each
+    /// answer may be as large as all that is retained.
+    fn answer_reads(&mut self, waker: &Arc<WakeEvent>) {
+        self.holds_answers = false;
+        if self.waiting.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let mut index = 0;
+        while let Some(waiting) = self.waiting.get(index) {
+            let is_due = waiting.deadline.is_some_and(|deadline| deadline <= now);
+            if !is_due && !self.has_news(&waiting.query) {
+                index += 1;
+                continue;
+            }
+            if let Some(subscriber) = &self.subscriber
+                && !subscriber.has_room(waker)
+            {
+                self.holds_answers = true;
+                return;
+            }
+            let Waiting { query, reply, .. } = self.waiting.remove(index);
+            reply(Some(&ReadView {
+                control: self,
+                query,
+            }));
+        }
+    }
+
+    /// Sends the signals that are due, and tells when the next thing is.
+    fn keep_time(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        if self.timeout_at.is_some_and(|at| at <= now) {
+            self.timeout_at = None;
+            self.has_timed_out = true;
+            self.kill_at = now.checked_add(TIMEOUT_GRACE);
+            self.ask_to_end();
+        }
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.kill_at = None;
+            self.kill();
+        }
+        let reads = self.waiting.iter().filter(|_| !self.holds_answers);
+        let reads = reads.filter_map(|waiting| waiting.deadline);
+        reads.chain(self.timeout_at).chain(self.kill_at).min()
+    }
 }

@@ -8,20 +8,103 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::changes::ChangeKind;
-use super::tree::{Found, Left, Tree};
-use super::tree_watch::{MAX_ALL_DIRECTORIES, MAX_DIRECTORIES, MAX_TREES, TreeWatch, WatchError};
+use super::bounds::Bounds;
+use super::changes::{ChangeKind, Changes, FileChange, Notice};
+use crate::rpc::transport::Offer;
 use crate::sys::event::WakeEvent;
 use crate::sys::inotify::{
     ADDED, DIRECTORY, GONE, Inotify, MODIFIED, MOVED_FROM, MOVED_TO, NAMED_ONLY, NO_LINK, OVERFLOW,
     REMOVED, SELF_MOVED, WatchNumber,
 };
+
+/// Trees that a client may watch.
+const MAX_TREES: usize = 64;
+/// Directories of a tree.
+const MAX_DIRECTORIES: usize = 8192;
+/// Directories of all trees.
+const MAX_ALL_DIRECTORIES: usize = 65_536;
+
+/// A directory that a client wants to be told about.
+pub struct TreeWatch {
+    /// What the client calls it.
+    pub id: String,
+    /// The directory.
+    pub root: PathBuf,
+    /// Where it may lead.
+    pub bounds: Bounds,
+    /// Whether those below it are watched, too. Links are not followed.
+    pub is_recursive: bool,
+    /// Called with whether there is a watch now, before any report.
+    pub answer: Box<dyn FnOnce(Result<(), WatchError>) + Send>,
+    /// Takes a notice if there is room for it, and else sets the waker when there is.
+    pub report: Report,
+}
+
+/// Why there is no watch.
+#[derive(Debug)]
+pub enum WatchError {
+    /// The client has one of this id.
+    Duplicate(String),
+    /// The client has [`MAX_TREES`].
+    TooManyTrees,
+    /// More than [`MAX_DIRECTORIES`] would be watched.
+    TooManyDirectories,
+    /// All clients together watch [`MAX_ALL_DIRECTORIES`], or want too much at once.
+    Busy,
+    /// The system refused.
+    System(io::Error),
+}
+
+impl fmt::Display for WatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duplicate(id) => write!(f, "watch `{id}` exists; unwatch it first"),
+            Self::TooManyTrees => write!(
+                f,
+                "a connection has at most {MAX_TREES} watches; unwatch one first"
+            ),
+            Self::TooManyDirectories => write!(
+                f,
+                "more than {MAX_DIRECTORIES} directories to watch; watch less of them"
+            ),
+            Self::Busy => f.write_str("too much is watched at once; try again later"),
+            Self::System(error) => match error.raw_os_error() {
+                Some(libc::ENOSPC) => f.write_str(
+                    "the user has no inotify watches left; raise fs.inotify.max_user_watches",
+                ),
+                Some(libc::EMFILE | libc::ENFILE) => write!(
+                    f,
+                    "the user has no inotify instances left, or the server no descriptors ({error}); \
+                     raise fs.inotify.max_user_instances, or the limit of open files"
+                ),
+                _ => error.fmt(f),
+            },
+        }
+    }
+}
+
+impl WatchError {
+    /// Whether it may be otherwise later.
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Busy => true,
+            Self::System(error) => matches!(
+                error.raw_os_error(),
+                Some(libc::ENOSPC | libc::EMFILE | libc::ENFILE)
+            ),
+            Self::Duplicate(_) | Self::TooManyTrees | Self::TooManyDirectories => false,
+        }
+    }
+}
+
+impl std::error::Error for WatchError {}
 
 /// Reads after which others have their turn; more than the kernel keeps at a time.
 const MAX_READS: usize = 256;
@@ -396,6 +479,104 @@ impl Trees {
                     .is_some_and(|tree| tree.directories.is_empty())
             {
                 self.over(&key);
+            }
+        }
+    }
+}
+
+/// Takes a notice if there is room for it, and else sets the waker when there is.
+type Report = Box<dyn FnMut(&Notice<'_>, &Arc<WakeEvent>) -> Offer + Send>;
+
+/// A name that has gone; where to, the next event may tell.
+struct Left {
+    cookie: u32,
+    path: PathBuf,
+    is_directory: bool,
+}
+
+/// Whether what is found in a directory is reported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Reported,
+    Known,
+}
+
+struct Tree {
+    root: PathBuf,
+    bounds: Bounds,
+    is_recursive: bool,
+    /// What is watched. In the order of paths, so that what is below one follows it.
+    directories: BTreeMap<PathBuf, WatchNumber>,
+    left: Option<Left>,
+    changes: Changes,
+    /// The root has gone: what waits to be told is the last.
+    is_over: bool,
+    /// The client takes nothing at the moment.
+    is_stalled: bool,
+    report: Report,
+}
+
+impl Tree {
+    fn new(root: PathBuf, bounds: Bounds, is_recursive: bool, report: Report) -> Self {
+        Self {
+            root,
+            bounds,
+            is_recursive,
+            directories: BTreeMap::new(),
+            left: None,
+            changes: Changes::default(),
+            is_over: false,
+            is_stalled: false,
+            report,
+        }
+    }
+
+    fn push(&mut self, path: &Path, kind: ChangeKind, is_directory: bool) {
+        self.changes.push(FileChange {
+            path: path.to_owned(),
+            kind,
+            is_directory,
+        });
+    }
+
+    /// Goes through what is in a directory, which is at `path` for now; those in it are to be visited, too.
+    fn list(&mut self, directory: &Path, path: &Path, found: Found, to_visit: &mut Vec<PathBuf>) {
+        let entries = std::fs::read_dir(path).into_iter().flatten();
+        for entry in entries.flatten() {
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let path = directory.join(entry.file_name());
+            if found == Found::Reported {
+                self.push(&path, ChangeKind::Created, is_directory);
+            }
+            if is_directory {
+                to_visit.push(path);
+            }
+        }
+    }
+
+    /// Takes a directory and all below it out of what is watched.
+    fn take_below(&mut self, top: &Path) -> Vec<(PathBuf, WatchNumber)> {
+        let below = self.directories.range(top.to_owned()..);
+        let below = below.take_while(|(path, _)| path.starts_with(top));
+        let taken: Vec<_> = below
+            .map(|(path, number)| (path.clone(), *number))
+            .collect();
+        for (path, _) in &taken {
+            self.directories.remove(path);
+        }
+        taken
+    }
+
+    /// Tells what waits, as far as the client takes it.
+    fn tell(&mut self, waker: &Arc<WakeEvent>) {
+        while let Some(notice) = self.changes.next() {
+            match (self.report)(&notice, waker) {
+                // Nobody is left to be told; the end of the connection ends the watch.
+                Offer::Taken | Offer::Dead => self.changes.told(),
+                Offer::Full => {
+                    self.is_stalled = true;
+                    return;
+                }
             }
         }
     }

@@ -14,8 +14,8 @@ use std::thread;
 use std::time::Instant;
 
 use super::missing::{Missing, MissingWatch};
-use super::tree_watch::{TreeWatch, WatchError};
 use super::trees::Trees;
+use super::trees::{TreeWatch, WatchError};
 use crate::log;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE};

@@ -8,9 +8,7 @@
 //! which are all that was written before the exit, have been read. After
 //! *exited*, a descendant that holds a pipe may go on for the drain window.
 //! After *closed* what it still writes is no concern of this thread
-//! ([`leftovers`](super::leftovers)).
-
-mod ending;
+//! ([`leftovers`](crate::env::local::leftovers)).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,20 +16,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::denial_detector::DenialDetector;
-use super::events::Subscriber;
-use super::host::Running;
-use super::launch::{self, Launched, ProcessSpec, Started};
-use super::leftovers::Leftover;
-use super::output::Stream;
-use super::process::{Process, StartReply};
+use super::{Process, StartReply, Subscriber};
+use crate::env::local::denial_detector::DenialDetector;
+use crate::env::local::host::Running;
+use crate::env::local::launch::{self, Launched, ProcessSpec, Started};
+use crate::env::local::leftovers::Leftover;
+use crate::env::local::output::Stream;
 use crate::log;
 use crate::rpc::transport::Flush;
 use crate::sandbox::journal::Claim;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
 use crate::sys::process::Exit;
-use crate::sys::socket::widen_pipe;
+use crate::sys::socket::{readable_bytes, widen_pipe};
 
 /// The largest chunk, in bytes.
 const CHUNK: usize = 64 * 1024;
@@ -60,7 +57,7 @@ pub(super) fn run(
     let (waker, launched) = match begun {
         Ok(begun) => begun,
         Err(error) => {
-            process.lock().failed();
+            process.control.lock().failed();
             started(Err(error));
             return None;
         }
@@ -76,7 +73,7 @@ pub(super) fn run(
     } = launched;
     let exit_event = leader.exit_event();
     {
-        let mut control = process.lock();
+        let mut control = process.control.lock();
         // The answer first: nobody else can publish an event of this process.
         started(Ok(Started { level }));
         let shared = terminal.clone();
@@ -128,7 +125,7 @@ fn begin(
     let waker = event()?;
     let cancel = spec.confinement.as_ref().map(|_| event()).transpose()?;
     if let Some(cancel) = &cancel {
-        process.lock().watch_for_cancel(Arc::clone(cancel));
+        process.control.lock().watch_for_cancel(Arc::clone(cancel));
     }
     let cancel = cancel.as_ref().map(|cancel| cancel.as_fd());
     Ok((
@@ -181,14 +178,14 @@ impl Pump<'_> {
     fn carry(&mut self) {
         loop {
             let is_flowing = self.publish();
-            let mut control = self.process.lock();
+            let mut control = self.process.control.lock();
             if control.is_settled() {
                 return;
             }
             let due = control.keep_time();
             let limit = self.process.host().config().retained_output;
             let held = control.must_hold_output(limit, CHUNK);
-            if control.is_abandoned() && self.drain_until.is_some() {
+            if control.is_abandoned && self.drain_until.is_some() {
                 self.drain_until = Some(Instant::now());
             }
             let host = self.process.host();
@@ -219,10 +216,10 @@ impl Pump<'_> {
 
     /// Sends what is new; whether there is room for more.
     fn publish(&mut self) -> bool {
-        let mut control = self.process.lock();
+        let mut control = self.process.control.lock();
         let has_room = control.publish(self.process.id(), &self.waker);
         control.answer_reads(&self.waker);
-        let subscriber = control.subscriber();
+        let subscriber = control.subscriber.clone();
         drop(control);
         if self.flush.is_none()
             && let Some(subscriber) = subscriber
@@ -282,7 +279,7 @@ impl Pump<'_> {
             self.waker.take();
         }
         if writable {
-            self.process.lock().stdin.pump();
+            self.process.control.lock().stdin.pump();
         }
         if flushable && flush.is_some_and(|to| to.flush_duty() == Flush::Done) {
             self.flush = None;
@@ -349,6 +346,103 @@ impl Pump<'_> {
             }
             self.process
                 .record_output(output.stream, &self.buffer[..filled]);
+        }
+    }
+}
+
+/// More than a terminal can hold inside the kernel.
+const TERMINAL_OWED: usize = 256 * 1024;
+/// A drain window beyond this is as good as none.
+const MAX_WINDOW: Duration = Duration::from_secs(24 * 3600);
+
+impl Pump<'_> {
+    /// Reaps the process and notes how much of its output is still to be read.
+    fn see_exit(&mut self) {
+        let mut control = self.process.control.lock();
+        let Some(leader) = control.leader() else {
+            return;
+        };
+        match leader.reap() {
+            Ok(None) => {
+                // Whoever traces it collects it first. Its event stays set meanwhile: look now
+                // and again instead, as where there are no events.
+                self.exit_event = None;
+                return;
+            }
+            Ok(Some(exit)) => self.exit = Some(exit),
+            Err(error) => {
+                // Somebody else has reaped our child; without an exit there would be no end.
+                log::error!("the exit of a process was lost: {error}");
+                self.exit = Some(Exit::Code(255));
+            }
+        }
+        control.ended();
+        drop(control);
+        // Whoever hears of the exit finds no mount point any more.
+        self.claim = None;
+        for output in &mut self.outputs {
+            if let Some(file) = &output.file {
+                output.owed = match output.stream {
+                    // A terminal's count leaves out what is still under way inside the
+                    // kernel; reading until nothing comes fetches that too.
+                    Stream::Pty => TERMINAL_OWED,
+                    Stream::Stdout | Stream::Stderr => readable_bytes(file.as_fd()),
+                };
+            }
+        }
+        for index in 0..self.outputs.len() {
+            if self.outputs[index].stream == Stream::Pty {
+                self.read(index);
+            }
+        }
+    }
+
+    /// Takes the steps from the exit that was seen to the last event.
+    fn advance(&mut self, may_close: bool) {
+        if let Some(exit) = self.exit {
+            let is_owed = |output: &Output| output.file.is_some() && output.owed > 0;
+            if self.outputs.iter().any(is_owed) {
+                return;
+            }
+            let (code, signal) = match exit {
+                Exit::Code(code) => (code, None),
+                Exit::Killed(signal) => (128 + signal.number(), Some(signal)),
+            };
+            let denial = self.denial_detector.take().and_then(|it| it.judge(code));
+            self.process
+                .control
+                .lock()
+                .record_exit(code, signal, denial);
+            self.exit = None;
+            let window = self.process.host().config().drain_window;
+            self.drain_until = Some(Instant::now() + window.min(MAX_WINDOW));
+        }
+        let Some(until) = self.drain_until else {
+            return;
+        };
+        let is_dry = self.outputs.iter().all(|output| output.file.is_none());
+        if is_dry || (may_close && until <= Instant::now()) {
+            let mut control = self.process.control.lock();
+            if control.closed.is_none() {
+                control.record_close();
+                drop(control);
+                self.process.host().note_ended(self.process);
+            }
+            // From here on only a slow client is awaited, which has no deadline here.
+            self.drain_until = Some(Instant::now() + MAX_WINDOW);
+        }
+    }
+
+    /// Leaves the process to its session.
+    fn finish(mut self) -> Leftover {
+        if let Some(subscriber) = self.flush.take() {
+            subscriber.give_up_duty();
+        }
+        let kill_at = self.process.control.lock().thread_leaves();
+        let streams = self.outputs.into_iter().filter_map(|output| output.file);
+        Leftover {
+            streams: streams.collect(),
+            kill: kill_at.map(|at| (Arc::downgrade(self.process), at)),
         }
     }
 }
