@@ -6,19 +6,19 @@ use rustls::ServerConfig;
 
 use super::auth::{AuthError, Authenticator};
 use super::config::Config;
-use super::error::ServeError;
+use super::config::ServeError;
 use super::listen::ListenAddress;
 use super::tls::{Identity, TlsError};
 
 /// Who may connect, and to whom.
-pub(super) struct Access {
+pub(crate) struct Access {
     authenticator: Option<Arc<Authenticator>>,
     identity: Option<Identity>,
 }
 
 impl Access {
     /// Reads the files that the flags name.
-    pub(super) fn open(config: &Config) -> Result<Self, ServeError> {
+    pub(crate) fn open(config: &Config) -> Result<Self, ServeError> {
         Ok(Self {
             authenticator: authenticator(config).map_err(ServeError::Auth)?,
             identity: identity(config).map_err(ServeError::Tls)?,
@@ -26,28 +26,28 @@ impl Access {
     }
 
     /// Who asks websocket clients for a token, if anyone does.
-    pub(super) fn authenticator(&self) -> Option<&Arc<Authenticator>> {
+    pub(crate) fn authenticator(&self) -> Option<&Arc<Authenticator>> {
         self.authenticator.as_ref()
     }
 
     /// Whether connections are encrypted.
-    pub(super) fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         self.identity.is_some()
     }
 
     /// What encrypts a new connection, if anything does.
-    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+    pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
         self.identity.as_ref().map(Identity::config)
     }
 
     /// Whether there are files that may change.
-    pub(super) fn has_files(&self) -> bool {
+    pub(crate) fn has_files(&self) -> bool {
         let has_secret = self.authenticator.as_ref().is_some_and(|it| it.has_file());
         has_secret || self.identity.is_some()
     }
 
     /// Reads the files again.
-    pub(super) fn reload(&self) {
+    pub(crate) fn reload(&self) {
         if let Some(authenticator) = &self.authenticator {
             authenticator.reload();
         }

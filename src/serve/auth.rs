@@ -186,7 +186,7 @@ enum Key {
 }
 
 /// Asks every client who it is.
-pub(super) struct Authenticator {
+pub(crate) struct Authenticator {
     rule: Rule,
     key: Mutex<Key>,
 }
@@ -199,7 +199,7 @@ impl fmt::Debug for Authenticator {
 
 impl Authenticator {
     /// Reads the secret, and warns if others can.
-    pub(super) fn open(rules: Rules) -> Result<Self, AuthError> {
+    pub(crate) fn open(rules: Rules) -> Result<Self, AuthError> {
         let key = Mutex::new(rules.0.key(Moment::Start)?);
         if let Some(file) = rules.0.file() {
             secret::warn_if_exposed(file);
@@ -208,12 +208,12 @@ impl Authenticator {
     }
 
     /// Whether there is a file that may change.
-    pub(super) fn has_file(&self) -> bool {
+    pub(crate) fn has_file(&self) -> bool {
         self.rule.file().is_some()
     }
 
     /// Reads the secret again. On an error the one that was read before stays.
-    pub(super) fn reload(&self) {
+    pub(crate) fn reload(&self) {
         match self.rule.key(Moment::Reload) {
             Ok(key) => {
                 *self.key.lock() = key;
@@ -224,7 +224,7 @@ impl Authenticator {
     }
 
     /// Checks the value of an `Authorization` header; the error is the text for the client.
-    pub(super) fn check(&self, authorization: Option<&[u8]>) -> Result<(), &'static str> {
+    pub(crate) fn check(&self, authorization: Option<&[u8]>) -> Result<(), &'static str> {
         let token = bearer(authorization.ok_or("missing websocket bearer token")?)
             .ok_or("invalid authorization header")?;
         match &*self.key.lock() {

@@ -4,12 +4,12 @@ use crate::rpc::error::RpcError;
 use crate::sandbox::launcher::Level;
 
 /// What the reference would call a confinement.
-pub(super) fn sandbox_type(level: Option<&Level>) -> &'static str {
+pub(crate) fn sandbox_type(level: Option<&Level>) -> &'static str {
     level.map_or("none", Level::sandbox_type)
 }
 
 /// What is weaker where a confined program has a network, and the server listens to anybody there.
-pub(super) fn way_out(url: &str) -> String {
+pub(crate) fn way_out(url: &str) -> String {
     format!(
         "the network is on, and this server asks for no token at {url}: a program inside can have it start one \
          without a sandbox; use --ws-auth, or listen on a Unix socket"
@@ -17,7 +17,7 @@ pub(super) fn way_out(url: &str) -> String {
 }
 
 /// The error of a request that asks for a confinement by the member `what`.
-pub(super) fn refused(what: &str, outcome: &str) -> RpcError {
+pub(crate) fn refused(what: &str, outcome: &str) -> RpcError {
     RpcError::invalid_request(format!(
         "this exec-server cannot enforce `{what}` yet, so {outcome}; \
          it runs without `{what}` only"

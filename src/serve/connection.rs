@@ -1,24 +1,32 @@
 //! One connection's thread: lets the client in, then reads and answers.
+//!
+//! What belongs to it, not to its session, ends with it ([`ConnectionState`]). A ping tells whether the peer of a websocket
+//! is still there ([`Keepalive`]). Anybody can open a connection, and needs no token to keep it open for a while; so where there are too many connections, the oldest of these makes room for the next.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::caller::Stranger;
 use super::dispatch::Dispatch;
 use super::entry::{Accepted, HANDSHAKE, LAST_WORDS, let_in};
-use super::keepalive::Keepalive;
+use super::methods::http::HttpRequests;
 use super::notify::Notifications;
 use super::server::Server;
 use super::upgrade::UpgradePolicy;
+use crate::env::local::Watches;
 use crate::log::{self, Level};
+use crate::net::Socket;
 use crate::rpc::error::RpcError;
 use crate::rpc::transport::{Framing, Goodbye, Outbound, Reader, Received, Role, WebSocketReader};
+use crate::sys::sync::Mutex;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Peer {
+pub(crate) enum Peer {
     /// A websocket client at this address.
     WebSocket(SocketAddr),
     /// A websocket client on a Unix socket.
@@ -35,7 +43,7 @@ pub(super) enum Peer {
 
 impl Peer {
     /// How errors name where a message came from; the reference's words.
-    pub(super) fn message_origin(&self) -> String {
+    pub(crate) fn message_origin(&self) -> String {
         match self {
             Self::WebSocket(address) => {
                 format!("websocket JSON-RPC message from exec-server websocket {address}")
@@ -57,7 +65,7 @@ impl Peer {
     }
 
     /// Whether nothing but messages can pass between us.
-    pub(super) fn has_only_messages(self) -> bool {
+    pub(crate) fn has_only_messages(self) -> bool {
         matches!(self, Self::Relay)
     }
 
@@ -85,7 +93,7 @@ impl fmt::Display for Peer {
 }
 
 /// Serves one accepted connection to its end.
-pub(super) fn serve_socket(
+pub(crate) fn serve_socket(
     server: &Arc<Server>,
     accepted: Accepted,
     number: u64,
@@ -107,7 +115,7 @@ pub(super) fn serve_socket(
 }
 
 /// Serves an open connection to its end; whether a message has come.
-pub(super) fn serve_connection(
+pub(crate) fn serve_connection(
     server: &Arc<Server>,
     reader: &mut dyn Reader,
     outbound: &Arc<Outbound>,
@@ -133,7 +141,7 @@ fn hang_up(reader: &mut dyn Reader, outbound: &Arc<Outbound>) {
 }
 
 /// Reads messages and answers them until the connection ends; whether one has come.
-pub(super) fn serve_messages(
+pub(crate) fn serve_messages(
     server: &Arc<Server>,
     reader: &mut dyn Reader,
     outbound: &Arc<Outbound>,
@@ -200,4 +208,142 @@ fn patience(dispatch: &Dispatch, peer: Peer, introduction: Instant, ping: Durati
     }
     let left = introduction.saturating_duration_since(Instant::now());
     left.min(ping).max(Duration::from_millis(1))
+}
+
+/// The belongings of one connection.
+pub(crate) struct ConnectionState {
+    /// The connection's number.
+    pub(crate) connection: u64,
+    /// One more than the last id of a `fs/watchMissing`.
+    next_watch: AtomicU64,
+    pub(crate) http: Arc<HttpRequests>,
+}
+
+impl ConnectionState {
+    pub(crate) fn new(connection: u64) -> Self {
+        Self {
+            connection,
+            next_watch: AtomicU64::new(0),
+            http: Arc::default(),
+        }
+    }
+
+    /// Whether a watch of this id is newer than all before it, as ids must be.
+    pub(crate) fn is_new_watch(&self, id: u64) -> bool {
+        let next = id.saturating_add(1);
+        self.next_watch.fetch_max(next, Ordering::Relaxed) < next
+    }
+
+    /// The connection is over.
+    pub(crate) fn release(&self, watches: &Watches) {
+        self.http.cancel_all();
+        watches.forget(self.connection);
+    }
+}
+
+/// A peer that lets so many pings go unanswered is gone.
+const LOST_PINGS: u32 = 3;
+
+/// Pings a peer, and notes when it shows no sign of life.
+#[derive(Debug)]
+pub struct Keepalive {
+    interval: Duration,
+    pinged: Instant,
+}
+
+impl Keepalive {
+    /// Pings every `interval`, for the first time when that has passed.
+    pub fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            pinged: Instant::now(),
+        }
+    }
+
+    /// The time between pings.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// How long a peer may be silent.
+    pub fn silence(&self) -> Duration {
+        self.interval.saturating_mul(LOST_PINGS)
+    }
+
+    /// Pings if it is time to. False, and the end of the connection, when the peer was last heard
+    /// of too long ago.
+    pub fn check(&mut self, last_heard: Instant, outbound: &Arc<Outbound>) -> bool {
+        let now = Instant::now();
+        if now.saturating_duration_since(last_heard) >= self.silence() {
+            outbound.kill();
+            return false;
+        }
+        if now.saturating_duration_since(self.pinged) >= self.interval {
+            self.pinged = now;
+            outbound.ping();
+        }
+        true
+    }
+}
+
+/// All of them, by their numbers: the lowest is the oldest.
+#[derive(Default)]
+pub(crate) struct PendingConnections(Mutex<BTreeMap<u64, Arc<Socket>>>);
+
+/// One of them, until it is let in, closed or dropped.
+pub(crate) struct Pending {
+    all: Arc<PendingConnections>,
+    number: u64,
+}
+
+impl PendingConnections {
+    /// Adds a connection, which must be the newest.
+    pub(crate) fn add(self: &Arc<Self>, number: u64, socket: &Arc<Socket>) -> Pending {
+        self.0.lock().insert(number, Arc::clone(socket));
+        Pending {
+            all: Arc::clone(self),
+            number,
+        }
+    }
+
+    /// Closes the oldest, which wakes its thread; false if there is none.
+    pub(crate) fn close_oldest(&self) -> bool {
+        let oldest = self.0.lock().pop_first();
+        let Some((_, socket)) = oldest else {
+            return false;
+        };
+        socket.shut_down(Shutdown::Both);
+        true
+    }
+}
+
+impl Pending {
+    /// From now on it is not closed for another. False if it has been.
+    pub(crate) fn keep(&self) -> bool {
+        self.all.0.lock().remove(&self.number).is_some()
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.keep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ids_of_watches_only_grow() {
+        let connection_state = ConnectionState::new(1);
+        let news = [0, 0, 1, 5, 4, 5, 6, u64::MAX, u64::MAX, 7]
+            .map(|id| connection_state.is_new_watch(id));
+        assert_eq!(
+            news,
+            [
+                true, false, true, true, false, false, true, true, false, false
+            ]
+        );
+    }
 }

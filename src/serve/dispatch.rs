@@ -6,16 +6,16 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::confined::{ConfinedRequest, Wanted};
+use super::connection::ConnectionState;
 use super::connection::Peer;
-use super::connection_state::ConnectionState;
 use super::file_queue::{FileQueue, Job};
 use super::files::{self, BlockWrite, FileMethod, Prepared};
-use super::methods::{discovery, http, process, session, watch};
+use super::methods::{http, process, session, watch};
 use super::reply::Responder;
 use super::server::Server;
 use super::services::Call;
 use super::session::Session;
-use super::session_owner::SessionOwner;
+use super::session::SessionOwner;
 use crate::env::local::Subscriber;
 use crate::log;
 use crate::rpc::encode;
@@ -54,9 +54,9 @@ static METHODS: &[&dyn CallMethod] = &[
     &On::<Request>("http", http::request),
     &On::<Info>("environment info", session::info),
     &On::<Status>("environment status", session::status),
-    &On::<ReadConfig>("environment config", discovery::read_config),
-    &On::<DiscoverRoots>(DISCOVERY, discovery::discover_roots),
-    &On::<Discover>(DISCOVERY, discovery::discover),
+    &On::<ReadConfig>("environment config", session::read_config),
+    &On::<DiscoverRoots>(DISCOVERY, session::discover_roots),
+    &On::<Discover>(DISCOVERY, session::discover),
 ];
 
 /// The method `M`: what the reference calls its family in its errors, and the handler.
@@ -111,7 +111,7 @@ enum Stage {
 }
 
 /// One connection's requests.
-pub(super) struct Dispatch {
+pub(crate) struct Dispatch {
     server: Arc<Server>,
     outbound: Arc<Outbound>,
     subscriber: Arc<dyn Subscriber>,
@@ -125,7 +125,7 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(super) fn new(
+    pub(crate) fn new(
         server: Arc<Server>,
         outbound: Arc<Outbound>,
         subscriber: Arc<dyn Subscriber>,
@@ -147,7 +147,7 @@ impl Dispatch {
     }
 
     /// The connection is over.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.file_queue.close();
         match self.peer {
             // Who ends our input may still read our output.
@@ -169,7 +169,7 @@ impl Dispatch {
 
     /// Handles one message; a fault in it concerns it alone. The payload that follows it, if one
     /// does.
-    pub(super) fn handle(&mut self, message: &[u8]) -> Option<Payload> {
+    pub(crate) fn handle(&mut self, message: &[u8]) -> Option<Payload> {
         let mut payload = None;
         let decoded = std::str::from_utf8(message)
             .map_err(|error| format!("invalid UTF-8: {error}"))
@@ -204,7 +204,7 @@ impl Dispatch {
     }
 
     /// Handles the payload of the last message.
-    pub(super) fn handle_payload(&mut self, payload: Result<Vec<u8>, PayloadError>) {
+    pub(crate) fn handle_payload(&mut self, payload: Result<Vec<u8>, PayloadError>) {
         let Some((responder, write)) = self.awaiting.take() else {
             return;
         };
@@ -236,7 +236,7 @@ impl Dispatch {
     }
 
     /// Answers a message that was thrown away unread.
-    pub(super) fn refuse(&self, refusal: Refusal) {
+    pub(crate) fn refuse(&self, refusal: Refusal) {
         let error = match refusal {
             Refusal::TooLarge => RpcError::invalid_request(format!(
                 "the message is larger than {MAX_MESSAGE} bytes and was not read; \
@@ -251,7 +251,7 @@ impl Dispatch {
     }
 
     /// Answers what has no id that could be told.
-    pub(super) fn reject(&self, error: &RpcError) {
+    pub(crate) fn reject(&self, error: &RpcError) {
         self.outbound
             .add(|out| encode::error(out, UNKNOWN_ID, error));
     }
@@ -298,7 +298,7 @@ impl Dispatch {
     }
 
     /// Whether `initialize` has succeeded.
-    pub(super) fn is_initialized(&self) -> bool {
+    pub(crate) fn is_initialized(&self) -> bool {
         !matches!(self.stage, Stage::New)
     }
 

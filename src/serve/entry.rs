@@ -8,39 +8,39 @@ use rustls::ServerConfig;
 
 use super::caller::Stranger;
 use super::connection::Peer;
-use super::pending::Pending;
+use super::connection::Pending;
 use super::server::Server;
 use super::upgrade::{self, Progress, UpgradePolicy};
 use crate::log::{self, Level};
 use crate::net::{InBuffer, Sink, Socket, SocketSource, Source, TlsSession, TlsSource};
 
 /// From the connection to the upgrade, and from there to `initialize`.
-pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the last bytes to a client may take.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The first byte of every TLS connection, and of no HTTP request.
 const TLS_HANDSHAKE: u8 = 0x16;
 
 /// A connection that has just come.
-pub(super) struct Accepted {
-    pub(super) socket: Arc<Socket>,
+pub(crate) struct Accepted {
+    pub(crate) socket: Arc<Socket>,
     /// Where TLS is asked for.
-    pub(super) tls: Option<Arc<ServerConfig>>,
-    pub(super) peer: Peer,
-    pub(super) pending: Pending,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) peer: Peer,
+    pub(crate) pending: Pending,
 }
 
 /// A client that has been let in.
-pub(super) struct Entry {
-    pub(super) source: Box<dyn Source>,
-    pub(super) sink: Sink,
+pub(crate) struct Entry {
+    pub(crate) source: Box<dyn Source>,
+    pub(crate) sink: Sink,
     /// What came behind the request.
-    pub(super) buffer: InBuffer,
+    pub(crate) buffer: InBuffer,
 }
 
 /// Reads the HTTP request and answers it; none if it did not become a websocket. A stranger gets
 /// every answer but that one.
-pub(super) fn let_in(
+pub(crate) fn let_in(
     server: &Server,
     accepted: Accepted,
     stranger: Option<&Stranger>,
@@ -104,7 +104,7 @@ pub(super) fn let_in(
 }
 
 /// Gives any request this answer.
-pub(super) fn turn_away(
+pub(crate) fn turn_away(
     socket: Arc<Socket>,
     tls: Option<Arc<ServerConfig>>,
     answer: &[u8],

@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const TICK: Duration = Duration::from_secs(1);
 
 /// What waits.
-pub(super) enum Job {
+pub(crate) enum Job {
     /// A request without a policy.
     Plain(FileWork),
     /// One under a policy.
@@ -52,7 +52,7 @@ impl Job {
 }
 
 /// One connection's file requests.
-pub(super) struct FileQueue {
+pub(crate) struct FileQueue {
     shared: Arc<Shared>,
     workers: Workers,
 }
@@ -99,7 +99,7 @@ impl Queue {
 
 impl FileQueue {
     /// A queue without a thread yet.
-    pub(super) fn new(outbound: Arc<Outbound>, services: &Services) -> Self {
+    pub(crate) fn new(outbound: Arc<Outbound>, services: &Services) -> Self {
         Self {
             shared: Arc::new(Shared {
                 service: Mutex::new(FileService::new(Arc::clone(&outbound), PATIENCE)),
@@ -115,9 +115,9 @@ impl FileQueue {
     }
 
     /// Takes a request, which is answered later. Waits while there is no room for it.
-    pub(super) fn push(&self, responder: Responder, job: Job) {
+    pub(crate) fn push(&self, responder: Responder, job: Job) {
         let shared = &self.shared;
-        let mut queue = shared.lock();
+        let mut queue = shared.queue.lock();
         while queue.is_full() && !shared.outbound.is_dead() {
             queue = shared.watch(queue, TICK);
         }
@@ -140,21 +140,21 @@ impl FileQueue {
     }
 
     /// No more requests will come: the thread ends, with its open files, after those it has.
-    pub(super) fn close(&self) {
-        self.shared.lock().is_closed = true;
+    pub(crate) fn close(&self) {
+        self.shared.queue.lock().is_closed = true;
         self.shared.work.notify_one();
     }
 
     /// From now on no more than this is wanted of what a policy confines. What is done without a
     /// helper is done to its end.
-    pub(super) fn shorten(&self, wanted: Wanted) {
+    pub(crate) fn shorten(&self, wanted: Wanted) {
         self.shared.cancel.shorten(wanted);
     }
 
     /// Waits until all requests are answered. Not for ever: when none was for as long as
     /// `patience`, or nobody is left to answer, that is the end of the wait.
-    pub(super) fn wait_until_idle(&self, patience: Duration) {
-        let mut queue = self.shared.lock();
+    pub(crate) fn wait_until_idle(&self, patience: Duration) {
+        let mut queue = self.shared.queue.lock();
         let mut progress = (queue.answered, Instant::now());
         while !queue.is_idle() && !self.shared.outbound.is_dead() {
             queue = self.shared.watch(queue, TICK.min(patience));
@@ -167,9 +167,9 @@ impl FileQueue {
     }
 
     /// Waits until nothing is being done any more, answered or not; at most for `limit`.
-    pub(super) fn wait_until_done(&self, limit: Duration) {
+    pub(crate) fn wait_until_done(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
-        let mut queue = self.shared.lock();
+        let mut queue = self.shared.queue.lock();
         while !queue.is_idle() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -214,7 +214,7 @@ impl Shared {
 
     /// The next request, or none when there was none for a while.
     fn next(&self) -> Option<(Responder, Job)> {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         let give_up = Instant::now() + LINGER;
         loop {
             if let Some(next) = queue.waiting.pop_front() {
@@ -235,7 +235,7 @@ impl Shared {
 
     /// One request is done; whether no other waits.
     fn finished(&self) -> bool {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         queue.is_busy = false;
         queue.answered += 1;
         if queue.watching > 0 {
@@ -254,10 +254,6 @@ impl Shared {
         let mut queue = wait(&self.done, queue, limit);
         queue.watching -= 1;
         queue
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock()
     }
 }
 

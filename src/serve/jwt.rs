@@ -8,13 +8,13 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// What is asked of a token beyond its signature.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Claims {
+pub(crate) struct Claims {
     /// The one `iss` that will do.
-    pub(super) issuer: Option<String>,
+    pub(crate) issuer: Option<String>,
     /// What `aud` must be or contain.
-    pub(super) audience: Option<String>,
+    pub(crate) audience: Option<String>,
     /// By how many seconds the clocks may differ.
-    pub(super) skew: u64,
+    pub(crate) skew: u64,
 }
 
 /// The members of a header that decide something; a `jwk` or `x5u` that comes along decides nothing.
@@ -59,7 +59,7 @@ const INVALID: &str = "invalid websocket jwt";
 
 /// Checks a token that was signed with `secret`; `now` is in seconds since 1970. The error is the
 /// reference's text for the client.
-pub(super) fn check(
+pub(crate) fn check(
     token: &str,
     secret: &[u8],
     claims: &Claims,

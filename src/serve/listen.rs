@@ -1,8 +1,29 @@
-//! Where to listen.
+//! Where to listen, the listening socket, and a thread for each connection that it brings.
+//!
+//! A socket in the file system is for who shares that: a sidecar, or ssh that forwards it.
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use std::{fmt, fs, thread};
+
+use super::access::Access;
+use super::caller::stranger;
+use super::config::{Config, ServeError};
+use super::connection::{self, Peer, PendingConnections};
+use super::entry::{Accepted, turn_away};
+use super::server::{STACK_BYTES, Server};
+use super::upgrade::{UpgradePolicy, too_many_connections};
+use crate::log::{self, Level};
+use crate::net::Socket;
+use crate::oneshot;
+use crate::sys::socket::listen_unix;
 
 /// What `--listen` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +113,325 @@ impl fmt::Display for ListenUrlError {
 }
 
 impl std::error::Error for ListenUrlError {}
+
+/// Connections that are accepted before the main thread looks at its other duties.
+const ACCEPT_AT_ONCE: usize = 64;
+/// Connections above the limit that may be told so at a time, and those of strangers; others are
+/// just closed.
+const MAX_REFUSALS: usize = 16;
+
+/// The listening socket.
+pub(crate) struct Listener {
+    port: Port,
+    policy: Arc<UpgradePolicy>,
+    access: Access,
+    /// Without a token, only users who have the server's rights may come in.
+    own_users_only: bool,
+    max_connections: usize,
+    /// Connections that have a thread, but for those of strangers.
+    living: Arc<AtomicUsize>,
+    /// Those of them that have not been let in yet.
+    pending: Arc<PendingConnections>,
+    /// Connections of users who may not come in.
+    strangers: Arc<AtomicUsize>,
+}
+
+/// What is listened on.
+enum Port {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
+}
+
+impl Port {
+    fn tcp(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self::Tcp(socket))
+    }
+
+    /// The next connection.
+    fn accept(&self) -> io::Result<(Socket, Peer)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (socket, address) = socket.accept()?;
+                // A response followed by an event would otherwise wait 40 ms for an
+                // acknowledgement. It fails on a peer that is gone, which its reader will see.
+                let _ = socket.set_nodelay(true);
+                Ok((Socket::Tcp(socket), Peer::WebSocket(address)))
+            }
+            Self::Unix(socket) => Ok((Socket::Unix(socket.accept()?), Peer::Unix)),
+        }
+    }
+}
+
+impl Listener {
+    /// Listens where `config` says; none on stdio. `access` knows whom to let in.
+    pub(crate) fn open(config: &Config, access: Access) -> Result<Option<Self>, ServeError> {
+        let port = match &config.listen {
+            ListenAddress::Stdio => return Ok(None),
+            ListenAddress::Unix(path) => UnixSocket::bind(path)
+                .map(Port::Unix)
+                .map_err(|error| ServeError::BindPath(path.clone(), error))?,
+            ListenAddress::WebSocket(address) => {
+                if !config.listen.is_local() {
+                    if access.authenticator().is_none() {
+                        return Err(ServeError::Unprotected(*address));
+                    }
+                    if !access.is_encrypted() {
+                        log::warn!(
+                            "{address}: tokens and all else cross the network in clear text; use \
+                             --tls-cert and --tls-key, or listen on 127.0.0.1 and come through \
+                             ssh -L"
+                        );
+                    }
+                }
+                Port::tcp(*address).map_err(|error| ServeError::Bind(*address, error))?
+            }
+        };
+        let is_loopback = matches!(port, Port::Tcp(_)) && config.listen.is_local();
+        Ok(Some(Self {
+            port,
+            policy: Arc::new(UpgradePolicy {
+                loopback: is_loopback,
+                allow_origins: config.options.allow_origins.clone(),
+                allow_hosts: config.options.allow_hosts.clone(),
+                authenticator: access.authenticator().cloned(),
+            }),
+            own_users_only: access.authenticator().is_none() && !config.options.allow_local_users,
+            access,
+            max_connections: config.options.max_connections,
+            living: Arc::default(),
+            pending: Arc::default(),
+            strangers: Arc::default(),
+        }))
+    }
+
+    /// Reads again what is in files.
+    pub(crate) fn reload(&self) {
+        self.access.reload();
+    }
+
+    /// Where it listens on the network without asking for a token, if it does.
+    pub(crate) fn unprotected_url(&self) -> Option<String> {
+        let is_open = self.access.authenticator().is_none() && matches!(self.port, Port::Tcp(_));
+        self.url().filter(|_| is_open)
+    }
+
+    /// The address that was bound.
+    fn url(&self) -> Option<String> {
+        Some(match &self.port {
+            Port::Tcp(socket) => {
+                let scheme = if self.access.is_encrypted() {
+                    "wss"
+                } else {
+                    "ws"
+                };
+                format!("{scheme}://{}", socket.local_addr().ok()?)
+            }
+            Port::Unix(socket) => ListenAddress::Unix(socket.path().to_owned()).to_string(),
+        })
+    }
+
+    /// Prints the address that was bound, the one line on standard output.
+    pub(crate) fn announce(&self) {
+        let Some(url) = self.url() else {
+            log::warn!("cannot tell the address");
+            return;
+        };
+        let mut stdout = io::stdout().lock();
+        let written = writeln!(stdout, "{url}").and_then(|()| stdout.flush());
+        if let Err(error) = written {
+            log::warn!("cannot print the address {url}: {error}");
+        }
+    }
+
+    /// Takes all connections that have arrived; each gets a thread.
+    pub(crate) fn accept(&mut self, server: &Arc<Server>) {
+        for _ in 0..ACCEPT_AT_ONCE {
+            match self.port.accept() {
+                Ok((socket, peer)) => self.take(server, socket, peer),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return,
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        // Mostly for want of descriptors: the connection stays in the
+                        // queue, and without a pause we would spin on it.
+                        let what = format_args!("cannot accept a connection: {error}");
+                        log::OF_STRANGERS.write(Level::Warn, what);
+                        thread::sleep(Duration::from_millis(20));
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, server: &Arc<Server>, socket: Socket, peer: Peer) {
+        let number = server.next_number();
+        let living = Living::one_more(&self.living);
+        if living.count > self.max_connections + MAX_REFUSALS {
+            return;
+        }
+        let has_room = living.count <= self.max_connections || self.pending.close_oldest();
+        let socket = Arc::new(socket);
+        let pending = has_room.then(|| self.pending.add(number, &socket));
+        let server = Arc::clone(server);
+        let policy = Arc::clone(&self.policy);
+        let tls = self.access.tls();
+        let (own_users_only, strangers) = (self.own_users_only, Arc::clone(&self.strangers));
+        let serve = move || {
+            let stranger = own_users_only.then(|| stranger(&socket)).flatten();
+            let _living = if stranger.is_some() {
+                // They take no place of those who may come in.
+                drop(living);
+                let living = Living::one_more(&strangers);
+                if living.count > MAX_REFUSALS {
+                    return;
+                }
+                living
+            } else {
+                living
+            };
+            let Some(pending) = pending else {
+                // Best effort: the connection ends either way.
+                let _ = turn_away(socket, tls, &too_many_connections());
+                return;
+            };
+            if stranger.is_some() {
+                // To close it would make no room.
+                pending.keep();
+            }
+            let accepted = Accepted {
+                socket,
+                tls,
+                peer,
+                pending,
+            };
+            connection::serve_socket(&server, accepted, number, stranger.as_ref(), &policy);
+        };
+        let thread = thread::Builder::new()
+            .name(format!("conn-{number}"))
+            .stack_size(STACK_BYTES);
+        if let Err(error) = thread.spawn(serve) {
+            let what = format_args!("{peer}: no thread to serve it: {error}");
+            log::OF_STRANGERS.write(Level::Warn, what);
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.port {
+            Port::Tcp(socket) => socket.as_fd(),
+            Port::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// One connection in the count.
+struct Living {
+    all: Arc<AtomicUsize>,
+    count: usize,
+}
+
+impl Living {
+    fn one_more(all: &Arc<AtomicUsize>) -> Self {
+        Self {
+            all: Arc::clone(all),
+            count: all.fetch_add(1, Ordering::Relaxed) + 1,
+        }
+    }
+}
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A server that is asked whether it lives may take so long to say it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The socket, and the file that leads to it; the file goes with it.
+#[derive(Debug)]
+pub(crate) struct UnixSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode: after us, another server may have put its own file there.
+    file: (u64, u64),
+}
+
+impl UnixSocket {
+    /// Listens at `path`, in place of a socket that nobody listens on any more.
+    ///
+    /// # Errors
+    /// Something else is there (`AddrInUse`), or the system says why.
+    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
+        clear(path)?;
+        // To change it afterwards would change whatever is at `path` by then.
+        let listener = listen_unix(path, 0o600)?;
+        listener.set_nonblocking(true)?;
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            file: (metadata.dev(), metadata.ino()),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The next connection.
+    pub(crate) fn accept(&self) -> io::Result<UnixStream> {
+        self.listener.accept().map(|(socket, _)| socket)
+    }
+}
+
+impl AsFd for UnixSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        let is_ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.file);
+        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("{} stays behind: {error}", self.path.display());
+        }
+    }
+}
+
+/// Removes what a server that was killed has left at `path`.
+fn clear(path: &Path) -> io::Result<()> {
+    let taken = |what| Err(io::Error::new(io::ErrorKind::AddrInUse, what));
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            taken("a file that is no socket is there")
+        }
+        Ok(_) if is_deserted(path) => fs::remove_file(path),
+        Ok(_) => taken("another server listens there"),
+    }
+}
+
+/// Whether a socket has no listener. One that takes no connections has, so it is asked on a thread
+/// that may get stuck.
+fn is_deserted(path: &Path) -> bool {
+    let (sender, receiver) = oneshot::channel();
+    let path = path.to_owned();
+    thread::spawn(move || {
+        let refused = UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        // Whoever asked may have lost patience.
+        sender.send(refused);
+    });
+    receiver.wait(Some(PATIENCE)).unwrap_or(false)
+}
 
 #[cfg(test)]
 mod tests {
@@ -201,5 +541,43 @@ mod tests {
                 format!("invalid websocket --listen URL `{text}`; expected `ws://IP:PORT`")
             );
         }
+    }
+
+    fn scratch(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("exec-server-{}-{name}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        path
+    }
+
+    #[test]
+    fn a_file_is_for_us_alone_and_goes_with_the_socket() {
+        let path = scratch("alone");
+        let socket = UnixSocket::bind(&path).unwrap();
+        let mode = fs::symlink_metadata(&path).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let _client = UnixStream::connect(&path).unwrap();
+        assert!(socket.accept().is_ok());
+        assert!(socket.accept().is_err());
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn only_a_deserted_socket_is_replaced() {
+        let path = scratch("deserted");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let first = UnixSocket::bind(&path).unwrap();
+        let second = UnixSocket::bind(&path).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+        assert!(path.exists());
+        // What another has put in its place is not ours to remove.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "precious").unwrap();
+        drop(first);
+        let third = UnixSocket::bind(&path).unwrap_err();
+        assert_eq!(third.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        fs::remove_file(&path).unwrap();
     }
 }

@@ -22,7 +22,7 @@ const FRESH: Duration = Duration::from_secs(30);
 const MAX_WAITING: usize = 256;
 
 /// What is told of this machine. One a server.
-pub(super) struct MachineInfo {
+pub(crate) struct MachineInfo {
     /// All but the confinement; found out once.
     base: OnceLock<EnvironmentInfo>,
     makes_http_requests: bool,
@@ -38,7 +38,7 @@ struct State {
 }
 
 impl MachineInfo {
-    pub(super) fn new(makes_http_requests: bool) -> Arc<Self> {
+    pub(crate) fn new(makes_http_requests: bool) -> Arc<Self> {
         Arc::new(Self {
             base: OnceLock::new(),
             makes_http_requests,
@@ -47,7 +47,7 @@ impl MachineInfo {
     }
 
     /// All but the confinement.
-    pub(super) fn base(&self) -> &EnvironmentInfo {
+    pub(crate) fn base(&self) -> &EnvironmentInfo {
         self.base.get_or_init(|| {
             let mut info = environment_info();
             info.capabilities.http_header_env_vars = self.makes_http_requests;
@@ -56,7 +56,7 @@ impl MachineInfo {
     }
 
     /// Answers with all of it, now or later.
-    pub(super) fn answer(self: &Arc<Self>, host: &Arc<Host>, responder: Responder) {
+    pub(crate) fn answer(self: &Arc<Self>, host: &Arc<Host>, responder: Responder) {
         let mut state = self.state.lock();
         let fresh = state.found.as_ref().filter(|it| it.1.elapsed() < FRESH);
         if let Some((answer, _)) = fresh {
@@ -92,7 +92,7 @@ impl MachineInfo {
     }
 
     /// Answers those that have waited too long.
-    pub(super) fn sweep(&self, now: Instant) {
+    pub(crate) fn sweep(&self, now: Instant) {
         let mut state = self.state.lock();
         let is_late = |since: &Instant| now.saturating_duration_since(*since) >= PATIENCE;
         let late: Vec<_> = state

@@ -11,7 +11,7 @@ use crate::sandbox::denial::Denial;
 use crate::sys::event::WakeEvent;
 
 /// A connection as the receiver of events.
-pub(super) struct Notifications(pub(super) Arc<Outbound>);
+pub(crate) struct Notifications(pub(super) Arc<Outbound>);
 
 impl Subscriber for Notifications {
     fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Arc<WakeEvent>) -> Offer {
@@ -75,7 +75,7 @@ fn write(out: &mut Vec<u8>, process_id: &str, event: &Event<'_>) {
 }
 
 /// The members that say more of an exit than its code; left out when there is nothing to say.
-pub(super) fn write_exit_extensions(
+pub(crate) fn write_exit_extensions(
     out: &mut Vec<u8>,
     exit: &ProcessExit,
     denial: Option<&Denial>,

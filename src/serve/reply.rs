@@ -9,14 +9,14 @@ use crate::rpc::methods::Method;
 use crate::rpc::transport::{Outbound, PayloadBuffer};
 
 /// A request that is not answered yet.
-pub(super) struct Responder {
+pub(crate) struct Responder {
     id: OwnedRequestId,
     outbound: Arc<Outbound>,
 }
 
 impl Responder {
     /// A way to answer the request `id` by `outbound`.
-    pub(super) fn new(id: RequestId<'_>, outbound: &Arc<Outbound>) -> Self {
+    pub(crate) fn new(id: RequestId<'_>, outbound: &Arc<Outbound>) -> Self {
         Self {
             id: id.to_owned(),
             outbound: Arc::clone(outbound),
@@ -24,18 +24,18 @@ impl Responder {
     }
 
     /// Adds the reply; who calls this sees to the flush, as with all that follow.
-    pub(super) fn answer<M: Method>(&self, reply: &M::Reply<'_>) {
+    pub(crate) fn answer<M: Method>(&self, reply: &M::Reply<'_>) {
         self.write(|out| encode::json(out, reply));
     }
 
     /// Adds an error.
-    pub(super) fn fail(&self, error: &RpcError) {
+    pub(crate) fn fail(&self, error: &RpcError) {
         self.outbound
             .add(|out| encode::error(out, self.id.borrow(), error));
     }
 
     /// Adds the reply, or an error, and sends it.
-    pub(super) fn send<M: Method>(&self, outcome: Result<M::Reply<'_>, RpcError>) {
+    pub(crate) fn send<M: Method>(&self, outcome: Result<M::Reply<'_>, RpcError>) {
         match outcome {
             Ok(reply) => self.answer::<M>(&reply),
             Err(error) => self.fail(&error),
@@ -44,18 +44,18 @@ impl Responder {
     }
 
     /// Sends what was added.
-    pub(super) fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.outbound.flush();
     }
 
     /// Adds a reply whose JSON is written by the caller.
-    pub(super) fn write(&self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn write(&self, write: impl FnOnce(&mut Vec<u8>)) {
         self.outbound
             .add(|out| encode::result_with(out, self.id.borrow(), write));
     }
 
     /// The same with a payload behind the answer if it has any bytes.
-    pub(super) fn write_with_payload(
+    pub(crate) fn write_with_payload(
         &self,
         payload: &mut PayloadBuffer,
         write: impl FnOnce(&mut Vec<u8>),
@@ -69,18 +69,18 @@ impl Responder {
     }
 
     /// Adds an answer that is encoded already, with this request's id.
-    pub(super) fn add_encoded(&self, answer: &[u8]) {
+    pub(crate) fn add_encoded(&self, answer: &[u8]) {
         self.outbound.add(|out| out.extend_from_slice(answer));
     }
 
     /// Appends the beginning of an answer in several pieces, whose end is the caller's to write.
-    pub(super) fn begin_reply(&self, out: &mut Vec<u8>, reply: &[u8]) {
+    pub(crate) fn begin_reply(&self, out: &mut Vec<u8>, reply: &[u8]) {
         encode::begin_result(out, self.id.borrow());
         out.extend_from_slice(reply);
     }
 
     /// The id's JSON.
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.id.borrow().as_json()
     }
 }

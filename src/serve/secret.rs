@@ -14,7 +14,7 @@ const OTHERS: u32 = 0o007;
 
 /// When a file is read, which decides what it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(crate) enum Moment {
     /// At the start, where `<(command)` in a shell is a good source too.
     Start,
     /// Later. `/dev/fd/63` is then something else: the output of a child, perhaps.
@@ -25,7 +25,7 @@ pub(super) enum Moment {
 ///
 /// # Errors
 /// It cannot be read, is larger, or at a reload is no regular file.
-pub(super) fn read(path: &Path, moment: Moment) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path, moment: Moment) -> io::Result<Vec<u8>> {
     let mut options = OpenOptions::new();
     options.read(true);
     if moment == Moment::Reload {
@@ -45,7 +45,7 @@ pub(super) fn read(path: &Path, moment: Moment) -> io::Result<Vec<u8>> {
 }
 
 /// Warns about a secret that other users of this machine can read.
-pub(super) fn warn_if_exposed(path: &Path) {
+pub(crate) fn warn_if_exposed(path: &Path) {
     let is_exposed = fs::metadata(path)
         .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & OTHERS != 0);
     if is_exposed {

@@ -11,11 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::access::Access;
+use super::config::ServeError;
 use super::config::{Config, Options};
 use super::connection::{self, Peer};
-use super::error::ServeError;
 use super::injector::{Injector, ShutdownHook};
-use super::listener::Listener;
+use super::listen::Listener;
 use super::services::Services;
 use super::session::Sessions;
 use crate::env::local::{Host, HostConfig};
@@ -43,7 +43,7 @@ const FLUSH_TIME: Duration = Duration::from_millis(500);
 const STDIO_CONNECTION: u64 = 0;
 
 /// What all connections share.
-pub(super) struct Server {
+pub(crate) struct Server {
     pub(super) services: Arc<Services>,
     pub(super) sessions: Sessions,
     retention: Duration,

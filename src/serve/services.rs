@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use super::config::Options;
 use super::confined::ConfinedFiles;
-use super::connection_state::ConnectionState;
-use super::http_requests::HttpService;
+use super::connection::ConnectionState;
 use super::machine_info::MachineInfo;
+use super::methods::http::HttpService;
 use super::reply::Responder;
 use super::session::Session;
 use crate::env::local::{Host, Watches};

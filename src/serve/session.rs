@@ -1,13 +1,22 @@
 //! Sessions: processes that outlive the connection that started them.
+//!
+//! A peer that lost its network leaves a connection that looks alive until it
+//! has been silent for long. Its client comes back over a new connection
+//! meanwhile and asks for its session, again and again. The first time it is
+//! refused and the old connection gets a ping; only one that shows no sign of
+//! life for [`PROBE`] after that gives its session up. Nobody waits for that:
+//! the verdict is made when the client asks again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::session_owner::SessionOwner;
-use crate::env::local::{Host, Owner, Process, ProcessSpec};
+use crate::env::local::{Host, Owner, Process, ProcessSpec, Subscriber};
 use crate::hex::hex;
+use crate::rpc::encode;
 use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::message::UNKNOWN_ID;
+use crate::rpc::transport::{Goodbye, Outbound};
 use crate::sys::random;
 use crate::sys::sync::Mutex;
 
@@ -17,7 +26,7 @@ const MAX_REMEMBERED: usize = 4096;
 const MAX_SESSIONS: usize = 4096;
 
 /// The processes of one client.
-pub(super) struct Session {
+pub(crate) struct Session {
     id: String,
     owner: Owner,
     state: Mutex<State>,
@@ -42,29 +51,29 @@ enum Attachment {
 
 impl Session {
     /// Its name, which only its client knows.
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// The process of that name.
-    pub(super) fn process(&self, id: &str) -> Option<Arc<Process>> {
-        self.lock().processes.get(id).cloned()
+    pub(crate) fn process(&self, id: &str) -> Option<Arc<Process>> {
+        self.state.lock().processes.get(id).cloned()
     }
 
     /// All processes, in the order of their names.
-    pub(super) fn processes(&self) -> Vec<Arc<Process>> {
-        let mut processes: Vec<_> = self.lock().processes.values().cloned().collect();
+    pub(crate) fn processes(&self) -> Vec<Arc<Process>> {
+        let mut processes: Vec<_> = self.state.lock().processes.values().cloned().collect();
         processes.sort_unstable_by(|a, b| a.id().cmp(b.id()));
         processes
     }
 
     /// Reserves the name and makes the process, which is then to be started.
-    pub(super) fn add(
+    pub(crate) fn add(
         &self,
         host: &Arc<Host>,
         spec: &ProcessSpec,
     ) -> Result<Arc<Process>, RpcError> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let subscriber = match &state.attachment {
             Attachment::Attached(session_owner) => Some(Arc::clone(session_owner.subscriber())),
             Attachment::Detached(_) => None,
@@ -85,8 +94,8 @@ impl Session {
     }
 
     /// Frees the name of a process that did not start.
-    pub(super) fn remove(&self, process: &Arc<Process>) {
-        let mut state = self.lock();
+    pub(crate) fn remove(&self, process: &Arc<Process>) {
+        let mut state = self.state.lock();
         let held = state.processes.get(process.id());
         if held.is_some_and(|held| Arc::ptr_eq(held, process)) {
             state.processes.remove(process.id());
@@ -96,12 +105,12 @@ impl Session {
     /// Takes the session up again over another connection: when it has none, or
     /// one whose peer is gone. `answer` queues the news of it, which must come
     /// before the first event.
-    pub(super) fn attach(
+    pub(crate) fn attach(
         &self,
         session_owner: SessionOwner,
         answer: impl FnOnce(),
     ) -> Result<(), RpcError> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         match &mut state.attachment {
             Attachment::Detached(_) => {}
             Attachment::Attached(former) => {
@@ -126,8 +135,8 @@ impl Session {
     }
 
     /// The connection of this number is gone.
-    pub(super) fn detach(&self, connection: u64) {
-        let mut state = self.lock();
+    pub(crate) fn detach(&self, connection: u64) {
+        let mut state = self.state.lock();
         if matches!(&state.attachment, Attachment::Attached(session_owner) if session_owner.connection() == connection)
         {
             state.attachment = Attachment::Detached(Instant::now());
@@ -136,14 +145,14 @@ impl Session {
     }
 
     /// Everything that it answers for, nameless descendants included.
-    pub(super) fn everything(&self) -> Vec<Arc<Process>> {
-        self.lock().everything().cloned().collect()
+    pub(crate) fn everything(&self) -> Vec<Arc<Process>> {
+        self.state.lock().everything().cloned().collect()
     }
 
     /// Drops processes that were over long ago. True if the session itself is.
     fn sweep(&self, now: Instant, retention: Duration) -> bool {
         let is_past = |since: Instant| now.saturating_duration_since(since) >= retention;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if matches!(state.attachment, Attachment::Detached(since) if is_past(since)) {
             self.end_locked(&mut state);
             return true;
@@ -161,7 +170,7 @@ impl Session {
 
     /// Whether it has no connection and no process.
     fn has_nothing_to_lose(&self) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         matches!(state.attachment, Attachment::Detached(_)) && state.everything().next().is_none()
     }
 
@@ -178,13 +187,9 @@ impl Session {
     }
 
     /// Ends it, and returns when nothing of it runs.
-    pub(super) fn end_and_wait(&self) {
-        self.end_locked(&mut self.lock());
+    pub(crate) fn end_and_wait(&self) {
+        self.end_locked(&mut self.state.lock());
         self.owner.wait_until_ended();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
     }
 }
 
@@ -223,11 +228,11 @@ impl State {
 
 /// All sessions of a server.
 #[derive(Default)]
-pub(super) struct Sessions(Mutex<HashMap<String, Arc<Session>>>);
+pub(crate) struct Sessions(Mutex<HashMap<String, Arc<Session>>>);
 
 impl Sessions {
     /// Begins a session, attached to this connection.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         &self,
         host: &Host,
         session_owner: SessionOwner,
@@ -246,7 +251,7 @@ impl Sessions {
                 attachment: Attachment::Attached(session_owner),
             }),
         });
-        let mut sessions = self.lock();
+        let mut sessions = self.0.lock();
         if sessions.len() >= MAX_SESSIONS {
             sessions.retain(|_, session| !session.has_nothing_to_lose());
         }
@@ -259,28 +264,25 @@ impl Sessions {
     }
 
     /// The session of this id, to be attached.
-    pub(super) fn find(&self, id: &str) -> Result<Arc<Session>, RpcError> {
-        self.lock().get(id).cloned().ok_or_else(|| unknown(id))
+    pub(crate) fn find(&self, id: &str) -> Result<Arc<Session>, RpcError> {
+        self.0.lock().get(id).cloned().ok_or_else(|| unknown(id))
     }
 
     /// Every session.
-    pub(super) fn all(&self) -> Vec<Arc<Session>> {
-        self.lock().values().cloned().collect()
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        self.0.lock().values().cloned().collect()
     }
 
     /// Ends sessions and forgets processes whose time is over.
-    pub(super) fn sweep(&self, now: Instant, retention: Duration) {
-        self.lock()
+    pub(crate) fn sweep(&self, now: Instant, retention: Duration) {
+        self.0
+            .lock()
             .retain(|_, session| !session.sweep(now, retention));
     }
 
     /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
-        self.0.lock()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
     }
 }
 
@@ -300,6 +302,77 @@ fn new_id() -> std::io::Result<String> {
         &hex[20..],
     ]
     .join("-"))
+}
+
+/// How long a living peer may take to answer a ping. Well below the 45 s for
+/// which the real client asks for its session every 100 ms.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// A connection as the owner of a session.
+pub(crate) struct SessionOwner {
+    connection: u64,
+    outbound: Arc<Outbound>,
+    subscriber: Arc<dyn Subscriber>,
+    doubt: Option<Doubt>,
+}
+
+/// Somebody else asked for the session.
+struct Doubt {
+    since: Instant,
+    /// The signs of life that there were by then.
+    signs: u64,
+}
+
+impl SessionOwner {
+    pub(crate) fn new(
+        connection: u64,
+        outbound: &Arc<Outbound>,
+        subscriber: &Arc<dyn Subscriber>,
+    ) -> Self {
+        Self {
+            connection,
+            outbound: Arc::clone(outbound),
+            subscriber: Arc::clone(subscriber),
+            doubt: None,
+        }
+    }
+
+    /// The connection's number.
+    pub(crate) fn connection(&self) -> u64 {
+        self.connection
+    }
+
+    /// Who gets the events of the session's processes.
+    pub(crate) fn subscriber(&self) -> &Arc<dyn Subscriber> {
+        &self.subscriber
+    }
+
+    /// Whether the peer is known to be gone. If not, asks it for a sign of life.
+    pub(crate) fn is_gone(&mut self, now: Instant) -> bool {
+        if self.outbound.is_dead() {
+            return true;
+        }
+        let signs = self.outbound.signs_of_life();
+        match &self.doubt {
+            Some(doubt) if doubt.signs == signs => {
+                now.saturating_duration_since(doubt.since) >= PROBE
+            }
+            _ => {
+                self.doubt = Some(Doubt { since: now, signs });
+                self.outbound.ping();
+                false
+            }
+        }
+    }
+
+    /// Ends the connection, which has lost the session to another one.
+    pub(crate) fn dismiss(&self) {
+        let error = RpcError::invalid_request("session has been resumed by another connection");
+        self.outbound
+            .add(|out| encode::error(out, UNKNOWN_ID, &error));
+        self.outbound.say_goodbye(Goodbye::Replaced);
+        self.outbound.kill();
+    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ impl TlsFiles {
 }
 
 /// Who the listener is to its clients.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     certificate: PathBuf,
     key: PathBuf,
     config: Mutex<Arc<ServerConfig>>,
@@ -40,7 +40,7 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Reads both files, and warns if others can read the key. None if TLS is not wanted.
-    pub(super) fn open(files: &TlsFiles) -> Result<Option<Self>, TlsError> {
+    pub(crate) fn open(files: &TlsFiles) -> Result<Option<Self>, TlsError> {
         let (certificate, key) = match (&files.certificate, &files.key) {
             (None, None) => return Ok(None),
             (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
@@ -57,13 +57,13 @@ impl Identity {
     }
 
     /// What a new connection uses.
-    pub(super) fn config(&self) -> Arc<ServerConfig> {
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
         let config = self.config.lock();
         Arc::clone(&config)
     }
 
     /// Reads both files again. On an error what was read before stays.
-    pub(super) fn reload(&self) {
+    pub(crate) fn reload(&self) {
         match load(&self.certificate, &self.key, Moment::Reload) {
             Ok(config) => {
                 *self.config.lock() = config;

@@ -3,8 +3,12 @@
 //! Any page in a browser on this machine can reach a loopback port, so the rules that keep pages out
 //! come first: no `Origin` that was not allowed, and no `Host` that a foreign DNS name could have
 //! brought. Nothing here reads or writes; the caller feeds bytes and sends what it gets.
+//!
+//! The check of `Host` defeats DNS rebinding. A page may bring its own DNS name to point at 127.0.0.1, and then it is of the same origin as
+//! this server and sends no `Origin`; but the name is in `Host`. An IP address is nobody's name.
 
 use std::borrow::Cow;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use httparse::{Header, Request, Status};
@@ -12,7 +16,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::auth::Authenticator;
 use super::caller::Stranger;
-use super::host::is_own_host;
+use crate::net::url::split_port;
 
 /// Longest head of a request, in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -29,7 +33,7 @@ pub struct UpgradePolicy {
     /// Names to accept in `Host` on a loopback listener, with or without a port.
     pub allow_hosts: Vec<String>,
     /// Who asks for a token, if anyone does.
-    pub(super) authenticator: Option<Arc<Authenticator>>,
+    pub(crate) authenticator: Option<Arc<Authenticator>>,
 }
 
 /// What to do after the bytes received so far.
@@ -226,7 +230,7 @@ pub fn too_many_connections() -> Vec<u8> {
 }
 
 /// For a good request to upgrade from somebody who may not run commands as us.
-pub(super) fn not_for(stranger: &Stranger) -> Vec<u8> {
+pub(crate) fn not_for(stranger: &Stranger) -> Vec<u8> {
     Answer {
         status: FORBIDDEN,
         headers: "",
@@ -332,6 +336,30 @@ fn lists(headers: &[Header<'_>], name: &str, token: &str) -> bool {
     values(headers, name)
         .flat_map(|value| value.split(|byte| *byte == b','))
         .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether a `Host` value is an IP address, `localhost` or one of `allowed` (which may be given
+/// with a port, and then wants that port). Any port will do: clients may come through a tunnel.
+pub fn is_own_host(value: &[u8], allowed: &[String]) -> bool {
+    let Ok(value) = str::from_utf8(value) else {
+        return false;
+    };
+    let Ok((name, _)) = split_port(value) else {
+        return false;
+    };
+    if allowed
+        .iter()
+        .any(|allowed| allowed.eq_ignore_ascii_case(value) || allowed.eq_ignore_ascii_case(name))
+    {
+        return true;
+    }
+    if let Some(literal) = name.strip_prefix('[') {
+        return literal
+            .strip_suffix(']')
+            .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok()
 }
 
 #[cfg(test)]

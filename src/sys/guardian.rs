@@ -16,8 +16,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -105,7 +105,7 @@ impl Guardian {
 
     /// Replaces the guardian if it was killed. Whether it was.
     pub fn replace_if_ended(&self) -> io::Result<bool> {
-        let mut state = self.lock();
+        let mut state = self.shared.state.lock();
         let is_there = state.current.as_mut().is_some_and(|it| !it.is_reaped());
         if is_there || state.is_over {
             return Ok(false);
@@ -118,7 +118,7 @@ impl Guardian {
 
     /// Somebody has reaped this child of ours, which may have been the guardian.
     pub fn note_reaped(&self, pid: i32) {
-        if let Some(current) = &mut self.lock().current
+        if let Some(current) = &mut self.shared.state.lock().current
             && current.pid == Some(pid)
         {
             current.pid = None;
@@ -127,18 +127,18 @@ impl Guardian {
 
     /// Becomes readable when the guardian has ended. `None` before Linux 5.3.
     pub fn ended(&self) -> Option<Arc<OwnedFd>> {
-        self.lock().current.as_ref()?.ended.clone()
+        self.shared.state.lock().current.as_ref()?.ended.clone()
     }
 
     /// Its process, while there is one.
     pub fn pid(&self) -> Option<i32> {
-        self.lock().current.as_ref()?.pid
+        self.shared.state.lock().current.as_ref()?.pid
     }
 
     /// Lets the guardian do its work now and end, for when nothing is to be started any more; it
     /// is waited for, a moment at most.
     pub fn end(&self) {
-        let mut state = self.lock();
+        let mut state = self.shared.state.lock();
         state.is_over = true;
         state.current = None;
     }
@@ -146,7 +146,7 @@ impl Guardian {
     /// A place for a child that is about to be made. `None` if the table is full: that one is only
     /// killed with its parent.
     pub(super) fn reserve(&self) -> Option<Entry<'_>> {
-        let place = self.lock().places.take(&self.shared.table)?;
+        let place = self.shared.state.lock().places.take(&self.shared.table)?;
         Some(Entry {
             word: &self.shared.table.words()[place],
             place,
@@ -156,12 +156,16 @@ impl Guardian {
 
     /// The child of this entry was not made, or has ended before it ran a program.
     pub(super) fn give_back(&self, entry: &Entry<'_>) {
-        self.lock().places.free(&self.shared.table, entry.place);
+        self.shared
+            .state
+            .lock()
+            .places
+            .free(&self.shared.table, entry.place);
     }
 
     /// The child of this entry leads this group.
     pub(super) fn added(&self, group: i32, entry: &Entry<'_>) {
-        let mut state = self.lock();
+        let mut state = self.shared.state.lock();
         if let Some(stale) = state.places.of.insert(group, entry.place) {
             state.places.free(&self.shared.table, stale);
         }
@@ -169,7 +173,7 @@ impl Guardian {
 
     /// The leader of this group has been reaped; members of the group live on.
     pub fn leader_reaped(&self, group: i32) {
-        if let Some(place) = self.lock().places.of.get(&group) {
+        if let Some(place) = self.shared.state.lock().places.of.get(&group) {
             let words = self.shared.table.words();
             words[*place].store(encode(group, REAPED), Ordering::Release);
         }
@@ -177,14 +181,10 @@ impl Guardian {
 
     /// The group is gone.
     pub fn remove(&self, group: i32) {
-        let mut state = self.lock();
+        let mut state = self.shared.state.lock();
         if let Some(place) = state.places.of.remove(&group) {
             state.places.free(&self.shared.table, place);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock()
     }
 }
 

@@ -27,8 +27,8 @@ use self::mux::RelayMux;
 use crate::log;
 use crate::net::Dialled;
 use crate::rpc::transport::{Framing, Outbound, Reader, Received, Refusal, Role, WebSocketReader};
+use crate::serve::connection::Keepalive;
 use crate::serve::injector::{Injector, ShutdownHook};
-use crate::serve::keepalive::Keepalive;
 
 /// The stack of the pump, of which only the touched pages count: a piece of output is on it.
 const STACK_BYTES: usize = 256 * 1024;

@@ -11,8 +11,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::channel::MAX_REQUEST;
-use super::request::{self, Decoded};
+use super::helper::MAX_REQUEST;
+use super::{Decoded, decode};
 use crate::net::Sink;
 use crate::rpc::transport::{Framing, Outbound};
 use crate::serve::files::FileService;
@@ -83,7 +83,7 @@ fn receive<'a>(
 }
 
 fn answer(service: &mut FileService, outbound: &Arc<Outbound>, request: &[u8]) {
-    let Some(Decoded { id, request }) = request::decode(request) else {
+    let Some(Decoded { id, request }) = decode(request) else {
         // The server has decoded what it sends; should it not have, it sees the end.
         outbound.kill();
         return;

@@ -20,18 +20,9 @@
 //! When a connection ends, so does the helper that works for it ([`HelperCancel`]).
 //! Only what no program would be confined for either ([`Policy::is_free`]) is answered without one.
 
-mod cancel;
-mod channel;
-mod error;
+mod helper;
 mod inside;
-mod policy_cache;
-mod pool;
 mod relay;
-mod request;
-
-pub(super) use cancel::{HelperCancel, Wanted};
-pub use inside::answer_file_requests;
-pub(super) use request::ConfinedRequest;
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -39,24 +30,30 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use serde_json::value::RawValue;
 
-use self::channel::Channel;
-use self::error::{ConfinedError, Failure};
-use self::policy_cache::{CachedPolicy, PolicyCache};
-use self::pool::Pool;
-use self::relay::{Answers, Relayed};
-use super::files::FileService;
+use self::helper::Pool;
+use self::helper::{Channel, ChannelError, Framed};
+use self::relay::{Answers, Passing, Relayed};
+use super::files::{FileConfinement, FileService, FileWork, METHODS};
 use super::reply::Responder;
 use crate::env::local::{Helper, Helpers, Host, ProcessSpec, StartError, StartedHelper};
 use crate::log;
-use crate::rpc::error::RpcError;
+use crate::rpc::error::{DenyingRule, ErrorData, RpcError};
+use crate::rpc::message::{Message, RequestId};
 use crate::rpc::path_uri::WirePath;
 use crate::sandbox::launcher::{Confinement, LauncherKind};
 use crate::sandbox::mounts::{Cancel, MountList, PlanError, Scan};
-use crate::sandbox::policy::{Context, Policy, PolicyInputs};
+use crate::sandbox::policy::{Access, Context, Policy, PolicyInputs};
 use crate::sys::event::WakeEvent;
+use crate::sys::file::Identity;
+use crate::sys::process::Exit;
+use crate::sys::sync::Mutex;
+
+pub(crate) use self::helper::{HelperCancel, Wanted};
+pub use self::inside::answer_file_requests;
 
 /// How long a sandbox may take to be set up.
 const SET_UP: Duration = Duration::from_secs(20);
@@ -68,7 +65,7 @@ pub const ARGUMENT: &str = "__files";
 const VARIABLES: [&str; 4] = ["PATH", "TMPDIR", "TMP", "TEMP"];
 
 /// Carries out the file requests under a policy of all connections.
-pub(super) struct ConfinedFiles {
+pub(crate) struct ConfinedFiles {
     helpers: Arc<Helpers>,
     pool: Pool<IdleHelper>,
     policy_cache: PolicyCache,
@@ -107,7 +104,7 @@ impl SandboxStamp {
 
 impl ConfinedFiles {
     /// No helper yet.
-    pub(super) fn new(host: &Arc<Host>) -> Self {
+    pub(crate) fn new(host: &Arc<Host>) -> Self {
         Self {
             helpers: Helpers::new(host),
             pool: Pool::default(),
@@ -116,7 +113,7 @@ impl ConfinedFiles {
     }
 
     /// Carries a request out, in a sandbox if its policy needs one, and adds the answer.
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &self,
         service: &mut FileService,
         responder: &Responder,
@@ -129,22 +126,22 @@ impl ConfinedFiles {
     }
 
     /// Whether some helper waits, so that [`ConfinedFiles::sweep`] has something to do.
-    pub(super) fn has_idle(&self) -> bool {
+    pub(crate) fn has_idle(&self) -> bool {
         !self.pool.is_empty()
     }
 
     /// Ends helpers that have had no work for long.
-    pub(super) fn sweep(&self, now: Instant) {
+    pub(crate) fn sweep(&self, now: Instant) {
         self.pool.sweep(now);
     }
 
     /// Ends all helpers that wait.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.pool.close();
     }
 
     /// Waits until no helper is left, at most until `deadline`.
-    pub(super) fn wait_until_none(&self, deadline: Instant) {
+    pub(crate) fn wait_until_none(&self, deadline: Instant) {
         self.helpers.wait_until_none(deadline);
     }
 
@@ -379,7 +376,7 @@ fn hold(
 
 /// The policy of a file request about `path`, and what it was read from. Nothing in it depends on
 /// where the server runs.
-pub(super) fn read(
+pub(crate) fn read(
     sandbox: &RawValue,
     path: &WirePath,
 ) -> Result<(Policy, PolicyInputs), RpcError> {
@@ -399,7 +396,7 @@ fn answer_here(
     request: &ConfinedRequest,
 ) -> Result<(), RpcError> {
     // It was put together from what had been decoded.
-    let decoded = request::decode(request.framed.json())
+    let decoded = decode(request.framed.json())
         .ok_or_else(|| RpcError::failed("a waiting request was lost; send it again"))?;
     let (plain, path) = decoded.request?;
     service.answer(responder, plain, Some(path));
@@ -411,4 +408,308 @@ fn environment() -> Vec<(OsString, OsString)> {
         .iter()
         .filter_map(|name| Some((name.into(), std::env::var_os(name)?)))
         .collect()
+}
+
+/// What the kernel says where a sandbox shows nothing, or lets nothing be changed or moved.
+const DENIALS: [i32; 6] = [
+    libc::EPERM,
+    libc::ENOENT,
+    libc::EACCES,
+    libc::EBUSY,
+    libc::EXDEV,
+    libc::EROFS,
+];
+
+/// A file request under a policy. It is kept as the client has sent it, since what it is to write
+/// is decoded by who writes it.
+pub(crate) struct ConfinedRequest {
+    pub(crate) framed: Framed,
+    pub(crate) confinement: FileConfinement,
+}
+
+impl ConfinedRequest {
+    pub(crate) fn new(
+        id: RequestId<'_>,
+        method: &str,
+        params: Option<&RawValue>,
+        confinement: FileConfinement,
+    ) -> Self {
+        let params = params.map_or("null", RawValue::get);
+        Self {
+            framed: Framed::new(id, method, params),
+            confinement,
+        }
+    }
+
+    /// How its answer passes.
+    pub(crate) fn passing(&self) -> Passing {
+        match self.confinement.max_message {
+            Some(most) => Passing::Pieces { most },
+            None => Passing::Whole,
+        }
+    }
+
+    /// The rule of its policy that it has failed for, by the kernel's number for why.
+    pub(crate) fn denying_rule(&self, policy: &Policy, errno: i32) -> Option<DenyingRule> {
+        if !DENIALS.contains(&errno) {
+            return None;
+        }
+        let it = &self.confinement;
+        let first = policy.denial(&it.path.path, it.wanted, it.with_below);
+        let second = || {
+            let destination = it.destination.as_ref()?;
+            policy.denial(&destination.path, Access::Write, false)
+        };
+        Some(first.or_else(second)?.rule(it.path.style))
+    }
+
+    /// About how much memory it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let it = &self.confinement;
+        let destination = it.destination.as_ref();
+        self.framed.bytes()
+            + it.sandbox.get().len()
+            + it.path.path.capacity()
+            + destination.map_or(0, |path| path.path.capacity())
+            + size_of::<Self>()
+    }
+}
+
+/// A framed request, for who carries it out.
+pub(crate) struct Decoded<'a> {
+    pub(crate) id: RequestId<'a>,
+    /// What to do, and the first path as the client wrote it.
+    pub(crate) request: Result<(FileWork, String), RpcError>,
+}
+
+/// Decodes a framed request. None for what [`ConfinedRequest::new`] has not made.
+pub(crate) fn decode(json: &[u8]) -> Option<Decoded<'_>> {
+    let message = Message::decode(str::from_utf8(json).ok()?);
+    let Ok(Message::Request { id, method, params }) = message else {
+        return None;
+    };
+    let method = METHODS.iter().find(|it| it.name() == method)?;
+    let request = method.prepare_inside(params);
+    Some(Decoded { id, request })
+}
+
+/// How long the cause of a failure is waited for: a program that hangs up ends at once.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Why a file request was not carried out in its sandbox. `Display` is for a person.
+#[derive(Debug)]
+pub(crate) enum ConfinedError {
+    /// What the policy is about could not be looked at.
+    Policy(PlanError),
+    /// The system gave no socket.
+    Socket(io::Error),
+    /// The helper could not be started.
+    Start(StartError),
+    /// The sandbox was not set up, so there is no helper in it.
+    SetUp(Failure),
+    /// Landlock does not confine who changes permissions.
+    FreeModes,
+    /// The helper did not answer.
+    Helper(Failure),
+    /// The connection is gone.
+    GivenUp,
+}
+
+/// What is known of a helper that has failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    error: ChannelError,
+    exit: Option<Exit>,
+    said: String,
+}
+
+impl Failure {
+    /// Asks a helper that is of no more use how it ended.
+    pub(crate) fn of(helper: &Helper, error: ChannelError) -> Self {
+        let (exit, said) = helper.last_words(LAST_WORDS);
+        Self { error, exit, said }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)?;
+        match self.exit {
+            Some(Exit::Code(code)) => write!(f, " with code {code}")?,
+            Some(Exit::Killed(signal)) => write!(f, ", killed by {}", signal.name())?,
+            None => {}
+        }
+        if !self.said.is_empty() {
+            write!(f, ": {}", self.said)?;
+        }
+        Ok(())
+    }
+}
+
+impl ConfinedError {
+    /// The error of a request whose first path the client wrote as `path`.
+    pub(crate) fn into_rpc(self, path: String) -> RpcError {
+        if let Self::Start(error) = &self {
+            let told = RpcError::from(error);
+            if told.data.is_some() {
+                return told;
+            }
+        }
+        let (stage, errno) = match &self {
+            Self::Policy(_) => ("policy", None),
+            Self::Socket(error) => ("socket", error.raw_os_error()),
+            Self::Start(_) => ("start", None),
+            Self::SetUp(_) | Self::FreeModes => ("sandbox", None),
+            Self::Helper(failure) => match &failure.error {
+                ChannelError::Io(error) => ("helper", error.raw_os_error()),
+                _ => ("helper", None),
+            },
+            Self::GivenUp => ("connection", None),
+        };
+        RpcError::failed(self.to_string()).with_data(ErrorData {
+            stage,
+            errno,
+            path: Some(path),
+            hint: None,
+            rule: None,
+        })
+    }
+}
+
+impl fmt::Display for ConfinedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(error) => error.fmt(f),
+            Self::Socket(error) => write!(f, "no socket for a helper in the sandbox: {error}"),
+            Self::Start(error) => write!(f, "the helper in the sandbox did not start: {error}"),
+            Self::SetUp(failure) => write!(
+                f,
+                "the sandbox for file requests was not set up, so nothing was done: {failure}"
+            ),
+            Self::FreeModes => f.write_str(
+                "Landlock, which is all that can confine here, does not confine changes of permissions, \
+                 so nothing was done",
+            ),
+            Self::Helper(failure) => write!(
+                f,
+                "the helper in the sandbox failed, and how far it came is not known: {failure}"
+            ),
+            Self::GivenUp => {
+                f.write_str("its connection ended before it began, so nothing was done")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfinedError {}
+
+/// How many are remembered: twice as many as helpers wait, since some need no helper.
+const MAX: usize = 16;
+/// The longest JSON that is remembered; the real client's has some 2 KiB.
+const LONGEST: usize = 64 * 1024;
+
+/// A policy, and what on the file system it was read from. It is also what the sandbox that is
+/// made for it shows: a root that comes later is not in there, what was masked as missing stays
+/// masked, and a file that another was renamed over is the former one.
+#[derive(Debug)]
+pub(crate) struct CachedPolicy {
+    /// As it is for files: without a network.
+    pub(crate) policy: Arc<Policy>,
+    /// Whether the policy, with its network, confines nothing.
+    pub(crate) is_free: bool,
+    pub(crate) inputs: PolicyInputs,
+}
+
+impl CachedPolicy {
+    pub(crate) fn new(policy: Policy, inputs: PolicyInputs) -> Arc<Self> {
+        Arc::new(Self {
+            is_free: policy.is_free(),
+            policy: Arc::new(policy.without_network()),
+            inputs,
+        })
+    }
+
+    /// The same with the mount points of a sandbox that was made for it, which are there now.
+    pub(crate) fn with_points(&self, points: Vec<(PathBuf, Identity)>) -> Arc<Self> {
+        let mut inputs = self.inputs.clone();
+        for (path, identity) in points {
+            inputs.adopt(&path, identity);
+        }
+        Arc::new(Self {
+            policy: Arc::clone(&self.policy),
+            is_free: self.is_free,
+            inputs,
+        })
+    }
+}
+
+/// Policies by their JSON.
+#[derive(Default)]
+pub(crate) struct PolicyCache(Mutex<Vec<(Box<str>, Arc<CachedPolicy>)>>);
+
+impl PolicyCache {
+    /// The policy of this JSON, if reading it again would give the same now.
+    pub(crate) fn find(&self, json: &str) -> Option<Arc<CachedPolicy>> {
+        let cached = {
+            let policy_cache = self.0.lock();
+            let found = policy_cache.iter().find(|(text, _)| **text == *json);
+            Arc::clone(&found?.1)
+        };
+        cached.inputs.holds().then_some(cached)
+    }
+
+    /// Remembers a policy in place of the one of the same JSON, or of the oldest.
+    pub(crate) fn remember(&self, json: &str, cached: &Arc<CachedPolicy>) {
+        if json.len() > LONGEST {
+            return;
+        }
+        let mut policy_cache = self.0.lock();
+        policy_cache.retain(|(text, _)| **text != *json);
+        if policy_cache.len() == MAX {
+            policy_cache.remove(0);
+        }
+        policy_cache.push((json.into(), Arc::clone(cached)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::path_uri::PathStyle;
+
+    const JSON: &str = r#"{"permissions":{"type":"disabled"},"windowsSandboxLevel":"disabled"}"#;
+
+    fn cached() -> Arc<CachedPolicy> {
+        let context = Context {
+            process_cwd: None,
+            tmpdir: None,
+            style: PathStyle::Native,
+        };
+        let (policy, inputs) = Policy::parse_with_evidence(JSON, &context).unwrap();
+        CachedPolicy::new(policy, inputs)
+    }
+
+    #[test]
+    fn a_reading_is_found_by_its_very_json() {
+        let policy_cache = PolicyCache::default();
+        let (one, other) = (cached(), cached());
+        policy_cache.remember("a", &one);
+        assert!(Arc::ptr_eq(&policy_cache.find("a").unwrap(), &one));
+        assert!(policy_cache.find("a ").is_none());
+        policy_cache.remember("a", &other);
+        assert!(Arc::ptr_eq(&policy_cache.find("a").unwrap(), &other));
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_fits() {
+        let policy_cache = PolicyCache::default();
+        let cached = cached();
+        for number in 0..=MAX {
+            policy_cache.remember(&number.to_string(), &cached);
+        }
+        assert!(policy_cache.find("0").is_none() && policy_cache.find("1").is_some());
+        let long = "x".repeat(LONGEST + 1);
+        policy_cache.remember(&long, &cached);
+        assert!(policy_cache.find(&long).is_none());
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::channel::{Channel, ChannelError};
+use super::helper::{Channel, ChannelError};
 use crate::env::local::files::{BlockFile, Mode};
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{DenyingRule, ErrorData, ErrorKind, RpcError};
@@ -29,7 +29,7 @@ const BROKEN: u8 = b'!';
 
 /// Whether the content of a file is passed in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Passing {
+pub(crate) enum Passing {
     Whole,
     /// With at most so many bytes together.
     Pieces {
@@ -39,7 +39,7 @@ pub(super) enum Passing {
 
 /// What became of an answer.
 #[derive(Debug)]
-pub(super) enum Relayed {
+pub(crate) enum Relayed {
     /// The client has it.
     Whole,
     /// It has broken off, and the client has been told. The helper is of no more use.
@@ -49,11 +49,11 @@ pub(super) enum Relayed {
 }
 
 /// Where answers go.
-pub(super) struct Answers<'a> {
+pub(crate) struct Answers<'a> {
     /// To the client.
-    pub(super) responder: &'a Responder,
+    pub(crate) responder: &'a Responder,
     /// The rule that a request failed for, by the kernel's number for why.
-    pub(super) rule_of: &'a dyn Fn(i32) -> Option<DenyingRule>,
+    pub(crate) rule_of: &'a dyn Fn(i32) -> Option<DenyingRule>,
 }
 
 impl Answers<'_> {
@@ -103,7 +103,7 @@ struct RefusedData {
 
 /// Waits for the answer, which may take as long as `limit`, and passes it on. After an error
 /// nothing has been passed on.
-pub(super) fn relay(
+pub(crate) fn relay(
     channel: &mut Channel,
     answers: &Answers<'_>,
     service: &FileService,
@@ -273,7 +273,7 @@ impl Content {
 
 /// Waits for the answer to `fs/open`, keeps the file that comes with it as `handle`, and passes
 /// the answer on.
-pub(super) fn keep_opened(
+pub(crate) fn keep_opened(
     channel: &mut Channel,
     answers: &Answers<'_>,
     service: &mut FileService,

@@ -3,35 +3,36 @@
 //! A request is decoded by the connection's reader, down to the bytes that are
 //! to be written, and then waits in the [queue](super::file_queue) for its turn.
 
-mod fault;
-mod listing;
 mod methods;
 mod stream;
-mod work;
-
-pub(super) use self::fault::OPERATION;
-pub(super) use self::methods::METHODS;
-pub(super) use self::work::{BlockWrite, Confinement, FileMethod, FileWork, Prepared, payload_len};
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::fault::Fault;
+use serde_json::value::RawValue;
+
 use super::reply::Responder;
-use crate::env::local::files::{BlockFile, FileError, Links, Mode, OpenFiles};
+use crate::env::local::files::{BlockFile, FileError, Links, MAX_BLOCK, Mode, OpenFiles};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
-use crate::rpc::error::RpcError;
-use crate::rpc::transport::{LongMessage, Outbound, PayloadBuffer};
+use crate::rpc::error::{ErrorData, RpcError};
+use crate::rpc::message::decode_params;
+use crate::rpc::methods::fs::{self, RawBytes, RawWriteBlockParams};
+use crate::rpc::methods::{Empty, Method};
+use crate::rpc::path_uri::WirePath;
+use crate::rpc::transport::{LongMessage, Outbound, PayloadBuffer, give_back_block};
+use crate::sandbox::policy::{Access, Purpose};
 use crate::sys::pass::send_descriptor;
+
+pub(crate) use self::methods::METHODS;
 
 /// Room for small answers that is kept between requests.
 const KEEP: usize = 64 * 1024;
 
 /// Carries out one connection's file requests.
-pub(super) struct FileService {
+pub(crate) struct FileService {
     outbound: Arc<Outbound>,
     /// How long a client may take nothing of a long answer.
     patience: Duration,
@@ -44,7 +45,7 @@ pub(super) struct FileService {
 }
 
 impl FileService {
-    pub(super) fn new(outbound: Arc<Outbound>, patience: Duration) -> Self {
+    pub(crate) fn new(outbound: Arc<Outbound>, patience: Duration) -> Self {
         Self {
             outbound,
             patience,
@@ -57,7 +58,7 @@ impl FileService {
 
     /// A service that keeps no file open: each that is opened is sent by `socket`, on an empty
     /// line before the answer.
-    pub(super) fn handing_over(
+    pub(crate) fn handing_over(
         outbound: Arc<Outbound>,
         patience: Duration,
         socket: OwnedFd,
@@ -70,7 +71,7 @@ impl FileService {
 
     /// Does what a request asks for, and adds the answer. `path` is the first path as the client
     /// wrote it, for a request under a policy: its error carries data.
-    pub(super) fn answer(&mut self, responder: &Responder, work: FileWork, path: Option<String>) {
+    pub(crate) fn answer(&mut self, responder: &Responder, work: FileWork, path: Option<String>) {
         if let Err(fault) = work.run(self, responder) {
             responder.fail(&match path {
                 Some(path) => fault.with_data(path),
@@ -80,22 +81,22 @@ impl FileService {
     }
 
     /// Whether a file could be opened as `handle`: nothing is to happen to it otherwise.
-    pub(super) fn check_free(&self, handle: &str) -> Result<(), RpcError> {
+    pub(crate) fn check_free(&self, handle: &str) -> Result<(), RpcError> {
         Ok(self.open.check_free(handle)?)
     }
 
     /// Keeps a file that was opened elsewhere as `handle`, which is free.
-    pub(super) fn keep(&mut self, handle: &str, file: BlockFile) {
+    pub(crate) fn keep(&mut self, handle: &str, file: BlockFile) {
         self.open.insert(handle.to_owned(), file);
     }
 
     /// Begins an answer in pieces; none when the connection is dead.
-    pub(super) fn begin_long(&self) -> Option<LongMessage> {
+    pub(crate) fn begin_long(&self) -> Option<LongMessage> {
         self.outbound.begin_long(self.patience)
     }
 
     /// Gives back memory that only a burst has needed.
-    pub(super) fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         if self.buffer.capacity() > KEEP {
             self.buffer = Vec::new();
         }
@@ -157,5 +158,296 @@ impl FileService {
             out.push(b'}');
         });
         Ok(())
+    }
+}
+
+/// How long a helper may take for one file: as long as a very slow disk.
+const ONE_FILE: Duration = Duration::from_secs(120);
+/// What work takes besides what its parameters hold, about.
+const OVERHEAD: usize = 256;
+
+/// A method of the table.
+pub(crate) trait FileMethod: Sync {
+    fn name(&self) -> &'static str;
+
+    /// Decodes a request.
+    fn prepare(&self, params: Option<&RawValue>) -> Result<Prepared, RpcError>;
+
+    /// Decodes a request for who is in its confinement already. With the first path as the client
+    /// wrote it.
+    fn prepare_inside(&self, params: Option<&RawValue>) -> Result<(FileWork, String), RpcError>;
+}
+
+/// A request that was decoded.
+pub(crate) enum Prepared {
+    /// One without a policy.
+    Plain(FileWork),
+    /// One under a policy; it is decoded once more where it is done.
+    Confined(FileConfinement),
+}
+
+/// The method `M`: the scope of a request, and the work that it asks for.
+pub(crate) struct File<M: Method>(
+    pub(crate) Option<for<'p> fn(&'p M::Params<'_>) -> Scope<'p>>,
+    pub(crate) fn(M::Params<'_>) -> Result<FileWork, RpcError>,
+);
+
+impl<M: Method> FileMethod for File<M> {
+    fn name(&self) -> &'static str {
+        M::NAME
+    }
+
+    fn prepare(&self, params: Option<&RawValue>) -> Result<Prepared, RpcError> {
+        let decoded: M::Params<'_> = decode_params(params)?;
+        if let Some(scope) = self.0
+            && let Some(confinement) = scope(&decoded).confinement()?
+        {
+            // What is to be written is decoded in the confinement, and only there.
+            return Ok(Prepared::Confined(confinement));
+        }
+        let mut work = (self.1)(decoded)?;
+        // No more than the text that it was decoded from.
+        work.bytes = OVERHEAD + params.map_or(0, |params| params.get().len());
+        Ok(Prepared::Plain(work))
+    }
+
+    fn prepare_inside(&self, params: Option<&RawValue>) -> Result<(FileWork, String), RpcError> {
+        let decoded: M::Params<'_> = decode_params(params)?;
+        let Some(scope) = self.0 else {
+            return Err(RpcError::failed("not a request under a policy"));
+        };
+        let path = scope(&decoded).path.to_owned();
+        Ok(((self.1)(decoded)?, path))
+    }
+}
+
+/// What the policy of a request is held against.
+pub(crate) struct Scope<'p> {
+    /// The policy's JSON, if there is one.
+    pub(crate) sandbox: Option<&'p RawValue>,
+    /// The first path.
+    pub(crate) path: &'p str,
+    pub(crate) purpose: Purpose,
+    /// What has to be permitted of the first path.
+    pub(crate) wanted: Access,
+    /// Whether that has to be permitted of what is below it, too.
+    pub(crate) with_below: bool,
+    /// The path that something is to come to besides.
+    pub(crate) destination: Option<&'p str>,
+    /// The handle that is to be opened, and what for.
+    pub(crate) handle: Option<(&'p str, Mode)>,
+    /// The longest message that the client takes, if the answer may be long.
+    pub(crate) max_message: Option<u64>,
+    pub(crate) changes_mode: bool,
+    /// How long it may take.
+    pub(crate) limit: Duration,
+}
+
+/// The scope of a request that looks at what is at a path.
+pub(crate) fn reading<'p>(sandbox: Option<&'p RawValue>, path: &'p str) -> Scope<'p> {
+    Scope {
+        sandbox,
+        path,
+        purpose: Purpose::Read,
+        wanted: Access::Read,
+        with_below: false,
+        destination: None,
+        handle: None,
+        max_message: None,
+        changes_mode: false,
+        limit: ONE_FILE,
+    }
+}
+
+/// The scope of a request that changes something at a path.
+pub(crate) fn writing<'p>(sandbox: Option<&'p RawValue>, path: &'p str) -> Scope<'p> {
+    Scope {
+        purpose: Purpose::Write,
+        wanted: Access::Write,
+        ..reading(sandbox, path)
+    }
+}
+
+impl Scope<'_> {
+    fn confinement(self) -> Result<Option<FileConfinement>, RpcError> {
+        let Some(sandbox) = self.sandbox else {
+            return Ok(None);
+        };
+        Ok(Some(FileConfinement {
+            sandbox: sandbox.to_owned(),
+            path: WirePath::parse(self.path)?,
+            destination: self.destination.map(WirePath::parse).transpose()?,
+            purpose: self.purpose,
+            wanted: self.wanted,
+            with_below: self.with_below,
+            handle: self.handle.map(|(id, mode)| (id.to_owned(), mode)),
+            max_message: self.max_message,
+            changes_mode: self.changes_mode,
+            limit: self.limit,
+        }))
+    }
+}
+
+/// The same of a request with a policy, with its paths understood.
+pub(crate) struct FileConfinement {
+    pub(crate) sandbox: Box<RawValue>,
+    pub(crate) path: WirePath,
+    pub(crate) destination: Option<WirePath>,
+    pub(crate) purpose: Purpose,
+    pub(crate) wanted: Access,
+    pub(crate) with_below: bool,
+    pub(crate) handle: Option<(String, Mode)>,
+    pub(crate) max_message: Option<u64>,
+    pub(crate) changes_mode: bool,
+    pub(crate) limit: Duration,
+}
+
+type Act = dyn FnOnce(&mut FileService, &Responder) -> Result<(), Fault> + Send;
+
+/// What a request wants done with files.
+pub(crate) struct FileWork {
+    pub(crate) act: Box<Act>,
+    /// About how much memory it holds.
+    pub(crate) bytes: usize,
+    /// Whether its answer is sent at once, whatever waits.
+    pub(crate) is_urgent: bool,
+    /// Whether raw bytes follow its answer.
+    pub(crate) answers_raw: bool,
+}
+
+impl FileWork {
+    /// Work of the method `M`, whose reply says nothing but that it is done.
+    pub(crate) fn done<M: for<'a> Method<Reply<'a> = Empty>>(
+        act: impl FnOnce(&mut FileService) -> Result<(), FileError> + Send + 'static,
+    ) -> Self {
+        Self::replying::<M>(|service| act(service).map(|()| Empty {}))
+    }
+
+    /// Work that ends in the reply of the method `M`.
+    pub(crate) fn replying<M: Method>(
+        act: impl FnOnce(&mut FileService) -> Result<M::Reply<'static>, FileError> + Send + 'static,
+    ) -> Self {
+        Self::answering(|service, responder| {
+            responder.answer::<M>(&act(service)?);
+            Ok(())
+        })
+    }
+
+    /// Work that answers by itself if it succeeds.
+    pub(crate) fn answering(
+        act: impl FnOnce(&mut FileService, &Responder) -> Result<(), Fault> + Send + 'static,
+    ) -> Self {
+        Self {
+            act: Box::new(act),
+            bytes: OVERHEAD,
+            is_urgent: false,
+            answers_raw: false,
+        }
+    }
+
+    pub(crate) fn run(self, service: &mut FileService, responder: &Responder) -> Result<(), Fault> {
+        (self.act)(service, responder)
+    }
+}
+
+/// Parameters above this size have a chunk in them, which is not looked through twice.
+const SMALL: usize = 64 * 1024;
+
+/// How many bytes follow a request of this method, whatever else is wrong with it.
+pub(crate) fn payload_len(method: &str, params: Option<&RawValue>) -> Option<u64> {
+    let params = params.filter(|_| method == fs::WriteBlock::NAME)?.get();
+    let announces = || memchr::memmem::find(params.as_bytes(), b"\"rawBytes\"").is_some();
+    if params.len() > SMALL && !announces() {
+        return None;
+    }
+    let announced: RawBytes = serde_json::from_str(params).ok()?;
+    announced.raw_bytes
+}
+
+/// An `fs/writeBlock` whose bytes are still to come.
+pub(crate) struct BlockWrite {
+    pub(crate) handle: String,
+    pub(crate) offset: u64,
+}
+
+impl BlockWrite {
+    /// Decodes one that so many bytes follow; how many are to be taken.
+    pub(crate) fn decode(params: Option<&RawValue>, len: u64) -> Result<(Self, usize), RpcError> {
+        let params: RawWriteBlockParams<'_> = decode_params(params)?;
+        if params.chunk.is_some() {
+            let message = "chunk and rawBytes exclude each other";
+            return Err(RpcError::invalid_params(message));
+        }
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        if !(1..=MAX_BLOCK).contains(&len) {
+            return Err(FileError::WriteLength.into());
+        }
+        let write = Self {
+            handle: params.handle_id.into_owned(),
+            offset: params.offset,
+        };
+        Ok((write, len))
+    }
+
+    /// The work, with the bytes.
+    pub(crate) fn with(self, data: Vec<u8>) -> FileWork {
+        let bytes = data.capacity();
+        let act = move |service: &mut FileService| {
+            let file = service.open.find(&self.handle);
+            let written = file.and_then(|file| file.write(self.offset, &data));
+            give_back_block(data);
+            written
+        };
+        FileWork {
+            bytes: OVERHEAD + bytes,
+            is_urgent: true,
+            ..FileWork::done::<fs::WriteBlock>(act)
+        }
+    }
+}
+
+/// The step at which a request fails that the file system refuses.
+pub(crate) const OPERATION: &str = "operation";
+
+/// An error, and the kernel's number for it where there is one.
+pub(crate) struct Fault {
+    error: RpcError,
+    errno: Option<i32>,
+}
+
+impl Fault {
+    /// The error of a request under a policy, about `path`.
+    pub(crate) fn with_data(self, path: String) -> RpcError {
+        self.error.with_data(ErrorData {
+            stage: OPERATION,
+            errno: self.errno,
+            path: Some(path),
+            hint: None,
+            rule: None,
+        })
+    }
+
+    /// The error of any other: what the reference says, and no more.
+    pub(crate) fn plain(self) -> RpcError {
+        self.error
+    }
+}
+
+impl From<FileError> for Fault {
+    fn from(error: FileError) -> Self {
+        let errno = match &error {
+            FileError::System(error) => error.raw_os_error(),
+            _ => None,
+        };
+        Self {
+            error: error.into(),
+            errno,
+        }
+    }
+}
+
+impl From<RpcError> for Fault {
+    fn from(error: RpcError) -> Self {
+        Self { error, errno: None }
     }
 }

@@ -10,8 +10,8 @@
 
 use std::path::Path;
 
+use super::Fault;
 use super::FileService;
-use super::fault::Fault;
 use crate::env::local::files::{Content, FileError, Links, Part};
 use crate::log;
 use crate::rpc::base64;
@@ -28,7 +28,7 @@ const PIECE: usize = 192 * 1024;
 const ENVELOPE: u64 = 64;
 
 impl FileService {
-    pub(super) fn read_file(
+    pub(crate) fn read_file(
         &mut self,
         responder: &Responder,
         path: &Path,

@@ -2,35 +2,37 @@
 //!
 //! Each request has a thread of its own, which may wait for its server as long as it takes. A body
 //! that is streamed comes at the pace of the client.
+//!
+//! The HTTP requests that are under way: of all connections, which have a limit together, and of
+//! each, which ends them when it ends.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crate::env::local::http::{self, DECODING, PIECE};
 use crate::net::Charge;
-use crate::net::http::{BodyReader, Reply, Request};
+use crate::net::http::{BodyReader, Cancel, Network, Reply, Request};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::methods::http::{Header, HttpRequestParams, RedirectPolicy};
 use crate::rpc::transport::{Offer, Outbound};
-use crate::serve::http_requests::{Entry, Slot};
 use crate::serve::reply::Responder;
 use crate::serve::services::Call;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::sync::Mutex;
 
 /// A request's thread's stack, of which only the touched pages count.
 const STACK_BYTES: usize = 512 * 1024;
 
 /// `http/request`.
-pub(in crate::serve) fn request(
-    call: &Call<'_>,
-    params: HttpRequestParams<'_>,
-) -> Result<(), RpcError> {
+pub(crate) fn request(call: &Call<'_>, params: HttpRequestParams<'_>) -> Result<(), RpcError> {
     let Some(service) = &call.services.http else {
         let message = "http/request is turned off on this exec-server (--no-http)";
         return Err(RpcError::invalid_request(message));
@@ -237,5 +239,117 @@ impl Deltas {
         out.extend_from_slice(b",\"error\":");
         json(out, &end.flatten());
         out.extend_from_slice(b"}}");
+    }
+}
+
+/// Requests at once, over all connections.
+const MAX_RUNNING: usize = 64;
+
+/// What all connections share.
+pub(crate) struct HttpService {
+    pub(crate) network: Network,
+    running: AtomicUsize,
+}
+
+impl HttpService {
+    pub(crate) fn new(allow_link_local: bool) -> Arc<Self> {
+        Arc::new(Self {
+            network: Network::new(allow_link_local),
+            running: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn slot(self: &Arc<Self>) -> Result<Slot, RpcError> {
+        let slot = Slot(Arc::clone(self));
+        if self.running.fetch_add(1, Ordering::Relaxed) < MAX_RUNNING {
+            return Ok(slot);
+        }
+        let message = format!("{MAX_RUNNING} HTTP requests are under way; try again later");
+        Err(RpcError::new(ErrorKind::Busy, message))
+    }
+}
+
+/// One request in the count.
+pub(crate) struct Slot(pub(crate) Arc<HttpService>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The requests of one connection that are under way.
+#[derive(Default)]
+pub(crate) struct HttpRequests(Mutex<Active>);
+
+#[derive(Default)]
+struct Active {
+    is_over: bool,
+    next: u64,
+    running: HashMap<u64, Running>,
+}
+
+#[derive(Default)]
+struct Running {
+    /// The id of a streamed one, which no other may have.
+    stream: Option<String>,
+    cancel: Option<Cancel>,
+}
+
+impl HttpRequests {
+    pub(crate) fn enter(self: &Arc<Self>, stream: Option<&str>) -> Result<Entry, RpcError> {
+        let mut active = self.0.lock();
+        let mut ids = active.running.values().map(|other| &other.stream);
+        if let Some(id) = stream
+            && ids.any(|other| other.as_deref() == Some(id))
+        {
+            let message = format!("http/request streamResponse requestId `{id}` is already active");
+            return Err(RpcError::invalid_params(message));
+        }
+        let number = active.next;
+        active.next += 1;
+        let running = Running {
+            stream: stream.map(str::to_owned),
+            cancel: None,
+        };
+        active.running.insert(number, running);
+        Ok(Entry {
+            requests: Arc::clone(self),
+            number,
+        })
+    }
+
+    /// The connection is over.
+    pub(crate) fn cancel_all(&self) {
+        let mut active = self.0.lock();
+        active.is_over = true;
+        let running = std::mem::take(&mut active.running);
+        drop(active);
+        for cancel in running.into_values().filter_map(|running| running.cancel) {
+            cancel.cancel();
+        }
+    }
+}
+
+/// A request's place among those of its connection.
+pub(crate) struct Entry {
+    requests: Arc<HttpRequests>,
+    number: u64,
+}
+
+impl Entry {
+    /// Says how to cancel the request. False when it is cancelled already.
+    pub(crate) fn arm(&self, cancel: Cancel) -> bool {
+        let mut active = self.requests.0.lock();
+        if let Some(running) = active.running.get_mut(&self.number) {
+            running.cancel = Some(cancel);
+        }
+        !active.is_over
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.requests.0.lock().running.remove(&self.number);
     }
 }

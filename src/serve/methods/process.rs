@@ -31,7 +31,7 @@ const DEFAULT_SIZE: WindowSize = WindowSize { rows: 24, cols: 80 };
 const LONGEST_ID: usize = 4096;
 
 /// `process/start`.
-pub(in crate::serve) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcError> {
+pub(crate) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcError> {
     refuse_confinement(&params)?;
     if call.services.is_draining() {
         let message = "the server is shutting down";
@@ -160,7 +160,7 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
 }
 
 /// `process/read`.
-pub(in crate::serve) fn read(call: &Call<'_>, params: ReadParams<'_>) -> Result<(), RpcError> {
+pub(crate) fn read(call: &Call<'_>, params: ReadParams<'_>) -> Result<(), RpcError> {
     let process = find(call, &params.process_id)?;
     let query = ReadQuery {
         after: params.after_seq.unwrap_or(0),
@@ -216,7 +216,7 @@ fn write_view(out: &mut Vec<u8>, view: &ReadView<'_>) {
 }
 
 /// `process/write`.
-pub(in crate::serve) fn write(call: &Call<'_>, params: WriteParams<'_>) -> Result<(), RpcError> {
+pub(crate) fn write(call: &Call<'_>, params: WriteParams<'_>) -> Result<(), RpcError> {
     let id = params.write_id.as_deref();
     if id == Some("") {
         return Err(RpcError::invalid_params("writeId must not be empty"));
@@ -242,20 +242,14 @@ pub(in crate::serve) fn write(call: &Call<'_>, params: WriteParams<'_>) -> Resul
 }
 
 /// `process/acknowledge`.
-pub(in crate::serve) fn acknowledge(
-    call: &Call<'_>,
-    params: AcknowledgeParams<'_>,
-) -> Result<(), RpcError> {
+pub(crate) fn acknowledge(call: &Call<'_>, params: AcknowledgeParams<'_>) -> Result<(), RpcError> {
     find(call, &params.process_id)?.acknowledge(params.seq);
     call.answer::<Acknowledge>(&Empty {});
     Ok(())
 }
 
 /// `process/closeStdin`.
-pub(in crate::serve) fn close_stdin(
-    call: &Call<'_>,
-    params: CloseStdinParams<'_>,
-) -> Result<(), RpcError> {
+pub(crate) fn close_stdin(call: &Call<'_>, params: CloseStdinParams<'_>) -> Result<(), RpcError> {
     let process = call.session.process(&params.process_id);
     let status = process.map_or(WriteStatus::UnknownProcess, |process| process.close_stdin());
     call.answer::<CloseStdin>(&WriteReply { status });
@@ -263,7 +257,7 @@ pub(in crate::serve) fn close_stdin(
 }
 
 /// `process/signal`. As in the reference, no process is no error.
-pub(in crate::serve) fn signal(call: &Call<'_>, params: SignalParams<'_>) -> Result<(), RpcError> {
+pub(crate) fn signal(call: &Call<'_>, params: SignalParams<'_>) -> Result<(), RpcError> {
     let signal = refusal::signal_named(&params.signal)?;
     let Some(process) = call.session.process(&params.process_id) else {
         call.answer::<Signal>(&Empty {});
@@ -280,10 +274,7 @@ pub(in crate::serve) fn signal(call: &Call<'_>, params: SignalParams<'_>) -> Res
 }
 
 /// `process/terminate`.
-pub(in crate::serve) fn terminate(
-    call: &Call<'_>,
-    params: TerminateParams<'_>,
-) -> Result<(), RpcError> {
+pub(crate) fn terminate(call: &Call<'_>, params: TerminateParams<'_>) -> Result<(), RpcError> {
     let answer = |running| call.answer::<Terminate>(&TerminateReply { running });
     match call.session.process(&params.process_id) {
         Some(process) => process.terminate(params.grace_ms.map(Duration::from_millis), answer),
@@ -293,7 +284,7 @@ pub(in crate::serve) fn terminate(
 }
 
 /// `process/resize`.
-pub(in crate::serve) fn resize(call: &Call<'_>, params: ResizeParams<'_>) -> Result<(), RpcError> {
+pub(crate) fn resize(call: &Call<'_>, params: ResizeParams<'_>) -> Result<(), RpcError> {
     let process = find(call, &params.process_id)?;
     let size = WindowSize {
         rows: params.rows,
@@ -307,7 +298,7 @@ pub(in crate::serve) fn resize(call: &Call<'_>, params: ResizeParams<'_>) -> Res
 }
 
 /// `process/list`.
-pub(in crate::serve) fn list(call: &Call<'_>, _: NoParams) -> Result<(), RpcError> {
+pub(crate) fn list(call: &Call<'_>, _: NoParams) -> Result<(), RpcError> {
     let listed = |process: &Arc<Process>| {
         let summary = process.summary();
         ListedProcess {

@@ -26,7 +26,7 @@ use crate::serve::services::Call;
 const LONGEST_ID: usize = 64;
 
 /// `fs/watchMissing`. A connection has one watch; a newer one takes its place.
-pub(in crate::serve) fn watch_missing(
+pub(crate) fn watch_missing(
     call: &Call<'_>,
     params: WatchMissingParams<'_>,
 ) -> Result<(), RpcError> {
@@ -68,7 +68,7 @@ pub(in crate::serve) fn watch_missing(
 }
 
 /// `fs/watch`.
-pub(in crate::serve) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcError> {
+pub(crate) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcError> {
     let root = WirePath::parse(&params.path)?;
     let bounds = match params.sandbox {
         Some(sandbox) => within(sandbox, &root)?.ok_or_else(closed)?,
@@ -128,10 +128,7 @@ fn closed() -> RpcError {
 }
 
 /// `fs/unwatch`. No such watch is no error.
-pub(in crate::serve) fn unwatch(
-    call: &Call<'_>,
-    params: UnwatchParams<'_>,
-) -> Result<(), RpcError> {
+pub(crate) fn unwatch(call: &Call<'_>, params: UnwatchParams<'_>) -> Result<(), RpcError> {
     let responder = call.responder();
     let answer = move |outcome: Result<(), WatchError>| {
         responder.send::<Unwatch>(outcome.map(|()| Empty {}).map_err(RpcError::from));

@@ -333,3 +333,73 @@ fn answers_outside_a_request_are_whole() {
     let clear = String::from_utf8(wants_tls()).unwrap();
     assert!(clear.starts_with("HTTP/1.1 400 ") && clear.contains("wss://"));
 }
+
+#[test]
+fn addresses_and_localhost_are_ours() {
+    for host in [
+        "127.0.0.1",
+        "127.0.0.1:8765",
+        "127.0.0.1:",
+        "127.0.0.1.",
+        "10.0.0.7:1",
+        "[::1]",
+        "[::1]:8765",
+        "localhost",
+        "LOCALHOST:1",
+        "localhost.",
+        "localhost.:80",
+    ] {
+        assert!(is_own_host(host.as_bytes(), &[]), "{host}");
+    }
+}
+
+#[test]
+fn names_and_oddities_are_not() {
+    for host in [
+        "",
+        ":80",
+        ".",
+        "evil.example",
+        "evil.example:8765",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "evil.localhost",
+        "localhost..",
+        "user@localhost",
+        "user@127.0.0.1",
+        "127.0.0.1:80@evil.example",
+        "127.0.0.1:x",
+        "127.0.0.1:99999",
+        "127.0.0.1:80:80",
+        "127.1",
+        "0x7f.0.0.1",
+        "::1",
+        "[::1",
+        "::1]",
+        "[::1]x",
+        "[::1%lo]",
+        "[evil.example]",
+        "[127.0.0.1]",
+        "127.0.0.1,evil.example",
+        "localhost\t",
+    ] {
+        assert!(!is_own_host(host.as_bytes(), &[]), "{host}");
+    }
+    assert!(!is_own_host(b"\xff", &[]));
+}
+
+#[test]
+fn listed_names_are_allowed_with_their_port_if_it_has_one() {
+    let allowed = ["dev.example".to_owned(), "b.example:81".to_owned()];
+    for (host, ours) in [
+        ("dev.example", true),
+        ("Dev.Example:9", true),
+        ("b.example:81", true),
+        ("b.example", false),
+        ("b.example:82", false),
+        ("xdev.example", false),
+        ("dev.example:x", false),
+    ] {
+        assert_eq!(is_own_host(host.as_bytes(), &allowed), ours, "{host}");
+    }
+}
