@@ -1,7 +1,7 @@
 //! The capabilities of a process.
 
 use super::check;
-use super::spawn::child::errno;
+use super::spawn::errno;
 use std::io;
 
 /// `_LINUX_CAPABILITY_VERSION_3`, of Linux 2.6.26.

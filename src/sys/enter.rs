@@ -12,11 +12,11 @@ use super::file;
 use super::limits::Resource;
 use super::process::{self, Exit};
 use super::signal::Signal;
-use super::spawn::child::{
+use super::spawn::{Stage, pointers};
+use super::spawn::{
     close_from, errno, exec_first, exec_open, place_standard, reset_signals, set_limits,
     take_terminal,
 };
-use super::spawn::{Stage, pointers};
 use super::{capabilities, landlock, seccomp};
 
 /// The program to run.

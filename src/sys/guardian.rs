@@ -347,7 +347,7 @@ fn watch(pipe: &OwnedFd, words: &[AtomicI64], mark: Option<Mark>) -> ! {
         if libc::dup2(pipe.as_raw_fd(), 0) != 0 {
             libc::_exit(1);
         }
-        super::spawn::child::close_from(1);
+        super::spawn::close_from(1);
         // Nobody writes, so this is the end.
         libc::read(0, buffer.as_mut_ptr().cast(), buffer.len());
     }

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::null;
 
 use super::check;
-use super::spawn::child::errno;
+use super::spawn::errno;
 
 /// `LANDLOCK_CREATE_RULESET_VERSION`
 const VERSION: libc::c_uint = 1;

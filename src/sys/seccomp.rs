@@ -1,6 +1,6 @@
 //! Filters of system calls: the kernel's form of them, and the call that installs one.
 
-use super::spawn::child::errno;
+use super::spawn::errno;
 
 /// One instruction of classic BPF, as the kernel reads it.
 #[repr(C)]
