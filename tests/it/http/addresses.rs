@@ -98,6 +98,29 @@ fn the_proxy_of_the_environment_is_used_but_not_for_this_machine() {
 }
 
 #[test]
+fn each_scheme_has_its_own_proxy() {
+    let (plain, encrypted) = (proxy(), proxy());
+    let mut command = Server::command();
+    command.args(["--listen", "stdio"]);
+    command
+        .env("http_proxy", plain.url(""))
+        .env("https_proxy", encrypted.url(""))
+        .env("no_proxy", "");
+    let mut client = Client::stdio_command(command);
+    let (_, body) = fetch(&mut client, get("http://name.invalid:81/x", json!({})));
+    assert_eq!(body, b"by proxy");
+    // There is no TLS behind the other.
+    let url = "https://name.invalid:82/x";
+    client.err("http/request", get(url, json!({"timeoutMs": 500})));
+    let lines = |proxy: &Web| -> Vec<String> {
+        let asked = proxy.asked();
+        asked.iter().map(|asked| asked.line.clone()).collect()
+    };
+    assert_eq!(lines(&plain), ["CONNECT name.invalid:81 HTTP/1.1"]);
+    assert_eq!(lines(&encrypted), ["CONNECT name.invalid:82 HTTP/1.1"]);
+}
+
+#[test]
 fn a_name_does_not_lead_there_either() {
     needs!(Need::Namespaces);
     let dir = scratch();
