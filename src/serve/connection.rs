@@ -15,7 +15,7 @@ use super::dispatch::Dispatch;
 use super::entry::{Accepted, HANDSHAKE, LAST_WORDS, let_in};
 use super::methods::http::HttpRequests;
 use super::notify::Notifications;
-use super::server::Server;
+use super::server::{SWEEP, Server};
 use super::upgrade::UpgradePolicy;
 use crate::env::local::Watches;
 use crate::log::{self, Level};
@@ -158,6 +158,7 @@ pub(crate) fn serve_messages(
     );
     let introduction = Instant::now() + HANDSHAKE;
     let ping = server.ping_interval;
+    let mut swept_at = Instant::now();
     let mut keepalive = Keepalive::new(ping);
     let mut has_heard = false;
     loop {
@@ -176,6 +177,10 @@ pub(crate) fn serve_messages(
                 log::info!("{peer}: disconnected: {why}");
                 break;
             }
+        }
+        // Its program has no main thread for that.
+        if matches!(peer, Peer::InProcess) && server.sweep(&mut swept_at) {
+            server.services.host.reap();
         }
         if outbound.is_dead() {
             log::info!("{peer}: takes no more messages");
@@ -203,6 +208,9 @@ pub(crate) fn serve_messages(
 
 /// How long to wait for the next message.
 fn patience(dispatch: &Dispatch, peer: Peer, introduction: Instant, ping: Duration) -> Duration {
+    if matches!(peer, Peer::InProcess) {
+        return SWEEP;
+    }
     if dispatch.is_initialized() || !peer.must_hurry() {
         return ping;
     }

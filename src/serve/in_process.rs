@@ -2,28 +2,23 @@
 //! socket pair.
 //!
 //! It listens nowhere, takes no signals, makes the program no parent of orphans, and reaps no child
-//! that it has not started. What it has started ends with it, as does what has left its group; when
+//! that it has not started. Its one connection's thread forgets what has expired. What it has started ends with it, as does what has left its group; when
 //! the whole program dies the guardian kills them.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::config::Options;
 use super::connection::Peer;
 use super::injector::serve_lines;
-use super::server::{KILL_TIME, SWEEP, Server};
+use super::server::{KILL_TIME, Server};
 use crate::env::Environment;
 use crate::env::local::{Host, HostConfig};
-use crate::log;
 use crate::sandbox::journal::Journal;
 use crate::sandbox::launcher::{self, Launchers};
 use crate::sys::event::WakeEvent;
-use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::sync::Mutex;
 
 /// This machine, with the server's limits on processes. They die with the environment.
@@ -66,13 +61,7 @@ impl InProcess {
         };
         let host = Arc::new(Host::new(limits, launchers).map_err(cannot)?);
         let wake = Arc::new(WakeEvent::new().map_err(cannot)?);
-        let server = Arc::new(Server::new(&options, host, wake));
-        let swept = Arc::clone(&server);
-        thread::Builder::new()
-            .name("sweep".to_owned())
-            .spawn(move || sweep(&swept))
-            .map_err(cannot)?;
-        Ok(Self(server))
+        Ok(Self(Arc::new(Server::new(&options, host, wake))))
     }
 
     fn connect(&self) -> io::Result<UnixStream> {
@@ -94,19 +83,5 @@ impl Drop for InProcess {
         let confined = &server.services.confined;
         confined.wait_until_none(Instant::now() + KILL_TIME);
         server.hang_up();
-        server.end();
-    }
-}
-
-/// Forgets what has expired, as the main thread of a server does.
-fn sweep(server: &Server) {
-    while !server.is_over.load(Ordering::Acquire) {
-        let mut woken = [PollFd::new(server.wake.as_fd(), READABLE)];
-        if let Err(error) = poll::wait(&mut woken, server.must_sweep().then_some(SWEEP)) {
-            return log::warn!("what has expired is not forgotten any more: {error}");
-        }
-        server.wake.take();
-        server.services.host.reap();
-        server.sweep(Instant::now());
     }
 }

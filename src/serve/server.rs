@@ -54,11 +54,11 @@ pub(crate) struct Server {
     /// Connections so far, for their numbers.
     connection_count: AtomicU64,
     /// Whether there is nobody to serve any more.
-    pub(super) is_over: AtomicBool,
+    is_over: AtomicBool,
     /// What has the last word, when it is not a connection.
     shutdown_hook: Mutex<Option<Arc<dyn ShutdownHook>>>,
     /// Wakes the main thread.
-    pub(super) wake: Arc<WakeEvent>,
+    wake: Arc<WakeEvent>,
 }
 
 impl Server {
@@ -118,16 +118,18 @@ impl Server {
         self.connections.lock()
     }
 
-    /// Whether there is something that expires.
-    pub(super) fn must_sweep(&self) -> bool {
-        !self.sessions.is_empty() || self.services.confined.has_idle()
-    }
-
-    /// Forgets what has expired, and answers who has waited too long.
-    pub(super) fn sweep(&self, now: Instant) {
+    /// Once a second at most, forgets what has expired, and answers who has waited too long; whether
+    /// it was time.
+    pub(super) fn sweep(&self, swept_at: &mut Instant) -> bool {
+        let now = Instant::now();
+        if now.saturating_duration_since(*swept_at) < SWEEP {
+            return false;
+        }
+        *swept_at = now;
         self.sessions.sweep(now, self.retention);
         self.services.machine.sweep(now);
         self.services.confined.sweep(now);
+        true
     }
 
     /// Ends all connections at once.
@@ -333,7 +335,8 @@ impl Main {
                     .as_ref()
                     .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
             ];
-            let must_sweep = self.server.must_sweep();
+            let must_sweep =
+                !self.server.sessions.is_empty() || self.server.services.confined.has_idle();
             let until_sweep = (swept_at + SWEEP).saturating_duration_since(Instant::now());
             poll::wait(&mut fds, must_sweep.then_some(until_sweep))?;
             let [_, _, woken, incoming, typed] = fds.map(|fd| fd.is_ready());
@@ -361,12 +364,7 @@ impl Main {
             if incoming && let Some(listener) = &mut self.listener {
                 listener.accept(&self.server);
             }
-            let now = Instant::now();
-            if now.saturating_duration_since(swept_at) < SWEEP {
-                continue;
-            }
-            swept_at = now;
-            self.server.sweep(now);
+            self.server.sweep(&mut swept_at);
         }
     }
 
