@@ -2,8 +2,9 @@
 //! socket pair.
 //!
 //! It listens nowhere, takes no signals, makes the program no parent of orphans, and reaps no child
-//! that it has not started. Its one connection's thread forgets what has expired. What it has started ends with it, as does what has left its group; when
-//! the whole program dies the guardian kills them.
+//! that it has not started. Its one connection's thread forgets what has expired. What it has started
+//! ends with it, as does what has left its group; when the whole program dies the guardian kills
+//! them.
 
 use std::io;
 use std::os::unix::net::UnixStream;
