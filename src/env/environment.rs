@@ -138,7 +138,7 @@ impl Environment {
                 return Ok(ClientOptions::new(transport));
             }
         };
-        let transport = transport(&definition.transport, definition)
+        let transport = transport(definition)
             .map_err(|why| format!("cannot connect to {}: {why}", definition.transport))?;
         let mut options = ClientOptions::new(transport);
         options.initialize_timeout = definition.initialize_timeout;
@@ -146,9 +146,9 @@ impl Environment {
     }
 }
 
-/// The client's transport for a defined one.
-fn transport(transport: &Transport, definition: &Definition) -> Result<client::Transport, String> {
-    let (target, variable) = match transport {
+/// The client's transport for what is defined.
+fn transport(definition: &Definition) -> Result<client::Transport, String> {
+    let (target, variable) = match &definition.transport {
         Transport::Program {
             program,
             args,
