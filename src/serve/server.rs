@@ -139,8 +139,8 @@ impl Server {
             .for_each(|outbound| outbound.kill());
     }
 
-    /// Ends processes, tells clients, and leaves; about 1.7 s at most.
-    fn shut_down(&self) {
+    /// Ends processes, tells clients, and leaves; about 1.7 s at most, and by `end` in any case.
+    fn shut_down(&self, end: Instant) {
         let Services { host, confined, .. } = &*self.services;
         self.services.drain();
         confined.close();
@@ -167,11 +167,13 @@ impl Server {
         host.end_descendants(Instant::now() + KILL_TIME);
         let connections: Vec<_> = self.connections().values().cloned().collect();
         let shutdown_hook = self.shutdown_hook().clone();
-        let now = Instant::now();
-        let deadline = now + FLUSH_TIME;
+        // Processes may have taken longer than they are given.
+        let left = end.saturating_duration_since(Instant::now());
+        let flush_time = FLUSH_TIME.min(left);
+        let deadline = Instant::now() + flush_time;
         // One that takes nothing must not use up the time of who has the last word.
         let theirs = match shutdown_hook {
-            Some(_) => now + FLUSH_TIME / 2,
+            Some(_) => deadline - flush_time / 2,
             None => deadline,
         };
         for outbound in &connections {
@@ -232,11 +234,11 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
     move |error| ServeError::System(what, error)
 }
 
-/// Ends the program after `limit` whatever its threads wait for, such as a terminal whose output
+/// Ends the program at `end` whatever its threads wait for, such as a terminal whose output
 /// was stopped. What still runs is killed.
-fn end_at_the_latest(limit: Duration, host: Arc<Host>, borrowed: Arc<Vec<OwnedFd>>) {
+fn end_at_the_latest(end: Instant, host: Arc<Host>, borrowed: Arc<Vec<OwnedFd>>) {
     let end = move || {
-        thread::sleep(limit);
+        thread::sleep(end.saturating_duration_since(Instant::now()));
         host.end_guardian();
         give_back(&borrowed);
         std::process::exit(0)
@@ -308,9 +310,10 @@ impl Main {
         self.watch().map_err(system("wait for clients"))?;
         self.listener = None;
         let host = Arc::clone(&self.server.services.host);
-        end_at_the_latest(END_TIME, host, Arc::clone(&self.borrowed));
+        let end = Instant::now() + END_TIME;
+        end_at_the_latest(end, host, Arc::clone(&self.borrowed));
         log::OF_STRANGERS.finish();
-        self.server.shut_down();
+        self.server.shut_down(end);
         give_back(&self.borrowed);
         Ok(())
     }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Everything of a frame is borrowed from where it was received, and no length in it is believed
-//! before that many bytes are there.
+//! before that many bytes are there. What says which frames have arrived is passed over: the
+//! websocket loses none.
 
 use std::fmt;
 
@@ -17,29 +18,25 @@ const VERSION: u64 = 1;
 /// The longest name of a stream, in bytes.
 const MAX_STREAM_ID: usize = 128;
 /// The longest reason of a reset, in bytes.
-pub(super) const MAX_REASON: usize = 256;
+pub(crate) const MAX_REASON: usize = 256;
 /// The longest varint: 64 bits, seven a byte.
 const MAX_VARINT: usize = 10;
 
-/// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     /// The stream that it is of.
-    pub stream: &'a str,
-    /// How many data frames of the other direction have arrived without a gap.
-    pub ack: u32,
-    /// What it says.
-    pub body: Body<'a>,
+    pub(crate) stream: &'a str,
+    pub(crate) body: Body<'a>,
 }
 
 /// What a frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Body<'a> {
+pub(crate) enum Body<'a> {
     /// A message, or a segment of one.
     Data(Data<'a>),
-    /// Nothing but the acknowledgement.
+    /// Nothing but which frames have arrived.
     Ack,
-    /// The data frames from this number on are wanted, again if need be.
+    /// The data frames from this number on are wanted.
     Resume(u32),
     /// The stream is over, and why.
     Reset(&'a str),
@@ -49,22 +46,21 @@ pub enum Body<'a> {
     Handshake,
 }
 
-/// A segment of a message; most messages are one.
+/// A segment of a message; the reference's messages are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Data<'a> {
+pub(crate) struct Data<'a> {
     /// Its number in the stream, from 0 in each direction.
-    pub seq: u32,
+    pub(crate) seq: u32,
     /// Which segment of its message it is, from 0.
-    pub index: u32,
+    pub(crate) index: u32,
     /// How many segments the message has.
-    pub count: u32,
-    /// The bytes.
-    pub payload: &'a [u8],
+    pub(crate) count: u32,
+    pub(crate) payload: &'a [u8],
 }
 
 /// Why bytes are no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameError {
+pub(crate) enum FrameError {
     /// They end in the middle of something, or a number is too long.
     Torn,
     /// A field is not of the type that it should be.
@@ -103,16 +99,14 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// The bytes are no valid frame.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, FrameError> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, FrameError> {
         let mut fields = Fields(bytes);
-        let (mut version, mut stream, mut ack, mut body) = (0, &[][..], 0, None);
+        let (mut version, mut stream, mut body) = (0, &[][..], None);
         while let Some((number, value)) = fields.next()? {
             match number {
                 1 => version = value.number()?,
                 2 => stream = value.bytes()?,
-                3 => ack = value.short()?,
-                // Which of the later ones have arrived: to send only what is lost would save little.
-                4 => drop(value.short()?),
+                3 | 4 => drop(value.short()?),
                 5 => body = Some(Body::Data(data(value.bytes()?)?)),
                 6 => body = Some(value.bytes().map(|_| Body::Ack)?),
                 7 => body = Some(Body::Resume(only_number(value.bytes()?)?)),
@@ -129,16 +123,14 @@ impl<'a> Frame<'a> {
             stream: text(stream, MAX_STREAM_ID)
                 .filter(|id| id.trim() == *id)
                 .ok_or(FrameError::Stream)?,
-            ack,
             body: body.ok_or(FrameError::NoBody)?,
         })
     }
 
     /// Appends the frame to `out`.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_number(out, 1, VERSION);
         put_bytes(out, 2, self.stream.as_bytes());
-        put_number(out, 3, self.ack.into());
         match &self.body {
             Body::Data(data) => {
                 let mut head = Vec::with_capacity(32);

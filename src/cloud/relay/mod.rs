@@ -1,8 +1,7 @@
 //! Many clients over one rendezvous websocket, each in a stream of its own.
 //!
 //! ```text
-//!   rendezvous thread   reads the websocket; a frame ([`frame`]) goes to its stream ([`stream`]),
-//!                       whose numbers ([`flow`]) put messages in order and together
+//!   rendezvous thread   reads the websocket; a frame ([`frame`]) goes to its stream ([`stream`])
 //!   relay thread        moves what the connections say into frames ([`mux`])
 //!   conn threads        one a stream, the server's own, over a pair of sockets
 //! ```
@@ -10,13 +9,9 @@
 //! A stream lives no longer than the websocket; the session behind it does, and its client takes
 //! it up again over another stream.
 
-mod flow;
 mod frame;
 mod mux;
 mod stream;
-
-#[cfg(test)]
-mod chance;
 
 use std::io;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::frame::{Body, Frame, MAX_REASON};
@@ -18,8 +18,6 @@ use crate::sys::sync::{Condvar, Mutex};
 
 /// Streams at once; the reference's number.
 const MAX_STREAMS: usize = 128;
-/// The highest number that the first data frame to arrive may have: others may have overtaken it.
-const MAX_FIRST: u32 = 64;
 /// Sleep of the pump when nothing is due.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -29,7 +27,7 @@ const LEAVING_TICK: Duration = Duration::from_millis(5);
 const PARTING: Duration = Duration::from_millis(100);
 
 /// Everything between the websocket's two directions and the connections.
-pub(super) struct RelayMux {
+pub(crate) struct RelayMux {
     injector: Injector,
     outbound: Arc<Outbound>,
     state: Mutex<State>,
@@ -62,7 +60,7 @@ enum Phase {
 }
 
 impl RelayMux {
-    pub(super) fn new(injector: Injector, outbound: Arc<Outbound>) -> io::Result<Self> {
+    pub(crate) fn new(injector: Injector, outbound: Arc<Outbound>) -> io::Result<Self> {
         Ok(Self {
             injector,
             outbound,
@@ -73,7 +71,7 @@ impl RelayMux {
     }
 
     /// Takes a frame of the rendezvous.
-    pub(super) fn take(&self, bytes: &[u8]) {
+    pub(crate) fn take(&self, bytes: &[u8]) {
         let frame = match Frame::decode(bytes) {
             Ok(frame) => frame,
             Err(error) => {
@@ -81,7 +79,7 @@ impl RelayMux {
                 return;
             }
         };
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.phase >= Phase::Closed {
             return;
         }
@@ -92,13 +90,8 @@ impl RelayMux {
                 }
                 return;
             }
-            // Nothing new is begun; what has arrived makes room for the rest.
-            body if state.phase == Phase::Leaving => match state.streams.get_mut(frame.stream) {
-                Some(stream) => stream
-                    .acknowledge(frame.ack, body)
-                    .map_err(|error| error.to_string()),
-                None => return,
-            },
+            // Nothing new is begun.
+            _ if state.phase == Phase::Leaving => return,
             Body::Handshake => Err("the encrypted form of streams is not spoken here".to_owned()),
             _ => self.pass(&mut state, &frame),
         };
@@ -113,9 +106,9 @@ impl RelayMux {
     fn pass(&self, state: &mut State, frame: &Frame<'_>) -> Result<(), String> {
         let stream = match state.streams.get_mut(frame.stream) {
             Some(stream) => stream,
-            None if frame.body == Body::Heartbeat => return Ok(()),
+            None if matches!(frame.body, Body::Heartbeat | Body::Ack) => return Ok(()),
             None => {
-                if !begins_stream(frame) {
+                if !begins_stream(&frame.body) {
                     return Err("there is no such stream; begin another".to_owned());
                 }
                 if state.streams.len() >= MAX_STREAMS {
@@ -131,7 +124,7 @@ impl RelayMux {
             }
         };
         stream
-            .receive(frame.ack, &frame.body, Instant::now())
+            .receive(&frame.body)
             .map_err(|error| error.to_string())
     }
 
@@ -148,15 +141,15 @@ impl RelayMux {
         }
         // Who sends to streams that it does not have gets no more answers than it takes.
         if self.outbound.has_room(&self.wake) {
-            self.write(id, 0, Body::Reset(clip(reason)));
+            self.write(id, Body::Reset(clip(reason)));
         }
     }
 
     /// Moves what the connections say into frames, until the websocket is gone.
-    pub(super) fn pump(&self) {
+    pub(crate) fn pump(&self) {
         loop {
             let awaited = {
-                let mut state = self.lock();
+                let mut state = self.state.lock();
                 let phase = state.phase;
                 if phase >= Phase::Closed {
                     break;
@@ -169,11 +162,11 @@ impl RelayMux {
                     }
                 }
                 self.emit(&mut state);
-                let mut awaited = Awaited::of(&state, self.outbound.has_room(&self.wake));
-                if phase == Phase::Leaving {
-                    awaited.due = Some(Instant::now() + LEAVING_TICK);
-                }
-                awaited
+                let sleep = match phase {
+                    Phase::Leaving => LEAVING_TICK,
+                    _ => IDLE,
+                };
+                Awaited::of(&state, self.outbound.has_room(&self.wake), sleep)
             };
             self.outbound.flush();
             let Ok(ready) = awaited.wait(&self.wake) else {
@@ -181,7 +174,7 @@ impl RelayMux {
                 self.outbound.kill();
                 break;
             };
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             for id in ready {
                 let Some(stream) = state.streams.get_mut(&id) else {
                     continue;
@@ -196,7 +189,7 @@ impl RelayMux {
                 }
             }
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.streams.clear();
         state.phase = Phase::Done;
         self.is_done.notify_all();
@@ -204,13 +197,12 @@ impl RelayMux {
 
     /// Sends what the streams have to send, as long as the websocket takes it.
     fn emit(&self, state: &mut State) {
-        let now = Instant::now();
         let mut over = Vec::new();
         for (id, stream) in &mut state.streams {
             if !self.outbound.has_room(&self.wake) {
                 break;
             }
-            match stream.emit(now, |ack, body| self.write(id, ack, body)) {
+            match stream.emit(|body| self.write(id, body)) {
                 Err(error) => over.push((id.clone(), error.to_string())),
                 Ok(()) if stream.is_over() => {
                     over.push((id.clone(), "the connection has ended".to_owned()));
@@ -230,20 +222,20 @@ impl RelayMux {
             while stream.wants_to_read() && matches!(stream.read(), Ok(true)) {
                 is_empty = false;
             }
-            is_empty &= stream.has_said_all();
+            is_empty &= !stream.has_message();
         }
         is_empty
     }
 
     fn say_goodbye(&self, state: &mut State) {
         for (id, _) in state.streams.drain() {
-            self.write(&id, 0, Body::Reset("exec-server is shutting down"));
+            self.write(&id, Body::Reset("exec-server is shutting down"));
         }
         self.outbound.say_goodbye(Goodbye::Away);
     }
 
-    fn write(&self, stream: &str, ack: u32, body: Body<'_>) {
-        let frame = Frame { stream, ack, body };
+    fn write(&self, stream: &str, body: Body<'_>) {
+        let frame = Frame { stream, body };
         let mut bytes = Vec::new();
         frame.encode(&mut bytes);
         self.outbound.add_binary(&bytes);
@@ -251,8 +243,8 @@ impl RelayMux {
 
     /// Ends all streams: the websocket is gone. Waits for the pump, which takes no time. Whether
     /// there ever was a stream.
-    pub(super) fn close(&self) -> bool {
-        let mut state = self.lock();
+    pub(crate) fn close(&self) -> bool {
+        let mut state = self.state.lock();
         if state.phase < Phase::Closed {
             state.phase = Phase::Closed;
         }
@@ -263,15 +255,11 @@ impl RelayMux {
         }
         state.has_served
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
 }
 
 impl ShutdownHook for RelayMux {
     fn say(&self, deadline: Instant) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.phase == Phase::Open {
             state.phase = Phase::Leaving;
             state.goodbye_by = deadline.checked_sub(PARTING);
@@ -290,16 +278,13 @@ impl ShutdownHook for RelayMux {
     }
 }
 
-/// Whether a frame of an unknown stream is one that a new stream may begin with, and not what is
-/// left of an old one.
-fn begins_stream(frame: &Frame<'_>) -> bool {
-    let is_early = match &frame.body {
-        Body::Data(data) => data.seq <= MAX_FIRST,
+/// Whether a new stream may begin with this, and it is not what is left of an old one.
+fn begins_stream(body: &Body<'_>) -> bool {
+    match body {
+        Body::Data(data) => data.seq == 0,
         Body::Resume(next) => *next == 0,
-        Body::Ack => true,
         _ => false,
-    };
-    is_early && frame.ack == 0
+    }
 }
 
 /// The beginning of a reason that fits into a frame.
@@ -310,11 +295,11 @@ fn clip(reason: &str) -> &str {
 /// What the pump sleeps for.
 struct Awaited {
     streams: Vec<(String, Arc<UnixStream>, i16)>,
-    due: Option<Instant>,
+    sleep: Duration,
 }
 
 impl Awaited {
-    fn of(state: &State, has_room: bool) -> Self {
+    fn of(state: &State, has_room: bool, sleep: Duration) -> Self {
         let events = |stream: &Stream| {
             let mut events = 0;
             if has_room && stream.wants_to_read() {
@@ -331,10 +316,7 @@ impl Awaited {
                 .map(|(id, stream)| (id.clone(), Arc::clone(stream.socket()), events(stream)))
                 .filter(|(_, _, events)| *events != 0)
                 .collect(),
-            // What is due has to wait for room too, which wakes the pump.
-            due: has_room
-                .then(|| state.streams.values().filter_map(Stream::due).min())
-                .flatten(),
+            sleep,
         }
     }
 
@@ -343,10 +325,7 @@ impl Awaited {
         let mut fds = vec![PollFd::new(wake.as_fd(), READABLE)];
         let sockets = self.streams.iter();
         fds.extend(sockets.map(|(_, socket, events)| PollFd::new(socket.as_fd(), *events)));
-        let sleep = self.due.map_or(IDLE, |due| {
-            due.saturating_duration_since(Instant::now()).min(IDLE)
-        });
-        poll::wait(&mut fds, Some(sleep))?;
+        poll::wait(&mut fds, Some(self.sleep))?;
         if fds[0].is_ready() {
             wake.take();
         }

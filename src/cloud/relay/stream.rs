@@ -3,32 +3,35 @@
 //! The connection is the server's own, with a thread, over a pair of sockets that carry lines. So
 //! it has the limits and the back pressure of every other connection: what we do not read here
 //! waits there.
+//!
+//! A message is one frame, numbered from 0 in each direction. The websocket loses nothing and
+//! keeps the order, so nothing is acknowledged and nothing is sent twice.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Instant;
 
-use super::flow::{Flow, FlowError};
-use super::frame::Body;
+use super::frame::{Body, Data};
 use crate::net::Charge;
 use crate::rpc::transport::MAX_MESSAGE;
 use crate::sys::socket::send_now;
 
-/// Above this much that its connection has not taken, no message is taken from a client that
-/// sends it again.
-const INBOX: usize = 1024 * 1024;
-/// The same for one that does not: the largest message, so that others may come behind one.
-const TRUSTING_INBOX: usize = MAX_MESSAGE;
+/// Above this much that its connection has not taken, a client is too fast: the largest message,
+/// so that others may come behind one.
+const INBOX: usize = MAX_MESSAGE;
 /// What is read from the connection at once.
 const PIECE: usize = 64 * 1024;
 
 /// A client of a relay.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     socket: Arc<UnixStream>,
-    flow: Flow,
+    /// The number of the client's next message.
+    next_received: u32,
+    /// The number of the connection's next message.
+    next_sent: u32,
     /// For the connection.
     inbox: Backlog,
     /// From the connection: messages, each with a line feed, and the beginning of one.
@@ -39,47 +42,44 @@ pub(super) struct Stream {
     has_ended: bool,
 }
 
-/// Bytes that wait, counted against the common limit.
-#[derive(Default)]
-struct Backlog {
-    bytes: Vec<u8>,
-    /// How many of them are done with.
-    used: usize,
-    charge: Charge,
+/// Why a stream cannot go on. `Display` is the reason of its reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamError {
+    /// A message in several frames.
+    Segments,
+    /// Too many large messages are being received at the moment.
+    Busy,
+    /// Faster than it is worked off, from a peer that cannot be told to wait.
+    Overrun,
+    /// A message before this one has not come.
+    Gap,
+    /// There are no more numbers.
+    Exhausted,
 }
 
-impl Backlog {
-    fn waiting(&self) -> &[u8] {
-        &self.bytes[self.used..]
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), FlowError> {
-        if self.used > self.bytes.len() / 2 {
-            self.bytes.drain(..std::mem::take(&mut self.used));
-        }
-        if !self.charge.set(self.bytes.len() + bytes.len()) {
-            return Err(FlowError::Busy);
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.used += count;
-        if self.used == self.bytes.len() {
-            *self = Self::default();
-        }
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Segments => "a message in segments is not taken; send it in one frame",
+            Self::Busy => "too many large messages at once; try again",
+            Self::Overrun => "messages come faster than they are worked off",
+            Self::Gap => "a frame before this one is missing",
+            Self::Exhausted => "the stream has no more sequence numbers",
+        })
     }
 }
+
+impl std::error::Error for StreamError {}
 
 impl Stream {
     /// A stream, and the connection's end of the pair.
-    pub(super) fn new() -> io::Result<(Self, UnixStream)> {
+    pub(crate) fn new() -> io::Result<(Self, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let stream = Self {
             socket: Arc::new(ours),
-            flow: Flow::new(),
+            next_received: 0,
+            next_sent: 0,
             inbox: Backlog::default(),
             outbox: Backlog::default(),
             searched: 0,
@@ -89,80 +89,58 @@ impl Stream {
     }
 
     /// What to poll.
-    pub(super) fn socket(&self) -> &Arc<UnixStream> {
+    pub(crate) fn socket(&self) -> &Arc<UnixStream> {
         &self.socket
     }
 
-    /// Whether a message of the connection could be taken.
-    pub(super) fn wants_to_read(&self) -> bool {
-        !self.has_ended && self.flow.can_send()
+    /// Whether the connection may say more.
+    pub(crate) fn wants_to_read(&self) -> bool {
+        !self.has_ended
     }
 
     /// Whether the connection has not taken all that there is for it.
-    pub(super) fn wants_to_write(&self) -> bool {
+    pub(crate) fn wants_to_write(&self) -> bool {
         !self.inbox.bytes.is_empty()
     }
 
-    /// When something is to be done, whatever else happens.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.flow.due()
-    }
-
     /// Whether the connection is over and the client has got all of it.
-    pub(super) fn is_over(&self) -> bool {
-        self.has_ended && self.outbox.bytes.is_empty() && self.flow.is_settled()
+    pub(crate) fn is_over(&self) -> bool {
+        self.has_ended && self.outbox.bytes.is_empty()
     }
 
-    /// Whether all that has been read from the connection is with the flow, and more could be.
-    pub(super) fn has_said_all(&self) -> bool {
+    /// Whether a message of the connection is to be sent.
+    pub(crate) fn has_message(&self) -> bool {
         let unseen = &self.outbox.waiting()[self.searched..];
-        let holds_message = memchr::memchr(b'\n', unseen).is_some();
-        (self.wants_to_read() && !holds_message) || self.is_over()
+        memchr::memchr(b'\n', unseen).is_some()
     }
 
     /// Takes what the client says.
-    pub(super) fn receive(
-        &mut self,
-        ack: u32,
-        body: &Body<'_>,
-        now: Instant,
-    ) -> Result<(), FlowError> {
-        let most = match self.flow.is_reliable() {
-            true => INBOX,
-            false => TRUSTING_INBOX,
+    pub(crate) fn receive(&mut self, body: &Body<'_>) -> Result<(), StreamError> {
+        let Body::Data(data) = body else {
+            return Ok(());
         };
-        let has_room = self.inbox.waiting().len() < most;
-        let inbox = &mut self.inbox;
-        let mut kept = Ok(());
-        self.flow.receive(ack, body, now, has_room, |mut message| {
-            // Between the tokens of JSON a line feed is as good as a blank, and inside of them
-            // there is none.
-            for byte in &mut message {
-                if *byte == b'\n' {
-                    *byte = b' ';
-                }
-            }
-            message.push(b'\n');
-            if kept.is_ok() {
-                kept = inbox.append(&message);
-            }
-        })?;
-        kept?;
+        let seq = data.seq;
+        if (data.index, data.count) != (0, 1) {
+            return Err(StreamError::Segments);
+        }
+        if self.inbox.waiting().len() >= INBOX {
+            return Err(StreamError::Overrun);
+        }
+        if seq > self.next_received {
+            return Err(StreamError::Gap);
+        }
+        // A message that comes twice counts once.
+        if seq < self.next_received {
+            return Ok(());
+        }
+        self.next_received = seq.checked_add(1).ok_or(StreamError::Exhausted)?;
+        self.inbox.append_line(data.payload)?;
         self.feed();
         Ok(())
     }
 
-    /// Takes what the client says of what it has got, and nothing that it wants.
-    pub(super) fn acknowledge(&mut self, ack: u32, body: &Body<'_>) -> Result<(), FlowError> {
-        let body = match body {
-            Body::Data(_) => &Body::Heartbeat,
-            other => other,
-        };
-        self.flow.receive(ack, body, Instant::now(), false, drop)
-    }
-
     /// Gives the connection what it takes now.
-    pub(super) fn feed(&mut self) {
+    pub(crate) fn feed(&mut self) {
         while !self.inbox.waiting().is_empty() {
             match send_now(self.socket.as_fd(), self.inbox.waiting()) {
                 Ok(count) => self.inbox.consume(count),
@@ -175,7 +153,7 @@ impl Stream {
     }
 
     /// Takes what the connection has said, a piece at most. False if that was nothing.
-    pub(super) fn read(&mut self) -> Result<bool, FlowError> {
+    pub(crate) fn read(&mut self) -> Result<bool, StreamError> {
         let mut piece = [0; PIECE];
         match (&*self.socket).read(&mut piece) {
             Ok(count @ 1..) => self.outbox.append(&piece[..count]).map(|()| true),
@@ -195,44 +173,34 @@ impl Stream {
     }
 
     /// Hands to `write` what is to be sent to the client now.
-    pub(super) fn emit(
-        &mut self,
-        now: Instant,
-        mut write: impl FnMut(u32, Body<'_>),
-    ) -> Result<(), FlowError> {
-        loop {
-            self.flow.emit(now, &mut write)?;
-            if !self.flow.can_send() {
-                return Ok(());
-            }
-            match self.next_message() {
-                Some(message) => self.flow.send(message),
-                None => return Ok(()),
-            }
-        }
-    }
-
-    fn next_message(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn emit(&mut self, mut write: impl FnMut(Body<'_>)) -> Result<(), StreamError> {
         loop {
             let waiting = self.outbox.waiting();
-            let unseen = &waiting[self.searched..];
-            let Some(at) = memchr::memchr(b'\n', unseen) else {
+            let Some(at) = memchr::memchr(b'\n', &waiting[self.searched..]) else {
                 self.searched = waiting.len();
-                if self.has_ended {
-                    // A message without its end is none.
-                    self.outbox = Backlog::default();
-                    self.searched = 0;
-                }
-                return None;
+                break;
             };
             let end = self.searched + at;
-            let message = waiting[..end].to_vec();
+            if end > 0 {
+                let following = self.next_sent.checked_add(1);
+                let following = following.ok_or(StreamError::Exhausted)?;
+                write(Body::Data(Data {
+                    seq: self.next_sent,
+                    index: 0,
+                    count: 1,
+                    payload: &waiting[..end],
+                }));
+                self.next_sent = following;
+            }
             self.outbox.consume(end + 1);
             self.searched = 0;
-            if !message.is_empty() {
-                return Some(message);
-            }
         }
+        if self.has_ended {
+            // A message without its end is none.
+            self.outbox = Backlog::default();
+            self.searched = 0;
+        }
+        Ok(())
     }
 }
 
@@ -241,5 +209,58 @@ impl Drop for Stream {
     fn drop(&mut self) {
         // Already disconnected is as good.
         let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// Bytes that wait, counted against the common limit.
+#[derive(Default)]
+struct Backlog {
+    bytes: Vec<u8>,
+    /// How many of them are done with.
+    used: usize,
+    charge: Charge,
+}
+
+impl Backlog {
+    fn waiting(&self) -> &[u8] {
+        &self.bytes[self.used..]
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StreamError> {
+        self.make_room(bytes.len())?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Appends a message and a line feed. Between the tokens of JSON a line feed is as good as a
+    /// blank, and inside of them there is none.
+    fn append_line(&mut self, message: &[u8]) -> Result<(), StreamError> {
+        self.make_room(message.len() + 1)?;
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(message);
+        for byte in &mut self.bytes[begin..] {
+            if *byte == b'\n' {
+                *byte = b' ';
+            }
+        }
+        self.bytes.push(b'\n');
+        Ok(())
+    }
+
+    fn make_room(&mut self, count: usize) -> Result<(), StreamError> {
+        if self.used > self.bytes.len() / 2 {
+            self.bytes.drain(..std::mem::take(&mut self.used));
+        }
+        match self.charge.set(self.bytes.len() + count) {
+            true => Ok(()),
+            false => Err(StreamError::Busy),
+        }
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.used += count;
+        if self.used == self.bytes.len() {
+            *self = Self::default();
+        }
     }
 }

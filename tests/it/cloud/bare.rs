@@ -89,6 +89,13 @@ impl Bare {
         self.is_deaf.store(true, Ordering::Relaxed);
     }
 
+    /// Takes everything again, some time after [`Bare::stop_listening`].
+    pub(super) fn listen_again(&mut self) {
+        self.is_deaf = Arc::default();
+        let socket = self.socket.try_clone().unwrap();
+        self.frames = frames_of(socket, Arc::clone(&self.is_deaf));
+    }
+
     /// Whether the server has come to the rendezvous again.
     pub(super) fn is_called_again(&self) -> bool {
         self.listener.set_nonblocking(true).unwrap();
@@ -103,7 +110,7 @@ impl Bare {
         wire::write_frame(&mut self.socket, &wire::message(wire::BINARY, bytes)).unwrap();
     }
 
-    /// A client without acknowledgements that has introduced itself with frames 0 and 1.
+    /// A client that has introduced itself with frames 0 and 1.
     pub(super) fn begin(&mut self, stream: &str) {
         self.message(stream, 0, &initialize(1));
         self.answer(stream);
@@ -119,8 +126,7 @@ impl Bare {
         self.frames.recv_timeout(PATIENCE).expect("a frame")
     }
 
-    /// The next message of a stream, which is one frame. Acknowledgements are passed over, and what
-    /// comes again of other streams.
+    /// The next message of a stream, which is one frame. What comes of other streams is passed over.
     pub(super) fn answer(&self, stream: &str) -> Value {
         loop {
             let (from, _, says) = self.next();
@@ -128,25 +134,8 @@ impl Bare {
                 Says::Data(_, 0, 1, payload) if from == stream => {
                     return serde_json::from_slice(&payload).unwrap();
                 }
-                Says::Ack => {}
                 Says::Data(..) if from != stream => {}
                 other => panic!("{from}: {other:?}"),
-            }
-        }
-    }
-
-    /// Waits for a frame of a stream that has come before, other than the first.
-    pub(super) fn await_repeat(&self, stream: &str) {
-        let mut last = 0;
-        loop {
-            match self.next() {
-                (from, _, Says::Data(seq, ..)) if from == stream => {
-                    if seq > 0 && seq <= last {
-                        return;
-                    }
-                    last = last.max(seq);
-                }
-                _ => {}
             }
         }
     }
