@@ -12,15 +12,17 @@ use std::sync::{Arc, OnceLock};
 use super::config::{Definition, Transport};
 use super::{EnvironmentError, LOCAL};
 use crate::net::{Dial, Target};
-pub use crate::rpc::client::types::{
-    Command, Confined, Denial, DenyingRule, EnvironmentFacts, Exit, FileBlock, FileKind,
-    FileMetadata, HttpRequest, HttpResponse, Links, Listing, Names, OpenFor, PolicyFacts,
-    ProcessEvent, SandboxFacts, Stream, TerminalSize,
-};
 use crate::rpc::client::{
     self, ClientError, ClientOptions, ConnectionState, ExecServerClient, RemoteProcess,
     StdioCommand,
 };
+pub use crate::rpc::client::{
+    Command, Confined, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata, HttpRequest,
+    HttpResponse, Links, Listing, Names, OpenFor, PolicyFacts, ProcessEvent, SandboxFacts, Stream,
+    TerminalSize,
+};
+pub use crate::rpc::error::DenyingRule;
+pub use crate::rpc::methods::process::Denial;
 
 /// A place where processes run and files live.
 pub struct Environment {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use exec_server::env;
 use exec_server::env::local::take_over;
-use exec_server::rpc::client::types::{Command, ProcessEvent};
-use exec_server::rpc::client::{ClientOptions, ExecServerClient, StdioCommand, Transport};
+use exec_server::rpc::client::{
+    ClientOptions, Command, ExecServerClient, ProcessEvent, StdioCommand, Transport,
+};
 use exec_server::serve::local_environment;
 
 /// `client PROGRAM ARG… -- CHILD`, or `client --confine POLICY PROGRAM ARG…`

@@ -5,27 +5,28 @@
 //! ends the connection gets TERM sent to the group, and KILL 2 s later; what is left of the group
 //! when its leader has ended is killed at once.
 
-mod prepared;
-mod tail;
-
+use std::collections::VecDeque;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::prepared::Prepared;
-use self::tail::Tail;
-use super::options::StdioCommand;
+use super::StdioCommand;
+use crate::log;
 use crate::net::Source;
 use crate::oneshot;
+use crate::rpc::methods::env_policy::is_our_secret;
 use crate::sys::event::WakeEvent;
 use crate::sys::guardian::Guardian;
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::process::{Exit, Leader};
 use crate::sys::signal::Signal;
 use crate::sys::socket::{set_nonblocking, widen_pipe};
+use crate::sys::spawn::{self, Launch, Program, Restrictions, SpawnError, Stage};
 use crate::sys::sync::{Condvar, Mutex};
 
 /// Between TERM and KILL.
@@ -38,7 +39,7 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const TICK: Duration = Duration::from_millis(20);
 
 /// A started command.
-pub(super) struct CommandProcess {
+pub(crate) struct CommandProcess {
     shared: Arc<Shared>,
 }
 
@@ -59,13 +60,13 @@ struct State {
 }
 
 /// Our ends of its standard input and output.
-pub(super) struct Streams {
-    pub(super) stdin: File,
-    pub(super) stdout: CommandOutput,
+pub(crate) struct Streams {
+    pub(crate) stdin: File,
+    pub(crate) stdout: CommandOutput,
 }
 
 /// Its standard output, which ends at the latest when it has.
-pub(super) struct CommandOutput {
+pub(crate) struct CommandOutput {
     stdout: File,
     ended: Arc<WakeEvent>,
 }
@@ -90,7 +91,7 @@ impl Source for CommandOutput {
 
 impl CommandProcess {
     /// Starts it. The error is for a person, and names neither arguments nor variables.
-    pub(super) fn start(command: &StdioCommand) -> Result<(Self, Streams), String> {
+    pub(crate) fn start(command: &StdioCommand) -> Result<(Self, Streams), String> {
         let prepared = Prepared::new(command)?;
         let no_pipe = |error: io::Error| format!("cannot make a pipe: {error}");
         let (child_stdin, stdin) = io::pipe().map_err(no_pipe)?;
@@ -142,7 +143,7 @@ impl CommandProcess {
 
     /// What it has said on standard error last and how it has ended, for an error. Waits a moment
     /// for both, since they come after the end of its output.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let state = self.wait_until_over(GRACE / 4);
         let mut text = match &state.exit {
             Some(Exit::Code(code)) => format!("it exited with code {code}"),
@@ -160,14 +161,14 @@ impl CommandProcess {
     }
 
     /// Ends it, and waits until nothing is left of its group.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.shared.end.set();
         drop(self.wait_until_over(GRACE + GRACE));
     }
 
     fn wait_until_over(&self, limit: Duration) -> MutexGuard<'_, State> {
         let waits = |state: &mut State| !state.is_over;
-        let state = self.shared.lock();
+        let state = self.shared.state.lock();
         let waited = self.shared.changed.wait_timeout_while(state, limit, waits);
         waited.0
     }
@@ -248,7 +249,7 @@ impl Shared {
         match stderr.read(&mut buffer) {
             Ok(0) => false,
             Ok(count) => {
-                self.lock().tail.push(&buffer[..count]);
+                self.state.lock().tail.push(&buffer[..count]);
                 true
             }
             Err(error) => matches!(
@@ -270,15 +271,11 @@ impl Shared {
             is_silent = !self.take_words(stderr);
         }
         self.ended.set();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.tail.finish();
         state.exit = Some(exit);
         state.is_over = true;
         self.changed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
     }
 }
 
@@ -296,4 +293,157 @@ fn guardian() -> Result<&'static Guardian, String> {
     let started: &'static Guardian = Box::leak(Box::new(started));
     *guardian = Some(started);
     Ok(started)
+}
+
+/// What is made ready before a command is started: texts for the kernel, without our secrets.
+struct Prepared {
+    programs: Vec<CString>,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    cwd: CString,
+}
+
+impl Prepared {
+    fn new(command: &StdioCommand) -> Result<Self, String> {
+        let text = |text: &[u8], what: &str| {
+            CString::new(text).map_err(|_| format!("its {what} has a NUL byte inside"))
+        };
+        let mut env: Vec<(OsString, OsString)> = std::env::vars_os()
+            .filter(|(name, _)| {
+                !is_our_secret(name) && !command.env.keys().any(|key| name == key.as_str())
+            })
+            .collect();
+        let given = command.env.iter();
+        env.extend(given.map(|(name, value)| (name.into(), value.into())));
+        let path = env.iter().find(|(name, _)| name == "PATH");
+        let path = path.map(|(_, value)| value.as_os_str());
+        let programs = spawn::candidates(&command.program, path)
+            .map_err(|_| "its program has a NUL byte inside".to_owned())?;
+        let cwd = match &command.cwd {
+            Some(cwd) => cwd.as_os_str().as_bytes(),
+            None => b".",
+        };
+        Ok(Self {
+            programs,
+            argv: std::iter::once(&command.program)
+                .chain(&command.args)
+                .map(|argument| text(argument.as_bytes(), "argument"))
+                .collect::<Result<_, _>>()?,
+            env: env
+                .iter()
+                .map(|(name, value)| {
+                    text(
+                        &[name.as_bytes(), b"=", value.as_bytes()].concat(),
+                        "variable",
+                    )
+                })
+                .collect::<Result<_, _>>()?,
+            cwd: text(cwd, "directory")?,
+        })
+    }
+
+    fn spawn(&self, child: &[OwnedFd; 3], guardian: &Guardian) -> Result<Leader, String> {
+        let launch = Launch {
+            program: Program::Paths(&self.programs),
+            argv: &self.argv,
+            env: &self.env,
+            cwd: &self.cwd,
+            stdin: child[0].as_fd(),
+            stdout: child[1].as_fd(),
+            stderr: child[2].as_fd(),
+            has_terminal: false,
+            limits: &[],
+            descriptors: &[],
+            restrictions: Restrictions::default(),
+            guardian,
+        };
+        spawn::spawn(&launch).map_err(|error| self.explain(&error))
+    }
+
+    fn explain(&self, failure: &SpawnError) -> String {
+        let error = &failure.error;
+        match failure.stage {
+            Stage::Directory => {
+                let cwd = String::from_utf8_lossy(self.cwd.as_bytes());
+                format!("cannot enter its directory {cwd}: {error}")
+            }
+            Stage::Exec(_) => {
+                let program = self.argv.first().map(|it| it.to_string_lossy());
+                format!(
+                    "cannot run its program {}: {error}; is it installed here, and on PATH?",
+                    program.unwrap_or_default()
+                )
+            }
+            _ => format!("cannot start a process: {failure}"),
+        }
+    }
+}
+
+/// What is kept of standard error: lines and bytes.
+const TAIL: (usize, usize) = (20, 4096);
+
+/// The last lines of a text without end.
+#[derive(Default)]
+struct Tail {
+    lines: VecDeque<String>,
+    bytes: usize,
+    unfinished: Vec<u8>,
+}
+
+impl Tail {
+    fn push(&mut self, data: &[u8]) {
+        for piece in data.split_inclusive(|byte| *byte == b'\n') {
+            let room = TAIL.1.saturating_sub(self.unfinished.len());
+            self.unfinished
+                .extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                self.finish();
+            }
+        }
+    }
+
+    /// Ends the line that has been begun.
+    fn finish(&mut self) {
+        let line = std::mem::take(&mut self.unfinished);
+        let line = String::from_utf8_lossy(&line);
+        let line: String = line
+            .trim_end()
+            .chars()
+            .filter(|c| !c.is_control())
+            .collect();
+        if line.is_empty() {
+            return;
+        }
+        log::debug!("exec-server stdio stderr: {line}");
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        while self.lines.len() > TAIL.0 || (self.bytes > TAIL.1 && self.lines.len() > 1) {
+            self.bytes -= self.lines.pop_front().map_or(0, |line| line.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_lines_are_kept_however_long_they_are() {
+        let mut tail = Tail::default();
+        for number in 0..100 {
+            tail.push(format!("line {number}\n").as_bytes());
+        }
+        tail.push(b"\x1b[31mred\r\n\nunfi");
+        tail.push(b"nished");
+        tail.finish();
+        assert_eq!(tail.lines.len(), TAIL.0);
+        let last: Vec<_> = tail.lines.iter().skip(TAIL.0 - 2).collect();
+        assert_eq!(last, ["[31mred", "unfinished"]);
+        for _ in 0..3 {
+            tail.push(&[b'x'; 10_000]);
+            tail.push(b"\n");
+        }
+        assert_eq!(tail.lines.len(), 1);
+        assert_eq!((tail.bytes, tail.unfinished.len()), (TAIL.1, 0));
+    }
 }

@@ -1,17 +1,19 @@
 //! One connection: calls that wait for answers, and the reading of what comes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::ClientError;
 use super::command::CommandProcess;
-use super::open_file::MAX_BLOCK;
-use super::route::{GAP_PATIENCE, Route};
-use super::send_permit::SendPermits;
+use super::events::{GAP_PATIENCE, Route};
+use super::files::MAX_BLOCK;
 use super::session::Session;
 use super::throttle::{Held, ReadThrottle};
-use super::wire::{self, Incoming};
 use crate::oneshot::{self, Sender};
 use crate::rpc::encode;
 use crate::rpc::methods::Method;
@@ -21,10 +23,10 @@ use crate::rpc::transport::{Framing, Goodbye, Outbound, Payload, Reader, Receive
 use crate::sys::sync::{Condvar, Mutex};
 
 /// What writes the JSON of a call's parameters.
-pub(super) type Params<'a> = &'a dyn Fn(&mut Vec<u8>);
+pub(crate) type Params<'a> = &'a dyn Fn(&mut Vec<u8>);
 
 /// A connection after its handshake.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     outbound: Arc<Outbound>,
     calls: Mutex<Calls>,
     send_permits: SendPermits,
@@ -32,7 +34,7 @@ pub(super) struct Connection {
     ended: Condvar,
     throttle: Arc<ReadThrottle>,
     /// The process behind it, if it is that of a command.
-    pub(super) command: Option<Arc<CommandProcess>>,
+    pub(crate) command: Option<Arc<CommandProcess>>,
     ping_interval: Duration,
 }
 
@@ -59,26 +61,26 @@ enum Waiting {
 /// The result of a call, as JSON. To be read at once: while a long one is held, the connection may
 /// stand still.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) json: Box<str>,
+pub(crate) struct Answer {
+    pub(crate) json: Box<str>,
     _held: Option<Held>,
 }
 
 impl Answer {
     /// The reply of the method `M`.
-    pub(super) fn reply<M: Method>(&self) -> Result<M::Reply<'_>, ClientError> {
-        wire::result(M::NAME, &self.json)
+    pub(crate) fn reply<M: Method>(&self) -> Result<M::Reply<'_>, ClientError> {
+        decode_result(M::NAME, &self.json)
     }
 }
 
 /// An answer and the bytes behind it.
-pub(super) struct Block {
-    pub(super) json: Box<str>,
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Block {
+    pub(crate) json: Box<str>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Why a call has no result.
-pub(super) enum CallError {
+pub(crate) enum CallError {
     /// It was never sent, since the connection was lost already.
     NotSent(String),
     /// It was, or may have been.
@@ -87,7 +89,7 @@ pub(super) enum CallError {
 
 impl Connection {
     /// A connection on which ids below `next_id` are used up.
-    pub(super) fn new(
+    pub(crate) fn new(
         outbound: Arc<Outbound>,
         throttle: Arc<ReadThrottle>,
         command: Option<Arc<CommandProcess>>,
@@ -111,7 +113,7 @@ impl Connection {
 
     /// Asks, and waits for the answer until `limit` has passed; without one, until the connection
     /// ends, which a dead peer's does by itself.
-    pub(super) fn call(
+    pub(crate) fn call(
         &self,
         method: &str,
         params: Params<'_>,
@@ -121,7 +123,7 @@ impl Connection {
     }
 
     /// The same with raw bytes behind the call, if there are any.
-    pub(super) fn call_with_payload(
+    pub(crate) fn call_with_payload(
         &self,
         method: &str,
         params: Params<'_>,
@@ -137,14 +139,14 @@ impl Connection {
         receiver
             .wait(limit)
             .unwrap_or_else(|_| {
-                self.lock().waiting.remove(&id);
+                self.calls.lock().waiting.remove(&id);
                 Err(no_answer(method, limit.unwrap_or_default()))
             })
             .map_err(CallError::Failed)
     }
 
     /// Asks for an answer that raw bytes may follow.
-    pub(super) fn call_for_block(
+    pub(crate) fn call_for_block(
         &self,
         method: &str,
         params: Params<'_>,
@@ -161,19 +163,19 @@ impl Connection {
     }
 
     /// Asks what nobody waits for. Whether it could be sent.
-    pub(super) fn post<M: Method>(&self, params: &M::Params<'_>) -> bool {
+    pub(crate) fn post<M: Method>(&self, params: &M::Params<'_>) -> bool {
         let params = |out: &mut Vec<u8>| encode::json(out, params);
         self.send(M::NAME, &params, &[], Waiting::Nobody).is_ok()
     }
 
     /// Lets a process run on whose events nobody wants: all that will come is acknowledged.
-    pub(super) fn ignore(&self, session: &Session, id: &str) {
+    pub(crate) fn ignore(&self, session: &Session, id: &str) {
         self.acknowledge(session, id, i64::MAX as u64);
     }
 
     /// Tells the server that the events of a process up to `seq` are here, where it wants to know:
     /// until then it keeps them.
-    pub(super) fn acknowledge(&self, session: &Session, id: &str, seq: u64) {
+    pub(crate) fn acknowledge(&self, session: &Session, id: &str, seq: u64) {
         if session.facts.has(Acknowledge::NAME) {
             let process_id = id.into();
             self.post::<Acknowledge>(&AcknowledgeParams { process_id, seq });
@@ -181,7 +183,7 @@ impl Connection {
     }
 
     /// Asks for the events of a process behind `after`; the reader merges the answer.
-    pub(super) fn read_again(&self, route: &Arc<Route>, after: u64) {
+    pub(crate) fn read_again(&self, route: &Arc<Route>, after: u64) {
         let params = ReadParams {
             process_id: (&*route.id).into(),
             after_seq: Some(after),
@@ -202,7 +204,7 @@ impl Connection {
         waiting: Waiting,
     ) -> Result<i64, String> {
         let id = {
-            let mut calls = self.lock();
+            let mut calls = self.calls.lock();
             if let Some(why) = &calls.closed {
                 return Err(why.clone());
             }
@@ -227,9 +229,9 @@ impl Connection {
     }
 
     /// Sets the flag and fails all calls that wait.
-    pub(super) fn close(&self, why: &str) {
+    pub(crate) fn close(&self, why: &str) {
         let waiting = {
-            let mut calls = self.lock();
+            let mut calls = self.calls.lock();
             calls.closed.get_or_insert_with(|| why.to_owned());
             self.ended.notify_all();
             std::mem::take(&mut calls.waiting)
@@ -248,20 +250,19 @@ impl Connection {
 
     /// Says goodbye, and waits for at most `limit` until the server has hung up: what was sent
     /// might be lost if we did so first.
-    pub(super) fn hang_up(&self, limit: Duration) {
+    pub(crate) fn hang_up(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         self.outbound.say_goodbye(Goodbye::Normal);
         if self.outbound.drain(deadline) {
             self.outbound.stop_sending();
             let left = deadline.saturating_duration_since(Instant::now());
             let waits = |calls: &mut Calls| calls.closed.is_none();
-            drop(self.ended.wait_timeout_while(self.lock(), left, waits));
+            drop(
+                self.ended
+                    .wait_timeout_while(self.calls.lock(), left, waits),
+            );
         }
         self.outbound.kill();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock()
     }
 }
 
@@ -286,7 +287,7 @@ struct Announced {
 
 impl Connection {
     /// Reads to the end, in the order in which things come, and tells why it has ended.
-    pub(super) fn read(&self, reader: &mut dyn Reader, session: &Session) -> String {
+    pub(crate) fn read(&self, reader: &mut dyn Reader, session: &Session) -> String {
         let is_websocket = self.outbound.framing() != Framing::Lines;
         let silence = self.ping_interval.saturating_mul(LOST_PINGS);
         let mut pinged = Instant::now();
@@ -356,7 +357,7 @@ impl Connection {
         };
         if let Some(Announced { id, sender, .. }) = announced {
             // Its bytes never come: it fails with the others.
-            self.lock().waiting.insert(id, Waiting::Block(sender));
+            self.calls.lock().waiting.insert(id, Waiting::Block(sender));
         }
         match complaint {
             Some(complaint) => format!("{complaint} ({why})"),
@@ -365,13 +366,13 @@ impl Connection {
     }
 
     fn take(&self, message: &[u8], session: &Session) -> Result<Taken, String> {
-        let incoming = wire::decode(message).map_err(|error| {
+        let incoming = Incoming::decode(message).map_err(|error| {
             let shown = shown(message);
             format!("the server sent what is no message: `{shown}` ({error})")
         })?;
         match incoming {
             Incoming::Answer { id, outcome } => {
-                let waiting = self.lock().waiting.remove(&id);
+                let waiting = self.calls.lock().waiting.remove(&id);
                 match waiting {
                     Some(Waiting::Caller(sender)) => {
                         sender.send(outcome.map(|json| Answer {
@@ -444,7 +445,7 @@ fn take_block(
         }
     };
     let announced: RawBlockReply =
-        wire::result(ReadBlock::NAME, &json).map_err(|error| error.to_string())?;
+        decode_result(ReadBlock::NAME, &json).map_err(|error| error.to_string())?;
     match announced.raw_bytes {
         0 => {
             let bytes = Vec::new();
@@ -464,7 +465,7 @@ fn take_block(
 fn replay(route: &Route, outcome: Result<&str, ClientError>) -> Result<(), String> {
     match outcome {
         Ok(json) => {
-            let reply = wire::result(Read::NAME, json);
+            let reply = decode_result(Read::NAME, json);
             route.merge(reply.map_err(|error| error.to_string())?)
         }
         Err(error) => {
@@ -475,7 +476,7 @@ fn replay(route: &Route, outcome: Result<&str, ClientError>) -> Result<(), Strin
 }
 
 /// The beginning of what is no message, on one line and without what would disturb a terminal.
-pub(super) fn shown(message: &[u8]) -> String {
+pub(crate) fn shown(message: &[u8]) -> String {
     let part = &message[..message.len().min(MAX_SHOWN)];
     let text = String::from_utf8_lossy(part);
     let mut text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
@@ -483,4 +484,181 @@ pub(super) fn shown(message: &[u8]) -> String {
         text.push('…');
     }
     text
+}
+
+/// A message of a server.
+#[derive(Debug)]
+pub(crate) enum Incoming<'a> {
+    /// The answer to a call: the result's JSON, or the server's error.
+    Answer {
+        id: i64,
+        outcome: Result<&'a str, ClientError>,
+    },
+    /// A notification with its parameters' JSON.
+    Notice {
+        method: Cow<'a, str>,
+        params: &'a str,
+    },
+    /// An error that belongs to no call, such as that another has taken the session.
+    Complaint(String),
+    /// What a client has no use for.
+    Other,
+}
+
+impl<'a> Incoming<'a> {
+    /// Decodes one message. The error says what is wrong with it.
+    pub(crate) fn decode(message: &'a [u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(message).map_err(|error| error.to_string())?;
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err("it is no JSON object".to_owned());
+        }
+        let envelope: Envelope<'a> =
+            serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if let Some(method) = envelope.method {
+            // The reference's servers ask nothing of a client, so a request is like any stranger's.
+            return Ok(match envelope.id {
+                None => Self::Notice {
+                    method,
+                    params: envelope.params.map_or("null", RawValue::get),
+                },
+                Some(_) => Self::Other,
+            });
+        }
+        let id: Option<i64> = envelope.id.and_then(|id| id.get().parse().ok());
+        let outcome = match envelope.error {
+            Some(ErrorBody { message, .. }) if id.is_none_or(|id| id < 0) => {
+                return Ok(Self::Complaint(message));
+            }
+            Some(ErrorBody { code, message }) => Err(ClientError::Rejected { code, message }),
+            None => Ok(envelope.result.map_or("null", RawValue::get)),
+        };
+        Ok(id.map_or(Self::Other, |id| Self::Answer { id, outcome }))
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<ErrorBody>,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    code: i64,
+    #[serde(default)]
+    message: String,
+}
+
+/// Decodes a result.
+pub(crate) fn decode_result<'a, T: Deserialize<'a>>(
+    method: &str,
+    json: &'a str,
+) -> Result<T, ClientError> {
+    serde_json::from_str(json).map_err(|error| {
+        ClientError::Protocol(format!("the answer to {method} makes no sense: {error}"))
+    })
+}
+
+/// Raw bytes are sent by one thread after the other: so there is one buffer of them at a time, and
+/// who adds them sends them.
+#[derive(Debug, Default)]
+struct SendPermits {
+    is_taken: Mutex<bool>,
+    free: Condvar,
+}
+
+/// Whose turn it is, until it is dropped.
+struct SendPermit<'a>(&'a SendPermits);
+
+impl SendPermits {
+    /// Waits for a turn; none when there was none within `limit`.
+    fn take(&self, limit: Duration) -> Option<SendPermit<'_>> {
+        let waited = self
+            .free
+            .wait_timeout_while(self.is_taken.lock(), limit, |is_taken| *is_taken);
+        let (mut is_taken, _) = waited;
+        (!std::mem::replace(&mut *is_taken, true)).then(|| SendPermit(self))
+    }
+}
+
+impl Drop for SendPermit<'_> {
+    fn drop(&mut self) {
+        *self.0.is_taken.lock() = false;
+        self.0.free.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_notices_and_complaints_are_told_apart() {
+        let answer = Incoming::decode(br#"{"id":7,"result":null}"#).unwrap();
+        assert!(matches!(
+            answer,
+            Incoming::Answer {
+                id: 7,
+                outcome: Ok("null")
+            }
+        ));
+        let error =
+            Incoming::decode(br#"{"error":{"code":-32004,"message":"no"},"id":8}"#).unwrap();
+        let Incoming::Answer {
+            id: 8,
+            outcome: Err(error),
+        } = error
+        else {
+            panic!("{error:?}")
+        };
+        assert_eq!(
+            error.to_string(),
+            "exec-server rejected request (-32004): no"
+        );
+        let complaint =
+            Incoming::decode(br#"{"error":{"code":1,"message":"taken"},"id":-1}"#).unwrap();
+        assert!(matches!(complaint, Incoming::Complaint(text) if text == "taken"));
+        let notice = Incoming::decode(br#"{"method":"m","params":{"a":1}}"#).unwrap();
+        assert!(matches!(
+            notice,
+            Incoming::Notice {
+                params: r#"{"a":1}"#,
+                ..
+            }
+        ));
+        for other in [r#"{"id":"x","result":1}"#, r#"{"id":1,"method":"ask"}"#] {
+            assert!(matches!(
+                Incoming::decode(other.as_bytes()),
+                Ok(Incoming::Other)
+            ));
+        }
+        for bad in [
+            &b"Welcome"[..],
+            b"42",
+            b"{",
+            b"\xff{}",
+            b"{\"id\":1,\"id\":2}",
+        ] {
+            assert!(Incoming::decode(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_at_a_time() {
+        let send_permits = SendPermits::default();
+        let first = send_permits.take(Duration::ZERO);
+        assert!(first.is_some());
+        assert!(send_permits.take(Duration::from_millis(1)).is_none());
+        drop(first);
+        let second = send_permits.take(Duration::ZERO);
+        assert!(second.is_some() && send_permits.take(Duration::ZERO).is_none());
+    }
 }

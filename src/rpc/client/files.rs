@@ -1,82 +1,94 @@
-//! Files on the server. Paths are native and absolute.
+//! Files on the server, whole and in blocks. Paths are native and absolute.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::facts::{ServerFacts, native};
-use super::types::{FileKind, FileMetadata, Links, Listing};
-use super::{ClientError, ExecServerClient, wire};
+use super::connection::{Answer, CallError, Connection, decode_result};
+use super::session::{ServerFacts, native};
+use super::{ClientError, ExecServerClient};
 use crate::rpc::methods::Method;
 use crate::rpc::methods::fs::{
-    Canonicalize, CanonicalizeReply, Copy, CopyParams, CreateDirectory, CreateDirectoryParams,
-    DirectoryEntry, GetMetadata, GetMetadataParams, PathParams, ReadDirectory, ReadFile,
+    Canonicalize, CanonicalizeReply, Close, CloseParams, Copy, CopyParams, CreateDirectory,
+    CreateDirectoryParams, DirectoryEntry, GetMetadata, GetMetadataParams, Open, OpenMode,
+    OpenParams, PathParams, RawBlockReply, ReadBlock, ReadBlockParams, ReadDirectory, ReadFile,
     ReadFileParams, ReadLink, Remove, RemoveParams, Rename, RenameParams, SetPermissions,
-    SetPermissionsParams, Symlink, SymlinkParams, WriteFile,
+    SetPermissionsParams, Symlink, SymlinkParams, WriteBlock, WriteFile,
 };
 use crate::rpc::{base64, encode};
 
-/// The longest name of a file, in bytes: that of the kernel.
-const MAX_NAME: usize = 255;
-/// The same of one that is not UTF-8, as it is shown: a byte becomes a character of three.
-const MAX_SHOWN_NAME: usize = 3 * MAX_NAME;
-
-/// What of a [`ReadDirectoryReply`](crate::rpc::methods::fs::ReadDirectoryReply) is kept.
-#[derive(Deserialize)]
-struct EntriesReply {
-    entries: Entries,
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// With bytes in it.
+    Regular,
+    /// With names in it.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, a socket or a FIFO.
+    Other,
 }
 
-/// The entries of a directory, each forgotten for its name as soon as it is read: an answer may have
-/// a million of them.
-#[derive(Default)]
-struct Entries(Listing);
-
-impl Entries {
-    /// The error says what is wrong with it.
-    fn add(&mut self, entry: &DirectoryEntry<'_>) -> Result<(), String> {
-        let kind = match entry {
-            entry if entry.is_symlink => FileKind::Symlink,
-            entry if entry.is_directory => FileKind::Directory,
-            entry if entry.is_file => FileKind::Regular,
-            _ => FileKind::Other,
-        };
-        let name = &*entry.file_name;
-        let names = match &entry.file_name_base64 {
-            Some(_) if name.len() <= MAX_SHOWN_NAME => &mut self.0.unnamed,
-            None if is_name(name) => &mut self.0.entries,
-            _ => return Err(format!("{} is no name of a file", shortened(name))),
-        };
-        match names.push(name.as_ref(), kind) {
-            true => Ok(()),
-            false => Err("there are too many names".to_owned()),
-        }
-    }
+/// What is known about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMetadata {
+    /// What it is, or what a link leads to.
+    pub kind: FileKind,
+    /// Whether the path itself is a link.
+    pub is_symlink: bool,
+    /// Bytes, where the server tells; 0.130 does not.
+    pub size: Option<u64>,
+    /// Milliseconds since 1970.
+    pub modified_ms: i64,
+    /// The permission bits, where the server tells.
+    pub mode: Option<u32>,
 }
 
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
+/// What is in a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The names, sorted, and what each is; a link is [`FileKind::Other`] where the server does not
+    /// look behind it.
+    pub entries: Names,
+    /// Names that are not UTF-8, with other characters for what is not: to be shown only, since
+    /// no call takes them.
+    pub unnamed: Names,
+}
 
-        impl<'de> Visitor<'de> for Each {
-            type Value = Entries;
+/// What is done about symbolic links in a path where something is written or changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// They are followed.
+    Follow,
+    /// There must be none, as far as the server can see to that: the reference does for whole files
+    /// and for directories, and a server of 0.130 follows them all.
+    Refuse,
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the entries of a directory")
-            }
+/// What to open a file for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenFor {
+    /// Reading blocks.
+    Reading,
+    /// Writing blocks into an empty file.
+    Replacing,
+    /// Writing blocks into what is there, for a transfer that goes on; an extension.
+    Updating,
+}
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Entries, A::Error> {
-                let mut entries = Entries::default();
-                while let Some(entry) = seq.next_element::<DirectoryEntry<'de>>()? {
-                    entries.add(&entry).map_err(A::Error::custom)?;
-                }
-                Ok(entries)
-            }
-        }
-
-        deserializer.deserialize_seq(Each)
-    }
+/// A piece of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileBlock {
+    /// Fewer bytes than were asked for only at the end.
+    pub data: Vec<u8>,
+    /// Whether the file ends here.
+    pub is_last: bool,
 }
 
 impl ExecServerClient {
@@ -97,7 +109,7 @@ impl ExecServerClient {
                 message: incomplete.message,
             });
         }
-        decode(ReadFile::NAME, &reply.data_base64)
+        from_base64(ReadFile::NAME, &reply.data_base64)
     }
 
     /// Makes or replaces a file; with `is_atomic`, an extension, at once or not at all.
@@ -171,7 +183,7 @@ impl ExecServerClient {
         let reply: EntriesReply = {
             // Gone before the names are sorted: it may be long.
             let answer = self.call::<ReadDirectory>(&at(&path))?;
-            wire::result(ReadDirectory::NAME, &answer.json)?
+            decode_result(ReadDirectory::NAME, &answer.json)?
         };
         let Entries(mut listing) = reply.entries;
         listing.entries.sort();
@@ -253,9 +265,6 @@ impl ExecServerClient {
     }
 
     /// What a symbolic link says. An extension.
-    ///
-    /// # Errors
-    /// As there.
     pub fn read_link(&self, path: &str) -> Result<String, ClientError> {
         let facts = self.server()?;
         facts.needs(ReadLink::NAME)?;
@@ -274,12 +283,180 @@ impl ExecServerClient {
     }
 }
 
-/// The beginning of what is no name, quoted.
-fn shortened(name: &str) -> String {
-    const SHOWN: usize = 60;
-    match &name[..name.floor_char_boundary(SHOWN)] {
-        start if start.len() < name.len() => format!("{start:?}... of {} bytes", name.len()),
-        whole => format!("{whole:?}"),
+/// The largest block, in bytes: the protocol's limit.
+pub const MAX_BLOCK: usize = 1024 * 1024;
+
+/// An open file. It belongs to the connection: when that is lost the file is closed, and must be
+/// opened again. Dropping it closes it.
+pub struct RemoteFile {
+    connection: Arc<Connection>,
+    handle: String,
+    limit: Duration,
+    /// Whether the server gives blocks as they are, and takes them so.
+    gives_raw: bool,
+    takes_raw: bool,
+    is_closed: bool,
+    /// Keeps the client.
+    _client: ExecServerClient,
+}
+
+impl ExecServerClient {
+    /// Opens a file for blocks.
+    ///
+    /// # Errors
+    /// The file's, or the connection's, or the server does not know this purpose.
+    pub fn open(
+        &self,
+        path: &str,
+        purpose: OpenFor,
+        links: Links,
+    ) -> Result<RemoteFile, ClientError> {
+        let limit = self.call_timeout();
+        loop {
+            let (session, connection) = self.shared().ready()?;
+            let handle = session.fresh_name();
+            let mode = match purpose {
+                OpenFor::Reading => OpenMode::Read,
+                OpenFor::Replacing => OpenMode::Replace,
+                OpenFor::Updating => OpenMode::Update,
+            };
+            if mode == OpenMode::Update {
+                session.facts.needs("fs/open.update")?;
+            }
+            let can_refuse = session.facts.has("fs/open.followSymlinks");
+            let params = OpenParams {
+                handle_id: (&*handle).into(),
+                path: session.facts.path(path).into(),
+                mode,
+                follow_symlinks: follow(links).filter(|_| can_refuse),
+                ..OpenParams::default()
+            };
+            let write = |out: &mut Vec<u8>| encode::json(out, &params);
+            match connection.call(Open::NAME, &write, Some(limit)) {
+                Ok(_) => {
+                    return Ok(RemoteFile {
+                        connection,
+                        handle,
+                        limit,
+                        gives_raw: session.facts.has("fs/readBlock.raw"),
+                        takes_raw: session.facts.has("fs/writeBlock.rawBytes"),
+                        is_closed: false,
+                        _client: self.clone(),
+                    });
+                }
+                Err(CallError::NotSent(_)) => {}
+                Err(CallError::Failed(error)) => return Err(error),
+            }
+        }
+    }
+}
+
+impl RemoteFile {
+    /// Up to `len` bytes, [`MAX_BLOCK`] at most, from `offset` on.
+    ///
+    /// # Errors
+    /// The file's, or the connection's.
+    pub fn read_block(&self, offset: u64, len: usize) -> Result<FileBlock, ClientError> {
+        let params = ReadBlockParams {
+            handle_id: (&*self.handle).into(),
+            offset,
+            len,
+            raw: self.gives_raw,
+        };
+        if self.gives_raw {
+            let write = |out: &mut Vec<u8>| encode::json(out, &params);
+            let block = self
+                .connection
+                .call_for_block(ReadBlock::NAME, &write, self.limit);
+            let block = block.map_err(explain)?;
+            let reply: RawBlockReply = decode_result(ReadBlock::NAME, &block.json)?;
+            return at_most(len, block.bytes, reply.eof);
+        }
+        let answer = self.call::<ReadBlock>(&params)?;
+        let reply = answer.reply::<ReadBlock>()?;
+        at_most(len, from_base64(ReadBlock::NAME, &reply.chunk)?, reply.eof)
+    }
+
+    /// Writes 1 byte to [`MAX_BLOCK`] at `offset`.
+    ///
+    /// # Errors
+    /// The file's, or the connection's.
+    pub fn write_block(&self, offset: u64, data: &[u8]) -> Result<(), ClientError> {
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"{\"handleId\":");
+            encode::json(out, &self.handle);
+            out.extend_from_slice(b",\"offset\":");
+            encode::json(out, &offset);
+            if self.takes_raw {
+                out.extend_from_slice(b",\"rawBytes\":");
+                encode::json(out, &data.len());
+            } else {
+                out.extend_from_slice(b",\"chunk\":\"");
+                base64::encode_into(data, out);
+                out.push(b'"');
+            }
+            out.push(b'}');
+        };
+        let payload = if self.takes_raw { data } else { &[] };
+        self.connection
+            .call_with_payload(WriteBlock::NAME, &write, payload, Some(self.limit))
+            .map(drop)
+            .map_err(explain)
+    }
+
+    /// Closes it and says whether that went well.
+    ///
+    /// # Errors
+    /// What was written may not be there.
+    pub fn close(mut self) -> Result<(), ClientError> {
+        self.is_closed = true;
+        self.call::<Close>(&self.close_params()).map(drop)
+    }
+
+    fn close_params(&self) -> CloseParams<'_> {
+        CloseParams {
+            handle_id: (&*self.handle).into(),
+        }
+    }
+
+    fn call<M: Method>(&self, params: &M::Params<'_>) -> Result<Answer, ClientError> {
+        let params = |out: &mut Vec<u8>| encode::json(out, params);
+        let answer = self.connection.call(M::NAME, &params, Some(self.limit));
+        answer.map_err(explain)
+    }
+}
+
+/// A block, if it is not longer than what was asked for.
+fn at_most(len: usize, data: Vec<u8>, is_last: bool) -> Result<FileBlock, ClientError> {
+    match data.len() {
+        count if count > len => Err(ClientError::Protocol(format!(
+            "{} gave {count} bytes where {len} were asked for",
+            ReadBlock::NAME
+        ))),
+        _ => Ok(FileBlock { data, is_last }),
+    }
+}
+
+fn explain(error: CallError) -> ClientError {
+    match error {
+        CallError::NotSent(why) => ClientError::Disconnected(format!(
+            "the file was open on a connection that was lost ({why}); open it again"
+        )),
+        CallError::Failed(error) => error,
+    }
+}
+
+impl Drop for RemoteFile {
+    fn drop(&mut self) {
+        if !self.is_closed {
+            self.connection.post::<Close>(&self.close_params());
+        }
+    }
+}
+
+impl fmt::Debug for RemoteFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RemoteFile").field(&self.handle).finish()
     }
 }
 
@@ -292,16 +469,234 @@ fn at(path: &str) -> PathParams<'_> {
 }
 
 /// The value of `followSymlinks`. A server that does not know the member follows links.
-pub(super) fn follow(links: Links) -> Option<bool> {
+fn follow(links: Links) -> Option<bool> {
     (links == Links::Refuse).then_some(false)
 }
+
+pub(crate) fn from_base64(method: &str, text: &str) -> Result<Vec<u8>, ClientError> {
+    base64::decode(text)
+        .map_err(|error| ClientError::Protocol(format!("{method} gave no base64: {error}")))
+}
+
+/// What of a [`ReadDirectoryReply`](crate::rpc::methods::fs::ReadDirectoryReply) is kept.
+#[derive(Deserialize)]
+struct EntriesReply {
+    entries: Entries,
+}
+
+/// The entries of a directory, each forgotten for its name as soon as it is read: an answer may have
+/// a million of them.
+#[derive(Default)]
+struct Entries(Listing);
+
+impl Entries {
+    /// The error says what is wrong with it.
+    fn add(&mut self, entry: &DirectoryEntry<'_>) -> Result<(), String> {
+        let kind = match entry {
+            entry if entry.is_symlink => FileKind::Symlink,
+            entry if entry.is_directory => FileKind::Directory,
+            entry if entry.is_file => FileKind::Regular,
+            _ => FileKind::Other,
+        };
+        let name = &*entry.file_name;
+        let names = match &entry.file_name_base64 {
+            Some(_) if name.len() <= MAX_SHOWN_NAME => &mut self.0.unnamed,
+            None if is_name(name) => &mut self.0.entries,
+            _ => return Err(format!("{} is no name of a file", shortened(name))),
+        };
+        match names.push(name.as_ref(), kind) {
+            true => Ok(()),
+            false => Err("there are too many names".to_owned()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+
+        impl<'de> Visitor<'de> for Each {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the entries of a directory")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Entries, A::Error> {
+                let mut entries = Entries::default();
+                while let Some(entry) = seq.next_element::<DirectoryEntry<'de>>()? {
+                    entries.add(&entry).map_err(A::Error::custom)?;
+                }
+                Ok(entries)
+            }
+        }
+
+        deserializer.deserialize_seq(Each)
+    }
+}
+
+/// The longest name of a file, in bytes: that of the kernel.
+const MAX_NAME: usize = 255;
+/// The same of one that is not UTF-8, as it is shown: a byte becomes a character of three.
+const MAX_SHOWN_NAME: usize = 3 * MAX_NAME;
 
 /// Whether it names something in a directory, and nothing elsewhere.
 fn is_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']) && name.len() <= MAX_NAME
 }
 
-pub(super) fn decode(method: &str, text: &str) -> Result<Vec<u8>, ClientError> {
-    base64::decode(text)
-        .map_err(|error| ClientError::Protocol(format!("{method} gave no base64: {error}")))
+/// The beginning of what is no name, quoted.
+fn shortened(name: &str) -> String {
+    const SHOWN: usize = 60;
+    match &name[..name.floor_char_boundary(SHOWN)] {
+        start if start.len() < name.len() => format!("{start:?}... of {} bytes", name.len()),
+        whole => format!("{whole:?}"),
+    }
+}
+
+/// Names in a directory and what each is, in little memory: a server may tell of a million of them
+/// in one answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    text: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    start: u32,
+    length: u16,
+    kind: FileKind,
+}
+
+impl Names {
+    /// Adds one; false if it has no room, with 4 GiB of names or a name of 64 KiB.
+    #[must_use]
+    pub fn push(&mut self, name: &OsStr, kind: FileKind) -> bool {
+        let (start, length) = (u32::try_from(self.text.len()), u16::try_from(name.len()));
+        let (Ok(start), Ok(length)) = (start, length) else {
+            return false;
+        };
+        self.text.extend_from_slice(name.as_bytes());
+        self.entries.push(Entry {
+            start,
+            length,
+            kind,
+        });
+        true
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The one at `index`; none behind the last.
+    pub fn get(&self, index: usize) -> Option<(&OsStr, FileKind)> {
+        let entry = self.entries.get(index)?;
+        Some((name_of(&self.text, entry), entry.kind))
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, FileKind)> {
+        let named = |entry| (name_of(&self.text, entry), entry.kind);
+        self.entries.iter().map(named)
+    }
+
+    /// Sorts them by their bytes.
+    pub fn sort(&mut self) {
+        let text = &self.text;
+        self.entries
+            .sort_unstable_by(|one, other| name_of(text, one).cmp(name_of(text, other)));
+    }
+
+    /// A name that is there twice, once they are sorted.
+    pub fn repeated(&self) -> Option<&OsStr> {
+        let pairs = self.entries.windows(2);
+        let mut names = pairs.map(|pair| [&pair[0], &pair[1]].map(|it| name_of(&self.text, it)));
+        names.find(|[one, next]| one == next).map(|[name, _]| name)
+    }
+
+    /// Bytes of memory that they take.
+    pub fn size(&self) -> usize {
+        self.text.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// Those that `is_wanted`, in the same order and in no more memory than they need.
+    #[must_use]
+    pub fn only(&self, is_wanted: impl Fn(&OsStr, FileKind) -> bool) -> Self {
+        let wanted = || {
+            self.entries
+                .iter()
+                .filter(|entry| is_wanted(name_of(&self.text, entry), entry.kind))
+        };
+        let length = wanted().map(|entry| usize::from(entry.length)).sum();
+        let mut only = Self {
+            text: Vec::with_capacity(length),
+            entries: Vec::with_capacity(wanted().count()),
+        };
+        for entry in wanted() {
+            // What fitted before fits again.
+            let _ = only.push(name_of(&self.text, entry), entry.kind);
+        }
+        only
+    }
+}
+
+fn name_of<'a>(text: &'a [u8], entry: &Entry) -> &'a OsStr {
+    let start = entry.start as usize;
+    // Entries are only made with their text.
+    let name = text.get(start..start + usize::from(entry.length));
+    OsStr::from_bytes(name.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(of: &[(&str, FileKind)]) -> Names {
+        let mut names = Names::default();
+        for (name, kind) in of {
+            assert!(names.push(OsStr::new(name), *kind));
+        }
+        names
+    }
+
+    #[test]
+    fn they_are_sorted_and_chosen_from() {
+        let of = [
+            ("b", FileKind::Directory),
+            ("", FileKind::Other),
+            ("abc", FileKind::Regular),
+        ];
+        let mut names = names(&of);
+        assert_eq!(names.get(0), Some((OsStr::new("b"), FileKind::Directory)));
+        names.sort();
+        let sorted: Vec<_> = names.iter().map(|(name, _)| name).collect();
+        assert_eq!(sorted, ["", "abc", "b"]);
+        let directories = names.only(|_, kind| kind == FileKind::Directory);
+        assert_eq!(directories.get(0), names.get(2));
+        assert_eq!((directories.len(), directories.get(1)), (1, None));
+        assert!(directories.size() < 16);
+    }
+
+    #[test]
+    fn a_name_that_comes_twice_is_found() {
+        let of = ["b", "a", "b"].map(|name| (name, FileKind::Regular));
+        let mut names = names(&of);
+        assert_eq!(names.repeated(), None);
+        names.sort();
+        assert_eq!(names.repeated(), Some(OsStr::new("b")));
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_not_taken() {
+        let long = "n".repeat(1 << 16);
+        assert!(!Names::default().push(OsStr::new(&long), FileKind::Regular));
+    }
 }

@@ -3,12 +3,12 @@
 //! [`ExecServerClient`] connects on first use and belongs to as many threads as like to call it.
 //! A caller writes its request itself and sleeps until the answer is there. One thread a
 //! connection (`client`) reads everything in one order: answers are handed to who waits for them,
-//! events of processes are put in the order of their numbers ([`sequence`]) and queued
-//! ([`route`]), the end fails all that is left. So an answer that came before the end of the
-//! connection counts. [`throttle`] tells when the reader must wait for a slow consumer.
+//! events of processes are put in the order of their numbers and queued ([`events`]), the end fails
+//! all that is left. So an answer that came before the end of the connection counts. [`throttle`]
+//! tells when the reader must wait for a slow consumer.
 //!
 //! When a websocket is lost that thread makes the next one and takes the session up again
-//! ([`link`]); who calls meanwhile waits. A call that was on its way fails and is not made again,
+//! ([`connector`]); who calls meanwhile waits. A call that was on its way fails and is not made again,
 //! except reading a process's events and what makes no difference when it is done twice. A stdio
 //! command ([`command`]) is not recovered. After a failure the next use makes one fresh attempt,
 //! with a new session; handles of the old one stay failed.
@@ -18,41 +18,33 @@
 
 mod command;
 mod connection;
-mod error;
-mod facts;
+mod connector;
+mod events;
 mod files;
-mod handshake;
 mod http;
-mod http_body;
-mod link;
-mod names;
-mod open_file;
-mod options;
 mod process;
-mod route;
-mod send_permit;
-mod sequence;
 mod session;
 mod throttle;
-pub mod types;
-mod wire;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use error::ClientError;
-pub use http::HttpBody;
-pub use open_file::RemoteFile;
-pub use options::{ClientOptions, StdioCommand, Transport};
-pub use process::RemoteProcess;
+pub use files::{FileBlock, FileKind, FileMetadata, Links, Listing, Names, OpenFor, RemoteFile};
+pub use http::{HttpBody, HttpRequest, HttpResponse};
+pub use process::{Command, Confined, Exit, ProcessEvent, RemoteProcess, Stream, TerminalSize};
+pub use session::{EnvironmentFacts, PolicyFacts, SandboxFacts};
 
 use self::connection::{Answer, Params};
-use self::link::Shared;
-use self::types::{EnvironmentFacts, SandboxFacts};
+use self::connector::Shared;
 use super::encode;
+use super::error::ErrorKind;
 use super::methods::session::Info;
 use super::methods::{Method, NoParams};
+use crate::net::Dial;
 
 /// A client of one server. Clones are the same client; when the last one and the last handle are
 /// gone, the processes that it started and that still run are killed, the connection is closed,
@@ -66,6 +58,72 @@ struct Owner(Arc<Shared>);
 impl Drop for Owner {
     fn drop(&mut self) {
         self.0.shut_down();
+    }
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// By a websocket, over TCP, TLS or a Unix socket.
+    WebSocket(Dial),
+    /// By the standard input and output of a command.
+    Command(StdioCommand),
+    /// By a socket whose other end is served, for one connection.
+    Socket(Arc<UnixStream>),
+}
+
+/// A command that speaks the protocol on standard input and output: the server itself, or
+/// something that leads to one, as `ssh` does. Its text never passes through a shell.
+#[derive(Clone, Default)]
+pub struct StdioCommand {
+    /// A path, or a name to be found on PATH.
+    pub program: String,
+    /// What comes behind it.
+    pub args: Vec<String>,
+    /// Laid over our own environment, without our secrets.
+    pub env: BTreeMap<String, String>,
+    /// Where it starts; where we are if there is none.
+    pub cwd: Option<PathBuf>,
+}
+
+/// Arguments and variables may be secrets.
+impl std::fmt::Debug for StdioCommand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StdioCommand")
+    }
+}
+
+/// Whom to reach, and how patiently.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// How.
+    pub transport: Transport,
+    /// What the server logs us as.
+    pub client_name: String,
+    /// From the connection to the end of the handshake; 10 s unless set. The limit on connecting
+    /// is the [`Dial`]'s.
+    pub initialize_timeout: Duration,
+    /// For the answer to a call that has no limit of its own; 60 s unless set.
+    pub call_timeout: Duration,
+    /// For how long a lost websocket is tried to be had again; 45 s unless set, which is below
+    /// the 80 s or more that servers keep a session.
+    pub recovery_window: Duration,
+    /// How often a websocket is pinged; 30 s unless set. A server that is silent for three
+    /// intervals is gone.
+    pub ping_interval: Duration,
+}
+
+impl ClientOptions {
+    /// The defaults.
+    pub fn new(transport: Transport) -> Self {
+        Self {
+            transport,
+            client_name: "exec-server".to_owned(),
+            initialize_timeout: Duration::from_secs(10),
+            call_timeout: Duration::from_secs(60),
+            recovery_window: Duration::from_secs(45),
+            ping_interval: Duration::from_secs(30),
+        }
     }
 }
 
@@ -95,6 +153,83 @@ impl fmt::Display for ConnectionState {
         }
     }
 }
+
+/// Why a call on a server did not succeed. `Display` is for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientError {
+    /// No connection came about: stage, cause, what to do.
+    Connect(String),
+    /// The connection is gone, and so is what was asked.
+    Disconnected(String),
+    /// The server answered with an error.
+    Rejected {
+        /// The JSON-RPC code.
+        code: i64,
+        /// The server's words.
+        message: String,
+    },
+    /// The server's answer makes no sense.
+    Protocol(String),
+    /// No answer within the time allowed.
+    TimedOut(String),
+    /// The process takes no more input.
+    InputClosed(String),
+    /// The server announces no such extension; nothing was sent.
+    Unsupported(String),
+    /// The server would not, or did not, confine what had to be; nothing runs.
+    NotConfined(&'static str),
+}
+
+impl ClientError {
+    /// The JSON-RPC code, where there was an answer.
+    pub fn code(&self) -> Option<i64> {
+        match self {
+            Self::Rejected { code, .. } => Some(*code),
+            // What the server would say if it were asked.
+            Self::Unsupported(_) => Some(ErrorKind::UnknownMethod.code().into()),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection was lost on the way, so that what was asked for may have been done or
+    /// not.
+    pub fn is_disconnect(&self) -> bool {
+        matches!(self, Self::Disconnected(_))
+    }
+
+    /// Whether the server said that there is no such file or handle.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(i64::from(ErrorKind::NotFound.code()))
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(why) | Self::TimedOut(why) | Self::InputClosed(why) => f.write_str(why),
+            Self::Disconnected(why) if why.is_empty() => {
+                f.write_str("exec-server transport disconnected")
+            }
+            Self::Disconnected(why) => write!(f, "exec-server transport disconnected: {why}"),
+            Self::Rejected { code, message } => {
+                write!(f, "exec-server rejected request ({code}): {message}")
+            }
+            Self::Unsupported(what) => write!(
+                f,
+                "this server does not know {what}, an extension of exec-server's protocol; \
+                 it takes an exec-server of this kind there"
+            ),
+            Self::NotConfined(what) => write!(
+                f,
+                "this server does not confine commands, {what}; \
+                 it takes an exec-server that enforces `sandbox` there"
+            ),
+            Self::Protocol(why) => write!(f, "exec-server protocol error: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
 
 impl ExecServerClient {
     /// A client that connects on first use.
@@ -131,7 +266,7 @@ impl ExecServerClient {
             return Ok(None);
         }
         let answer = self.call::<Info>(&NoParams {})?;
-        facts::sandbox_of(&answer.json)
+        session::sandbox_of(&answer.json)
             .map_err(|error| ClientError::Protocol(format!("{}: {error}", Info::NAME)))
     }
 

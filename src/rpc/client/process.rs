@@ -1,6 +1,7 @@
 //! A process on the server, as its owner sees it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,24 +11,110 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::connection::{Answer, Params};
-use super::route::Route;
+use super::events::Route;
 use super::session::Session;
-use super::types::{Command, Confined, Exit, ProcessEvent, TerminalSize};
 use super::{ClientError, ExecServerClient};
 use crate::rpc::methods::Method;
+use crate::rpc::methods::env_policy::EnvPolicy;
 use crate::rpc::methods::process::{
-    CloseStdin, CloseStdinParams, Resize, ResizeParams, Signal, SignalParams, Size, Start,
-    StartParams, StartReply, Terminate, TerminateParams, Write, WriteStatus,
+    CloseStdin, CloseStdinParams, Denial, ExitFacts, Resize, ResizeParams, Signal, SignalParams,
+    Size, Start, StartParams, StartReply, StreamName, Terminate, TerminateParams, Write,
+    WriteStatus,
 };
 use crate::rpc::path_uri::PathStyle;
 use crate::rpc::{base64, encode};
 
-/// Input is sent in pieces of so many bytes; the server delays its answer when that many wait.
-const WRITE_PIECE: usize = 256 * 1024;
-/// Between attempts to write while the server holds as much input as it may.
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
-/// The code of a limit that is reached for the moment.
-const BUSY: i64 = -32000;
+/// What to run.
+#[derive(Clone, Debug, Default)]
+pub struct Command {
+    /// The program and its arguments; at least one.
+    pub argv: Vec<String>,
+    /// What the program sees as its name, if not `argv[0]`.
+    pub arg0: Option<String>,
+    /// Where to start: an absolute path; none is the environment's own directory.
+    pub cwd: Option<String>,
+    /// Laid over what `env_policy` lets through.
+    pub env: BTreeMap<String, String>,
+    /// What to inherit of the environment variables there; none inherits nothing.
+    pub env_policy: Option<EnvPolicy>,
+    /// A terminal of this size instead of pipes.
+    pub terminal: Option<TerminalSize>,
+    /// Whether standard input is a pipe. A terminal always takes input.
+    pub pipe_stdin: bool,
+    /// How long it may run; then its group gets TERM and 2 s later KILL.
+    pub timeout: Option<Duration>,
+    /// The confinement, as JSON of the wire.
+    pub sandbox: Option<String>,
+}
+
+/// The confinement in force, as a start tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confined {
+    /// The reference's word for it; `none` for none.
+    pub sandbox_type: String,
+    /// What has made it, such as `bundled`, where the server tells.
+    pub launcher: Option<String>,
+    /// What is not enforced as asked, a sentence each, where the server tells.
+    pub weaker: Vec<String>,
+}
+
+/// A terminal's size in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters a line.
+    pub cols: u16,
+}
+
+/// Which of a process's streams a piece of output came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A terminal, where the two are one.
+    Pty,
+}
+
+/// What happens to a process, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProcessEvent {
+    /// It has printed something.
+    Output {
+        /// Where.
+        stream: Stream,
+        /// At least one byte.
+        data: Vec<u8>,
+    },
+    /// Events of these numbers are lost for good: output that was no longer kept.
+    Gap {
+        /// The first that is missing.
+        first: u64,
+        /// The last that is missing.
+        last: u64,
+    },
+    /// It has ended.
+    Exited(Exit),
+    /// Nothing more will come.
+    Closed,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Its code, or 128+n when signal n killed it.
+    pub code: i32,
+    /// The name of the signal that killed it, without `SIG`, where the server tells.
+    pub signal: Option<String>,
+    /// Whether its time was up, where the server tells.
+    pub timed_out: bool,
+    /// Whether the sandbox is what it failed of, as far as the server can tell.
+    pub sandbox_denied: bool,
+    /// What was denied, where the server tells.
+    pub denial: Option<Denial>,
+}
 
 /// A process on the server. Dropping it does not end the process.
 pub struct RemoteProcess {
@@ -35,36 +122,6 @@ pub struct RemoteProcess {
     session: Arc<Session>,
     route: Arc<Route>,
     confined: Option<Confined>,
-}
-
-#[derive(Deserialize)]
-struct LevelReply {
-    launcher: String,
-    #[serde(default)]
-    weaker: Vec<String>,
-}
-
-/// The confinement, if there is proof of one: 0.130 ignores a `sandbox` and says nothing.
-fn confined(reply: StartReply<'_>) -> Result<Option<Confined>, ClientError> {
-    let Some(sandbox_type) = reply.sandbox_type else {
-        return Ok(None);
-    };
-    if sandbox_type == "none" && reply.sandbox_level.is_none() {
-        return Ok(None);
-    }
-    let (launcher, weaker) = match reply.sandbox_level {
-        Some(level) => {
-            let level: LevelReply = serde_json::from_value(level)
-                .map_err(|error| ClientError::Protocol(format!("sandboxLevel: {error}")))?;
-            (Some(level.launcher), level.weaker)
-        }
-        None => (None, Vec::new()),
-    };
-    Ok(Some(Confined {
-        sandbox_type: sandbox_type.into_owned(),
-        launcher,
-        weaker,
-    }))
 }
 
 impl ExecServerClient {
@@ -115,12 +172,6 @@ impl ExecServerClient {
         }
         Ok(process)
     }
-}
-
-/// Whether a command runs only if it is confined; one without a confinement may ask for none, too.
-fn must_be_confined(sandbox: &str) -> bool {
-    let sandbox: Value = serde_json::from_str(sandbox).unwrap_or_default();
-    sandbox["permissions"]["type"] != "disabled"
 }
 
 impl RemoteProcess {
@@ -249,6 +300,30 @@ impl RemoteProcess {
         self.call::<Terminate>(&params, true).map(drop)
     }
 
+    /// Takes all events until [`ProcessEvent::Closed`], or for at most `limit`.
+    ///
+    /// # Errors
+    /// The session is lost, or time is up.
+    pub fn collect(&self, limit: Duration) -> Result<Vec<ProcessEvent>, ClientError> {
+        let deadline = Instant::now() + limit;
+        let mut events = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.next_event(left)? {
+                Some(ProcessEvent::Closed) => {
+                    events.push(ProcessEvent::Closed);
+                    return Ok(events);
+                }
+                Some(event) => events.push(event),
+                None if left.is_zero() => {
+                    let why = format!("the process has not ended within {limit:?}");
+                    return Err(ClientError::TimedOut(why));
+                }
+                None => {}
+            }
+        }
+    }
+
     /// The confinement in force, if one was asked for.
     pub fn confined(&self) -> Option<&Confined> {
         self.confined.as_ref()
@@ -297,6 +372,13 @@ impl fmt::Debug for RemoteProcess {
             .finish()
     }
 }
+
+/// Input is sent in pieces of so many bytes; the server delays its answer when that many wait.
+const WRITE_PIECE: usize = 256 * 1024;
+/// Between attempts to write while the server holds as much input as it may.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// The code of a limit that is reached for the moment.
+const BUSY: i64 = -32000;
 
 fn refused(status: &WriteStatus) -> ClientError {
     let why = match status {
@@ -350,32 +432,88 @@ fn on_one_line(json: &str) -> Result<Box<RawValue>, serde_json::Error> {
     to_raw_value(&value)
 }
 
-pub(super) fn millis(duration: Duration) -> u64 {
+/// Whether a command runs only if it is confined; one without a confinement may ask for none, too.
+fn must_be_confined(sandbox: &str) -> bool {
+    let sandbox: Value = serde_json::from_str(sandbox).unwrap_or_default();
+    sandbox["permissions"]["type"] != "disabled"
+}
+
+#[derive(Deserialize)]
+struct LevelReply {
+    launcher: String,
+    #[serde(default)]
+    weaker: Vec<String>,
+}
+
+/// The confinement, if there is proof of one: 0.130 ignores a `sandbox` and says nothing.
+fn confined(reply: StartReply<'_>) -> Result<Option<Confined>, ClientError> {
+    let Some(sandbox_type) = reply.sandbox_type else {
+        return Ok(None);
+    };
+    if sandbox_type == "none" && reply.sandbox_level.is_none() {
+        return Ok(None);
+    }
+    let (launcher, weaker) = match reply.sandbox_level {
+        Some(level) => {
+            let level: LevelReply = serde_json::from_value(level)
+                .map_err(|error| ClientError::Protocol(format!("sandboxLevel: {error}")))?;
+            (Some(level.launcher), level.weaker)
+        }
+        None => (None, Vec::new()),
+    };
+    Ok(Some(Confined {
+        sandbox_type: sandbox_type.into_owned(),
+        launcher,
+        weaker,
+    }))
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl RemoteProcess {
-    /// Takes all events until [`ProcessEvent::Closed`], or for at most `limit`.
-    ///
-    /// # Errors
-    /// The session is lost, or time is up.
-    pub fn collect(&self, limit: Duration) -> Result<Vec<ProcessEvent>, ClientError> {
-        let deadline = Instant::now() + limit;
-        let mut events = Vec::new();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.next_event(left)? {
-                Some(ProcessEvent::Closed) => {
-                    events.push(ProcessEvent::Closed);
-                    return Ok(events);
-                }
-                Some(event) => events.push(event),
-                None if left.is_zero() => {
-                    let why = format!("the process has not ended within {limit:?}");
-                    return Err(ClientError::TimedOut(why));
-                }
-                None => {}
-            }
+impl From<StreamName> for Stream {
+    fn from(name: StreamName) -> Self {
+        match name {
+            StreamName::Stdout => Self::Stdout,
+            StreamName::Stderr => Self::Stderr,
+            StreamName::Pty => Self::Pty,
         }
+    }
+}
+
+impl From<ExitFacts> for Exit {
+    fn from(facts: ExitFacts) -> Self {
+        let signal = facts.signal.map(|name| match name.strip_prefix("SIG") {
+            Some(bare) => bare.to_owned(),
+            None => name,
+        });
+        Self {
+            // 0.130 says -1 of a process that a signal has ended; none at all is as little known.
+            code: facts.exit_code.unwrap_or(-1),
+            signal,
+            timed_out: facts.timed_out.unwrap_or(false),
+            sandbox_denied: facts.sandbox_denied.unwrap_or(false),
+            denial: facts.sandbox_denial,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::methods::process::EndParams;
+
+    #[test]
+    fn an_exit_is_understood_from_every_generation() {
+        let exit =
+            |json: &str| Exit::from(serde_json::from_str::<EndParams<'_>>(json).unwrap().exit);
+        let old = exit(r#"{"processId":"p","seq":1,"exitCode":3}"#);
+        assert_eq!((old.code, old.signal, old.timed_out), (3, None, false));
+        let ours = exit(
+            r#"{"processId":"p","seq":1,"exitCode":137,"sandboxDenied":true,"signal":"SIGKILL","timedOut":true}"#,
+        );
+        assert_eq!((ours.code, ours.signal.as_deref()), (137, Some("KILL")));
+        assert!(ours.timed_out && ours.sandbox_denied);
     }
 }

@@ -1,26 +1,83 @@
 //! What lives on the server across connections: processes, and what it has told of itself.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard};
+
+use serde::{Deserialize, Serialize};
 
 use super::ClientError;
-use super::facts::ServerFacts;
-use super::http_body::BodyRoute;
-use super::route::{Route, output};
+use super::events::{Route, output};
+use super::http::BodyRoute;
+use super::process::ProcessEvent;
 use super::throttle::ReadThrottle;
-use super::types::ProcessEvent;
 use crate::rpc::methods::Method;
 use crate::rpc::methods::http::{BodyDelta, BodyDeltaParams};
 use crate::rpc::methods::process::{Closed, EndParams, Exited, Output, OutputParams};
-
+use crate::rpc::path_uri::{PathStyle, WirePath};
 use crate::sys::sync::Mutex;
 
+/// What an environment tells about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnvironmentFacts {
+    /// The server's version, where it tells.
+    pub version: Option<String>,
+    /// The path of a shell, where it tells.
+    pub shell: Option<String>,
+    /// Where the server was started, as a native path.
+    pub cwd: Option<String>,
+    /// The user's home, as a native path.
+    pub home: Option<String>,
+    /// `linux` where it tells.
+    pub platform: Option<String>,
+    /// The extensions it announces; empty for the reference.
+    pub extensions: Vec<String>,
+}
+
+/// The confinement that an environment's programs get at best. In JSON the names are those of the protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SandboxFacts {
+    /// Who makes it; `none` where nothing can be confined.
+    pub launcher: String,
+    /// Its version.
+    pub version: Option<String>,
+    /// The namespaces that are new.
+    pub namespaces: Vec<String>,
+    /// The version of Landlock in force; 0 for none.
+    pub landlock_abi: u32,
+    /// Whether system calls are filtered.
+    pub seccomp: bool,
+    /// What is less than it could be, a sentence each.
+    pub weaker: Vec<String>,
+    /// Why nothing can be confined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What is told of the policies that have names, such as `workspace-write`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<String, PolicyFacts>,
+}
+
+/// Whether a policy can be had in an environment. In JSON the names are those of the protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PolicyFacts {
+    /// Whether it can.
+    pub available: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
 /// A session.
-pub(super) struct Session {
-    pub(super) id: String,
-    pub(super) facts: ServerFacts,
-    pub(super) throttle: Arc<ReadThrottle>,
+pub(crate) struct Session {
+    pub(crate) id: String,
+    pub(crate) facts: ServerFacts,
+    pub(crate) throttle: Arc<ReadThrottle>,
     next: AtomicU64,
     state: Mutex<State>,
 }
@@ -35,7 +92,7 @@ struct State {
 }
 
 impl Session {
-    pub(super) fn new(id: String, facts: ServerFacts, throttle: Arc<ReadThrottle>) -> Self {
+    pub(crate) fn new(id: String, facts: ServerFacts, throttle: Arc<ReadThrottle>) -> Self {
         Self {
             id,
             facts,
@@ -46,14 +103,14 @@ impl Session {
     }
 
     /// A name that no process, file or request of this session has.
-    pub(super) fn fresh_name(&self) -> String {
+    pub(crate) fn fresh_name(&self) -> String {
         self.next.fetch_add(1, Ordering::Relaxed).to_string()
     }
 
     /// Makes the place for the events of a process that is about to be started.
-    pub(super) fn open_route(&self) -> Result<Arc<Route>, ClientError> {
+    pub(crate) fn open_route(&self) -> Result<Arc<Route>, ClientError> {
         let route = Arc::new(Route::new(self.fresh_name(), Arc::clone(&self.throttle)));
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if let Some(why) = &state.failure {
             return Err(ClientError::Disconnected(why.clone()));
         }
@@ -62,13 +119,13 @@ impl Session {
     }
 
     /// The process never started, or is known to have ended.
-    pub(super) fn close_route(&self, id: &str) {
-        self.lock().routes.remove(id);
+    pub(crate) fn close_route(&self, id: &str) {
+        self.state.lock().routes.remove(id);
     }
 
     /// Nobody listens to this process any more. Whether it may run on.
-    pub(super) fn abandon(&self, route: &Route) -> bool {
-        let mut state = self.lock();
+    pub(crate) fn abandon(&self, route: &Route) -> bool {
+        let mut state = self.state.lock();
         let runs_on = state.routes.remove(&route.id).is_some() && !route.is_over();
         if runs_on {
             state.abandoned.insert(route.id.clone());
@@ -76,59 +133,65 @@ impl Session {
         runs_on
     }
 
-    pub(super) fn routes(&self) -> Vec<Arc<Route>> {
-        self.lock().routes.values().cloned().collect()
+    pub(crate) fn routes(&self) -> Vec<Arc<Route>> {
+        self.state.lock().routes.values().cloned().collect()
     }
 
     /// The processes that may still run.
-    pub(super) fn running(&self) -> Vec<String> {
-        let state = self.lock();
+    pub(crate) fn running(&self) -> Vec<String> {
+        let state = self.state.lock();
         let live = state.routes.values().filter(|route| !route.is_over());
         let live = live.map(|route| route.id.clone());
         live.chain(state.abandoned.iter().cloned()).collect()
     }
 
     /// The processes that may still run, but whose events nobody wants.
-    pub(super) fn abandoned(&self) -> Vec<String> {
-        self.lock().abandoned.iter().cloned().collect()
+    pub(crate) fn abandoned(&self) -> Vec<String> {
+        self.state.lock().abandoned.iter().cloned().collect()
     }
 
     /// Makes the place for the body of an HTTP answer.
-    pub(super) fn open_body(&self) -> (String, Arc<BodyRoute>) {
+    pub(crate) fn open_body(&self) -> (String, Arc<BodyRoute>) {
         let id = self.fresh_name();
         let body = Arc::new(BodyRoute::new(Arc::clone(&self.throttle)));
-        self.lock().bodies.insert(id.clone(), Arc::clone(&body));
+        self.state
+            .lock()
+            .bodies
+            .insert(id.clone(), Arc::clone(&body));
         (id, body)
     }
 
-    pub(super) fn close_body(&self, id: &str) {
-        self.lock().bodies.remove(id);
+    pub(crate) fn close_body(&self, id: &str) {
+        self.state.lock().bodies.remove(id);
     }
 
     /// The connection is lost, and with it what belonged to it alone.
-    pub(super) fn connection_lost(&self, why: &str) {
-        let bodies = std::mem::take(&mut self.lock().bodies);
+    pub(crate) fn connection_lost(&self, why: &str) {
+        let bodies = std::mem::take(&mut self.state.lock().bodies);
         for body in bodies.into_values() {
             body.fail(why);
         }
     }
 
     /// The session is lost for good.
-    pub(super) fn fail(&self, why: &str) {
+    pub(crate) fn fail(&self, why: &str) {
         self.connection_lost(why);
-        self.lock().failure.get_or_insert_with(|| why.to_owned());
+        self.state
+            .lock()
+            .failure
+            .get_or_insert_with(|| why.to_owned());
         for route in self.routes() {
             route.fail(why);
         }
     }
 
     /// Why the session is lost for good, if it is.
-    pub(super) fn failure(&self) -> Option<String> {
-        self.lock().failure.clone()
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.state.lock().failure.clone()
     }
 
     /// Takes a notification and gives the process that it was about. The error ends the connection.
-    pub(super) fn take(&self, method: &str, params: &str) -> Result<Option<Arc<Route>>, String> {
+    pub(crate) fn take(&self, method: &str, params: &str) -> Result<Option<Arc<Route>>, String> {
         let bad =
             |error: serde_json::Error| format!("the server's {method} makes no sense: {error}");
         match method {
@@ -145,7 +208,7 @@ impl Session {
                 let is_last = method == Closed::NAME;
                 let Some(route) = self.route(&ended.process_id) else {
                     if is_last {
-                        self.lock().abandoned.remove(&*ended.process_id);
+                        self.state.lock().abandoned.remove(&*ended.process_id);
                     }
                     return Ok(None);
                 };
@@ -159,7 +222,7 @@ impl Session {
             }
             BodyDelta::NAME => {
                 let delta: BodyDeltaParams<'_> = serde_json::from_str(params).map_err(bad)?;
-                let body = self.lock().bodies.get(&*delta.request_id).cloned();
+                let body = self.state.lock().bodies.get(&*delta.request_id).cloned();
                 if let Some(body) = body {
                     body.accept(&delta)?;
                 }
@@ -171,10 +234,110 @@ impl Session {
     }
 
     fn route(&self, id: &str) -> Option<Arc<Route>> {
-        self.lock().routes.get(id).cloned()
+        self.state.lock().routes.get(id).cloned()
+    }
+}
+
+/// What is known of a server.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerFacts {
+    /// For callers.
+    pub(crate) facts: EnvironmentFacts,
+    /// How it wants paths.
+    pub(crate) style: PathStyle,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InfoReply {
+    #[serde(default)]
+    executor_version: Option<String>,
+    #[serde(default)]
+    shell: Option<ShellReply>,
+    #[serde(default)]
+    cwd: Option<String>,
+    #[serde(default)]
+    user_home_dir: Option<String>,
+    #[serde(default)]
+    platform_os: Option<String>,
+    #[serde(default)]
+    capabilities: Option<CapabilitiesReply>,
+}
+
+#[derive(Deserialize)]
+struct ShellReply {
+    path: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CapabilitiesReply {
+    #[serde(default)]
+    exec_server: Option<ExecServerReply>,
+}
+
+#[derive(Deserialize)]
+struct ExecServerReply {
+    #[serde(default)]
+    extensions: Vec<String>,
+    #[serde(default)]
+    sandbox: Option<SandboxFacts>,
+}
+
+impl ServerFacts {
+    /// Of a server that says nothing: 0.130, which knows native paths only.
+    pub(crate) fn silent() -> Self {
+        Self {
+            facts: EnvironmentFacts::default(),
+            style: PathStyle::Native,
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
+    /// From an `environmentInfo`. Such a server takes URIs.
+    pub(crate) fn from_info(json: &str) -> Result<Self, serde_json::Error> {
+        let info: InfoReply = serde_json::from_str(json)?;
+        let ours = info.capabilities.and_then(|it| it.exec_server);
+        Ok(Self {
+            facts: EnvironmentFacts {
+                version: info.executor_version,
+                shell: info.shell.map(|shell| shell.path),
+                cwd: info.cwd.as_deref().and_then(native),
+                home: info.user_home_dir.as_deref().and_then(native),
+                platform: info.platform_os,
+                extensions: ours.map_or_else(Vec::new, |ours| ours.extensions),
+            },
+            style: PathStyle::Uri,
+        })
     }
+
+    /// A native path as it wants it.
+    pub(crate) fn path(&self, native: &str) -> String {
+        self.style.render(Path::new(native))
+    }
+
+    /// Whether it announces an extension.
+    pub(crate) fn has(&self, extension: &str) -> bool {
+        self.facts.extensions.iter().any(|it| it == extension)
+    }
+
+    /// An error unless it announces the extension.
+    pub(crate) fn needs(&self, extension: &str) -> Result<(), ClientError> {
+        if self.has(extension) {
+            return Ok(());
+        }
+        Err(ClientError::Unsupported(extension.to_owned()))
+    }
+}
+
+/// What an answer to `environment/info` tells about confinement.
+pub(crate) fn sandbox_of(json: &str) -> Result<Option<SandboxFacts>, serde_json::Error> {
+    let info: InfoReply = serde_json::from_str(json)?;
+    let ours = info.capabilities.and_then(|it| it.exec_server);
+    Ok(ours.and_then(|ours| ours.sandbox))
+}
+
+/// A path of a server, in whatever form, as a native one.
+pub(crate) fn native(path: &str) -> Option<String> {
+    let path = WirePath::parse(path).ok()?.path;
+    path.into_os_string().into_string().ok()
 }

@@ -10,15 +10,15 @@
 //! Long answers count by themselves, from their arrival until their caller has read them, which no
 //! caller waits with: so of many that come together few are held at a time.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sys::sync::{Condvar, Mutex};
 
 /// Queued bytes above which the reader stops while nobody waits.
-pub(super) const SOFT: usize = 4 * 1024 * 1024;
+const SOFT: usize = 4 * 1024 * 1024;
 /// Queued bytes above which it always stops.
-pub(super) const HARD: usize = 64 * 1024 * 1024;
+const HARD: usize = 64 * 1024 * 1024;
 
 /// Bytes of answers above which the reader stops until some are read.
 const ANSWERS: usize = 8 * 1024 * 1024;
@@ -26,10 +26,10 @@ const ANSWERS: usize = 8 * 1024 * 1024;
 const LONG: usize = 64 * 1024;
 
 /// What an event costs besides its bytes.
-pub(super) const EVENT_COST: usize = 64;
+pub(crate) const EVENT_COST: usize = 64;
 
 #[derive(Debug, Default)]
-pub(super) struct ReadThrottle {
+pub(crate) struct ReadThrottle {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -52,53 +52,53 @@ impl State {
 
 /// A long answer that is not read yet, of so many bytes.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     throttle: Arc<ReadThrottle>,
     bytes: usize,
 }
 
 /// Somebody waits for what the reader brings.
-pub(super) struct Waiter<'a>(&'a ReadThrottle);
+pub(crate) struct Waiter<'a>(&'a ReadThrottle);
 
 impl ReadThrottle {
-    pub(super) fn add(&self, bytes: usize) {
-        self.lock().queued += bytes;
+    pub(crate) fn add(&self, bytes: usize) {
+        self.state.lock().queued += bytes;
     }
 
-    pub(super) fn release(&self, bytes: usize) {
-        let mut state = self.lock();
+    pub(crate) fn release(&self, bytes: usize) {
+        let mut state = self.state.lock();
         state.queued = state.queued.saturating_sub(bytes);
         self.tell(&state);
     }
 
     /// Counts an answer until the result is dropped; none for a short one.
-    pub(super) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
+    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
         if bytes < LONG {
             return None;
         }
-        self.lock().answers += bytes;
+        self.state.lock().answers += bytes;
         let throttle = Arc::clone(self);
         Some(Held { throttle, bytes })
     }
 
     /// From now on, until the result is dropped.
-    pub(super) fn waiter(&self) -> Waiter<'_> {
-        let mut state = self.lock();
+    pub(crate) fn waiter(&self) -> Waiter<'_> {
+        let mut state = self.state.lock();
         state.waiting += 1;
         self.tell(&state);
         Waiter(self)
     }
 
     /// Lets the reader go, to its own end.
-    pub(super) fn end(&self) {
-        let mut state = self.lock();
+    pub(crate) fn end(&self) {
+        let mut state = self.state.lock();
         state.is_ended = true;
         self.tell(&state);
     }
 
     /// For the reader: waits until it may read. False when it still may not after `limit`.
-    pub(super) fn wait(&self, limit: Duration) -> bool {
-        let state = self.lock();
+    pub(crate) fn wait(&self, limit: Duration) -> bool {
+        let state = self.state.lock();
         let is_shut = |state: &mut State| !state.is_open();
         let waited = self.changed.wait_timeout_while(state, limit, is_shut);
         waited.0.is_open()
@@ -109,15 +109,11 @@ impl ReadThrottle {
             self.changed.notify_all();
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut state = self.throttle.lock();
+        let mut state = self.throttle.state.lock();
         state.answers -= self.bytes;
         self.throttle.tell(&state);
     }
@@ -125,7 +121,7 @@ impl Drop for Held {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.0.lock().waiting -= 1;
+        self.0.state.lock().waiting -= 1;
     }
 }
 
@@ -164,6 +160,6 @@ mod tests {
         drop(first);
         assert!(throttle.wait(Duration::ZERO));
         drop(second);
-        assert_eq!(throttle.lock().answers, 0);
+        assert_eq!(throttle.state.lock().answers, 0);
     }
 }

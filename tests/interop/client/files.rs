@@ -2,8 +2,7 @@
 
 use std::ffi::OsStr;
 
-use exec_server::rpc::client::ClientError;
-use exec_server::rpc::client::types::{FileKind, Links, OpenFor};
+use exec_server::rpc::client::{ClientError, FileKind, Links, OpenFor};
 
 use super::scene::Scene;
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use exec_server::rpc::client::ClientError;
-use exec_server::rpc::client::types::{Command, TerminalSize};
+use exec_server::rpc::client::{ClientError, Command, TerminalSize};
 
 use super::scene::{Scene, await_text, finish};
 use support::PATIENCE;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use exec_server::net::{Dial, Target};
-use exec_server::rpc::client::types::{Command, ProcessEvent, Stream};
 use exec_server::rpc::client::{
-    ClientOptions, ExecServerClient, RemoteProcess, StdioCommand, Transport as Way,
+    ClientOptions, Command, ExecServerClient, ProcessEvent, RemoteProcess, StdioCommand, Stream,
+    Transport as Way,
 };
 
 use crate::children::Guarded;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use exec_server::rpc::client::types::{HttpRequest, ProcessEvent};
-use exec_server::rpc::client::{ClientError, RemoteProcess};
+use exec_server::rpc::client::{ClientError, HttpRequest, ProcessEvent, RemoteProcess};
 
 use super::scene::{Said, Scene, finish};
 use crate::http_server::{Reply, serve};

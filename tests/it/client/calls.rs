@@ -5,10 +5,10 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use exec_server::rpc::client::types::{
-    Command, FileKind, HttpRequest, Links, OpenFor, ProcessEvent, Stream, TerminalSize,
+use exec_server::rpc::client::{
+    ClientError, Command, ConnectionState, ExecServerClient, FileKind, HttpRequest, Links, OpenFor,
+    ProcessEvent, Stream, TerminalSize, Transport,
 };
-use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient, Transport};
 
 use super::{
     client, client_of, command, finish, first_line, next, options, over_command, server_program,

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use exec_server::rpc::client::ClientError;
-use exec_server::rpc::client::types::Command;
+use exec_server::rpc::client::{ClientError, Command};
 
 use super::client;
 use super::scripted::{Line, Scripted};

@@ -12,9 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 use exec_server::net::{Dial, Target};
-use exec_server::rpc::client::types::{Command, ProcessEvent, Stream};
 use exec_server::rpc::client::{
-    ClientOptions, ExecServerClient, RemoteProcess, StdioCommand, Transport,
+    ClientOptions, Command, ExecServerClient, ProcessEvent, RemoteProcess, StdioCommand, Stream,
+    Transport,
 };
 
 use crate::support::{PATIENCE, Server, child, patterned};

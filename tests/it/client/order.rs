@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use exec_server::rpc::client::types::{HttpRequest, Links, OpenFor, ProcessEvent};
-use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient};
+use exec_server::rpc::client::{
+    ClientError, ConnectionState, ExecServerClient, HttpRequest, Links, OpenFor, ProcessEvent,
+};
 use serde_json::{Value, json};
 
 use super::scripted::{Line, Scripted};

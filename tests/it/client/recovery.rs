@@ -3,8 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use exec_server::rpc::client::types::ProcessEvent;
-use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient};
+use exec_server::rpc::client::{ClientError, ConnectionState, ExecServerClient, ProcessEvent};
 
 use super::{client, command, echoes, first_line, options};
 use crate::support::{PATIENCE, Proxy, Server, patterned, within};

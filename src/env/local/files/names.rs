@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::errors::FileError;
-pub use crate::rpc::client::types::Links;
+pub use crate::rpc::client::Links;
 use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
 
 impl Links {

@@ -13,30 +13,34 @@
 //! same attempt and share its outcome. The thread that reads a connection is the one that
 //! recovers it, and then reads the next.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::command::CommandProcess;
-use super::connection::{Answer, CallError, Connection, Params};
-use super::handshake::{FIRST_FREE_ID, Handshake, HandshakeError, HandshakeResult};
-use super::options::{ClientOptions, Transport};
-use super::route::Route;
-use super::session::Session;
+use super::connection::{Answer, CallError, Connection, Incoming, Params, shown};
+use super::events::Route;
+use super::session::{ServerFacts, Session};
 use super::throttle::ReadThrottle;
-use super::{ClientError, ConnectionState};
+use super::{ClientError, ClientOptions, ConnectionState, Transport};
 use crate::log;
 use crate::net::{Dial, DialError, Sink, Socket, SocketSource};
+use crate::rpc::encode;
+use crate::rpc::error::ErrorKind;
 use crate::rpc::methods::process::{Terminate, TerminateParams};
-use crate::rpc::transport::{Framing, LineReader, Outbound, Reader, Role, WebSocketReader};
+use crate::rpc::methods::session::{Info, Initialize, InitializeParams, InitializeReply};
+use crate::rpc::methods::{Method, NoParams};
+use crate::rpc::transport::{
+    Framing, LineReader, Outbound, Reader, Received, Role, WebSocketReader,
+};
 use crate::sys::sync::{Condvar, Mutex};
 
 /// For the last bytes to a server that we leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What all handles of a client share.
-pub(super) struct Shared {
-    pub(super) options: ClientOptions,
+pub(crate) struct Shared {
+    pub(crate) options: ClientOptions,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -62,7 +66,7 @@ enum Link {
 type BoxedReader = Box<dyn Reader + Send>;
 
 impl Shared {
-    pub(super) fn new(options: ClientOptions) -> Self {
+    pub(crate) fn new(options: ClientOptions) -> Self {
         Self {
             options,
             state: Mutex::new(State {
@@ -77,8 +81,8 @@ impl Shared {
     }
 
     /// A session with a connection; made or waited for, if need be.
-    pub(super) fn ready(self: &Arc<Self>) -> Result<(Arc<Session>, Arc<Connection>), ClientError> {
-        let mut state = self.lock();
+    pub(crate) fn ready(self: &Arc<Self>) -> Result<(Arc<Session>, Arc<Connection>), ClientError> {
+        let mut state = self.state.lock();
         let mut awaited = None;
         loop {
             if state.is_ended {
@@ -102,7 +106,7 @@ impl Shared {
                     state.link = Link::Connecting;
                     drop(state);
                     let connected = self.connect();
-                    state = self.lock();
+                    state = self.state.lock();
                     self.changed.notify_all();
                     match connected {
                         Ok((session, connection)) => {
@@ -121,10 +125,7 @@ impl Shared {
     }
 
     /// The same for what belongs to a session: an error if another one has taken its place.
-    pub(super) fn ready_in(
-        self: &Arc<Self>,
-        wanted: &Arc<Session>,
-    ) -> Result<Arc<Connection>, ClientError> {
+    fn ready_in(self: &Arc<Self>, wanted: &Arc<Session>) -> Result<Arc<Connection>, ClientError> {
         if let Some(why) = wanted.failure() {
             return Err(ClientError::Disconnected(why));
         }
@@ -138,7 +139,7 @@ impl Shared {
 
     /// One call in a session. With `repeats`, one that was lost with its connection is made again
     /// on the next: only for what makes no difference when it is done twice.
-    pub(super) fn call_in(
+    pub(crate) fn call_in(
         self: &Arc<Self>,
         session: &Arc<Session>,
         method: &str,
@@ -158,7 +159,7 @@ impl Shared {
     }
 
     /// One call on whatever connection there is.
-    pub(super) fn call(
+    pub(crate) fn call(
         self: &Arc<Self>,
         method: &str,
         params: Params<'_>,
@@ -175,8 +176,8 @@ impl Shared {
     }
 
     /// A call that starts a process was lost: should it run, it is ended on the next connection.
-    pub(super) fn note_stray(&self, session: &Session, id: &str) {
-        let mut state = self.lock();
+    pub(crate) fn note_stray(&self, session: &Session, id: &str) {
+        let mut state = self.state.lock();
         let is_same = state.session.as_ref().is_some_and(|it| it.id == session.id);
         if !is_same {
             return;
@@ -188,11 +189,11 @@ impl Shared {
     }
 
     /// The handle of a process is gone.
-    pub(super) fn abandon(&self, session: &Session, route: &Route) {
+    pub(crate) fn abandon(&self, session: &Session, route: &Route) {
         if !session.abandon(route) {
             return;
         }
-        let state = self.lock();
+        let state = self.state.lock();
         let is_same = state.session.as_ref().is_some_and(|it| it.id == session.id);
         if let (true, Link::Connected(connection)) = (is_same, &state.link) {
             connection.ignore(session, &route.id);
@@ -200,8 +201,8 @@ impl Shared {
     }
 
     /// What is going on.
-    pub(super) fn describe(&self) -> ConnectionState {
-        match &self.lock().link {
+    pub(crate) fn describe(&self) -> ConnectionState {
+        match &self.state.lock().link {
             Link::Idle => ConnectionState::Idle,
             Link::Connecting => ConnectionState::Connecting,
             Link::Connected(_) => ConnectionState::Connected,
@@ -212,9 +213,9 @@ impl Shared {
 
     /// Ends everything: running processes are killed, the connection is closed, a command is ended
     /// and waited for.
-    pub(super) fn shut_down(&self) {
+    pub(crate) fn shut_down(&self) {
         let (link, session) = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             state.is_ended = true;
             self.changed.notify_all();
             (
@@ -238,10 +239,6 @@ impl Shared {
                 connection.hang_up(LAST_WORDS);
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
     }
 }
 
@@ -404,6 +401,177 @@ impl Shared {
     }
 }
 
+/// Lines before the greeting that are no messages: the message of the day, the echo of a shell's
+/// configuration.
+const MAX_JUNK: usize = 64;
+/// The handshake uses up the ids below.
+const FIRST_FREE_ID: i64 = 3;
+
+/// What came of a handshake.
+struct HandshakeResult {
+    session_id: String,
+    facts: ServerFacts,
+}
+
+/// Why it failed.
+#[derive(Debug)]
+enum HandshakeError {
+    /// The connection ended.
+    Lost(String),
+    /// Time is up.
+    TimedOut(Duration),
+    /// The server refuses.
+    Rejected { code: i64, message: String },
+    /// Its answer makes no sense.
+    Protocol(String),
+}
+
+impl HandshakeError {
+    /// Whether another attempt may fare better.
+    fn is_temporary(&self) -> bool {
+        match self {
+            Self::Lost(_) | Self::TimedOut(_) => true,
+            Self::Rejected { code, .. } => *code == i64::from(ErrorKind::SessionAttached.code()),
+            Self::Protocol(_) => false,
+        }
+    }
+}
+
+impl std::fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Lost(why) => write!(f, "the connection ended during the handshake: {why}"),
+            Self::TimedOut(limit) => write!(
+                f,
+                "timed out waiting for exec-server initialize handshake after {limit:?}"
+            ),
+            Self::Rejected { code, message } => {
+                write!(f, "exec-server rejected request ({code}): {message}")
+            }
+            Self::Protocol(why) => write!(f, "exec-server protocol error: {why}"),
+        }
+    }
+}
+
+/// One handshake under way.
+struct Handshake<'a> {
+    reader: &'a mut dyn Reader,
+    outbound: &'a Arc<Outbound>,
+    limit: Duration,
+    /// Gets the lines before the greeting.
+    junk: &'a mut Vec<String>,
+}
+
+impl Handshake<'_> {
+    /// Says who we are and waits for the answer.
+    fn run(
+        mut self,
+        client_name: &str,
+        resume: Option<&str>,
+    ) -> Result<HandshakeResult, HandshakeError> {
+        let deadline = Instant::now() + self.limit;
+        self.request::<Initialize>(
+            1,
+            &InitializeParams {
+                client_name: client_name.into(),
+                resume_session_id: resume.map(Into::into),
+            },
+        );
+        let json = self.answer(1, deadline)?;
+        let reply: InitializeReply<'_> = serde_json::from_str(&json)
+            .map_err(|error| HandshakeError::Protocol(format!("initialize: {error}")))?;
+        if resume.is_some_and(|wanted| wanted != reply.session_id) {
+            let why = format!(
+                "exec-server initialized an unexpected session {}",
+                reply.session_id
+            );
+            return Err(HandshakeError::Protocol(why));
+        }
+        // It goes out with what comes next, be it the reader's first wait.
+        self.outbound
+            .add(|out| out.extend_from_slice(b"{\"method\":\"initialized\",\"params\":{}}"));
+        let facts = match reply.environment_info {
+            Some(info) => facts(info.get())?,
+            // They are those of the first connection.
+            None if resume.is_some() => ServerFacts::silent(),
+            None => self.ask_for_facts(deadline)?,
+        };
+        Ok(HandshakeResult {
+            session_id: reply.session_id.into_owned(),
+            facts,
+        })
+    }
+
+    /// Asks a server that has told nothing by itself.
+    fn ask_for_facts(&mut self, deadline: Instant) -> Result<ServerFacts, HandshakeError> {
+        self.request::<Info>(2, &NoParams {});
+        match self.answer(2, deadline) {
+            Ok(json) => facts(&json),
+            // As 0.130 has it.
+            Err(HandshakeError::Rejected { code, .. })
+                if code == i64::from(ErrorKind::UnknownMethod.code()) =>
+            {
+                Ok(ServerFacts::silent())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn request<M: Method>(&self, id: i64, params: &M::Params<'_>) {
+        self.outbound
+            .send(|out| encode::request(out, id, M::NAME, &|out| encode::json(out, params)));
+    }
+
+    /// Waits for the answer to `wanted`; what else comes is passed over.
+    fn answer(&mut self, wanted: i64, deadline: Instant) -> Result<String, HandshakeError> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(HandshakeError::TimedOut(self.limit));
+            }
+            match self.reader.receive(left) {
+                Received::Message => {}
+                // A payload comes only where one was announced.
+                Received::Idle | Received::Payload(_) => continue,
+                Received::Refused(why) => return Err(HandshakeError::Protocol(format!("{why:?}"))),
+                Received::Closed(why) => return Err(HandshakeError::Lost(why)),
+            }
+            let message = self.reader.message();
+            match Incoming::decode(message) {
+                Ok(Incoming::Answer { id, outcome }) if id == wanted => {
+                    return match outcome {
+                        Ok(json) => Ok(json.to_owned()),
+                        Err(ClientError::Rejected { code, message }) => {
+                            Err(HandshakeError::Rejected { code, message })
+                        }
+                        Err(other) => Err(HandshakeError::Protocol(other.to_string())),
+                    };
+                }
+                Ok(Incoming::Complaint(why)) => return Err(HandshakeError::Protocol(why)),
+                Ok(_) => {}
+                Err(error) if self.outbound.framing() != Framing::Lines => {
+                    let shown = shown(message);
+                    return Err(HandshakeError::Protocol(format!(
+                        "no message: `{shown}` ({error})"
+                    )));
+                }
+                Err(_) => {
+                    self.junk.push(shown(message));
+                    if self.junk.len() > MAX_JUNK {
+                        let why = format!("more than {MAX_JUNK} lines that are no messages");
+                        return Err(HandshakeError::Protocol(why));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn facts(json: &str) -> Result<ServerFacts, HandshakeError> {
+    ServerFacts::from_info(json)
+        .map_err(|error| HandshakeError::Protocol(format!("environmentInfo: {error}")))
+}
+
 /// Between attempts to recover, first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
@@ -465,7 +633,7 @@ impl Shared {
             Transport::Command(_) | Transport::Socket(_) => None,
         };
         {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             // Before the calls fail, so that who calls again waits for what comes of this.
             state.attempt += 1;
             state.link = match (dial, state.is_ended) {
@@ -490,7 +658,7 @@ impl Shared {
                         connection.read_again(&route, after);
                     }
                 }
-                let mut state = self.lock();
+                let mut state = self.state.lock();
                 for id in session.abandoned() {
                     connection.ignore(session, &id);
                 }
@@ -515,7 +683,7 @@ impl Shared {
                     why = format!("{why}; failed to resume exec-server session: {failure}");
                 }
                 // With the lock in hand: who learns of it and tries again gets a fresh attempt.
-                let mut state = self.lock();
+                let mut state = self.state.lock();
                 session.fail(&why);
                 state.stray.clear();
                 if !state.is_ended {
@@ -537,7 +705,7 @@ impl Shared {
         let deadline = Instant::now() + window;
         let mut pause = RETRY.0;
         loop {
-            if self.lock().is_ended {
+            if self.state.lock().is_ended {
                 return Ok(None);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -556,7 +724,7 @@ impl Shared {
             let left = deadline.saturating_duration_since(Instant::now());
             drop(
                 self.changed
-                    .wait_timeout_while(self.lock(), pause.min(left), ends),
+                    .wait_timeout_while(self.state.lock(), pause.min(left), ends),
             );
             pause = (pause * 3 / 2).min(RETRY.1);
         }
