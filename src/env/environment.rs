@@ -13,8 +13,7 @@ use super::config::{Definition, Transport};
 use super::{EnvironmentError, LOCAL};
 use crate::net::{Dial, Target};
 use crate::rpc::client::{
-    self, ClientError, ClientOptions, ConnectionState, ExecServerClient, RemoteProcess,
-    StdioCommand,
+    self, ClientError, ClientOptions, ConnectionState, ExecServerClient, Process, StdioCommand,
 };
 pub use crate::rpc::client::{
     Command, Confined, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata, HttpRequest,
@@ -127,7 +126,7 @@ impl Environment {
     ///
     /// # Errors
     /// It cannot be reached, or it refuses.
-    pub fn start(&self, command: &Command) -> Result<RemoteProcess, EnvironmentError> {
+    pub fn start(&self, command: &Command) -> Result<Process, EnvironmentError> {
         self.named(self.client()?.start(command))
     }
 

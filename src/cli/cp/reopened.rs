@@ -12,7 +12,7 @@ use super::again::{PATIENCE, again};
 use super::remote_fs::explained;
 use super::side::{BLOCK, Block, Blocks, CopyError, Settings};
 use crate::env::{Environment, FileMetadata, Links, OpenFor};
-use crate::rpc::client::{ClientError, ExecServerClient, RemoteFile};
+use crate::rpc::client::{ClientError, ExecServerClient, OpenFile};
 use crate::sys::sync::Mutex;
 
 type Answer<T> = Result<T, ClientError>;
@@ -39,7 +39,7 @@ pub(super) struct OpenThere {
 }
 
 struct State {
-    file: Arc<RemoteFile>,
+    file: Arc<OpenFile>,
     /// Counts how often it was opened.
     generation: u64,
     /// The end of the furthest block that was acknowledged.
@@ -80,7 +80,7 @@ impl Opening {
         })
     }
 
-    fn open_for(&self, purpose: OpenFor) -> Answer<RemoteFile> {
+    fn open_for(&self, purpose: OpenFor) -> Answer<OpenFile> {
         self.client.open(&self.path, purpose, self.links)
     }
 
@@ -95,7 +95,7 @@ impl Opening {
 
 impl OpenThere {
     /// Does something with the file, anew when its connection was lost on the way.
-    fn ask<T>(&self, call: impl Fn(&RemoteFile) -> Answer<T>) -> Result<T, CopyError> {
+    fn ask<T>(&self, call: impl Fn(&OpenFile) -> Answer<T>) -> Result<T, CopyError> {
         let begun = Instant::now();
         loop {
             let (file, generation) = {
@@ -140,7 +140,7 @@ impl OpenThere {
         }
     }
 
-    fn opened_anew(&self, written: u64) -> Result<RemoteFile, ReopenError> {
+    fn opened_anew(&self, written: u64) -> Result<OpenFile, ReopenError> {
         let open = |purpose| again(|| self.opening.open_for(purpose));
         match &self.looked {
             Some(looked) => {

@@ -29,7 +29,7 @@ use crate::env::{
     self, Confined, Environment, EnvironmentError, EnvironmentFacts, Exit, ProcessEvent, Stream,
     TerminalSize,
 };
-use crate::rpc::client::RemoteProcess;
+use crate::rpc::client::Process;
 use crate::rpc::methods::env_policy::{EnvPolicy, Inherit};
 use crate::sandbox::preset::{WholeMachine, Widened};
 use crate::sys::event::WakeEvent;
@@ -76,7 +76,7 @@ const LONG: Duration = Duration::from_secs(1);
 const USUAL_SIZE: TerminalSize = TerminalSize { rows: 24, cols: 80 };
 
 /// A command that runs.
-type Running = RemoteProcess;
+type Running = Process;
 
 /// Why there is no exit code of the command's.
 enum RunError {

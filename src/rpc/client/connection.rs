@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::ClientError;
 use super::command::CommandProcess;
-use super::events::{GAP_PATIENCE, Route};
+use super::events::{EventQueue, GAP_PATIENCE};
 use super::files::MAX_BLOCK;
 use super::session::Session;
 use super::throttle::{Held, ReadThrottle};
@@ -53,7 +53,7 @@ enum Waiting {
     /// the bytes still come.
     Block(Sender<Result<Block, ClientError>>),
     /// A process whose events are read again.
-    Replay(Arc<Route>),
+    Replay(Arc<EventQueue>),
     /// Nobody: that it was sent is enough.
     Nobody,
 }
@@ -183,15 +183,15 @@ impl Connection {
     }
 
     /// Asks for the events of a process behind `after`; the reader merges the answer.
-    pub(crate) fn read_again(&self, route: &Arc<Route>, after: u64) {
+    pub(crate) fn read_again(&self, events: &Arc<EventQueue>, after: u64) {
         let params = ReadParams {
-            process_id: (&*route.id).into(),
+            process_id: (&*events.id).into(),
             after_seq: Some(after),
             wait_ms: Some(0),
             ..ReadParams::default()
         };
         let params = |out: &mut Vec<u8>| encode::json(out, &params);
-        let waiting = Waiting::Replay(Arc::clone(route));
+        let waiting = Waiting::Replay(Arc::clone(events));
         // If it cannot be sent, the connection is lost, and the next one asks.
         let _ = self.send(Read::NAME, &params, &[], waiting);
     }
@@ -381,22 +381,22 @@ impl Connection {
                         }));
                     }
                     Some(Waiting::Block(sender)) => return take_block(id, outcome, sender),
-                    Some(Waiting::Replay(route)) => {
-                        replay(&route, outcome)?;
+                    Some(Waiting::Replay(events)) => {
+                        replay(&events, outcome)?;
                         // What was told on the last connection may be lost, and the program wait.
-                        self.acknowledge_route(session, &route, true);
+                        self.acknowledge_events(session, &events, true);
                     }
                     Some(Waiting::Nobody) | None => {}
                 }
                 Ok(Taken::Nothing)
             }
             Incoming::Notice { method, params } => {
-                let route = session.take(&method, params)?;
-                if let Some(route) = &route {
-                    self.acknowledge_route(session, route, false);
+                let events = session.take(&method, params)?;
+                if let Some(events) = &events {
+                    self.acknowledge_events(session, events, false);
                 }
-                Ok(match route {
-                    Some(route) if route.has_gap() => Taken::OutOfOrder,
+                Ok(match events {
+                    Some(events) if events.has_gap() => Taken::OutOfOrder,
                     _ => Taken::Nothing,
                 })
             }
@@ -405,21 +405,21 @@ impl Connection {
         }
     }
 
-    fn acknowledge_route(&self, session: &Session, route: &Route, is_urgent: bool) {
-        if let Some(seq) = route.to_acknowledge(is_urgent) {
-            self.acknowledge(session, &route.id, seq);
+    fn acknowledge_events(&self, session: &Session, events: &EventQueue, is_urgent: bool) {
+        if let Some(seq) = events.to_acknowledge(is_urgent) {
+            self.acknowledge(session, &events.id, seq);
         }
     }
 
     /// Asks for events that have stayed away. Whether some still do.
     fn fill_gaps(&self, session: &Session, now: Instant) -> bool {
-        let routes = session.routes();
-        for route in &routes {
-            if let Some(after) = route.to_fill(now) {
-                self.read_again(route, after);
+        let queues = session.event_queues();
+        for events in &queues {
+            if let Some(after) = events.to_fill(now) {
+                self.read_again(events, after);
             }
         }
-        routes.iter().any(|route| route.has_gap())
+        queues.iter().any(|events| events.has_gap())
     }
 }
 
@@ -462,14 +462,14 @@ fn take_block(
     }
 }
 
-fn replay(route: &Route, outcome: Result<&str, ClientError>) -> Result<(), String> {
+fn replay(events: &EventQueue, outcome: Result<&str, ClientError>) -> Result<(), String> {
     match outcome {
         Ok(json) => {
             let reply = decode_result(Read::NAME, json);
-            route.merge(reply.map_err(|error| error.to_string())?)
+            events.merge(reply.map_err(|error| error.to_string())?)
         }
         Err(error) => {
-            route.fail(&format!("failed to recover process {}: {error}", route.id));
+            events.fail(&format!("failed to recover process {}: {error}", events.id));
             Ok(())
         }
     }

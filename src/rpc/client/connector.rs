@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::command::CommandProcess;
 use super::connection::{Answer, CallError, Connection, Incoming, Params, shown};
-use super::events::Route;
+use super::events::EventQueue;
 use super::session::{ServerFacts, Session};
 use super::throttle::ReadThrottle;
 use super::{ClientError, ClientOptions, ConnectionState, Transport};
@@ -38,8 +38,8 @@ use crate::sys::sync::{Condvar, Mutex};
 /// For the last bytes to a server that we leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What all handles of a client share.
-pub(crate) struct Shared {
+/// Makes the connections of a client, one at a time. All its handles share it.
+pub(crate) struct Connector {
     pub(crate) options: ClientOptions,
     state: Mutex<State>,
     changed: Condvar,
@@ -65,7 +65,7 @@ enum Link {
 
 type BoxedReader = Box<dyn Reader + Send>;
 
-impl Shared {
+impl Connector {
     pub(crate) fn new(options: ClientOptions) -> Self {
         Self {
             options,
@@ -189,14 +189,14 @@ impl Shared {
     }
 
     /// The handle of a process is gone.
-    pub(crate) fn abandon(&self, session: &Session, route: &Route) {
-        if !session.abandon(route) {
+    pub(crate) fn abandon(&self, session: &Session, events: &EventQueue) {
+        if !session.abandon(events) {
             return;
         }
         let state = self.state.lock();
         let is_same = state.session.as_ref().is_some_and(|it| it.id == session.id);
         if let (true, Link::Connected(connection)) = (is_same, &state.link) {
-            connection.ignore(session, &route.id);
+            connection.ignore(session, &events.id);
         }
     }
 
@@ -260,7 +260,7 @@ struct Opened {
     command: Option<Arc<CommandProcess>>,
 }
 
-impl Shared {
+impl Connector {
     /// The first connection of a session, with its thread.
     fn connect(self: &Arc<Self>) -> Result<(Arc<Session>, Arc<Connection>), ClientError> {
         let mut opened = match &self.options.transport {
@@ -599,7 +599,7 @@ impl std::fmt::Display for AttemptError {
     }
 }
 
-impl Shared {
+impl Connector {
     /// The life of the client's thread: reads a connection to its end, and the next one.
     fn serve(
         &self,
@@ -653,9 +653,9 @@ impl Shared {
         };
         match recovered {
             Ok(Some((connection, reader))) => {
-                for route in session.routes() {
-                    if let Some(after) = route.to_resume() {
-                        connection.read_again(&route, after);
+                for events in session.event_queues() {
+                    if let Some(after) = events.to_resume() {
+                        connection.read_again(&events, after);
                     }
                 }
                 let mut state = self.state.lock();

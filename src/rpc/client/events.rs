@@ -24,7 +24,7 @@ const ACKNOWLEDGED_TOGETHER: usize = 256 * 1024;
 
 /// The events of one process.
 #[derive(Debug)]
-pub(crate) struct Route {
+pub(crate) struct EventQueue {
     pub(crate) id: String,
     throttle: Arc<ReadThrottle>,
     state: Mutex<State>,
@@ -47,7 +47,7 @@ struct State {
     has_asked: bool,
 }
 
-impl Route {
+impl EventQueue {
     pub(crate) fn new(id: String, throttle: Arc<ReadThrottle>) -> Self {
         Self {
             id,
@@ -230,7 +230,7 @@ impl Route {
     }
 }
 
-impl Drop for Route {
+impl Drop for EventQueue {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         self.throttle.release(state.charged);

@@ -279,7 +279,7 @@ impl ExecServerClient {
 
     /// What is known of the server; connects if need be.
     fn server(&self) -> Result<ServerFacts, ClientError> {
-        Ok(self.shared().ready()?.0.facts.clone())
+        Ok(self.connector().ready()?.0.facts.clone())
     }
 }
 
@@ -288,7 +288,7 @@ pub const MAX_BLOCK: usize = 1024 * 1024;
 
 /// An open file. It belongs to the connection: when that is lost the file is closed, and must be
 /// opened again. Dropping it closes it.
-pub struct RemoteFile {
+pub struct OpenFile {
     connection: Arc<Connection>,
     handle: String,
     limit: Duration,
@@ -310,10 +310,10 @@ impl ExecServerClient {
         path: &str,
         purpose: OpenFor,
         links: Links,
-    ) -> Result<RemoteFile, ClientError> {
+    ) -> Result<OpenFile, ClientError> {
         let limit = self.call_timeout();
         loop {
-            let (session, connection) = self.shared().ready()?;
+            let (session, connection) = self.connector().ready()?;
             let handle = session.fresh_name();
             let mode = match purpose {
                 OpenFor::Reading => OpenMode::Read,
@@ -334,7 +334,7 @@ impl ExecServerClient {
             let write = |out: &mut Vec<u8>| encode::json(out, &params);
             match connection.call(Open::NAME, &write, Some(limit)) {
                 Ok(_) => {
-                    return Ok(RemoteFile {
+                    return Ok(OpenFile {
                         connection,
                         handle,
                         limit,
@@ -351,7 +351,7 @@ impl ExecServerClient {
     }
 }
 
-impl RemoteFile {
+impl OpenFile {
     /// Up to `len` bytes, [`MAX_BLOCK`] at most, from `offset` on.
     ///
     /// # Errors
@@ -446,7 +446,7 @@ fn explain(error: CallError) -> ClientError {
     }
 }
 
-impl Drop for RemoteFile {
+impl Drop for OpenFile {
     fn drop(&mut self) {
         if !self.is_closed {
             self.connection.post::<Close>(&self.close_params());
@@ -454,9 +454,9 @@ impl Drop for RemoteFile {
     }
 }
 
-impl fmt::Debug for RemoteFile {
+impl fmt::Debug for OpenFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RemoteFile").field(&self.handle).finish()
+        f.debug_tuple("OpenFile").field(&self.handle).finish()
     }
 }
 

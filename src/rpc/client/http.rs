@@ -53,7 +53,7 @@ const SLACK: Duration = Duration::from_secs(10);
 pub struct HttpBody {
     session: Arc<Session>,
     id: String,
-    route: Arc<BodyRoute>,
+    queue: Arc<BodyQueue>,
     deadline: Option<Instant>,
     /// Keeps the client.
     _client: ExecServerClient,
@@ -86,12 +86,12 @@ impl ExecServerClient {
         &self,
         request: &HttpRequest,
     ) -> Result<(HttpResponse, HttpBody), ClientError> {
-        let (session, _) = self.shared().ready()?;
-        let (id, route) = session.open_body();
+        let (session, _) = self.connector().ready()?;
+        let (id, queue) = session.open_body();
         let body = HttpBody {
             session: Arc::clone(&session),
             id,
-            route,
+            queue,
             deadline: request.timeout.map(|limit| Instant::now() + limit + SLACK),
             _client: self.clone(),
         };
@@ -116,7 +116,7 @@ impl ExecServerClient {
         let write = |out: &mut Vec<u8>| encode::json(out, &params);
         let limit = request.timeout.map(|limit| limit + SLACK);
         let answer = self
-            .shared()
+            .connector()
             .call_in(&session, Request::NAME, &write, limit, false)?;
         let reply = answer.reply::<Request>()?;
         let pair = |header: &Header<'_>| (header.name.to_string(), header.value.to_string());
@@ -138,7 +138,7 @@ impl HttpBody {
         let left = self
             .deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        self.route.next(left)
+        self.queue.next(left)
     }
 }
 
@@ -156,7 +156,7 @@ impl fmt::Debug for HttpBody {
 
 /// Where the pieces of one body go.
 #[derive(Debug)]
-pub(crate) struct BodyRoute {
+pub(crate) struct BodyQueue {
     throttle: Arc<ReadThrottle>,
     state: Mutex<State>,
     told: Condvar,
@@ -170,7 +170,7 @@ struct State {
     failure: Option<String>,
 }
 
-impl BodyRoute {
+impl BodyQueue {
     pub(crate) fn new(throttle: Arc<ReadThrottle>) -> Self {
         Self {
             throttle,
@@ -240,7 +240,7 @@ impl BodyRoute {
     }
 }
 
-impl Drop for BodyRoute {
+impl Drop for BodyQueue {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         let cost = |piece: &Vec<u8>| piece.len() + EVENT_COST;

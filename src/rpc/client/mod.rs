@@ -33,13 +33,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use files::{FileBlock, FileKind, FileMetadata, Links, Listing, Names, OpenFor, RemoteFile};
+pub use files::{FileBlock, FileKind, FileMetadata, Links, Listing, Names, OpenFile, OpenFor};
 pub use http::{HttpBody, HttpRequest, HttpResponse};
-pub use process::{Command, Confined, Exit, ProcessEvent, RemoteProcess, Stream, TerminalSize};
+pub use process::{Command, Confined, Exit, Process, ProcessEvent, Stream, TerminalSize};
 pub use session::{EnvironmentFacts, PolicyFacts, SandboxFacts};
 
 use self::connection::{Answer, Params};
-use self::connector::Shared;
+use self::connector::Connector;
 use super::encode;
 use super::error::ErrorKind;
 use super::methods::session::Info;
@@ -53,7 +53,7 @@ use crate::net::Dial;
 pub struct ExecServerClient(Arc<Owner>);
 
 /// Ends the client when nobody has it any more.
-struct Owner(Arc<Shared>);
+struct Owner(Arc<Connector>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
@@ -234,12 +234,12 @@ impl std::error::Error for ClientError {}
 impl ExecServerClient {
     /// A client that connects on first use.
     pub fn new(options: ClientOptions) -> Self {
-        Self(Arc::new(Owner(Arc::new(Shared::new(options)))))
+        Self(Arc::new(Owner(Arc::new(Connector::new(options)))))
     }
 
     /// Whether there is a connection at the moment.
     pub fn state(&self) -> ConnectionState {
-        self.shared().describe()
+        self.connector().describe()
     }
 
     /// Connects if need be, and gives what the server tells about itself.
@@ -247,7 +247,7 @@ impl ExecServerClient {
     /// # Errors
     /// It cannot be reached.
     pub fn facts(&self) -> Result<EnvironmentFacts, ClientError> {
-        Ok(self.shared().ready()?.0.facts.facts.clone())
+        Ok(self.connector().ready()?.0.facts.facts.clone())
     }
 
     /// The confinement that programs get there at best, which the server may have to find out
@@ -257,7 +257,7 @@ impl ExecServerClient {
     /// It cannot be reached.
     pub fn sandbox(&self) -> Result<Option<SandboxFacts>, ClientError> {
         if !self
-            .shared()
+            .connector()
             .ready()?
             .0
             .facts
@@ -270,7 +270,7 @@ impl ExecServerClient {
             .map_err(|error| ClientError::Protocol(format!("{}: {error}", Info::NAME)))
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    fn connector(&self) -> &Arc<Connector> {
         &self.0.0
     }
 
@@ -282,11 +282,11 @@ impl ExecServerClient {
     /// The same with parameters that the caller writes.
     fn call_with(&self, method: &str, params: Params<'_>) -> Result<Answer, ClientError> {
         let limit = Some(self.call_timeout());
-        self.shared().call(method, params, limit)
+        self.connector().call(method, params, limit)
     }
 
     fn call_timeout(&self) -> Duration {
-        self.shared().options.call_timeout
+        self.connector().options.call_timeout
     }
 }
 

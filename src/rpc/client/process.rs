@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::connection::{Answer, Params};
-use super::events::Route;
+use super::events::EventQueue;
 use super::session::Session;
 use super::{ClientError, ExecServerClient};
 use crate::rpc::methods::Method;
@@ -117,10 +117,10 @@ pub struct Exit {
 }
 
 /// A process on the server. Dropping it does not end the process.
-pub struct RemoteProcess {
+pub struct Process {
     client: ExecServerClient,
     session: Arc<Session>,
-    route: Arc<Route>,
+    events: Arc<EventQueue>,
     confined: Option<Confined>,
 }
 
@@ -130,14 +130,14 @@ impl ExecServerClient {
     /// # Errors
     /// The server cannot be reached, refuses, does not know what is asked for, or does not confine
     /// what must be.
-    pub fn start(&self, command: &Command) -> Result<RemoteProcess, ClientError> {
-        let (session, _) = self.shared().ready()?;
-        let route = session.open_route()?;
-        let params = start_params(&session, &route.id, command);
-        let mut process = RemoteProcess {
+    pub fn start(&self, command: &Command) -> Result<Process, ClientError> {
+        let (session, _) = self.connector().ready()?;
+        let events = session.open_events()?;
+        let params = start_params(&session, &events.id, command);
+        let mut process = Process {
             client: self.clone(),
             session,
-            route,
+            events,
             confined: None,
         };
         let started = params.and_then(|params| {
@@ -159,13 +159,13 @@ impl ExecServerClient {
         match confined {
             Ok(confined) => process.confined = confined,
             Err(error) => {
-                process.session.close_route(&process.route.id);
+                process.session.close_events(&process.events.id);
                 if matches!(
                     error,
                     ClientError::Disconnected(_) | ClientError::TimedOut(_)
                 ) {
-                    let shared = self.shared();
-                    shared.note_stray(&process.session, &process.route.id);
+                    let connector = self.connector();
+                    connector.note_stray(&process.session, &process.events.id);
                 }
                 return Err(error);
             }
@@ -174,23 +174,23 @@ impl ExecServerClient {
     }
 }
 
-impl RemoteProcess {
+impl Process {
     /// The next event in order; none if nothing happens within `timeout`, and at once after
     /// [`ProcessEvent::Closed`]. A lost connection that is recovered meanwhile shows nowhere.
     ///
     /// # Errors
     /// The session is lost for good; what became of the process is not known.
     pub fn next_event(&self, timeout: Duration) -> Result<Option<ProcessEvent>, ClientError> {
-        self.route.next(timeout)
+        self.events.next(timeout)
     }
 
     /// Waits for the exit, without taking any event; none if it does not come within `timeout`.
     /// Somebody must take the events meanwhile if there are many.
     ///
     /// # Errors
-    /// As [`RemoteProcess::next_event`].
+    /// As [`Process::next_event`].
     pub fn wait(&self, timeout: Duration) -> Result<Option<Exit>, ClientError> {
-        self.route.exit(timeout)
+        self.events.exit(timeout)
     }
 
     /// Writes to its standard input or terminal. Returns when the server has taken all of it,
@@ -221,7 +221,7 @@ impl RemoteProcess {
         // The id makes a repetition harmless.
         let write = |out: &mut Vec<u8>| {
             out.extend_from_slice(b"{\"processId\":");
-            encode::json(out, &self.route.id);
+            encode::json(out, &self.events.id);
             out.extend_from_slice(b",\"writeId\":");
             encode::json(out, write_id);
             out.extend_from_slice(b",\"chunk\":\"");
@@ -331,11 +331,11 @@ impl RemoteProcess {
 
     /// Its name on the wire, unique in the session.
     pub fn id(&self) -> &str {
-        &self.route.id
+        &self.events.id
     }
 
     fn process_id(&self) -> Cow<'_, str> {
-        (&*self.route.id).into()
+        (&*self.events.id).into()
     }
 
     fn call<M: Method>(
@@ -354,22 +354,20 @@ impl RemoteProcess {
         limit: Option<Duration>,
         repeats: bool,
     ) -> Result<Answer, ClientError> {
-        let shared = self.client.shared();
-        shared.call_in(&self.session, M::NAME, params, limit, repeats)
+        let connector = self.client.connector();
+        connector.call_in(&self.session, M::NAME, params, limit, repeats)
     }
 }
 
-impl Drop for RemoteProcess {
+impl Drop for Process {
     fn drop(&mut self) {
-        self.client.shared().abandon(&self.session, &self.route);
+        self.client.connector().abandon(&self.session, &self.events);
     }
 }
 
-impl fmt::Debug for RemoteProcess {
+impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RemoteProcess")
-            .field(&self.route.id)
-            .finish()
+        f.debug_tuple("Process").field(&self.events.id).finish()
     }
 }
 

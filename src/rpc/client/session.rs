@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::ClientError;
-use super::events::{Route, output};
-use super::http::BodyRoute;
+use super::events::{EventQueue, output};
+use super::http::BodyQueue;
 use super::process::ProcessEvent;
 use super::throttle::ReadThrottle;
 use crate::rpc::methods::Method;
@@ -84,10 +84,10 @@ pub(crate) struct Session {
 
 #[derive(Default)]
 struct State {
-    routes: HashMap<String, Arc<Route>>,
+    processes: HashMap<String, Arc<EventQueue>>,
     /// Running processes whose handles are gone: their events are dropped.
     abandoned: HashSet<String>,
-    bodies: BTreeMap<String, Arc<BodyRoute>>,
+    bodies: BTreeMap<String, Arc<BodyQueue>>,
     failure: Option<String>,
 }
 
@@ -108,40 +108,45 @@ impl Session {
     }
 
     /// Makes the place for the events of a process that is about to be started.
-    pub(crate) fn open_route(&self) -> Result<Arc<Route>, ClientError> {
-        let route = Arc::new(Route::new(self.fresh_name(), Arc::clone(&self.throttle)));
+    pub(crate) fn open_events(&self) -> Result<Arc<EventQueue>, ClientError> {
+        let events = Arc::new(EventQueue::new(
+            self.fresh_name(),
+            Arc::clone(&self.throttle),
+        ));
         let mut state = self.state.lock();
         if let Some(why) = &state.failure {
             return Err(ClientError::Disconnected(why.clone()));
         }
-        state.routes.insert(route.id.clone(), Arc::clone(&route));
-        Ok(route)
+        state
+            .processes
+            .insert(events.id.clone(), Arc::clone(&events));
+        Ok(events)
     }
 
     /// The process never started, or is known to have ended.
-    pub(crate) fn close_route(&self, id: &str) {
-        self.state.lock().routes.remove(id);
+    pub(crate) fn close_events(&self, id: &str) {
+        self.state.lock().processes.remove(id);
     }
 
     /// Nobody listens to this process any more. Whether it may run on.
-    pub(crate) fn abandon(&self, route: &Route) -> bool {
+    pub(crate) fn abandon(&self, events: &EventQueue) -> bool {
         let mut state = self.state.lock();
-        let runs_on = state.routes.remove(&route.id).is_some() && !route.is_over();
+        let runs_on = state.processes.remove(&events.id).is_some() && !events.is_over();
         if runs_on {
-            state.abandoned.insert(route.id.clone());
+            state.abandoned.insert(events.id.clone());
         }
         runs_on
     }
 
-    pub(crate) fn routes(&self) -> Vec<Arc<Route>> {
-        self.state.lock().routes.values().cloned().collect()
+    pub(crate) fn event_queues(&self) -> Vec<Arc<EventQueue>> {
+        self.state.lock().processes.values().cloned().collect()
     }
 
     /// The processes that may still run.
     pub(crate) fn running(&self) -> Vec<String> {
         let state = self.state.lock();
-        let live = state.routes.values().filter(|route| !route.is_over());
-        let live = live.map(|route| route.id.clone());
+        let live = state.processes.values().filter(|events| !events.is_over());
+        let live = live.map(|events| events.id.clone());
         live.chain(state.abandoned.iter().cloned()).collect()
     }
 
@@ -151,9 +156,9 @@ impl Session {
     }
 
     /// Makes the place for the body of an HTTP answer.
-    pub(crate) fn open_body(&self) -> (String, Arc<BodyRoute>) {
+    pub(crate) fn open_body(&self) -> (String, Arc<BodyQueue>) {
         let id = self.fresh_name();
-        let body = Arc::new(BodyRoute::new(Arc::clone(&self.throttle)));
+        let body = Arc::new(BodyQueue::new(Arc::clone(&self.throttle)));
         self.state
             .lock()
             .bodies
@@ -180,8 +185,8 @@ impl Session {
             .lock()
             .failure
             .get_or_insert_with(|| why.to_owned());
-        for route in self.routes() {
-            route.fail(why);
+        for events in self.event_queues() {
+            events.fail(why);
         }
     }
 
@@ -191,22 +196,26 @@ impl Session {
     }
 
     /// Takes a notification and gives the process that it was about. The error ends the connection.
-    pub(crate) fn take(&self, method: &str, params: &str) -> Result<Option<Arc<Route>>, String> {
+    pub(crate) fn take(
+        &self,
+        method: &str,
+        params: &str,
+    ) -> Result<Option<Arc<EventQueue>>, String> {
         let bad =
             |error: serde_json::Error| format!("the server's {method} makes no sense: {error}");
         match method {
             Output::NAME => {
                 let chunk: OutputParams<'_> = serde_json::from_str(params).map_err(bad)?;
-                let route = self.route(&chunk.process_id);
-                if let Some(route) = &route {
-                    route.accept(chunk.seq, output(&chunk)?)?;
+                let events = self.events_of(&chunk.process_id);
+                if let Some(events) = &events {
+                    events.accept(chunk.seq, output(&chunk)?)?;
                 }
-                Ok(route)
+                Ok(events)
             }
             Exited::NAME | Closed::NAME => {
                 let ended: EndParams<'_> = serde_json::from_str(params).map_err(bad)?;
                 let is_last = method == Closed::NAME;
-                let Some(route) = self.route(&ended.process_id) else {
+                let Some(events) = self.events_of(&ended.process_id) else {
                     if is_last {
                         self.state.lock().abandoned.remove(&*ended.process_id);
                     }
@@ -217,8 +226,8 @@ impl Session {
                 } else {
                     ProcessEvent::Exited(ended.exit.into())
                 };
-                route.accept(ended.seq, event)?;
-                Ok(Some(route))
+                events.accept(ended.seq, event)?;
+                Ok(Some(events))
             }
             BodyDelta::NAME => {
                 let delta: BodyDeltaParams<'_> = serde_json::from_str(params).map_err(bad)?;
@@ -233,8 +242,8 @@ impl Session {
         }
     }
 
-    fn route(&self, id: &str) -> Option<Arc<Route>> {
-        self.state.lock().routes.get(id).cloned()
+    fn events_of(&self, id: &str) -> Option<Arc<EventQueue>> {
+        self.state.lock().processes.get(id).cloned()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use exec_server::net::{Dial, Target};
 use exec_server::rpc::client::{
-    ClientOptions, Command, ExecServerClient, ProcessEvent, RemoteProcess, StdioCommand, Stream,
+    ClientOptions, Command, ExecServerClient, Process, ProcessEvent, StdioCommand, Stream,
     Transport as Way,
 };
 
@@ -120,13 +120,13 @@ impl Scene {
     }
 
     /// Starts it; it has to start.
-    pub fn start(&self, command: &Command) -> RemoteProcess {
+    pub fn start(&self, command: &Command) -> Process {
         self.client.start(command).expect("it starts")
     }
 }
 
 /// Takes everything to the end.
-pub fn finish(process: &RemoteProcess) -> Said {
+pub fn finish(process: &Process) -> Said {
     let mut said = Said::default();
     loop {
         match process.next_event(PATIENCE) {
@@ -143,7 +143,7 @@ pub fn finish(process: &RemoteProcess) -> Said {
 }
 
 /// Takes output until it has this text.
-pub fn await_text(process: &RemoteProcess, text: &str) -> String {
+pub fn await_text(process: &Process, text: &str) -> String {
     let mut seen = String::new();
     while !seen.contains(text) {
         match process.next_event(PATIENCE) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use exec_server::rpc::client::{ClientError, HttpRequest, ProcessEvent, RemoteProcess};
+use exec_server::rpc::client::{ClientError, HttpRequest, Process, ProcessEvent};
 
 use super::scene::{Said, Scene, finish};
 use crate::http_server::{Reply, serve};
@@ -51,7 +51,7 @@ pub fn a_slow_consumer_gets_all_or_a_gap(scene: &Scene) {
     is_whole_or_has_a_gap(scene, &process);
 }
 
-fn is_whole_or_has_a_gap(scene: &Scene, process: &RemoteProcess) {
+fn is_whole_or_has_a_gap(scene: &Scene, process: &Process) {
     let Said {
         stdout, lost, code, ..
     } = finish(process);

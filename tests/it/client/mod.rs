@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use exec_server::net::{Dial, Target};
 use exec_server::rpc::client::{
-    ClientOptions, Command, ExecServerClient, ProcessEvent, RemoteProcess, StdioCommand, Stream,
+    ClientOptions, Command, ExecServerClient, Process, ProcessEvent, StdioCommand, Stream,
     Transport,
 };
 
@@ -98,7 +98,7 @@ fn echoes(
 }
 
 /// All output of one stream until the end, and the exit code.
-fn finish(process: &RemoteProcess) -> (Vec<u8>, i32) {
+fn finish(process: &Process) -> (Vec<u8>, i32) {
     let mut data = Vec::new();
     let mut code = None;
     loop {
@@ -115,7 +115,7 @@ fn finish(process: &RemoteProcess) -> (Vec<u8>, i32) {
 }
 
 /// The next event.
-fn next(process: &RemoteProcess) -> ProcessEvent {
+fn next(process: &Process) -> ProcessEvent {
     match process.next_event(PATIENCE) {
         Ok(Some(event)) => event,
         other => panic!("no event: {other:?}"),
@@ -123,7 +123,7 @@ fn next(process: &RemoteProcess) -> ProcessEvent {
 }
 
 /// The first line of output, without its end.
-fn first_line(process: &RemoteProcess) -> String {
+fn first_line(process: &Process) -> String {
     let mut line = Vec::new();
     while !line.ends_with(b"\n") {
         match next(process) {

@@ -12,7 +12,7 @@ use super::{await_output, command, watch};
 use crate::support::sandbox::{Launcher, Who};
 use crate::support::{Need, PATIENCE, alive, example, finish, scratch, within};
 
-fn pid_of(process: &exec_server::rpc::client::RemoteProcess) -> u32 {
+fn pid_of(process: &exec_server::rpc::client::Process) -> u32 {
     await_output(process, "\n").trim().parse().unwrap()
 }
 

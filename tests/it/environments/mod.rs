@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use exec_server::env::config::{Definition, Origin, Transport};
 use exec_server::env::{Command, Environment, Exit, ProcessEvent, Stream};
-use exec_server::rpc::client::RemoteProcess;
+use exec_server::rpc::client::Process;
 use exec_server::serve::local_environment;
 
 use crate::support::{PATIENCE, Server, child};
@@ -131,7 +131,7 @@ impl Seen {
 }
 
 /// Takes everything that a process does, to its end.
-fn watch(process: &RemoteProcess) -> Seen {
+fn watch(process: &Process) -> Seen {
     let mut seen = Seen::default();
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -160,7 +160,7 @@ fn run(environment: &Environment, command: &Command) -> Seen {
 }
 
 /// Waits until a process has printed this on its standard output or terminal.
-fn await_output(process: &RemoteProcess, wanted: &str) -> String {
+fn await_output(process: &Process, wanted: &str) -> String {
     let mut text = String::new();
     let deadline = Instant::now() + PATIENCE;
     while !text.contains(wanted) {
