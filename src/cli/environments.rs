@@ -17,7 +17,7 @@ const TOKEN: &str = "EXEC_SERVER_TOKEN";
 ///
 /// # Errors
 /// The configuration is wrong, or there is no such environment.
-pub(super) fn select(
+pub(crate) fn select(
     config: Option<&Path>,
     name: Option<&str>,
 ) -> Result<Arc<Environment>, EnvironmentError> {
@@ -28,7 +28,7 @@ pub(super) fn select(
 }
 
 /// The one that a URL leads to; none for what is no URL.
-pub(super) fn at_url(url: &str) -> Option<Arc<Environment>> {
+pub(crate) fn at_url(url: &str) -> Option<Arc<Environment>> {
     let (scheme, rest) = url.split_once("://")?;
     let is_set = std::env::var_os(TOKEN).is_some_and(|token| !token.is_empty());
     let bearer_token_env = is_set.then(|| TOKEN.to_owned());
@@ -54,7 +54,7 @@ pub(super) fn at_url(url: &str) -> Option<Arc<Environment>> {
 
 /// A path for which the environment has no beginning.
 #[derive(Debug)]
-pub(super) struct NoDirectory {
+pub(crate) struct NoDirectory {
     path: String,
     environment: String,
 }
@@ -75,7 +75,7 @@ impl fmt::Display for NoDirectory {
 ///
 /// # Errors
 /// It is relative to what the environment does not tell.
-pub(super) fn directory(
+pub(crate) fn directory(
     environment: &Environment,
     facts: &EnvironmentFacts,
     given: Option<&str>,
@@ -91,7 +91,7 @@ pub(super) fn directory(
 ///
 /// # Errors
 /// It does not tell where that is.
-pub(super) fn absolute(
+pub(crate) fn absolute(
     environment: &Environment,
     facts: &EnvironmentFacts,
     path: &str,

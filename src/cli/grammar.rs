@@ -1,23 +1,33 @@
-//! What a command's arguments look like: the tables from which they are read and `--help` is made.
+//! What a command's arguments look like: the table from which they are read and `--help` is made.
 //!
-//! A command is one [`Grammar`]. `T` is the struct that its flags are stored in.
+//! A command is one [`Grammar`]. `T` is the struct that its flags are stored in. A flag's row has a
+//! function that reads its text, mostly by one of those at the end of this file, whose errors say
+//! what is wrong with the text.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use lexopt::Arg;
+
+use crate::suggest::closest;
 
 /// A command's arguments.
-pub(super) struct Grammar<T: 'static> {
+pub(crate) struct Grammar<T: 'static> {
     /// What `--help` says first, with a line end.
-    pub(super) about: &'static str,
+    pub(crate) about: &'static str,
     /// How to call it, as one line.
-    pub(super) usage: &'static str,
-    pub(super) flags: &'static [Flag<T>],
-    pub(super) operands: Operands<T>,
+    pub(crate) usage: &'static str,
+    pub(crate) flags: &'static [Flag<T>],
+    pub(crate) operands: Operands<T>,
     /// What `--help` says last, with line ends; may be empty.
-    pub(super) notes: &'static str,
+    pub(crate) notes: &'static str,
 }
 
 /// What arguments that are no flags mean.
-pub(super) enum Operands<T> {
+pub(crate) enum Operands<T> {
     /// There are none.
     None,
     /// They stand anywhere among the flags.
@@ -27,17 +37,17 @@ pub(super) enum Operands<T> {
 }
 
 /// One row of a table.
-pub(super) struct Flag<T> {
-    pub(super) category: Category,
-    pub(super) short: Option<char>,
-    pub(super) long: &'static str,
-    pub(super) help: &'static str,
-    pub(super) kind: FlagKind<T>,
+pub(crate) struct Flag<T> {
+    pub(crate) category: Category,
+    pub(crate) short: Option<char>,
+    pub(crate) long: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) kind: FlagKind<T>,
 }
 
 /// Where `--help` lists a flag; the categories come in the order of the table.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Category {
+pub(crate) enum Category {
     Listening,
     Access,
     Cloud,
@@ -49,7 +59,7 @@ pub(super) enum Category {
 }
 
 impl Category {
-    pub(super) fn title(self) -> &'static str {
+    fn title(self) -> &'static str {
         match self {
             Self::Listening => "Listening",
             Self::Access => "Access",
@@ -63,7 +73,7 @@ impl Category {
     }
 }
 
-pub(super) enum FlagKind<T> {
+pub(crate) enum FlagKind<T> {
     Help,
     Version,
     /// More words with `Version`, and nothing without it.
@@ -73,22 +83,22 @@ pub(super) enum FlagKind<T> {
     Value(Value<T>),
 }
 
-pub(super) struct Value<T> {
+pub(crate) struct Value<T> {
     /// What `--help` and errors call it.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// The text that holds when there is none.
-    pub(super) default: Option<&'static str>,
+    pub(crate) default: Option<&'static str>,
     /// The variable that holds when the flag is absent.
-    pub(super) env: Option<&'static str>,
-    pub(super) repeatable: bool,
+    pub(crate) env: Option<&'static str>,
+    pub(crate) repeatable: bool,
     /// Reads the text into its place; the error says what is wrong with it.
-    pub(super) store: Store<T>,
+    pub(crate) store: Store<T>,
 }
 
 type Store<T> = fn(&mut T, &str) -> Result<(), String>;
 
 impl<T> Value<T> {
-    pub(super) const fn new(name: &'static str, default: &'static str, store: Store<T>) -> Self {
+    pub(crate) const fn new(name: &'static str, default: &'static str, store: Store<T>) -> Self {
         Value {
             name,
             default: Some(default),
@@ -98,7 +108,7 @@ impl<T> Value<T> {
         }
     }
 
-    pub(super) const fn optional(name: &'static str, store: Store<T>) -> Self {
+    pub(crate) const fn optional(name: &'static str, store: Store<T>) -> Self {
         Value {
             name,
             default: None,
@@ -108,7 +118,7 @@ impl<T> Value<T> {
         }
     }
 
-    pub(super) const fn list(name: &'static str, store: Store<T>) -> Self {
+    pub(crate) const fn list(name: &'static str, store: Store<T>) -> Self {
         Value {
             name,
             default: None,
@@ -120,7 +130,7 @@ impl<T> Value<T> {
 }
 
 impl<T> Flag<T> {
-    pub(super) const fn value(
+    pub(crate) const fn value(
         category: Category,
         long: &'static str,
         help: &'static str,
@@ -135,7 +145,7 @@ impl<T> Flag<T> {
         }
     }
 
-    pub(super) const fn switch(
+    pub(crate) const fn switch(
         category: Category,
         short: Option<char>,
         long: &'static str,
@@ -152,7 +162,7 @@ impl<T> Flag<T> {
     }
 
     /// The row that every table ends with.
-    pub(super) const fn help() -> Self {
+    pub(crate) const fn help() -> Self {
         Self::switch(
             Category::General,
             Some('h'),
@@ -162,8 +172,431 @@ impl<T> Flag<T> {
         )
     }
 
-    pub(super) const fn short(mut self, short: char) -> Self {
+    pub(crate) const fn short(mut self, short: char) -> Self {
         self.short = Some(short);
         self
+    }
+}
+
+/// What a command line asks for.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Request<T> {
+    /// To do what the command is for.
+    Perform(Box<T>),
+    /// To explain the flags.
+    Help,
+    /// To say which version this is.
+    Version {
+        /// Also what it was built from and what is inside.
+        verbose: bool,
+    },
+}
+
+/// A command line that makes no sense. `Display` is the whole text for the person who typed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError {
+    pub(crate) message: String,
+    usage: &'static str,
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { message, usage } = self;
+        write!(
+            f,
+            "error: {message}\n\nUsage: {usage}\n\nFor more information, try '--help'."
+        )
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+impl<T> Grammar<T> {
+    /// The error of a command line of this command.
+    pub(crate) fn error(&self, message: String) -> UsageError {
+        UsageError {
+            message,
+            usage: self.usage,
+        }
+    }
+
+    /// Reads a command line; `args` begins with the program's name, `env` looks a variable up.
+    ///
+    /// # Errors
+    /// An unknown, repeated or incomplete argument, or a value that is none of its kind.
+    pub(crate) fn parse(
+        &self,
+        args: Vec<OsString>,
+        env: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Request<T>, UsageError>
+    where
+        T: Default,
+    {
+        let line = CommandLine {
+            grammar: self,
+            flags: Box::default(),
+            given: vec![false; self.flags.len()],
+        };
+        line.read(args, env).map_err(|message| self.error(message))
+    }
+
+    /// The whole text of `--help`, with a line end; `commands` are listed with what they do, if there are any.
+    pub(crate) fn help(&self, commands: &[(&str, &str)]) -> String {
+        let mut text = format!("{}\nUsage: {}\n", self.about, self.usage);
+        if !commands.is_empty() {
+            text.push_str("       exec-server COMMAND --help\n\nCommands:\n");
+            let names = commands.iter().map(|(name, _)| name.len());
+            let column = 2 + names.max().unwrap_or(0) + 2;
+            for (name, summary) in commands {
+                push_row(&mut text, &format!("  {name}"), column, summary);
+            }
+        }
+        let mut categories: Vec<Category> = Vec::new();
+        for flag in self.flags {
+            if !categories.contains(&flag.category) {
+                categories.push(flag.category);
+            }
+        }
+        let widths = self.flags.iter().map(|flag| usage(flag).len());
+        let column = widths.max().unwrap_or(0) + 2;
+        for category in categories {
+            text.push_str(&format!("\n{}:\n", category.title()));
+            for flag in self.flags {
+                if flag.category == category {
+                    push_row(&mut text, &usage(flag), column, &explanation(flag));
+                }
+            }
+        }
+        if !self.notes.is_empty() {
+            text.push('\n');
+            text.push_str(self.notes);
+        }
+        text
+    }
+}
+
+/// A command line that is being read.
+struct CommandLine<'a, T: 'static> {
+    grammar: &'a Grammar<T>,
+    flags: Box<T>,
+    given: Vec<bool>,
+}
+
+impl<T> CommandLine<'_, T> {
+    fn read(
+        mut self,
+        args: Vec<OsString>,
+        env: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Request<T>, String> {
+        let mut parser = lexopt::Parser::from_iter(args);
+        let (mut version, mut verbose) = (false, false);
+        // The one way in which this fails is a value behind a switch.
+        while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
+            let argument = match (argument, &self.grammar.operands) {
+                (Arg::Value(word), Operands::Anywhere(store)) => {
+                    store(&mut self.flags, word)?;
+                    continue;
+                }
+                (Arg::Value(word), Operands::Rest(store)) => {
+                    let rest = parser.raw_args().map_err(|error| error.to_string())?;
+                    store(&mut self.flags, std::iter::once(word).chain(rest).collect());
+                    break;
+                }
+                (argument, _) => argument,
+            };
+            let index = self
+                .find(&argument)
+                .ok_or_else(|| self.unexpected(argument))?;
+            let flag = &self.grammar.flags[index];
+            match &flag.kind {
+                FlagKind::Help => return Ok(Request::Help),
+                FlagKind::Version => version = true,
+                FlagKind::VersionDetails => verbose = true,
+                FlagKind::Switch(set) => {
+                    self.mark(index, false, &format!("--{}", flag.long))?;
+                    set(&mut self.flags);
+                }
+                FlagKind::Value(value) => {
+                    let full = format!("--{} <{}>", flag.long, value.name);
+                    self.mark(index, value.repeatable, &full)?;
+                    let text = parser.value().ok().filter(|text| !is_flag(text));
+                    let text = text.ok_or_else(|| {
+                        format!("a value is required for '{full}' but none was supplied")
+                    })?;
+                    self.store(value, &text, &full)?;
+                }
+            }
+        }
+
+        if version {
+            return Ok(Request::Version { verbose });
+        }
+        if verbose {
+            let message = "'--verbose' goes with '--version'; to log more, use '--log-level debug'";
+            return Err(message.to_owned());
+        }
+        self.fill_in(env)?;
+        Ok(Request::Perform(self.flags))
+    }
+
+    fn find(&self, argument: &Arg<'_>) -> Option<usize> {
+        let is_meant = |flag: &Flag<T>| match argument {
+            Arg::Long(name) => flag.long == *name,
+            Arg::Short(name) => flag.short == Some(*name),
+            Arg::Value(_) => false,
+        };
+        self.grammar.flags.iter().position(is_meant)
+    }
+
+    fn mark(&mut self, index: usize, is_repeatable: bool, argument: &str) -> Result<(), String> {
+        if self.given[index] && !is_repeatable {
+            return Err(format!(
+                "the argument '{argument}' cannot be used multiple times"
+            ));
+        }
+        self.given[index] = true;
+        Ok(())
+    }
+
+    /// What the variables and the defaults say where the command line is silent.
+    fn fill_in(&mut self, env: impl Fn(&str) -> Option<OsString>) -> Result<(), String> {
+        let grammar = self.grammar;
+        for (index, flag) in grammar.flags.iter().enumerate() {
+            let FlagKind::Value(value) = &flag.kind else {
+                continue;
+            };
+            if self.given[index] {
+                continue;
+            }
+            let variable = value
+                .env
+                .and_then(|name| Some((name, env(name).filter(|text| !text.is_empty())?)));
+            if let Some((name, text)) = variable {
+                self.store(value, &text, name)?;
+            } else if let Some(default) = value.default {
+                self.store(value, default.as_ref(), flag.long)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, value: &Value<T>, text: &OsStr, origin: &str) -> Result<(), String> {
+        let stored = match text.to_str() {
+            Some(text) => (value.store)(&mut self.flags, text),
+            None => Err("it is not UTF-8".to_owned()),
+        };
+        stored
+            .map_err(|fault| format!("invalid value '{}' for '{origin}': {fault}", text.display()))
+    }
+
+    fn unexpected(&self, argument: Arg<'_>) -> String {
+        let (shown, name) = match argument {
+            Arg::Long(name) => (format!("--{name}"), Some(name)),
+            Arg::Short(name) => (format!("-{name}"), None),
+            Arg::Value(word) => (word.display().to_string(), None),
+        };
+        let names = self.grammar.flags.iter().map(|flag| flag.long);
+        let tip = match name.and_then(|name| closest(name, names)) {
+            Some(similar) => format!("\n\n  tip: a similar argument exists: '--{similar}'"),
+            None => String::new(),
+        };
+        format!("unexpected argument '{shown}' found{tip}")
+    }
+}
+
+/// Whether what stands where a value should is the next flag.
+fn is_flag(text: &OsStr) -> bool {
+    text.as_encoded_bytes().starts_with(b"-")
+}
+
+const WIDTH: usize = 80;
+
+/// A blank at which no line is broken, until the lines are written.
+const UNBROKEN: char = '\u{a0}';
+
+fn push_row(text: &mut String, name: &str, column: usize, meaning: &str) {
+    let mut start = format!("{name:column$}");
+    for line in wrap(meaning, WIDTH - column) {
+        text.push_str(&format!("{start}{}\n", line.replace(UNBROKEN, " ")));
+        start = " ".repeat(column);
+    }
+}
+
+fn usage<T>(flag: &Flag<T>) -> String {
+    let short = match flag.short {
+        Some(short) => format!("-{short}, "),
+        None => "    ".to_owned(),
+    };
+    let value = match &flag.kind {
+        FlagKind::Value(value) => format!(" <{}>", value.name),
+        _ => String::new(),
+    };
+    format!("  {short}--{}{value}", flag.long)
+}
+
+fn explanation<T>(flag: &Flag<T>) -> String {
+    let mut text = flag.help.to_owned();
+    if let FlagKind::Value(value) = &flag.kind {
+        if let Some(default) = value.default {
+            text.push_str(&format!(" [default:{UNBROKEN}{default}]"));
+        }
+        if let Some(env) = value.env {
+            text.push_str(&format!(" [env:{UNBROKEN}{env}]"));
+        }
+    }
+    text
+}
+
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.len() - 1;
+        if lines[last].is_empty() {
+            lines[last].push_str(word);
+        } else if lines[last].chars().count() + 1 + word.chars().count() <= width {
+            lines[last].push(' ');
+            lines[last].push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+pub(crate) fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    match parsed(text)? {
+        0 => Err("must be at least 1".to_owned()),
+        count => Ok(count),
+    }
+}
+
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, unit) = if let Some(digits) = lower.strip_suffix('k') {
+        (digits, 1 << 10)
+    } else if let Some(digits) = lower.strip_suffix('m') {
+        (digits, 1 << 20)
+    } else {
+        (&lower[..], 1)
+    };
+    count(digits)?
+        .checked_mul(unit)
+        .ok_or_else(|| "number too large".to_owned())
+}
+
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    // `f64` would also take `inf`, `1e3` and signs.
+    if !text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err("expected seconds, such as 90 or 0.5".to_owned());
+    }
+    Duration::try_from_secs_f64(parsed(text)?).map_err(|error| error.to_string())
+}
+
+/// Seconds, or a number with one of the units `ms`, `s`, `m` and `h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let fault = || "expected a time, such as 10, 1.5s, 500ms, 5m or 2h".to_owned();
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number = seconds(&text[..text.len() - unit.len()]).map_err(|_| fault())?;
+    match unit {
+        "ms" => Ok(number / 1000),
+        "" | "s" => Ok(number),
+        "m" => number.checked_mul(60).ok_or_else(fault),
+        "h" => number.checked_mul(3600).ok_or_else(fault),
+        _ => Err(fault()),
+    }
+}
+
+pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        Err("expected the path of a file".to_owned())
+    } else {
+        Ok(PathBuf::from(text))
+    }
+}
+
+pub(crate) fn origin(text: &str) -> Result<String, String> {
+    let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
+        !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '*', ' '])
+    });
+    if is_origin || text == "null" {
+        Ok(text.to_owned())
+    } else {
+        Err("expected SCHEME://HOST[:PORT] as browsers send it, with no path".to_owned())
+    }
+}
+
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(['/', '*', '@', ' ']) {
+        Err("expected a host name, with or without :PORT".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::serve;
+
+    fn fits<T>(grammar: &Grammar<T>) {
+        let text = grammar.help(&[("name", "what it does")]);
+        for flag in grammar.flags {
+            assert!(text.contains(&format!("--{}", flag.long)), "{}", flag.long);
+        }
+        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
+        assert!(text.contains("\n  -h, --help  ") && text.contains("\n  name  what it does\n"));
+    }
+
+    #[test]
+    fn help_lists_every_flag_and_fits_a_terminal() {
+        fits(&serve::GRAMMAR);
+    }
+
+    #[test]
+    fn commands_stand_apart_from_what_they_do() {
+        let text = serve::GRAMMAR.help(&[("a", "one"), ("longest", "two")]);
+        assert!(
+            text.contains("\n  a        one\n  longest  two\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn defaults_variables_and_values_are_shown() {
+        let text = serve::GRAMMAR.help(&[]);
+        for piece in ["[default: 1024]", "EXEC_SERVER_LOG]", "--allow-host <HOST>"] {
+            assert!(text.contains(piece), "{piece}");
+        }
+        assert!(!text.contains("Commands:"));
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, millis) in [
+            ("10", 10_000),
+            ("0.5", 500),
+            ("1.5s", 1500),
+            ("250ms", 250),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "-1",
+            "1d",
+            "1 s",
+            "1e3",
+            "inf",
+            "99999999999999999999h",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
     }
 }

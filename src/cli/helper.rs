@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::notice::Speaker;
+use super::output::Speaker;
 use crate::env::local::{Confined, ProcessSpec, StartError, helper_confinement, launch_confined};
 use crate::sandbox::helper_form::{HelperForm, NAME};
 use crate::sandbox::journal::Journal;
@@ -36,12 +36,12 @@ const TICK: Duration = Duration::from_millis(20);
 const SPEAKER: Speaker = Speaker(NAME);
 
 /// Whether the program was called by the helper's name.
-pub(super) fn is_meant(name: Option<&OsString>) -> bool {
+pub(crate) fn is_meant(name: Option<&OsString>) -> bool {
     name.and_then(|name| Path::new(name).file_name()) == Some(OsStr::new(NAME))
 }
 
 /// Does what the helper does. `args` begins with its name.
-pub(super) fn run(args: Vec<OsString>) -> ExitCode {
+pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     let code = order(args).and_then(|(form, confinement)| carry_out(form, &confinement));
     ExitCode::from(code.unwrap_or_else(|(code, message)| {
         SPEAKER.say(message);

@@ -1,22 +1,18 @@
 //! What a person types: the command line, its errors and exit codes.
 //!
-//! A command is a folder with its flags in one table and a row in [`command::COMMANDS`]; without
-//! one the program serves. [`parse`] reads any command line by its table, [`help`] explains it.
+//! A command is a file or folder with its flags in one table and a row in [`COMMANDS`]; without
+//! one the program serves. [`grammar`] reads any command line by its table, and explains it.
 //! Called by the name of a 0.130 client's sandbox helper, the program is that ([`helper`]).
 
-mod command;
 mod cp;
 mod doctor;
 mod env;
 mod environments;
 mod grammar;
-mod help;
 mod helper;
-mod notice;
-mod parse;
+mod output;
 mod run;
 mod serve;
-mod values;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -28,12 +24,30 @@ use crate::log;
 use crate::sandbox::inside;
 use crate::serve::listen::ListenUrlError;
 use crate::serve::{ServeError, confined};
+use crate::suggest::closest;
 use crate::sys::{initial_environment, limits, process};
 use crate::version;
 
-use command::Selected;
-use parse::Request;
-pub use parse::UsageError;
+use cp::CP;
+use doctor::DOCTOR;
+use env::ENV;
+pub use grammar::UsageError;
+use grammar::{Flag, Grammar, Operands, Request};
+use output::print;
+use run::RUN;
+
+/// One command.
+struct Command {
+    name: &'static str,
+    /// What it does, in a few words.
+    summary: &'static str,
+    /// Does it; the arguments begin with the command's own name.
+    perform: fn(Vec<OsString>) -> Result<ExitCode, UsageError>,
+    help: fn() -> String,
+}
+
+/// Every command.
+static COMMANDS: &[&Command] = &[&RUN, &CP, &ENV, &DOCTOR, &HELP];
 
 /// Why the program ends without success. `Display` is the whole text for standard error.
 #[derive(Debug)]
@@ -105,7 +119,7 @@ fn command(args: Vec<OsString>) -> Result<ExitCode, RunError> {
     if args.get(1).is_some_and(|word| word == confined::ARGUMENT) {
         return answer_file_requests();
     }
-    match command::select(args).map_err(RunError::Usage)? {
+    match select(args).map_err(RunError::Usage)? {
         Selected::Command(command, args) => (command.perform)(args).map_err(RunError::Usage),
         Selected::Serve(args) => serving(args),
     }
@@ -113,9 +127,9 @@ fn command(args: Vec<OsString>) -> Result<ExitCode, RunError> {
 
 fn serving(args: Vec<OsString>) -> Result<ExitCode, RunError> {
     let env = |name: &str| std::env::var_os(name);
-    match parse::parse(&serve::GRAMMAR, args, env).map_err(RunError::Usage)? {
+    match serve::GRAMMAR.parse(args, env).map_err(RunError::Usage)? {
         Request::Perform(flags) => serve::run(*flags)?,
-        Request::Help => print(&command::overview()),
+        Request::Help => print(&overview()),
         Request::Version { verbose: true } => print(&format!("{}\n", version::verbose())),
         Request::Version { verbose: false } => print(&format!("{}\n", version::short())),
     }
@@ -128,7 +142,171 @@ fn answer_file_requests() -> Result<ExitCode, RunError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(text: &str) {
-    // A reader that has seen enough, as in `--help | head -1`, is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// What a command line is for.
+enum Selected {
+    /// A command, and its arguments with its own name first.
+    Command(&'static Command, Vec<OsString>),
+    /// Serving, with all arguments.
+    Serve(Vec<OsString>),
+}
+
+/// Finds the command; `args` begins with the program's name. `--config` may stand before it.
+///
+/// # Errors
+/// The first word resembles a command and is none.
+fn select(mut args: Vec<OsString>) -> Result<Selected, UsageError> {
+    let word = 1 + shared_flags(&args[1.min(args.len())..]);
+    let Some(name) = args
+        .get(word)
+        .map(|word| word.to_string_lossy().into_owned())
+    else {
+        return Ok(Selected::Serve(args));
+    };
+    if let Some(command) = named(&name) {
+        // The command knows the flags that stand before its name, too.
+        args.remove(word);
+        return Ok(Selected::Command(command, args));
+    }
+    match similar(&name) {
+        Some(similar) if !name.starts_with('-') => Err(serve::GRAMMAR.error(format!(
+            "unexpected argument '{name}' found{}",
+            tip(similar)
+        ))),
+        _ => Ok(Selected::Serve(args)),
+    }
+}
+
+/// How many words before the command's name belong to flags that all commands share.
+fn shared_flags(words: &[OsString]) -> usize {
+    match words.first().map(|word| word.as_encoded_bytes()) {
+        Some(b"--config") => 2,
+        Some(word) if word.starts_with(b"--config=") => 1,
+        _ => 0,
+    }
+}
+
+fn named(name: &str) -> Option<&'static Command> {
+    COMMANDS
+        .iter()
+        .copied()
+        .find(|command| command.name == name)
+}
+
+fn similar(name: &str) -> Option<&'static str> {
+    closest(name, COMMANDS.iter().map(|command| command.name))
+}
+
+fn tip(similar: &str) -> String {
+    format!("\n\n  tip: a similar command exists: '{similar}'")
+}
+
+/// Reads a command's arguments and does what they ask for.
+///
+/// # Errors
+/// They make no sense.
+fn with_flags<T: Default>(
+    grammar: &Grammar<T>,
+    args: Vec<OsString>,
+    work: impl FnOnce(T) -> Result<ExitCode, UsageError>,
+) -> Result<ExitCode, UsageError> {
+    match grammar.parse(args, |name| std::env::var_os(name))? {
+        Request::Perform(flags) => work(*flags),
+        Request::Help | Request::Version { .. } => {
+            print(&grammar.help(&[]));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The command that explains the others.
+static HELP: Command = Command {
+    name: "help",
+    summary: "Explain a command, or list them all",
+    perform: |args| with_flags(&HELP_GRAMMAR, args, explain),
+    help: || HELP_GRAMMAR.help(&[]),
+};
+
+static HELP_GRAMMAR: Grammar<Topic> = Grammar {
+    about: "Explains a command, or lists them all.\n",
+    usage: "exec-server help [COMMAND]",
+    flags: &[Flag::help()],
+    operands: Operands::Anywhere(|topic, word| match topic.0 {
+        Some(_) => Err("one command at a time".to_owned()),
+        None => {
+            topic.0 = Some(word.to_string_lossy().into_owned());
+            Ok(())
+        }
+    }),
+    notes: "",
+};
+
+/// The command to be explained.
+#[derive(Default)]
+struct Topic(Option<String>);
+
+fn explain(topic: Topic) -> Result<ExitCode, UsageError> {
+    let text = match topic.0 {
+        None => overview(),
+        Some(name) => match named(&name) {
+            Some(command) => (command.help)(),
+            None => {
+                let tip = similar(&name).map(tip).unwrap_or_default();
+                return Err(HELP_GRAMMAR.error(format!("there is no command '{name}'{tip}")));
+            }
+        },
+    };
+    print(&text);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The help for the program as a whole.
+fn overview() -> String {
+    let commands: Vec<(&str, &str)> = COMMANDS
+        .iter()
+        .map(|command| (command.name, command.summary))
+        .collect();
+    serve::GRAMMAR.help(&commands)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selected(words: &[&str]) -> Result<Selected, UsageError> {
+        let args = ["exec-server"].iter().chain(words).map(OsString::from);
+        select(args.collect())
+    }
+
+    #[test]
+    fn a_command_keeps_the_flags_before_its_name() {
+        for words in [&["help", "x"][..], &["--config", "f", "help", "x"]] {
+            let Ok(Selected::Command(command, args)) = selected(words) else {
+                panic!("{words:?}");
+            };
+            assert_eq!(command.name, "help");
+            assert_eq!(args.len(), words.len());
+        }
+    }
+
+    #[test]
+    fn everything_else_is_serving() {
+        for words in [
+            &[][..],
+            &["--listen", "help"],
+            &["nothing-like-it"],
+            &["--hlp"],
+        ] {
+            assert!(
+                matches!(selected(words), Ok(Selected::Serve(_))),
+                "{words:?}"
+            );
+        }
+        let Err(error) = selected(&["halp"]) else {
+            panic!("taken");
+        };
+        assert_eq!(
+            error.message,
+            "unexpected argument 'halp' found\n\n  tip: a similar command exists: 'help'"
+        );
+    }
 }

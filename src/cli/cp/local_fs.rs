@@ -24,7 +24,7 @@ use crate::sys::sync::Mutex;
 use crate::visible::Visible;
 
 /// Files of this machine.
-pub(super) struct LocalFs {
+pub(crate) struct LocalFs {
     /// The directory that all is in; none before it is known, when paths are as they were named.
     base: Option<Base>,
 }
@@ -56,12 +56,12 @@ const WRITTEN_BY_OTHERS: u32 = 0o022;
 
 impl LocalFs {
     /// With paths as they are named.
-    pub(super) const fn named() -> Self {
+    pub(crate) const fn named() -> Self {
         Self { base: None }
     }
 
     fn result<T>(path: &Path, result: io::Result<T>) -> Result<T, CopyError> {
-        result.map_err(|error| CopyError::here(Visible(path.display()), &error))
+        result.map_err(|error| CopyError::system(Visible(path.display()), &error))
     }
 
     fn place(&self, path: &Path) -> io::Result<Place<'_>> {
@@ -282,7 +282,7 @@ impl Side for LocalFs {
             Purpose::Reading => self.open_to_read(path),
             _ => self.open_to_write(path, purpose),
         };
-        Ok(Some(Box::new(OpenHere {
+        Ok(Some(Box::new(OpenLocal {
             path: path.to_owned(),
             file: Self::result(path, file)?,
             writing: Mutex::default(),
@@ -378,14 +378,14 @@ fn settle(file: &File, settings: Settings) -> io::Result<()> {
 }
 
 /// An open file of this machine.
-struct OpenHere {
+struct OpenLocal {
     path: PathBuf,
     file: File,
     /// The kernel takes one writer of a file at a time, and has the others spin.
     writing: Mutex<()>,
 }
 
-impl Blocks for OpenHere {
+impl Blocks for OpenLocal {
     fn read(&self, offset: u64, block: &mut Block) -> Result<bool, CopyError> {
         let mut at_end = false;
         let filled = block.fill(|filled, room| {

@@ -1,31 +1,25 @@
 //! `exec-server cp`: files from, to and between environments.
 //!
-//! A copy has two sides ([`side`]): this machine by system calls ([`here`]), an environment by its
-//! trait ([`there`]). [`plan`] turns the command line into jobs, and [`WORKERS`] threads take them
-//! from the [`queue`]: so many requests are under way at once, and latency does not set the speed.
-//! A large file is a [`transfer`], whose blocks all of them take. What is lost with a connection is
-//! asked for [`again`], and an open file is [`reopened`]. The main thread draws the bar and waits;
-//! `signals` stops the queue.
+//! A copy has two sides ([`side`]): this machine by system calls ([`local_fs`]), an environment by
+//! its client ([`remote_fs`]). [`plan`] turns the command line into jobs, and [`WORKERS`] threads
+//! take them from the [`queue`] and do them ([`copy`]): so many requests are under way at once, and
+//! latency does not set the speed. A large file is a [`transfer`], whose blocks all of them take.
+//! The main thread draws the bar and waits; the thread `signals` stops the queue.
 
-mod again;
-mod directory;
-mod flags;
+mod copy;
 mod local_fs;
-mod location;
-mod part;
 mod plan;
 mod progress;
 mod queue;
 mod remote_fs;
-mod reopened;
 mod side;
 mod transfer;
-mod work;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,37 +27,119 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::command::{self, Command};
 use super::environments::NoDirectory;
-use super::notice::Speaker;
-use super::{environments, help};
+use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, path};
+use super::output::Speaker;
+use super::{Command, environments, with_flags};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts};
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::signal::{Signal, SignalEvents};
 use crate::sys::sync::Mutex;
 
-use flags::{CopyFlags, GRAMMAR};
+use copy::Copy;
 use local_fs::LocalFs;
-use location::Location;
 use plan::{End, Rules};
 use progress::Progress;
 use queue::{Job, Queue, Stop};
 use remote_fs::RemoteFs;
 use side::{CopyError, Side};
-use work::Copy;
 
 /// The row in the table of commands.
-pub(super) static CP: Command = Command {
+pub(crate) static CP: Command = Command {
     name: "cp",
     summary: "Copy files from, to and between environments",
     perform: |args| {
-        command::perform(&GRAMMAR, args, |flags| match flags.places.len() {
+        with_flags(&GRAMMAR, args, |flags| match flags.places.len() {
             0 | 1 => Err(GRAMMAR.error("a source and a destination are needed".to_owned())),
-            _ => Ok(copy(&flags)),
+            _ => Ok(copy_all(&flags)),
         })
     },
-    help: || help::text(&GRAMMAR, &[]),
+    help: || GRAMMAR.help(&[]),
 };
+
+static GRAMMAR: Grammar<CopyFlags> = Grammar {
+    about: "Copies files from, to and between environments, as scp does with hosts.\n",
+    usage: "exec-server cp [OPTIONS] SOURCE... DESTINATION",
+    flags: &[
+        Flag::value(
+            Category::Where,
+            "environment",
+            "The one that :PATH is in: a name or a URL (ws://, wss://, unix:///PATH); the \
+             default environment unless given",
+            Value::optional("ENV", |flags: &mut CopyFlags, text| {
+                flags.environment = Some(text.to_owned());
+                Ok(())
+            }),
+        )
+        .short('e'),
+        Flag::value(
+            Category::Where,
+            "config",
+            "Read this file of environments",
+            Value::optional("FILE", |flags: &mut CopyFlags, text| {
+                flags.config = Some(path(text)?);
+                Ok(())
+            }),
+        ),
+        Flag::switch(
+            Category::Copying,
+            Some('r'),
+            "recursive",
+            "Copy directories with all below them; links stay links",
+            FlagKind::Switch(|flags| flags.is_recursive = true),
+        ),
+        Flag::switch(
+            Category::Copying,
+            None,
+            "continue",
+            "Go on where an interrupted copy of the same files stopped",
+            FlagKind::Switch(|flags| flags.continues = true),
+        ),
+        Flag::switch(
+            Category::General,
+            Some('q'),
+            "quiet",
+            "Show no progress",
+            FlagKind::Switch(|flags| flags.is_quiet = true),
+        ),
+        Flag::switch(
+            Category::General,
+            Some('v'),
+            "verbose",
+            "Name every file that was copied",
+            FlagKind::Switch(|flags| flags.is_verbose = true),
+        ),
+        Flag::help(),
+    ],
+    operands: Operands::Anywhere(|flags, word| {
+        flags.places.push(word);
+        Ok(())
+    }),
+    notes: "A place is a path of this machine, or ENV:PATH; :PATH is in the default\n\
+            environment, and ./a:b is a file here. A relative PATH starts where the\n\
+            commands of the environment do, ~/ at its user's home.\n\n\
+            A file appears under its name when it is complete; until then it is beside\n\
+            it as .NAME.PART-xxxxxxxx-yyyyyyyyyyyyyyyy, from which --continue goes on if\n\
+            nobody else can have written to it. Below the destination no link is\n\
+            followed. Permissions are kept, and on this machine the time of modification.\n\
+            A directory that was there before stays as it is. What a file has grown by\n\
+            since the copy looked at it is not copied, nor a path of 4096 bytes or more.\n\n\
+            Exit code: 0 if all was copied, 1 if something was not, 255 if an\n\
+            environment was not reached or lost, 2 for a wrong command line.\n",
+};
+
+/// The flags of `cp`, as given or by default.
+#[derive(Debug, Default)]
+struct CopyFlags {
+    config: Option<PathBuf>,
+    environment: Option<String>,
+    is_recursive: bool,
+    continues: bool,
+    is_quiet: bool,
+    is_verbose: bool,
+    /// The sources, and the destination last.
+    places: Vec<OsString>,
+}
 
 const SPEAKER: Speaker = Speaker("exec-server cp");
 
@@ -108,7 +184,7 @@ impl From<NoDirectory> for StartError {
     }
 }
 
-fn copy(flags: &CopyFlags) -> ExitCode {
+fn copy_all(flags: &CopyFlags) -> ExitCode {
     match start(flags) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -320,6 +396,36 @@ impl Environments {
     }
 }
 
+/// What stands on the command line for a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Location {
+    /// A path of this machine.
+    Local(OsString),
+    /// A path in an environment; without a name the one of `-e`, or the default.
+    Environment {
+        name: Option<OsString>,
+        path: OsString,
+    },
+}
+
+impl Location {
+    /// Reads it: what has a colon before any slash names an environment.
+    fn parse(word: &OsStr) -> Self {
+        let bytes = word.as_bytes();
+        let colon = bytes.iter().position(|byte| *byte == b':');
+        match colon {
+            Some(colon) if !bytes[..colon].contains(&b'/') => {
+                let part = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+                Self::Environment {
+                    name: (colon > 0).then(|| part(&bytes[..colon])),
+                    path: part(&bytes[colon + 1..]),
+                }
+            }
+            _ => Self::Local(word.to_owned()),
+        }
+    }
+}
+
 /// The end of a copy by a signal: the first stops it in order, a second one at once.
 #[derive(Default)]
 struct Stopping {
@@ -363,6 +469,31 @@ impl Stopping {
                     _ => std::process::exit(128 + number),
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_colon_before_any_slash_names_an_environment() {
+        let there = |name: Option<&str>, path: &str| Location::Environment {
+            name: name.map(OsString::from),
+            path: path.into(),
+        };
+        for (word, place) in [
+            ("dev:/a/b", there(Some("dev"), "/a/b")),
+            ("dev:a:b", there(Some("dev"), "a:b")),
+            ("dev:", there(Some("dev"), "")),
+            (":x", there(None, "x")),
+            ("./a:b", Location::Local("./a:b".into())),
+            ("/a:b", Location::Local("/a:b".into())),
+            ("a", Location::Local("a".into())),
+            ("", Location::Local("".into())),
+        ] {
+            assert_eq!(Location::parse(OsStr::new(word)), place, "{word}");
         }
     }
 }

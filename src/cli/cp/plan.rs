@@ -1,16 +1,15 @@
 //! Which file goes where, as the command line says it: the rules of cp and scp.
 
-use std::path::{Path, PathBuf};
-
+use super::copy::last_name;
 use super::queue::Job;
 use super::side::{CopyError, Found, Side};
-use super::work::last_name;
 use crate::env::FileKind;
+use std::path::{Path, PathBuf};
 
 /// One end of a copy as it was named.
-pub(super) struct End<'a> {
-    pub(super) side: &'a dyn Side,
-    pub(super) path: &'a Path,
+pub(crate) struct End<'a> {
+    pub(crate) side: &'a dyn Side,
+    pub(crate) path: &'a Path,
 }
 
 impl End<'_> {
@@ -30,28 +29,28 @@ impl End<'_> {
 
 /// What holds for every source of a command line.
 #[derive(Clone, Copy)]
-pub(super) struct Rules {
-    pub(super) is_recursive: bool,
+pub(crate) struct Rules {
+    pub(crate) is_recursive: bool,
     /// Whether several sources share the destination, which is a directory then.
-    pub(super) is_one_of_many: bool,
+    pub(crate) is_one_of_many: bool,
     /// Whether both sides are the same file system.
-    pub(super) is_one_side: bool,
+    pub(crate) is_one_side: bool,
 }
 
 /// What is to be done for one source, and where links are still followed.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) job: Job,
+pub(crate) struct Plan {
+    pub(crate) job: Job,
     /// The directory that the source is in, or is; none for a file that may be behind a link itself.
-    pub(super) source: Option<PathBuf>,
+    pub(crate) source: Option<PathBuf>,
     /// The directory that the copy will be in.
-    pub(super) target: PathBuf,
+    pub(crate) target: PathBuf,
     /// Whether it is made if need be.
-    pub(super) makes_target: bool,
+    pub(crate) makes_target: bool,
 }
 
 /// The plan for one source.
-pub(super) fn plan(source: &End<'_>, target: &End<'_>, rules: Rules) -> Result<Plan, CopyError> {
+pub(crate) fn plan(source: &End<'_>, target: &End<'_>, rules: Rules) -> Result<Plan, CopyError> {
     // With -r a link is itself, unless it is named as the directory that it leads to.
     let follows = !rules.is_recursive || source.has_slash();
     let found = source
@@ -160,4 +159,175 @@ fn is_inside(source: &End<'_>, to: &Path) -> Result<bool, CopyError> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    //! Where files go, on a real file system.
+
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::cli::cp::local_fs::LocalFs;
+
+    /// A directory with a file, a directory, and links to both and to nothing.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str) -> Self {
+            let base = format!("exec-server-plan-{name}-{}", std::process::id());
+            let base = std::env::temp_dir().join(base);
+            let _ = fs::remove_dir_all(&base);
+            fs::create_dir_all(base.join("dir/sub")).unwrap();
+            fs::write(base.join("file"), "f").unwrap();
+            fs::create_dir(base.join("empty")).unwrap();
+            symlink("file", base.join("to-file")).unwrap();
+            symlink("dir", base.join("to-dir")).unwrap();
+            Self(base.canonicalize().unwrap())
+        }
+
+        fn plan(&self, from: &str, to: &str, is_recursive: bool) -> Result<Plan, String> {
+            let rules = Rules {
+                is_recursive,
+                is_one_of_many: false,
+                is_one_side: true,
+            };
+            self.plan_by(from, to, rules)
+        }
+
+        fn plan_by(&self, from: &str, to: &str, rules: Rules) -> Result<Plan, String> {
+            // Not `join`, which would take a slash at the end for nothing.
+            let path = |name: &str| PathBuf::from(format!("{}/{name}", self.0.display()));
+            let (from, to) = (path(from), path(to));
+            let here = LocalFs::named();
+            let end = |path| End { side: &here, path };
+            let planned = plan(&end(&from), &end(&to), rules);
+            planned.map_err(|error| error.to_string())
+        }
+
+        /// Where it goes, below the base.
+        fn to(&self, from: &str, to: &str, is_recursive: bool) -> Result<String, String> {
+            let job = self.plan(from, to, is_recursive)?.job;
+            let below = job.to.strip_prefix(&self.0).unwrap();
+            Ok(below.to_str().unwrap().to_owned())
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn names_are_kept_in_a_directory_and_given_otherwise() {
+        let tree = Tree::new("names");
+        for (from, to, is_recursive, expected) in [
+            ("file", "new", false, "new"),
+            ("file", "empty", false, "empty/file"),
+            ("file", "empty/", false, "empty/file"),
+            ("to-file", "new", false, "new"),
+            ("dir", "empty", true, "empty/dir"),
+            ("dir", "new", true, "new"),
+            ("dir", "new/", true, "new"),
+            ("dir/", "empty", true, "empty/dir"),
+            ("dir/.", "empty", true, "empty"),
+            ("dir/sub/..", "empty", true, "empty"),
+            ("file", "to-dir", false, "to-dir/file"),
+        ] {
+            let to = tree.to(from, to, is_recursive);
+            assert_eq!(to.as_deref(), Ok(expected), "{from}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_itself_only_with_r_and_without_a_slash() {
+        let tree = Tree::new("links");
+        let kind = |from, is_recursive| tree.plan(from, "new", is_recursive).unwrap().job.kind;
+        assert_eq!(kind("to-file", false), FileKind::Regular);
+        assert_eq!(kind("to-file", true), FileKind::Symlink);
+        assert_eq!(kind("to-dir", true), FileKind::Symlink);
+        assert_eq!(kind("to-dir/", true), FileKind::Directory);
+    }
+
+    #[test]
+    fn a_file_behind_a_link_is_replaced_and_not_the_link() {
+        let tree = Tree::new("behind");
+        assert_eq!(
+            tree.to("dir/../file", "to-file", false).as_deref(),
+            Ok("file")
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let tree = Tree::new("refused");
+        for (from, to, is_recursive, why) in [
+            ("gone", "new", false, "gone: No such file or directory"),
+            ("dir", "new", false, "dir: a directory; use -r to copy it"),
+            ("file", "new/", false, "new/: no such directory"),
+            ("file", "file/", false, "Not a directory"),
+            (
+                "dir",
+                "file",
+                true,
+                "file: not a directory, and the source is one",
+            ),
+            ("dir", "dir", true, "dir/dir is inside it"),
+            ("dir", "dir/sub/new", true, "dir/sub/new is inside it"),
+        ] {
+            let error = tree.plan(from, to, is_recursive).unwrap_err();
+            assert!(error.ends_with(why), "{from} to {to}: {error}");
+        }
+        fs::create_dir_all(tree.0.join("empty/file")).unwrap();
+        let error = tree.plan("file", "empty", false).unwrap_err();
+        assert!(
+            error.ends_with("a directory, and the source is none"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn several_sources_need_a_directory() {
+        let tree = Tree::new("many");
+        let rules = Rules {
+            is_recursive: false,
+            is_one_of_many: true,
+            is_one_side: true,
+        };
+        let error = tree.plan_by("file", "new", rules).unwrap_err();
+        assert!(error.ends_with("new: not a directory"), "{error}");
+        assert!(tree.plan_by("file", "empty", rules).is_ok());
+    }
+
+    #[test]
+    fn a_device_is_written_as_it_is() {
+        let source = std::env::current_exe().unwrap();
+        let rules = Rules {
+            is_recursive: false,
+            is_one_of_many: false,
+            is_one_side: false,
+        };
+        let here = LocalFs::named();
+        let end = |path| End { side: &here, path };
+        let planned = plan(&end(&source), &end(Path::new("/dev/null")), rules).unwrap();
+        assert!(planned.job.in_place);
+    }
+
+    #[test]
+    fn links_are_followed_as_far_as_was_named() {
+        let tree = Tree::new("bases");
+        for (from, to, is_recursive, source, target) in [
+            ("dir", "new", true, Some(""), ""),
+            ("dir/", "new/", true, Some("dir/"), ""),
+            ("dir/.", "empty", true, Some("dir/."), "empty"),
+            ("to-dir/", "empty", true, Some("to-dir/"), "empty"),
+            ("to-dir", "dir/new", true, Some(""), "dir"),
+            ("to-file", "empty", false, None, "empty"),
+            ("file", "to-file", true, Some(""), ""),
+        ] {
+            let planned = tree.plan(from, to, is_recursive).unwrap();
+            let base = |path: &str| tree.0.join(path);
+            assert_eq!(planned.source, source.map(base), "{from}");
+            assert_eq!(planned.target, base(target), "{from} to {to}");
+        }
+    }
+}

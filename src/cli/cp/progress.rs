@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::cli::notice::Speaker;
+use crate::cli::output::Speaker;
 use crate::sys::sync::Mutex;
 use crate::sys::terminal;
 
@@ -13,7 +13,7 @@ use crate::sys::terminal;
 const USUAL_WIDTH: usize = 80;
 
 /// What has been copied, and the line that shows it.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     speaker: Speaker,
     begun: Instant,
     is_shown: bool,
@@ -31,7 +31,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// With a bar only on a terminal, and not if it is not wanted.
-    pub(super) fn new(speaker: Speaker, is_quiet: bool) -> Self {
+    pub(crate) fn new(speaker: Speaker, is_quiet: bool) -> Self {
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         Self {
             speaker,
@@ -47,48 +47,48 @@ impl Progress {
         }
     }
 
-    pub(super) fn expect(&self, bytes: u64) {
+    pub(crate) fn expect(&self, bytes: u64) {
         self.total.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn add(&self, bytes: u64) {
+    pub(crate) fn add(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Bytes that need not be copied again.
-    pub(super) fn skip(&self, bytes: u64) {
+    pub(crate) fn skip(&self, bytes: u64) {
         self.skipped.fetch_add(bytes, Ordering::Relaxed);
         self.add(bytes);
     }
 
-    pub(super) fn add_file(&self) {
+    pub(crate) fn add_file(&self) {
         self.files.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Tells from when on the total is the whole.
-    pub(super) fn set_listed(&self, is_listed: bool) {
+    pub(crate) fn set_listed(&self, is_listed: bool) {
         self.is_listed.store(is_listed, Ordering::Relaxed);
     }
 
-    pub(super) fn failures(&self) -> u64 {
+    pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
     /// Says why something was not copied.
-    pub(super) fn fail(&self, why: impl std::fmt::Display) {
+    pub(crate) fn fail(&self, why: impl std::fmt::Display) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.say(why);
     }
 
     /// Says something between two states of the bar.
-    pub(super) fn say(&self, what: impl std::fmt::Display) {
+    pub(crate) fn say(&self, what: impl std::fmt::Display) {
         let mut has_bar = self.has_bar.lock();
         erase(&mut has_bar);
         self.speaker.say(what);
     }
 
     /// Draws the bar anew, if there is one.
-    pub(super) fn draw(&self) {
+    pub(crate) fn draw(&self) {
         if !self.is_shown {
             return;
         }
@@ -102,7 +102,7 @@ impl Progress {
     }
 
     /// Leaves the last state of the bar where it is.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.draw();
         let mut has_bar = self.has_bar.lock();
         if std::mem::take(&mut *has_bar) {

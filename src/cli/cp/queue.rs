@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::directory::Directory;
+use super::side::Found;
 use super::transfer::{Claim, Transfer};
 use crate::env::{FileKind, Names};
 use crate::sys::sync::{Condvar, Mutex};
@@ -17,20 +17,45 @@ const NAMES: usize = 16 * 1024 * 1024;
 
 /// Something to be copied from one path to another.
 #[derive(Debug)]
-pub(super) struct Job {
-    pub(super) kind: FileKind,
-    pub(super) from: PathBuf,
-    pub(super) to: PathBuf,
+pub(crate) struct Job {
+    pub(crate) kind: FileKind,
+    pub(crate) from: PathBuf,
+    pub(crate) to: PathBuf,
     /// Whether it is written as it is, without a part: a device.
-    pub(super) in_place: bool,
+    pub(crate) in_place: bool,
     /// Whether a link is taken for what it leads to, as one that was named so.
-    pub(super) follows: bool,
+    pub(crate) follows: bool,
     /// The directory that it is in, if that is copied too.
-    pub(super) parent: Option<Arc<Directory>>,
+    pub(crate) parent: Option<Arc<Directory>>,
+}
+
+/// A directory that is being copied, and is there on both sides. Whatever of it waits or is under way has a share in it; who
+/// gives back the last one settles it.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(crate) from: PathBuf,
+    pub(crate) to: PathBuf,
+    pub(crate) found: Found,
+    /// Whether we have made it, so that its time and mode are ours to set.
+    pub(crate) is_ours: bool,
+    /// The one that it is in, if that is copied too.
+    pub(crate) parent: Option<Arc<Directory>>,
+}
+
+impl Directory {
+    /// Gives back a share: `settle` is called for each directory in which nothing is left to be
+    /// done, the innermost first, since a mode may lock what is below.
+    pub(crate) fn give_back(share: Option<Arc<Self>>, mut settle: impl FnMut(&Self)) {
+        let mut share = share;
+        while let Some(mut done) = share.and_then(Arc::into_inner) {
+            settle(&done);
+            share = done.parent.take();
+        }
+    }
 }
 
 /// What a thread does next.
-pub(super) enum Work {
+pub(crate) enum Work {
     Job(Job),
     /// The block at this offset.
     Block(Arc<Transfer>, u64),
@@ -40,36 +65,36 @@ pub(super) enum Work {
 
 /// What of a directory waits together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sort {
+pub(crate) enum Sort {
     Directories,
     /// And links, and whatever else is no directory.
     Files,
 }
 
 impl Sort {
-    pub(super) fn has(self, kind: FileKind) -> bool {
+    pub(crate) fn has(self, kind: FileKind) -> bool {
         (kind == FileKind::Directory) == (self == Self::Directories)
     }
 }
 
 /// Names that were forgotten.
-pub(super) struct Forgotten {
-    pub(super) directory: Arc<Directory>,
-    pub(super) sort: Sort,
+pub(crate) struct Forgotten {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) sort: Sort,
     /// The last that was taken before.
     behind: Option<OsString>,
 }
 
 impl Forgotten {
     /// Whether a name is still to be taken.
-    pub(super) fn has(&self, name: &OsStr, kind: FileKind) -> bool {
+    pub(crate) fn has(&self, name: &OsStr, kind: FileKind) -> bool {
         self.sort.has(kind) && self.behind.as_deref().is_none_or(|behind| behind < name)
     }
 }
 
 /// Why nothing more is to be done before all is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// This signal has come.
     Signal(i32),
     /// An environment is lost.
@@ -81,7 +106,7 @@ pub(super) enum Stop {
 /// Blocks of files that are open come first, then files and links, and directories last: so few
 /// files are open, and no more names are held than those of the directories on the way down.
 #[derive(Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -117,22 +142,18 @@ enum Waiting {
 }
 
 impl Queue {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
-
     /// Begins with this.
-    pub(super) fn begin(&self, job: Job) {
-        self.state().named = Some(job);
+    pub(crate) fn begin(&self, job: Job) {
+        self.state.lock().named = Some(job);
         self.changed.notify_all();
     }
 
     /// Adds names of a directory, all of one sort.
-    pub(super) fn add(&self, directory: &Arc<Directory>, sort: Sort, names: Names) {
+    pub(crate) fn add(&self, directory: &Arc<Directory>, sort: Sort, names: Names) {
         if names.is_empty() {
             return;
         }
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.held += names.size();
         let batch = Batch {
             directory: Arc::clone(directory),
@@ -150,21 +171,21 @@ impl Queue {
     }
 
     /// Opens a file's blocks for everyone.
-    pub(super) fn open(&self, transfer: Transfer) {
-        self.state().transfers.push(Arc::new(transfer));
+    pub(crate) fn open(&self, transfer: Transfer) {
+        self.state.lock().transfers.push(Arc::new(transfer));
         self.changed.notify_all();
     }
 
     /// Takes a file away whose blocks are all copied.
-    pub(super) fn close(&self, transfer: &Arc<Transfer>) {
-        let mut state = self.state();
+    pub(crate) fn close(&self, transfer: &Arc<Transfer>) {
+        let mut state = self.state.lock();
         state.transfers.retain(|open| !Arc::ptr_eq(open, transfer));
     }
 
     /// The next piece of work, for a thread that ends when there is none. After it was done,
     /// [`Queue::done`].
-    pub(super) fn next(&self) -> Option<Work> {
-        let mut state = self.state();
+    pub(crate) fn next(&self) -> Option<Work> {
+        let mut state = self.state.lock();
         loop {
             if state.stop.is_some() {
                 return None;
@@ -182,8 +203,8 @@ impl Queue {
 
     /// The piece is done: it may have been the last, or have made room for one more besides the
     /// one that this thread takes next.
-    pub(super) fn done(&self) {
-        let mut state = self.state();
+    pub(crate) fn done(&self) {
+        let mut state = self.state.lock();
         state.busy -= 1;
         match state.busy {
             0 => self.changed.notify_all(),
@@ -192,39 +213,39 @@ impl Queue {
     }
 
     /// Ends everything after the pieces that are under way.
-    pub(super) fn stop(&self, why: Stop) {
-        self.state().stop.get_or_insert(why);
+    pub(crate) fn stop(&self, why: Stop) {
+        self.state.lock().stop.get_or_insert(why);
         self.changed.notify_all();
     }
 
-    pub(super) fn stopped(&self) -> Option<Stop> {
-        self.state().stop
+    pub(crate) fn stopped(&self) -> Option<Stop> {
+        self.state.lock().stop
     }
 
     /// Whether all directories have been read, so that all names are known.
-    pub(super) fn is_listed(&self) -> bool {
-        let state = self.state();
+    pub(crate) fn is_listed(&self) -> bool {
+        let state = self.state.lock();
         state.named.is_none() && state.directories.is_empty() && state.files.is_empty()
     }
 
     /// Files whose copying was stopped.
-    pub(super) fn abandoned(&self) -> Vec<Arc<Transfer>> {
-        std::mem::take(&mut self.state().transfers)
+    pub(crate) fn abandoned(&self) -> Vec<Arc<Transfer>> {
+        std::mem::take(&mut self.state.lock().transfers)
     }
 
     /// One thread more, or less.
-    pub(super) fn thread_begins(&self) {
-        self.state().threads += 1;
+    pub(crate) fn thread_begins(&self) {
+        self.state.lock().threads += 1;
     }
 
-    pub(super) fn thread_ends(&self) {
-        self.state().threads -= 1;
+    pub(crate) fn thread_ends(&self) {
+        self.state.lock().threads -= 1;
         self.changed.notify_all();
     }
 
     /// Waits until all threads have ended, at most for `limit`.
-    pub(super) fn wait_for_threads(&self, limit: Duration) -> bool {
-        let state = self.state();
+    pub(crate) fn wait_for_threads(&self, limit: Duration) -> bool {
+        let state = self.state.lock();
         let waited = self
             .changed
             .wait_timeout_while(state, limit, |state| state.threads > 0);
@@ -340,7 +361,6 @@ fn job(name: &OsStr, kind: FileKind, parent: Arc<Directory>) -> Job {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::cp::side::Found;
 
     fn directory(name: &str) -> Arc<Directory> {
         Arc::new(Directory {
@@ -393,14 +413,14 @@ mod tests {
         queue.add(&first, Sort::Directories, many());
         let taken = job_of(queue.next());
         queue.add(&second, Sort::Directories, many());
-        assert_eq!(queue.state().held, many().size());
+        assert_eq!(queue.state.lock().held, many().size());
         for number in 0..NAMES / 100 {
             assert_eq!(job_of(queue.next()), format!("second/{number:080}"));
         }
         let Some(Work::List(forgotten)) = queue.next() else {
             panic!("they were kept");
         };
-        assert_eq!(queue.state().held, 0);
+        assert_eq!(queue.state.lock().held, 0);
         assert!(Arc::ptr_eq(&forgotten.directory, &first));
         let last = taken.strip_prefix("first/").unwrap();
         let next = format!("{:080}", 1);

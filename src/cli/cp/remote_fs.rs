@@ -3,27 +3,46 @@
 //! Where something is copied to, the directory that all is in is found once, by its path without
 //! links, and from then on the server is told to follow none. Ours refuses one anywhere in a path;
 //! the reference does for whole files and directories only, and 0.130 not at all.
+//!
+//! The client makes a lost websocket again and takes the session up, but what was under way on it
+//! fails: a server may have done it or not. Of what a copy asks for, all can be done twice, and is
+//! asked for [`again`]. A handle is gone with its connection, so an open file is opened anew by its
+//! path, once for all who use it. What must not happen is that the path means another file by then:
+//! one that is read has to look as it did, and one that is written has to hold all that its server
+//! has acknowledged.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::again::again;
-use super::reopened::Opening;
-use super::side::{Abilities, Blocks, CopyError, Found, Purpose, Settings, Side};
+use super::side::{Abilities, BLOCK, Block, Blocks, CopyError, Found, Purpose, Settings, Side};
 use crate::env::{
-    Environment, EnvironmentError, EnvironmentFacts, FileKind, Links, Listing, OpenFor,
+    Environment, EnvironmentError, EnvironmentFacts, FileKind, FileMetadata, Links, Listing,
+    OpenFor,
 };
-use crate::rpc::client::{ClientError, ExecServerClient};
+use crate::rpc::client::{ClientError, ExecServerClient, OpenFile};
 use crate::rpc::error::ErrorKind;
+use crate::sys::sync::Mutex;
 use crate::visible::Visible;
 
+/// For how long one thing is asked for again and again: longer than the client's window of 45 s.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Between two attempts, so that a server that hangs up at once does not keep us busy.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Files of an environment.
-pub(super) struct RemoteFs {
+pub(crate) struct RemoteFs {
+    remote: Arc<Remote>,
+    base: Option<Base>,
+}
+
+/// The environment, which all its files share.
+struct Remote {
     environment: Arc<Environment>,
     client: ExecServerClient,
     abilities: Abilities,
-    base: Option<Base>,
 }
 
 /// The directory that all is in.
@@ -35,7 +54,7 @@ struct Base {
 
 impl RemoteFs {
     /// Those of this one, which has told about itself.
-    pub(super) fn new(
+    pub(crate) fn new(
         environment: Arc<Environment>,
         facts: &EnvironmentFacts,
     ) -> Result<Self, EnvironmentError> {
@@ -49,9 +68,11 @@ impl RemoteFs {
         };
         let client = environment.client()?.clone();
         Ok(Self {
-            environment,
-            client,
-            abilities,
+            remote: Arc::new(Remote {
+                environment,
+                client,
+                abilities,
+            }),
             base: None,
         })
     }
@@ -63,7 +84,7 @@ impl RemoteFs {
         call: impl Fn(&ExecServerClient, &str) -> Result<T, ClientError>,
     ) -> Result<T, CopyError> {
         let wanted = self.wanted(path)?;
-        let answer = again(|| call(&self.client, &wanted));
+        let answer = again(|| call(&self.remote.client, &wanted));
         answer.map_err(|error| self.explained(path, error))
     }
 
@@ -88,7 +109,7 @@ impl RemoteFs {
     }
 
     fn explained(&self, path: &Path, error: ClientError) -> CopyError {
-        explained(&self.name(path), &self.environment, error)
+        self.remote.explained(&self.name(path), error)
     }
 
     fn real_base(&self) -> Option<(&Path, &str)> {
@@ -113,40 +134,30 @@ impl RemoteFs {
     }
 }
 
-/// The error of a file, unless the environment itself is lost.
-pub(super) fn explained(name: &str, environment: &Environment, error: ClientError) -> CopyError {
-    let is_lost = !matches!(error, ClientError::Protocol(_)) && error.code().is_none();
-    let error = environment.error(error);
-    match is_lost {
-        true => CopyError::Lost(error),
-        false => CopyError::of(name, Visible(words(&error))),
+impl Remote {
+    /// The error of a file, unless the environment itself is lost.
+    fn explained(&self, name: &str, error: ClientError) -> CopyError {
+        let is_lost = !matches!(error, ClientError::Protocol(_)) && error.code().is_none();
+        let error = self.environment.error(error);
+        match is_lost {
+            true => CopyError::Lost(error),
+            false => CopyError::of(name, Visible(words(&error))),
+        }
     }
-}
-
-/// What the other side said, without what is of no use to a person.
-fn words(error: &EnvironmentError) -> String {
-    let text = error.to_string();
-    let text = match text.split_once("): ") {
-        Some((start, rest)) if start.starts_with("exec-server rejected request (") => rest,
-        _ => &text,
-    };
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_owned()
-}
-
-fn is_unknown_method(error: &ClientError) -> bool {
-    error.code() == Some(ErrorKind::UnknownMethod.code().into())
 }
 
 impl Side for RemoteFs {
     fn name(&self, path: &Path) -> String {
-        Visible(format_args!("{}:{}", self.environment.id(), path.display())).to_string()
+        Visible(format_args!(
+            "{}:{}",
+            self.remote.environment.id(),
+            path.display()
+        ))
+        .to_string()
     }
 
     fn abilities(&self) -> Abilities {
-        self.abilities
+        self.remote.abilities
     }
 
     fn below(&self, directory: &Path) -> Result<Box<dyn Side>, CopyError> {
@@ -156,9 +167,7 @@ impl Side for RemoteFs {
             real => real.map(Some),
         })?;
         Ok(Box::new(Self {
-            environment: Arc::clone(&self.environment),
-            client: self.client.clone(),
-            abilities: self.abilities,
+            remote: Arc::clone(&self.remote),
             base: Some(Base {
                 path: directory.to_owned(),
                 real,
@@ -233,8 +242,7 @@ impl Side for RemoteFs {
 
     fn open(&self, path: &Path, purpose: Purpose) -> Result<Option<Box<dyn Blocks>>, CopyError> {
         let opening = Opening {
-            environment: Arc::clone(&self.environment),
-            client: self.client.clone(),
+            remote: Arc::clone(&self.remote),
             path: self.wanted(path)?.into_owned(),
             name: self.name(path),
             purpose: match purpose {
@@ -243,7 +251,6 @@ impl Side for RemoteFs {
                 Purpose::OldPart => OpenFor::Updating,
             },
             links: self.links(),
-            updates: self.abilities.updates,
         };
         match opening.open() {
             Ok(file) => Ok(Some(Box::new(file))),
@@ -259,7 +266,7 @@ impl Side for RemoteFs {
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), CopyError> {
         let (old, new) = (self.wanted(from)?, self.wanted(to)?);
-        let files = &self.client;
+        let files = &self.remote.client;
         let mut was_lost = false;
         let renamed = again(|| match files.rename(&old, &new, self.links()) {
             // The one whose answer was lost has been done.
@@ -274,5 +281,246 @@ impl Side for RemoteFs {
 
     fn remove(&self, path: &Path) -> Result<(), CopyError> {
         self.ask(path, |files, path| files.remove(path))
+    }
+}
+
+/// A file that is opened, and opened anew when its connection was lost.
+struct Opening {
+    remote: Arc<Remote>,
+    /// For a person.
+    name: String,
+    path: String,
+    purpose: OpenFor,
+    links: Links,
+}
+
+/// An open file of an environment.
+struct OpenRemote {
+    opening: Opening,
+    /// How a file that is read looked at first.
+    looked: Option<FileMetadata>,
+    state: Mutex<State>,
+}
+
+struct State {
+    file: Arc<OpenFile>,
+    /// Counts how often it was opened.
+    generation: u64,
+    /// The end of the furthest block that was acknowledged.
+    written: u64,
+    /// When a block last got through.
+    last_good: Instant,
+}
+
+/// Why a file is not opened anew.
+enum ReopenError {
+    Client(ClientError),
+    Other(&'static str),
+}
+
+impl From<ClientError> for ReopenError {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl Opening {
+    /// Opens it for the first time.
+    fn open(self) -> Result<OpenRemote, ClientError> {
+        let file = again(|| self.open_for(self.purpose))?;
+        let looked = match self.purpose {
+            OpenFor::Reading => Some(again(|| self.look())?),
+            OpenFor::Replacing | OpenFor::Updating => None,
+        };
+        Ok(OpenRemote {
+            opening: self,
+            looked,
+            state: Mutex::new(State {
+                file: Arc::new(file),
+                generation: 0,
+                written: 0,
+                last_good: Instant::now(),
+            }),
+        })
+    }
+
+    fn open_for(&self, purpose: OpenFor) -> Result<OpenFile, ClientError> {
+        self.remote.client.open(&self.path, purpose, self.links)
+    }
+
+    fn explained(&self, error: ClientError) -> CopyError {
+        self.remote.explained(&self.name, error)
+    }
+
+    fn look(&self) -> Result<FileMetadata, ClientError> {
+        self.remote.client.metadata(&self.path, true)
+    }
+}
+
+impl OpenRemote {
+    /// Does something with the file, anew when its connection was lost on the way.
+    fn ask<T>(&self, call: impl Fn(&OpenFile) -> Result<T, ClientError>) -> Result<T, CopyError> {
+        let begun = Instant::now();
+        loop {
+            let (file, generation) = {
+                let state = self.state.lock();
+                (Arc::clone(&state.file), state.generation)
+            };
+            let error = match call(&file) {
+                Ok(value) => {
+                    self.state.lock().last_good = Instant::now();
+                    return Ok(value);
+                }
+                Err(error) => error,
+            };
+            drop(file);
+            // Others may get their blocks through, while this one is unlucky.
+            let since = begun.max(self.state.lock().last_good);
+            if !self.can_reopen() || !error.is_disconnect() || since.elapsed() > PATIENCE {
+                return Err(self.opening.explained(error));
+            }
+            self.reopen(generation)?;
+        }
+    }
+
+    fn can_reopen(&self) -> bool {
+        self.opening.purpose == OpenFor::Reading || self.opening.remote.abilities.updates
+    }
+
+    /// Opens it anew, unless somebody else has; who comes meanwhile waits for that.
+    fn reopen(&self, generation: u64) -> Result<(), CopyError> {
+        let mut state = self.state.lock();
+        if state.generation != generation {
+            return Ok(());
+        }
+        match self.opened_anew(state.written) {
+            Ok(file) => {
+                state.file = Arc::new(file);
+                state.generation += 1;
+                Ok(())
+            }
+            Err(ReopenError::Client(error)) => Err(self.opening.explained(error)),
+            Err(ReopenError::Other(why)) => Err(CopyError::of(&self.opening.name, why)),
+        }
+    }
+
+    fn opened_anew(&self, written: u64) -> Result<OpenFile, ReopenError> {
+        let open = |purpose| again(|| self.opening.open_for(purpose));
+        match &self.looked {
+            Some(looked) => {
+                let file = open(OpenFor::Reading)?;
+                if again(|| self.opening.look())? != *looked {
+                    let why = "it was changed while its connection was lost; copy it again";
+                    return Err(ReopenError::Other(why));
+                }
+                Ok(file)
+            }
+            None => {
+                // Opening would make it.
+                let size = again(|| self.opening.look())?.size.unwrap_or(0);
+                if size < written {
+                    let why = "what was written is gone since its connection was lost; copy it \
+                               again";
+                    return Err(ReopenError::Other(why));
+                }
+                Ok(open(OpenFor::Updating)?)
+            }
+        }
+    }
+}
+
+impl Blocks for OpenRemote {
+    fn read(&self, offset: u64, block: &mut Block) -> Result<bool, CopyError> {
+        let read = self.ask(|file| file.read_block(offset, BLOCK))?;
+        block.set(read.data);
+        Ok(read.is_last)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), CopyError> {
+        self.ask(|file| file.write_block(offset, data))?;
+        let mut state = self.state.lock();
+        state.written = state.written.max(offset + data.len() as u64);
+        Ok(())
+    }
+
+    fn settle(&self, settings: Settings) -> Result<(), CopyError> {
+        let Some(mode) = settings.mode else {
+            return Ok(());
+        };
+        let opening = &self.opening;
+        let Opening { path, links, .. } = opening;
+        let set = again(|| opening.remote.client.set_permissions(path, mode, *links));
+        set.map_err(|error| opening.explained(error))
+    }
+
+    fn close(self: Box<Self>) -> Result<(), CopyError> {
+        let can_reopen = self.can_reopen();
+        let Self { opening, state, .. } = *self;
+        let state = state.into_inner();
+        let closed = match Arc::into_inner(state.file) {
+            Some(file) => file.close(),
+            None => Ok(()),
+        };
+        match closed {
+            // Every block was acknowledged, and a file that is closed with its connection is
+            // closed; what is left to be known is whether it is still the one.
+            Err(error) if can_reopen && error.is_disconnect() => {
+                let found = again(|| opening.look());
+                let found = found.map_err(|error| opening.explained(error))?;
+                if found.size.is_some_and(|size| size < state.written) {
+                    let why = "what was written is gone since its connection was lost";
+                    return Err(CopyError::of(&opening.name, why));
+                }
+                Ok(())
+            }
+            closed => closed.map_err(|error| opening.explained(error)),
+        }
+    }
+}
+
+/// Asks until there is an answer, be it an error. A connection that cannot be had any more is one.
+fn again<T>(mut ask: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    let begun = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if error.is_disconnect() && begun.elapsed() < PATIENCE => {
+                thread::sleep(PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// What the other side said, without what is of no use to a person.
+fn words(error: &EnvironmentError) -> String {
+    let text = error.to_string();
+    let text = match text.split_once("): ") {
+        Some((start, rest)) if start.starts_with("exec-server rejected request (") => rest,
+        _ => &text,
+    };
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn is_unknown_method(error: &ClientError) -> bool {
+    error.code() == Some(ErrorKind::UnknownMethod.code().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lost_connection_is_a_reason_to_ask_again() {
+        let mut outcomes = vec![
+            Err(ClientError::Connect("refused".to_owned())),
+            Err(ClientError::Disconnected("cut".to_owned())),
+            Err(ClientError::Disconnected("cut".to_owned())),
+        ];
+        let outcome: Result<(), _> = again(|| outcomes.pop().unwrap());
+        assert_eq!(outcome, Err(ClientError::Connect("refused".to_owned())));
+        assert!(outcomes.is_empty());
     }
 }

@@ -8,11 +8,11 @@ use crate::env::{EnvironmentError, FileKind, Listing};
 use crate::rpc::transport::{give_back_block, take_block};
 
 /// Bytes that are asked for and written at a time: the most that the wire takes.
-pub(super) const BLOCK: usize = 1 << 20;
+pub(crate) const BLOCK: usize = 1 << 20;
 
 /// Why something was not copied.
 #[derive(Debug)]
-pub(super) enum CopyError {
+pub(crate) enum CopyError {
     /// This file's matter; others can still be copied.
     File(String),
     /// An environment is lost, so that nothing can be copied any more.
@@ -30,12 +30,12 @@ impl fmt::Display for CopyError {
 
 impl CopyError {
     /// The error of a file, with its name in front.
-    pub(super) fn of(name: impl fmt::Display, why: impl fmt::Display) -> Self {
+    pub(crate) fn of(name: impl fmt::Display, why: impl fmt::Display) -> Self {
         Self::File(format!("{name}: {why}"))
     }
 
     /// The same for this machine's answers.
-    pub(super) fn here(name: impl fmt::Display, error: &io::Error) -> Self {
+    pub(crate) fn system(name: impl fmt::Display, error: &io::Error) -> Self {
         // The number in the text of std is of no use to a person.
         let text = error.to_string();
         let text = text.split(" (os error").next().unwrap_or_default();
@@ -45,31 +45,31 @@ impl CopyError {
 
 /// What is known of a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
-    pub(super) kind: FileKind,
+pub(crate) struct Found {
+    pub(crate) kind: FileKind,
     /// Whether the path itself is a link.
-    pub(super) is_link: bool,
-    pub(super) size: Option<u64>,
+    pub(crate) is_link: bool,
+    pub(crate) size: Option<u64>,
     /// In milliseconds since 1970.
-    pub(super) modified_ms: Option<i64>,
-    pub(super) mode: Option<u32>,
+    pub(crate) modified_ms: Option<i64>,
+    pub(crate) mode: Option<u32>,
 }
 
 /// What a side cannot do leaves a copy with less.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Abilities {
+pub(crate) struct Abilities {
     /// Without it a file is written under its own name from the start.
-    pub(super) renames: bool,
-    pub(super) sets_modes: bool,
-    pub(super) makes_links: bool,
-    pub(super) reads_links: bool,
+    pub(crate) renames: bool,
+    pub(crate) sets_modes: bool,
+    pub(crate) makes_links: bool,
+    pub(crate) reads_links: bool,
     /// Without it a transfer does not go on where it stopped.
-    pub(super) updates: bool,
+    pub(crate) updates: bool,
 }
 
 /// What a side opens a file for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     /// Reading blocks of a regular file.
     Reading,
     /// Writing a part that is new.
@@ -82,14 +82,14 @@ pub(super) enum Purpose {
 
 /// What a file gets when all its bytes are there.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// In milliseconds since 1970; where that costs nothing.
-    pub(super) modified_ms: Option<i64>,
-    pub(super) mode: Option<u32>,
+    pub(crate) modified_ms: Option<i64>,
+    pub(crate) mode: Option<u32>,
 }
 
 /// A file system that is copied from or to. Paths are absolute, or relative to where we are.
-pub(super) trait Side: Send + Sync {
+pub(crate) trait Side: Send + Sync {
     /// How a person calls a path of this side. There is nothing in it that steers a terminal.
     fn name(&self, path: &Path) -> String;
 
@@ -141,7 +141,7 @@ pub(super) trait Side: Send + Sync {
 }
 
 /// An open file. Several threads use it at once.
-pub(super) trait Blocks: Send + Sync {
+pub(crate) trait Blocks: Send + Sync {
     /// Reads the [`BLOCK`] at `offset`, fewer bytes only at the end of the file, and tells whether
     /// that is the end.
     fn read(&self, offset: u64, block: &mut Block) -> Result<bool, CopyError>;
@@ -157,31 +157,31 @@ pub(super) trait Blocks: Send + Sync {
 
 /// A block, and its memory while it has any.
 #[derive(Debug, Default)]
-pub(super) struct Block {
+pub(crate) struct Block {
     bytes: Vec<u8>,
     filled: usize,
 }
 
 impl Block {
     /// What it holds.
-    pub(super) fn data(&self) -> &[u8] {
+    pub(crate) fn data(&self) -> &[u8] {
         &self.bytes[..self.filled]
     }
 
     /// Forgets what is behind so many bytes.
-    pub(super) fn cut(&mut self, length: u64) {
+    pub(crate) fn cut(&mut self, length: u64) {
         self.filled = usize::try_from(length).map_or(self.filled, |length| self.filled.min(length));
     }
 
     /// Takes over what came.
-    pub(super) fn set(&mut self, bytes: Vec<u8>) {
+    pub(crate) fn set(&mut self, bytes: Vec<u8>) {
         self.filled = bytes.len();
         give_back_block(std::mem::replace(&mut self.bytes, bytes));
     }
 
     /// Fills it by `read`, which gets the room that is left and tells how much it took; nothing
     /// is the end.
-    pub(super) fn fill(
+    pub(crate) fn fill(
         &mut self,
         mut read: impl FnMut(usize, &mut [u8]) -> io::Result<usize>,
     ) -> io::Result<()> {

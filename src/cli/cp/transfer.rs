@@ -1,14 +1,24 @@
-//! One file on its way in blocks, several at once.
+//! One file on its way in blocks, several at once, and the name that it has until it is complete.
+//!
+//! A part is `.NAME.PART-xxxxxxxx-yyyyyyyyyyyyyyyy`. The first number stands for the source as it is,
+//! so that `--continue` knows what to go on with; the second is drawn anew for each part, so that
+//! nobody can put something under its name before us.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::{Arc, MutexGuard};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use super::WORKERS;
-use super::directory::Directory;
-use super::part::WINDOW;
+use super::queue::Directory;
 use super::side::{BLOCK, Block, Blocks, CopyError, Found, Settings};
+use crate::hex::hex;
+use crate::sys::random;
 use crate::sys::sync::Mutex;
 use crate::visible::Visible;
 
@@ -18,11 +28,21 @@ const FEW: usize = 6;
 /// A block that takes longer calls for more of them at once.
 const SLOW: Duration = Duration::from_millis(16);
 
+/// How far apart the blocks of a file that are on their way at once can be. A part holds whatever
+/// is further than this before its end, whichever block was the last to be written: what
+/// `--continue` relies on.
+const WINDOW: u64 = 32 * BLOCK as u64;
+
+/// Bytes of the source's name that are left in the part's, so that it does not get too long.
+const NAME_KEPT: usize = 200;
+/// Digits of the number that is drawn.
+const DRAWN: usize = 16;
+
 /// A file that several threads copy.
-pub(super) struct Transfer {
-    pub(super) source: Box<dyn Blocks>,
-    pub(super) target: Box<dyn Blocks>,
-    pub(super) file: File,
+pub(crate) struct Transfer {
+    source: Box<dyn Blocks>,
+    target: Box<dyn Blocks>,
+    pub(crate) file: File,
     /// What it gets when all is there.
     settings: Settings,
     /// How many bytes it had when it was looked at; no more are copied. None where nobody knew, or
@@ -32,13 +52,13 @@ pub(super) struct Transfer {
 }
 
 /// Which file that is.
-pub(super) struct File {
-    pub(super) from: PathBuf,
+pub(crate) struct File {
+    pub(crate) from: PathBuf,
     /// What is written: the part, or where the target cannot rename the file itself.
-    pub(super) part: PathBuf,
-    pub(super) last: PathBuf,
+    pub(crate) part: PathBuf,
+    pub(crate) last: PathBuf,
     /// The directory that it is in, if that is copied too.
-    pub(super) parent: Option<Arc<Directory>>,
+    pub(crate) parent: Option<Arc<Directory>>,
 }
 
 /// How far it is.
@@ -60,7 +80,7 @@ struct Progress {
 
 /// What a thread has to do with a transfer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(crate) enum Claim {
     /// To copy the block at this offset.
     Block(u64),
     /// Nothing at the moment: others have to get further first.
@@ -68,7 +88,7 @@ pub(super) enum Claim {
 }
 
 impl Transfer {
-    pub(super) fn new(
+    pub(crate) fn new(
         (source, target): (Box<dyn Blocks>, Box<dyn Blocks>),
         file: File,
         found: &Found,
@@ -95,18 +115,14 @@ impl Transfer {
         }
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock()
-    }
-
     /// Up to where it was written.
-    pub(super) fn written(&self) -> u64 {
-        self.progress().furthest
+    pub(crate) fn written(&self) -> u64 {
+        self.progress.lock().furthest
     }
 
     /// Takes a block, if there is one to be taken.
-    pub(super) fn claim(&self) -> Claim {
-        let mut progress = self.progress();
+    pub(crate) fn claim(&self) -> Claim {
+        let mut progress = self.progress.lock();
         let progress = &mut *progress;
         let first = progress.taken.first().copied().unwrap_or(progress.next);
         let end = progress.end.unwrap_or(u64::MAX).min(progress.limit);
@@ -123,7 +139,7 @@ impl Transfer {
 
     /// Copies a block that was taken; how many bytes that were, and whether no block is taken or to
     /// be taken any more, so that the file is to be finished.
-    pub(super) fn copy(&self, offset: u64) -> (u64, bool) {
+    pub(crate) fn copy(&self, offset: u64) -> (u64, bool) {
         let begun = Instant::now();
         let copied = self.copy_block(offset);
         self.settle(offset, copied, begun.elapsed())
@@ -136,7 +152,7 @@ impl Transfer {
         copied: Result<(u64, bool), CopyError>,
         time: Duration,
     ) -> (u64, bool) {
-        let mut progress = self.progress();
+        let mut progress = self.progress.lock();
         progress.taken.remove(&offset);
         if time > SLOW {
             progress.at_once = WORKERS.min(progress.at_once + 1);
@@ -185,7 +201,7 @@ impl Transfer {
     }
 
     /// Gives the file what it is to have, and closes both; an error of a block is that of the file.
-    pub(super) fn close(self, name: &str) -> (File, Result<(), CopyError>) {
+    pub(crate) fn close(self, name: &str) -> (File, Result<(), CopyError>) {
         let progress = self.progress.into_inner();
         // What was only read has nothing to lose.
         drop(self.source);
@@ -199,6 +215,62 @@ impl Transfer {
         let closed = self.target.close();
         (self.file, copied.and(closed))
     }
+}
+
+/// The names of the parts of one file.
+pub(crate) struct PartNames {
+    directory: PathBuf,
+    /// What they begin with: the same for the same source, as long as that does not change.
+    start: OsString,
+}
+
+impl PartNames {
+    /// Of the file that will be `last`: beside it.
+    pub(crate) fn of(last: &Path, source: &str, found: &Found) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(source.as_bytes());
+        digest.update([0]);
+        digest.update(found.size.unwrap_or_default().to_le_bytes());
+        digest.update(found.modified_ms.unwrap_or_default().to_le_bytes());
+        let suffix = format!(".PART-{}-", hex(&digest.finalize()[..4]));
+        let name = last.file_name().unwrap_or_default();
+        let mut start = OsString::from(".");
+        // A name of text stays one: cut between characters.
+        match name.to_str() {
+            Some(text) => start.push(&text[..text.floor_char_boundary(NAME_KEPT)]),
+            None => start.push(OsStr::from_bytes(
+                &name.as_bytes()[..name.len().min(NAME_KEPT)],
+            )),
+        }
+        start.push(suffix);
+        let directory = last.parent().unwrap_or(Path::new("")).to_owned();
+        Self { directory, start }
+    }
+
+    /// Where they are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// A new one.
+    pub(crate) fn draw(&self) -> io::Result<PathBuf> {
+        let mut drawn = [0; DRAWN / 2];
+        random::fill(&mut drawn)?;
+        let mut name = self.start.clone();
+        name.push(format!("{:016x}", u64::from_ne_bytes(drawn)));
+        Ok(self.directory.join(name))
+    }
+
+    /// Whether a name is that of such a part.
+    pub(crate) fn has(&self, name: &OsStr) -> bool {
+        let rest = name.as_bytes().strip_prefix(self.start.as_bytes());
+        rest.is_some_and(|rest| rest.len() == DRAWN && rest.iter().all(u8::is_ascii_hexdigit))
+    }
+}
+
+/// From where on a part of this size has to be written again.
+pub(crate) fn trusted(size: u64) -> u64 {
+    size.saturating_sub(WINDOW) / BLOCK as u64 * BLOCK as u64
 }
 
 #[cfg(test)]
@@ -260,5 +332,56 @@ mod tests {
         assert_eq!(under_way(0, Duration::ZERO), FEW);
         assert_eq!(under_way(3, SLOW), FEW);
         assert_eq!(under_way(3, SLOW * 2), FEW + 3);
+    }
+
+    const FOUND: Found = Found {
+        kind: FileKind::Regular,
+        is_link: false,
+        size: Some(5),
+        modified_ms: Some(7),
+        mode: None,
+    };
+
+    #[test]
+    fn a_part_is_beside_the_file_and_known_again_while_the_source_stays_as_it_is() {
+        let names = |source: &str, found: &Found| PartNames::of(Path::new("/d/f"), source, found);
+        let first = names("a", &FOUND);
+        let part = first.draw().unwrap();
+        assert_eq!(part.parent(), Some(Path::new("/d")));
+        let name = part.file_name().unwrap();
+        assert!(name.to_str().unwrap().starts_with(".f.PART-") && name.len() == 33);
+        assert!(names("a", &FOUND).has(name));
+        let newer = Found {
+            modified_ms: Some(8),
+            ..FOUND
+        };
+        assert!(!names("a", &newer).has(name));
+        assert!(!names("b", &FOUND).has(name));
+        for other in ["f", ".f.PART-", &format!("{}0", name.display())] {
+            assert!(!first.has(OsStr::new(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn no_part_has_the_name_of_another() {
+        let names = PartNames::of(Path::new("f"), "s", &FOUND);
+        assert_ne!(names.draw().unwrap(), names.draw().unwrap());
+        assert_eq!(names.draw().unwrap().parent(), Some(Path::new("")));
+    }
+
+    #[test]
+    fn a_long_name_stays_within_the_limit_of_file_systems() {
+        let long = "\u{fc}".repeat(127);
+        let part = PartNames::of(Path::new(&long), "s", &FOUND).draw().unwrap();
+        assert!(part.as_os_str().len() <= 255 && part.to_str().is_some());
+    }
+
+    #[test]
+    fn whole_blocks_before_the_window_are_trusted() {
+        let block = BLOCK as u64;
+        assert_eq!(trusted(WINDOW), 0);
+        assert_eq!(trusted(WINDOW + block - 1), 0);
+        assert_eq!(trusted(WINDOW + block), block);
+        assert_eq!(trusted(WINDOW + 5 * block + 3), 5 * block);
     }
 }

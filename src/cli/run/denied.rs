@@ -6,7 +6,7 @@ use crate::env::{Denial, DenyingRule};
 use crate::sandbox::policy::PROTECTED;
 
 /// The line about what was denied to a command that has, or has not, the network.
-pub(super) fn line(denial: Option<&Denial>, has_network: bool) -> String {
+pub(crate) fn line(denial: Option<&Denial>, has_network: bool) -> String {
     let Some(denial) = denial else {
         return "the sandbox may be why it failed".to_owned();
     };

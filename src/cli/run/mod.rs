@@ -5,14 +5,11 @@
 //! wake event, and none of them holds the main thread up.
 
 mod denied;
-mod escape;
-mod flags;
-mod input;
-mod outage;
-mod output;
 mod signals;
+mod streams;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::os::fd::AsFd;
@@ -21,34 +18,31 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::command::{self, Command};
-use super::environments::NoDirectory;
-use super::notice::Speaker;
-use super::{environments, help};
+use super::environments::{self, NoDirectory};
+use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, duration, path};
+use super::output::Speaker;
+use super::{Command, with_flags};
 use crate::env::{
     self, Confined, Environment, EnvironmentError, EnvironmentFacts, Exit, ProcessEvent, Stream,
     TerminalSize,
 };
 use crate::rpc::client::Process;
 use crate::rpc::methods::env_policy::{EnvPolicy, Inherit};
-use crate::sandbox::preset::{WholeMachine, Widened};
+use crate::sandbox::policy::Waivers;
+use crate::sandbox::preset::{Preset, WholeMachine, Widened};
 use crate::sys::event::WakeEvent;
 use crate::sys::signal::Signal;
 use crate::sys::terminal::{self, RawMode};
 
-use escape::Escape;
-use flags::{GRAMMAR, RunFlags};
-use input::Input;
-use outage::OutageWatch;
-use output::Output;
 use signals::Signals;
+use streams::{Escape, Input, Output};
 
 /// The row in the table of commands.
-pub(super) static RUN: Command = Command {
+pub(crate) static RUN: Command = Command {
     name: "run",
     summary: "Run a command in an environment",
     perform: |args| {
-        command::perform(&GRAMMAR, args, |flags| match flags.command.is_empty() {
+        with_flags(&GRAMMAR, args, |flags| match flags.command.is_empty() {
             true => Err(GRAMMAR.error("no command was given".to_owned())),
             false => match flags.conflict() {
                 Some(message) => Err(GRAMMAR.error(message)),
@@ -56,8 +50,199 @@ pub(super) static RUN: Command = Command {
             },
         })
     },
-    help: || help::text(&GRAMMAR, &[]),
+    help: || GRAMMAR.help(&[]),
 };
+
+static GRAMMAR: Grammar<RunFlags> = Grammar {
+    about: "Runs a command in an environment, as ssh does on a host: what it prints comes\n\
+            out here, what comes in here is its input, and its exit code is ours.\n",
+    usage: "exec-server run [OPTIONS] [--] COMMAND [ARG]...",
+    flags: &[
+        Flag::value(
+            Category::Where,
+            "environment",
+            "Its name in environments.toml, or a URL: ws://, wss:// or unix:///PATH, with the \
+             token in EXEC_SERVER_TOKEN; the default environment unless given",
+            Value::optional("ENV", |flags: &mut RunFlags, text| {
+                flags.environment = Some(text.to_owned());
+                Ok(())
+            }),
+        )
+        .short('e'),
+        Flag::value(
+            Category::Where,
+            "directory",
+            "Where to start. A relative one, and ~/, is the environment's matter; unless given, \
+             this directory on this machine, and elsewhere the one the server is in",
+            Value::optional("DIR", |flags: &mut RunFlags, text| {
+                flags.directory = Some(text.to_owned());
+                Ok(())
+            }),
+        )
+        .short('C'),
+        Flag::value(
+            Category::Where,
+            "config",
+            "Read this file of environments",
+            Value::optional("FILE", |flags: &mut RunFlags, text| {
+                flags.config = Some(path(text)?);
+                Ok(())
+            }),
+        ),
+        Flag::switch(
+            Category::Command,
+            Some('t'),
+            "terminal",
+            "Give it a terminal. ~. at the start of a line ends the connection, ~~ is a tilde",
+            FlagKind::Switch(|flags| flags.has_terminal = true),
+        ),
+        Flag::switch(
+            Category::Command,
+            Some('i'),
+            "input",
+            "Pass our standard input on, which is so unless -n is given",
+            FlagKind::Switch(|flags| flags.has_input = true),
+        ),
+        Flag::switch(
+            Category::Command,
+            Some('n'),
+            "no-input",
+            "Leave our standard input alone: it gets an empty one",
+            FlagKind::Switch(|flags| flags.has_no_input = true),
+        ),
+        Flag::value(
+            Category::Command,
+            "env",
+            "Set a variable, or without a value pass ours on; may be repeated",
+            Value::list("K[=V]", |flags: &mut RunFlags, text| {
+                flags.variables.push(variable(text)?);
+                Ok(())
+            }),
+        ),
+        Flag::value(
+            Category::Command,
+            "timeout",
+            "End it after this time, with exit code 124: seconds, or with a unit (500ms, 5m, 2h)",
+            Value::optional("T", |flags: &mut RunFlags, text| {
+                flags.timeout = Some(duration(text)?);
+                Ok(())
+            }),
+        ),
+        Flag::value(
+            Category::Command,
+            "sandbox",
+            "Confine it: read-only, workspace-write (its directory and those for temporary files), \
+             both without a network, or off, which is so unless given. Where that cannot be \
+             enforced, nothing runs",
+            Value::optional("KIND", |flags: &mut RunFlags, text| {
+                flags.sandbox = sandbox(text)?;
+                Ok(())
+            }),
+        ),
+        Flag::value(
+            Category::Command,
+            "write",
+            "With --sandbox: let this directory or file be written, too; a relative one, and ~/, is \
+             the environment's matter. May be repeated",
+            Value::list("PATH", |flags: &mut RunFlags, text| {
+                if text.is_empty() {
+                    return Err("expected the path of a directory or file".to_owned());
+                }
+                flags.write.push(text.to_owned());
+                Ok(())
+            }),
+        ),
+        Flag::switch(
+            Category::Command,
+            None,
+            "network",
+            "With --sandbox: let it use the network",
+            FlagKind::Switch(|flags| flags.has_network = true),
+        ),
+        Flag::value(
+            Category::Command,
+            "accept-weaker",
+            "With --sandbox: where the policy cannot be enforced whole, run without this protection: \
+             metadata (.git, .codex, .agents and .aws in directories that may be written); may be repeated",
+            Value::list("NAMES", |flags: &mut RunFlags, text| {
+                flags.waivers.add(text)
+            }),
+        ),
+        Flag::switch(
+            Category::General,
+            Some('v'),
+            "verbose",
+            "Say more on standard error: where it runs, how it ended",
+            FlagKind::Switch(|flags| flags.is_verbose = true),
+        ),
+        Flag::help(),
+    ],
+    operands: Operands::Rest(|flags, words| flags.command = words),
+    notes: "Exit code: the command's, 128+n if signal n ended it, 124 if its time was up,\n\
+            255 if we failed or the connection did, 2 for a wrong command line.\n\
+            Without -t, INT, TERM, HUP and QUIT are passed on to the command's group;\n\
+            a second one within 2 s ends the command, a third one only us.\n",
+};
+
+/// The flags of `run`, as given or by default.
+#[derive(Debug, Default)]
+struct RunFlags {
+    config: Option<PathBuf>,
+    environment: Option<String>,
+    has_terminal: bool,
+    has_input: bool,
+    has_no_input: bool,
+    directory: Option<String>,
+    /// Names with values; one without takes ours.
+    variables: Vec<(String, Option<String>)>,
+    timeout: Option<Duration>,
+    sandbox: Option<Preset>,
+    /// Paths as given.
+    write: Vec<String>,
+    has_network: bool,
+    waivers: Waivers,
+    is_verbose: bool,
+    command: Vec<OsString>,
+}
+
+impl RunFlags {
+    /// What cannot be meant together.
+    fn conflict(&self) -> Option<String> {
+        if self.has_input && self.has_no_input {
+            return Some("'--input' cannot be used with '--no-input'".to_owned());
+        }
+        let of_sandbox = [
+            ("--write <PATH>", !self.write.is_empty()),
+            ("--network", self.has_network),
+            (
+                "--accept-weaker <NAMES>",
+                self.waivers != Waivers::default(),
+            ),
+        ];
+        let (name, _) = of_sandbox.iter().find(|(_, is_given)| *is_given)?;
+        let is_free = self.sandbox.is_none();
+        is_free
+            .then(|| format!("'{name}' needs '--sandbox read-only' or '--sandbox workspace-write'"))
+    }
+}
+
+fn sandbox(text: &str) -> Result<Option<Preset>, String> {
+    match Preset::from_name(text) {
+        None if text != "off" => Err("expected read-only, workspace-write or off".to_owned()),
+        preset => Ok(preset),
+    }
+}
+
+fn variable(text: &str) -> Result<(String, Option<String>), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if name.is_empty() {
+        return Err("expected NAME or NAME=VALUE".to_owned());
+    }
+    Ok((name.to_owned(), value))
+}
 
 const SPEAKER: Speaker = Speaker("exec-server run");
 
@@ -74,9 +259,6 @@ const AFTERWARDS: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(1);
 /// A terminal whose size is not known.
 const USUAL_SIZE: TerminalSize = TerminalSize { rows: 24, cols: 80 };
-
-/// A command that runs.
-type Running = Process;
 
 /// Why there is no exit code of the command's.
 enum RunError {
@@ -155,7 +337,7 @@ fn run(flags: RunFlags) -> Result<u8, RunError> {
 /// A command that runs, and what is known about its end.
 struct Session<'a> {
     environment: &'a Environment,
-    process: Arc<Running>,
+    process: Arc<Process>,
     stdout: Output,
     stderr: Output,
     /// Set on `-t`.
@@ -230,7 +412,9 @@ impl<'a> Session<'a> {
                     signals::leave(i32::from(FAILED));
                 };
                 let (to, done) = (Arc::clone(&process), Arc::clone(done));
-                input::spawn(input, to, done, escape, SPEAKER, leave).map_err(here("thread"))?;
+                input
+                    .forward_on_thread(to, done, escape, SPEAKER, leave)
+                    .map_err(here("thread"))?;
             }
             // A terminal takes input whether we have any or not.
             None if flags.has_terminal => drop(process.close_stdin()),
@@ -442,5 +626,48 @@ fn as_a_login_has() -> EnvPolicy {
         exclude: Vec::new(),
         set: BTreeMap::new(),
         include_only: Vec::new(),
+    }
+}
+
+/// An outage that is shorter is nobody's business.
+const SHORT: Duration = Duration::from_secs(2);
+
+/// Looks for outages while a command runs.
+struct OutageWatch {
+    /// Whether somebody is there to be told.
+    tells: bool,
+    since: Option<Instant>,
+    has_told: bool,
+}
+
+impl OutageWatch {
+    fn new(is_verbose: bool) -> Self {
+        Self {
+            tells: is_verbose || io::stderr().is_terminal(),
+            since: None,
+            has_told: false,
+        }
+    }
+
+    /// Looks at the connection, and tells what is new.
+    fn look(&mut self, environment: &Environment) {
+        if !self.tells {
+            return;
+        }
+        match environment.outage() {
+            Some(why) => {
+                let since = *self.since.get_or_insert_with(Instant::now);
+                if !self.has_told && since.elapsed() >= SHORT {
+                    self.has_told = true;
+                    SPEAKER.say(format_args!("{why}\ntrying to take it up again"));
+                }
+            }
+            None => {
+                if std::mem::take(&mut self.has_told) {
+                    SPEAKER.say("connected again");
+                }
+                self.since = None;
+            }
+        }
     }
 }

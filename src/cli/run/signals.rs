@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use std::{io, process};
 
-use super::Running;
-use crate::cli::notice::Speaker;
+use crate::cli::output::Speaker;
 use crate::env::TerminalSize;
+use crate::rpc::client::Process;
 use crate::sys::event::WakeEvent;
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::pty::WindowSize;
@@ -36,7 +36,7 @@ enum Action {
 struct Shared {
     speaker: Speaker,
     /// Set once the command runs; before, a signal ends us.
-    command: OnceLock<Arc<Running>>,
+    command: OnceLock<Arc<Process>>,
     /// To the thread that makes requests, once there is one.
     actions: OnceLock<Sender<Action>>,
     /// Whether the command was killed by us.
@@ -44,7 +44,7 @@ struct Shared {
 }
 
 /// The forwarding of signals.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     shared: Arc<Shared>,
 }
 
@@ -54,7 +54,7 @@ impl Signals {
     ///
     /// # Errors
     /// The system gives no descriptor or thread.
-    pub(super) fn collect(
+    pub(crate) fn collect(
         has_terminal: bool,
         done: Arc<WakeEvent>,
         speaker: Speaker,
@@ -83,19 +83,19 @@ impl Signals {
     }
 
     /// Passes signals on to this command from now on, and the terminal's size.
-    pub(super) fn forward_to(&self, command: Arc<Running>) {
+    pub(crate) fn forward_to(&self, command: Arc<Process>) {
         // Set once only: this is called once.
         let _ = self.shared.command.set(command);
     }
 
     /// Gives the command's terminal the size of ours: it may have changed meanwhile.
-    pub(super) fn resize(&self) {
+    pub(crate) fn resize(&self) {
         self.shared.ask(Action::Resize);
     }
 }
 
 /// The size of our terminal, wherever it is to be found.
-pub(super) fn own_size() -> Option<TerminalSize> {
+pub(crate) fn own_size() -> Option<TerminalSize> {
     let size = terminal::window_size(io::stdin().as_fd())
         .or_else(|| terminal::window_size(io::stdout().as_fd()))
         .or_else(|| terminal::window_size(io::stderr().as_fd()))?;
@@ -104,7 +104,7 @@ pub(super) fn own_size() -> Option<TerminalSize> {
 }
 
 /// Ends this process without waiting for anything; the terminal is as it was.
-pub(super) fn leave(code: i32) -> ! {
+pub(crate) fn leave(code: i32) -> ! {
     terminal::restore();
     process::exit(code)
 }
@@ -188,7 +188,7 @@ impl Shared {
         let _ = actions.send(action);
     }
 
-    fn perform(&self, action: Action, command: &Running) {
+    fn perform(&self, action: Action, command: &Process) {
         let done = match action {
             Action::Signal(signal) => {
                 let name = signal.name();

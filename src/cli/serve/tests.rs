@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::*;
-use crate::cli::parse::{Request, UsageError, parse};
+use crate::cli::grammar::{Request, UsageError};
 use crate::env::local::HostConfig;
 use crate::sandbox::launcher;
 use crate::sandbox::policy::Waivers;
@@ -20,7 +20,7 @@ fn run_with(
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Request<ServeFlags>, UsageError> {
     let args = ["exec-server"].iter().chain(words).map(OsString::from);
-    parse(&GRAMMAR, args.collect(), env)
+    GRAMMAR.parse(args.collect(), env)
 }
 
 fn flags(words: &[&str]) -> ServeFlags {
@@ -259,7 +259,9 @@ fn values_of_the_wrong_kind_are_refused() {
     }
     assert!(fault(&["--verbose=1"]).contains("--verbose"));
     let word = std::os::unix::ffi::OsStringExt::from_vec(b"--listen=\xff".to_vec());
-    let error = parse(&GRAMMAR, vec!["exec-server".into(), word], |_| None).unwrap_err();
+    let error = GRAMMAR
+        .parse(vec!["exec-server".into(), word], |_| None)
+        .unwrap_err();
     assert!(error.message.ends_with("it is not UTF-8"), "{error}");
 }
 

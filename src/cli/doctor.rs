@@ -1,29 +1,30 @@
 //! `exec-server doctor`: what this machine can confine with, found out by doing it.
 
-mod checks;
-
-use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::command::{self, Command};
 use super::grammar::{Category, Flag, FlagKind, Grammar, Operands};
-use super::notice::Speaker;
-use super::{help, print};
+use super::output::{Speaker, print, push_row};
+use super::{Command, with_flags};
+use crate::sandbox::bundled::BUNDLED_BWRAP;
 use crate::sandbox::journal::Journal;
-use crate::sandbox::launcher::{self, Available, Launchers, Refusal, SpawnContext, Surveyed};
+use crate::sandbox::launcher::{
+    self, Available, Launchers, Refusal, SpawnContext, Surveyed, refusal,
+};
 use crate::sandbox::policy::Waivers;
 use crate::sys::guardian::Guardian;
-
-use checks::{Check, CheckState};
+use crate::sys::pty::{self, WindowSize};
+use crate::sys::{landlock, seccomp};
 
 /// The row in the table of commands.
-pub(super) static DOCTOR: Command = Command {
+pub(crate) static DOCTOR: Command = Command {
     name: "doctor",
     summary: "Find out what this machine can confine with",
-    perform: |args| command::perform(&GRAMMAR, args, |flags| Ok(examine(&flags))),
-    help: || help::text(&GRAMMAR, &[]),
+    perform: |args| with_flags(&GRAMMAR, args, |flags| Ok(examine(&flags))),
+    help: || GRAMMAR.help(&[]),
 };
 
 static GRAMMAR: Grammar<DoctorFlags> = Grammar {
@@ -66,7 +67,7 @@ fn examine(flags: &DoctorFlags) -> ExitCode {
         }
     };
     let report = Report {
-        checks: checks::all(),
+        checks: checks(),
         available: Available::of(&launchers, Waivers::default()),
         launchers,
     };
@@ -80,17 +81,15 @@ fn examine(flags: &DoctorFlags) -> ExitCode {
 }
 
 fn survey() -> std::io::Result<Vec<Surveyed>> {
-    let null = std::fs::OpenOptions::new()
+    let null = OpenOptions::new()
         .read(true)
         .write(true)
         .open("/dev/null")?;
-    let null = std::os::fd::OwnedFd::from(null);
-    let null = std::os::fd::AsFd::as_fd(&null);
     let guardian = Guardian::start(None)?;
     let launchers = Launchers::new(launcher::Config::default(), Journal::open());
     Ok(launchers.survey(&SpawnContext {
         standard: [None; 3],
-        null,
+        null: null.as_fd(),
         guardian: &guardian,
         cancel: None,
     }))
@@ -150,9 +149,8 @@ impl Report {
 
     fn as_text(&self, code: u8) -> String {
         let mut text = String::new();
-        // Writing to a String cannot fail.
         let mut line = |mark: &str, name: &str, found: &str| {
-            let _ = writeln!(text, "{mark:<6} {name:<18} {found}");
+            push_row(&mut text, [mark, name, found], [6, 18, 0], " ");
         };
         for check in &self.checks {
             line(check.state.name(), check.name, &check.found);
@@ -191,4 +189,176 @@ impl Report {
             _ => "Programs can be confined, with less than is possible: see above.\n",
         }
     }
+}
+
+/// How a thing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CheckState {
+    Good,
+    /// Something is lost without it.
+    Weaker,
+}
+
+impl CheckState {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Weaker => "weaker",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Debug)]
+struct Check {
+    name: &'static str,
+    state: CheckState,
+    found: String,
+    remedy: Option<String>,
+}
+
+fn good(name: &'static str, found: impl Into<String>) -> Check {
+    Check {
+        name,
+        state: CheckState::Good,
+        found: found.into(),
+        remedy: None,
+    }
+}
+
+fn weaker(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
+    Check {
+        name,
+        state: CheckState::Weaker,
+        found: found.into(),
+        remedy: Some(remedy.into()),
+    }
+}
+
+/// What a machine needs to have for sandboxes, one thing a check.
+fn checks() -> Vec<Check> {
+    vec![
+        good(
+            "kernel",
+            read("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".to_owned()),
+        ),
+        namespaces(),
+        base(),
+        security_modules(),
+        landlock(),
+        seccomp_filters(),
+        embedded(),
+        terminal(),
+        limits(),
+    ]
+}
+
+fn namespaces() -> Check {
+    match refusal::no_namespaces() {
+        Some(cause) => weaker("namespaces", cause.what, cause.remedy),
+        None if refusal::has_apparmor_restriction() => {
+            let (what, remedy) = refusal::apparmor();
+            weaker("namespaces", what, remedy)
+        }
+        None => good(
+            "namespaces",
+            "user, mount, pid, ipc and network can be made",
+        ),
+    }
+}
+
+fn base() -> Check {
+    match refusal::no_base() {
+        Some(cause) => weaker("/tmp", cause.what, cause.remedy),
+        None => good("/tmp", "is there"),
+    }
+}
+
+fn security_modules() -> Check {
+    let modules = read("/sys/kernel/security/lsm");
+    let own = read("/proc/self/attr/current").filter(|label| !label.is_empty());
+    let mut found = modules.unwrap_or_else(|| "not told (no securityfs)".to_owned());
+    if let Some(label) = own {
+        found += &format!("; we are {label}");
+    }
+    good("security modules", found)
+}
+
+fn landlock() -> Check {
+    match landlock::abi() {
+        Some(abi) => good("Landlock", format!("ABI {abi}")),
+        None => weaker(
+            "Landlock",
+            "none",
+            "Boot Linux 5.13 or newer with `landlock` in `lsm=`, for sandboxes where namespaces are denied",
+        ),
+    }
+}
+
+fn seccomp_filters() -> Check {
+    if seccomp::is_available() {
+        return good("seccomp", "filters can be installed");
+    }
+    weaker(
+        "seccomp",
+        "no filters",
+        "Boot Linux 4.14 or newer with CONFIG_SECCOMP_FILTER; without it nothing can be confined",
+    )
+}
+
+fn embedded() -> Check {
+    match BUNDLED_BWRAP {
+        Some(bundled) if bundled.sha256.bytes().any(|byte| byte != b'0') => good(
+            "bundled bwrap",
+            format!("{}, SHA-256 {}", bundled.version, bundled.sha256),
+        ),
+        Some(bundled) => weaker(
+            "bundled bwrap",
+            format!(
+                "{}, a development build: its digest is not known and not checked",
+                bundled.version
+            ),
+            "Use a release",
+        ),
+        None => weaker(
+            "bundled bwrap",
+            "none inside; a file beside this program would not be checked",
+            "Build with bubblewrap's source: vendor/bubblewrap/fetch.sh",
+        ),
+    }
+}
+
+fn terminal() -> Check {
+    match pty::open(WindowSize { rows: 24, cols: 80 }) {
+        Ok(_) => good("terminals", "can be opened"),
+        Err(error) => weaker(
+            "terminals",
+            format!("cannot be opened: {error}"),
+            "Mount devpts on /dev/pts, with /dev/ptmx",
+        ),
+    }
+}
+
+fn limits() -> Check {
+    let limits = read("/proc/self/limits").unwrap_or_default();
+    let limit = |name: &str| {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()
+    };
+    let (processes, files) = (limit("Max processes"), limit("Max open files"));
+    let namespaces = read("/proc/sys/user/max_user_namespaces");
+    good(
+        "limits",
+        format!(
+            "processes {}, open files {}, user namespaces {}",
+            processes.unwrap_or("unknown"),
+            files.unwrap_or("unknown"),
+            namespaces.as_deref().unwrap_or("unknown")
+        ),
+    )
+}
+
+fn read(path: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    Some(text.trim_end_matches(['\n', '\0']).to_owned())
 }

@@ -4,12 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::directory::Directory;
-use super::part::{PartNames, trusted};
 use super::progress::Progress;
-use super::queue::{Forgotten, Job, Queue, Sort, Stop, Work};
+use super::queue::{Directory, Forgotten, Job, Queue, Sort, Stop, Work};
 use super::side::{BLOCK, Block, Blocks, CopyError, Found, Purpose, Settings, Side};
-use super::transfer::{File, Transfer};
+use super::transfer::{File, PartNames, Transfer, trusted};
 use crate::env::{EnvironmentError, FileKind, Listing};
 use crate::sys::sync::Mutex;
 
@@ -40,20 +38,20 @@ const NOTHING: Found = Found {
 type OpenPart = (Box<dyn Blocks>, PathBuf);
 
 /// One copy: what its threads share.
-pub(super) struct Copy {
-    pub(super) source: Box<dyn Side>,
-    pub(super) target: Box<dyn Side>,
-    pub(super) queue: Queue,
-    pub(super) progress: Arc<Progress>,
-    pub(super) continues: bool,
-    pub(super) is_verbose: bool,
+pub(crate) struct Copy {
+    pub(crate) source: Box<dyn Side>,
+    pub(crate) target: Box<dyn Side>,
+    pub(crate) queue: Queue,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) continues: bool,
+    pub(crate) is_verbose: bool,
     /// What was lost, once an environment is.
-    pub(super) lost: Mutex<Option<EnvironmentError>>,
+    pub(crate) lost: Mutex<Option<EnvironmentError>>,
 }
 
 impl Copy {
     /// Works until there is nothing to be done.
-    pub(super) fn work(&self) {
+    pub(crate) fn work(&self) {
         while let Some(work) = self.queue.next() {
             let (share, done) = match work {
                 Work::Job(job) => (job.parent.clone(), self.perform(job)),
@@ -276,7 +274,7 @@ impl Copy {
 
     fn draw(&self, parts: &PartNames) -> Result<PathBuf, CopyError> {
         let drawn = parts.draw();
-        drawn.map_err(|error| CopyError::here(self.target.name(parts.directory()), &error))
+        drawn.map_err(|error| CopyError::system(self.target.name(parts.directory()), &error))
     }
 
     /// The path of what is to be written: a new part, or the file itself.
@@ -427,7 +425,7 @@ impl Copy {
 
     /// Says what can be done about files whose copying was stopped, and removes parts that are
     /// too short to go on from.
-    pub(super) fn leave_parts(&self) {
+    pub(crate) fn leave_parts(&self) {
         let mut is_worth_it = false;
         for transfer in self.queue.abandoned() {
             if trusted(transfer.written()) > 0 && self.target.abilities().updates {
@@ -480,7 +478,7 @@ fn purpose(part: &Path, last: &Path) -> Purpose {
 }
 
 /// The last name of a path; none for `/`, `.` and what ends in `..`.
-pub(super) fn last_name(path: &Path) -> Option<OsString> {
+pub(crate) fn last_name(path: &Path) -> Option<OsString> {
     let is_here = path.as_os_str().as_encoded_bytes().ends_with(b"/.");
     path.file_name()
         .filter(|_| !is_here)

@@ -1,41 +1,115 @@
 //! `exec-server env`: which environments there are, and how they are.
 
-mod check;
-mod flags;
-
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::command::{self, Command};
-use super::notice::Speaker;
-use super::{environments, help};
+use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, duration, path};
+use super::output::{Speaker, table};
+use super::{Command, environments, with_flags};
 use crate::env::config::Origin;
-use crate::env::{Environment, EnvironmentError, SandboxFacts, configured};
+use crate::env::{Environment, EnvironmentError, EnvironmentFacts, SandboxFacts, configured};
+use crate::oneshot::{self, Receiver};
 use crate::serve::local_environment;
+use crate::suggest::closest;
 use crate::visible::{Visible, steers};
 
-use check::{Health, check};
-use flags::{EnvFlags, GRAMMAR, Task};
-
 /// The row in the table of commands.
-pub(super) static ENV: Command = Command {
+pub(crate) static ENV: Command = Command {
     name: "env",
     summary: "List the environments, and check them",
-    perform: |args| command::perform(&GRAMMAR, args, |flags| Ok(env(&flags))),
-    help: || help::text(&GRAMMAR, &[]),
+    perform: |args| with_flags(&GRAMMAR, args, |flags| Ok(show(&flags))),
+    help: || GRAMMAR.help(&[]),
 };
+
+static GRAMMAR: Grammar<EnvFlags> = Grammar {
+    about: "Lists the environments that are configured; with `check` connects to each of\n\
+            them, or to the one that is named, and tells what it found.\n",
+    usage: "exec-server env [OPTIONS] [check [ENV]]",
+    flags: &[
+        Flag::value(
+            Category::General,
+            "config",
+            "Read this file of environments",
+            Value::optional("FILE", |flags: &mut EnvFlags, text| {
+                flags.config = Some(path(text)?);
+                Ok(())
+            }),
+        ),
+        Flag::value(
+            Category::General,
+            "timeout",
+            "How long a check may take: seconds, or with a unit",
+            Value::new("T", "15", |flags: &mut EnvFlags, text| {
+                flags.timeout = duration(text)?;
+                Ok(())
+            }),
+        ),
+        Flag::switch(
+            Category::General,
+            None,
+            "json",
+            "Print JSON: one array, an object an environment",
+            FlagKind::Switch(|flags| flags.is_json = true),
+        ),
+        Flag::help(),
+    ],
+    operands: Operands::Anywhere(|flags, word| {
+        let word = word.to_string_lossy().into_owned();
+        match (flags.task, &flags.environment) {
+            (Task::List, _) if word == "check" => flags.task = Task::Check,
+            (Task::Check, None) => flags.environment = Some(word),
+            (Task::List, _) => {
+                let tip = match closest(&word, ["check"].into_iter()) {
+                    Some(_) => "\n\n  tip: a similar word exists: 'check'",
+                    None => "",
+                };
+                return Err(format!("unexpected argument '{word}' found{tip}"));
+            }
+            (Task::Check, Some(_)) => {
+                return Err(format!("unexpected argument '{word}' found"));
+            }
+        }
+        Ok(())
+    }),
+    notes: "The environments are those of `environments.toml` in EXEC_SERVER_HOME, CODEX_HOME\n\
+            or ~/.codex, or that of CODEX_EXEC_SERVER_URL. With `check`, ENV may also be a\n\
+            URL. Exit code: 0, or 1 if an environment failed, 2 for a wrong command line,\n\
+            255 for a wrong configuration. There are colours on a terminal only, and none\n\
+            with NO_COLOR.\n",
+};
+
+/// The flags of `env`, as given or by default.
+#[derive(Debug, Default)]
+struct EnvFlags {
+    config: Option<PathBuf>,
+    is_json: bool,
+    timeout: Duration,
+    task: Task,
+    /// The one that is meant; all unless named.
+    environment: Option<String>,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Task {
+    #[default]
+    List,
+    Check,
+}
 
 const SPEAKER: Speaker = Speaker("exec-server env");
 
 /// The configuration is wrong, there is no such environment, or nothing can be written.
 const FAILED: u8 = 255;
 
-fn env(flags: &EnvFlags) -> ExitCode {
+fn show(flags: &EnvFlags) -> ExitCode {
     let known = match known(flags) {
         Ok(known) => known,
         Err(error) => {
@@ -50,7 +124,7 @@ fn env(flags: &EnvFlags) -> ExitCode {
                 if flags.is_json {
                     json(&rows)
                 } else {
-                    list(&rows)
+                    list_text(&rows)
                 },
                 0,
             )
@@ -69,7 +143,7 @@ fn env(flags: &EnvFlags) -> ExitCode {
                 .collect();
             let text = match flags.is_json {
                 true => json(&rows),
-                false => table(&rows, is_coloured()),
+                false => check_text(&rows, is_coloured()),
             };
             (text, u8::from(failed))
         }
@@ -255,7 +329,7 @@ fn json(rows: &impl Serialize) -> String {
     text
 }
 
-fn list(rows: &[Row<'_>]) -> String {
+fn list_text(rows: &[Row<'_>]) -> String {
     let mut lines = vec![["", "ENVIRONMENT", "ADDRESS", "DEFINED IN"].map(str::to_owned)];
     lines.extend(rows.iter().map(|row| {
         [
@@ -265,7 +339,7 @@ fn list(rows: &[Row<'_>]) -> String {
             row.origin.text(),
         ]
     }));
-    let mut text = columns(&lines);
+    let mut text = table(&lines);
     if rows.is_empty() {
         text = "No environment is configured.\n".to_owned();
     } else if rows.iter().all(|row| !row.default) {
@@ -279,7 +353,7 @@ fn mark(row: &Row<'_>) -> String {
     mark.to_owned()
 }
 
-fn table(rows: &[Checked<'_>], is_coloured: bool) -> String {
+fn check_text(rows: &[Checked<'_>], is_coloured: bool) -> String {
     let head = [
         "",
         "ENVIRONMENT",
@@ -304,7 +378,7 @@ fn table(rows: &[Checked<'_>], is_coloured: bool) -> String {
         ]
     }));
     let mut text = String::new();
-    for (line, row) in columns(&lines)
+    for (line, row) in table(&lines)
         .lines()
         .zip(std::iter::once(None).chain(rows.iter().map(Some)))
     {
@@ -378,28 +452,64 @@ fn is_coloured() -> bool {
     !is_off && !is_dumb && io::stdout().is_terminal()
 }
 
-/// Lines with their columns below one another; what steers a terminal is shown instead.
-fn columns<const N: usize>(lines: &[[String; N]]) -> String {
-    let shown: Vec<[String; N]> = lines
-        .iter()
-        .map(|line| line.each_ref().map(|cell| Visible(cell).to_string()))
-        .collect();
-    let width = |column: usize| {
-        let widths = shown.iter().map(|line| line[column].chars().count());
-        widths.max().unwrap_or(0)
+/// What a check has found.
+#[derive(Clone, Debug)]
+struct Health {
+    facts: EnvironmentFacts,
+    /// How it confines, where it tells.
+    sandbox: Option<SandboxFacts>,
+    /// From the start of connecting to the facts.
+    connect: Duration,
+    /// One request and its answer, the shortest of some.
+    round_trip: Duration,
+}
+
+/// Round trips that are measured: the first ones find cold caches.
+const TRIPS: usize = 5;
+
+/// Checks all of them at the same time; why, for those that are not well within `limit`.
+fn check(environments: &[Arc<Environment>], limit: Duration) -> Vec<Result<Health, String>> {
+    let deadline = Instant::now() + limit;
+    let begin = |environment: &Arc<Environment>| {
+        let environment = Arc::clone(environment);
+        let (sender, receiver) = oneshot::channel();
+        thread::Builder::new()
+            .name("check".to_owned())
+            .spawn(move || {
+                sender.send(examine(&environment).map_err(|error| error.to_string()));
+            })
+            .map(|_| receiver)
+            .map_err(|error| format!("no thread to check it with: {error}"))
     };
-    let widths: [usize; N] = std::array::from_fn(width);
-    let mut text = String::new();
-    for line in &shown {
-        let cells: Vec<String> = line
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
+    let begun: Vec<_> = environments.iter().map(begin).collect();
+    let end = |begun: Result<Receiver<Result<Health, String>>, String>| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        begun?
+            .wait(Some(left))
+            .unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
+    };
+    begun.into_iter().map(end).collect()
+}
+
+fn examine(environment: &Environment) -> Result<Health, EnvironmentError> {
+    let begun = Instant::now();
+    let facts = environment.facts()?;
+    let connect = begun.elapsed();
+    let mut round_trip = Duration::MAX;
+    for _ in 0..TRIPS {
+        let begun = Instant::now();
+        // The root is everywhere; an error of the server's is an answer, too.
+        match environment.client()?.metadata("/", true) {
+            Err(error) if error.code().is_none() => return Err(environment.error(error)),
+            _ => round_trip = round_trip.min(begun.elapsed()),
+        }
     }
-    text
+    Ok(Health {
+        facts,
+        sandbox: environment.sandbox()?,
+        connect,
+        round_trip,
+    })
 }
 
 #[cfg(test)]
@@ -423,7 +533,7 @@ mod tests {
     #[test]
     fn the_default_is_marked_and_columns_are_aligned() {
         assert_eq!(
-            list(&[row("a", false), row("longer", true)]),
+            list_text(&[row("a", false), row("longer", true)]),
             "   ENVIRONMENT  ADDRESS           DEFINED IN\n   \
              a            ws://127.0.0.1:1  /f:3\n\
              *  longer       ws://127.0.0.1:1  /f:3\n"
@@ -446,7 +556,7 @@ mod tests {
     #[test]
     fn what_a_remote_says_cannot_steer_the_terminal() {
         let health = Health {
-            facts: crate::env::EnvironmentFacts {
+            facts: EnvironmentFacts {
                 version: Some("1\x1b[31m".to_owned()),
                 ..Default::default()
             },
@@ -462,7 +572,7 @@ mod tests {
             checked(row("a", true), &well),
             checked(row("b", false), &ill),
         ];
-        let text = table(&rows, false);
+        let text = check_text(&rows, false);
         assert!(!text.contains('\x1b') && !text.contains('\x07'), "{text}");
         assert!(text.contains("1\\u{1b}[31m"), "{text}");
     }

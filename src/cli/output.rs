@@ -1,0 +1,78 @@
+//! What a command prints: on standard error what it has to say besides what it was asked for, on
+//! standard output texts and tables.
+
+use std::fmt;
+use std::io::Write;
+
+use crate::sys::terminal;
+use crate::visible::Visible;
+
+/// Bytes of one notice that are shown at most: a remote may have put more into it.
+const LONGEST: usize = 8 * 1024;
+
+/// Who speaks, such as `exec-server run`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Speaker(pub(super) &'static str);
+
+impl Speaker {
+    /// Says it: the first line behind the speaker's name, others below it as hints. What a remote
+    /// has put into it cannot steer the terminal, or pass for a line of ours.
+    pub(crate) fn say(self, what: impl fmt::Display) {
+        let mut what = what.to_string();
+        if what.len() > LONGEST {
+            what.truncate(what.floor_char_boundary(LONGEST));
+            what.push('\u{2026}');
+        }
+        let end = if terminal::is_raw() { "\r\n" } else { "\n" };
+        let mut lines = what.split('\n');
+        let first = Visible(lines.next().unwrap_or_default());
+        let mut text = format!("{}: {first}{end}", self.0);
+        for line in lines.filter(|line| !line.trim().is_empty()) {
+            text.push_str(&format!("  {}{end}", Visible(line.trim_start())));
+        }
+        // There is nobody to tell when standard error is gone.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// Prints a text that was asked for.
+pub(crate) fn print(text: &str) {
+    // A reader that has seen enough, as in `--help | head -1`, is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// A table with its columns below one another; what steers a terminal is shown instead.
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let shown: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| Visible(cell).to_string()))
+        .collect();
+    let width = |column: usize| {
+        let widths = shown.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in &shown {
+        push_row(&mut text, row.each_ref().map(String::as_str), widths, "  ");
+    }
+    text
+}
+
+/// Adds a row of cells that are at least so wide, with `gap` between them.
+pub(crate) fn push_row<const N: usize>(
+    text: &mut String,
+    cells: [&str; N],
+    widths: [usize; N],
+    gap: &str,
+) {
+    let start = text.len();
+    for (cell, width) in cells.iter().zip(widths) {
+        if text.len() > start {
+            text.push_str(gap);
+        }
+        text.push_str(&format!("{cell:width$}"));
+    }
+    text.truncate(text.trim_end_matches(' ').len().max(start));
+    text.push('\n');
+}
