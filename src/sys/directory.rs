@@ -17,7 +17,11 @@ const NAME_AT: usize = 19;
 /// The names of one open directory after the other.
 #[derive(Debug, Default)]
 pub struct Names {
+    /// [`BUFFER`] bytes from the first call on. The allocator gives them zeroed and untouched, so a
+    /// small directory costs one page.
     buffer: Vec<u8>,
+    /// Bytes of it that the kernel has filled, and of these those that were taken.
+    filled: usize,
     at: usize,
 }
 
@@ -35,7 +39,7 @@ impl Names {
     /// stay the same until then.
     pub fn next_in(&mut self, dir: BorrowedFd<'_>) -> io::Result<Option<Entry<'_>>> {
         let (kind, name) = loop {
-            if self.at == self.buffer.len() && !self.fill(dir)? {
+            if self.at == self.filled && !self.fill(dir)? {
                 return Ok(None);
             }
             let (kind, name) = self.take_name()?;
@@ -49,7 +53,7 @@ impl Names {
 
     /// What the next entry is, and where its name is with the NUL behind it.
     fn take_name(&mut self) -> io::Result<(Option<FileType>, Range<usize>)> {
-        let rest = &self.buffer[self.at..];
+        let rest = &self.buffer[self.at..self.filled];
         let length = rest.get(LENGTH_AT..TYPE_AT).ok_or_else(torn)?;
         let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
         let entry = rest.get(..length).ok_or_else(torn)?;
@@ -63,13 +67,15 @@ impl Names {
 
     /// Forgets the rest, for another directory.
     pub fn restart(&mut self) {
-        self.buffer.clear();
+        self.filled = 0;
         self.at = 0;
     }
 
     fn fill(&mut self, dir: BorrowedFd<'_>) -> io::Result<bool> {
-        self.at = 0;
-        self.buffer.resize(BUFFER, 0);
+        self.restart();
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; BUFFER];
+        }
         // SAFETY: the pointer and the length describe one writable slice.
         let count = unsafe {
             libc::syscall(
@@ -79,13 +85,8 @@ impl Names {
                 self.buffer.len(),
             )
         };
-        let Ok(count) = usize::try_from(count) else {
-            let error = io::Error::last_os_error();
-            self.buffer.clear();
-            return Err(error);
-        };
-        self.buffer.truncate(count);
-        Ok(count > 0)
+        self.filled = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        Ok(self.filled > 0)
     }
 }
 

@@ -59,8 +59,10 @@ impl Input {
                 return;
             }
             if self.filled == self.buffer.len() {
-                let size = (self.buffer.len() * 2).clamp(64 << 10, MOST);
-                self.buffer.resize(size, 0);
+                // Zeroed by the allocator, so that pages without input are never touched.
+                let mut larger = vec![0; (self.buffer.len() * 2).clamp(64 << 10, MOST)];
+                larger[..self.filled].copy_from_slice(&self.buffer);
+                self.buffer = larger;
             }
             match self.from.read(&mut self.buffer[self.filled..]) {
                 Ok(0) => self.is_at_end = true,
