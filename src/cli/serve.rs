@@ -379,7 +379,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "max-processes",
         "Most processes at once",
         Value::new("N", "1024", |flags, text| {
-            flags.options.max_processes = count(text)?;
+            flags.options.processes.max_processes = count(text)?;
             Ok(())
         }),
     ),
@@ -388,7 +388,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         None,
         "keep-daemons",
         "Let processes that have left their group (setsid) outlive their session and the server",
-        FlagKind::Switch(|flags| flags.options.keeps_daemons = true),
+        FlagKind::Switch(|flags| flags.options.processes.keeps_daemons = true),
     ),
     Flag::value(
         Category::Limits,
@@ -413,7 +413,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "retained-output",
         "Output kept for each process, for clients that come back (suffixes k, m)",
         Value::new("BYTES", "1m", |flags, text| {
-            flags.options.retained_output = bytes(text)?;
+            flags.options.processes.retained_output = bytes(text)?;
             Ok(())
         }),
     ),
@@ -422,7 +422,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "retained-total",
         "Output kept for all processes together (suffixes k, m)",
         Value::new("BYTES", "64m", |flags, text| {
-            flags.options.retained_total = bytes(text)?;
+            flags.options.processes.retained_total = bytes(text)?;
             Ok(())
         }),
     ),
@@ -431,7 +431,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "drain-window",
         "How long output goes on after a process ended, when a descendant holds its pipes",
         Value::new("SECONDS", "2", |flags, text| {
-            flags.options.drain_window = seconds(text)?;
+            flags.options.processes.drain_window = seconds(text)?;
             Ok(())
         }),
     ),

@@ -8,6 +8,7 @@ use std::{fmt, io};
 use super::auth::{self, AuthError};
 use super::listen::ListenAddress;
 use super::tls::{TlsError, TlsFiles};
+use crate::env::local::HostConfig;
 use crate::sandbox::launcher;
 
 /// Where and how to serve.
@@ -20,7 +21,7 @@ pub struct Config {
 }
 
 /// What can be chosen besides the address.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// How clients prove who they are.
     pub auth: auth::Settings,
@@ -38,22 +39,33 @@ pub struct Options {
     pub ping_interval: Duration,
     /// How long a session without a connection, and an ended process, are kept.
     pub session_retention: Duration,
-    /// Bytes of output kept for each process.
-    pub retained_output: usize,
-    /// Bytes of output kept for all processes.
-    pub retained_total: usize,
-    /// How long output goes on after a process ended, when a descendant holds its pipes.
-    pub drain_window: Duration,
-    /// Most processes at once.
-    pub max_processes: usize,
-    /// Let processes that have left their group outlive their session and the server.
-    pub keeps_daemons: bool,
+    /// The limits on processes.
+    pub processes: HostConfig,
     /// Who confines programs.
     pub sandbox: launcher::Config,
     /// Make no HTTP requests for clients.
     pub no_http: bool,
     /// Let HTTP requests go to link-local and metadata addresses.
     pub allow_link_local: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            auth: auth::Settings::default(),
+            tls: TlsFiles::default(),
+            max_connections: 1024,
+            allow_origins: Vec::new(),
+            allow_hosts: Vec::new(),
+            allow_local_users: false,
+            ping_interval: Duration::from_secs(30),
+            session_retention: Duration::from_secs(90),
+            processes: HostConfig::default(),
+            sandbox: launcher::Config::default(),
+            no_http: false,
+            allow_link_local: false,
+        }
+    }
 }
 
 /// Why the server could not serve.

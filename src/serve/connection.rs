@@ -1,7 +1,9 @@
 //! One connection's thread: lets the client in, then reads and answers.
 //!
-//! What belongs to it, not to its session, ends with it ([`ConnectionState`]). A ping tells whether the peer of a websocket
-//! is still there ([`Keepalive`]). Anybody can open a connection, and needs no token to keep it open for a while; so where there are too many connections, the oldest of these makes room for the next.
+//! What belongs to it, not to its session, ends with it ([`ConnectionState`]). A ping tells whether
+//! the peer of a websocket is still there ([`Keepalive`]). Anybody can open a connection, and needs
+//! no token to keep it open for a while; so where there are too many connections, the oldest of
+//! these makes room for the next.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -62,6 +64,12 @@ impl Peer {
             Self::WebSocket(_) | Self::Unix | Self::Rendezvous(_) => true,
             Self::Stdio | Self::Relay | Self::InProcess => false,
         }
+    }
+
+    /// Whether its connection's thread forgets what has expired: its program runs no main thread of
+    /// a server.
+    fn has_sweeps(self) -> bool {
+        matches!(self, Self::InProcess)
     }
 
     /// Whether nothing but messages can pass between us.
@@ -178,8 +186,7 @@ pub(crate) fn serve_messages(
                 break;
             }
         }
-        // Its program has no main thread for that.
-        if matches!(peer, Peer::InProcess) && server.sweep(&mut swept_at) {
+        if peer.has_sweeps() && server.sweep(&mut swept_at) {
             server.services.host.reap();
         }
         if outbound.is_dead() {
@@ -208,7 +215,7 @@ pub(crate) fn serve_messages(
 
 /// How long to wait for the next message.
 fn patience(dispatch: &Dispatch, peer: Peer, introduction: Instant, ping: Duration) -> Duration {
-    if matches!(peer, Peer::InProcess) {
+    if peer.has_sweeps() {
         return SWEEP;
     }
     if dispatch.is_initialized() || !peer.must_hurry() {

@@ -9,16 +9,16 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::config::Options;
 use super::connection::Peer;
 use super::injector::serve_lines;
 use super::server::{KILL_TIME, Server};
 use crate::env::Environment;
-use crate::env::local::{Host, HostConfig};
+use crate::env::local::Host;
 use crate::sandbox::journal::Journal;
-use crate::sandbox::launcher::{self, Launchers};
+use crate::sandbox::launcher::Launchers;
 use crate::sys::event::WakeEvent;
 use crate::sys::sync::Mutex;
 
@@ -43,24 +43,15 @@ struct InProcess(Arc<Server>);
 
 impl InProcess {
     fn begin() -> io::Result<Self> {
-        let limits = HostConfig::default();
-        let options = Options {
-            ping_interval: Duration::from_secs(30),
-            session_retention: Duration::from_secs(90),
-            retained_output: limits.retained_output,
-            retained_total: limits.retained_total,
-            drain_window: limits.drain_window,
-            max_processes: limits.max_processes,
-            ..Options::default()
-        };
-        let launchers = Launchers::new(launcher::Config::default(), Journal::open());
+        let options = Options::default();
+        let launchers = Launchers::new(options.sandbox.clone(), Journal::open());
         let cannot = |error: io::Error| {
             io::Error::new(
                 error.kind(),
                 format!("cannot prepare to start processes: {error}"),
             )
         };
-        let host = Arc::new(Host::new(limits, launchers).map_err(cannot)?);
+        let host = Arc::new(Host::new(options.processes, launchers).map_err(cannot)?);
         let wake = Arc::new(WakeEvent::new().map_err(cannot)?);
         Ok(Self(Arc::new(Server::new(&options, host, wake))))
     }

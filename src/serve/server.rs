@@ -11,14 +11,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::access::Access;
-use super::config::ServeError;
-use super::config::{Config, Options};
+use super::config::{Config, Options, ServeError};
 use super::connection::{self, Peer};
 use super::injector::{Injector, ShutdownHook};
 use super::listen::Listener;
 use super::services::Services;
 use super::session::Sessions;
-use crate::env::local::{Host, HostConfig};
+use crate::env::local::Host;
 use crate::log;
 use crate::net::{Sink, StreamSource};
 use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound};
@@ -278,19 +277,12 @@ impl Main {
         if let Err(error) = raise_descriptor_limit() {
             log::warn!("the limit on open files stays as it is: {error}");
         }
-        let limits = HostConfig {
-            retained_output: options.retained_output,
-            retained_total: options.retained_total,
-            drain_window: options.drain_window,
-            max_processes: options.max_processes,
-            keeps_daemons: options.keeps_daemons,
-        };
         let journal = Journal::open();
         for fault in journal.foreign() {
             log::warn!("not used for the notes about mount points: {fault}");
         }
         let launchers = Launchers::new(options.sandbox.clone(), journal);
-        let host = Host::new(limits, launchers)
+        let host = Host::new(options.processes, launchers)
             .map(Host::with_orphans)
             .map_err(system("get what processes will need"))?;
         let host = Arc::new(host);

@@ -53,11 +53,13 @@ fn defaults() {
                 allow_local_users: false,
                 ping_interval: Duration::from_secs(30),
                 session_retention: Duration::from_secs(90),
-                retained_output: 1 << 20,
-                retained_total: 64 << 20,
-                drain_window: Duration::from_secs(2),
-                max_processes: 1024,
-                keeps_daemons: false,
+                processes: HostConfig {
+                    retained_output: 1 << 20,
+                    retained_total: 64 << 20,
+                    drain_window: Duration::from_secs(2),
+                    max_processes: 1024,
+                    keeps_daemons: false,
+                },
                 sandbox: launcher::Config::default(),
                 no_http: false,
                 allow_link_local: false,
@@ -68,12 +70,8 @@ fn defaults() {
 }
 
 #[test]
-fn processes_have_the_limits_that_this_machine_has_in_process() {
-    let (options, limits) = (flags(&[]).options, HostConfig::default());
-    assert_eq!(options.retained_output, limits.retained_output);
-    assert_eq!(options.retained_total, limits.retained_total);
-    assert_eq!(options.drain_window, limits.drain_window);
-    assert_eq!(options.max_processes, limits.max_processes);
+fn a_server_in_process_has_the_defaults_of_one_that_listens() {
+    assert_eq!(flags(&[]).options, Options::default());
 }
 
 #[test]
@@ -130,11 +128,13 @@ fn every_value_is_taken() {
                 allow_hosts: vec!["b.example".into(), "c.example:81".into()],
                 ping_interval: Duration::from_millis(1500),
                 session_retention: Duration::from_millis(250),
-                retained_output: 2048,
-                retained_total: 3 << 10,
-                drain_window: Duration::ZERO,
-                max_processes: 7,
-                keeps_daemons: true,
+                processes: HostConfig {
+                    retained_output: 2048,
+                    retained_total: 3 << 10,
+                    drain_window: Duration::ZERO,
+                    max_processes: 7,
+                    keeps_daemons: true,
+                },
                 sandbox: launcher::Config {
                     pinned: Some(launcher::LauncherKind::Landlock),
                     bwrap: Some("/b".into()),

@@ -19,7 +19,7 @@ use crate::sys::sync::{Condvar, Mutex};
 use crate::workers::Workers;
 
 /// Limits on processes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HostConfig {
     /// Bytes of output kept for each process.
     pub retained_output: usize,
