@@ -42,7 +42,7 @@ fn a_directory_can_be_given() {
 fn variables_are_those_there_with_ours_added_by_name() {
     let environments = Environments::start();
     for environment in EVERY {
-        let script = "echo $A-$B-$C-${HOME:+home}";
+        let script = "echo $A-$B-$NOT_PASSED-${HOME:+home}";
         let arguments = [
             "run",
             "-e",
@@ -57,7 +57,7 @@ fn variables_are_those_there_with_ours_added_by_name() {
             script,
         ];
         let mut command = environments.command(&arguments);
-        command.env("B", "ours").env("C", "not passed");
+        command.env("B", "ours").env("NOT_PASSED", "not passed");
         let output = crate::support::finish(command, b"");
         let expected = match environment {
             "local" => "1=2-ours-not passed-home\n",
