@@ -127,6 +127,7 @@ fn not_started(signals: &SignalEvents, error: &StartError) -> Result<u8, Failed>
             io::ErrorKind::NotFound => NOT_FOUND,
             _ => NOT_RUNNABLE,
         },
+        StartError::Interpreter(..) => NOT_RUNNABLE,
         _ => FAILED,
     };
     Err((code, format!("{error}; the command was not run")))

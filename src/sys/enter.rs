@@ -12,10 +12,9 @@ use super::file;
 use super::limits::Resource;
 use super::process::{self, Exit};
 use super::signal::Signal;
-use super::spawn::{Stage, pointers};
 use super::spawn::{
-    close_from, errno, exec_first, exec_open, place_standard, reset_signals, set_limits,
-    take_terminal,
+    Arguments, Stage, close_from, errno, exec_first, exec_open, place_standard, pointers,
+    reset_signals, set_limits, take_terminal,
 };
 use super::{capabilities, landlock, seccomp};
 
@@ -125,10 +124,10 @@ pub fn become_program(image: &Image, open_program: Option<&OwnedFd>) -> (Stage, 
     // The server has given every signal its default when it started the launcher, which leaves them so; this one is
     // ignored by the runtime of our own program.
     reset_signals(1 << (libc::SIGPIPE - 1));
-    let (argv, env) = (pointers(&image.argv), pointers(&image.env));
+    let (mut argv, env) = (Arguments::new(&image.argv), pointers(&image.env));
     match open_program {
         Some(file) => exec_open(file.as_raw_fd(), &argv, &env),
-        None => exec_first(&image.programs, &argv, &env),
+        None => exec_first(&image.programs, &mut argv, &env),
     }
 }
 

@@ -117,6 +117,8 @@ pub enum Stage {
     Directory,
     /// The program at this place of the list.
     Exec(usize),
+    /// What has to run the program at this place of the list, which is not there.
+    Interpreter(usize, Interpreter),
     /// The capabilities could not be given up.
     Capabilities,
     /// `no_new_privs` could not be set.
@@ -129,6 +131,55 @@ pub enum Stage {
     Device,
     /// The cover at this place of the list could not be mounted.
     Mount(usize),
+}
+
+/// What has to run a file: what the first line of a script names, or the dynamic loader of a binary,
+/// which has no name here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Interpreter {
+    /// Without the NUL bytes at the end.
+    name: [u8; Self::MAX],
+}
+
+impl Interpreter {
+    /// Bytes of a name that are kept.
+    pub const MAX: usize = 64;
+
+    /// That of a file which begins with `head`.
+    pub(in crate::sys) fn of(head: &[u8]) -> Self {
+        let mut name = [0; Self::MAX];
+        let line = head.strip_prefix(b"#!").unwrap_or(b"");
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let start = line.iter().take_while(|byte| is_blank(byte)).count();
+        let word = line.iter().skip(start);
+        let word = word.take_while(|byte| !is_blank(byte) && !matches!(byte, b'\n' | 0));
+        for (to, byte) in name.iter_mut().zip(word) {
+            *to = *byte;
+        }
+        Self { name }
+    }
+
+    /// From the bytes of another process.
+    pub fn from_bytes(name: [u8; Self::MAX]) -> Self {
+        Self { name }
+    }
+
+    /// For another process.
+    pub fn to_bytes(self) -> [u8; Self::MAX] {
+        self.name
+    }
+
+    /// The name; empty for the loader of a binary.
+    pub fn name(&self) -> &[u8] {
+        let end = self.name.iter().position(|byte| *byte == 0);
+        &self.name[..end.unwrap_or(Self::MAX)]
+    }
+}
+
+impl fmt::Debug for Interpreter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&String::from_utf8_lossy(self.name()), f)
+    }
 }
 
 /// A start that failed; no process is left of it.
@@ -150,7 +201,7 @@ impl fmt::Display for SpawnError {
 struct Shared<'a> {
     launch: &'a Launch<'a>,
     entry: Option<&'a Entry<'a>>,
-    argv: &'a [*const c_char],
+    argv: &'a mut Arguments,
     env: &'a [*const c_char],
     parent: libc::pid_t,
     ignored: u64,
@@ -166,14 +217,14 @@ struct Shared<'a> {
 /// default dispositions, and is killed when the calling *thread* ends: that
 /// is how the kernel counts a parent's death.
 pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
-    let argv = pointers(launch.argv);
+    let mut argv = Arguments::new(launch.argv);
     let env = pointers(launch.env);
     let entry = launch.guardian.reserve();
     let mut parked = vec![-1; launch.descriptors.len() + 1];
     let mut shared = Shared {
         launch,
         entry: entry.as_ref(),
-        argv: &argv,
+        argv: &mut argv,
         env: &env,
         parent: super::process::own_pid(),
         ignored: signal::ignored(),
@@ -231,6 +282,34 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
     }
     entry.iter().for_each(|it| launch.guardian.added(pid, it));
     Ok(Leader::new(pid, pidfd))
+}
+
+/// What runs a script that names no interpreter.
+const SHELL: &CStr = c"/bin/sh";
+
+/// The arguments for exec, with room for the shell before them, as the child cannot allocate.
+pub(in crate::sys) struct Arguments(Vec<*const c_char>);
+
+impl Arguments {
+    pub(in crate::sys) fn new(argv: &[CString]) -> Self {
+        let mut all = vec![SHELL.as_ptr()];
+        all.extend(pointers(argv));
+        if argv.is_empty() {
+            all.push(null());
+        }
+        Self(all)
+    }
+
+    /// A null-terminated array.
+    fn plain(&self) -> *const *const c_char {
+        self.0[1..].as_ptr()
+    }
+
+    /// The same for the shell to run `script`, whose path takes the place of the first argument.
+    fn by_shell(&mut self, script: &CStr) -> *const *const c_char {
+        self.0[1] = script.as_ptr();
+        self.0.as_ptr()
+    }
 }
 
 /// A null-terminated array of pointers, as exec wants it.
@@ -450,7 +529,7 @@ pub(in crate::sys) fn reset_signals(ignored: u64) {
     }
 }
 
-fn exec(shared: &Shared<'_>) -> (Stage, i32) {
+fn exec(shared: &mut Shared<'_>) -> (Stage, i32) {
     match shared.launch.program {
         Program::Paths(programs) => exec_first(programs, shared.argv, shared.env),
         Program::Open(_) => {
@@ -460,13 +539,13 @@ fn exec(shared: &Shared<'_>) -> (Stage, i32) {
     }
 }
 
-/// Runs an open file. Both arrays end with a null pointer. Async-signal-safe.
+/// Runs an open file. `env` ends with a null pointer. Async-signal-safe.
 pub(in crate::sys) fn exec_open(
     file: libc::c_int,
-    argv: &[*const c_char],
+    argv: &Arguments,
     env: &[*const c_char],
 ) -> (Stage, i32) {
-    let (argv, env) = (argv.as_ptr(), env.as_ptr());
+    let (argv, env) = (argv.plain(), env.as_ptr());
     // SAFETY: terminated strings and null-terminated arrays.
     unsafe {
         let empty = c"".as_ptr();
@@ -508,25 +587,63 @@ fn path_of(number: libc::c_int) -> [u8; 32] {
     path
 }
 
-/// Tries the candidates as `execvp` does: a file that may not be run is
-/// remembered, a missing one is passed over, anything else ends the search.
-/// Both arrays end with a null pointer.
+/// Tries the candidates as `execvp` does: a file that may not be run is remembered, a missing one is
+/// passed over, what is no binary is run by the shell, anything else ends the search. `env` ends
+/// with a null pointer. Async-signal-safe.
 pub(in crate::sys) fn exec_first(
     programs: &[CString],
-    argv: &[*const c_char],
+    argv: &mut Arguments,
     env: &[*const c_char],
 ) -> (Stage, i32) {
     let mut failure = (Stage::Exec(0), libc::ENOENT);
+    let mut head = [0; HEAD];
     for (place, program) in programs.iter().enumerate() {
         // SAFETY: the path is a terminated string, both arrays are null-terminated.
-        unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+        unsafe { libc::execve(program.as_ptr(), argv.plain(), env.as_ptr()) };
         match errno() {
-            libc::ENOENT | libc::ENOTDIR => {}
+            libc::ENOENT => {
+                if let Some(head) = head_of(program, &mut head) {
+                    // The file is there, so what is not is another.
+                    let missing = Stage::Interpreter(place, Interpreter::of(head));
+                    failure = (missing, libc::ENOENT);
+                }
+            }
+            libc::ENOTDIR => {}
             libc::EACCES => failure = (Stage::Exec(place), libc::EACCES),
+            libc::ENOEXEC => {
+                let head = head_of(program, &mut head);
+                if !head.is_some_and(|head| head.starts_with(ELF)) {
+                    // SAFETY: as above; no shell is as if this had not been tried.
+                    unsafe { libc::execve(SHELL.as_ptr(), argv.by_shell(program), env.as_ptr()) };
+                }
+                return (Stage::Exec(place), libc::ENOEXEC);
+            }
             other => return (Stage::Exec(place), other),
         }
     }
     failure
+}
+
+/// Bytes of a file that tell what it is.
+const HEAD: usize = 2 + 2 * Interpreter::MAX;
+/// A binary, be it of another machine, begins so. The shell cannot run it.
+const ELF: &[u8] = b"\x7fELF";
+
+/// How a file begins; none if there is none, or it cannot be read. Async-signal-safe.
+fn head_of<'a>(path: &CStr, head: &'a mut [u8; HEAD]) -> Option<&'a [u8]> {
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+    // SAFETY: a terminated string; the descriptor is this function's own; the kernel writes into
+    // `head` as many bytes as there are at most.
+    let count = unsafe {
+        let file = libc::open(path.as_ptr(), flags);
+        if file < 0 {
+            return None;
+        }
+        let count = libc::read(file, head.as_mut_ptr().cast(), HEAD);
+        libc::close(file);
+        count
+    };
+    head.get(..usize::try_from(count).ok()?)
 }
 
 /// The error of the last call that failed.
@@ -538,6 +655,24 @@ pub(in crate::sys) fn errno() -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interpreter_is_what_the_first_line_names() {
+        let cases: [(&[u8], &[u8]); 7] = [
+            (b"#!/bin/sh\nx", b"/bin/sh"),
+            (b"#! \t/usr/bin/env -S a\n", b"/usr/bin/env"),
+            (b"#!/bin/sh\r\nx", b"/bin/sh\r"),
+            (b"#!/cut", b"/cut"),
+            (b"#!", b""),
+            (b"\x7fELF\x02", b""),
+            (b"", b""),
+        ];
+        for (head, name) in cases {
+            assert_eq!(Interpreter::of(head).name(), name);
+        }
+        let long = [b"#!".as_slice(), &[b'x'; 200]].concat();
+        assert_eq!(Interpreter::of(&long).name(), [b'x'; Interpreter::MAX]);
+    }
 
     #[test]
     fn a_number_becomes_a_path() {

@@ -23,7 +23,9 @@ use crate::sys::mark::Mark;
 use crate::sys::process::Leader;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::socket::set_nonblocking;
-use crate::sys::spawn::{self, DEFAULT_PATH, Launch, Program, Restrictions, SpawnError, Stage};
+use crate::sys::spawn::{
+    self, DEFAULT_PATH, Interpreter, Launch, Program, Restrictions, SpawnError, Stage,
+};
 
 /// What to run, and how.
 #[derive(Debug)]
@@ -76,6 +78,8 @@ pub enum StartError {
     Directory(PathBuf, io::Error),
     /// The program cannot be run.
     Program(PathBuf, io::Error),
+    /// What has to run the program is not there.
+    Interpreter(PathBuf, Interpreter, io::Error),
     /// The program is nowhere on PATH.
     NotOnPath(String, OsString, io::Error),
     /// A resource limit was refused.
@@ -102,6 +106,29 @@ impl fmt::Display for StartError {
             ),
             Self::Program(path, error) => {
                 write!(f, "cannot run the program {}: {error}", path.display())
+            }
+            Self::Interpreter(path, interpreter, error) => {
+                let program = path.display();
+                let name = String::from_utf8_lossy(interpreter.name());
+                if name.is_empty() {
+                    write!(
+                        f,
+                        "cannot run the program {program}: the dynamic loader that it is linked for \
+                         is not here, as with a program for another C library: {error}"
+                    )
+                } else if let Some(name) = name.strip_suffix('\r') {
+                    write!(
+                        f,
+                        "cannot run the program {program}: its first line ends with a carriage \
+                         return (CRLF), which makes its interpreter `{name}\\r`; save it with LF \
+                         alone: {error}"
+                    )
+                } else {
+                    write!(
+                        f,
+                        "cannot run the program {program}: its interpreter {name} is not here: {error}"
+                    )
+                }
             }
             Self::NotOnPath(name, path, error) => write!(
                 f,
@@ -333,17 +360,11 @@ impl Strings {
                 Some(path) if error.kind() == io::ErrorKind::NotFound => {
                     StartError::NotOnPath(spec.argv[0].clone(), path, error)
                 }
-                _ => {
-                    let program = self
-                        .image
-                        .programs
-                        .into_iter()
-                        .nth(place)
-                        .unwrap_or_default();
-                    let path = PathBuf::from(OsString::from_vec(program.into_bytes()));
-                    StartError::Program(path, error)
-                }
+                _ => StartError::Program(self.program(place), error),
             },
+            Stage::Interpreter(place, interpreter) => {
+                StartError::Interpreter(self.program(place), interpreter, error)
+            }
             Stage::Clone => StartError::Resources("a process", error),
             Stage::Session => StartError::Resources("a session", error),
             Stage::Terminal => StartError::Resources("control of the terminal", error),
@@ -355,6 +376,14 @@ impl Strings {
             Stage::Device => StartError::Resources("devices that nobody can change", error),
             Stage::Mount(_) => StartError::Resources("a cover on what is denied", error),
         }
+    }
+}
+
+impl Strings {
+    /// The candidate at this place.
+    fn program(self, place: usize) -> PathBuf {
+        let program = self.image.programs.into_iter().nth(place);
+        OsString::from_vec(program.unwrap_or_default().into_bytes()).into()
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::rpc::methods::env_policy::{EnvPolicy, Inherit, NEVER_INHERITED, NEVER_PASSED};
 
@@ -44,18 +45,21 @@ impl fmt::Display for PolicyError {
 
 impl std::error::Error for PolicyError {}
 
-/// The environment of a child, sorted by name.
+/// The environment of a child that starts in `cwd`, sorted by name.
 ///
 /// `server` is the server's own environment, of which a child sees something only through a
-/// `policy`; without one it gets `env` alone. `env` is laid over the result of the policy and no
-/// filter applies to it, apart from the names that are never passed.
+/// `policy`; without one it gets `env` alone. The server's directories, `PWD` and `OLDPWD`, are not
+/// the child's: it inherits its own in place of the first, and nothing for the second. `env` is laid
+/// over the result of the policy and no filter applies to it, apart from the names that are never
+/// passed.
 pub fn child_environment(
     server: impl IntoIterator<Item = (OsString, OsString)>,
     policy: Option<&EnvPolicy>,
     env: &BTreeMap<String, String>,
+    cwd: &Path,
 ) -> Result<Vec<(OsString, OsString)>, PolicyError> {
     let mut child = match policy {
-        Some(policy) => apply(server, policy)?,
+        Some(policy) => apply(server, policy, cwd)?,
         None => BTreeMap::new(),
     };
     child.extend(owned(env));
@@ -84,8 +88,12 @@ pub fn variable_for_client(name: &str) -> Option<OsString> {
 fn apply(
     server: impl IntoIterator<Item = (OsString, OsString)>,
     policy: &EnvPolicy,
+    cwd: &Path,
 ) -> Result<BTreeMap<OsString, OsString>, PolicyError> {
-    let server: Vec<_> = server.into_iter().collect();
+    let server = server
+        .into_iter()
+        .filter(|(name, _)| name != "PWD" && name != "OLDPWD");
+    let server: Vec<_> = server.chain([("PWD".into(), cwd.into())]).collect();
     check_cost(&server, policy)?;
     let inherits = |name: &OsStr| {
         let wanted = match policy.inherit {
@@ -189,6 +197,8 @@ mod tests {
 
     const SERVER: &[&str] = &[
         "PATH=/bin",
+        "PWD=/srv/server",
+        "OLDPWD=/srv/before",
         "Path=odd",
         "HOME=/root",
         "LC_CTYPE=C",
@@ -228,11 +238,12 @@ mod tests {
             .iter()
             .map(|entry| entry.split_once('=').unwrap())
             .map(|(name, value)| (name.into(), value.into()));
-        let entries: Vec<String> = child_environment(server, policy, &map(env))
-            .unwrap()
-            .into_iter()
-            .map(|(name, value)| format!("{}={}", name.display(), value.display()))
-            .collect();
+        let entries: Vec<String> =
+            child_environment(server, policy, &map(env), Path::new("/start"))
+                .unwrap()
+                .into_iter()
+                .map(|(name, value)| format!("{}={}", name.display(), value.display()))
+                .collect();
         entries.join(" ")
     }
 
@@ -249,8 +260,19 @@ mod tests {
     fn all_is_everything_but_the_servers_own_keys() {
         assert_eq!(
             child(Some(&policy(Inherit::All)), &[]),
-            "BR[a]=1 FOO_ABC=1 HOME=/root KEYBOARD=us LC_CTYPE=C MONKEY=1 PATH=/bin Path=odd \
-             TERM=xterm USERNAME=u my_secret=2"
+            "BR[a]=1 FOO_ABC=1 HOME=/root KEYBOARD=us LC_CTYPE=C MONKEY=1 PATH=/bin PWD=/start \
+             Path=odd TERM=xterm USERNAME=u my_secret=2"
+        );
+    }
+
+    #[test]
+    fn a_directory_that_the_client_names_stays() {
+        assert_eq!(
+            child(
+                Some(&policy(Inherit::None)),
+                &[("PWD", "/link"), ("OLDPWD", "/o")]
+            ),
+            "OLDPWD=/o PWD=/link"
         );
     }
 
@@ -272,8 +294,8 @@ mod tests {
         };
         assert_eq!(
             child(Some(&policy), &[("E_TOKEN", "2")]),
-            "BR[a]=1 E_TOKEN=2 FOO_ABC=1 HOME=/root LC_CTYPE=C PATH=/bin Path=odd S_KEY=1 \
-             TERM=xterm USERNAME=u"
+            "BR[a]=1 E_TOKEN=2 FOO_ABC=1 HOME=/root LC_CTYPE=C PATH=/bin PWD=/start \
+             Path=odd S_KEY=1 TERM=xterm USERNAME=u"
         );
     }
 
@@ -347,7 +369,7 @@ mod tests {
                 set: set.into_iter().map(|name| (name, String::new())).collect(),
                 ..policy(Inherit::None)
             };
-            child_environment([], Some(&policy), &map(&[])).map(drop)
+            child_environment([], Some(&policy), &map(&[]), Path::new("/")).map(drop)
         };
         let names = |count: usize| (0..count).map(|number| number.to_string()).collect();
         assert_eq!(

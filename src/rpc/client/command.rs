@@ -367,7 +367,7 @@ impl Prepared {
                 let cwd = String::from_utf8_lossy(self.cwd.as_bytes());
                 format!("cannot enter its directory {cwd}: {error}")
             }
-            Stage::Exec(_) => {
+            Stage::Exec(_) | Stage::Interpreter(..) => {
                 let program = self.argv.first().map(|it| it.to_string_lossy());
                 format!(
                     "cannot run its program {}: {error}; is it installed here, and on PATH?",

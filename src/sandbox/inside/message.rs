@@ -8,10 +8,13 @@ use crate::sandbox::policy::Network;
 use crate::sys::enter::Image;
 use crate::sys::landlock::Handled;
 use crate::sys::limits::Resource;
-use crate::sys::spawn::Stage;
+use crate::sys::spawn::{Interpreter, Stage};
 
 /// The size of every message, in bytes.
-pub const SIZE: usize = 12;
+pub const SIZE: usize = WORDS + Interpreter::MAX;
+
+/// The three numbers that a message begins with: 32 bits each.
+const WORDS: usize = 12;
 
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +36,20 @@ impl Message {
             }
         };
         let mut bytes = [0; SIZE];
-        for (to, word) in bytes.chunks_exact_mut(4).zip([code, place as i32, errno]) {
+        let (words, name) = bytes.split_at_mut(WORDS);
+        for (to, word) in words.chunks_exact_mut(4).zip([code, place as i32, errno]) {
             to.copy_from_slice(&word.to_ne_bytes());
+        }
+        if let Self::Failed(Stage::Interpreter(_, interpreter), _) = self {
+            name.copy_from_slice(&interpreter.to_bytes());
         }
         bytes
     }
 
     /// The reverse. `None` if the bytes are not of [`Message::encode`].
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let words: [u8; SIZE] = bytes.try_into().ok()?;
+        let bytes: &[u8; SIZE] = bytes.try_into().ok()?;
+        let (words, name) = bytes.split_at(WORDS);
         let word = |index: usize| {
             let at = index * 4;
             i32::from_ne_bytes([words[at], words[at + 1], words[at + 2], words[at + 3]])
@@ -50,7 +58,10 @@ impl Message {
             0 => Some(Self::Ready),
             code => {
                 let place = usize::try_from(word(1)).ok()?;
-                Some(Self::Failed(stage(code, place)?, word(2)))
+                Some(Self::Failed(
+                    stage(code, place, name.try_into().ok()?)?,
+                    word(2),
+                ))
             }
         }
     }
@@ -71,10 +82,11 @@ fn number(stage: Stage) -> (i32, usize) {
         Stage::Seccomp => (11, 0),
         Stage::Device => (12, 0),
         Stage::Mount(place) => (13, place),
+        Stage::Interpreter(place, _) => (14, place),
     }
 }
 
-fn stage(code: i32, place: usize) -> Option<Stage> {
+fn stage(code: i32, place: usize, name: [u8; Interpreter::MAX]) -> Option<Stage> {
     Some(match code {
         1 => Stage::Clone,
         2 => Stage::Session,
@@ -89,6 +101,7 @@ fn stage(code: i32, place: usize) -> Option<Stage> {
         11 => Stage::Seccomp,
         12 => Stage::Device,
         13 => Stage::Mount(place),
+        14 => Stage::Interpreter(place, Interpreter::from_bytes(name)),
         _ => return None,
     })
 }
@@ -299,7 +312,7 @@ mod tests {
 
     #[test]
     fn every_message_is_read_as_it_was_written() {
-        let stages = (1..=13).map(|code| stage(code, 3).unwrap());
+        let stages = (1..=14).map(|code| stage(code, 3, [b'n'; Interpreter::MAX]).unwrap());
         for stage in stages {
             let message = Message::Failed(stage, 13);
             let read = Message::decode(&message.encode());

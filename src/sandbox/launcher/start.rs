@@ -120,7 +120,7 @@ pub(crate) fn start(
         guardian: context.guardian,
     };
     let leader = spawn::spawn(&launch).map_err(|error| match error.stage {
-        spawn::Stage::Exec(_) => Failure::Refused(
+        spawn::Stage::Exec(_) | spawn::Stage::Interpreter(..) => Failure::Refused(
             Refusal::new(Stage::Start, "cannot run bwrap", "").because(&error.error),
         ),
         _ => Failure::Program(error),

@@ -132,7 +132,7 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
         })
         .collect::<Result<_, _>>()?;
     let policy = params.env_policy.as_ref();
-    let mut env = child_environment(std::env::vars_os(), policy, &params.env)
+    let mut env = child_environment(std::env::vars_os(), policy, &params.env, &directory)
         .map_err(|error| RpcError::invalid_params(error.to_string()))?;
     if params.tty {
         add_shell(&mut env, &call.services.machine.base().shell.path);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::sandbox::read_only;
 use crate::support::{Client, Server, Start};
 
 /// A server whose own environment is known.
@@ -15,6 +16,8 @@ fn server() -> Client {
         ("LANG", "C"),
         ("USER", "x"),
         ("TMPDIR", "/tmp"),
+        ("PWD", "/srv/server"),
+        ("OLDPWD", "/srv/before"),
         ("PLAIN", "plain"),
         ("PLAIN_TWO", "two"),
         ("MY_API_KEY", "secret"),
@@ -74,6 +77,7 @@ fn inherit_says_what_to_begin_with() {
             "PATH",
             "PLAIN",
             "PLAIN_TWO",
+            "PWD",
             "TMPDIR",
             "USER"
         ]
@@ -89,19 +93,39 @@ fn inherit_says_what_to_begin_with() {
 }
 
 #[test]
+fn the_directory_is_that_of_the_process() {
+    let client = &mut server();
+    let inherited = |start: Start| start.with("envPolicy", policy("all", json!({})));
+    let plain = inherited(Start::child("", &["env"]).cwd("/etc"));
+    assert_eq!(environment(client, "plain", plain)["PWD"], "/etc");
+    let confined = inherited(Start::child("", &["env"]).cwd("/etc")).with("sandbox", read_only());
+    let found = environment(client, "confined", confined);
+    assert_eq!((found["PWD"].as_str(), found.get("OLDPWD")), ("/etc", None));
+    let named = inherited(
+        Start::child("", &["env"])
+            .cwd("/etc")
+            .env("PWD", "/proc/../etc"),
+    );
+    assert_eq!(environment(client, "named", named)["PWD"], "/proc/../etc");
+}
+
+#[test]
 fn names_are_excluded_by_globs_that_ignore_case() {
     let client = &mut server();
     let exclude =
         |client: &mut Client, globs: Value| names(client, "all", json!({"exclude": globs}));
     assert_eq!(
         exclude(client, json!(["plain*"])),
-        ["HOME", "LANG", "PATH", "TMPDIR", "USER"]
+        ["HOME", "LANG", "PATH", "PWD", "TMPDIR", "USER"]
     );
     assert_eq!(
         exclude(client, json!(["PLAIN"])),
-        ["HOME", "LANG", "PATH", "PLAIN_TWO", "TMPDIR", "USER"]
+        ["HOME", "LANG", "PATH", "PLAIN_TWO", "PWD", "TMPDIR", "USER"]
     );
-    assert_eq!(exclude(client, json!(["?OME", "*a*"])), ["TMPDIR", "USER"]);
+    assert_eq!(
+        exclude(client, json!(["?OME", "*a*"])),
+        ["PWD", "TMPDIR", "USER"]
+    );
 }
 
 #[test]

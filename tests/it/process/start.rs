@@ -22,6 +22,12 @@ fn fails(client: &mut Client, start: Start, names: &str, words: &str) {
     assert_eq!(client.run(Start::child(&id, &["exit", "3"])).code, 3);
 }
 
+/// Makes a file that may be run.
+fn program(path: &str, content: &str) {
+    std::fs::write(path, content).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
 over_both! {
     fn output_exit_and_close_follow_the_answer(client) {
         let result = client.start(Start::child("p", &["echo", "hi"]));
@@ -86,7 +92,7 @@ over_both! {
         let plain = scratch.path("plain");
         std::fs::write(&plain, "#!/no/such/interpreter\n").unwrap();
         let scriptless = scratch.path("scriptless");
-        std::fs::write(&scriptless, "neither a program nor a script").unwrap();
+        std::fs::write(&scriptless, "\x7fELF of no machine").unwrap();
         std::fs::set_permissions(&scriptless, PermissionsExt::from_mode(0o755)).unwrap();
 
         fails(client, Start::child("cwd", &["true"]).cwd("/no/such/dir"), "/no/such/dir", MISSING);
@@ -99,6 +105,29 @@ over_both! {
 
         let error = client.err("process/start", Start::command("both", &["/no/such/program"]).cwd("/no/such/dir").0);
         assert!(!error.message.contains("/no/such/program"), "the directory is what is missing first: {error:?}");
+    }
+
+    fn a_script_without_an_interpreter_line_is_run_by_the_shell(client) {
+        let scratch = scratch();
+        program(&scratch.path("script"), "echo \"$0 $*\"; exit 7\n");
+        let path = scratch.path("script");
+        let by_path = client.run(Start::command("path", &[&path, "a b", "c"]));
+        assert_eq!((by_path.code, by_path.stdout), (7, format!("{path} a b c\n")));
+        let by_name = client.run(Start::command("name", &["script", "x"]).env("PATH", &scratch.dir()));
+        assert_eq!((by_name.code, by_name.stdout), (7, format!("{path} x\n")));
+        program(&scratch.path("empty"), "");
+        assert_eq!(client.run(Start::command("empty", &[&scratch.path("empty")])).code, 0);
+    }
+
+    fn an_interpreter_that_is_not_there_is_named(client) {
+        let scratch = scratch();
+        let bad = scratch.path("bad");
+        program(&bad, "#! /no/such/interpreter -x\n");
+        fails(client, Start::command("bad", &[&bad]), "its interpreter /no/such/interpreter is not here", MISSING);
+        fails(client, Start::command("on path", &["bad"]).env("PATH", &scratch.dir()), &bad, MISSING);
+        let crlf = scratch.path("crlf");
+        program(&crlf, "#!/bin/sh\r\necho hi\r\n");
+        fails(client, Start::command("crlf", &[&crlf]), "its first line ends with a carriage return (CRLF), which makes its interpreter `/bin/sh\\r`", MISSING);
     }
 
     fn a_nul_byte_is_refused(client) {

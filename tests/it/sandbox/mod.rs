@@ -24,7 +24,7 @@ mod waivers;
 use serde_json::{Value, json};
 
 /// Everything may be read, nothing written, no network.
-fn read_only() -> Value {
+pub(crate) fn read_only() -> Value {
     restricted(&[special("root", "read")])
 }
 

@@ -1,6 +1,7 @@
 //! Processes that start confined: what they have, what is told of them, and how they end.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
@@ -59,11 +60,25 @@ over_both! {
     }
 
     fn what_cannot_be_run_is_the_same_error_as_without_a_sandbox(client) {
-        for argv in ["/no/such/program", "no-such-program", "/etc/passwd"] {
+        let scratch = scratch();
+        let script = scratch.path("script");
+        fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        for argv in ["/no/such/program", "no-such-program", "/etc/passwd", &script] {
             let plain = client.err("process/start", Start::command("p", &[argv]).0);
             let start = Start::command("p", &[argv]).with("sandbox", read_only());
             assert_eq!(client.err("process/start", start.0), plain, "{argv}");
         }
+    }
+
+    fn a_script_without_an_interpreter_line_is_run_by_the_shell_inside(client) {
+        let scratch = scratch();
+        let script = scratch.path("script");
+        fs::write(&script, "echo $1; touch here || exit 3\n").unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let start = Start::command("p", &[&script, "ran"]).cwd(&scratch.dir());
+        let outcome = client.run(start.with("sandbox", read_only()));
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (3, "ran\n"), "{outcome:?}");
     }
 
     fn nothing_runs_elsewhere_where_the_directory_is_not_shown(client) {
