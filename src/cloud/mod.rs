@@ -12,10 +12,10 @@
 //! those of a listener. Sessions outlive the connection to the rendezvous.
 
 mod auth;
-mod backoff;
 mod calendar;
 mod error;
 mod exchange;
+mod login;
 mod registration;
 mod registration_loop;
 mod relay;

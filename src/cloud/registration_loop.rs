@@ -1,4 +1,4 @@
-//! The thread that keeps this machine on offer: registers, connects, serves, and again.
+//! The thread that keeps this machine on offer: registers, connects, serves, waits, and again.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -6,7 +6,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::auth::Authority;
-use super::backoff::Backoff;
 use super::error::{CloudError, Service};
 use super::registration::{Form, Launch, Registration, register};
 use super::relay;
@@ -24,6 +23,10 @@ use crate::sys::{initial_environment, random};
 const MAX_FAILURES: u32 = 3;
 /// A connection that has lasted so long was one, even if nobody came through it.
 const STEADY: Duration = Duration::from_secs(10);
+/// The first wait before another attempt.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest that a service may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 /// The thread's stack: TLS and relay frames are on it.
 const STACK_BYTES: usize = 512 * 1024;
 
@@ -232,4 +235,74 @@ fn request_id() -> io::Result<String> {
     let mut bytes = [0; 16];
     random::fill(&mut bytes)?;
     Ok(format!("req_{}", hex(&bytes)))
+}
+
+/// Waits that double up to a limit. Each is cut at random, so that a thousand machines that lost
+/// the same service do not come back at the same moment.
+#[derive(Debug)]
+struct Backoff {
+    next: Duration,
+    limit: Duration,
+}
+
+impl Backoff {
+    fn new(limit: Duration) -> Self {
+        Self {
+            next: FIRST.min(limit),
+            limit,
+        }
+    }
+
+    /// After a success the next failure begins from the start.
+    fn reset(&mut self) {
+        self.next = FIRST.min(self.limit);
+    }
+
+    /// The next wait; what the service has asked for, if it has, is the least.
+    fn wait(&mut self, asked: Option<Duration>) -> Duration {
+        let whole = self.next;
+        self.next = (whole * 2).min(self.limit);
+        let cut = whole.mul_f64(fraction());
+        // Not cut below what was asked for, but still spread beyond it.
+        asked.map_or(cut, |asked| asked.min(LONGEST_ASKED) + cut)
+    }
+}
+
+/// A random number from 0 to 1.
+fn fraction() -> f64 {
+    let mut bytes = [0; 4];
+    // Without randomness the wait is whole, which is as right.
+    match random::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_limit_and_begin_anew() {
+        let mut backoff = Backoff::new(Duration::from_secs(30));
+        for whole in [1, 2, 4, 8, 16, 30, 30] {
+            assert!(backoff.wait(None) <= Duration::from_secs(whole));
+        }
+        backoff.reset();
+        assert!(backoff.wait(None) <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn waits_are_spread() {
+        let wait = || Backoff::new(Duration::from_secs(30)).wait(None).as_millis() / 100;
+        let distinct: std::collections::HashSet<_> = (0..200).map(|_| wait()).collect();
+        assert!(distinct.len() >= 8, "{distinct:?}");
+    }
+
+    #[test]
+    fn what_is_asked_for_is_the_least_and_has_an_end() {
+        let mut backoff = Backoff::new(Duration::from_secs(1));
+        assert!(backoff.wait(Some(Duration::from_secs(7))) >= Duration::from_secs(7));
+        assert!(backoff.wait(Some(Duration::MAX)) <= Duration::from_secs(3601));
+    }
 }

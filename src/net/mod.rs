@@ -5,7 +5,6 @@
 //! choice of a proxy.
 
 pub mod dial;
-mod error;
 pub mod http;
 mod inbuffer;
 mod lookup;
@@ -16,8 +15,7 @@ mod tls;
 mod upgrade;
 pub mod url;
 
-pub use dial::{Dial, Dialled, Target};
-pub use error::{DialCause, DialError, Stage};
+pub use dial::{Dial, DialCause, DialError, Dialled, Stage, Target};
 pub use inbuffer::{Charge, InBuffer};
 pub use stream::{Sink, Socket, SocketSource, Source, StreamSource};
 pub use tls::{TlsSession, TlsSource};

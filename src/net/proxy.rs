@@ -10,11 +10,21 @@ use super::stream::{Sink, Source};
 use super::upgrade::{self, Failure};
 use super::url::{Url, UrlError};
 
+/// What to do where a proxy is not of use, as the end of a message.
+pub(crate) const ADVICE: &str = "; check the proxy's variable, or list the host in NO_PROXY";
+
 /// The proxy to a server, as the variables of the environment have it: `HTTP_PROXY` for `ws` and
 /// `http`, `HTTPS_PROXY` for `wss` and `https`, else `ALL_PROXY`, in small letters first, unless
 /// `NO_PROXY` names the host. Loopback hosts have none. `speaks_tls` says whether the caller can
-/// speak TLS with the proxy itself. The error says what is wrong with a variable, without its value.
-pub(super) fn choose(
+/// speak TLS with the proxy itself. A proxy that cannot be used is an error, which says what is wrong
+/// with the variable, without its value: nothing goes another way than was wanted.
+pub(crate) fn choose(url: &Url, speaks_tls: bool) -> Result<Option<Url>, String> {
+    // What is no text is no URL either, and must not pass for a variable that is not set.
+    let lossy = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+    choose_by(url, speaks_tls, lossy)
+}
+
+fn choose_by(
     url: &Url,
     speaks_tls: bool,
     variable: impl Fn(&str) -> Option<String>,
@@ -113,7 +123,7 @@ fn is_in_network(address: IpAddr, network: &str) -> bool {
 }
 
 /// Asks a proxy that we are connected to for a way to the server.
-pub(super) fn tunnel(
+pub(crate) fn tunnel(
     proxy: &Url,
     url: &Url,
     source: &mut dyn Source,
@@ -156,7 +166,7 @@ mod tests {
             let found = variables.iter().find(|variable| variable.0 == name);
             found.map(|variable| variable.1.to_owned())
         };
-        Ok(choose(&url, false, get)?.map(|proxy| proxy.authority()))
+        Ok(choose_by(&url, false, get)?.map(|proxy| proxy.authority()))
     }
 
     #[test]
@@ -268,7 +278,12 @@ mod tests {
 
     #[test]
     fn what_is_no_http_proxy_is_refused_without_its_secrets() {
-        for value in ["socks5://u:secret@h", "https://u:secret@h", "u:secret@[h"] {
+        for value in [
+            "socks5://u:secret@h",
+            "https://u:secret@h",
+            "u:secret@[h",
+            "http://\u{fffd}secret",
+        ] {
             let error = chosen("ws://h", &[("ALL_PROXY", value)]).unwrap_err();
             assert!(error.starts_with("ALL_PROXY is"), "{error}");
             assert!(!error.contains("secret"), "{error}");

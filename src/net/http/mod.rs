@@ -32,7 +32,6 @@ pub use request::{Request, RequestError, Variable};
 use super::proxy;
 use super::tls::client_config;
 use super::url::{Url, UrlError};
-use crate::log;
 use address::{CheckedResolver, OffLimits, is_off_limits};
 use connector::TlsConnector;
 
@@ -316,7 +315,7 @@ impl Exchange<'_> {
                 .insert(AUTHORIZATION, basic(user, password));
         }
         let left = self.limits.left()?;
-        let proxy = proxy_to(url);
+        let proxy = proxy_to(url).map_err(|why| failed(format!("{why}{}", proxy::ADVICE)))?;
         // A body that is empty is still one where the method means to have one.
         let has_body =
             !body.is_empty() || matches!(*method, Method::POST | Method::PUT | Method::PATCH);
@@ -350,15 +349,10 @@ impl Exchange<'_> {
     }
 }
 
-/// The proxy that the environment names. One that is of no use here is left out.
-fn proxy_to(url: &Url) -> Option<Proxy> {
-    let chosen = proxy::choose(url, true, |name| std::env::var(name).ok());
-    let proxy = match chosen {
-        Ok(proxy) => proxy?,
-        Err(why) => {
-            log::warn!("an HTTP request goes without a proxy: {why}");
-            return None;
-        }
+/// The proxy that the environment names.
+fn proxy_to(url: &Url) -> Result<Option<Proxy>, String> {
+    let Some(proxy) = proxy::choose(url, true)? else {
+        return Ok(None);
     };
     let protocol = match proxy.is_encrypted() {
         true => ProxyProtocol::Https,
@@ -372,13 +366,11 @@ fn proxy_to(url: &Url) -> Option<Proxy> {
             .username(&String::from_utf8_lossy(user))
             .password(&String::from_utf8_lossy(password));
     }
-    match builder.build() {
-        Ok(proxy) => Some(proxy),
-        Err(error) => {
-            log::warn!("an HTTP request goes without a proxy: {error}");
-            None
-        }
-    }
+    let built = builder.build();
+    built.map(Some).map_err(|error| {
+        let scheme = if url.is_encrypted() { "HTTPS" } else { "HTTP" };
+        format!("the proxy of {scheme}_PROXY or ALL_PROXY is not usable: {error}")
+    })
 }
 
 /// An error without the library's preamble, which says only that it is one.

@@ -108,6 +108,23 @@ fn registration_and_rendezvous_go_through_the_proxy_that_the_environment_names()
 }
 
 #[test]
+fn a_proxy_that_cannot_be_used_keeps_a_registration_from_being_sent() {
+    let mut command = environment_at("https://192.0.2.1", "direct");
+    command.env("HTTPS_PROXY", "socks5://u:secret@127.0.0.1:1");
+    let output = finish(command, b"");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.ends_with(
+            "Error: environment registry request failed: HTTPS_PROXY is a proxy of the scheme \
+             socks5; only http ones are known; check the proxy's variable, or list the host in \
+             NO_PROXY\n"
+        ),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn a_plane_that_nobody_vouches_for_gets_no_token() {
     let dir = scratch();
     let certificate = Certificate::make(&dir, "plane");

@@ -121,6 +121,36 @@ fn each_scheme_has_its_own_proxy() {
 }
 
 #[test]
+fn a_proxy_that_cannot_be_used_is_an_error_and_no_request_goes_without() {
+    for (variable, value, why) in [
+        (
+            "ALL_PROXY",
+            "socks5h://u:secret@127.0.0.1:1",
+            "of the scheme socks5h",
+        ),
+        ("http_proxy", "http://u:secret@[h", "is no URL"),
+    ] {
+        let mut command = Server::command();
+        command.args(["--listen", "stdio"]);
+        command.env(variable, value).env("no_proxy", "");
+        let mut client = Client::stdio_command(command);
+        let url = "http://192.0.2.1:81/x";
+        let error = client.err("http/request", get(url, json!({"timeoutMs": 20_000})));
+        assert_eq!(error.code, -32603, "{}", error.message);
+        for part in [variable, why, "NO_PROXY"] {
+            assert!(error.message.contains(part), "{}", error.message);
+        }
+        assert!(!error.message.contains("secret"), "{}", error.message);
+        // This machine is not reached through it.
+        let web = Web::serve(|_, wire| wire.reply("200 OK", b"direct"));
+        assert_eq!(
+            fetch(&mut client, get(&web.url("/"), json!({}))).1,
+            b"direct"
+        );
+    }
+}
+
+#[test]
 fn a_name_does_not_lead_there_either() {
     needs!(Need::Namespaces);
     let dir = scratch();

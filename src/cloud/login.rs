@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::token;
-use crate::cloud::calendar;
+use super::calendar;
 use crate::env::local::files::{Links, replace};
 
 /// The file is some KiB.
@@ -23,6 +22,9 @@ const LOCK_POLL: Duration = Duration::from_millis(50);
 const EARLY: i64 = 5 * 60;
 /// The age from which a token is renewed that does not say when it ends, in seconds.
 const OLD: i64 = 8 * 24 * 3600;
+
+/// The claim that holds the service's own ones.
+const SERVICE_CLAIM: &str = "https://api.openai.com/auth";
 
 /// What kind of login it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,12 +72,12 @@ impl Login {
         let named = self.token("account_id").filter(|id| !id.is_empty());
         named
             .map(str::to_owned)
-            .or_else(|| token::account(self.token("id_token")?))
+            .or_else(|| account_of(self.token("id_token")?))
     }
 
     /// Whether its token is about to end.
     pub(super) fn is_stale(&self, now: i64) -> bool {
-        if let Some(expiry) = token::expiry(self.access_token()) {
+        if let Some(expiry) = expiry_of(self.access_token()) {
             return expiry <= now + EARLY;
         }
         let refreshed = self.text("last_refresh").and_then(calendar::parse_rfc3339);
@@ -175,6 +177,26 @@ impl LoginFile {
     }
 }
 
+/// When a token ends, in seconds since 1970.
+fn expiry_of(token: &str) -> Option<i64> {
+    claims(token)?.get("exp")?.as_i64()
+}
+
+/// The account that an id token is for.
+fn account_of(id_token: &str) -> Option<String> {
+    let claims = claims(id_token)?;
+    let account = claims.get(SERVICE_CLAIM)?.get("chatgpt_account_id")?;
+    account.as_str().map(str::to_owned)
+}
+
+fn claims(token: &str) -> Option<Value> {
+    let body = token.split('.').nth(1)?;
+    let json = base64_simd::URL_SAFE_NO_PAD
+        .decode_to_vec(body.trim_end_matches('='))
+        .ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,15 +237,36 @@ mod tests {
         }
     }
 
+    fn signed(claims: &str) -> String {
+        format!(
+            "h.{}.s",
+            base64_simd::URL_SAFE_NO_PAD.encode_to_string(claims)
+        )
+    }
+
+    #[test]
+    fn claims_are_read_and_nonsense_has_none() {
+        let full = signed(
+            r#"{"exp":1795615315,"https://api.openai.com/auth":{"chatgpt_account_id":"acc"}}"#,
+        );
+        assert_eq!(expiry_of(&full), Some(1_795_615_315));
+        assert_eq!(account_of(&full).as_deref(), Some("acc"));
+        for nonsense in [
+            "",
+            "a",
+            "a.b",
+            "a.!.c",
+            &signed("[]"),
+            &signed(r#"{"exp":"x"}"#),
+        ] {
+            assert_eq!(expiry_of(nonsense), None, "{nonsense}");
+            assert_eq!(account_of(nonsense), None, "{nonsense}");
+        }
+    }
+
     #[test]
     fn a_token_is_stale_by_its_own_word_or_else_by_age() {
-        let token = |exp: i64| {
-            let claims = format!("{{\"exp\":{exp}}}");
-            format!(
-                "h.{}.s",
-                base64_simd::URL_SAFE_NO_PAD.encode_to_string(claims)
-            )
-        };
+        let token = |exp: i64| signed(&format!("{{\"exp\":{exp}}}"));
         let now = 1_795_615_315;
         for (access, refreshed, stale) in [
             (token(now + EARLY + 1), "2020-01-01T00:00:00Z", false),
