@@ -8,7 +8,7 @@ use super::grammar::{
 use crate::cloud::{self, Transport};
 use crate::log::{self, Level};
 use crate::sandbox::launcher;
-use crate::serve::auth::Mode;
+use crate::serve::access::auth::Mode;
 use crate::serve::listen::{ListenAddress, ListenUrlError};
 use crate::serve::{self, Config, Options};
 use crate::sys::initial_environment;

@@ -8,8 +8,8 @@
 //!   relay thread   only where many clients share the rendezvous ([`relay`])
 //! ```
 //!
-//! Clients get in by [`Injector`](crate::serve::injector::Injector), so connections, sessions and limits are
-//! those of a listener. Sessions outlive the connection to the rendezvous.
+//! Clients get in by [`Injector`](crate::serve::injector::Injector), so connections, sessions and
+//! limits are those of a listener. Sessions outlive the connection to the rendezvous.
 
 mod auth;
 mod calendar;

@@ -137,7 +137,8 @@ impl InBuffer {
 /// What one connection may hold without being counted.
 const FREE: usize = 1024 * 1024;
 /// A single message may have 64 MiB, and a thousand connections could each send one. Small buffers
-/// are not counted; their number is limited already. This is what all connections may hold together beyond that.
+/// are not counted; their number is limited already. This is what all connections may hold together
+/// beyond that.
 const TOTAL: usize = 256 * 1024 * 1024;
 
 static USED: AtomicUsize = AtomicUsize::new(0);

@@ -16,8 +16,8 @@ pub(crate) const ADVICE: &str = "; check the proxy's variable, or list the host 
 /// The proxy to a server, as the variables of the environment have it: `HTTP_PROXY` for `ws` and
 /// `http`, `HTTPS_PROXY` for `wss` and `https`, else `ALL_PROXY`, in small letters first, unless
 /// `NO_PROXY` names the host. Loopback hosts have none. `speaks_tls` says whether the caller can
-/// speak TLS with the proxy itself. A proxy that cannot be used is an error, which says what is wrong
-/// with the variable, without its value: nothing goes another way than was wanted.
+/// speak TLS with the proxy itself. A proxy that cannot be used is an error, which says what is
+/// wrong with the variable, without its value: nothing goes another way than was wanted.
 pub(crate) fn choose(url: &Url, speaks_tls: bool) -> Result<Option<Url>, String> {
     // What is no text is no URL either, and must not pass for a variable that is not set.
     let lossy = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());

@@ -28,7 +28,8 @@ use crate::sys::sync::Mutex;
 
 /// How much is encrypted at a time: four records, and one system call.
 const PIECE: usize = 64 * 1024;
-/// What rustls may hold for the socket: a piece, its overhead, and an alert or a handshake beside it.
+/// What rustls may hold for the socket: a piece, its overhead, and an alert or a handshake beside
+/// it.
 const HELD: usize = 2 * PIECE;
 /// An idle connection's buffer for what arrives encrypted.
 const SMALL: usize = 2 * 1024;

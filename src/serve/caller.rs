@@ -22,7 +22,7 @@ use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
 use crate::net::Socket;
-use crate::sys::identity::user_id;
+use crate::sys::process::user_id;
 use crate::sys::sock_diag::{SockDiag, TcpEnd};
 use crate::sys::socket::peer_user;
 
@@ -390,7 +390,7 @@ mod tests {
             let end = tcp_end(remote, server.local_addr().unwrap()).unwrap();
             let end = end.expect("in a table");
             assert_eq!(end.local.port(), client.local_addr().unwrap().port());
-            assert_eq!((end.state, end.user), (1, crate::sys::identity::user_id()));
+            assert_eq!((end.state, end.user), (1, crate::sys::process::user_id()));
             assert_ne!(end.inode, 0);
             let nowhere = "127.0.0.1:1".parse().unwrap();
             assert_eq!(tcp_end(nowhere, nowhere).unwrap(), None);

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, io};
 
-use super::auth::{self, AuthError};
+use super::access::auth::{self, AuthError};
+use super::access::tls::{TlsError, TlsFiles};
 use super::listen::ListenAddress;
-use super::tls::{TlsError, TlsFiles};
 use crate::env::local::HostConfig;
 use crate::sandbox::launcher;
 

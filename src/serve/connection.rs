@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::access::handshake::{Accepted, HANDSHAKE, LAST_WORDS, let_in};
+use super::access::upgrade::UpgradePolicy;
 use super::caller::Stranger;
 use super::dispatch::Dispatch;
-use super::entry::{Accepted, HANDSHAKE, LAST_WORDS, let_in};
 use super::methods::http::HttpRequests;
 use super::notify::Notifications;
 use super::server::{SWEEP, Server};
-use super::upgrade::UpgradePolicy;
 use crate::env::local::Watches;
 use crate::log::{self, Level};
 use crate::net::Socket;

@@ -19,7 +19,7 @@ use crate::env::Environment;
 use crate::env::local::Host;
 use crate::sandbox::journal::Journal;
 use crate::sandbox::launcher::Launchers;
-use crate::sys::event::WakeEvent;
+use crate::sys::poll::WakeEvent;
 use crate::sys::sync::Mutex;
 
 /// This machine, with the server's limits on processes. They die with the environment.

@@ -14,12 +14,12 @@ use std::time::Duration;
 use std::{fmt, fs, thread};
 
 use super::access::Access;
+use super::access::handshake::{Accepted, turn_away};
+use super::access::upgrade::{UpgradePolicy, too_many_connections};
 use super::caller::stranger;
 use super::config::{Config, ServeError};
 use super::connection::{self, Peer, PendingConnections};
-use super::entry::{Accepted, turn_away};
 use super::server::{STACK_BYTES, Server};
-use super::upgrade::{UpgradePolicy, too_many_connections};
 use crate::log::{self, Level};
 use crate::net::Socket;
 use crate::oneshot;

@@ -1,7 +1,8 @@
 //! What is told of this machine, and the confinement that a start gets on it at best.
 //!
-//! The latter has to be found out, by a sandbox or two, on a thread of its own. Who asks waits in a list for it; the main
-//! thread answers those that have waited too long, so that a launcher that hangs keeps nobody.
+//! The latter has to be found out, by a sandbox or two, on a thread of its own. Who asks waits in a
+//! list for it; the main thread answers those that have waited too long, so that a launcher that
+//! hangs keeps nobody.
 
 use std::mem;
 use std::sync::{Arc, OnceLock};

@@ -21,31 +21,31 @@
 //! by the retention time; a connection is attached to at most one session, a
 //! session to at most one connection, its [`SessionOwner`](session_owner::SessionOwner).
 
-mod access;
-pub mod auth;
+pub mod access;
 mod caller;
 mod config;
 pub mod confined;
-mod confinement;
 pub mod connection;
 mod dispatch;
-mod entry;
 mod file_queue;
 mod files;
 mod in_process;
 pub mod injector;
-mod jwt;
 pub mod listen;
 mod machine_info;
-mod methods;
 mod notify;
 mod reply;
-mod secret;
 mod server;
 mod services;
 mod session;
-pub mod tls;
-pub mod upgrade;
+
+/// The handlers of all methods but the [file methods](files), which wait for their turn.
+mod methods {
+    pub(crate) mod http;
+    pub(crate) mod process;
+    pub(crate) mod session;
+    pub(crate) mod watch;
+}
 
 pub use config::{Config, Options, ServeError};
 pub use in_process::local_environment;

@@ -8,7 +8,7 @@ use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::transport::{Flush, Offer, Outbound};
 use crate::sandbox::denial::Denial;
-use crate::sys::event::WakeEvent;
+use crate::sys::poll::WakeEvent;
 
 /// A connection as the receiver of events.
 pub(crate) struct Notifications(pub(super) Arc<Outbound>);

@@ -1,12 +1,12 @@
-//! The server as a whole: what all connections share, and the main thread, which listens, sweeps and
-//! reaps until it is time to end.
+//! The server as a whole: what all connections share, and the main thread, which listens, sweeps
+//! and reaps until it is time to end.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,9 +23,8 @@ use crate::net::{Sink, StreamSource};
 use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound};
 use crate::sandbox::journal::Journal;
 use crate::sandbox::launcher::Launchers;
-use crate::sys::event::WakeEvent;
 use crate::sys::limits::raise_descriptor_limit;
-use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
 use crate::sys::signal::{Signal, SignalEvents};
 use crate::sys::socket::{is_private_stream, set_blocking, set_nonblocking, widen_pipe};
 use crate::sys::sync::Mutex;
@@ -94,15 +93,11 @@ impl Server {
 
     /// Calls `shutdown_hook` last at the end of the server from now on, if anything.
     pub(super) fn set_shutdown_hook(&self, shutdown_hook: Option<Arc<dyn ShutdownHook>>) {
-        *self.shutdown_hook() = shutdown_hook;
-    }
-
-    fn shutdown_hook(&self) -> MutexGuard<'_, Option<Arc<dyn ShutdownHook>>> {
-        self.shutdown_hook.lock()
+        *self.shutdown_hook.lock() = shutdown_hook;
     }
 
     pub(super) fn register(&self, number: u64, outbound: &Arc<Outbound>) {
-        self.connections().insert(number, Arc::clone(outbound));
+        self.connections.lock().insert(number, Arc::clone(outbound));
         // Whoever collects the connections to end them has set the flag before.
         if self.services.is_draining() {
             outbound.kill();
@@ -110,15 +105,11 @@ impl Server {
     }
 
     pub(super) fn unregister(&self, number: u64) {
-        self.connections().remove(&number);
+        self.connections.lock().remove(&number);
     }
 
-    fn connections(&self) -> MutexGuard<'_, HashMap<u64, Arc<Outbound>>> {
-        self.connections.lock()
-    }
-
-    /// Once a second at most, forgets what has expired, and answers who has waited too long; whether
-    /// it was time.
+    /// Once a second at most, forgets what has expired, and answers who has waited too long;
+    /// whether it was time.
     pub(super) fn sweep(&self, swept_at: &mut Instant) -> bool {
         let now = Instant::now();
         if now.saturating_duration_since(*swept_at) < SWEEP {
@@ -133,7 +124,8 @@ impl Server {
 
     /// Ends all connections at once.
     pub(super) fn hang_up(&self) {
-        self.connections()
+        self.connections
+            .lock()
             .values()
             .for_each(|outbound| outbound.kill());
     }
@@ -164,8 +156,8 @@ impl Server {
         }
         confined.wait_until_none(Instant::now() + KILL_TIME);
         host.end_descendants(Instant::now() + KILL_TIME);
-        let connections: Vec<_> = self.connections().values().cloned().collect();
-        let shutdown_hook = self.shutdown_hook().clone();
+        let connections: Vec<_> = self.connections.lock().values().cloned().collect();
+        let shutdown_hook = self.shutdown_hook.lock().clone();
         // Processes may have taken longer than they are given.
         let left = end.saturating_duration_since(Instant::now());
         let flush_time = FLUSH_TIME.min(left);

@@ -53,7 +53,7 @@ pub(super) fn drop_all() -> Result<(), i32> {
 }
 
 /// Whether the calling process has no capability, neither effective nor permitted nor inheritable.
-pub fn has_none() -> io::Result<bool> {
+pub(super) fn has_none() -> io::Result<bool> {
     let mut header = Header {
         version: VERSION,
         pid: 0,

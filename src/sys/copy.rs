@@ -1,6 +1,9 @@
-//! `memcpy` and `memmove`, where the C library's are slow for the few bytes at a time that messages are put together of.
+//! `memcpy` and `memmove`, where the C library's are slow for the few bytes at a time that messages
+//! are put together of.
 //!
-//! musl copies everything by `rep movs`, which takes long to begin: a list of 10,000 names spent 4 of 10 ms in it. Short copies are a handful of overlapping loads and stores here; long ones are the processor's own as before.
+//! musl copies everything by `rep movs`, which takes long to begin: a list of 10,000 names spent 4
+//! of 10 ms in it. Short copies are a handful of overlapping loads and stores here; long ones are
+//! the processor's own as before.
 
 use std::arch::asm;
 use std::ptr::{read_unaligned, write_unaligned};
@@ -79,8 +82,9 @@ unsafe fn short(to: *mut u8, from: *const u8, count: usize) {
 #[inline(always)]
 unsafe fn forwards(to: *mut u8, from: *const u8, count: usize) {
     const WORD: usize = size_of::<u64>();
-    // SAFETY: the ends are words within `count` bytes. They are loaded before anything is stored; between them whole
-    // words, aligned where they are stored, are written from the first to the last.
+    // SAFETY: the ends are words within `count` bytes. They are loaded before anything is stored;
+    // between them whole words, aligned where they are stored, are written from the first to the
+    // last.
     unsafe {
         let last = count - WORD;
         let head = read_unaligned(from.cast::<u64>());
@@ -102,8 +106,8 @@ unsafe fn forwards(to: *mut u8, from: *const u8, count: usize) {
 /// As for `memmove`, with at least one byte.
 #[inline(always)]
 unsafe fn backwards(to: *mut u8, from: *const u8, count: usize) {
-    // SAFETY: writes what the caller has promised, from the last byte to the first; the direction is set back, as every
-    // function expects it.
+    // SAFETY: writes what the caller has promised, from the last byte to the first; the direction
+    // is set back, as every function expects it.
     unsafe {
         asm!(
             "std",

@@ -1,7 +1,7 @@
 //! The first process in a sandbox, and how it starts the program there.
 //!
-//! It is a process of its own with nobody else's memory. Until the program runs, nothing else is in its pid namespace;
-//! from then on nothing there can look into it, because it is not dumpable.
+//! It is a process of its own with nobody else's memory. Until the program runs, nothing else is in
+//! its pid namespace; from then on nothing there can look into it, because it is not dumpable.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -46,8 +46,9 @@ pub fn inherited(number: i32) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Gives up what bwrap has left for the set-up, every capability, and puts this process, and so the program, under a
-/// Landlock domain and a filter. Checks that no privilege is left and none can be gained.
+/// Gives up what bwrap has left for the set-up, every capability, and puts this process, and so the
+/// program, under a Landlock domain and a filter. Checks that no privilege is left and none can be
+/// gained.
 pub fn confine(
     rules: Option<OwnedFd>,
     filter: &[seccomp::Instruction],
@@ -99,7 +100,8 @@ pub fn keep_descriptors(
     Ok(())
 }
 
-/// Becomes the leader of a new session, and with a terminal at descriptor 0 its controlling process.
+/// Becomes the leader of a new session, and with a terminal at descriptor 0 its controlling
+/// process.
 pub fn lead_session(has_terminal: bool) -> Result<(), (Stage, i32)> {
     // SAFETY: takes no pointers.
     if unsafe { libc::setsid() } < 0 {
@@ -111,9 +113,9 @@ pub fn lead_session(has_terminal: bool) -> Result<(), (Stage, i32)> {
     Ok(())
 }
 
-/// Becomes the program; of `open_program`, if that is given, its paths only name it. Returns only when it has failed.
-/// Nothing must be open but what is the program's and closes on exec: so no path that a client has named leads to anything
-/// that bwrap or the server held open.
+/// Becomes the program; of `open_program`, if that is given, its paths only name it. Returns only
+/// when it has failed. Nothing must be open but what is the program's and closes on exec: so no
+/// path that a client has named leads to anything that bwrap or the server held open.
 pub fn become_program(image: &Image, open_program: Option<&OwnedFd>) -> (Stage, i32) {
     if let Err(failure) = set_limits(&image.limits) {
         return failure;
@@ -121,8 +123,8 @@ pub fn become_program(image: &Image, open_program: Option<&OwnedFd>) -> (Stage, 
     if let Err(error) = enter_directory(&image.cwd) {
         return (Stage::Directory, error.raw_os_error().unwrap_or(0));
     }
-    // The server has given every signal its default when it started the launcher, which leaves them so; this one is
-    // ignored by the runtime of our own program.
+    // The server has given every signal its default when it started the launcher, which leaves them
+    // so; this one is ignored by the runtime of our own program.
     reset_signals(1 << (libc::SIGPIPE - 1));
     let (mut argv, env) = (Arguments::new(&image.argv), pointers(&image.env));
     match open_program {
@@ -145,16 +147,16 @@ fn keep_only(mut kept: [i32; 2]) {
     close_from(first as libc::c_uint);
 }
 
-/// Enters a directory as a client has named it. A link of `/proc` that leads past names, to what a process has open, is
-/// not followed.
+/// Enters a directory as a client has named it. A link of `/proc` that leads past names, to what a
+/// process has open, is not followed.
 fn enter_directory(path: &CStr) -> io::Result<()> {
     let directory = file::locate_directory_without_magic(path)?;
     // SAFETY: takes no pointers.
     check(unsafe { libc::fchdir(directory.as_raw_fd()) }).map(drop)
 }
 
-/// Closes every descriptor but `kept`, and reaps whatever ends, until `program` has. Its exit as a shell has it: 128 and
-/// its number for a signal.
+/// Closes every descriptor but `kept`, and reaps whatever ends, until `program` has. Its exit as a
+/// shell has it: 128 and its number for a signal.
 pub fn reap_until(program: i32, kept: Option<OwnedFd>) -> u8 {
     let kept = kept.map_or(-1, IntoRawFd::into_raw_fd);
     for fd in 0..kept {

@@ -4,20 +4,13 @@
 //! component, together with a directory that is already open, cannot be led
 //! astray by whoever renames and links at the same time.
 
-mod open;
-mod status;
-
-pub use open::{
-    Access, is_open_for, locate_anything_without_links, locate_directory_without_magic,
-    locate_without_links, open_at,
-};
-pub use status::{FileType, Identity, LastLink, Status, status_at, status_of};
-
 use std::ffi::{CStr, CString, OsString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::ops::BitOr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use super::check;
 
@@ -39,6 +32,337 @@ const LOCAL: [i64; 6] = [
     0xf2f5_2010,
     0x794c_7630,
 ];
+
+/// How to open; combined with `|`. No descriptor passes to children or becomes a controlling
+/// terminal, whatever is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Access(libc::c_int);
+
+impl Access {
+    /// To read.
+    pub const READ: Self = Self(libc::O_RDONLY);
+    /// To write.
+    pub const WRITE: Self = Self(libc::O_WRONLY);
+    /// To read and to write.
+    pub const READ_WRITE: Self = Self(libc::O_RDWR);
+    /// Only as a directory for other calls, without reading it.
+    pub const LOCATE: Self = Self(libc::O_PATH);
+    /// Makes the file if there is none.
+    pub const CREATE: Self = Self(libc::O_CREAT);
+    /// Makes the file, which must not be there yet.
+    pub const CREATE_NEW: Self = Self(libc::O_CREAT | libc::O_EXCL);
+    /// Empties it.
+    pub const TRUNCATE: Self = Self(libc::O_TRUNC);
+    /// It must be a directory.
+    pub const DIRECTORY: Self = Self(libc::O_DIRECTORY);
+    /// It must not be a symbolic link.
+    pub const NO_LINK: Self = Self(libc::O_NOFOLLOW);
+    /// Neither the opening nor what follows waits for another process.
+    pub const NO_WAIT: Self = Self(libc::O_NONBLOCK);
+}
+
+impl BitOr for Access {
+    type Output = Self;
+
+    fn bitor(self, more: Self) -> Self {
+        Self(self.0 | more.0)
+    }
+}
+
+/// Opens a file; `mode` is for one that is made, and the umask applies to it.
+pub fn open_at(dir: BorrowedFd<'_>, path: &CStr, access: Access, mode: u32) -> io::Result<OwnedFd> {
+    let flags = access.0 | libc::O_CLOEXEC | libc::O_NOCTTY;
+    // SAFETY: the path is a C string.
+    retry(|| unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags, mode) }).map(owned)
+}
+
+/// Opens a directory as [`Access::LOCATE`], with no symbolic link anywhere in `path`.
+/// A link is refused with `ENOTDIR`.
+pub fn locate_without_links(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> {
+    match locate_in_one_call(dir, path, Access::DIRECTORY) {
+        // The kernel is too old, or a filter of system calls is older than the kernel.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            locate_step_by_step(dir, path)
+        }
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            Err(io::Error::from_raw_os_error(libc::ENOTDIR))
+        }
+        located => located,
+    }
+}
+
+/// Opens whatever an absolute path names as [`Access::LOCATE`], with no symbolic link anywhere in
+/// it. A link is refused with `ELOOP` or `ENOTDIR`.
+pub fn locate_anything_without_links(path: &Path) -> io::Result<OwnedFd> {
+    let whole = CString::new(path.as_os_str().as_bytes())?;
+    // O_NOFOLLOW would open a link itself.
+    match locate_in_one_call(ROOTED, &whole, Access::READ) {
+        // As above.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                return locate_step_by_step(ROOTED, &whole);
+            };
+            let parent = CString::new(parent.as_os_str().as_bytes())?;
+            let name = CString::new(name.as_bytes())?;
+            let parent = locate_step_by_step(ROOTED, &parent)?;
+            let found = open_at(parent.as_fd(), &name, Access::LOCATE | Access::NO_LINK, 0)?;
+            match status_of(found.as_fd())?.kind {
+                FileType::Link => Err(is_link()),
+                _ => Ok(found),
+            }
+        }
+        located => located,
+    }
+}
+
+/// Opens a directory as [`Access::LOCATE`], through symbolic links, but through none of those in
+/// `/proc` that stand for what a process has open: these would be of this process, which may have
+/// more open than who has named the path.
+pub fn locate_directory_without_magic(path: &CStr) -> io::Result<OwnedFd> {
+    let located = resolve(ROOTED, path, Access::DIRECTORY, libc::RESOLVE_NO_MAGICLINKS);
+    match located {
+        // As above. Whoever must be sure has nothing open that it could lead to.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            open_at(ROOTED, path, Access::LOCATE | Access::DIRECTORY, 0)
+        }
+        located => located,
+    }
+}
+
+fn locate_in_one_call(dir: BorrowedFd<'_>, path: &CStr, more: Access) -> io::Result<OwnedFd> {
+    resolve(dir, path, more, libc::RESOLVE_NO_SYMLINKS)
+}
+
+fn resolve(dir: BorrowedFd<'_>, path: &CStr, more: Access, rules: u64) -> io::Result<OwnedFd> {
+    // SAFETY: all zeros is a valid open_how.
+    let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC | more.0) as u64;
+    how.resolve = rules;
+    // SAFETY: the path is a C string, and the structure is live and of the size given.
+    retry(|| unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        ) as libc::c_int
+    })
+    .map(owned)
+}
+
+fn locate_step_by_step(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> {
+    let step = Access::LOCATE | Access::DIRECTORY | Access::NO_LINK;
+    let bytes = path.to_bytes();
+    let start = if bytes.starts_with(b"/") { c"/" } else { c"." };
+    let mut here = open_at(dir, start, step, 0)?;
+    for name in bytes
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty())
+    {
+        let name = CString::new(name)?;
+        here = open_at(here.as_fd(), &name, step, 0)?;
+    }
+    Ok(here)
+}
+
+/// Whether a file is open for this, [`Access::READ`] or [`Access::WRITE`], and for no more.
+pub fn is_open_for(file: BorrowedFd<'_>, access: Access) -> bool {
+    // SAFETY: takes no pointers.
+    let flags = check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) });
+    flags.is_ok_and(|flags| flags & (libc::O_ACCMODE | libc::O_PATH) == access.0)
+}
+
+fn retry(mut call: impl FnMut() -> libc::c_int) -> io::Result<libc::c_int> {
+    loop {
+        match check(call()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+fn owned(fd: libc::c_int) -> OwnedFd {
+    // SAFETY: only called with a descriptor that a call has just returned.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileType {
+    /// With bytes in it.
+    Regular,
+    /// With names in it.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A named pipe.
+    Fifo,
+    /// A name for a socket.
+    Socket,
+    /// Such as a terminal, or `/dev/null`.
+    CharacterDevice,
+    /// Such as a disk.
+    BlockDevice,
+}
+
+impl FileType {
+    fn from_mode(mode: u32) -> Self {
+        match mode & libc::S_IFMT {
+            libc::S_IFDIR => Self::Directory,
+            libc::S_IFLNK => Self::Link,
+            libc::S_IFIFO => Self::Fifo,
+            libc::S_IFSOCK => Self::Socket,
+            libc::S_IFCHR => Self::CharacterDevice,
+            libc::S_IFBLK => Self::BlockDevice,
+            _ => Self::Regular,
+        }
+    }
+
+    /// From the `d_type` of a directory entry; none where the file system does not tell.
+    pub(in crate::sys) fn from_entry_type(kind: u8) -> Option<Self> {
+        Some(match kind {
+            libc::DT_REG => Self::Regular,
+            libc::DT_DIR => Self::Directory,
+            libc::DT_LNK => Self::Link,
+            libc::DT_FIFO => Self::Fifo,
+            libc::DT_SOCK => Self::Socket,
+            libc::DT_CHR => Self::CharacterDevice,
+            libc::DT_BLK => Self::BlockDevice,
+            _ => return None,
+        })
+    }
+
+    /// Its name for clients.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Regular => "file",
+            Self::Directory => "directory",
+            Self::Link => "symlink",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+            Self::CharacterDevice => "characterDevice",
+            Self::BlockDevice => "blockDevice",
+        }
+    }
+}
+
+/// What the system knows of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Status {
+    /// What it is.
+    pub kind: FileType,
+    /// Its permission bits with setuid, setgid and sticky.
+    pub mode: u32,
+    /// Its owner.
+    pub user: u32,
+    /// Its group.
+    pub group: u32,
+    /// How many names it has.
+    pub links: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Which file it is: equal for two names of one file, and for nothing else.
+    pub identity: Identity,
+    /// Tells it from another that has had the same identity before: when it was made, in
+    /// nanoseconds since 1970. Where the file system does not keep that, when a file that is no
+    /// directory last changed.
+    pub incarnation: i64,
+    /// When anything of it last changed, in nanoseconds since 1970; nobody can set that.
+    pub changed: i64,
+    /// When its content last changed, in milliseconds since 1970.
+    pub modified_ms: i64,
+    /// When it was made; none where the file system does not keep that.
+    pub created_ms: Option<i64>,
+}
+
+/// Device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity(u32, u32, u64);
+
+impl Identity {
+    /// Whether both are on one device.
+    pub fn is_on_device_of(self, other: Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+
+    /// As three numbers, to be kept: the device's two, and the inode.
+    pub fn numbers(self) -> (u32, u32, u64) {
+        (self.0, self.1, self.2)
+    }
+}
+
+/// Whether the last component of a path may be a symbolic link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastLink {
+    /// What it points at is meant.
+    Follow,
+    /// The link itself is meant.
+    Keep,
+}
+
+/// Asks what the system knows of a file.
+pub fn status_at(dir: BorrowedFd<'_>, path: &CStr, last: LastLink) -> io::Result<Status> {
+    let flags = match last {
+        LastLink::Follow => 0,
+        LastLink::Keep => libc::AT_SYMLINK_NOFOLLOW,
+    };
+    status(dir, path, flags)
+}
+
+/// The same of an open file.
+pub fn status_of(file: BorrowedFd<'_>) -> io::Result<Status> {
+    status(file, c"", libc::AT_EMPTY_PATH)
+}
+
+fn status(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) -> io::Result<Status> {
+    let wanted = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the path is a C string, and the structure is of the size that the call fills.
+    let result = unsafe {
+        libc::statx(
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            flags | libc::AT_NO_AUTOMOUNT,
+            wanted,
+            found.as_mut_ptr(),
+        )
+    };
+    check(result)?;
+    // SAFETY: all zeros is a valid statx, and what the call has filled in is too.
+    let found = unsafe { found.assume_init() };
+    let millis = |time: libc::statx_timestamp| {
+        time.tv_sec
+            .saturating_mul(1000)
+            .saturating_add(i64::from(time.tv_nsec / 1_000_000))
+    };
+    let nanos = |time: libc::statx_timestamp| {
+        time.tv_sec
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(i64::from(time.tv_nsec))
+    };
+    let mode = u32::from(found.stx_mode);
+    let kind = FileType::from_mode(mode);
+    let has_birth = found.stx_mask & libc::STATX_BTIME != 0;
+    Ok(Status {
+        kind,
+        mode: mode & 0o7777,
+        user: found.stx_uid,
+        group: found.stx_gid,
+        links: found.stx_nlink,
+        size: found.stx_size,
+        identity: Identity(found.stx_dev_major, found.stx_dev_minor, found.stx_ino),
+        modified_ms: millis(found.stx_mtime),
+        created_ms: has_birth.then(|| millis(found.stx_btime)),
+        incarnation: match kind {
+            _ if has_birth => nanos(found.stx_btime),
+            // It changes with every name in it.
+            FileType::Directory => 0,
+            _ => nanos(found.stx_ctime),
+        },
+        changed: nanos(found.stx_ctime),
+    })
+}
 
 /// The error of a symbolic link where none may be.
 pub fn is_link() -> io::Error {
@@ -77,8 +401,8 @@ pub fn is_in_proc(file: BorrowedFd<'_>) -> bool {
     file_system(file).is_none_or(|kind| kind == PROC)
 }
 
-/// Whether a file is the memory of a process, as `/proc` has it; also if that cannot be told of one there. To a process its
-/// own memory is always open, whatever the kernel keeps from others.
+/// Whether a file is the memory of a process, as `/proc` has it; also if that cannot be told of one
+/// there. To a process its own memory is always open, whatever the kernel keeps from others.
 pub fn is_process_memory(file: BorrowedFd<'_>) -> bool {
     if !is_in_proc(file) {
         return false;
@@ -177,8 +501,8 @@ pub fn change_mode(file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
     // SAFETY: the path is a terminated string.
     let result = unsafe { libc::syscall(libc::SYS_fchmodat2, number, c"".as_ptr(), mode, flags) };
     match check(result as libc::c_int) {
-        // Before Linux 6.6, or a filter of system calls is older than the kernel. fchmod takes no such descriptor, but
-        // the name that the kernel gives it does.
+        // Before Linux 6.6, or a filter of system calls is older than the kernel. fchmod takes no
+        // such descriptor, but the name that the kernel gives it does.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
             let path = CString::new(format!("/proc/self/fd/{number}"))?;
             // SAFETY: the path is a terminated string.
@@ -210,4 +534,49 @@ pub fn read_behind(
     // SAFETY: the kernel has written `count` bytes of the room behind the vector's bytes.
     unsafe { out.set_len(out.len() + count) };
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_without_links_agree() {
+        let base = std::env::temp_dir().join(format!("exec-server-links-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&base);
+        std::fs::create_dir_all(base.join("a/b")).unwrap();
+        std::fs::write(base.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("a", base.join("link")).unwrap();
+        // The temporary directory itself may be behind a link.
+        let base = base.canonicalize().unwrap();
+        for (path, expected) in [
+            ("a/b", None),
+            ("a", None),
+            ("link", Some(libc::ENOTDIR)),
+            ("link/b", Some(libc::ENOTDIR)),
+            ("file", Some(libc::ENOTDIR)),
+            ("none", Some(libc::ENOENT)),
+        ] {
+            let path = CString::new(base.join(path).into_os_string().into_vec()).unwrap();
+            let fast = locate_without_links(ROOTED, &path);
+            let slow = locate_step_by_step(ROOTED, &path);
+            for found in [fast, slow] {
+                assert_eq!(
+                    found.err().map(|error| error.raw_os_error().unwrap()),
+                    expected
+                );
+            }
+        }
+        std::fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn a_birth_time_is_known_where_the_system_keeps_it() {
+        let executable = std::env::current_exe().unwrap();
+        let path = CString::new(executable.into_os_string().into_vec()).unwrap();
+        let status = status_at(ROOTED, &path, LastLink::Follow).unwrap();
+        assert_eq!(status.kind, FileType::Regular);
+        assert!(status.created_ms.is_none_or(|created| created > 0));
+        assert!(status.modified_ms > 0);
+    }
 }

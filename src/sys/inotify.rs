@@ -61,8 +61,9 @@ impl Inotify {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Watches a directory, links followed unless [`NO_LINK`] says otherwise. A directory that is watched already keeps its number.
-    /// `ENOTDIR` for anything else, `ENOSPC` when the user watches too much.
+    /// Watches a directory, links followed unless [`NO_LINK`] says otherwise. A directory that is
+    /// watched already keeps its number. `ENOTDIR` for anything else, `ENOSPC` when the user
+    /// watches too much.
     pub fn watch(&self, directory: &Path, what: u32) -> io::Result<WatchNumber> {
         let path = CString::new(directory.as_os_str().as_bytes())?;
         let mask = what | libc::IN_ONLYDIR;
@@ -101,7 +102,8 @@ impl Inotify {
         };
         let mut rest = &buffer[..count];
         while let Some((head, tail)) = rest.split_at_checked(HEADER) {
-            // SAFETY: the head has the size of the struct, which is all integers, and need not be aligned.
+            // SAFETY: the head has the size of the struct, which is all integers, and need not be
+            // aligned.
             let event =
                 unsafe { std::ptr::read_unaligned(head.as_ptr().cast::<libc::inotify_event>()) };
             let Some((name, tail)) = tail.split_at_checked(event.len as usize) else {

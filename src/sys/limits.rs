@@ -90,7 +90,8 @@ struct Raised {
 
 static OOM_SCORE: OnceLock<OomScore> = OnceLock::new();
 
-/// Opens our `oom_score_adj`. Once our memory is closed to others the file is root's, so this comes before.
+/// Opens our `oom_score_adj`. Once our memory is closed to others the file is root's, so this comes
+/// before.
 pub fn open_oom_score() {
     oom_score();
 }
@@ -111,8 +112,8 @@ fn oom_score() -> &'static OomScore {
 
 /// While it lives, every child that is made goes sooner than we do when memory runs out.
 ///
-/// A child inherits our score, so ours is as high for the moment. Between clone and exec it could not set its own: it has
-/// our memory then, and with that its `/proc` files are root's.
+/// A child inherits our score, so ours is as high for the moment. Between clone and exec it could
+/// not set its own: it has our memory then, and with that its `/proc` files are root's.
 pub(super) struct Starting(());
 
 impl Starting {

@@ -7,12 +7,15 @@
 //! look at all processes. A process may lower its own, and root's may raise it: the mark finds
 //! who has left by custom, as daemons do, and not who hides.
 //!
-//! Without the mark a subreaper could end all at its own end, but not tell whose an orphan was. A control group would also
-//! find who hides, where one was delegated to the server, which few have. To move a child into it takes 13 ms. To make it
-//! there takes 0.02 ms (`clone3` with `CLONE_INTO_CGROUP`), but with memory that is shared no C library offers that: it
-//! would be assembly for each architecture. Whoever needs it gives the whole server a group that ends with it (SECURITY.md).
+//! Without the mark a subreaper could end all at its own end, but not tell whose an orphan was. A
+//! control group would also find who hides, where one was delegated to the server, which few have.
+//! To move a child into it takes 13 ms. To make it there takes 0.02 ms (`clone3` with
+//! `CLONE_INTO_CGROUP`), but with memory that is shared no C library offers that: it would be
+//! assembly for each architecture. Whoever needs it gives the whole server a group that ends with
+//! it (SECURITY.md).
 //!
-//! All of this is also for the guardian, forked from a process with threads: no allocation, no panic.
+//! All of this is also for the guardian, forked from a process with threads: no allocation, no
+//! panic.
 
 use std::fmt::{self, Write};
 use std::io;
@@ -130,8 +133,8 @@ pub fn is_any_left(wanted: &dyn Fn(i32) -> bool) -> bool {
 }
 
 /// Kills all that are `wanted`, and what they start meanwhile, until none lives; false when the
-/// time was up. Never us. `reaped` counts the orphans that were reaped: as long as it grows, there may
-/// be a process that forks and exits all the time, and was not there when it was looked at.
+/// time was up. Never us. `reaped` counts the orphans that were reaped: as long as it grows, there
+/// may be a process that forks and exits all the time, and was not there when it was looked at.
 pub fn kill_all(wanted: &dyn Fn(i32) -> bool, reaped: &dyn Fn() -> u64, deadline: Instant) -> bool {
     until_none(wanted, Some(Signal::KILL), reaped, deadline)
 }
@@ -152,8 +155,8 @@ fn until_none(
         let reaped_before = reaped();
         let mut living = [const { None }; AWAITED];
         let seen = look(wanted, signal, &mut living);
-        // Who forks and exits all the time has ended whenever it is to be killed, and has a child by then. Those that
-        // have ended and wait to be reaped are the same ones next time.
+        // Who forks and exits all the time has ended whenever it is to be killed, and has a child
+        // by then. Those that have ended and wait to be reaped are the same ones next time.
         let is_quiet = seen.numbers == 0 || last == Some(seen.numbers);
         if seen.reached == 0 && is_quiet && reaped() == reaped_before {
             return true;

@@ -33,8 +33,8 @@ pub fn sealed(name: &CStr, bytes: &[u8], purpose: Use) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Bytes to be read once and by one reader, from their first to their end. A few of them need no file: a pipe is made and
-/// given up at a fraction of its cost.
+/// Bytes to be read once and by one reader, from their first to their end. A few of them need no
+/// file: a pipe is made and given up at a fraction of its cost.
 pub fn once(name: &CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
     // What every pipe has room for, even one of a user who has too many.
     if bytes.len() > libc::PIPE_BUF {

@@ -5,15 +5,13 @@
 //! owned one and close-on-exec.
 #![allow(unsafe_code)]
 
-pub mod capabilities;
+mod capabilities;
 #[cfg(all(target_env = "musl", target_arch = "x86_64"))]
 mod copy;
 pub mod directory;
 pub mod enter;
-pub mod event;
 pub mod file;
 pub mod guardian;
-pub mod identity;
 pub mod initial_environment;
 pub mod inotify;
 pub mod landlock;

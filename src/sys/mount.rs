@@ -1,4 +1,5 @@
-//! Changes of one's own mount namespace: what the mounts of a sandbox need, and bwrap has no word for or is slow at.
+//! Changes of one's own mount namespace: what the mounts of a sandbox need, and bwrap has no word
+//! for or is slow at.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -11,13 +12,15 @@ use super::check;
 /// As the kernel has it; libc does not name it for every C library.
 const ST_RELATIME: libc::c_ulong = 4096;
 
-/// Takes a copy of the present mount namespace, so that this process may change it whoever has made the former one.
+/// Takes a copy of the present mount namespace, so that this process may change it whoever has made
+/// the former one.
 pub fn leave_namespace() -> io::Result<()> {
     // SAFETY: takes no pointers.
     check(unsafe { libc::unshare(libc::CLONE_NEWNS) }).map(drop)
 }
 
-/// Mounts what is at `source`, with all that is mounted below it and the same flags, at `target` too.
+/// Mounts what is at `source`, with all that is mounted below it and the same flags, at `target`
+/// too.
 pub fn cover(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     match copy_tree(source) {
         Ok(tree) => attach(&tree, target),

@@ -175,7 +175,8 @@ impl Leader {
             }
         }
         self.is_reaped = true;
-        // The launcher of a sandbox turns a signal into a code, which the program could have returned as well.
+        // The launcher of a sandbox turns a signal into a code, which the program could have
+        // returned as well.
         let inner = self.inner.as_ref().filter(|_| status > 128);
         let killed_by = inner.and_then(Inner::killed_by);
         Ok(Some(killed_by.map_or(Exit::Code(status), Exit::Killed)))
@@ -253,8 +254,8 @@ pub(super) fn open_pidfd(pid: i32) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Waits for the end of any child, and reaps it. A child that has made us its tracer, which takes no more than its own
-/// word, and stops for that, is let go.
+/// Waits for the end of any child, and reaps it. A child that has made us its tracer, which takes
+/// no more than its own word, and stops for that, is let go.
 pub(super) fn reap_any() -> io::Result<(i32, Exit)> {
     let mut status = 0;
     loop {
@@ -274,12 +275,13 @@ pub(super) fn reap_any() -> io::Result<(i32, Exit)> {
 fn trace_no_more(pid: i32, signal: i32) {
     // The kernel's own sign of an exec, which only a tracer sees.
     let signal = if signal == libc::SIGTRAP { 0 } else { signal };
-    // SAFETY: takes no pointers. It fails if the child has been killed meanwhile, which the next wait tells.
+    // SAFETY: takes no pointers. It fails if the child has been killed meanwhile, which the next
+    // wait tells.
     unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, signal) };
 }
 
-/// Keeps other processes of this user, but for those with a capability to trace all, from our memory, our descriptors and
-/// our environment. Lasts until an exec.
+/// Keeps other processes of this user, but for those with a capability to trace all, from our
+/// memory, our descriptors and our environment. Lasts until an exec.
 pub fn forbid_inspection() -> io::Result<()> {
     // SAFETY: takes no pointers.
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
@@ -291,8 +293,8 @@ pub fn own_pid() -> i32 {
     unsafe { libc::getpid() }
 }
 
-/// Makes the kernel give us the orphans among our descendants, as it does for process 1. Descendants
-/// of a caller that does not [`reap`](reap_orphans) them stay zombies.
+/// Makes the kernel give us the orphans among our descendants, as it does for process 1.
+/// Descendants of a caller that does not [`reap`](reap_orphans) them stay zombies.
 ///
 /// # Errors
 /// Before Linux 3.4.
@@ -319,12 +321,18 @@ pub fn reap_orphans() -> impl Iterator<Item = i32> {
             if !libc::WIFSTOPPED(status) {
                 return Some(pid);
             }
-            // One that stops for us again and again must not keep us here. It stays as it is, and is
-            // told of no more.
+            // One that stops for us again and again must not keep us here. It stays as it is, and
+            // is told of no more.
             if let_go < MOST_LET_GO {
                 let_go += 1;
                 trace_no_more(pid, libc::WSTOPSIG(status));
             }
         }
     })
+}
+
+/// The user that this process, and so its children, run as.
+pub fn user_id() -> u32 {
+    // SAFETY: getuid takes nothing and cannot fail.
+    unsafe { libc::getuid() }
 }

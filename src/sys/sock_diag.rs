@@ -198,7 +198,7 @@ mod tests {
                 |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
             assert_eq!(end.local, canonical(client.local_addr().unwrap()));
             assert_eq!(end.remote, canonical(server.local_addr().unwrap()));
-            assert_eq!((end.state, end.user), (1, crate::sys::identity::user_id()));
+            assert_eq!((end.state, end.user), (1, crate::sys::process::user_id()));
             assert_ne!(end.inode, 0);
         }
     }

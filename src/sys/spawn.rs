@@ -206,7 +206,8 @@ struct Shared<'a> {
     parent: libc::pid_t,
     ignored: u64,
     descriptor_limit: Option<libc::rlimit>,
-    /// Where the descriptors are parked while they take their places; as many as there are, and one for an open program.
+    /// Where the descriptors are parked while they take their places; as many as there are, and one
+    /// for an open program.
     parked: &'a mut [libc::c_int],
     failure: Option<(Stage, i32)>,
 }
@@ -272,7 +273,8 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
         open_pidfd(pid)
     };
     if let Some((stage, errno)) = shared.failure {
-        // SAFETY: the child has called _exit, nobody else waits for it, and a null status is allowed.
+        // SAFETY: the child has called _exit, nobody else waits for it, and a null status is
+        // allowed.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
         entry.iter().for_each(|it| launch.guardian.give_back(it));
         return Err(SpawnError {

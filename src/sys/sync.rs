@@ -1,4 +1,5 @@
-//! Locks without poison: a panic ends the whole program, so no thread ever sees what one left behind.
+//! Locks without poison: a panic ends the whole program, so no thread ever sees what one left
+//! behind.
 
 use std::sync::{self, MutexGuard, PoisonError, TryLockError, WaitTimeoutResult};
 use std::time::Duration;

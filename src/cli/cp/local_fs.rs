@@ -18,7 +18,7 @@ use crate::env::local::files::write_at;
 use crate::env::{FileKind, Listing};
 use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
-use crate::sys::identity;
+use crate::sys::process;
 use crate::sys::socket::set_blocking;
 use crate::sys::sync::Mutex;
 use crate::visible::Visible;
@@ -360,7 +360,7 @@ impl LocalFs {
 fn is_our_part(file: &File) -> io::Result<bool> {
     let found = file.metadata()?;
     Ok(found.is_file()
-        && found.uid() == identity::user_id()
+        && found.uid() == process::user_id()
         && found.nlink() == 1
         && found.mode() & WRITTEN_BY_OTHERS == 0)
 }

@@ -30,7 +30,7 @@ use crate::rpc::client::Process;
 use crate::rpc::methods::env_policy::{EnvPolicy, Inherit};
 use crate::sandbox::policy::Waivers;
 use crate::sandbox::preset::{Preset, WholeMachine, Widened};
-use crate::sys::event::WakeEvent;
+use crate::sys::poll::WakeEvent;
 use crate::sys::signal::Signal;
 use crate::sys::terminal::{self, RawMode};
 

@@ -12,8 +12,7 @@ use std::time::Duration;
 use crate::cli::output::Speaker;
 use crate::rpc::client::Process;
 use crate::rpc::error;
-use crate::sys::event::WakeEvent;
-use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
+use crate::sys::poll::{self, PollFd, READABLE, WRITABLE, WakeEvent};
 
 /// What goes out in one request at most. While a request is on its way more comes in, so a slow
 /// link gets large ones and a fast one gets every key at once.

@@ -8,8 +8,8 @@ use crate::cli::grammar::{Request, UsageError};
 use crate::env::local::HostConfig;
 use crate::sandbox::launcher;
 use crate::sandbox::policy::Waivers;
-use crate::serve::auth;
-use crate::serve::tls::TlsFiles;
+use crate::serve::access::auth;
+use crate::serve::access::tls::TlsFiles;
 
 fn run(words: &[&str]) -> Result<Request<ServeFlags>, UsageError> {
     run_with(words, |_| None)

@@ -12,8 +12,7 @@ use super::stream::Stream;
 use crate::log;
 use crate::rpc::transport::{Goodbye, Outbound};
 use crate::serve::injector::{Injector, ShutdownHook};
-use crate::sys::event::WakeEvent;
-use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
+use crate::sys::poll::{self, PollFd, READABLE, WRITABLE, WakeEvent};
 use crate::sys::sync::{Condvar, Mutex};
 
 /// Streams at once; the reference's number.

@@ -10,7 +10,7 @@ use crate::rpc::path_uri::PathStyle;
 use crate::sandbox::denial::{self, Denial, Refusal, Tail};
 use crate::sandbox::launcher::Confinement;
 use crate::sandbox::policy::{Access, Enforcement, Policy, ResolvedPath};
-use crate::sys::identity::user_id;
+use crate::sys::process::user_id;
 
 /// Keeps the last of a process's output, and what it was permitted.
 pub(super) struct DenialDetector {

@@ -10,7 +10,7 @@ use super::cgroup;
 use crate::rpc::methods::extensions;
 use crate::rpc::methods::session::{Capabilities, EnvironmentInfo, ExecServer, Shell};
 use crate::rpc::path_uri::{resolve_dots, to_uri};
-use crate::sys::identity;
+use crate::sys::process;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -21,7 +21,7 @@ const KNOWN_SHELLS: [&str; 3] = ["bash", "zsh", "sh"];
 pub fn environment_info() -> EnvironmentInfo {
     // Without a list of users there is still $HOME and a default shell.
     let users = fs::read("/etc/passwd").unwrap_or_default();
-    let entry = find_user(&users, identity::user_id());
+    let entry = find_user(&users, process::user_id());
     let cwd = std::env::current_dir().ok();
     let variable = |name| std::env::var_os(name).and_then(|path| absolute(cwd.as_deref(), path));
 
@@ -80,7 +80,7 @@ impl HomeInfo {
 pub fn user_home() -> Option<PathBuf> {
     let from_users = || {
         let users = fs::read("/etc/passwd").ok()?;
-        from_here(find_user(&users, identity::user_id())?.home.into())
+        from_here(find_user(&users, process::user_id())?.home.into())
     };
     std::env::var_os("HOME")
         .and_then(from_here)

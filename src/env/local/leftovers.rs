@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::process::Process;
 use crate::log;
-use crate::sys::event::WakeEvent;
-use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
 use crate::sys::sync::Mutex;
 
 /// Streams that are kept; above it the oldest are closed, and who writes there finds out.

@@ -18,11 +18,11 @@ use std::time::Instant;
 use super::bounds::Bounds;
 use super::changes::{ChangeKind, Changes, FileChange, Notice};
 use crate::rpc::transport::Offer;
-use crate::sys::event::WakeEvent;
 use crate::sys::inotify::{
     ADDED, DIRECTORY, GONE, Inotify, MODIFIED, MOVED_FROM, MOVED_TO, NAMED_ONLY, NO_LINK, OVERFLOW,
     REMOVED, SELF_MOVED, WatchNumber,
 };
+use crate::sys::poll::WakeEvent;
 
 /// Trees that a client may watch.
 const MAX_TREES: usize = 64;

@@ -17,8 +17,7 @@ use super::missing::{Missing, MissingWatch};
 use super::trees::Trees;
 use super::trees::{TreeWatch, WatchError};
 use crate::log;
-use crate::sys::event::WakeEvent;
-use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
 use crate::sys::sync::Mutex;
 
 /// Wishes that may wait for the thread; more are refused.

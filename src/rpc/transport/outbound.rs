@@ -21,8 +21,7 @@ use super::frame::{self, Goodbye};
 use super::mask::{Masks, Role};
 use super::payload::PayloadBuffer;
 use crate::net::Sink;
-use crate::sys::event::WakeEvent;
-use crate::sys::poll::{self, PollFd, WRITABLE};
+use crate::sys::poll::{self, PollFd, WRITABLE, WakeEvent};
 use crate::sys::sync::{Condvar, Mutex};
 
 /// Above this many unsent bytes, process output waits in its pipe.
@@ -906,7 +905,6 @@ mod tests {
         use crate::net::Sink;
         use crate::net::Socket;
         use crate::rpc::transport::Offer;
-        use crate::sys::event::WakeEvent;
         use std::io::Read;
         use std::net::{TcpListener, TcpStream};
         use std::thread;

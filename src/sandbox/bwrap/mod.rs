@@ -13,8 +13,8 @@ use std::{fmt, io};
 
 use super::mounts::{Action, Mount, MountPlan};
 use super::policy::Network;
-use crate::sys::identity::user_id;
 use crate::sys::memfd;
+use crate::sys::process::user_id;
 
 /// The number of the first descriptor of [`Arguments`] in the process that becomes bwrap; the others follow it.
 const FIRST_DESCRIPTOR: usize = 3 + super::inside::DESCRIPTORS;

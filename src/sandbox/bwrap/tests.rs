@@ -14,7 +14,7 @@ use crate::sandbox::journal::Journal;
 use crate::sandbox::mounts::{Cancel, MaskKind, MountPlan, PlanError};
 use crate::sandbox::policy::{Context, Policy};
 use crate::sandbox::scratch::Scratch;
-use crate::sys::identity::user_id;
+use crate::sys::process::user_id;
 
 /// A project with a repository, and a directory beside it.
 struct Project {

@@ -32,9 +32,8 @@ use super::mounts::{Mask, MaskKind};
 use super::seccomp;
 use crate::sys::enter::{self, Forked};
 use crate::sys::file::{self, Access, ROOTED};
-use crate::sys::identity::user_id;
 use crate::sys::mount::{self, Devices};
-use crate::sys::process;
+use crate::sys::process::{self, user_id};
 use crate::sys::spawn::Stage;
 
 pub use self::message::{Message, SIZE};

@@ -17,7 +17,7 @@ use super::Run;
 use super::point::{Record, Removal};
 use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, FileType, ROOTED};
-use crate::sys::identity::user_id;
+use crate::sys::process::user_id;
 use crate::sys::sync::Mutex;
 
 /// The directory's name, below one that is the user's own.

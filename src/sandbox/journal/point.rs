@@ -12,7 +12,7 @@ use std::{io, thread};
 use super::directory::Unlocking;
 use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, FileType, Identity, LastLink, ROOTED, Status};
-use crate::sys::identity::user_id;
+use crate::sys::process::user_id;
 
 /// Attempts to lock a mount point while a run of another journal takes it away, a millisecond each.
 const ATTEMPTS: usize = 50;

@@ -15,7 +15,7 @@ use super::{Action, Cancel, Mask, MaskKind, Mount, MountPlan, PlanError};
 use crate::sandbox::journal::{Journal, MountPoint, PointKind};
 use crate::sandbox::policy::{Access, Link, PROTECTED, Policy, ResolvedPath};
 use crate::sys::file::{self, FileType, Identity, Status};
-use crate::sys::identity::user_id;
+use crate::sys::process::user_id;
 
 impl MountPlan {
     /// Plans a sandbox for a command that is to start in `cwd`.

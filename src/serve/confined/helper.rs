@@ -1,9 +1,9 @@
-//! The server's end of a helper ([`Channel`]), the helpers that wait for the next request ([`Pool`]), and what holds one to
-//! the connection that it works for ([`HelperCancel`]).
+//! The server's end of a helper ([`Channel`]), the helpers that wait for the next request
+//! ([`Pool`]), and what holds one to the connection that it works for ([`HelperCancel`]).
 //!
-//! A helper that works listens to nobody, for up to an hour. When its connection is gone, so is who asked, and it is ended
-//! through the event that its thread polls anyway. One that has answered works for nobody, and waits in the pool for any
-//! connection: it is let go before it gets there.
+//! A helper that works listens to nobody, for up to an hour. When its connection is gone, so is who
+//! asked, and it is ended through the event that its thread polls anyway. One that has answered
+//! works for nobody, and waits in the pool for any connection: it is let go before it gets there.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use crate::rpc::message::RequestId;
 use crate::rpc::transport::MAX_MESSAGE;
 use crate::sandbox::policy::{Policy, Purpose};
-use crate::sys::event::WakeEvent;
 use crate::sys::pass;
+use crate::sys::poll::WakeEvent;
 use crate::sys::sync::Mutex;
 
 /// The longest request: a message, with its method and id written anew.

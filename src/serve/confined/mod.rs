@@ -14,11 +14,11 @@
 //! ```
 //!
 //! A helper that has answered waits in the [`Pool`] for the next request under the same policy. It
-//! is used again only while its sandbox is what a new one would be: everything that its policy names
-//! is what it was, its patterns match the same, and nothing was mounted. The same look at the file
-//! system tells whether a policy has to be read anew ([`CachedPolicy`]).
-//! When a connection ends, so does the helper that works for it ([`HelperCancel`]).
-//! Only what no program would be confined for either ([`Policy::is_free`]) is answered without one.
+//! is used again only while its sandbox is what a new one would be: everything that its policy
+//! names is what it was, its patterns match the same, and nothing was mounted. The same look at the
+//! file system tells whether a policy has to be read anew ([`CachedPolicy`]). When a connection
+//! ends, so does the helper that works for it ([`HelperCancel`]). Only what no program would be
+//! confined for either ([`Policy::is_free`]) is answered without one.
 
 mod helper;
 mod inside;
@@ -47,8 +47,8 @@ use crate::rpc::path_uri::WirePath;
 use crate::sandbox::launcher::{Confinement, LauncherKind};
 use crate::sandbox::mounts::{Cancel, MountList, PlanError, Scan};
 use crate::sandbox::policy::{Access, Context, Policy, PolicyInputs};
-use crate::sys::event::WakeEvent;
 use crate::sys::file::Identity;
+use crate::sys::poll::WakeEvent;
 use crate::sys::process::Exit;
 use crate::sys::sync::Mutex;
 
@@ -248,8 +248,8 @@ impl ConfinedFiles {
         }
     }
 
-    /// A helper for the policy that has just been read: one that waits, or a new one. The end of the
-    /// connection ends it.
+    /// A helper for the policy that has just been read: one that waits, or a new one. The end of
+    /// the connection ends it.
     fn helper_for(
         &self,
         request: &ConfinedRequest,

@@ -1,9 +1,9 @@
 //! From a helper's answer to the client, as it is, if it is one.
 //!
 //! The content of a large file passes in pieces, so that a slow client holds up the helper and not
-//! memory. Everything else is held whole, as it is where nothing is confined. A helper has read what
-//! others have written; so whatever it says, the client gets one message, which is JSON, and which
-//! answers this request and no other.
+//! memory. Everything else is held whole, as it is where nothing is confined. A helper has read
+//! what others have written; so whatever it says, the client gets one message, which is JSON, and
+//! which answers this request and no other.
 
 use std::time::Duration;
 
@@ -315,7 +315,8 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(20);
     const MOST: u64 = 8 << 20;
 
-    /// What becomes of what a helper says, after the files that it passes, and what the client gets.
+    /// What becomes of what a helper says, after the files that it passes, and what the client
+    /// gets.
     fn relayed(passing: Passing, says: Vec<u8>, passes: &[&File]) -> (bool, String) {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let (mut client, served) = UnixStream::pair().unwrap();

@@ -343,7 +343,8 @@ fn max_message(params: &ReadFileParams<'_>) -> u64 {
 
 /// What a message needs besides the names below its limit: the longest one, and the rest.
 const ENVELOPE: usize = 64 * 1024;
-/// Above so many bytes nothing more is listed; the last name may have exceeded it by its own length.
+/// Above so many bytes nothing more is listed; the last name may have exceeded it by its own
+/// length.
 const ROOM: usize = MAX_MESSAGE - ENVELOPE;
 
 /// The reply of `fs/readDirectory`.

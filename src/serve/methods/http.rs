@@ -24,8 +24,7 @@ use crate::rpc::methods::http::{Header, HttpRequestParams, RedirectPolicy};
 use crate::rpc::transport::{Offer, Outbound};
 use crate::serve::reply::Responder;
 use crate::serve::services::Call;
-use crate::sys::event::WakeEvent;
-use crate::sys::poll::{self, PollFd, READABLE};
+use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
 use crate::sys::sync::Mutex;
 
 /// A request's thread's stack, of which only the touched pages count.

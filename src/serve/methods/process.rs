@@ -18,7 +18,6 @@ use crate::rpc::path_uri::WirePath;
 use crate::sandbox::helper_form::{HelperForm, is_helper};
 use crate::sandbox::launcher::{Confinement, LauncherKind, Level};
 use crate::sandbox::policy::Network;
-use crate::serve::confinement;
 use crate::serve::notify::write_exit_extensions;
 use crate::serve::services::Call;
 use crate::sys::limits::Resource;
@@ -48,11 +47,7 @@ pub(crate) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
     let started = Arc::clone(&process);
     let is_online = |confinement: &Confinement| confinement.policy.network() == Network::Enabled;
     let way_out = match spec.confinement.as_ref().is_some_and(is_online) {
-        true => call
-            .services
-            .unprotected_url
-            .get()
-            .map(|url| confinement::way_out(url)),
+        true => call.services.unprotected_url.get().map(|url| way_out(url)),
         false => None,
     };
     process.start(spec, move |outcome| match outcome {
@@ -64,7 +59,7 @@ pub(crate) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
             }
             responder.send::<Start>(Ok(StartReply {
                 process_id: started.id().into(),
-                sandbox_type: Some(confinement::sandbox_type(level.as_ref()).into()),
+                sandbox_type: Some(sandbox_type(level.as_ref()).into()),
                 sandbox_level: level.as_ref().map(Level::json),
             }));
         }
@@ -80,7 +75,7 @@ const NOT_STARTED: &str = "the process was not started";
 
 /// Without a sandbox to put it in, a process that must be confined does not run.
 fn refuse_confinement(params: &StartParams<'_>) -> Result<(), RpcError> {
-    let refused = |what| Err(confinement::refused(what, NOT_STARTED));
+    let refused = |what| Err(not_enforced(what, NOT_STARTED));
     if params.enforce_managed_network {
         return refused("enforceManagedNetwork");
     }
@@ -327,4 +322,25 @@ fn unknown_process(id: &str) -> RpcError {
     } else {
         format!("unknown process id {id}")
     })
+}
+
+/// What the reference would call a confinement.
+fn sandbox_type(level: Option<&Level>) -> &'static str {
+    level.map_or("none", Level::sandbox_type)
+}
+
+/// What is weaker where a confined program has a network, and the server listens to anybody there.
+fn way_out(url: &str) -> String {
+    format!(
+        "the network is on, and this server asks for no token at {url}: a program inside can have it start one \
+         without a sandbox; use --ws-auth, or listen on a Unix socket"
+    )
+}
+
+/// The error of a request that asks for a confinement by the member `what`.
+fn not_enforced(what: &str, outcome: &str) -> RpcError {
+    RpcError::invalid_request(format!(
+        "this exec-server cannot enforce `{what}` yet, so {outcome}; \
+         it runs without `{what}` only"
+    ))
 }

@@ -105,8 +105,8 @@ pub(crate) fn watch(call: &Call<'_>, params: WatchParams<'_>) -> Result<(), RpcE
     Ok(())
 }
 
-/// Where a watch under a policy may lead. Changes are seen from outside of every sandbox, so who may not read everything
-/// sees none, and nobody those of what a sandbox shows otherwise.
+/// Where a watch under a policy may lead. Changes are seen from outside of every sandbox, so who
+/// may not read everything sees none, and nobody those of what a sandbox shows otherwise.
 fn within(sandbox: &RawValue, root: &WirePath) -> Result<Option<Bounds>, RpcError> {
     let (policy, _) = confined::read(sandbox, root)?;
     if policy.is_free() {

@@ -103,7 +103,8 @@ fn each_fault_is_named() {
     );
 }
 
-/// Whatever comes, reading ends, and what is taken for a frame is one: written again, it reads the same.
+/// Whatever comes, reading ends, and what is taken for a frame is one: written again, it reads the
+/// same.
 #[test]
 fn arbitrary_bytes_are_refused_or_make_sense() {
     let mut chance = Chance::new(1);

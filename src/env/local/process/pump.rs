@@ -25,8 +25,7 @@ use crate::env::local::output::Stream;
 use crate::log;
 use crate::rpc::transport::Flush;
 use crate::sandbox::journal::Claim;
-use crate::sys::event::WakeEvent;
-use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
+use crate::sys::poll::{self, PollFd, READABLE, WRITABLE, WakeEvent};
 use crate::sys::process::Exit;
 use crate::sys::socket::{readable_bytes, widen_pipe};
 

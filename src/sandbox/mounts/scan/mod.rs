@@ -148,7 +148,7 @@ impl Search {
 mod tests {
     use super::*;
     use crate::sandbox::scratch::Scratch;
-    use crate::sys::event::WakeEvent;
+    use crate::sys::poll::WakeEvent;
     use std::fs;
     use std::os::fd::AsFd;
 

@@ -1,7 +1,7 @@
 //! Requests that the websocket port must take, and those that it must not.
 
 use super::*;
-use crate::serve::auth;
+use crate::serve::access::auth;
 
 const HOST: &str = "Host: 127.0.0.1:8765";
 const UPGRADE: &str = "Upgrade: websocket\nConnection: keep-alive, Upgrade";

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
-use super::caller::Stranger;
-use super::connection::Peer;
-use super::connection::Pending;
-use super::server::Server;
 use super::upgrade::{self, Progress, UpgradePolicy};
 use crate::log::{self, Level};
 use crate::net::{InBuffer, Sink, Socket, SocketSource, Source, TlsSession, TlsSource};
+use crate::serve::caller::Stranger;
+use crate::serve::connection::{Peer, Pending};
+use crate::serve::server::Server;
 
 /// From the connection to the upgrade, and from there to `initialize`.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -1,11 +1,12 @@
 //! The HTTP side of the websocket port: one request, answered or upgraded.
 //!
-//! Any page in a browser on this machine can reach a loopback port, so the rules that keep pages out
-//! come first: no `Origin` that was not allowed, and no `Host` that a foreign DNS name could have
-//! brought. Nothing here reads or writes; the caller feeds bytes and sends what it gets.
+//! Any page in a browser on this machine can reach a loopback port, so the rules that keep pages
+//! out come first: no `Origin` that was not allowed, and no `Host` that a foreign DNS name could
+//! have brought. Nothing here reads or writes; the caller feeds bytes and sends what it gets.
 //!
-//! The check of `Host` defeats DNS rebinding. A page may bring its own DNS name to point at 127.0.0.1, and then it is of the same origin as
-//! this server and sends no `Origin`; but the name is in `Host`. An IP address is nobody's name.
+//! The check of `Host` defeats DNS rebinding. A page may bring its own DNS name to point at
+//! 127.0.0.1, and then it is of the same origin as this server and sends no `Origin`; but the name
+//! is in `Host`. An IP address is nobody's name.
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -15,8 +16,8 @@ use httparse::{Header, Request, Status};
 use tungstenite::handshake::derive_accept_key;
 
 use super::auth::Authenticator;
-use super::caller::Stranger;
 use crate::net::url::split_port;
+use crate::serve::caller::Stranger;
 
 /// Longest head of a request, in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::jwt::{self, Claims};
-use super::secret::{self, Moment};
+use super::{Moment, read_secret, warn_if_exposed};
 use crate::log;
 use crate::sys::sync::Mutex;
 
@@ -22,7 +22,8 @@ const MIN_SECRET: usize = 32;
 /// By how many seconds clocks may differ, unless told.
 const DEFAULT_SKEW: u64 = 30;
 
-/// What the flags and the environment say about authentication; [`Settings::rules`] makes sense of it.
+/// What the flags and the environment say about authentication; [`Settings::rules`] makes sense of
+/// it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// How clients prove who they are.
@@ -171,7 +172,7 @@ impl Rule {
 
 /// The secret in a file, without the blanks around it.
 fn read(file: &Path, moment: Moment) -> Result<Vec<u8>, AuthError> {
-    let bytes = secret::read(file, moment).map_err(|error| AuthError::Read(file.into(), error))?;
+    let bytes = read_secret(file, moment).map_err(|error| AuthError::Read(file.into(), error))?;
     let secret = bytes.trim_ascii();
     if secret.is_empty() {
         return Err(AuthError::Empty(file.into()));
@@ -202,7 +203,7 @@ impl Authenticator {
     pub(crate) fn open(rules: Rules) -> Result<Self, AuthError> {
         let key = Mutex::new(rules.0.key(Moment::Start)?);
         if let Some(file) = rules.0.file() {
-            secret::warn_if_exposed(file);
+            warn_if_exposed(file);
         }
         Ok(Self { rule: rules.0, key })
     }

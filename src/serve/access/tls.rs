@@ -11,7 +11,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 
-use super::secret::{self, Moment};
+use super::{Moment, read_secret, warn_if_exposed};
 use crate::log;
 use crate::sys::sync::Mutex;
 
@@ -48,7 +48,7 @@ impl Identity {
             (None, Some(_)) => return Err(TlsError::Incomplete("--tls-key", "--tls-cert")),
         };
         let config = Mutex::new(load(&certificate, &key, Moment::Start)?);
-        secret::warn_if_exposed(&key);
+        warn_if_exposed(&key);
         Ok(Some(Self {
             certificate,
             key,
@@ -75,9 +75,8 @@ impl Identity {
 }
 
 fn load(certificate: &Path, key: &Path, moment: Moment) -> Result<Arc<ServerConfig>, TlsError> {
-    let read = |path: &Path| {
-        secret::read(path, moment).map_err(|error| TlsError::Read(path.into(), error))
-    };
+    let read =
+        |path: &Path| read_secret(path, moment).map_err(|error| TlsError::Read(path.into(), error));
     let chain = CertificateDer::pem_slice_iter(&read(certificate)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| TlsError::Pem(certificate.into(), error))?;

@@ -17,7 +17,8 @@ pub(crate) struct Claims {
     pub(crate) skew: u64,
 }
 
-/// The members of a header that decide something; a `jwk` or `x5u` that comes along decides nothing.
+/// The members of a header that decide something; a `jwk` or `x5u` that comes along decides
+/// nothing.
 #[derive(Deserialize)]
 struct Header {
     alg: String,

@@ -1,0 +1,165 @@
+//! Who may connect to the listener: from an accepted socket to a client that is let in.
+//!
+//! ```text
+//!   handshake   TLS, the HTTP request and its answer, within a time limit
+//!   upgrade     the rules of that request: host, origin, path, token
+//!   auth, jwt   bearer tokens, as a word or signed
+//!   tls         the certificate
+//! ```
+//!
+//! Tokens, keys and certificates are in files that may change; they are read again on SIGHUP.
+
+pub(crate) mod auth;
+pub(crate) mod handshake;
+mod jwt;
+pub(crate) mod tls;
+pub(crate) mod upgrade;
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use self::auth::{AuthError, Authenticator};
+use self::tls::{Identity, TlsError};
+use super::config::{Config, ServeError};
+use super::listen::ListenAddress;
+use crate::log;
+
+/// Longer files are none of ours; a bundle of certificates has a few KiB.
+const MAX_BYTES: u64 = 1024 * 1024;
+/// Any access of users who are neither the owner nor in the group.
+const OTHERS: u32 = 0o007;
+
+/// Who may connect, and to whom.
+pub(crate) struct Access {
+    authenticator: Option<Arc<Authenticator>>,
+    identity: Option<Identity>,
+}
+
+impl Access {
+    /// Reads the files that the flags name.
+    pub(crate) fn open(config: &Config) -> Result<Self, ServeError> {
+        Ok(Self {
+            authenticator: authenticator(config).map_err(ServeError::Auth)?,
+            identity: identity(config).map_err(ServeError::Tls)?,
+        })
+    }
+
+    /// Who asks websocket clients for a token, if anyone does.
+    pub(crate) fn authenticator(&self) -> Option<&Arc<Authenticator>> {
+        self.authenticator.as_ref()
+    }
+
+    /// Whether connections are encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// What encrypts a new connection, if anything does.
+    pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.identity.as_ref().map(Identity::config)
+    }
+
+    /// Whether there are files that may change.
+    pub(crate) fn has_files(&self) -> bool {
+        let has_secret = self.authenticator.as_ref().is_some_and(|it| it.has_file());
+        has_secret || self.identity.is_some()
+    }
+
+    /// Reads the files again.
+    pub(crate) fn reload(&self) {
+        if let Some(authenticator) = &self.authenticator {
+            authenticator.reload();
+        }
+        if let Some(identity) = &self.identity {
+            identity.reload();
+        }
+    }
+}
+
+fn authenticator(config: &Config) -> Result<Option<Arc<Authenticator>>, AuthError> {
+    let rules = config.options.auth.clone().rules()?;
+    if config.listen == ListenAddress::Stdio {
+        // A token that is merely in the environment is not meant for us then.
+        return match config.options.auth.mode {
+            Some(_) => Err(AuthError::Stdio),
+            None => Ok(None),
+        };
+    }
+    rules
+        .map(|rules| Authenticator::open(rules).map(Arc::new))
+        .transpose()
+}
+
+fn identity(config: &Config) -> Result<Option<Identity>, TlsError> {
+    match config.listen {
+        ListenAddress::WebSocket(_) => Identity::open(&config.options.tls),
+        _ if config.options.tls.is_wanted() => Err(TlsError::NoNetwork),
+        _ => Ok(None),
+    }
+}
+
+/// When a file is read, which decides what it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// At the start, where `<(command)` in a shell is a good source too.
+    Start,
+    /// Later. `/dev/fd/63` is then something else: the output of a child, perhaps.
+    Reload,
+}
+
+/// Reads a file with a secret in it, of at most 1 MiB, whole.
+///
+/// # Errors
+/// It cannot be read, is larger, or at a reload is no regular file.
+pub(crate) fn read_secret(path: &Path, moment: Moment) -> io::Result<Vec<u8>> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    if moment == Moment::Reload {
+        // Opening a FIFO would wait for its writer, and the listener with it.
+        options.custom_flags(libc::O_NONBLOCK);
+    }
+    let file = options.open(path)?;
+    if moment == Moment::Reload && !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file, so not read again"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other("larger than 1 MiB"));
+    }
+    Ok(bytes)
+}
+
+/// Warns about a secret that other users of this machine can read.
+pub(crate) fn warn_if_exposed(path: &Path) {
+    let is_exposed = fs::metadata(path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & OTHERS != 0);
+    if is_exposed {
+        let path = path.display();
+        log::warn!("every user of this machine can use {path}; chmod 600 {path}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_and_giants_are_refused() {
+        let endless = read_secret(Path::new("/dev/zero"), Moment::Start).unwrap_err();
+        assert_eq!(endless.to_string(), "larger than 1 MiB");
+        let device = read_secret(Path::new("/dev/null"), Moment::Reload).unwrap_err();
+        assert!(device.to_string().starts_with("not a regular file"));
+        assert!(
+            read_secret(Path::new("/dev/null"), Moment::Start)
+                .unwrap()
+                .is_empty()
+        );
+        assert!(read_secret(Path::new("/"), Moment::Reload).is_err());
+    }
+}
