@@ -190,6 +190,16 @@ fn whole_attack(marker: &str) -> Vec<u8> {
     bytes
 }
 
+/// Whether all threads of a process are stopped, which a signal only asks for.
+fn is_stopped(pid: u32) -> bool {
+    fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .all(|task| {
+            let stat = fs::read_to_string(task.unwrap().path().join("stat"));
+            stat.is_ok_and(|stat| stat.rsplit_once(')').unwrap().1.starts_with(" T"))
+        })
+}
+
 #[test]
 fn who_has_closed_the_connection_before_anybody_looks_is_not_taken_for_root() {
     needs!(Need::Root);
@@ -200,6 +210,7 @@ fn who_has_closed_the_connection_before_anybody_looks_is_not_taken_for_root() {
         let server = at("127.0.0.1:0", server, &[]);
         // While it is stopped, the kernel takes the connection and all that comes through it.
         signal(server.pid(), "STOP");
+        within(PATIENCE, "it is stopped", || is_stopped(server.pid()));
         let mut socket = server.dial();
         fchown(&socket, Some(ORDINARY), None).unwrap();
         socket.write_all(&whole_attack(&marker)).unwrap();
