@@ -38,26 +38,34 @@ const FILES: &str = "filesystem";
 const DISCOVERY: &str = "capability discovery";
 
 /// The methods that are no file requests, and their handlers.
-static METHODS: &[&dyn CallMethod] = &[
-    &On::<Write>(PROCESSES, process::write),
-    &On::<Read>(PROCESSES, process::read),
-    &On::<Acknowledge>(PROCESSES, process::acknowledge),
-    &On::<Start>(PROCESSES, process::start),
-    &On::<CloseStdin>(PROCESSES, process::close_stdin),
-    &On::<Signal>(PROCESSES, process::signal),
-    &On::<Terminate>(PROCESSES, process::terminate),
-    &On::<Resize>(PROCESSES, process::resize),
-    &On::<List>(PROCESSES, process::list),
-    &On::<WatchMissing>(FILES, watch::watch_missing),
-    &On::<Watch>(FILES, watch::watch),
-    &On::<Unwatch>(FILES, watch::unwatch),
-    &On::<Request>("http", http::request),
-    &On::<Info>("environment info", session::info),
-    &On::<Status>("environment status", session::status),
-    &On::<ReadConfig>("environment config", session::read_config),
-    &On::<DiscoverRoots>(DISCOVERY, session::discover_roots),
-    &On::<Discover>(DISCOVERY, session::discover),
+static METHODS: &[(&str, &dyn CallMethod)] = &[
+    on(&On::<Write>(PROCESSES, process::write)),
+    on(&On::<Read>(PROCESSES, process::read)),
+    on(&On::<Acknowledge>(PROCESSES, process::acknowledge)),
+    on(&On::<Start>(PROCESSES, process::start)),
+    on(&On::<CloseStdin>(PROCESSES, process::close_stdin)),
+    on(&On::<Signal>(PROCESSES, process::signal)),
+    on(&On::<Terminate>(PROCESSES, process::terminate)),
+    on(&On::<Resize>(PROCESSES, process::resize)),
+    on(&On::<List>(PROCESSES, process::list)),
+    on(&On::<WatchMissing>(FILES, watch::watch_missing)),
+    on(&On::<Watch>(FILES, watch::watch)),
+    on(&On::<Unwatch>(FILES, watch::unwatch)),
+    on(&On::<Request>("http", http::request)),
+    on(&On::<Info>("environment info", session::info)),
+    on(&On::<Status>("environment status", session::status)),
+    on(&On::<ReadConfig>(
+        "environment config",
+        session::read_config,
+    )),
+    on(&On::<DiscoverRoots>(DISCOVERY, session::discover_roots)),
+    on(&On::<Discover>(DISCOVERY, session::discover)),
 ];
+
+/// A row of the table: the method's name, and what handles its calls.
+const fn on<M: Method>(method: &'static On<M>) -> (&'static str, &'static dyn CallMethod) {
+    (M::NAME, method)
+}
 
 /// The method `M`: what the reference calls its family in its errors, and the handler.
 struct On<M: Method>(
@@ -66,7 +74,6 @@ struct On<M: Method>(
 );
 
 trait CallMethod: Sync {
-    fn name(&self) -> &'static str;
     fn handle(
         &self,
         dispatch: &Dispatch,
@@ -76,10 +83,6 @@ trait CallMethod: Sync {
 }
 
 impl<M: Method> CallMethod for On<M> {
-    fn name(&self) -> &'static str {
-        M::NAME
-    }
-
     fn handle(
         &self,
         dispatch: &Dispatch,
@@ -262,10 +265,10 @@ impl Dispatch {
         method: &str,
         params: Option<&RawValue>,
     ) -> Result<(), RpcError> {
-        if let Some(found) = METHODS.iter().find(|it| it.name() == method) {
+        if let Some((_, found)) = METHODS.iter().find(|(name, _)| *name == method) {
             return found.handle(self, id, params);
         }
-        if let Some(found) = files::METHODS.iter().find(|it| it.name() == method) {
+        if let Some(found) = files::METHODS.iter().find(|(name, _)| *name == method) {
             return self.file_request(id, *found, params);
         }
         if method == Initialize::NAME {
@@ -280,7 +283,7 @@ impl Dispatch {
     fn file_request(
         &self,
         id: RequestId<'_>,
-        method: &dyn FileMethod,
+        (name, method): (&str, &dyn FileMethod),
         params: Option<&RawValue>,
     ) -> Result<(), RpcError> {
         let job = match method.prepare(params)? {
@@ -289,7 +292,7 @@ impl Dispatch {
             }
             Prepared::Plain(work) => Job::Plain(work),
             Prepared::Confined(confinement) => {
-                Job::Confined(ConfinedRequest::new(id, method.name(), params, confinement))
+                Job::Confined(ConfinedRequest::new(id, name, params, confinement))
             }
         };
         let call = self.call(id, FILES)?;
@@ -402,8 +405,8 @@ mod tests {
             Output::NAME,
         ];
         let mut handled = vec![Initialize::NAME, Initialized::NAME];
-        handled.extend(METHODS.iter().map(|it| it.name()));
-        handled.extend(files::METHODS.iter().map(|it| it.name()));
+        handled.extend(METHODS.iter().map(|(name, _)| name));
+        handled.extend(files::METHODS.iter().map(|(name, _)| name));
         handled.sort_unstable();
         let described = methods::all().map(|(name, _)| name);
         let mut described: Vec<_> = described

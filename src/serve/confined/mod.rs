@@ -488,7 +488,7 @@ pub(crate) fn decode(json: &[u8]) -> Option<Decoded<'_>> {
     let Ok(Message::Request { id, method, params }) = message else {
         return None;
     };
-    let method = METHODS.iter().find(|it| it.name() == method)?;
+    let (_, method) = METHODS.iter().find(|(name, _)| *name == method)?;
     let request = method.prepare_inside(params);
     Some(Decoded { id, request })
 }

@@ -15,6 +15,7 @@ use crate::env::local::files::{
 use crate::rpc::base64;
 use crate::rpc::encode::json;
 use crate::rpc::error::RpcError;
+use crate::rpc::methods::Method;
 use crate::rpc::methods::fs::{
     self, CanonicalizeReply, CloseParams, CopyParams, CopyReply, CreateDirectoryParams,
     DirectoryEntry, GetMetadataParams, GetMetadataReply, OpenMode, OpenParams, OpenReply,
@@ -29,27 +30,39 @@ use crate::sandbox::policy::{Access, PROTECTED};
 use crate::sys::file::FileType;
 
 /// All of them. Those without a scope are about a file that is open already.
-pub(crate) static METHODS: &[&dyn FileMethod] = &[
-    &File::<fs::ReadFile>(
+pub(crate) static METHODS: &[(&str, &dyn FileMethod)] = &[
+    row(&File::<fs::ReadFile>(
         Some(|it| Scope {
             max_message: Some(max_message(it)),
             ..reading(it.sandbox, &it.path)
         }),
         read_file,
-    ),
-    &File::<fs::WriteFile>(Some(|it| writing(it.sandbox, &it.path)), write_file),
-    &File::<fs::CreateDirectory>(Some(|it| writing(it.sandbox, &it.path)), create_directory),
-    &File::<fs::GetMetadata>(Some(|it| reading(it.sandbox, &it.path)), get_metadata),
-    &File::<fs::ReadDirectory>(Some(|it| reading(it.sandbox, &it.path)), read_directory),
-    &File::<fs::Remove>(
+    )),
+    row(&File::<fs::WriteFile>(
+        Some(|it| writing(it.sandbox, &it.path)),
+        write_file,
+    )),
+    row(&File::<fs::CreateDirectory>(
+        Some(|it| writing(it.sandbox, &it.path)),
+        create_directory,
+    )),
+    row(&File::<fs::GetMetadata>(
+        Some(|it| reading(it.sandbox, &it.path)),
+        get_metadata,
+    )),
+    row(&File::<fs::ReadDirectory>(
+        Some(|it| reading(it.sandbox, &it.path)),
+        read_directory,
+    )),
+    row(&File::<fs::Remove>(
         Some(|it| Scope {
             with_below: true,
             limit: TREE,
             ..writing(it.sandbox, &it.path)
         }),
         remove,
-    ),
-    &File::<fs::Copy>(
+    )),
+    row(&File::<fs::Copy>(
         Some(|it| Scope {
             wanted: Access::Read,
             destination: Some(&it.destination_path),
@@ -57,9 +70,12 @@ pub(crate) static METHODS: &[&dyn FileMethod] = &[
             ..writing(it.sandbox, &it.source_path)
         }),
         copy,
-    ),
-    &File::<fs::Canonicalize>(Some(|it| reading(it.sandbox, &it.path)), canonicalize),
-    &File::<fs::Open>(
+    )),
+    row(&File::<fs::Canonicalize>(
+        Some(|it| reading(it.sandbox, &it.path)),
+        canonicalize,
+    )),
+    row(&File::<fs::Open>(
         Some(|it| Scope {
             handle: Some((&it.handle_id, mode(it.mode))),
             ..match it.mode {
@@ -68,35 +84,46 @@ pub(crate) static METHODS: &[&dyn FileMethod] = &[
             }
         }),
         open,
-    ),
-    &File::<fs::ReadBlock>(None, read_block),
-    &File::<fs::WriteBlock>(None, write_block),
-    &File::<fs::Close>(None, close),
-    &File::<fs::Walk>(
+    )),
+    row(&File::<fs::ReadBlock>(None, read_block)),
+    row(&File::<fs::WriteBlock>(None, write_block)),
+    row(&File::<fs::Close>(None, close)),
+    row(&File::<fs::Walk>(
         Some(|it| Scope {
             limit: TREE,
             ..reading(it.sandbox, &it.path)
         }),
         walk,
-    ),
-    &File::<fs::Rename>(
+    )),
+    row(&File::<fs::Rename>(
         Some(|it| Scope {
             with_below: true,
             destination: Some(&it.destination_path),
             ..writing(it.sandbox, &it.source_path)
         }),
         rename,
-    ),
-    &File::<fs::SetPermissions>(
+    )),
+    row(&File::<fs::SetPermissions>(
         Some(|it| Scope {
             changes_mode: true,
             ..writing(it.sandbox, &it.path)
         }),
         set_permissions,
-    ),
-    &File::<fs::Symlink>(Some(|it| writing(it.sandbox, &it.path)), symlink),
-    &File::<fs::ReadLink>(Some(|it| reading(it.sandbox, &it.path)), read_link),
+    )),
+    row(&File::<fs::Symlink>(
+        Some(|it| writing(it.sandbox, &it.path)),
+        symlink,
+    )),
+    row(&File::<fs::ReadLink>(
+        Some(|it| reading(it.sandbox, &it.path)),
+        read_link,
+    )),
 ];
+
+/// A row of the table: the method's name, and how its requests are decoded.
+const fn row<M: Method>(method: &'static File<M>) -> (&'static str, &'static dyn FileMethod) {
+    (M::NAME, method)
+}
 
 /// How long a helper may take for a tree.
 const TREE: Duration = Duration::from_secs(3600);

@@ -168,8 +168,6 @@ const OVERHEAD: usize = 256;
 
 /// A method of the table.
 pub(crate) trait FileMethod: Sync {
-    fn name(&self) -> &'static str;
-
     /// Decodes a request.
     fn prepare(&self, params: Option<&RawValue>) -> Result<Prepared, RpcError>;
 
@@ -193,10 +191,6 @@ pub(crate) struct File<M: Method>(
 );
 
 impl<M: Method> FileMethod for File<M> {
-    fn name(&self) -> &'static str {
-        M::NAME
-    }
-
     fn prepare(&self, params: Option<&RawValue>) -> Result<Prepared, RpcError> {
         let decoded: M::Params<'_> = decode_params(params)?;
         if let Some(scope) = self.0
