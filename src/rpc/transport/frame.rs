@@ -1,16 +1,21 @@
-//! Websocket frames as they are written: masked by a client, plain by a server.
+//! Websocket frames as they are written: their headers, and the masks that a client lays over them.
+//!
+//! A message is written behind room for its header, and the header is put in front of it when its
+//! length is known.
+
+use std::hash::{BuildHasher, RandomState};
 
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::mask::{self, Masks};
-
-/// The longest header without a mask.
-const PLAIN_HEADER: usize = 10;
-/// The longest header with one.
-const MASKED_HEADER: usize = PLAIN_HEADER + 4;
-/// Longer messages are cut: the real client refuses a frame above 16 MiB.
-pub(super) const MAX_PAYLOAD: usize = 1024 * 1024;
+/// Which end of a websocket we are. A client masks its frames, a server must not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Who was connected to.
+    Server,
+    /// Who connected.
+    Client,
+}
 
 /// Why we end a websocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +42,15 @@ impl Goodbye {
     }
 }
 
+/// The longest header without a mask.
+const PLAIN_HEADER: usize = 10;
+/// The longest header with one.
+const MASKED_HEADER: usize = PLAIN_HEADER + 4;
+/// Longer messages are cut: the real client refuses a frame above 16 MiB.
+pub(crate) const MAX_PAYLOAD: usize = 1024 * 1024;
+
 /// Appends a text message whose payload `write` appends, cut into frames.
-pub(super) fn text(out: &mut Vec<u8>, masks: &mut Masks, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn text(out: &mut Vec<u8>, masks: &mut Masks, write: impl FnOnce(&mut Vec<u8>)) {
     let frame = Frame::begin(out, masks.next());
     write(out);
     if frame.payload_len(out) > MAX_PAYLOAD {
@@ -51,7 +63,7 @@ pub(super) fn text(out: &mut Vec<u8>, masks: &mut Masks, write: impl FnOnce(&mut
 }
 
 /// Appends one frame of a text message in several. `write` appends at most `MAX_PAYLOAD` bytes.
-pub(super) fn piece(
+pub(crate) fn piece(
     out: &mut Vec<u8>,
     masks: &mut Masks,
     is_first: bool,
@@ -100,7 +112,7 @@ impl Frame {
         let payload_start = self.payload_start();
         let payload_len = self.payload_len(out);
         if let Some(mask) = self.mask {
-            mask::apply(&mut out[payload_start..], mask);
+            apply_mask(&mut out[payload_start..], mask);
         }
         let header = header(opcode, is_final, self.mask);
         let header_len = header.len(payload_len as u64);
@@ -115,12 +127,12 @@ impl Frame {
 }
 
 /// Appends a binary message.
-pub(super) fn binary(out: &mut Vec<u8>, masks: &mut Masks, payload: &[u8]) {
+pub(crate) fn binary(out: &mut Vec<u8>, masks: &mut Masks, payload: &[u8]) {
     message(out, masks, Data::Binary, payload);
 }
 
 /// Appends the header of a server's binary message in one frame, whose payload is to follow.
-pub(super) fn binary_header(out: &mut Vec<u8>, payload_len: usize) {
+pub(crate) fn binary_header(out: &mut Vec<u8>, payload_len: usize) {
     let header = header(OpCode::Data(Data::Binary), true, None);
     format(&header, payload_len, out);
 }
@@ -136,17 +148,17 @@ fn message(out: &mut Vec<u8>, masks: &mut Masks, first: Data, payload: &[u8]) {
 }
 
 /// Appends a ping without payload.
-pub(super) fn ping(out: &mut Vec<u8>, masks: &mut Masks) {
+pub(crate) fn ping(out: &mut Vec<u8>, masks: &mut Masks) {
     append(out, masks, OpCode::Control(Control::Ping), true, &[]);
 }
 
 /// Appends the answer to a ping.
-pub(super) fn pong(out: &mut Vec<u8>, masks: &mut Masks, payload: &[u8]) {
+pub(crate) fn pong(out: &mut Vec<u8>, masks: &mut Masks, payload: &[u8]) {
     append(out, masks, OpCode::Control(Control::Pong), true, payload);
 }
 
 /// Appends a close frame.
-pub(super) fn close(out: &mut Vec<u8>, masks: &mut Masks, why: Goodbye) {
+pub(crate) fn close(out: &mut Vec<u8>, masks: &mut Masks, why: Goodbye) {
     let code = why.code().to_be_bytes();
     append(out, masks, OpCode::Control(Control::Close), true, &code);
 }
@@ -156,7 +168,7 @@ fn append(out: &mut Vec<u8>, masks: &mut Masks, opcode: OpCode, is_final: bool, 
     let mask = masks.next();
     format(&header(opcode, is_final, mask), payload.len(), out);
     match mask {
-        Some(mask) => mask::append(out, payload, mask),
+        Some(mask) => append_masked(out, payload, mask),
         None => out.extend_from_slice(payload),
     }
 }
@@ -175,10 +187,73 @@ fn format(header: &FrameHeader, payload_len: usize, mut out: &mut impl std::io::
     let _ = header.format(payload_len as u64, &mut out);
 }
 
+/// Where the masks of our frames come from; a server has none.
+///
+/// A mask keeps intermediaries from taking our bytes for HTTP. It is no secret from the peer, so
+/// a small generator will do, with a seed that nobody outside can guess.
+#[derive(Debug, Default)]
+pub(crate) struct Masks(Option<u64>);
+
+impl Masks {
+    pub(crate) fn new(role: Role) -> Self {
+        Self(match role {
+            Role::Server => None,
+            // The standard library draws its keys from the kernel. The state must not be zero.
+            Role::Client => Some(RandomState::new().hash_one(0_u8) | 1),
+        })
+    }
+
+    /// The mask of the next frame.
+    pub(crate) fn next(&mut self) -> Option<[u8; 4]> {
+        let state = self.0.as_mut()?;
+        loop {
+            // Marsaglia's xorshift with a final multiplication (xorshift64*).
+            *state ^= *state >> 12;
+            *state ^= *state << 25;
+            *state ^= *state >> 27;
+            let mask = (state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) as u32;
+            if mask != 0 {
+                return Some(mask.to_ne_bytes());
+            }
+        }
+    }
+}
+
+/// A mask as it goes on behind so many bytes of its frame.
+pub(crate) fn mask_behind(mut mask: [u8; 4], count: usize) -> [u8; 4] {
+    mask.rotate_left(count % 4);
+    mask
+}
+
+/// Appends a payload with a mask laid over it, in pieces that stay in the fastest cache.
+pub(crate) fn append_masked(out: &mut Vec<u8>, payload: &[u8], mask: [u8; 4]) {
+    const PIECE: usize = 8 * 1024;
+    for piece in payload.chunks(PIECE) {
+        let start = out.len();
+        out.extend_from_slice(piece);
+        apply_mask(&mut out[start..], mask);
+    }
+}
+
+/// Lays a mask over a payload or takes it off, eight bytes at a time.
+pub(crate) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
+    let mut wide = [0; 8];
+    wide[..4].copy_from_slice(&mask);
+    wide[4..].copy_from_slice(&mask);
+    let wide = u64::from_ne_bytes(wide);
+    let (chunks, rest) = payload.as_chunks_mut();
+    for chunk in chunks {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::transport::Role;
+    use std::collections::HashSet;
     use std::io::Cursor;
 
     const ROLES: [Role; 2] = [Role::Server, Role::Client];
@@ -193,7 +268,7 @@ mod tests {
             let end = start + len as usize;
             let mut payload = bytes[start..end].to_vec();
             if let Some(mask) = header.mask {
-                mask::apply(&mut payload, mask);
+                apply_mask(&mut payload, mask);
             }
             frames.push((header.is_final, header.opcode, payload));
             bytes = &bytes[end..];
@@ -279,6 +354,45 @@ mod tests {
             assert_eq!(frames[0], (true, OpCode::Control(Control::Ping), vec![]));
             assert_eq!(frames[1].2, b"hi");
             assert_eq!(frames[2].2, 1001_u16.to_be_bytes());
+        }
+    }
+
+    #[test]
+    fn a_client_has_a_fresh_mask_for_every_frame_and_a_server_none() {
+        let mut masks = Masks::new(Role::Client);
+        let distinct: HashSet<_> = (0..1000).map(|_| masks.next().unwrap()).collect();
+        assert!(distinct.len() > 990 && !distinct.contains(&[0; 4]));
+        assert_ne!(Masks::new(Role::Client).0, Masks::new(Role::Client).0);
+        assert_eq!(Masks::new(Role::Server).next(), None);
+    }
+
+    #[test]
+    fn a_payload_in_pieces_is_masked_as_a_whole() {
+        let plain: Vec<u8> = (0..20_001_u32).map(|n| n as u8).collect();
+        let mask = [1, 2, 3, 4];
+        let mut whole = plain.clone();
+        apply_mask(&mut whole, mask);
+        let mut appended = b"before".to_vec();
+        append_masked(&mut appended, &plain, mask);
+        assert!(appended[6..] == whole);
+        let mut cut = plain;
+        for (start, end) in [(0, 5), (5, 6), (6, 9_999), (9_999, 20_001)] {
+            apply_mask(&mut cut[start..end], mask_behind(mask, start));
+        }
+        assert!(cut == whole);
+    }
+
+    #[test]
+    fn a_mask_laid_twice_is_gone() {
+        for len in [0, 1, 7, 8, 9, 31] {
+            let plain: Vec<u8> = (0..len).collect();
+            let mut payload = plain.clone();
+            apply_mask(&mut payload, [1, 2, 3, 4]);
+            for (at, byte) in payload.iter().enumerate() {
+                assert_eq!(*byte, plain[at] ^ [1, 2, 3, 4][at % 4]);
+            }
+            apply_mask(&mut payload, [1, 2, 3, 4]);
+            assert_eq!(payload, plain);
         }
     }
 }

@@ -10,20 +10,18 @@
 //!   needs no second thread. Who finds the stream full does not wait: one
 //!   thread takes over the rest and polls for room.
 
-mod blocks;
 mod frame;
 mod lines;
-mod mask;
 mod outbound;
 mod payload;
 mod websocket;
 
-pub use blocks::{give_back_block, shrink_blocks, take_block};
-pub use frame::Goodbye;
+pub use frame::{Goodbye, Role};
 pub use lines::LineReader;
-pub use mask::Role;
 pub use outbound::{Flush, Framing, LongMessage, Offer, Outbound};
-pub use payload::{Payload, PayloadBuffer, PayloadError};
+pub use payload::{
+    Payload, PayloadBuffer, PayloadError, give_back_block, shrink_blocks, take_block,
+};
 pub use websocket::WebSocketReader;
 
 /// The largest message taken from a peer, in bytes: the reference's limit.

@@ -17,8 +17,7 @@ use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::frame::{self, Goodbye};
-use super::mask::{Masks, Role};
+use super::frame::{self, Goodbye, Masks, Role};
 use super::payload::PayloadBuffer;
 use crate::net::Sink;
 use crate::sys::poll::{self, PollFd, WRITABLE, WakeEvent};
@@ -97,7 +96,7 @@ impl Outbound {
     /// Adds a message without sending it yet: the reader's way, which handles
     /// all requests that have arrived before it sends the answers at once.
     pub fn add(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.is_dead {
             self.append(&mut state, write);
         }
@@ -105,7 +104,7 @@ impl Outbound {
 
     /// Adds a binary message, on a websocket.
     pub fn add_binary(&self, message: &[u8]) {
-        let mut guard = self.lock();
+        let mut guard = self.state.lock();
         let state = &mut *guard;
         if !state.is_dead {
             state.compact();
@@ -116,7 +115,7 @@ impl Outbound {
 
     /// As [`Outbound::add`], with a payload of at least one byte right behind the message.
     pub fn add_with_payload(&self, write: impl FnOnce(&mut Vec<u8>), payload: &[u8]) {
-        let mut guard = self.lock();
+        let mut guard = self.state.lock();
         let state = &mut *guard;
         if state.is_dead {
             return;
@@ -146,7 +145,7 @@ impl Outbound {
                 head.push(b'\n');
             }
         }
-        let mut guard = self.lock();
+        let mut guard = self.state.lock();
         let state = &mut *guard;
         if state.is_dead {
             return;
@@ -172,7 +171,7 @@ impl Outbound {
 
     /// Sends what the stream takes; somebody will see to the rest.
     pub fn flush(self: &Arc<Self>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if self.push(&mut state) == Flush::Done || state.has_flusher {
             return;
         }
@@ -190,7 +189,7 @@ impl Outbound {
 
     /// Adds a message that can wait, unless too much is unsent.
     pub fn offer(&self, waker: &Arc<WakeEvent>, write: impl FnOnce(&mut Vec<u8>)) -> Offer {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.is_dead {
             return Offer::Dead;
         }
@@ -205,7 +204,7 @@ impl Outbound {
     /// Whether an answer that has waited may be added now: not while the reader would wait for
     /// room either. If not, the waker will be set when there is room.
     pub fn has_room(&self, waker: &Arc<WakeEvent>) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let has_room = state.is_dead || state.unsent() <= ANSWER_LIMIT;
         if !has_room {
             state.remember(waker);
@@ -217,7 +216,7 @@ impl Outbound {
     /// the caller to poll [`Outbound::fd`] for room and call
     /// [`Outbound::flush_duty`] until it is done.
     pub fn flush_offered(&self) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if self.push(&mut state) == Flush::Done || state.has_flusher {
             return false;
         }
@@ -235,7 +234,7 @@ impl Outbound {
 
     /// For who has the duty to flush: sends what the stream takes now.
     pub fn flush_duty(&self) -> Flush {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let flush = self.push(&mut state);
         if flush == Flush::Done {
             state.has_flusher = false;
@@ -245,7 +244,7 @@ impl Outbound {
 
     /// Hands the duty to flush to a thread, for a process thread that ends.
     pub fn give_up_duty(self: &Arc<Self>) {
-        self.lock().has_flusher = false;
+        self.state.lock().has_flusher = false;
         self.flush();
     }
 
@@ -256,18 +255,18 @@ impl Outbound {
 
     /// Whether nothing can be sent any more.
     pub fn is_dead(&self) -> bool {
-        self.lock().is_dead
+        self.state.lock().is_dead
     }
 
     /// The reading half has heard something from the peer.
-    pub(super) fn note_heard(&self) {
+    pub(crate) fn note_heard(&self) {
         self.heard.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A number that grows whenever the peer does something: sends anything,
     /// or takes bytes after it had long taken none.
     pub fn signs_of_life(&self) -> u64 {
-        let drained = self.lock().drained;
+        let drained = self.state.lock().drained;
         drained + self.heard.load(Ordering::Relaxed)
     }
 
@@ -278,17 +277,17 @@ impl Outbound {
 
     /// Bytes that the stream has taken so far.
     pub fn total_sent(&self) -> u64 {
-        self.lock().total_sent
+        self.state.lock().total_sent
     }
 
     /// Bytes that are not sent yet.
     pub fn unsent(&self) -> usize {
-        self.lock().unsent()
+        self.state.lock().unsent()
     }
 
     /// Gives back memory that only a burst has needed.
     pub fn shrink(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.buffer.is_empty() && state.buffer.capacity() > IDLE_KEEP {
             state.buffer = Vec::new();
         }
@@ -301,7 +300,7 @@ impl Outbound {
 
     /// Ends the connection for both halves; a reader that sleeps wakes up.
     pub fn kill(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         self.die(&mut state);
     }
 
@@ -387,10 +386,6 @@ impl Outbound {
                 return;
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
     }
 }
 
@@ -520,12 +515,12 @@ impl Outbound {
     /// The same for who answers much and leaves room for others: waits until at most `limit`
     /// bytes are unsent.
     pub fn wait_until_below(self: &Arc<Self>, limit: usize, patience: Duration) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.unsent() > limit {
             // What was only added has nobody yet who sends it.
             drop(state);
             self.flush();
-            state = self.lock();
+            state = self.state.lock();
         }
         let mut progress = Progress::new(&state);
         while state.unsent() > limit && !state.is_dead {
@@ -542,7 +537,7 @@ impl Outbound {
     /// the buffer is free for what comes next, and no thread has to be started for the rest. False
     /// when the connection is dead, or its peer has taken nothing for as long as `patience`.
     pub fn send_waiting(self: &Arc<Self>, patience: Duration) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let mark = state.total_sent + state.unsent() as u64;
         let mut progress = Progress::new(&state);
         let mut has_duty = false;
@@ -561,7 +556,7 @@ impl Outbound {
             drop(state);
             // Should it fail, the stream is broken, and the next push finds that out.
             let _ = poll::wait(&mut [PollFd::new(self.fd(), WRITABLE)], Some(FLUSH_TICK));
-            state = self.lock();
+            state = self.state.lock();
         }
         let is_sent = state.total_sent >= mark;
         drop(state);
@@ -574,7 +569,7 @@ impl Outbound {
     /// Sends what is left until `deadline`; whether all of it went.
     pub fn drain(self: &Arc<Self>, deadline: Instant) -> bool {
         self.flush();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while (state.unsent() > 0 || state.has_long) && !state.is_dead {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -618,7 +613,7 @@ impl Outbound {
         if self.framing == Framing::Lines {
             return;
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.is_dead {
             state.compact();
             add(&mut state);
@@ -648,7 +643,7 @@ impl Outbound {
     /// Begins a long message, once no other is on its way. A client that takes nothing of it for
     /// as long as `patience` loses the connection. None when the connection is dead.
     pub fn begin_long(self: &Arc<Self>, patience: Duration) -> Option<LongMessage> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while state.has_long && !state.is_dead {
             state = self.wait(state, FLUSH_TICK);
         }
@@ -684,7 +679,7 @@ impl LongMessage {
     }
 
     fn append(&mut self, is_last: bool, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let mut guard = self.outbound.lock();
+        let mut guard = self.outbound.state.lock();
         let state = &mut *guard;
         if state.is_dead {
             return false;
@@ -709,9 +704,9 @@ impl LongMessage {
 
     fn wait_for_room(&self) -> bool {
         let outbound = &*self.outbound;
-        let mut progress = Progress::new(&outbound.lock());
+        let mut progress = Progress::new(&outbound.state.lock());
         loop {
-            let mut state = outbound.lock();
+            let mut state = outbound.state.lock();
             if outbound.push(&mut state) == Flush::Done || state.pending() <= ENOUGH {
                 return !state.is_dead;
             }
@@ -731,7 +726,7 @@ impl LongMessage {
 
 impl Drop for LongMessage {
     fn drop(&mut self) {
-        let mut state = self.outbound.lock();
+        let mut state = self.outbound.state.lock();
         if !self.is_finished {
             self.outbound.die(&mut state);
         }
@@ -770,7 +765,7 @@ mod tests {
             outbound.add(|out| out.resize(out.len() + MUCH, b'x'));
             assert!(outbound.send_waiting(Duration::from_secs(20)));
             assert_eq!(outbound.unsent(), 0);
-            assert!(!outbound.lock().has_flusher);
+            assert!(!outbound.state.lock().has_flusher);
             outbound.stop_sending();
             assert_eq!(reader.join().unwrap(), MUCH + 1);
         }
@@ -883,7 +878,7 @@ mod tests {
             // What waits behind the message does not hold the pong up, and what is before it does.
             outbound.add(|out| out.resize(out.len() + 2 * OUTPUT_LIMIT, b'b'));
             let piece = |out: &mut Vec<u8>| out.resize(out.len() + PIECE, b'x');
-            while outbound.lock().pending() <= OUTPUT_LIMIT {
+            while outbound.state.lock().pending() <= OUTPUT_LIMIT {
                 assert!(long.add(piece));
             }
             outbound.pong(b"between");

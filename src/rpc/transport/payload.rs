@@ -6,8 +6,9 @@
 use std::io;
 use std::time::Duration;
 
-use super::take_block;
+use super::frame::MAX_PAYLOAD;
 use crate::net::Source;
+use crate::sys::sync::Mutex;
 
 /// What follows the message that was received last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +30,13 @@ pub enum PayloadError {
 
 /// A payload that is arriving.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     data: Vec<u8>,
     filled: usize,
 }
 
 impl Incoming {
-    pub(super) fn new(len: usize) -> Self {
+    pub(crate) fn new(len: usize) -> Self {
         Self {
             data: take_block(len),
             filled: 0,
@@ -43,16 +44,16 @@ impl Incoming {
     }
 
     /// Bytes that are missing.
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.data.len() - self.filled
     }
 
-    pub(super) fn filled(&self) -> usize {
+    pub(crate) fn filled(&self) -> usize {
         self.filled
     }
 
     /// Takes what it needs of `bytes`; how many.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(self.left());
         self.data[self.filled..self.filled + count].copy_from_slice(&bytes[..count]);
         self.filled += count;
@@ -60,7 +61,7 @@ impl Incoming {
     }
 
     /// Reads at most `limit` bytes from where they come from straight to where they stay.
-    pub(super) fn fill(
+    pub(crate) fn fill(
         &mut self,
         source: &mut dyn Source,
         limit: usize,
@@ -73,11 +74,11 @@ impl Incoming {
     }
 
     /// What has come from the byte `start` on.
-    pub(super) fn since(&mut self, start: usize) -> &mut [u8] {
+    pub(crate) fn since(&mut self, start: usize) -> &mut [u8] {
         &mut self.data[start..self.filled]
     }
 
-    pub(super) fn into_data(self) -> Vec<u8> {
+    pub(crate) fn into_data(self) -> Vec<u8> {
         self.data
     }
 }
@@ -91,7 +92,7 @@ pub struct PayloadBuffer {
 
 impl PayloadBuffer {
     /// Room for a message of usual length and the headers of both frames.
-    pub(super) const ROOM: usize = 256;
+    pub(crate) const ROOM: usize = 256;
 
     /// The buffer to append a new payload to; what it has already is to stay.
     pub fn begin(&mut self) -> &mut Vec<u8> {
@@ -107,7 +108,7 @@ impl PayloadBuffer {
 
     /// Puts `head` directly in front of the payload and exchanges the buffer for `other`; where
     /// in it the head begins, or none when there is no room.
-    pub(super) fn exchange(&mut self, head: &[u8], other: &mut Vec<u8>) -> Option<usize> {
+    pub(crate) fn exchange(&mut self, head: &[u8], other: &mut Vec<u8>) -> Option<usize> {
         let start = Self::ROOM.checked_sub(head.len())?;
         self.data.get_mut(start..Self::ROOM)?.copy_from_slice(head);
         std::mem::swap(&mut self.data, other);
@@ -119,5 +120,71 @@ impl PayloadBuffer {
         if self.data.capacity() > keep {
             self.data = Vec::new();
         }
+    }
+}
+
+// Memory for blocks of files is kept between their uses. The C library gives every megabyte back to
+// the kernel at once, and the 256 page faults of a fresh one cost as much as copying it. So who is done
+// with a block gives its memory back here, and who needs some gets what was used last, which the
+// processor's cache may still have.
+
+/// How many are kept: as many as our own client has under way.
+const KEPT: usize = 16;
+/// Less than this costs nothing to get anew.
+const LEAST: usize = 64 * 1024;
+
+static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// Room for a block of `len` bytes, which are to be overwritten: they are those of an older one.
+pub fn take_block(len: usize) -> Vec<u8> {
+    let kept = if len < LEAST { None } else { FREE.lock().pop() };
+    match kept {
+        Some(mut block) => {
+            block.resize(len, 0);
+            block
+        }
+        // Pages of zeros cost nothing until bytes arrive.
+        None => vec![0; len],
+    }
+}
+
+/// Takes a block back.
+pub fn give_back_block(block: Vec<u8>) {
+    if (LEAST..=2 * MAX_PAYLOAD).contains(&block.capacity()) {
+        let mut free = FREE.lock();
+        if free.len() < KEPT {
+            free.push(block);
+        }
+    }
+}
+
+/// Gives back to the system what nobody has needed for a while.
+pub fn shrink_blocks() {
+    let unused = std::mem::take(&mut *FREE.lock());
+    drop(unused);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_has_the_length_that_was_asked_for_whoever_had_it_before() {
+        give_back_block(vec![7; MAX_PAYLOAD]);
+        for len in [0, 1, LEAST, LEAST + 1, MAX_PAYLOAD] {
+            let block = take_block(len);
+            assert_eq!(block.len(), len);
+            give_back_block(block);
+        }
+        for _ in 0..2 * KEPT {
+            give_back_block(vec![7; LEAST]);
+        }
+        assert!(FREE.lock().len() <= KEPT);
+        give_back_block(Vec::with_capacity(3 * MAX_PAYLOAD));
+        assert!(
+            FREE.lock()
+                .iter()
+                .all(|block| block.capacity() <= 2 * MAX_PAYLOAD)
+        );
     }
 }

@@ -1,7 +1,5 @@
 //! Reading websocket messages, text or binary: masked ones of a client, plain ones of a server.
 
-mod part;
-
 use std::io::{self, Cursor};
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,14 +8,12 @@ use std::time::{Duration, Instant};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use self::part::{Expected, Part};
-use super::mask::{self, Role};
+use super::frame::{Role, apply_mask, mask_behind};
 use super::payload::Incoming;
 use super::{
     Framing, Goodbye, MAX_MESSAGE, Outbound, Payload, PayloadError, Reader, Received, Refusal,
 };
-use crate::net::Charge;
-use crate::net::{InBuffer, Source};
+use crate::net::{Charge, InBuffer, Source};
 
 /// The longest header of a masked frame.
 const MAX_HEADER: usize = 14;
@@ -54,6 +50,22 @@ pub struct WebSocketReader<S> {
 enum Place {
     Buffer(Range<usize>),
     Assembled,
+}
+
+/// What the next message is to be.
+enum Expected {
+    Message,
+    Payload(Incoming),
+    /// A payload that nobody wants; where the error is given, somebody waits for that.
+    Unwanted(Option<PayloadError>),
+}
+
+/// A frame of a payload: its bytes go straight to where they stay.
+struct Part {
+    left: u64,
+    mask: Option<[u8; 4]>,
+    /// Where in the payload it begins.
+    start: usize,
 }
 
 /// A frame's header, judged.
@@ -201,6 +213,63 @@ impl<S: Source> WebSocketReader<S> {
         ))
     }
 
+    fn begin_part(&mut self, frame: &Frame) -> Result<Option<Received>, Need> {
+        self.buffer.consume(frame.header_len);
+        self.is_fragmented = !frame.is_final;
+        let mut start = 0;
+        if let Expected::Payload(payload) = &self.expected {
+            start = payload.filled();
+            if frame.payload_len > payload.left() as u64 {
+                self.expected = Expected::Unwanted(Some(PayloadError::Length));
+            }
+        }
+        self.part = Some(Part {
+            left: frame.payload_len,
+            mask: frame.mask,
+            start,
+        });
+        self.carry_part()
+    }
+
+    /// Takes what has come of a payload's frame, and hands the payload out after its last.
+    fn carry_part(&mut self) -> Result<Option<Received>, Need> {
+        let Some(part) = &mut self.part else {
+            return Ok(None);
+        };
+        let here = self.buffer.bytes();
+        let here = &here[..here
+            .len()
+            .min(usize::try_from(part.left).unwrap_or(usize::MAX))];
+        if let Expected::Payload(payload) = &mut self.expected {
+            let from = payload.filled();
+            payload.take(here);
+            part.unmask(payload, from);
+        }
+        let count = here.len();
+        part.left -= count as u64;
+        self.buffer.consume(count);
+        if part.left > 0 {
+            return Err(match self.expected {
+                Expected::Payload(_) => Need::Part,
+                _ => Need::Bytes(1),
+            });
+        }
+        self.part = None;
+        if self.is_fragmented {
+            return Ok(None);
+        }
+        Ok(
+            match std::mem::replace(&mut self.expected, Expected::Message) {
+                Expected::Payload(payload) if payload.left() == 0 => {
+                    Some(Received::Payload(Ok(payload.into_data())))
+                }
+                Expected::Payload(_) => Some(Received::Payload(Err(PayloadError::Length))),
+                Expected::Unwanted(error) => error.map(|error| Received::Payload(Err(error))),
+                Expected::Message => None,
+            },
+        )
+    }
+
     /// Reads once: what is needed of a payload to its place, anything else to the buffer.
     fn fill(&mut self, need: Fill, timeout: Duration) -> io::Result<usize> {
         match (need, &mut self.expected, &mut self.part) {
@@ -227,7 +296,7 @@ impl<S: Source> WebSocketReader<S> {
             return Err(Need::Bytes(end));
         };
         if let Some(mask) = frame.mask {
-            mask::apply(payload, mask);
+            apply_mask(payload, mask);
         }
         self.used = end;
         Ok(frame.header_len..end)
@@ -258,6 +327,16 @@ impl<S: Source> WebSocketReader<S> {
         if matches!(self.message, Place::Assembled) && !self.is_fragmented {
             self.assembled = Vec::new();
             self.charge.set(0);
+        }
+    }
+}
+
+impl Part {
+    /// Takes the mask off what has come of the payload from the byte `from` on, while the
+    /// processor still has it.
+    fn unmask(&self, payload: &mut Incoming, from: usize) {
+        if let Some(mask) = self.mask {
+            apply_mask(payload.since(from), mask_behind(mask, from - self.start));
         }
     }
 }
