@@ -27,7 +27,7 @@ use crate::env::{
     TerminalSize,
 };
 use crate::rpc::client::Process;
-use crate::rpc::methods::env_policy::{EnvPolicy, Inherit};
+use crate::rpc::methods::process::{EnvPolicy, Inherit};
 use crate::sandbox::policy::Waivers;
 use crate::sandbox::preset::{Preset, WholeMachine, Widened};
 use crate::sys::poll::WakeEvent;

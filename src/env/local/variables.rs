@@ -6,7 +6,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::rpc::methods::env_policy::{EnvPolicy, Inherit, NEVER_INHERITED, NEVER_PASSED};
+use crate::rpc::methods::process::{EnvPolicy, Inherit, NEVER_INHERITED, NEVER_PASSED};
 
 /// What `inherit: "core"` lets through.
 const CORE: [&str; 10] = [

@@ -19,7 +19,7 @@ use super::StdioCommand;
 use crate::log;
 use crate::net::Source;
 use crate::oneshot;
-use crate::rpc::methods::env_policy::is_our_secret;
+use crate::rpc::methods::process::is_our_secret;
 use crate::sys::guardian::Guardian;
 use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
 use crate::sys::process::{Exit, Leader};

@@ -242,7 +242,7 @@ pub(crate) fn output(chunk: &OutputParams<'_>) -> Result<ProcessEvent, String> {
     let data = base64::decode(&chunk.chunk)
         .map_err(|error| format!("output of a process is no base64: {error}"))?;
     Ok(ProcessEvent::Output {
-        stream: chunk.stream.into(),
+        stream: chunk.stream,
         data,
     })
 }
@@ -392,12 +392,12 @@ fn exit_number(missing: &[(u64, u64)], first_retained: Option<u64>) -> Option<u6
 
 #[cfg(test)]
 mod tests {
-    use super::super::process::Stream;
     use super::*;
+    use crate::rpc::methods::process::StreamName;
 
     fn output(text: &str) -> ProcessEvent {
         ProcessEvent::Output {
-            stream: Stream::Stdout,
+            stream: StreamName::Stdout,
             data: text.into(),
         }
     }

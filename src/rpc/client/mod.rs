@@ -35,8 +35,10 @@ use std::time::Duration;
 
 pub use files::{FileBlock, FileKind, FileMetadata, Links, Listing, Names, OpenFile, OpenFor};
 pub use http::{HttpBody, HttpRequest, HttpResponse};
-pub use process::{Command, Confined, Exit, Process, ProcessEvent, Stream, TerminalSize};
+pub use process::{Command, Confined, Exit, Process, ProcessEvent};
 pub use session::{EnvironmentFacts, PolicyFacts, SandboxFacts};
+
+pub use super::methods::process::{Size as TerminalSize, StreamName as Stream};
 
 use self::connection::{Answer, Params};
 use self::connector::Connector;

@@ -15,11 +15,10 @@ use super::events::EventQueue;
 use super::session::Session;
 use super::{ClientError, ExecServerClient};
 use crate::rpc::methods::Method;
-use crate::rpc::methods::env_policy::EnvPolicy;
 use crate::rpc::methods::process::{
-    CloseStdin, CloseStdinParams, Denial, ExitFacts, Resize, ResizeParams, Signal, SignalParams,
-    Size, Start, StartParams, StartReply, StreamName, Terminate, TerminateParams, Write,
-    WriteStatus,
+    CloseStdin, CloseStdinParams, Denial, EnvPolicy, ExitFacts, Resize, ResizeParams, Signal,
+    SignalParams, Size, Start, StartParams, StartReply, StreamName, Terminate, TerminateParams,
+    Write, WriteStatus,
 };
 use crate::rpc::path_uri::PathStyle;
 use crate::rpc::{base64, encode};
@@ -38,7 +37,7 @@ pub struct Command {
     /// What to inherit of the environment variables there; none inherits nothing.
     pub env_policy: Option<EnvPolicy>,
     /// A terminal of this size instead of pipes.
-    pub terminal: Option<TerminalSize>,
+    pub terminal: Option<Size>,
     /// Whether standard input is a pipe. A terminal always takes input.
     pub pipe_stdin: bool,
     /// How long it may run; then its group gets TERM and 2 s later KILL.
@@ -58,33 +57,13 @@ pub struct Confined {
     pub weaker: Vec<String>,
 }
 
-/// A terminal's size in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TerminalSize {
-    /// Lines.
-    pub rows: u16,
-    /// Characters a line.
-    pub cols: u16,
-}
-
-/// Which of a process's streams a piece of output came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-    /// A terminal, where the two are one.
-    Pty,
-}
-
 /// What happens to a process, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProcessEvent {
     /// It has printed something.
     Output {
         /// Where.
-        stream: Stream,
+        stream: StreamName,
         /// At least one byte.
         data: Vec<u8>,
     },
@@ -251,7 +230,7 @@ impl Process {
     ///
     /// # Errors
     /// The server does not know this extension, there is no terminal, or the session is lost.
-    pub fn resize(&self, size: TerminalSize) -> Result<(), ClientError> {
+    pub fn resize(&self, size: Size) -> Result<(), ClientError> {
         self.session.facts.needs(Resize::NAME)?;
         let params = ResizeParams {
             process_id: self.process_id(),
@@ -415,7 +394,7 @@ fn start_params(session: &Session, id: &str, command: &Command) -> Result<Vec<u8
         arg0: command.arg0.clone(),
         env_policy: command.env_policy.clone(),
         sandbox: sandbox.as_deref(),
-        size: size.map(|TerminalSize { rows, cols }| Size { rows, cols }),
+        size,
         timeout_ms: command.timeout.map(millis),
         acknowledges: facts.has("process/start.acknowledges"),
         ..StartParams::default()
@@ -468,16 +447,6 @@ fn confined(reply: StartReply<'_>) -> Result<Option<Confined>, ClientError> {
 
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-impl From<StreamName> for Stream {
-    fn from(name: StreamName) -> Self {
-        match name {
-            StreamName::Stdout => Self::Stdout,
-            StreamName::Stderr => Self::Stderr,
-            StreamName::Pty => Self::Pty,
-        }
-    }
 }
 
 impl From<ExitFacts> for Exit {

@@ -8,7 +8,6 @@
 #![allow(missing_docs)]
 
 pub mod discovery;
-pub mod env_policy;
 pub mod fs;
 pub mod http;
 #[cfg(test)]
@@ -52,7 +51,7 @@ macro_rules! methods {
         )+
 
         /// The names of all of them, and what is announced of each.
-        pub(super) const ALL: &[(&str, &[&str])] = &[$(
+        pub(crate) const ALL: &[(&str, &[&str])] = &[$(
             (
                 <$method as $crate::rpc::methods::Method>::NAME,
                 <$method as $crate::rpc::methods::Method>::EXTENSIONS,
@@ -61,7 +60,7 @@ macro_rules! methods {
 
         /// The schemas of the parameters and of the reply of each.
         #[cfg(test)]
-        pub(super) fn schemas(generator: &mut schemars::SchemaGenerator) -> Vec<[schemars::Schema; 2]> {
+        pub(crate) fn schemas(generator: &mut schemars::SchemaGenerator) -> Vec<[schemars::Schema; 2]> {
             vec![$({
                 type Method = $method;
                 [
