@@ -3,40 +3,46 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::config::{Origin, Problem};
-use super::provider::{DefaultSelection, EnvironmentProvider, Provided};
+use super::config::{Config, DefaultSelection, Origin, Problem};
 use super::{Environment, EnvironmentError, LOCAL};
 use crate::suggest::closest;
 
+/// An environment, and where it was defined.
+#[derive(Clone)]
+pub struct Listed {
+    /// With its id.
+    pub environment: Arc<Environment>,
+    /// Where it was defined.
+    pub origin: Origin,
+    /// How it is reached, free of secrets.
+    pub address: String,
+}
+
 /// All environments of a program: each exists once, and none ever stands in for another.
 pub struct EnvironmentManager {
-    /// This machine first, if it is one of them; then in the provider's order.
-    environments: Vec<Provided>,
+    /// This machine first, if it is one of them; then in the order of the file.
+    environments: Vec<Listed>,
     /// The place of the default.
     default: Option<usize>,
 }
 
 impl EnvironmentManager {
-    /// Those that a provider knows, and `local` if the provider includes this machine.
+    /// Those that are configured, and `local` if this machine is one of them.
     ///
     /// # Errors
-    /// The provider cannot tell, this machine is included but not given, two have the same id, or
-    /// the default is none of them.
-    pub fn from_provider(
-        provider: &dyn EnvironmentProvider,
-        local: Option<Arc<Environment>>,
-    ) -> Result<Self, EnvironmentError> {
-        let snapshot = provider.snapshot()?;
-        let mut environments = Vec::with_capacity(snapshot.environments.len() + 1);
-        if snapshot.include_local {
-            environments.push(Provided {
+    /// This machine is included but not given, two have the same id, or the default is none of
+    /// them.
+    pub fn new(config: Config, local: Option<Arc<Environment>>) -> Result<Self, EnvironmentError> {
+        let mut environments = Vec::with_capacity(config.environments.len() + 1);
+        if config.include_local {
+            environments.push(Listed {
                 environment: local.ok_or(Problem::NoLocal)?,
                 origin: Origin::BuiltIn,
                 address: "this machine".to_owned(),
             });
         }
-        for provided in snapshot.environments {
-            let id = provided.environment.id();
+        for definition in config.environments {
+            let id = &*definition.id;
             if id.is_empty() {
                 return Err(Problem::EmptyId.into());
             }
@@ -46,9 +52,13 @@ impl EnvironmentManager {
             if find(&environments, id).is_some() {
                 return Err(Problem::DuplicateId(id.to_owned()).into());
             }
-            environments.push(provided);
+            environments.push(Listed {
+                origin: definition.origin.clone(),
+                address: definition.transport.to_string(),
+                environment: Arc::new(Environment::new(definition)),
+            });
         }
-        let default = match snapshot.default {
+        let default = match config.default {
             DefaultSelection::Disabled => None,
             DefaultSelection::Id(id) => match find(&environments, &id) {
                 Some(at) => Some(at),
@@ -113,8 +123,8 @@ impl EnvironmentManager {
         }
     }
 
-    /// All of them: this machine first, then in the provider's order.
-    pub fn environments(&self) -> &[Provided] {
+    /// All of them: this machine first, then in the order of the file.
+    pub fn environments(&self) -> &[Listed] {
         &self.environments
     }
 
@@ -123,7 +133,7 @@ impl EnvironmentManager {
     }
 }
 
-fn find(environments: &[Provided], id: &str) -> Option<usize> {
+fn find(environments: &[Listed], id: &str) -> Option<usize> {
     environments
         .iter()
         .position(|each| each.environment.id() == id)

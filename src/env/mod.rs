@@ -1,8 +1,7 @@
 //! Environments: the places where processes run and files live.
 //!
-//! A provider ([`EnvironmentProvider`]) knows which there are, from a file
-//! ([`config`]) or a variable; the [`EnvironmentManager`] checks what it says and
-//! owns one shared instance of each. All are reached through a client, which connects on first use;
+//! A file or a variable says which there are ([`config`]); the [`EnvironmentManager`] checks that
+//! and owns one shared instance of each. All are reached through a client, which connects on first use;
 //! this machine, where the program serves itself what it asks for, by a socket pair. What a server
 //! does here is in [`local`].
 //!
@@ -14,17 +13,11 @@ use std::sync::Arc;
 
 pub mod config;
 mod environment;
-mod error;
 pub mod local;
 mod manager;
-mod provider;
 
 pub use environment::*;
-pub use error::EnvironmentError;
 pub use manager::{EnvironmentManager, UnknownEnvironment};
-pub use provider::{
-    DefaultSelection, EnvironmentProvider, FileProvider, Provided, Snapshot, UrlProvider,
-};
 
 /// The environments that the user has configured, in the file `named` or where
 /// [`config::home::configured`] looks for them, with `local` as this machine if it says so there.
@@ -36,9 +29,8 @@ pub fn configured(
     local: Environment,
 ) -> Result<EnvironmentManager, EnvironmentError> {
     let home = local::info::user_home();
-    let provider =
-        config::home::configured(named, &|name| std::env::var_os(name), home.as_deref())?;
-    EnvironmentManager::from_provider(&*provider, Some(Arc::new(local)))
+    let config = config::home::configured(named, &|name| std::env::var_os(name), home.as_deref())?;
+    EnvironmentManager::new(config, Some(Arc::new(local)))
 }
 
 /// The id of this machine.

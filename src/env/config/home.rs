@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigError, Problem};
-use crate::env::provider::{EnvironmentProvider, FileProvider, UrlProvider};
+use super::{Config, ConfigError, DefaultSelection, Definition, Origin, Problem, Transport};
+use crate::env::LOCAL;
 
 /// The file's name in its directory.
 const NAME: &str = "environments.toml";
@@ -15,6 +15,12 @@ const NOISE: [&str; 3] = [
     "CODEX_EXEC_SERVER_NOISE_ENVIRONMENT_ID",
     "CODEX_EXEC_SERVER_NOISE_AUTH_TOKEN",
 ];
+
+/// The variable for one environment, where there is no file.
+const URL_VARIABLE: &str = "CODEX_EXEC_SERVER_URL";
+
+/// The id of the environment that the variable defines.
+const REMOTE: &str = "remote";
 
 /// Whoever knows environment variables; [`std::env::var_os`] but in tests.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -30,11 +36,10 @@ pub fn configured(
     named: Option<&Path>,
     variables: Variables<'_>,
     user_home: Option<&Path>,
-) -> Result<Box<dyn EnvironmentProvider>, ConfigError> {
+) -> Result<Config, ConfigError> {
     if let Some(path) = named {
         let config = Config::read(path)?;
-        let config = config.ok_or_else(|| Problem::Missing(path.to_owned()))?;
-        return Ok(Box::new(FileProvider::new(config)));
+        return config.ok_or_else(|| Problem::Missing(path.to_owned()).into());
     }
     // Blank counts as unset for all of them.
     let is_set = |name: &&&str| variables(name).is_some_and(|value| !is_blank(&value));
@@ -44,9 +49,13 @@ pub fn configured(
     if let Some(directory) = directory(variables, user_home)?
         && let Some(config) = Config::read(&directory.join(NAME))?
     {
-        return Ok(Box::new(FileProvider::new(config)));
+        return Ok(config);
     }
-    Ok(Box::new(UrlProvider::from_variables(variables)?))
+    match variables(URL_VARIABLE).map(OsString::into_string) {
+        None => Ok(of_url(None)),
+        Some(Ok(value)) => Ok(of_url(Some(&value))),
+        Some(Err(_)) => Err(Problem::Variable(URL_VARIABLE).into()),
+    }
 }
 
 /// Where the file is looked for.
@@ -72,6 +81,31 @@ fn directory(
         .into());
     }
     Ok(user_home.map(|home| home.join(".codex")))
+}
+
+/// What the variable says, which is taken as it is: a wrong URL is an error when it is used. Unset
+/// or blank it means this machine, `none` no environment at all.
+pub(crate) fn of_url(value: Option<&str>) -> Config {
+    let value = value.map(str::trim).unwrap_or_default();
+    let (default, environments) = if value.is_empty() {
+        (DefaultSelection::Id(LOCAL.to_owned()), Vec::new())
+    } else if value.eq_ignore_ascii_case("none") {
+        (DefaultSelection::Disabled, Vec::new())
+    } else {
+        let definition = Definition {
+            id: REMOTE.to_owned(),
+            transport: Transport::from_url(value),
+            connect_timeout: Definition::DEFAULT_TIMEOUT,
+            initialize_timeout: Definition::DEFAULT_TIMEOUT,
+            origin: Origin::Variable(URL_VARIABLE),
+        };
+        (DefaultSelection::Id(REMOTE.to_owned()), vec![definition])
+    };
+    Config {
+        environments,
+        default,
+        include_local: value.is_empty(),
+    }
 }
 
 fn is_blank(value: &OsString) -> bool {

@@ -33,12 +33,19 @@ use position::Lines;
 
 use crate::net::redact::redacted_in_place;
 
-use super::provider::DefaultSelection;
-
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// What a file says, all of it valid.
+/// Which environment is meant when none is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DefaultSelection {
+    /// None: whoever wants one must name it.
+    Disabled,
+    /// The one of this id.
+    Id(String),
+}
+
+/// The environments that are configured: what a file says, or the variable in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// In the order of the file; without this machine.

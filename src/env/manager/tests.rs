@@ -2,35 +2,22 @@
 
 use super::super::config::Definition;
 use super::super::config::Transport;
-use super::super::provider::{Snapshot, UrlProvider};
+use super::super::config::home::of_url;
 use super::*;
 
-struct Fixed {
-    ids: &'static [&'static str],
-    default: Option<&'static str>,
-    include_local: bool,
-}
-
-impl EnvironmentProvider for Fixed {
-    fn snapshot(&self) -> Result<Snapshot, EnvironmentError> {
-        let provide = |id: &&str| Provided {
-            environment: environment(id),
-            origin: Origin::Variable("X"),
-            address: "elsewhere".into(),
-        };
-        Ok(Snapshot {
-            environments: self.ids.iter().map(provide).collect(),
-            default: match self.default {
-                Some(id) => DefaultSelection::Id(id.into()),
-                None => DefaultSelection::Disabled,
-            },
-            include_local: self.include_local,
-        })
+fn fixed(ids: &[&str], default: Option<&str>, include_local: bool) -> Config {
+    Config {
+        environments: ids.iter().map(|id| definition(id)).collect(),
+        default: match default {
+            Some(id) => DefaultSelection::Id(id.into()),
+            None => DefaultSelection::Disabled,
+        },
+        include_local,
     }
 }
 
-fn environment(id: &str) -> Arc<Environment> {
-    Arc::new(Environment::new(Definition {
+fn definition(id: &str) -> Definition {
+    Definition {
         id: id.to_owned(),
         transport: Transport::Unix {
             path: "/nowhere".into(),
@@ -39,23 +26,23 @@ fn environment(id: &str) -> Arc<Environment> {
         connect_timeout: Definition::DEFAULT_TIMEOUT,
         initialize_timeout: Definition::DEFAULT_TIMEOUT,
         origin: Origin::Variable("X"),
-    }))
+    }
 }
 
-fn manager(provider: &dyn EnvironmentProvider) -> Result<EnvironmentManager, String> {
-    EnvironmentManager::from_provider(provider, Some(environment(LOCAL)))
-        .map_err(|error| error.to_string())
+fn manager(config: Config) -> Result<EnvironmentManager, String> {
+    let local = Arc::new(Environment::new(definition(LOCAL)));
+    EnvironmentManager::new(config, Some(local)).map_err(|error| error.to_string())
 }
 
-fn refusal(provider: &dyn EnvironmentProvider) -> String {
-    match manager(provider) {
+fn refusal(config: Config) -> String {
+    match manager(config) {
         Ok(manager) => panic!("accepted {:?}", manager.ids().collect::<Vec<_>>()),
         Err(error) => error,
     }
 }
 
 #[test]
-fn what_a_provider_says_is_checked() {
+fn what_is_configured_is_checked() {
     for (ids, default, words) in [
         (&[""][..], None, "environment id cannot be empty"),
         (
@@ -75,13 +62,9 @@ fn what_a_provider_says_is_checked() {
             "default environment `local` is not configured",
         ),
     ] {
-        let provider = Fixed {
-            ids,
-            default,
-            include_local: false,
-        };
+        let config = fixed(ids, default, false);
         assert_eq!(
-            refusal(&provider),
+            refusal(config),
             format!("exec-server protocol error: {words}")
         );
     }
@@ -89,17 +72,13 @@ fn what_a_provider_says_is_checked() {
 
 #[test]
 fn this_machine_must_be_given_where_it_is_included() {
-    let provider = Fixed {
-        ids: &[],
-        default: None,
-        include_local: true,
-    };
-    let error = EnvironmentManager::from_provider(&provider, None).err();
+    let config = fixed(&[], None, true);
+    let error = EnvironmentManager::new(config.clone(), None).err();
     assert_eq!(
         error.expect("there is no local environment").to_string(),
         "exec-server protocol error: local environment requires configured runtime paths"
     );
-    assert!(manager(&provider).is_ok());
+    assert!(manager(config).is_ok());
 }
 
 #[test]
@@ -111,12 +90,8 @@ fn the_default_comes_first_and_the_others_in_their_order() {
         (Some("a"), false, &["a", "z", "m"]),
         (None, true, &[]),
     ] {
-        let provider = Fixed {
-            ids,
-            default,
-            include_local,
-        };
-        let manager = manager(&provider).expect("valid");
+        let config = fixed(ids, default, include_local);
+        let manager = manager(config).expect("valid");
         assert_eq!(manager.default_environment_ids(), expected);
         assert_eq!(manager.default_environment_id(), default);
     }
@@ -124,12 +99,8 @@ fn the_default_comes_first_and_the_others_in_their_order() {
 
 #[test]
 fn an_environment_is_the_same_each_time() {
-    let provider = Fixed {
-        ids: &["a"],
-        default: Some("a"),
-        include_local: true,
-    };
-    let manager = manager(&provider).expect("valid");
+    let config = fixed(&["a"], Some("a"), true);
+    let manager = manager(config).expect("valid");
     let first = manager.get("a").expect("a");
     for again in [
         manager.get("a").expect("a"),
@@ -144,12 +115,8 @@ fn an_environment_is_the_same_each_time() {
 
 #[test]
 fn an_unknown_environment_names_those_that_there_are() {
-    let provider = Fixed {
-        ids: &["dev", "ci"],
-        default: None,
-        include_local: true,
-    };
-    let manager = manager(&provider).expect("valid");
+    let config = fixed(&["dev", "ci"], None, true);
+    let manager = manager(config).expect("valid");
     let unknown = |id| {
         manager
             .select(id)
@@ -183,7 +150,7 @@ fn the_variable_follows_its_table() {
         (Some("garbage"), &["remote"], Some("remote")),
         (Some("unix:///x"), &["remote"], Some("remote")),
     ] {
-        let manager = manager(&UrlProvider::new(value)).expect("valid");
+        let manager = manager(of_url(value)).expect("valid");
         assert_eq!(manager.ids().collect::<Vec<_>>(), ids, "{value:?}");
         assert_eq!(manager.default_environment_id(), default, "{value:?}");
         for each in manager.environments() {

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use super::super::super::DefaultSelection;
 use super::*;
 
 /// A directory with `exec`, `codex` and `home/.codex` in it.
@@ -32,13 +31,14 @@ impl Scratch {
             Some(OsString::from(value.replace("DIR", self.0.to_str()?)))
         };
         let named = named.map(|name| self.0.join(name));
-        let provider = configured(named.as_deref(), &variables, Some(&self.0.join("home")))
-            .map_err(|error| {
+        let config = configured(named.as_deref(), &variables, Some(&self.0.join("home"))).map_err(
+            |error| {
                 error
                     .to_string()
                     .replace(self.0.to_str().expect("UTF-8"), "DIR")
-            })?;
-        match provider.snapshot().expect("a snapshot").default {
+            },
+        )?;
+        match config.default {
             DefaultSelection::Id(id) => Ok(id),
             DefaultSelection::Disabled => Ok("none".into()),
         }
