@@ -1,9 +1,8 @@
-//! The wire: messages, their types, and the transports that carry them.
+//! The protocol: messages, the methods, the transports that carry them, and the client.
 //!
-//! Nothing here knows a process or a file. A message is decoded in two stages,
-//! the borrowed envelope ([`message`]) and then the typed parameters
-//! ([`methods`]), and is encoded straight into the frame buffer of its
-//! connection ([`transport::Outbound`]).
+//! A message is decoded in two stages, the borrowed envelope ([`message`]) and then the typed
+//! parameters ([`methods`]), and is encoded straight into the frame buffer of its connection
+//! ([`transport::Outbound`]).
 
 pub mod base64;
 pub mod client;

@@ -39,31 +39,31 @@ const DISCOVERY: &str = "capability discovery";
 
 /// The methods that are no file requests, and their handlers.
 static METHODS: &[(&str, &dyn CallMethod)] = &[
-    on(&On::<Write>(PROCESSES, process::write)),
-    on(&On::<Read>(PROCESSES, process::read)),
-    on(&On::<Acknowledge>(PROCESSES, process::acknowledge)),
-    on(&On::<Start>(PROCESSES, process::start)),
-    on(&On::<CloseStdin>(PROCESSES, process::close_stdin)),
-    on(&On::<Signal>(PROCESSES, process::signal)),
-    on(&On::<Terminate>(PROCESSES, process::terminate)),
-    on(&On::<Resize>(PROCESSES, process::resize)),
-    on(&On::<List>(PROCESSES, process::list)),
-    on(&On::<WatchMissing>(FILES, watch::watch_missing)),
-    on(&On::<Watch>(FILES, watch::watch)),
-    on(&On::<Unwatch>(FILES, watch::unwatch)),
-    on(&On::<Request>("http", http::request)),
-    on(&On::<Info>("environment info", session::info)),
-    on(&On::<Status>("environment status", session::status)),
-    on(&On::<ReadConfig>(
+    row(&On::<Write>(PROCESSES, process::write)),
+    row(&On::<Read>(PROCESSES, process::read)),
+    row(&On::<Acknowledge>(PROCESSES, process::acknowledge)),
+    row(&On::<Start>(PROCESSES, process::start)),
+    row(&On::<CloseStdin>(PROCESSES, process::close_stdin)),
+    row(&On::<Signal>(PROCESSES, process::signal)),
+    row(&On::<Terminate>(PROCESSES, process::terminate)),
+    row(&On::<Resize>(PROCESSES, process::resize)),
+    row(&On::<List>(PROCESSES, process::list)),
+    row(&On::<WatchMissing>(FILES, watch::watch_missing)),
+    row(&On::<Watch>(FILES, watch::watch)),
+    row(&On::<Unwatch>(FILES, watch::unwatch)),
+    row(&On::<Request>("http", http::request)),
+    row(&On::<Info>("environment info", session::info)),
+    row(&On::<Status>("environment status", session::status)),
+    row(&On::<ReadConfig>(
         "environment config",
         session::read_config,
     )),
-    on(&On::<DiscoverRoots>(DISCOVERY, session::discover_roots)),
-    on(&On::<Discover>(DISCOVERY, session::discover)),
+    row(&On::<DiscoverRoots>(DISCOVERY, session::discover_roots)),
+    row(&On::<Discover>(DISCOVERY, session::discover)),
 ];
 
 /// A row of the table: the method's name, and what handles its calls.
-const fn on<M: Method>(method: &'static On<M>) -> (&'static str, &'static dyn CallMethod) {
+const fn row<M: Method>(method: &'static On<M>) -> (&'static str, &'static dyn CallMethod) {
     (M::NAME, method)
 }
 
@@ -390,27 +390,16 @@ fn no_raw_bytes() -> RpcError {
 mod tests {
     use super::*;
     use crate::rpc::methods;
-    use crate::rpc::methods::fs::{Changed, MissingChanged};
-    use crate::rpc::methods::http::BodyDelta;
-    use crate::rpc::methods::process::{Closed, Exited, Output};
 
     #[test]
     fn every_method_that_is_described_has_one_handler() {
-        let notifications = [
-            Changed::NAME,
-            MissingChanged::NAME,
-            BodyDelta::NAME,
-            Closed::NAME,
-            Exited::NAME,
-            Output::NAME,
-        ];
         let mut handled = vec![Initialize::NAME, Initialized::NAME];
         handled.extend(METHODS.iter().map(|(name, _)| name));
         handled.extend(files::METHODS.iter().map(|(name, _)| name));
         handled.sort_unstable();
         let described = methods::all().map(|(name, _)| name);
         let mut described: Vec<_> = described
-            .filter(|name| !notifications.contains(name))
+            .filter(|name| !methods::NOTIFICATIONS.contains(name))
             .collect();
         described.sort_unstable();
         assert_eq!(handled, described);

@@ -256,6 +256,8 @@ pub(crate) struct ServerFacts {
     pub(crate) style: PathStyle,
 }
 
+/// What is read of an [`EnvironmentInfo`](crate::rpc::methods::session::EnvironmentInfo): no member
+/// must be there, since servers of other versions leave out some.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct InfoReply {

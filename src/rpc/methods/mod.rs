@@ -85,6 +85,17 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
     families.into_iter().flatten().copied()
 }
 
+/// What a server sends without being asked.
+#[cfg(test)]
+pub(crate) const NOTIFICATIONS: [&str; 6] = [
+    fs::Changed::NAME,
+    fs::MissingChanged::NAME,
+    http::BodyDelta::NAME,
+    process::Closed::NAME,
+    process::Exited::NAME,
+    process::Output::NAME,
+];
+
 /// What this program can do beyond the reference, as it announces it.
 pub fn extensions() -> impl Iterator<Item = &'static str> {
     all().flat_map(|(_, extensions)| extensions).copied()

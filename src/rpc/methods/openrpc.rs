@@ -6,19 +6,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::{discovery, fs as files, http, process, session};
+use super::{NOTIFICATIONS, discovery, fs as files, http, process, session};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openrpc.json");
-
-/// What a server sends without being asked.
-const NOTIFICATIONS: &[&str] = &[
-    "fs/changed",
-    "fs/missingChanged",
-    "http/request/bodyDelta",
-    "process/closed",
-    "process/exited",
-    "process/output",
-];
 
 type Family = (
     &'static [(&'static str, &'static [&'static str])],

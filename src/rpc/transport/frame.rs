@@ -226,7 +226,7 @@ pub(crate) fn mask_behind(mut mask: [u8; 4], count: usize) -> [u8; 4] {
 }
 
 /// Appends a payload with a mask laid over it, in pieces that stay in the fastest cache.
-pub(crate) fn append_masked(out: &mut Vec<u8>, payload: &[u8], mask: [u8; 4]) {
+fn append_masked(out: &mut Vec<u8>, payload: &[u8], mask: [u8; 4]) {
     const PIECE: usize = 8 * 1024;
     for piece in payload.chunks(PIECE) {
         let start = out.len();
