@@ -10,7 +10,7 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::connection::{Answer, CallError, Connection, decode_result};
-use super::session::{ServerFacts, native};
+use super::session::native;
 use super::{ClientError, ExecServerClient};
 use crate::rpc::methods::Method;
 use crate::rpc::methods::fs::{
@@ -97,7 +97,7 @@ impl ExecServerClient {
     /// # Errors
     /// The file's, or the connection's; so for all that follow.
     pub fn read_file(&self, path: &str) -> Result<Vec<u8>, ClientError> {
-        let path = self.server()?.path(path);
+        let path = self.session()?.facts.path(path);
         let answer = self.call::<ReadFile>(&ReadFileParams {
             path: path.into(),
             ..ReadFileParams::default()
@@ -120,7 +120,8 @@ impl ExecServerClient {
         is_atomic: bool,
         links: Links,
     ) -> Result<(), ClientError> {
-        let facts = self.server()?;
+        let session = self.session()?;
+        let facts = &session.facts;
         if is_atomic {
             facts.needs("fs/writeFile.atomic")?;
         }
@@ -143,7 +144,7 @@ impl ExecServerClient {
 
     /// Makes a directory, with those above it; one that exists will do.
     pub fn create_directory(&self, path: &str, links: Links) -> Result<(), ClientError> {
-        let path = self.server()?.path(path);
+        let path = self.session()?.facts.path(path);
         self.carry_out::<CreateDirectory>(&CreateDirectoryParams {
             path: path.into(),
             recursive: Some(true),
@@ -155,7 +156,7 @@ impl ExecServerClient {
     /// What is there; a link is looked behind if `follows_links`. Otherwise a link is told by
     /// `is_symlink`, and `kind` is [`FileKind::Symlink`].
     pub fn metadata(&self, path: &str, follows_links: bool) -> Result<FileMetadata, ClientError> {
-        let path = self.server()?.path(path);
+        let path = self.session()?.facts.path(path);
         let answer = self.call::<GetMetadata>(&GetMetadataParams {
             path: path.into(),
             ..GetMetadataParams::default()
@@ -179,7 +180,7 @@ impl ExecServerClient {
     /// The names in a directory. The call fails for what is no name, or comes twice: whoever joins
     /// these names to a path must end up below it.
     pub fn read_directory(&self, path: &str) -> Result<Listing, ClientError> {
-        let path = self.server()?.path(path);
+        let path = self.session()?.facts.path(path);
         let reply: EntriesReply = {
             // Gone before the names are sorted: it may be long.
             let answer = self.call::<ReadDirectory>(&at(&path))?;
@@ -197,7 +198,7 @@ impl ExecServerClient {
 
     /// Removes a file or a tree; that nothing is there is no error.
     pub fn remove(&self, path: &str) -> Result<(), ClientError> {
-        let path = self.server()?.path(path);
+        let path = self.session()?.facts.path(path);
         self.carry_out::<Remove>(&RemoveParams {
             path: path.into(),
             recursive: Some(true),
@@ -208,7 +209,8 @@ impl ExecServerClient {
 
     /// Copies on the server.
     pub fn copy(&self, from: &str, to: &str, is_recursive: bool) -> Result<(), ClientError> {
-        let facts = self.server()?;
+        let session = self.session()?;
+        let facts = &session.facts;
         self.carry_out::<Copy>(&CopyParams {
             source_path: facts.path(from).into(),
             destination_path: facts.path(to).into(),
@@ -219,7 +221,7 @@ impl ExecServerClient {
 
     /// The path without links and dots.
     pub fn canonicalize(&self, path: &str) -> Result<String, ClientError> {
-        let path = self.server()?.path(path);
+        let path = self.session()?.facts.path(path);
         let answer = self.call::<Canonicalize>(&at(&path))?;
         let CanonicalizeReply { path } = answer.reply::<Canonicalize>()?;
         native(&path).ok_or_else(|| {
@@ -230,7 +232,8 @@ impl ExecServerClient {
 
     /// Renames within a file system, over what is there. An extension.
     pub fn rename(&self, from: &str, to: &str, links: Links) -> Result<(), ClientError> {
-        let facts = self.server()?;
+        let session = self.session()?;
+        let facts = &session.facts;
         facts.needs(Rename::NAME)?;
         self.carry_out::<Rename>(&RenameParams {
             source_path: facts.path(from).into(),
@@ -242,7 +245,8 @@ impl ExecServerClient {
 
     /// Sets permission bits. An extension.
     pub fn set_permissions(&self, path: &str, mode: u32, links: Links) -> Result<(), ClientError> {
-        let facts = self.server()?;
+        let session = self.session()?;
+        let facts = &session.facts;
         facts.needs(SetPermissions::NAME)?;
         self.carry_out::<SetPermissions>(&SetPermissionsParams {
             path: facts.path(path).into(),
@@ -254,7 +258,8 @@ impl ExecServerClient {
 
     /// Makes a symbolic link that says `target`. An extension.
     pub fn symlink(&self, target: &str, path: &str, links: Links) -> Result<(), ClientError> {
-        let facts = self.server()?;
+        let session = self.session()?;
+        let facts = &session.facts;
         facts.needs(Symlink::NAME)?;
         self.carry_out::<Symlink>(&SymlinkParams {
             path: facts.path(path).into(),
@@ -266,7 +271,8 @@ impl ExecServerClient {
 
     /// What a symbolic link says. An extension.
     pub fn read_link(&self, path: &str) -> Result<String, ClientError> {
-        let facts = self.server()?;
+        let session = self.session()?;
+        let facts = &session.facts;
         facts.needs(ReadLink::NAME)?;
         let answer = self.call::<ReadLink>(&at(&facts.path(path)))?;
         Ok(answer.reply::<ReadLink>()?.target)
@@ -275,11 +281,6 @@ impl ExecServerClient {
     /// Calls a method whose reply says nothing of use.
     fn carry_out<M: Method>(&self, params: &M::Params<'_>) -> Result<(), ClientError> {
         self.call::<M>(params).map(drop)
-    }
-
-    /// What is known of the server; connects if need be.
-    fn server(&self) -> Result<ServerFacts, ClientError> {
-        Ok(self.connector().ready()?.0.facts.clone())
     }
 }
 

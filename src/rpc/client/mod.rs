@@ -42,6 +42,7 @@ pub use super::methods::process::{Size as TerminalSize, StreamName as Stream};
 
 use self::connection::{Answer, Params};
 use self::connector::Connector;
+use self::session::Session;
 use super::encode;
 use super::error::ErrorKind;
 use super::methods::session::Info;
@@ -53,6 +54,72 @@ use crate::net::Dial;
 /// and a stdio command has been ended.
 #[derive(Clone)]
 pub struct ExecServerClient(Arc<Owner>);
+
+impl ExecServerClient {
+    /// A client that connects on first use.
+    pub fn new(options: ClientOptions) -> Self {
+        Self(Arc::new(Owner(Arc::new(Connector::new(options)))))
+    }
+
+    /// Whether there is a connection at the moment.
+    pub fn state(&self) -> ConnectionState {
+        self.connector().describe()
+    }
+
+    /// Connects if need be, and gives what the server tells about itself.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn facts(&self) -> Result<EnvironmentFacts, ClientError> {
+        Ok(self.session()?.facts.environment.clone())
+    }
+
+    /// The confinement that programs get there at best, which the server may have to find out
+    /// first; none if it does not tell, as the reference.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn sandbox(&self) -> Result<Option<SandboxFacts>, ClientError> {
+        if !self.session()?.facts.has("environment/info.sandbox") {
+            return Ok(None);
+        }
+        let answer = self.call::<Info>(&NoParams {})?;
+        session::sandbox_of(&answer.json)
+            .map_err(|error| ClientError::Protocol(format!("{}: {error}", Info::NAME)))
+    }
+
+    fn connector(&self) -> &Arc<Connector> {
+        &self.0.0
+    }
+
+    /// The session that there is, begun if need be.
+    fn session(&self) -> Result<Arc<Session>, ClientError> {
+        Ok(self.connector().ready()?.0)
+    }
+
+    /// Calls the method `M`.
+    fn call<M: Method>(&self, params: &M::Params<'_>) -> Result<Answer, ClientError> {
+        self.call_with(M::NAME, &|out| encode::json(out, params))
+    }
+
+    /// The same with parameters that the caller writes.
+    fn call_with(&self, method: &str, params: Params<'_>) -> Result<Answer, ClientError> {
+        let limit = Some(self.call_timeout());
+        self.connector().call(method, params, limit)
+    }
+
+    fn call_timeout(&self) -> Duration {
+        self.connector().options.call_timeout
+    }
+}
+
+impl fmt::Debug for ExecServerClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ExecServerClient")
+            .field(&self.state())
+            .finish()
+    }
+}
 
 /// Ends the client when nobody has it any more.
 struct Owner(Arc<Connector>);
@@ -232,70 +299,3 @@ impl fmt::Display for ClientError {
 }
 
 impl std::error::Error for ClientError {}
-
-impl ExecServerClient {
-    /// A client that connects on first use.
-    pub fn new(options: ClientOptions) -> Self {
-        Self(Arc::new(Owner(Arc::new(Connector::new(options)))))
-    }
-
-    /// Whether there is a connection at the moment.
-    pub fn state(&self) -> ConnectionState {
-        self.connector().describe()
-    }
-
-    /// Connects if need be, and gives what the server tells about itself.
-    ///
-    /// # Errors
-    /// It cannot be reached.
-    pub fn facts(&self) -> Result<EnvironmentFacts, ClientError> {
-        Ok(self.connector().ready()?.0.facts.facts.clone())
-    }
-
-    /// The confinement that programs get there at best, which the server may have to find out
-    /// first; none if it does not tell, as the reference.
-    ///
-    /// # Errors
-    /// It cannot be reached.
-    pub fn sandbox(&self) -> Result<Option<SandboxFacts>, ClientError> {
-        if !self
-            .connector()
-            .ready()?
-            .0
-            .facts
-            .has("environment/info.sandbox")
-        {
-            return Ok(None);
-        }
-        let answer = self.call::<Info>(&NoParams {})?;
-        session::sandbox_of(&answer.json)
-            .map_err(|error| ClientError::Protocol(format!("{}: {error}", Info::NAME)))
-    }
-
-    fn connector(&self) -> &Arc<Connector> {
-        &self.0.0
-    }
-
-    /// Calls the method `M`.
-    fn call<M: Method>(&self, params: &M::Params<'_>) -> Result<Answer, ClientError> {
-        self.call_with(M::NAME, &|out| encode::json(out, params))
-    }
-
-    /// The same with parameters that the caller writes.
-    fn call_with(&self, method: &str, params: Params<'_>) -> Result<Answer, ClientError> {
-        let limit = Some(self.call_timeout());
-        self.connector().call(method, params, limit)
-    }
-
-    fn call_timeout(&self) -> Duration {
-        self.connector().options.call_timeout
-    }
-}
-
-impl fmt::Debug for ExecServerClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ExecServerClient")
-            .field(&self.state())
-            .finish()
-    }
-}

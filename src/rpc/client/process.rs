@@ -368,7 +368,7 @@ fn refused(status: &WriteStatus) -> ClientError {
 /// The JSON of the parameters of a start.
 fn start_params(session: &Session, id: &str, command: &Command) -> Result<Vec<u8>, ClientError> {
     let facts = &session.facts;
-    let cwd = command.cwd.as_deref().or(facts.facts.cwd.as_deref());
+    let cwd = command.cwd.as_deref().or(facts.environment.cwd.as_deref());
     if command.timeout.is_some() {
         facts.needs("process/start.timeoutMs")?;
     }

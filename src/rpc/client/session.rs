@@ -73,7 +73,7 @@ pub struct PolicyFacts {
     pub remedy: Option<String>,
 }
 
-/// A session.
+/// What lives across connections. Nothing of it is left when the server has forgotten it.
 pub(crate) struct Session {
     pub(crate) id: String,
     pub(crate) facts: ServerFacts,
@@ -251,7 +251,7 @@ impl Session {
 #[derive(Clone, Debug)]
 pub(crate) struct ServerFacts {
     /// For callers.
-    pub(crate) facts: EnvironmentFacts,
+    pub(crate) environment: EnvironmentFacts,
     /// How it wants paths.
     pub(crate) style: PathStyle,
 }
@@ -299,7 +299,7 @@ impl ServerFacts {
     /// Of a server that says nothing: 0.130, which knows native paths only.
     pub(crate) fn silent() -> Self {
         Self {
-            facts: EnvironmentFacts::default(),
+            environment: EnvironmentFacts::default(),
             style: PathStyle::Native,
         }
     }
@@ -309,7 +309,7 @@ impl ServerFacts {
         let info: InfoReply = serde_json::from_str(json)?;
         let ours = info.capabilities.and_then(|it| it.exec_server);
         Ok(Self {
-            facts: EnvironmentFacts {
+            environment: EnvironmentFacts {
                 version: info.executor_version,
                 shell: info.shell.map(|shell| shell.path),
                 cwd: info.cwd.as_deref().and_then(native),
@@ -328,7 +328,7 @@ impl ServerFacts {
 
     /// Whether it announces an extension.
     pub(crate) fn has(&self, extension: &str) -> bool {
-        self.facts.extensions.iter().any(|it| it == extension)
+        self.environment.extensions.iter().any(|it| it == extension)
     }
 
     /// An error unless it announces the extension.
