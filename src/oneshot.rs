@@ -3,7 +3,7 @@
 //! A channel of the standard library does it too, at four allocations an answer and 8 kB of code
 //! for each type that is answered with.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sys::sync::{Condvar, Mutex};
@@ -46,13 +46,13 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
 impl<T> Sender<T> {
     /// Sends the answer; nobody needs to wait for it any more.
     pub fn send(self, answer: T) {
-        *self.0.lock() = State::Given(answer);
+        *self.0.state.lock() = State::Given(answer);
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         if matches!(*state, State::Open) {
             *state = State::Gone;
         }
@@ -68,7 +68,7 @@ impl<T> Receiver<T> {
     /// There is none in time, or there will be none.
     pub fn wait(self, limit: Option<Duration>) -> Result<T, RecvError> {
         let is_open = |state: &mut State<T>| matches!(state, State::Open);
-        let state = self.0.lock();
+        let state = self.0.state.lock();
         let changed = &self.0.changed;
         let mut state = match limit {
             Some(limit) => changed.wait_timeout_while(state, limit, is_open).0,
@@ -79,13 +79,6 @@ impl<T> Receiver<T> {
             State::Open => Err(RecvError::TimedOut),
             State::Gone => Err(RecvError::Gone),
         }
-    }
-}
-
-impl<T> Shared<T> {
-    /// What panicked elsewhere has left a whole state behind.
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock()
     }
 }
 

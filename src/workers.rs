@@ -46,7 +46,7 @@ impl Workers {
 
     /// Runs `job` on a thread of its own. Fails when the system gives no more threads.
     pub fn run(&self, job: Job) -> io::Result<()> {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         if state.idle > state.jobs.len() {
             state.jobs.push_back(job);
             // A thread that wakes up must not find the lock taken.
@@ -70,7 +70,7 @@ impl Workers {
 impl Shared {
     fn work_on(&self) {
         loop {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             state.idle += 1;
             while state.jobs.is_empty() {
                 let (waited, timeout) = self.work.wait_timeout(state, IDLE);
@@ -87,10 +87,6 @@ impl Shared {
                 job();
             }
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock()
     }
 }
 
@@ -127,7 +123,7 @@ mod tests {
             let job = move || here.send(thread::current().id()).unwrap();
             workers.run(Box::new(job)).unwrap();
             threads.insert(there.recv_timeout(Duration::from_secs(10)).unwrap());
-            while workers.0.lock().idle == 0 {
+            while workers.0.state.lock().idle == 0 {
                 thread::yield_now();
             }
         }

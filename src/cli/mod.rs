@@ -36,7 +36,6 @@ use grammar::{Flag, Grammar, Operands, Request};
 use output::print;
 use run::RUN;
 
-/// One command.
 struct Command {
     name: &'static str,
     /// What it does, in a few words.
@@ -46,7 +45,6 @@ struct Command {
     help: fn() -> String,
 }
 
-/// Every command.
 static COMMANDS: &[&Command] = &[&RUN, &CP, &ENV, &DOCTOR, &HELP];
 
 /// Why the program ends without success. `Display` is the whole text for standard error.

@@ -12,7 +12,7 @@ const LONGEST: usize = 8 * 1024;
 
 /// Who speaks, such as `exec-server run`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Speaker(pub(super) &'static str);
+pub(crate) struct Speaker(pub(crate) &'static str);
 
 impl Speaker {
     /// Says it: the first line behind the speaker's name, others below it as hints. What a remote

@@ -1,10 +1,11 @@
 //! Which file goes where, as the command line says it: the rules of cp and scp.
 
+use std::path::{Path, PathBuf};
+
 use super::copy::last_name;
 use super::queue::Job;
 use super::side::{CopyError, Found, Side};
 use crate::env::FileKind;
-use std::path::{Path, PathBuf};
 
 /// One end of a copy as it was named.
 pub(crate) struct End<'a> {

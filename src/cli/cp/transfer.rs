@@ -252,7 +252,6 @@ impl PartNames {
         &self.directory
     }
 
-    /// A new one.
     pub(crate) fn draw(&self) -> io::Result<PathBuf> {
         let mut drawn = [0; DRAWN / 2];
         random::fill(&mut drawn)?;

@@ -1,41 +1,285 @@
-//! The keys of `environments.toml` and the types of their values.
+//! The keys of `environments.toml` and the types of their values, and what one environment must not
+//! be, in the order in which it is told.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
+use tungstenite::client::IntoClientRequest;
+
+use super::{ConfigError, Definition, Origin, Position, Problem, Transport};
+use crate::net::redact::redacted;
+
+/// The longest id, in bytes.
+const LONGEST_ID: usize = 64;
 
 /// The whole file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Document {
-    pub(super) default: Option<Spanned<String>>,
-    pub(super) include_local: Option<bool>,
+pub(crate) struct Document {
+    pub(crate) default: Option<Spanned<String>>,
+    pub(crate) include_local: Option<bool>,
     #[serde(default)]
-    pub(super) environments: Vec<Item>,
+    pub(crate) environments: Vec<Item>,
 }
 
 /// One `[[environments]]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Item {
-    pub(super) id: Spanned<String>,
-    pub(super) url: Option<Spanned<String>>,
-    pub(super) program: Option<Spanned<String>>,
-    pub(super) args: Option<Spanned<Vec<String>>>,
-    pub(super) env: Option<Spanned<BTreeMap<String, String>>>,
-    pub(super) cwd: Option<Spanned<String>>,
+pub(crate) struct Item {
+    pub(crate) id: Spanned<String>,
+    url: Option<Spanned<String>>,
+    program: Option<Spanned<String>>,
+    args: Option<Spanned<Vec<String>>>,
+    env: Option<Spanned<BTreeMap<String, String>>>,
+    cwd: Option<Spanned<String>>,
     #[serde(default, deserialize_with = "seconds")]
-    pub(super) connect_timeout_sec: Option<Spanned<Duration>>,
+    connect_timeout_sec: Option<Spanned<Duration>>,
     #[serde(default, deserialize_with = "seconds")]
-    pub(super) initialize_timeout_sec: Option<Spanned<Duration>>,
-    pub(super) bearer_token_env: Option<Spanned<String>>,
+    initialize_timeout_sec: Option<Spanned<Duration>>,
+    bearer_token_env: Option<Spanned<String>>,
 }
 
 fn seconds<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Spanned<Duration>>, D::Error> {
     let seconds = Spanned::<f64>::deserialize(value)?;
     let duration = Duration::try_from_secs_f64(*seconds.get_ref()).map_err(D::Error::custom)?;
     Ok(Some(Spanned::new(seconds.span(), duration)))
+}
+
+/// What an item defines; a relative `cwd` starts at `directory`.
+pub(crate) fn validate(
+    item: &Item,
+    lines: &Lines<'_>,
+    directory: Option<&Path>,
+) -> Result<Definition, ConfigError> {
+    let id = item.id.get_ref();
+    let position = lines.position(item.id.span().start);
+    check_id(id).map_err(|problem| problem.at(position.clone()))?;
+
+    check_dependencies(item, lines)?;
+    let transport = match (&item.url, &item.program) {
+        (Some(url), None) => transport_to(url, item, lines)?,
+        (None, Some(program)) => transport_by(program, item, lines, directory)?,
+        _ => return Err(Problem::NotOne(id.clone()).at(position)),
+    };
+    let timeout = |key, value: &Option<Spanned<Duration>>| match value {
+        None => Ok(Definition::DEFAULT_TIMEOUT),
+        Some(value) if value.get_ref().is_zero() => {
+            let id = id.clone();
+            Err(Problem::NoTime { id, key }.at(lines.position(value.span().start)))
+        }
+        Some(value) => Ok(*value.get_ref()),
+    };
+    Ok(Definition {
+        id: id.clone(),
+        transport,
+        connect_timeout: timeout("connect_timeout_sec", &item.connect_timeout_sec)?,
+        initialize_timeout: timeout("initialize_timeout_sec", &item.initialize_timeout_sec)?,
+        origin: Origin::File(position),
+    })
+}
+
+/// Whether a text can name an environment.
+///
+/// # Errors
+/// What is wrong with it.
+fn check_id(id: &str) -> Result<(), Problem> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if id.trim().is_empty() {
+        Err(Problem::EmptyId)
+    } else if id.trim() != id {
+        Err(Problem::SurroundedId(id.to_owned()))
+    } else if id == crate::env::LOCAL || id.eq_ignore_ascii_case("none") {
+        Err(Problem::ReservedId(id.to_owned()))
+    } else if id.len() > LONGEST_ID {
+        Err(Problem::LongId(id.to_owned()))
+    } else if !id.bytes().all(is_allowed) {
+        Err(Problem::IdCharacters(id.to_owned()))
+    } else {
+        Ok(())
+    }
+}
+
+/// Keys that make no sense without another.
+fn check_dependencies(item: &Item, lines: &Lines<'_>) -> Result<(), ConfigError> {
+    let id = item.id.get_ref();
+    if item.program.is_none() {
+        let spans = [
+            item.args.as_ref().map(Spanned::span),
+            item.env.as_ref().map(Spanned::span),
+            item.cwd.as_ref().map(Spanned::span),
+        ];
+        if let Some(span) = spans.into_iter().flatten().next() {
+            return Err(Problem::NeedsProgram(id.clone()).at(lines.position(span.start)));
+        }
+    }
+    if item.url.is_none() {
+        let timeout = item.connect_timeout_sec.as_ref().map(Spanned::span);
+        let token = item.bearer_token_env.as_ref().map(Spanned::span);
+        for (key, span) in [
+            ("connect_timeout_sec", timeout),
+            ("bearer_token_env", token),
+        ] {
+            if let Some(span) = span {
+                let id = id.clone();
+                return Err(Problem::NeedsUrl { id, key }.at(lines.position(span.start)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn transport_to(
+    url: &Spanned<String>,
+    item: &Item,
+    lines: &Lines<'_>,
+) -> Result<Transport, ConfigError> {
+    let place = lines.position(url.span().start);
+    let url = url.get_ref().trim();
+    let invalid = |why: String| Problem::InvalidUrl {
+        url: redacted(url),
+        why,
+    };
+    let bearer_token_env = token_variable(item, lines)?;
+    if let Some(path) = url.strip_prefix("unix://") {
+        if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
+            let why = "expected unix:// and the absolute path of a socket".to_owned();
+            return Err(invalid(why).at(place));
+        }
+        return Ok(Transport::Unix {
+            path: PathBuf::from(path),
+            bearer_token_env,
+        });
+    }
+    if url.is_empty() {
+        return Err(Problem::EmptyUrl.at(place));
+    }
+    if !url.starts_with("ws://") && !url.starts_with("wss://") {
+        return Err(Problem::UrlScheme(redacted(url)).at(place));
+    }
+    let uri = match url.into_client_request() {
+        Ok(request) => request.into_parts().0.uri,
+        Err(error) => return Err(invalid(error.to_string()).at(place)),
+    };
+    // The parser of URIs lets any text stand for a port.
+    let location = uri.authority().map_or("", |authority| authority.as_str());
+    let location = location.rsplit('@').next().unwrap_or(location);
+    let port = location.strip_prefix(uri.host().unwrap_or_default());
+    if uri.port().is_none() && port.is_some_and(|port| port.len() > 1) {
+        let why = "the port is no number from 0 to 65535".to_owned();
+        return Err(invalid(why).at(place));
+    }
+    Ok(Transport::WebSocket {
+        url: url.to_owned(),
+        bearer_token_env,
+    })
+}
+
+fn token_variable(item: &Item, lines: &Lines<'_>) -> Result<Option<String>, ConfigError> {
+    let Some(name) = &item.bearer_token_env else {
+        return Ok(None);
+    };
+    if name.get_ref().is_empty() || name.get_ref().contains(['=', '\0']) {
+        let problem = Problem::Unusable {
+            id: item.id.get_ref().clone(),
+            key: "bearer_token_env",
+        };
+        return Err(problem.at(lines.position(name.span().start)));
+    }
+    Ok(Some(name.get_ref().clone()))
+}
+
+fn transport_by(
+    program: &Spanned<String>,
+    item: &Item,
+    lines: &Lines<'_>,
+    directory: Option<&Path>,
+) -> Result<Transport, ConfigError> {
+    let id = item.id.get_ref();
+    let unusable = |key, span: std::ops::Range<usize>| {
+        let id = id.clone();
+        Problem::Unusable { id, key }.at(lines.position(span.start))
+    };
+    let name = program.get_ref().trim();
+    if name.is_empty() {
+        let place = lines.position(program.span().start);
+        return Err(Problem::EmptyProgram(id.clone()).at(place));
+    }
+    if name.contains('\0') {
+        return Err(unusable("program", program.span()));
+    }
+    let args = item.args.as_ref();
+    if let Some(args) = args.filter(|args| args.get_ref().iter().any(|arg| arg.contains('\0'))) {
+        return Err(unusable("args", args.span()));
+    }
+    let is_wrong = |(name, value): (&String, &String)| {
+        name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+    };
+    let env = item.env.as_ref();
+    if let Some(env) = env.filter(|env| env.get_ref().iter().any(is_wrong)) {
+        return Err(unusable("env", env.span()));
+    }
+    let cwd = match &item.cwd {
+        None => None,
+        Some(cwd) if cwd.get_ref().contains('\0') => return Err(unusable("cwd", cwd.span())),
+        Some(cwd) => match (Path::new(cwd.get_ref()), directory) {
+            (path, _) if path.is_absolute() => Some(path.to_owned()),
+            (path, Some(directory)) => Some(directory.join(path)),
+            (_, None) => {
+                let place = lines.position(cwd.span().start);
+                return Err(Problem::RelativeCwd(id.clone()).at(place));
+            }
+        },
+    };
+    Ok(Transport::Program {
+        program: name.to_owned(),
+        args: args.map_or(Vec::new(), |args| args.get_ref().clone()),
+        env: env.map_or(BTreeMap::new(), |env| env.get_ref().clone()),
+        cwd,
+    })
+}
+
+/// A file whose bytes are known by their offsets.
+pub(crate) struct Lines<'a> {
+    path: &'a Path,
+    bytes: &'a [u8],
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn new(path: &'a Path, bytes: &'a [u8]) -> Self {
+        Self { path, bytes }
+    }
+
+    pub(crate) fn position(&self, offset: usize) -> Position {
+        let before = &self.bytes[..offset.min(self.bytes.len())];
+        let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+        Position {
+            path: self.path.to_owned(),
+            line: 1 + memchr::memchr_iter(b'\n', before).count(),
+            column: 1 + String::from_utf8_lossy(&before[line_start..])
+                .chars()
+                .count(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_from_one_and_in_characters() {
+        let lines = Lines::new(Path::new("/p"), "a\nüb\n\nc".as_bytes());
+        let place = |offset| lines.position(offset).to_string();
+        assert_eq!(place(0), "/p:1:1");
+        assert_eq!(place(1), "/p:1:2");
+        assert_eq!(place(2), "/p:2:1");
+        assert_eq!(place(4), "/p:2:2");
+        assert_eq!(place(6), "/p:3:1");
+        assert_eq!(place(7), "/p:4:1");
+        assert_eq!(place(99), "/p:4:2");
+    }
 }

@@ -8,7 +8,6 @@ use super::Position;
 /// What is wrong with the configuration, and where. `Display` has the reference's words first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// What.
     pub problem: Problem,
     /// Where, unless the problem itself says it or there is no file.
     pub at: Option<Position>,
@@ -74,12 +73,7 @@ pub enum Problem {
     /// A key that only a program can have.
     NeedsProgram(String),
     /// A key that only a url can have.
-    NeedsUrl {
-        /// The environment.
-        id: String,
-        /// The key.
-        key: &'static str,
-    },
+    NeedsUrl { id: String, key: &'static str },
     /// Both url and program, or neither.
     NotOne(String),
     /// A url of blanks.
@@ -90,7 +84,6 @@ pub enum Problem {
     InvalidUrl {
         /// Without secrets.
         url: String,
-        /// Why.
         why: String,
     },
     /// A program of blanks.
@@ -98,19 +91,9 @@ pub enum Problem {
     /// A relative directory, where nothing says relative to what.
     RelativeCwd(String),
     /// A text for a program with a NUL byte inside, or a variable's name that is none.
-    Unusable {
-        /// The environment.
-        id: String,
-        /// The key.
-        key: &'static str,
-    },
+    Unusable { id: String, key: &'static str },
     /// No time at all.
-    NoTime {
-        /// The environment.
-        id: String,
-        /// The key.
-        key: &'static str,
-    },
+    NoTime { id: String, key: &'static str },
     /// A second environment of that id.
     DuplicateId(String),
     /// A default of blanks.

@@ -1,9 +1,8 @@
 //! `environments.toml`: where work can run, as a person wrote it down.
 //!
-//! [`home`] says which file is meant, `document` knows its keys, `item` and this
-//! module what they must not be. Every mistake is found before any environment
-//! exists, and comes with the reference's words, so that what looks for them finds
-//! them, and with the place in the file.
+//! [`home`] says which file is meant, `document` knows its keys and what they must not be. Every
+//! mistake is found before any environment exists, and comes with the reference's words, so that
+//! what looks for them finds them, and with the place in the file.
 //!
 //! Beyond the reference's keys a url may be `unix:///PATH`, and `bearer_token_env`
 //! names the variable with the token for a server that wants one. A file with
@@ -12,26 +11,20 @@
 mod document;
 mod error;
 pub mod home;
-mod item;
-mod position;
-mod transport;
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod toml_test;
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use document::Document;
+use crate::net::redact::{redacted, redacted_in_place};
+
+use document::{Document, Lines};
 pub use error::{ConfigError, Problem};
-pub use position::{Origin, Position};
-pub use transport::{Definition, Transport};
-
-use position::Lines;
-
-use crate::net::redact::redacted_in_place;
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1024 * 1024;
@@ -54,6 +47,121 @@ pub struct Config {
     pub default: DefaultSelection,
     /// Whether this machine is an environment too.
     pub include_local: bool,
+}
+
+/// A remote environment, as it was defined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    pub id: String,
+    /// How it is reached.
+    pub transport: Transport,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long the handshake may take then.
+    pub initialize_timeout: Duration,
+    /// Where this stands.
+    pub origin: Origin,
+}
+
+impl Definition {
+    /// How long connecting, and then the handshake, may take unless something else is said.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+}
+
+/// How an environment is reached. `Display` shows neither arguments, nor variables, nor what
+/// may be secret in a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    WebSocket {
+        /// Of `ws` or `wss`; what came from a variable may be anything.
+        url: String,
+        /// The variable that holds the token to log in with.
+        bearer_token_env: Option<String>,
+    },
+    /// A websocket on a unix socket.
+    Unix {
+        /// Of the socket; absolute.
+        path: PathBuf,
+        bearer_token_env: Option<String>,
+    },
+    /// A program that speaks on its standard input and output.
+    Program {
+        /// Looked for on PATH if it has no `/`.
+        program: String,
+        args: Vec<String>,
+        /// Added to what it inherits.
+        env: BTreeMap<String, String>,
+        /// Where it is started; absolute; none is where we are.
+        cwd: Option<PathBuf>,
+    },
+}
+
+impl Transport {
+    /// What a URL leads to that nobody has looked at: a socket of this machine, or a websocket.
+    pub(crate) fn from_url(url: &str) -> Self {
+        match url.strip_prefix("unix://") {
+            Some(path) => Self::Unix {
+                path: PathBuf::from(path),
+                bearer_token_env: None,
+            },
+            None => Self::WebSocket {
+                url: url.to_owned(),
+                bearer_token_env: None,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WebSocket { url, .. } => f.write_str(&redacted(url)),
+            Self::Unix { path, .. } => write!(f, "unix://{}", path.display()),
+            Self::Program { program, .. } => {
+                let name = Path::new(program).file_name();
+                let name = name.map_or(program.into(), |name| name.to_string_lossy());
+                write!(f, "stdio command `{name}`")
+            }
+        }
+    }
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub path: PathBuf,
+    /// From 1 on.
+    pub line: usize,
+    /// In characters, from 1 on.
+    pub column: usize,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, line, column } = self;
+        write!(f, "{}:{line}:{column}", path.display())
+    }
+}
+
+/// Where an environment was defined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In a file.
+    File(Position),
+    /// In this environment variable.
+    Variable(&'static str),
+    /// Nowhere: it is this machine.
+    BuiltIn,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(position) => position.fmt(f),
+            Self::Variable(name) => f.write_str(name),
+            Self::BuiltIn => f.write_str("built in"),
+        }
+    }
 }
 
 impl Config {
@@ -90,7 +198,7 @@ impl Config {
 
         let mut environments: Vec<Definition> = Vec::with_capacity(document.environments.len());
         for item in &document.environments {
-            let definition = item::validate(item, &lines, directory)?;
+            let definition = document::validate(item, &lines, directory)?;
             if environments.iter().any(|before| before.id == definition.id) {
                 let problem = Problem::DuplicateId(definition.id);
                 return Err(problem.at(lines.position(item.id.span().start)));

@@ -13,14 +13,14 @@ use crate::sandbox::policy::{Access, Enforcement, Policy, ResolvedPath};
 use crate::sys::process::user_id;
 
 /// Keeps the last of a process's output, and what it was permitted.
-pub(super) struct DenialDetector {
+pub(crate) struct DenialDetector {
     policy: Policy,
     cwd: PathBuf,
     tail: Tail,
 }
 
 impl DenialDetector {
-    pub(super) fn new(confinement: Confinement) -> Self {
+    pub(crate) fn new(confinement: Confinement) -> Self {
         Self {
             policy: confinement.policy,
             cwd: confinement.cwd,
@@ -29,12 +29,12 @@ impl DenialDetector {
     }
 
     /// Takes output of any stream.
-    pub(super) fn sees(&mut self, bytes: &[u8]) {
+    pub(crate) fn sees(&mut self, bytes: &[u8]) {
         self.tail.push(bytes);
     }
 
     /// Judges the process by its exit code.
-    pub(super) fn judge(self, code: i32) -> Option<Denial> {
+    pub(crate) fn judge(self, code: i32) -> Option<Denial> {
         if self.policy.enforcement() == Enforcement::Disabled {
             return None;
         }

@@ -6,8 +6,8 @@
 //! those who ask for it but by one thread, for all at once.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::log;
@@ -23,7 +23,7 @@ const KILL_TIME: Duration = Duration::from_millis(400);
 const CHASE: Duration = Duration::from_secs(10);
 
 /// All descendants of what one host has started.
-pub(super) struct Descendants {
+pub(crate) struct Descendants {
     /// Whether they may outlive who started them.
     keeps: bool,
     /// None where they cannot be marked, or are not to be found.
@@ -56,7 +56,7 @@ struct Errand {
 
 impl Descendants {
     /// Those of a new host; `keeps` them alive when they have left their group.
-    pub(super) fn new(workers: Workers, keeps: bool) -> Arc<Self> {
+    pub(crate) fn new(workers: Workers, keeps: bool) -> Arc<Self> {
         let mark = if keeps { None } else { Mark::draw() };
         if mark.is_none() && !keeps {
             log::warn!(
@@ -74,12 +74,12 @@ impl Descendants {
     }
 
     /// The mark of all of them.
-    pub(super) fn mark(&self) -> Option<Mark> {
+    pub(crate) fn mark(&self) -> Option<Mark> {
         self.mark
     }
 
     /// An orphan was reaped.
-    pub(super) fn note_reaped(&self) {
+    pub(crate) fn note_reaped(&self) {
         self.reaped.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -88,8 +88,8 @@ impl Descendants {
     }
 
     /// Waits until those that were sent a signal have it; false when the time was up.
-    pub(super) fn wait_until_told(&self, deadline: Instant) -> bool {
-        let mut state = self.lock();
+    pub(crate) fn wait_until_told(&self, deadline: Instant) -> bool {
+        let mut state = self.state.lock();
         while state.is_at_work || !state.asked.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -101,7 +101,7 @@ impl Descendants {
     }
 
     /// Waits until none lives; false when the time was up.
-    pub(super) fn wait_for_all(&self, deadline: Instant) -> bool {
+    pub(crate) fn wait_for_all(&self, deadline: Instant) -> bool {
         self.mark.is_none() || mark::wait_for_all(&|pid| self.is_marked(pid), deadline)
     }
 
@@ -111,7 +111,7 @@ impl Descendants {
 
     /// Kills all, also those that have no mark any more but are children of this process, apart
     /// from `guardian`. For a process that [takes orphans](process::take_orphans).
-    pub(super) fn end(&self, guardian: Option<i32>, deadline: Instant) {
+    pub(crate) fn end(&self, guardian: Option<i32>, deadline: Instant) {
         if self.keeps {
             return;
         }
@@ -124,7 +124,7 @@ impl Descendants {
     }
 
     fn send(self: &Arc<Self>, errand: Errand) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.asked.push(errand);
         if state.is_at_work {
             return;
@@ -145,7 +145,7 @@ impl Descendants {
     fn work(&self) {
         loop {
             let errands = {
-                let mut state = self.lock();
+                let mut state = self.state.lock();
                 if state.asked.is_empty() {
                     state.is_at_work = false;
                     self.done.notify_all();
@@ -164,7 +164,7 @@ impl Descendants {
             if !late.is_empty() {
                 log::warn!("a descendant of a process does not end though it was killed");
             }
-            self.lock().asked.extend(again);
+            self.state.lock().asked.extend(again);
         }
     }
 
@@ -186,10 +186,6 @@ impl Descendants {
         kills.is_empty()
             || mark::kill_all(&is_wanted, &|| self.reaped(), Instant::now() + KILL_TIME)
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
 }
 
 /// Who answers for processes: a session of the server, or an environment of the library.
@@ -207,7 +203,7 @@ struct Number {
 }
 
 impl Owner {
-    pub(super) fn new(descendants: &Arc<Descendants>) -> Self {
+    pub(crate) fn new(descendants: &Arc<Descendants>) -> Self {
         let number = descendants.mark.and_then(|mark| {
             let number = descendants.take_number()?;
             Some((mark.of_owner(number.number), Arc::new(number)))
@@ -220,7 +216,7 @@ impl Owner {
     }
 
     /// The marked descendants of a process that is about to be started.
-    pub(super) fn next(&self) -> Option<Marked> {
+    pub(crate) fn next(&self) -> Option<Marked> {
         let (mark, number) = self.number.as_ref()?;
         let mut started = self.started.lock();
         *started = started.wrapping_add(1);
@@ -252,7 +248,7 @@ impl Owner {
 impl Descendants {
     /// One that nobody has.
     fn take_number(self: &Arc<Self>) -> Option<Number> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.owners.len() >= usize::from(OWNERS) {
             return None;
         }
@@ -273,35 +269,34 @@ impl Descendants {
 
 impl Drop for Number {
     fn drop(&mut self) {
-        self.descendants.lock().owners.remove(&self.number);
+        self.descendants.state.lock().owners.remove(&self.number);
     }
 }
 
 /// One process and all that descend from it, wherever they are.
 #[derive(Clone)]
-pub(super) struct Marked {
+pub(crate) struct Marked {
     mark: Mark,
     owner: Arc<Number>,
 }
 
 impl Marked {
     /// What they carry.
-    pub(super) fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> Mark {
         self.mark
     }
 
     /// Asks them to end, apart from those of the group that was asked already.
-    pub(super) fn ask_to_end(&self, asked: Option<i32>) {
+    pub(crate) fn ask_to_end(&self, asked: Option<i32>) {
         self.send(false, asked);
     }
 
-    /// Kills them.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.send(true, None);
     }
 
     /// Whether one of them lives.
-    pub(super) fn is_any_left(&self) -> bool {
+    pub(crate) fn is_any_left(&self) -> bool {
         mark::is_any_left(&|pid| self.mark.is_on(pid))
     }
 

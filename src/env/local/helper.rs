@@ -43,7 +43,6 @@ pub struct Helper(Arc<Shared>);
 
 /// A helper that has been started.
 pub struct StartedHelper {
-    /// It.
     pub helper: Helper,
     /// The confinement in force.
     pub level: Option<Level>,
@@ -65,7 +64,6 @@ struct State {
 }
 
 impl Helpers {
-    /// None yet.
     pub fn new(host: &Arc<Host>) -> Arc<Self> {
         Arc::new(Self {
             host: Arc::clone(host),

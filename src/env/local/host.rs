@@ -12,7 +12,7 @@ use super::descendants::{Descendants, Owner};
 use super::leftovers::Leftovers;
 use super::process::Process;
 use crate::log;
-use crate::sandbox::launcher::Launchers;
+use crate::sandbox::launcher::{Available, Launchers, Refusal, SpawnContext, Stage};
 use crate::sys::guardian::Guardian;
 use crate::sys::process;
 use crate::sys::sync::{Condvar, Mutex};
@@ -53,7 +53,7 @@ const ACKNOWLEDGEMENT_WINDOW: usize = 4 * 1024 * 1024;
 const CROWDED_WINDOW: usize = 512 * 1024;
 
 /// Bytes for standard inputs that may wait in memory, all processes together.
-pub(super) const STDIN_TOTAL: usize = 128 * 1024 * 1024;
+const STDIN_TOTAL: usize = 128 * 1024 * 1024;
 
 /// This machine as a place where processes run. One a server, shared by all sessions.
 pub struct Host {
@@ -107,17 +107,16 @@ impl Host {
         self
     }
 
-    /// Its limits.
     pub fn config(&self) -> &HostConfig {
         &self.config
     }
 
-    pub(super) fn workers(&self) -> &Workers {
+    pub(crate) fn workers(&self) -> &Workers {
         &self.workers
     }
 
     /// What ended processes have left behind.
-    pub(super) fn leftovers(&self) -> &Leftovers {
+    pub(crate) fn leftovers(&self) -> &Leftovers {
         &self.leftovers
     }
 
@@ -127,7 +126,7 @@ impl Host {
     }
 
     /// An input that is at its end.
-    pub(super) fn null(&self) -> BorrowedFd<'_> {
+    pub(crate) fn null(&self) -> BorrowedFd<'_> {
         self.null.as_fd()
     }
 
@@ -137,7 +136,7 @@ impl Host {
     }
 
     /// The process that kills what is left should we be killed; started on first use.
-    pub(super) fn guardian(&self) -> io::Result<Guardian> {
+    pub(crate) fn guardian(&self) -> io::Result<Guardian> {
         let mut guardian = self.guardian.lock();
         if let Some(guardian) = &*guardian {
             replace_if_ended(guardian);
@@ -191,7 +190,7 @@ impl Host {
     }
 
     /// Counts a process in, if the limit allows it.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Running> {
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Running> {
         let mut running = self.running.lock();
         if *running >= self.config.max_processes {
             return None;
@@ -214,7 +213,7 @@ impl Host {
     }
 
     /// Accounts for a change of retained output; the bytes above the common limit.
-    pub(super) fn account_retained(&self, before: usize, after: usize) -> usize {
+    pub(crate) fn account_retained(&self, before: usize, after: usize) -> usize {
         if after < before {
             let freed = before - after;
             self.retained.fetch_sub(freed, Ordering::Relaxed);
@@ -226,12 +225,12 @@ impl Host {
     }
 
     /// Whether the retained output of all is above its limit.
-    pub(super) fn is_crowded(&self) -> bool {
+    pub(crate) fn is_crowded(&self) -> bool {
         self.retained.load(Ordering::Relaxed) > self.config.retained_total
     }
 
     /// How much output a process may have that its client has not acknowledged.
-    pub(super) fn acknowledgement_window(&self) -> usize {
+    pub(crate) fn acknowledgement_window(&self) -> usize {
         if self.is_crowded() {
             return CROWDED_WINDOW;
         }
@@ -240,7 +239,7 @@ impl Host {
 
     /// Takes the output of ended processes, oldest first, until all is within
     /// the limit; the bytes still above it. No process may be locked.
-    pub(super) fn relieve(&self) -> usize {
+    pub(crate) fn relieve(&self) -> usize {
         loop {
             let used = self.retained.load(Ordering::Relaxed);
             let over = used.saturating_sub(self.config.retained_total);
@@ -257,7 +256,7 @@ impl Host {
     }
 
     /// Remembers a process that has ended.
-    pub(super) fn note_ended(&self, process: &Arc<Process>) {
+    pub(crate) fn note_ended(&self, process: &Arc<Process>) {
         let mut ended = self.ended.lock();
         if ended.processes.len() >= ended.clean_at {
             ended.processes.retain(|process| process.strong_count() > 0);
@@ -267,7 +266,7 @@ impl Host {
     }
 
     /// Accounts for bytes that begin to wait for a standard input; false when too many do.
-    pub(super) fn queue_stdin(&self, bytes: usize) -> bool {
+    pub(crate) fn queue_stdin(&self, bytes: usize) -> bool {
         let before = self.queued_stdin.fetch_add(bytes, Ordering::Relaxed);
         // One message is always let through, so that the limit cannot make a legal one impossible.
         if before > 0 && before + bytes > STDIN_TOTAL {
@@ -278,13 +277,45 @@ impl Host {
     }
 
     /// Accounts for a byte or two that must not be refused.
-    pub(super) fn add_to_stdin(&self, bytes: usize) {
+    pub(crate) fn add_to_stdin(&self, bytes: usize) {
         self.queued_stdin.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Accounts for bytes that no longer wait.
-    pub(super) fn unqueue_stdin(&self, bytes: usize) {
+    pub(crate) fn unqueue_stdin(&self, bytes: usize) {
         self.queued_stdin.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// What a start gets at best. What is not known yet is found out by a sandbox or two, which takes
+    /// some milliseconds, or many seconds where launchers hang.
+    ///
+    /// # Errors
+    /// Nothing can be confined, and why.
+    pub fn available(&self) -> Result<Available, Refusal> {
+        let unable = |error: io::Error| {
+            Refusal::new(Stage::Start, "cannot start processes", "").because(&error)
+        };
+        let null = File::options().read(true).write(true).open("/dev/null");
+        let null = OwnedFd::from(null.map_err(unable)?);
+        let guardian = self.guardian().map_err(unable)?;
+        self.launchers().available(&SpawnContext {
+            standard: [None; 3],
+            null: null.as_fd(),
+            guardian: &guardian,
+            cancel: None,
+        })
+    }
+
+    /// The same on another thread, which tells `done`.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn find_available(
+        self: &Arc<Self>,
+        done: impl FnOnce(Result<Available, Refusal>) + Send + 'static,
+    ) -> io::Result<()> {
+        let host = Arc::clone(self);
+        self.workers().run(Box::new(move || done(host.available())))
     }
 }
 
@@ -297,7 +328,7 @@ struct Ended {
 }
 
 /// One running process's place in the count.
-pub(super) struct Running(Arc<Host>);
+pub(crate) struct Running(Arc<Host>);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -11,10 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::host::Host;
-use super::output::Stream;
+use super::streams::Stream;
+use crate::rpc::error::RpcError;
+use crate::rpc::path_uri::{PathStyle, WirePath};
+use crate::sandbox::helper_form::HelperForm;
 use crate::sandbox::inside::{Request, Rest};
 use crate::sandbox::journal::Claim;
 use crate::sandbox::launcher::{Confinement, Failure, Launchers, Level, Refusal, SpawnContext};
+use crate::sandbox::policy::{Context, Policy};
 use crate::sys::enter::Image;
 use crate::sys::file;
 use crate::sys::guardian::Guardian;
@@ -40,7 +44,6 @@ pub struct ProcessSpec {
     pub arg0: Option<String>,
     /// Where to start.
     pub cwd: PathBuf,
-    /// The whole environment.
     pub env: Vec<(OsString, OsString)>,
     /// A terminal of this size instead of pipes.
     pub terminal: Option<WindowSize>,
@@ -50,7 +53,6 @@ pub struct ProcessSpec {
     pub socket: Option<OwnedFd>,
     /// How long it may run.
     pub timeout: Option<Duration>,
-    /// Resource limits.
     pub limits: Vec<(Resource, u64)>,
     /// What it must be kept from.
     pub confinement: Option<Confinement>,
@@ -145,20 +147,54 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// The confinement of a process that is to start in `cwd`, from the JSON of its `sandbox`.
+///
+/// # Errors
+/// The policy is malformed, or cannot be enforced as it stands.
+pub fn confinement(sandbox: &str, cwd: &WirePath) -> Result<Confinement, RpcError> {
+    let tmpdir = std::env::var_os("TMPDIR").map(PathBuf::from);
+    let context = Context {
+        process_cwd: Some(&cwd.path),
+        tmpdir: tmpdir.as_deref(),
+        style: cwd.style,
+    };
+    Ok(Confinement {
+        policy: Policy::parse(sandbox, &context)?,
+        cwd: cwd.path.clone(),
+    })
+}
+
+/// The confinement that the command line of a 0.130 client's helper asks for.
+///
+/// # Errors
+/// As for [`confinement`].
+pub fn helper_confinement(form: &HelperForm) -> Result<Confinement, RpcError> {
+    let tmpdir = std::env::var_os("TMPDIR").map(PathBuf::from);
+    let context = Context {
+        process_cwd: None,
+        tmpdir: tmpdir.as_deref(),
+        style: PathStyle::Native,
+    };
+    Ok(Confinement {
+        policy: form.policy(&context)?,
+        cwd: form.command_cwd.clone(),
+    })
+}
+
 /// A program that has been started, and our ends of its streams.
-pub(super) struct Launched {
-    pub(super) leader: Leader,
-    pub(super) guardian: Guardian,
-    pub(super) outputs: Vec<(Stream, Arc<File>)>,
-    pub(super) stdin: Option<File>,
-    pub(super) terminal: Option<Arc<File>>,
-    pub(super) level: Option<Level>,
+pub(crate) struct Launched {
+    pub(crate) leader: Leader,
+    pub(crate) guardian: Guardian,
+    pub(crate) outputs: Vec<(Stream, Arc<File>)>,
+    pub(crate) stdin: Option<File>,
+    pub(crate) terminal: Option<Arc<File>>,
+    pub(crate) level: Option<Level>,
     /// To be kept until the last process of the sandbox has ended.
-    pub(super) claim: Option<Claim>,
+    pub(crate) claim: Option<Claim>,
 }
 
 /// Starts the program, with this mark. The calling thread must stay until it has ended.
-pub(super) fn launch(
+pub(crate) fn launch(
     host: &Host,
     spec: &ProcessSpec,
     mark: Option<Mark>,

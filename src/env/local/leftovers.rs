@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::sync::{Arc, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::process::Process;
@@ -27,15 +27,15 @@ const DESCENDANTS_TICK: Duration = Duration::from_millis(250);
 const RETRY_TICK: Duration = Duration::from_millis(20);
 
 /// What one process leaves behind.
-pub(super) struct Leftover {
+pub(crate) struct Leftover {
     /// Our ends of the streams that are still open.
-    pub(super) streams: Vec<Arc<File>>,
+    pub(crate) streams: Vec<Arc<File>>,
     /// When descendants that were asked to end must. A process that is gone has killed them.
-    pub(super) kill: Option<(Weak<Process>, Instant)>,
+    pub(crate) kill: Option<(Weak<Process>, Instant)>,
 }
 
 /// All that is left of processes.
-pub(super) struct Leftovers {
+pub(crate) struct Leftovers {
     state: Mutex<State>,
     waker: WakeEvent,
 }
@@ -48,7 +48,7 @@ struct State {
 
 impl Leftovers {
     /// Nothing yet. Fails only when we are out of descriptors.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             state: Mutex::default(),
             waker: WakeEvent::new()?,
@@ -57,11 +57,11 @@ impl Leftovers {
 
     /// Leaves this to the thread that sees to such things; where there is none, the caller is it
     /// from now on until nothing is left.
-    pub(super) fn leave(&self, left: Leftover) {
+    pub(crate) fn leave(&self, left: Leftover) {
         if left.streams.is_empty() && left.kill.is_none() {
             return;
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.arrived.push(left);
         if state.is_tended {
             self.waker.set();
@@ -76,7 +76,7 @@ impl Leftovers {
         let mut held = Held::default();
         loop {
             {
-                let mut state = self.lock();
+                let mut state = self.state.lock();
                 for left in state.arrived.drain(..) {
                     held.take(left);
                 }
@@ -88,10 +88,6 @@ impl Leftovers {
             held.kill_what_is_due();
             held.wait(&self.waker);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
     }
 }
 

@@ -19,10 +19,6 @@
 //!
 //! Locks are taken in the order session, process, outbound, and never back.
 
-mod bounds;
-mod cgroup;
-mod changes;
-mod confinement;
 mod denial_detector;
 mod descendants;
 pub mod files;
@@ -32,29 +28,25 @@ pub mod http;
 pub mod info;
 mod launch;
 mod leftovers;
-mod missing;
-mod output;
 mod process;
 pub mod refusal;
-mod stdin;
+mod streams;
 mod trees;
 pub mod variables;
-mod watcher;
+mod watch;
 
-pub use bounds::Bounds;
-pub use changes::{ChangeKind, FileChange, Notice};
-pub use confinement::{confinement, helper_confinement};
 pub use descendants::Owner;
 pub use helper::{Helper, Helpers, StartedHelper};
 pub use host::{Host, HostConfig};
-pub use launch::{Confined, ProcessSpec, StartError, Started, launch_confined};
-pub use missing::MissingWatch;
-pub use output::{Chunk, Stream};
+pub use launch::{
+    Confined, ProcessSpec, StartError, Started, confinement, helper_confinement, launch_confined,
+};
 pub use process::{
     Event, Process, ProcessExit, ReadQuery, ReadReply, ReadView, Subscriber, Summary, WriteError,
     WriteReply,
 };
-pub use trees::{TreeWatch, WatchError};
+pub use streams::{Chunk, Stream};
+pub use trees::{ChangeKind, FileChange, Notice, TreeWatch, WatchError};
 
 pub use crate::sandbox::inside::take_over;
-pub use watcher::Watches;
+pub use watch::{Bounds, MissingWatch, Watches};

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use super::descendants::{Marked, Owner};
 use super::host::Host;
 use super::launch::{ProcessSpec, StartError, Started};
-use super::output::{Chunk, Retained, Stream};
-use super::stdin::Stdin;
-pub use super::stdin::WriteError;
+use super::streams::Stdin;
+pub use super::streams::WriteError;
+use super::streams::{Chunk, Retained, Stream};
 use crate::rpc::methods::process::WriteStatus;
 use crate::rpc::transport::{Flush, Offer};
 use crate::sandbox::denial::Denial;
@@ -48,7 +48,6 @@ pub enum Event<'a> {
     Exited {
         /// The event's number.
         seq: u64,
-        /// How.
         exit: ProcessExit,
         /// Why it is taken to have failed for its sandbox.
         denial: Option<&'a Denial>,
@@ -452,7 +451,7 @@ impl Process {
     }
 
     /// Whether neither its group nor what has left it has a living process, as far as can be told.
-    pub(super) fn has_no_descendants(&self) -> bool {
+    pub(crate) fn has_no_descendants(&self) -> bool {
         let marked = self.control.lock().marked.clone();
         self.has_no_group() && !marked.is_some_and(|it| it.is_any_left())
     }
@@ -497,7 +496,7 @@ impl Process {
     }
 
     /// Drops the retained output that the client has been sent or can no longer expect.
-    pub(super) fn forget_sent_output(&self) {
+    pub(crate) fn forget_sent_output(&self) {
         let mut control = self.control.lock();
         let sent = control.published;
         self.forget_through(&mut control, sent);
@@ -691,7 +690,6 @@ impl Control {
         }
     }
 
-    /// The program runs.
     fn began(
         &mut self,
         leader: Leader,

@@ -5,18 +5,19 @@
 //! share one inotify, and directories that are in several share the watch.
 //! Events that are lost, by the kernel or because a client does not take them,
 //! become one notice that says so.
+//!
+//! What has changed and is not told yet is kept for a moment, so that many changes are told at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::bounds::Bounds;
-use super::changes::{ChangeKind, Changes, FileChange, Notice};
+use super::watch::Bounds;
 use crate::rpc::transport::Offer;
 use crate::sys::inotify::{
     ADDED, DIRECTORY, GONE, Inotify, MODIFIED, MOVED_FROM, MOVED_TO, NAMED_ONLY, NO_LINK, OVERFLOW,
@@ -31,11 +32,23 @@ const MAX_DIRECTORIES: usize = 8192;
 /// Directories of all trees.
 const MAX_ALL_DIRECTORIES: usize = 65_536;
 
+/// Reads after which others have their turn; more than the kernel keeps at a time.
+const MAX_READS: usize = 256;
+/// What is of interest about a directory.
+const ALL: u32 = ADDED | REMOVED | MODIFIED | SELF_MOVED | NAMED_ONLY;
+
+/// How long changes are collected before they are told.
+const COLLECT: Duration = Duration::from_millis(50);
+/// Changes told at once; as many are told without further delay.
+const MAX_TOLD: usize = 256;
+/// Changes that may wait, and the bytes of their paths; more are lost.
+const MAX_WAITING: usize = 1024;
+const MAX_BYTES: usize = 256 * 1024;
+
 /// A directory that a client wants to be told about.
 pub struct TreeWatch {
     /// What the client calls it.
     pub id: String,
-    /// The directory.
     pub root: PathBuf,
     /// Where it may lead.
     pub bounds: Bounds,
@@ -58,7 +71,6 @@ pub enum WatchError {
     TooManyDirectories,
     /// All clients together watch [`MAX_ALL_DIRECTORIES`], or want too much at once.
     Busy,
-    /// The system refused.
     System(io::Error),
 }
 
@@ -106,16 +118,52 @@ impl WatchError {
 
 impl std::error::Error for WatchError {}
 
-/// Reads after which others have their turn; more than the kernel keeps at a time.
-const MAX_READS: usize = 256;
-/// What is of interest about a directory.
-const ALL: u32 = ADDED | REMOVED | MODIFIED | SELF_MOVED | NAMED_ONLY;
+/// What has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// There is a new name.
+    Created,
+    /// The content or the attributes are others.
+    Modified,
+    /// The name is gone.
+    Removed,
+    /// The name was another, which is gone.
+    Renamed { from: PathBuf },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    /// Where, below the path that is watched.
+    pub path: PathBuf,
+    pub kind: ChangeKind,
+    /// Whether it is, or was, a directory.
+    pub is_directory: bool,
+}
+
+impl FileChange {
+    fn bytes(&self) -> usize {
+        let from = match &self.kind {
+            ChangeKind::Renamed { from } => from.as_os_str().len(),
+            _ => 0,
+        };
+        self.path.as_os_str().len() + from
+    }
+}
+
+/// What is told at once.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Notice<'a> {
+    /// Changes in their order, one at least.
+    Changes(&'a [FileChange]),
+    /// Changes were lost: anything may be different.
+    Overflow,
+}
 
 /// The client's number and its name for the watch.
 type Key = (u64, Arc<str>);
 
 /// The watched trees of all clients.
-pub(super) struct Trees {
+pub(crate) struct Trees {
     inotify: Inotify,
     /// Set when a client has room again.
     wake: Arc<WakeEvent>,
@@ -133,7 +181,7 @@ struct Event {
 }
 
 impl Trees {
-    pub(super) fn new(wake: Arc<WakeEvent>) -> io::Result<Self> {
+    pub(crate) fn new(wake: Arc<WakeEvent>) -> io::Result<Self> {
         Ok(Self {
             inotify: Inotify::new()?,
             wake,
@@ -143,25 +191,25 @@ impl Trees {
     }
 
     /// What becomes readable when something has changed.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
     }
 
     /// When there is something to report.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         let willing = self.trees.values().filter(|tree| !tree.is_stalled);
         willing.filter_map(|tree| tree.changes.due()).min()
     }
 
     /// A client may have room again.
-    pub(super) fn retry(&mut self) {
+    pub(crate) fn retry(&mut self) {
         for tree in self.trees.values_mut() {
             tree.is_stalled = false;
         }
     }
 
     /// Reports what is due.
-    pub(super) fn report(&mut self, now: Instant) {
+    pub(crate) fn report(&mut self, now: Instant) {
         let wake = &self.wake;
         self.trees.retain(|_, tree| {
             if !tree.is_stalled && tree.changes.due().is_some_and(|due| due <= now) {
@@ -172,7 +220,7 @@ impl Trees {
     }
 
     /// Watches another tree.
-    pub(super) fn watch(&mut self, client: u64, watch: TreeWatch) {
+    pub(crate) fn watch(&mut self, client: u64, watch: TreeWatch) {
         let key = (client, Arc::from(watch.id));
         let begun = if self.trees.contains_key(&key) {
             Err(WatchError::Duplicate(key.1.to_string()))
@@ -192,12 +240,12 @@ impl Trees {
     }
 
     /// Ends the watch of a tree, if there is one.
-    pub(super) fn unwatch(&mut self, client: u64, id: &str) {
+    pub(crate) fn unwatch(&mut self, client: u64, id: &str) {
         self.end(&(client, Arc::from(id)));
     }
 
     /// Ends all watches of a client.
-    pub(super) fn forget(&mut self, client: u64) -> io::Result<()> {
+    pub(crate) fn forget(&mut self, client: u64) -> io::Result<()> {
         for key in self.keys_of(client) {
             self.end(&key);
             // The end of a watch is an event: those of many trees would be more than the kernel keeps.
@@ -218,7 +266,7 @@ impl Trees {
     }
 
     /// Takes in what has changed.
-    pub(super) fn take_changes(&mut self) -> io::Result<()> {
+    pub(crate) fn take_changes(&mut self) -> io::Result<()> {
         for _ in 0..MAX_READS {
             let mut events = Vec::new();
             let is_more = self.inotify.take(|change| {
@@ -582,5 +630,336 @@ impl Tree {
     }
 }
 
+/// Changes that wait to be told.
+#[derive(Debug, Default)]
+struct Changes {
+    waiting: VecDeque<FileChange>,
+    /// Paths whose last change that waits says already that they are new or modified.
+    fresh: HashSet<PathBuf>,
+    bytes: usize,
+    /// Changes before all that wait were lost.
+    is_overflow: bool,
+    /// When the first of them came.
+    since: Option<Instant>,
+}
+
+impl Changes {
+    /// Adds a change, unless it says nothing that is not told anyway.
+    fn push(&mut self, change: FileChange) {
+        if self.is_overflow {
+            return;
+        }
+        match &change.kind {
+            ChangeKind::Created | ChangeKind::Modified => {
+                if !self.fresh.insert(change.path.clone()) {
+                    return;
+                }
+            }
+            ChangeKind::Removed => {
+                self.fresh.remove(&change.path);
+            }
+            ChangeKind::Renamed { from } => {
+                self.fresh.remove(from);
+                self.fresh.remove(&change.path);
+            }
+        }
+        self.bytes += change.bytes();
+        if self.waiting.len() >= MAX_WAITING || self.bytes > MAX_BYTES {
+            self.overflow();
+            return;
+        }
+        self.add(change);
+    }
+
+    /// Adds the change after which there are none. It is never lost.
+    fn push_last(&mut self, root: &Path) {
+        self.add(FileChange {
+            path: root.to_owned(),
+            kind: ChangeKind::Removed,
+            is_directory: true,
+        });
+    }
+
+    /// Changes are lost, and with them all that wait.
+    fn overflow(&mut self) {
+        self.waiting = VecDeque::new();
+        self.fresh = HashSet::new();
+        self.bytes = 0;
+        self.is_overflow = true;
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// When there is something to tell; none if there is nothing.
+    fn due(&self) -> Option<Instant> {
+        let since = self.since?;
+        Some(if self.waiting.len() >= MAX_TOLD {
+            since
+        } else {
+            since + COLLECT
+        })
+    }
+
+    /// What is to be told next.
+    fn next(&mut self) -> Option<Notice<'_>> {
+        if self.is_overflow {
+            return Some(Notice::Overflow);
+        }
+        let count = self.waiting.len().min(MAX_TOLD);
+        let changes = &self.waiting.make_contiguous()[..count];
+        (count > 0).then_some(Notice::Changes(changes))
+    }
+
+    /// What was to be told next is told.
+    fn told(&mut self) {
+        if !std::mem::take(&mut self.is_overflow) {
+            let count = self.waiting.len().min(MAX_TOLD);
+            self.waiting.drain(..count);
+        }
+        if self.waiting.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    fn add(&mut self, change: FileChange) {
+        self.waiting.push_back(change);
+        self.since.get_or_insert_with(Instant::now);
+    }
+}
+
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::fs;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rpc::transport::Offer;
+
+    fn change(name: &str, kind: ChangeKind) -> FileChange {
+        FileChange {
+            path: name.into(),
+            kind,
+            is_directory: false,
+        }
+    }
+
+    fn take(changes: &mut Changes) -> Vec<FileChange> {
+        let mut all = Vec::new();
+        while let Some(notice) = changes.next() {
+            match notice {
+                Notice::Changes(some) => all.extend_from_slice(some),
+                Notice::Overflow => panic!("nothing is lost"),
+            }
+            changes.told();
+        }
+        assert_eq!(changes.due(), None);
+        all
+    }
+
+    #[test]
+    fn what_is_new_or_modified_is_told_once() {
+        let mut changes = Changes::default();
+        assert!(changes.next().is_none());
+        let renamed = ChangeKind::Renamed { from: "a".into() };
+        let kinds = [
+            ("a", ChangeKind::Created, true),
+            ("a", ChangeKind::Modified, false),
+            ("b", ChangeKind::Modified, true),
+            ("b", ChangeKind::Modified, false),
+            ("b", ChangeKind::Removed, true),
+            ("b", ChangeKind::Created, true),
+            ("c", renamed, true),
+            ("c", ChangeKind::Modified, true),
+            ("a", ChangeKind::Created, true),
+        ];
+        let mut expected = Vec::new();
+        for (name, kind, is_told) in kinds {
+            changes.push(change(name, kind.clone()));
+            if is_told {
+                expected.push(change(name, kind));
+            }
+        }
+        assert_eq!(take(&mut changes), expected);
+        changes.push(change("a", ChangeKind::Modified));
+        assert_eq!(take(&mut changes).len(), 1, "told, so told anew");
+    }
+
+    #[test]
+    fn too_many_collapse_and_only_the_end_is_kept() {
+        for (count, length) in [(MAX_WAITING, 1), (100, MAX_BYTES / 100)] {
+            let mut changes = Changes::default();
+            for number in 0..=count {
+                changes.push(change(&format!("{number:0length$}"), ChangeKind::Created));
+            }
+            assert_eq!(changes.next(), Some(Notice::Overflow));
+            changes.push(change("lost", ChangeKind::Created));
+            changes.push_last(Path::new("/"));
+            changes.told();
+            assert_eq!(take(&mut changes).len(), 1);
+        }
+    }
+
+    #[test]
+    fn many_are_told_in_parts_and_sooner() {
+        let mut changes = Changes::default();
+        changes.push(change("0", ChangeKind::Created));
+        let patient = changes.due().unwrap();
+        for number in 1..=MAX_TOLD {
+            changes.push(change(&number.to_string(), ChangeKind::Created));
+        }
+        assert!(changes.due().unwrap() < patient);
+        match changes.next() {
+            Some(Notice::Changes(some)) => assert_eq!(some.len(), MAX_TOLD),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(take(&mut changes).len(), MAX_TOLD + 1);
+    }
+
+    // What takes a kernel that drops events, or a client that is full.
+
+    type Told = Arc<Mutex<Vec<String>>>;
+
+    struct Fixture {
+        root: PathBuf,
+        trees: Trees,
+        told: Told,
+        room: Arc<Mutex<bool>>,
+    }
+
+    impl Fixture {
+        /// A recursive watch of an empty directory.
+        fn new(name: &str) -> Self {
+            let root = std::env::temp_dir().join(format!("trees-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&root);
+            fs::create_dir_all(&root).unwrap();
+            let mut fixture = Self {
+                trees: Trees::new(Arc::new(WakeEvent::new().unwrap())).unwrap(),
+                told: Told::default(),
+                room: Arc::new(Mutex::new(true)),
+                root,
+            };
+            fixture.watch("id");
+            fixture
+        }
+
+        fn watch(&mut self, id: &str) {
+            let (told, room) = (Arc::clone(&self.told), Arc::clone(&self.room));
+            let top = self.root.clone();
+            let watch = TreeWatch {
+                id: id.to_owned(),
+                root: self.root.clone(),
+                bounds: Bounds::default(),
+                is_recursive: true,
+                answer: Box::new(|begun| begun.unwrap()),
+                report: Box::new(move |notice, _| {
+                    if !*room.lock().unwrap() {
+                        return Offer::Full;
+                    }
+                    let mut told = told.lock().unwrap();
+                    match notice {
+                        Notice::Overflow => told.push("overflow".to_owned()),
+                        Notice::Changes(changes) => told.extend(changes.iter().map(|change| {
+                            let path = change.path.strip_prefix(&top).unwrap();
+                            format!("{:?} {}", change.kind, path.display())
+                        })),
+                    }
+                    Offer::Taken
+                }),
+            };
+            self.trees.watch(1, watch);
+        }
+
+        fn make(&self, directory: &str) {
+            fs::create_dir_all(self.root.join(directory)).unwrap();
+        }
+
+        /// All that is reported of what has happened until now.
+        fn told(&mut self) -> Vec<String> {
+            self.trees.take_changes().unwrap();
+            self.trees.report(Instant::now() + Duration::from_secs(1));
+            std::mem::take(&mut self.told.lock().unwrap())
+        }
+
+        /// Lets the kernel drop what has happened, and say so.
+        fn drop_events(&mut self) {
+            self.trees.inotify.take(|_| {}).unwrap();
+            let watch = *self.trees.places.keys().next().unwrap();
+            self.trees.handle(&Event {
+                watch,
+                what: OVERFLOW,
+                cookie: 0,
+                name: OsString::new(),
+            });
+        }
+    }
+
+    impl Drop for Fixture {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.root);
+        }
+    }
+
+    #[test]
+    fn after_lost_events_the_tree_is_watched_as_it_is() {
+        let mut fixture = Fixture::new("lost");
+        fixture.make("moved/below");
+        fixture.make("gone");
+        assert_eq!(
+            fixture.told(),
+            ["Created moved", "Created moved/below", "Created gone"]
+        );
+        let root = fixture.root.clone();
+        fs::rename(root.join("moved"), root.join("here")).unwrap();
+        fs::remove_dir(root.join("gone")).unwrap();
+        fixture.make("new/deep");
+        fixture.drop_events();
+        assert_eq!(fixture.told(), ["overflow"]);
+        assert_eq!(fixture.trees.places.len(), 5);
+        for directory in ["here/below/x", "new/deep/y"] {
+            fixture.make(directory);
+        }
+        assert_eq!(
+            fixture.told(),
+            ["Created here/below/x", "Created new/deep/y"]
+        );
+        fs::remove_dir_all(&root).unwrap();
+        fixture.drop_events();
+        assert_eq!(fixture.told(), ["overflow", "Removed "]);
+        assert!(fixture.trees.trees.is_empty() && fixture.trees.places.is_empty());
+    }
+
+    #[test]
+    fn a_full_client_is_told_when_it_has_room() {
+        let mut fixture = Fixture::new("full");
+        *fixture.room.lock().unwrap() = false;
+        fixture.make("a");
+        assert!(fixture.trees.due().is_none());
+        assert!(fixture.told().is_empty());
+        assert!(fixture.trees.due().is_none(), "nothing is due without room");
+        fs::remove_dir_all(&fixture.root).unwrap();
+        assert!(fixture.told().is_empty());
+        *fixture.room.lock().unwrap() = true;
+        assert!(
+            fixture.told().is_empty(),
+            "not asked again before it says so"
+        );
+        fixture.trees.retry();
+        assert_eq!(fixture.told(), ["Created a", "Removed a", "Removed "]);
+        assert!(fixture.trees.trees.is_empty());
+    }
+
+    #[test]
+    fn trees_share_watches_and_end_alone() {
+        let mut fixture = Fixture::new("share");
+        fixture.make("a/b");
+        assert_eq!(fixture.told().len(), 2);
+        fixture.watch("other");
+        assert_eq!(fixture.trees.places.len(), 3);
+        fixture.trees.unwatch(1, "id");
+        assert_eq!(fixture.trees.places.len(), 3);
+        fixture.make("a/b/c");
+        assert_eq!(fixture.told(), ["Created a/b/c"]);
+        fixture.trees.forget(1).unwrap();
+        assert!(fixture.trees.places.is_empty() && fixture.trees.trees.is_empty());
+    }
+}

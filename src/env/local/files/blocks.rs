@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use super::errors::FileError;
+use super::FileError;
 use super::names::Links;
 use super::read::open_regular;
 use super::write::{empty, open_to_fill, write_at};
@@ -15,9 +15,9 @@ use crate::sys::file::{self, Access, FileType};
 /// The largest block in bytes; the reference's limit, as those below.
 pub const MAX_BLOCK: usize = 1024 * 1024;
 /// Files open at once.
-pub(super) const MAX_OPEN: usize = 128;
+pub(crate) const MAX_OPEN: usize = 128;
 /// Bytes in a handle's id.
-pub(super) const MAX_ID: usize = 32;
+pub(crate) const MAX_ID: usize = 32;
 
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::errors::FileError;
+use super::FileError;
 use super::names::{Links, c_path, make_directory};
 use super::walk::own_kind;
 use crate::sys::directory::Names;
@@ -41,7 +41,6 @@ impl CopyOptions {
 /// What a tree has that its copy has not.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Skipped {
-    /// The original.
     pub path: PathBuf,
     /// What it is: a FIFO, a socket or a device.
     pub kind: &'static str,

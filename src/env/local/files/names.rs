@@ -9,13 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::errors::FileError;
+use super::FileError;
 pub use crate::rpc::client::Links;
 use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
 
 impl Links {
     /// How to open the last component of a path.
-    pub(super) fn open(self, access: Access) -> Access {
+    pub(crate) fn open(self, access: Access) -> Access {
         match self {
             Self::Follow => access,
             Self::Refuse => access | Access::NO_LINK,
@@ -24,7 +24,7 @@ impl Links {
 }
 
 /// A directory and a path from there.
-pub(super) struct PathAt {
+pub(crate) struct PathAt {
     /// None: the path is absolute.
     dir: Option<OwnedFd>,
     path: CString,
@@ -34,7 +34,7 @@ pub(super) struct PathAt {
 impl PathAt {
     /// The place of an absolute path without `.` and `..`. Where links are
     /// refused, one on the way there is `ENOTDIR`; the last component is yet to be opened.
-    pub(super) fn find(path: &Path, links: Links) -> io::Result<Self> {
+    pub(crate) fn find(path: &Path, links: Links) -> io::Result<Self> {
         let (dir, path) = match (links, path.parent(), path.file_name()) {
             (Links::Follow, ..) => (None, c_path(path)?),
             (Links::Refuse, Some(parent), Some(name)) => {
@@ -47,29 +47,29 @@ impl PathAt {
         Ok(Self { dir, path, links })
     }
 
-    pub(super) fn dir(&self) -> BorrowedFd<'_> {
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
         self.dir.as_ref().map_or(ROOTED, |dir| dir.as_fd())
     }
 
-    pub(super) fn path(&self) -> &CStr {
+    pub(crate) fn path(&self) -> &CStr {
         &self.path
     }
 
     /// Opens what is there, without waiting.
-    pub(super) fn open(&self, access: Access) -> io::Result<OwnedFd> {
+    pub(crate) fn open(&self, access: Access) -> io::Result<OwnedFd> {
         let access = self.links.open(access | Access::NO_WAIT);
         // A new file's mode, of which the umask takes away.
         file::open_at(self.dir(), &self.path, access, 0o666)
     }
 
     /// What the system knows of the name itself.
-    pub(super) fn status(&self) -> io::Result<Status> {
+    pub(crate) fn status(&self) -> io::Result<Status> {
         file::status_at(self.dir(), &self.path, LastLink::Keep)
     }
 }
 
 /// A path as the system takes it. One with a NUL in it is `EINVAL`, though none comes here.
-pub(super) fn c_path(path: &Path) -> io::Result<CString> {
+pub(crate) fn c_path(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 

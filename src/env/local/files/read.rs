@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::errors::FileError;
+use super::FileError;
 use super::names::{Links, PathAt};
 use crate::sys::file::{self, Access, FileType, Status};
 
@@ -13,7 +13,7 @@ use crate::sys::file::{self, Access, FileType, Status};
 pub const MAX_READ: u64 = 512 * 1024 * 1024;
 
 /// An open regular file.
-pub(super) fn open_regular(path: &Path, links: Links) -> Result<(File, Status), FileError> {
+pub(crate) fn open_regular(path: &Path, links: Links) -> Result<(File, Status), FileError> {
     let fd = PathAt::find(path, links)?.open(Access::READ)?;
     let status = file::status_of(fd.as_fd())?;
     if status.kind != FileType::Regular || file::is_process_memory(fd.as_fd()) {

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use super::errors::FileError;
+use super::FileError;
 use super::names::{Links, PathAt};
 use super::walk::own_kind;
 use crate::sys::directory::Names;

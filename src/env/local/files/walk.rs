@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::errors::FileError;
+use super::FileError;
 use super::names::{Links, PathAt, c_path};
 use crate::sys::directory::{Entry, Names};
 use crate::sys::file::{self, Access, FileType, LastLink, ROOTED};
@@ -46,7 +46,7 @@ pub fn list(path: &Path, mut each: impl FnMut(Listed<'_>)) -> Result<(), FileErr
 }
 
 /// What a name in a directory is, a link being a link; none if it cannot be told.
-pub(super) fn own_kind(dir: BorrowedFd<'_>, entry: &Entry<'_>) -> Option<FileType> {
+pub(crate) fn own_kind(dir: BorrowedFd<'_>, entry: &Entry<'_>) -> Option<FileType> {
     entry
         .kind
         .or_else(|| kind_of(dir, entry.name, LastLink::Keep))
@@ -60,11 +60,11 @@ fn kind_of(dir: BorrowedFd<'_>, name: &CStr, last: LastLink) -> Option<FileType>
 }
 
 /// Levels below the top's own names.
-pub(super) const MAX_DEPTH: u64 = 64;
+pub(crate) const MAX_DEPTH: u64 = 64;
 /// Directories read.
-pub(super) const MAX_DIRECTORIES: u64 = 10_000;
+pub(crate) const MAX_DIRECTORIES: u64 = 10_000;
 /// Names seen.
-pub(super) const MAX_ENTRIES: u64 = 50_000;
+pub(crate) const MAX_ENTRIES: u64 = 50_000;
 
 /// How to walk. The maximums are the reference's.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +99,6 @@ impl WalkOptions {
 /// A name that was come upon.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
-    /// Where.
     pub path: &'a Path,
     /// What it is. Of a link: what it leads to if that is a file, or a directory that links are
     /// followed to; and else a link.

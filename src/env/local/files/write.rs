@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::errors::FileError;
+use super::FileError;
 use super::names::{Links, PathAt, c_path};
 use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
 use crate::sys::random;
@@ -23,7 +23,7 @@ use crate::sys::random;
 /// Opens a file to be written from its start: made if there is none, with links followed or
 /// refused, and not emptied yet. Neither a FIFO nor a socket nor a disk is opened, nor the
 /// memory of a process; a device such as `/dev/null` is.
-pub(super) fn open_to_fill(path: &Path, links: Links) -> Result<(File, Status), FileError> {
+pub(crate) fn open_to_fill(path: &Path, links: Links) -> Result<(File, Status), FileError> {
     let fd = PathAt::find(path, links)?.open(Access::WRITE | Access::CREATE)?;
     let status = file::status_of(fd.as_fd())?;
     match status.kind {
@@ -34,7 +34,7 @@ pub(super) fn open_to_fill(path: &Path, links: Links) -> Result<(File, Status), 
 }
 
 /// Empties a file that is to be filled again; a device has nothing to empty.
-pub(super) fn empty(file: &File, status: &Status) -> std::io::Result<()> {
+pub(crate) fn empty(file: &File, status: &Status) -> std::io::Result<()> {
     if status.kind == FileType::Regular && status.size > 0 {
         file.set_len(0)?;
     }

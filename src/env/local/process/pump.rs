@@ -21,7 +21,7 @@ use crate::env::local::denial_detector::DenialDetector;
 use crate::env::local::host::Running;
 use crate::env::local::launch::{self, Launched, ProcessSpec, Started};
 use crate::env::local::leftovers::Leftover;
-use crate::env::local::output::Stream;
+use crate::env::local::streams::Stream;
 use crate::log;
 use crate::rpc::transport::Flush;
 use crate::sandbox::journal::Claim;
@@ -46,7 +46,7 @@ const EXIT_TICK: Duration = Duration::from_millis(20);
 
 /// Runs a process from start to end; gives what its descendants still hold. `running` counts it
 /// meanwhile.
-pub(super) fn run(
+pub(crate) fn run(
     process: &Arc<Process>,
     spec: ProcessSpec,
     running: Running,
