@@ -35,10 +35,8 @@ pub fn error(out: &mut Vec<u8>, id: RequestId<'_>, error: &RpcError) {
     number(out, error.kind.code().into());
     out.extend_from_slice(b",\"message\":");
     json(out, &error.message);
-    if let Some(data) = &error.data {
-        out.extend_from_slice(b",\"data\":");
-        json(out, data);
-    }
+    out.extend_from_slice(b",\"data\":");
+    json(out, &error.data);
     out.extend_from_slice(b"},\"id\":");
     out.extend_from_slice(id.as_json().as_bytes());
     out.push(b'}');
@@ -85,7 +83,7 @@ pub fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::error::ErrorData;
+    use crate::rpc::error::{ErrorData, Reason};
     use crate::rpc::message::UNKNOWN_ID;
 
     #[test]
@@ -96,7 +94,7 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert_eq!(
             text,
-            r#"{"id":-1,"result":["a"]}{"error":{"code":-32602,"message":"no \"x\""},"id":-1}"#
+            r#"{"id":-1,"result":["a"]}{"error":{"code":-32602,"message":"no \"x\"","data":{"kind":"invalidParams"}},"id":-1}"#
         );
     }
 
@@ -104,11 +102,9 @@ mod tests {
     fn data_has_only_what_is_known() {
         let mut out = Vec::new();
         let data = ErrorData {
-            stage: "launch",
+            stage: Some("launch"),
             errno: Some(28),
-            path: None,
-            hint: None,
-            rule: None,
+            ..Reason::NoSpace.into()
         };
         error(
             &mut out,
@@ -118,7 +114,7 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert_eq!(
             text,
-            r#"{"error":{"code":-32603,"message":"no","data":{"stage":"launch","errno":28}},"id":-1}"#
+            r#"{"error":{"code":-32603,"message":"no","data":{"kind":"noSpace","stage":"launch","errno":28}},"id":-1}"#
         );
     }
 }

@@ -1,6 +1,6 @@
-//! Errors as a client sees them, and the one place that knows their codes.
+//! Errors as a client sees them, and the one place that knows their codes and kinds.
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,91 @@ impl ErrorKind {
     }
 }
 
+/// Why a request failed, finer than a code: `data.kind`. A program decides by it what to do.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reason {
+    /// The message, or its moment, is wrong.
+    InvalidRequest,
+    /// No such method.
+    UnknownMethod,
+    /// The parameters do not fit the method.
+    InvalidParams,
+    /// The session belongs to another connection at the moment.
+    SessionAttached,
+    /// A limit is reached, or something is in use; trying again later may help.
+    Busy,
+    /// A file, program or handle does not exist.
+    NotFound,
+    /// The system permits it not.
+    Permission,
+    /// It exists already.
+    Exists,
+    /// The disk is full, or the quota used up.
+    NoSpace,
+    /// The file system is read-only.
+    ReadOnly,
+    /// Something that has to be a directory is none.
+    NotDirectory,
+    /// Something that must not be a directory is one.
+    IsDirectory,
+    /// The directory is not empty.
+    NotEmpty,
+    /// Above a size that something may have.
+    TooLarge,
+    /// Time was up.
+    TimedOut,
+    /// The program is there and cannot be run.
+    NotExecutable,
+    /// The working directory cannot be entered.
+    BadCwd,
+    /// The policy of the request denies it.
+    SandboxDenied,
+    /// The sandbox could not be had as it must be; nothing was done.
+    SandboxFailed,
+    /// Whom an HTTP request was for could not be reached.
+    Unreachable,
+    /// Anything else.
+    Failed,
+}
+
+impl Reason {
+    /// Why the system refused.
+    pub fn of(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::NotFound => Self::NotFound,
+            Kind::PermissionDenied => Self::Permission,
+            Kind::AlreadyExists => Self::Exists,
+            Kind::StorageFull | Kind::QuotaExceeded => Self::NoSpace,
+            Kind::ReadOnlyFilesystem => Self::ReadOnly,
+            Kind::NotADirectory => Self::NotDirectory,
+            Kind::IsADirectory => Self::IsDirectory,
+            Kind::DirectoryNotEmpty => Self::NotEmpty,
+            Kind::FileTooLarge | Kind::ArgumentListTooLong => Self::TooLarge,
+            Kind::TimedOut => Self::TimedOut,
+            Kind::ResourceBusy | Kind::ExecutableFileBusy | Kind::WouldBlock => Self::Busy,
+            Kind::InvalidInput | Kind::InvalidFilename => Self::InvalidRequest,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<ErrorKind> for Reason {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::InvalidRequest => Self::InvalidRequest,
+            ErrorKind::UnknownMethod => Self::UnknownMethod,
+            ErrorKind::InvalidParams => Self::InvalidParams,
+            ErrorKind::Failed => Self::Failed,
+            ErrorKind::Busy => Self::Busy,
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::SessionAttached => Self::SessionAttached,
+        }
+    }
+}
+
 /// The error answer to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RpcError {
@@ -61,15 +146,19 @@ pub struct RpcError {
     pub kind: ErrorKind,
     /// What a person reads.
     pub message: String,
-    /// What a program reads, where there is more to say than the kind.
-    pub data: Option<Box<ErrorData>>,
+    /// What a program reads.
+    pub data: Box<ErrorData>,
 }
 
-/// Where a request failed, for programs.
+/// Why and where a request failed, for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ErrorData {
+    /// Why.
+    #[serde(rename = "kind")]
+    pub reason: Reason,
     /// The step that failed, in a word.
-    pub stage: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<&'static str>,
     /// The kernel's number for why, where it was the kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
@@ -101,19 +190,38 @@ pub struct DenyingRule {
     pub origin: String,
 }
 
+impl From<Reason> for ErrorData {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            stage: None,
+            errno: None,
+            path: None,
+            hint: None,
+            rule: None,
+        }
+    }
+}
+
 impl RpcError {
     /// An error of this kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
-            data: None,
+            data: Box::new(Reason::from(kind).into()),
         }
     }
 
-    /// The same error with `data` added.
+    /// The same error with other `data`.
     pub fn with_data(mut self, data: ErrorData) -> Self {
-        self.data = Some(Box::new(data));
+        *self.data = data;
+        self
+    }
+
+    /// The same error for this reason.
+    pub fn because(mut self, reason: Reason) -> Self {
+        self.data.reason = reason;
         self
     }
 

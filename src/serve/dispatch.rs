@@ -19,7 +19,7 @@ use super::session::SessionOwner;
 use crate::env::local::Subscriber;
 use crate::log;
 use crate::rpc::encode;
-use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::error::{ErrorKind, Reason, RpcError};
 use crate::rpc::message::{Message, RequestId, UNKNOWN_ID, decode_params};
 use crate::rpc::methods::discovery::{Discover, DiscoverRoots, ReadConfig};
 use crate::rpc::methods::fs::{Unwatch, Watch, WatchMissing};
@@ -244,7 +244,8 @@ impl Dispatch {
             Refusal::TooLarge => RpcError::invalid_request(format!(
                 "the message is larger than {MAX_MESSAGE} bytes and was not read; \
                  send it in smaller parts"
-            )),
+            ))
+            .because(Reason::TooLarge),
             Refusal::Busy => RpcError::new(
                 ErrorKind::Busy,
                 "too many large messages are arriving at once; this one was not read, try again",

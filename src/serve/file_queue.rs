@@ -192,7 +192,7 @@ impl Shared {
         while let Some((responder, job)) = self.next() {
             let is_urgent = matches!(&job, Job::Plain(work) if work.is_urgent);
             match job {
-                Job::Plain(work) => service.answer(&responder, work, None),
+                Job::Plain(work) => service.answer(&responder, work),
                 Job::Confined(request) => {
                     self.confined
                         .answer(&mut service, &responder, &request, &self.cancel);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::env::local::{Host, Owner, Process, ProcessSpec, Subscriber};
 use crate::hex::hex;
 use crate::rpc::encode;
-use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::error::{ErrorKind, Reason, RpcError};
 use crate::rpc::message::UNKNOWN_ID;
 use crate::rpc::transport::{Goodbye, Outbound};
 use crate::sys::random;
@@ -81,7 +81,7 @@ impl Session {
         };
         if state.processes.contains_key(&spec.id) {
             let message = format!("process {} already exists", spec.id);
-            return Err(RpcError::invalid_request(message));
+            return Err(RpcError::invalid_request(message).because(Reason::Exists));
         }
         if state.processes.len() >= MAX_REMEMBERED {
             state.forget_oldest();
@@ -287,7 +287,7 @@ impl Sessions {
 }
 
 fn unknown(id: &str) -> RpcError {
-    RpcError::invalid_request(format!("unknown session id {id}"))
+    RpcError::invalid_request(format!("unknown session id {id}")).because(Reason::NotFound)
 }
 
 /// A random UUID, version 4: it is the only key to the session.

@@ -26,7 +26,8 @@ use crate::env::{
     self, Confined, Environment, EnvironmentError, EnvironmentFacts, Exit, ProcessEvent, Stream,
     TerminalSize,
 };
-use crate::rpc::client::Process;
+use crate::rpc::client::{ClientError, Process};
+use crate::rpc::error::Reason;
 use crate::rpc::methods::process::{EnvPolicy, Inherit};
 use crate::sandbox::policy::Waivers;
 use crate::sandbox::preset::{Preset, WholeMachine, Widened};
@@ -179,7 +180,9 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
     ],
     operands: Operands::Rest(|flags, words| flags.command = words),
     notes: "Exit code: the command's, 128+n if signal n ended it, 124 if its time was up,\n\
-            255 if we failed or the connection did, 2 for a wrong command line.\n\
+            127 if there is no such program there, 126 if it cannot be run, 125 if the\n\
+            server refused (sandbox, limits, directory), 255 if we failed or the\n\
+            connection did, 2 for a wrong command line.\n\
             Without -t, INT, TERM, HUP and QUIT are passed on to the command's group;\n\
             a second one within 2 s ends the command, a third one only us.\n",
 };
@@ -248,6 +251,12 @@ const SPEAKER: Speaker = Speaker("exec-server run");
 
 /// Our own failure, and the transport's.
 const FAILED: u8 = 255;
+/// The server has refused, or failed, to run the command.
+const REFUSED: u8 = 125;
+/// The program is there and cannot be run, as `env` and shells have it.
+const NOT_RUNNABLE: u8 = 126;
+/// There is no such program.
+const NO_PROGRAM: u8 = 127;
 /// As `timeout` has it.
 const TIMED_OUT: u8 = 124;
 
@@ -309,10 +318,36 @@ impl fmt::Display for RunError {
     }
 }
 
+impl RunError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Environment(EnvironmentError::Failed { error, .. }) => match error {
+                ClientError::Rejected { message, data, .. } => match data.reason {
+                    Some(Reason::NotFound) if data.stage.as_deref() == Some("program") => {
+                        NO_PROGRAM
+                    }
+                    Some(Reason::NotExecutable) => NOT_RUNNABLE,
+                    Some(_) => REFUSED,
+                    // The reference's servers tell no more than the system's words.
+                    None if message.ends_with("(os error 2)") => NO_PROGRAM,
+                    None if message.ends_with("(os error 13)") => NOT_RUNNABLE,
+                    None if message.ends_with("(os error 8)") => NOT_RUNNABLE,
+                    None => REFUSED,
+                },
+                ClientError::Unsupported(_) | ClientError::NotConfined(_) => REFUSED,
+                _ => FAILED,
+            },
+            Self::NoDirectory(_) | Self::WholeMachine(_) => REFUSED,
+            _ => FAILED,
+        }
+    }
+}
+
 fn report(result: Result<u8, RunError>) -> ExitCode {
     ExitCode::from(result.unwrap_or_else(|error| {
+        let code = error.exit_code();
         SPEAKER.say(error);
-        FAILED
+        code
     }))
 }
 

@@ -2,16 +2,25 @@
 //! uses this machine in process.
 
 use std::io;
+use std::path::Path;
 
 use super::files::FileError;
 use super::launch::StartError;
 use super::process::WriteError;
 use crate::net::http::{FetchError, RequestError};
-use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::error::{ErrorData, ErrorKind, Reason, RpcError};
 use crate::sys::signal::Signal;
 
 impl From<FileError> for RpcError {
     fn from(error: FileError) -> Self {
+        let reason = match &error {
+            FileError::System(error) => Some(Reason::of(error)),
+            FileError::TooLargeToRead => Some(Reason::TooLarge),
+            FileError::HandleExists(_) => Some(Reason::Exists),
+            FileError::ManyHandles => Some(Reason::Busy),
+            FileError::CopyNeedsRecursive => Some(Reason::IsDirectory),
+            _ => None,
+        };
         let kind = match &error {
             FileError::System(error) => match error.kind() {
                 std::io::ErrorKind::NotFound => ErrorKind::NotFound,
@@ -24,7 +33,11 @@ impl From<FileError> for RpcError {
             FileError::Moved => ErrorKind::Failed,
             _ => ErrorKind::InvalidRequest,
         };
-        Self::new(kind, error.to_string())
+        let told = Self::new(kind, error.to_string());
+        match reason {
+            Some(reason) => told.because(reason),
+            None => told,
+        }
     }
 }
 
@@ -34,11 +47,47 @@ impl From<&StartError> for RpcError {
             StartError::TooMany(_) => ErrorKind::Busy,
             _ => ErrorKind::Failed,
         };
-        let answer = Self::new(kind, error.to_string());
-        match error {
-            StartError::Sandbox(refusal) => answer.with_data(refusal.data()),
-            _ => answer,
-        }
+        let told = Self::new(kind, error.to_string());
+        let (reason, stage, system, path) = match error {
+            StartError::Sandbox(refusal) => return told.with_data(refusal.data()),
+            StartError::NoProgram | StartError::Nul(_) => {
+                (Reason::InvalidParams, "start", None, None)
+            }
+            StartError::TooMany(_) => (Reason::Busy, "start", None, None),
+            StartError::Resources(_, error) => (Reason::of(error), "start", Some(error), None),
+            StartError::Limit(_, error) => (Reason::of(error), "limit", Some(error), None),
+            StartError::Directory(path, error) => (
+                Reason::BadCwd,
+                "directory",
+                Some(error),
+                Some(path.as_path()),
+            ),
+            StartError::NotOnPath(name, _, error) => (
+                Reason::NotFound,
+                "program",
+                Some(error),
+                Some(Path::new(name)),
+            ),
+            StartError::Program(path, error) => {
+                let reason = match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Reason::NotFound,
+                    _ => Reason::NotExecutable,
+                };
+                (reason, "program", Some(error), Some(path.as_path()))
+            }
+            StartError::Interpreter(path, _, error) => (
+                Reason::NotExecutable,
+                "interpreter",
+                Some(error),
+                Some(path.as_path()),
+            ),
+        };
+        told.with_data(ErrorData {
+            stage: Some(stage),
+            errno: system.and_then(io::Error::raw_os_error),
+            path: path.map(|path| path.display().to_string()),
+            ..reason.into()
+        })
     }
 }
 
@@ -69,7 +118,13 @@ impl From<&FetchError> for RpcError {
             FetchError::OffLimits(_) => ErrorKind::InvalidRequest,
             _ => ErrorKind::Failed,
         };
-        Self::new(kind, error.to_string())
+        let reason = match error {
+            FetchError::Send { .. } => Reason::Unreachable,
+            FetchError::TimedOut(_) => Reason::TimedOut,
+            FetchError::TooManyRedirects => Reason::Failed,
+            FetchError::OffLimits(_) => Reason::Permission,
+        };
+        Self::new(kind, error.to_string()).because(reason)
     }
 }
 
@@ -93,6 +148,7 @@ pub fn signal_named(name: &str) -> Result<Signal, RpcError> {
 pub fn cannot_signal(signal: Signal, error: &io::Error) -> RpcError {
     let name = signal.name();
     RpcError::failed(format!("cannot send {name} to the process: {error}"))
+        .because(Reason::of(error))
 }
 
 /// A process of this name whose terminal, if it has one, did not take a size.

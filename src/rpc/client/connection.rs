@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::ClientError;
 use super::command::CommandProcess;
 use super::events::{EventQueue, GAP_PATIENCE};
 use super::files::MAX_BLOCK;
 use super::session::Session;
 use super::throttle::{Held, ReadThrottle};
+use super::{ClientError, RejectionData};
 use crate::oneshot::{self, Sender};
 use crate::rpc::encode;
 use crate::rpc::methods::Method;
@@ -529,7 +529,11 @@ impl<'a> Incoming<'a> {
             Some(ErrorBody { message, .. }) if id.is_none_or(|id| id < 0) => {
                 return Ok(Self::Complaint(message));
             }
-            Some(ErrorBody { code, message }) => Err(ClientError::Rejected { code, message }),
+            Some(error) => Err(ClientError::Rejected {
+                code: error.code,
+                message: error.message,
+                data: error.data.map(RejectionData::read).unwrap_or_default(),
+            }),
             None => Ok(envelope.result.map_or("null", RawValue::get)),
         };
         Ok(id.map_or(Self::Other, |id| Self::Answer { id, outcome }))
@@ -546,15 +550,17 @@ struct Envelope<'a> {
     params: Option<&'a RawValue>,
     #[serde(borrow, default)]
     result: Option<&'a RawValue>,
-    #[serde(default)]
-    error: Option<ErrorBody>,
+    #[serde(borrow, default)]
+    error: Option<ErrorBody<'a>>,
 }
 
 #[derive(Deserialize)]
-struct ErrorBody {
+struct ErrorBody<'a> {
     code: i64,
     #[serde(default)]
     message: String,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
 }
 
 /// Decodes a result.

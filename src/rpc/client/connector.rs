@@ -541,7 +541,7 @@ impl Handshake<'_> {
                 Ok(Incoming::Answer { id, outcome }) if id == wanted => {
                     return match outcome {
                         Ok(json) => Ok(json.to_owned()),
-                        Err(ClientError::Rejected { code, message }) => {
+                        Err(ClientError::Rejected { code, message, .. }) => {
                             Err(HandshakeError::Rejected { code, message })
                         }
                         Err(other) => Err(HandshakeError::Protocol(other.to_string())),

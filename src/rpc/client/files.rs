@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::connection::{Answer, CallError, Connection, decode_result};
 use super::session::native;
-use super::{ClientError, ExecServerClient};
+use super::{ClientError, ExecServerClient, RejectionData};
 use crate::rpc::methods::Method;
 use crate::rpc::methods::fs::{
     Canonicalize, CanonicalizeReply, Close, CloseParams, Copy, CopyParams, CreateDirectory,
@@ -107,6 +107,7 @@ impl ExecServerClient {
             return Err(ClientError::Rejected {
                 code: -32603,
                 message: incomplete.message,
+                data: RejectionData::default(),
             });
         }
         from_base64(ReadFile::NAME, &reply.data_base64)

@@ -33,6 +33,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as ValueError;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
 pub use files::{FileBlock, FileKind, FileMetadata, Links, Listing, Names, OpenFile, OpenFor};
 pub use http::{HttpBody, HttpRequest, HttpResponse};
 pub use process::{Command, Confined, Exit, Process, ProcessEvent};
@@ -44,7 +49,7 @@ use self::connection::{Answer, Params};
 use self::connector::Connector;
 use self::session::Session;
 use super::encode;
-use super::error::ErrorKind;
+use super::error::{ErrorKind, Reason};
 use super::methods::session::Info;
 use super::methods::{Method, NoParams};
 use crate::net::Dial;
@@ -236,6 +241,8 @@ pub enum ClientError {
         code: i64,
         /// The server's words.
         message: String,
+        /// What the server says besides, for programs.
+        data: RejectionData,
     },
     /// The server's answer makes no sense.
     Protocol(String),
@@ -247,6 +254,36 @@ pub enum ClientError {
     Unsupported(String),
     /// The server would not, or did not, confine what had to be; nothing runs.
     NotConfined(&'static str),
+}
+
+/// The `data` of a server's error. The reference's servers say nothing there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct RejectionData {
+    /// Why; none also where it is a reason that this client does not know.
+    #[serde(rename = "kind", deserialize_with = "known")]
+    pub reason: Option<Reason>,
+    /// The step that failed.
+    pub stage: Option<String>,
+    /// The number of the system's error.
+    pub errno: Option<i32>,
+    /// What it was about.
+    pub path: Option<String>,
+}
+
+impl RejectionData {
+    /// What is understood of it: a server may put anything there.
+    fn read(data: &RawValue) -> Self {
+        serde_json::from_str(data.get()).unwrap_or_default()
+    }
+}
+
+/// A reason, if it is a known one.
+fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Reason>, D::Error> {
+    let name = Option::<String>::deserialize(from)?;
+    let reason =
+        |name: String| -> Result<_, ValueError> { Reason::deserialize(name.into_deserializer()) };
+    Ok(name.and_then(|name| reason(name).ok()))
 }
 
 impl ClientError {
@@ -280,7 +317,7 @@ impl fmt::Display for ClientError {
                 f.write_str("exec-server transport disconnected")
             }
             Self::Disconnected(why) => write!(f, "exec-server transport disconnected: {why}"),
-            Self::Rejected { code, message } => {
+            Self::Rejected { code, message, .. } => {
                 write!(f, "exec-server rejected request ({code}): {message}")
             }
             Self::Unsupported(what) => write!(

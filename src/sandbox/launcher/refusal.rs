@@ -9,7 +9,7 @@ use std::{fmt, fs, io};
 
 use super::LauncherKind;
 use crate::log;
-use crate::rpc::error::ErrorData;
+use crate::rpc::error::{ErrorData, Reason};
 use crate::sys::namespaces;
 
 /// How far a start came.
@@ -70,7 +70,8 @@ impl Refusal {
     /// The same for programs to read.
     pub fn data(&self) -> ErrorData {
         ErrorData {
-            stage: self.stage.name(),
+            reason: Reason::SandboxFailed,
+            stage: Some(self.stage.name()),
             errno: self.errno,
             path: self.path.as_ref().map(|path| path.display().to_string()),
             hint: (!self.hint.is_empty()).then(|| self.hint.clone()),

@@ -90,7 +90,7 @@ fn answer(service: &mut FileService, outbound: &Arc<Outbound>, request: &[u8]) {
     };
     let responder = Responder::new(id, outbound);
     match request {
-        Ok((request, path)) => service.answer(&responder, request, Some(path)),
+        Ok(request) => service.answer(&responder, request),
         Err(error) => responder.fail(&error),
     }
 }

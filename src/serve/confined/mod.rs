@@ -41,7 +41,7 @@ use super::files::{FileConfinement, FileService, FileWork, METHODS};
 use super::reply::Responder;
 use crate::env::local::{Helper, Helpers, Host, ProcessSpec, StartError, StartedHelper};
 use crate::log;
-use crate::rpc::error::{DenyingRule, ErrorData, RpcError};
+use crate::rpc::error::{DenyingRule, ErrorData, Reason, RpcError};
 use crate::rpc::message::{Message, RequestId};
 use crate::rpc::path_uri::WirePath;
 use crate::sandbox::launcher::{Confinement, LauncherKind};
@@ -398,8 +398,7 @@ fn answer_here(
     // It was put together from what had been decoded.
     let decoded = decode(request.framed.json())
         .ok_or_else(|| RpcError::failed("a waiting request was lost; send it again"))?;
-    let (plain, path) = decoded.request?;
-    service.answer(responder, plain, Some(path));
+    service.answer(responder, decoded.request?);
     Ok(())
 }
 
@@ -478,8 +477,7 @@ impl ConfinedRequest {
 /// A framed request, for who carries it out.
 pub(crate) struct Decoded<'a> {
     pub(crate) id: RequestId<'a>,
-    /// What to do, and the first path as the client wrote it.
-    pub(crate) request: Result<(FileWork, String), RpcError>,
+    pub(crate) request: Result<FileWork, RpcError>,
 }
 
 /// Decodes a framed request. None for what [`ConfinedRequest::new`] has not made.
@@ -551,7 +549,7 @@ impl ConfinedError {
     pub(crate) fn into_rpc(self, path: String) -> RpcError {
         if let Self::Start(error) = &self {
             let told = RpcError::from(error);
-            if told.data.is_some() {
+            if told.data.reason == Reason::SandboxFailed {
                 return told;
             }
         }
@@ -567,11 +565,10 @@ impl ConfinedError {
             Self::GivenUp => ("connection", None),
         };
         RpcError::failed(self.to_string()).with_data(ErrorData {
-            stage,
+            stage: Some(stage),
             errno,
             path: Some(path),
-            hint: None,
-            rule: None,
+            ..Reason::SandboxFailed.into()
         })
     }
 }

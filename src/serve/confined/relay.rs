@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::helper::{Channel, ChannelError};
 use crate::env::local::files::{BlockFile, Mode};
 use crate::rpc::encode::{json, number};
-use crate::rpc::error::{DenyingRule, ErrorData, ErrorKind, RpcError};
+use crate::rpc::error::{DenyingRule, ErrorData, ErrorKind, Reason, RpcError};
 use crate::rpc::transport::LongMessage;
 use crate::serve::files::{FileService, OPERATION};
 use crate::serve::reply::Responder;
@@ -70,11 +70,11 @@ impl Answers<'_> {
         let Refused { error } = serde_json::from_slice(answer).ok()?;
         let errno = error.data.errno.filter(|_| error.data.stage == OPERATION)?;
         let error_data = ErrorData {
-            stage: OPERATION,
+            stage: Some(OPERATION),
             errno: Some(errno),
             path: Some(error.data.path),
-            hint: None,
             rule: Some((self.rule_of)(errno)?),
+            ..Reason::SandboxDenied.into()
         };
         let kind = ErrorKind::of_code(error.code)?;
         Some(RpcError::new(kind, error.message).with_data(error_data))

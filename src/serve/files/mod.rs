@@ -69,14 +69,11 @@ impl FileService {
         }
     }
 
-    /// Does what a request asks for, and adds the answer. `path` is the first path as the client
-    /// wrote it, for a request under a policy: its error carries data.
-    pub(crate) fn answer(&mut self, responder: &Responder, work: FileWork, path: Option<String>) {
-        if let Err(fault) = work.run(self, responder) {
-            responder.fail(&match path {
-                Some(path) => fault.with_data(path),
-                None => fault.plain(),
-            });
+    /// Does what a request asks for, and adds the answer.
+    pub(crate) fn answer(&mut self, responder: &Responder, mut work: FileWork) {
+        let path = work.path.take();
+        if let Err(fault) = (work.act)(self, responder) {
+            responder.fail(&fault.about(path));
         }
     }
 
@@ -171,9 +168,8 @@ pub(crate) trait FileMethod: Sync {
     /// Decodes a request.
     fn prepare(&self, params: Option<&RawValue>) -> Result<Prepared, RpcError>;
 
-    /// Decodes a request for who is in its confinement already. With the first path as the client
-    /// wrote it.
-    fn prepare_inside(&self, params: Option<&RawValue>) -> Result<(FileWork, String), RpcError>;
+    /// Decodes a request for who is in its confinement already.
+    fn prepare_inside(&self, params: Option<&RawValue>) -> Result<FileWork, RpcError>;
 }
 
 /// A request that was decoded.
@@ -193,25 +189,31 @@ pub(crate) struct File<M: Method>(
 impl<M: Method> FileMethod for File<M> {
     fn prepare(&self, params: Option<&RawValue>) -> Result<Prepared, RpcError> {
         let decoded: M::Params<'_> = decode_params(params)?;
-        if let Some(scope) = self.0
-            && let Some(confinement) = scope(&decoded).confinement()?
-        {
-            // What is to be written is decoded in the confinement, and only there.
-            return Ok(Prepared::Confined(confinement));
+        let mut path = None;
+        if let Some(scope) = self.0 {
+            let scope = scope(&decoded);
+            path = Some(scope.path.to_owned());
+            if let Some(confinement) = scope.confinement()? {
+                // What is to be written is decoded in the confinement, and only there.
+                return Ok(Prepared::Confined(confinement));
+            }
         }
         let mut work = (self.1)(decoded)?;
+        work.path = path;
         // No more than the text that it was decoded from.
         work.bytes = OVERHEAD + params.map_or(0, |params| params.get().len());
         Ok(Prepared::Plain(work))
     }
 
-    fn prepare_inside(&self, params: Option<&RawValue>) -> Result<(FileWork, String), RpcError> {
+    fn prepare_inside(&self, params: Option<&RawValue>) -> Result<FileWork, RpcError> {
         let decoded: M::Params<'_> = decode_params(params)?;
         let Some(scope) = self.0 else {
             return Err(RpcError::failed("not a request under a policy"));
         };
         let path = scope(&decoded).path.to_owned();
-        Ok(((self.1)(decoded)?, path))
+        let mut work = (self.1)(decoded)?;
+        work.path = Some(path);
+        Ok(work)
     }
 }
 
@@ -301,6 +303,8 @@ type Act = dyn FnOnce(&mut FileService, &Responder) -> Result<(), Fault> + Send;
 /// What a request wants done with files.
 pub(crate) struct FileWork {
     pub(crate) act: Box<Act>,
+    /// The first path of the request as the client wrote it, for its error.
+    pub(crate) path: Option<String>,
     /// About how much memory it holds.
     pub(crate) bytes: usize,
     /// Whether its answer is sent at once, whatever waits.
@@ -333,14 +337,11 @@ impl FileWork {
     ) -> Self {
         Self {
             act: Box::new(act),
+            path: None,
             bytes: OVERHEAD,
             is_urgent: false,
             answers_raw: false,
         }
-    }
-
-    pub(crate) fn run(self, service: &mut FileService, responder: &Responder) -> Result<(), Fault> {
-        (self.act)(service, responder)
     }
 }
 
@@ -410,20 +411,15 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// The error of a request under a policy, about `path`.
-    pub(crate) fn with_data(self, path: String) -> RpcError {
+    /// The error of a request about `path`, if it has one.
+    fn about(self, path: Option<String>) -> RpcError {
+        let reason = self.error.data.reason;
         self.error.with_data(ErrorData {
-            stage: OPERATION,
+            stage: Some(OPERATION),
             errno: self.errno,
-            path: Some(path),
-            hint: None,
-            rule: None,
+            path,
+            ..reason.into()
         })
-    }
-
-    /// The error of any other: what the reference says, and no more.
-    pub(crate) fn plain(self) -> RpcError {
-        self.error
     }
 }
 

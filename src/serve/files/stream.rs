@@ -16,7 +16,7 @@ use crate::env::local::files::{Content, FileError, Links, Part};
 use crate::log;
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
-use crate::rpc::error::RpcError;
+use crate::rpc::error::{Reason, RpcError};
 use crate::serve::reply::Responder;
 
 /// Bytes of a file that are read before the answer begins; a multiple of 3, as every piece but
@@ -109,4 +109,5 @@ fn too_long(size: u64, max_message: u64) -> RpcError {
         "the file has {size} bytes or more, which as base64 exceed a message of {max_message} \
          bytes; read it with fs/open and fs/readBlock"
     ))
+    .because(Reason::TooLarge)
 }

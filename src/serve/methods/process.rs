@@ -7,7 +7,7 @@ use crate::env::local::variables::{add_shell, child_environment};
 use crate::env::local::{self, Process, ProcessSpec, ReadQuery, ReadView, Started, refusal};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
-use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::error::{ErrorKind, Reason, RpcError};
 use crate::rpc::methods::process::{
     Acknowledge, AcknowledgeParams, CloseStdin, CloseStdinParams, List, ListReply, ListedProcess,
     ReadParams, Resize, ResizeParams, Signal, SignalParams, Start, StartParams, StartReply,
@@ -322,6 +322,7 @@ fn unknown_process(id: &str) -> RpcError {
     } else {
         format!("unknown process id {id}")
     })
+    .because(Reason::NotFound)
 }
 
 /// What the reference would call a confinement.

@@ -10,7 +10,7 @@ use crate::env::local::{
     Bounds, ChangeKind, FileChange, MissingWatch, Notice, TreeWatch, WatchError,
 };
 use crate::rpc::encode;
-use crate::rpc::error::{ErrorKind, RpcError};
+use crate::rpc::error::{ErrorKind, Reason, RpcError};
 use crate::rpc::methods::Empty;
 use crate::rpc::methods::fs::{
     Change, Changed, ChangedParams, MissingChanged, MissingChangedParams, Unwatch, UnwatchParams,
@@ -173,6 +173,9 @@ impl From<WatchError> for RpcError {
         match error {
             error if error.is_busy() => Self::new(ErrorKind::Busy, error.to_string()),
             WatchError::System(error) => FileError::System(error).into(),
+            error @ WatchError::Duplicate(_) => {
+                Self::invalid_request(error.to_string()).because(Reason::Exists)
+            }
             error => Self::invalid_request(error.to_string()),
         }
     }

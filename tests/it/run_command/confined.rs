@@ -140,7 +140,7 @@ fn the_whole_machine_is_no_workspace() {
             &["--sandbox", "read-only", "--write", "/"],
         ] {
             let run = [&["run", "-e", environment], words, &["true"]].concat();
-            environments.fails(&run, 255, "confines no files");
+            environments.fails(&run, 125, "confines no files");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How the end of a command becomes ours.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use crate::support::{EVERY, Environments, child};
@@ -94,15 +95,39 @@ fn a_command_that_ends_in_time_keeps_its_code() {
 }
 
 #[test]
-fn a_command_that_is_not_there_gives_255_and_says_so() {
+fn a_command_that_is_not_there_gives_127_and_says_so() {
     let environments = Environments::start();
     for environment in EVERY {
         let arguments = ["run", "-e", environment, "/no/such/program"];
-        let stderr = environments.fails(&arguments, 255, "No such file or directory");
+        let stderr = environments.fails(&arguments, 127, "No such file or directory");
         assert!(
             stderr.starts_with("exec-server run: "),
             "{environment}: {stderr}"
         );
+        let arguments = ["run", "-e", environment, "no-such-program"];
+        environments.fails(&arguments, 127, "no-such-program");
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_run_gives_126() {
+    let environments = Environments::start();
+    let script = environments.scratch.path("script");
+    std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    for environment in EVERY {
+        for program in ["/etc/passwd", "/etc", &script] {
+            environments.fails(&["run", "-e", environment, program], 126, program);
+        }
+    }
+}
+
+#[test]
+fn what_the_server_refuses_gives_125() {
+    let environments = Environments::start();
+    for environment in EVERY {
+        let arguments = ["run", "-e", environment, "-C", "/no/such/dir", "/bin/true"];
+        environments.fails(&arguments, 125, "/no/such/dir");
     }
 }
 

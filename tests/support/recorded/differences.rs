@@ -50,6 +50,12 @@ pub const ANY: &str = "*";
 
 /// The table: exchange, version, field, reason.
 pub const DIFFERENCES: &[Difference] = &[
+    row(
+        ANY,
+        BOTH,
+        "/*/error/data",
+        "an extension: why and where, for programs; both clients ignore it",
+    ),
     // One server for clients of both versions.
     row(
         ANY,

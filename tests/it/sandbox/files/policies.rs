@@ -194,7 +194,7 @@ as_each_user! {
         let id = stage.client.ask("fs/writeFile", params);
         let answer = stage.client.whole_answer(id);
         let rule = json!({"path": "/", "access": "read", "origin": "policy"});
-        assert_eq!(answer["error"]["data"], json!({"stage": "operation", "errno": 30, "path": path, "rule": rule}));
+        assert_eq!(answer["error"]["data"], json!({"kind": "sandboxDenied", "stage": "operation", "errno": 30, "path": path, "rule": rule}));
     }
 
     fn an_error_says_which_rule_is_why(stage) {
