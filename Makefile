@@ -30,8 +30,10 @@ all: build ## build the binary (the default)
 build: setup
 	cargo build --release $(CARGO_ARGS)
 
+# Commands get the server's environment: nothing of make's, and nothing of this file's, belongs there.
 run: build ## build and serve at LISTEN, ws://127.0.0.1:8765 unless given
-	exec $(BIN) --listen $(LISTEN)
+	exec env -u MAKELEVEL -u MAKEOVERRIDES -u LISTEN -u MAKE_TERMOUT -u MAKE_TERMERR -u EXEC_SERVER_BIN -u BUBBLEWRAP_SOURCE \
+		$(BIN) --listen $(LISTEN)
 
 test: build ## build and run every test, and list those that were skipped; ARGS goes to cargo test
 	cargo build $(CARGO_ARGS) --example child

@@ -190,7 +190,7 @@ const PIPE: i32 = 1024 * 1024;
 /// Every child is gone on return.
 pub fn run(config: Config) -> Result<(), ServeError> {
     let access = Access::open(&config)?;
-    let mut main = Main::begin(&config.options, access.has_files())?;
+    let mut main = Main::begin(&config.options)?;
     main.listener = Listener::open(&config, access)?;
     match &main.listener {
         Some(listener) => {
@@ -212,7 +212,7 @@ pub fn run_outgoing(
     exit_on_stdin_close: bool,
     start: impl FnOnce(Injector) -> io::Result<()>,
 ) -> Result<(), ServeError> {
-    let mut main = Main::begin(options, false)?;
+    let mut main = Main::begin(options)?;
     if exit_on_stdin_close {
         let stdin = io::stdin().as_fd().try_clone_to_owned();
         main.watched_stdin = Some(stdin.map_err(system("watch standard input"))?.into());
@@ -258,13 +258,15 @@ struct Main {
 }
 
 impl Main {
-    /// Gets everything that serving needs but clients; `has_files` if a hang-up means to read
-    /// files again.
-    fn begin(options: &Options, has_files: bool) -> Result<Self, ServeError> {
-        let mut wanted = vec![Signal::TERMINATE, Signal::INTERRUPT, Signal::CHILD];
-        if has_files {
-            wanted.push(Signal::HANGUP);
-        }
+    /// Gets everything that serving needs but clients. A hang-up means to read files again, and
+    /// never the end: who logs out would end the work of others.
+    fn begin(options: &Options) -> Result<Self, ServeError> {
+        let wanted = [
+            Signal::TERMINATE,
+            Signal::INTERRUPT,
+            Signal::CHILD,
+            Signal::HANGUP,
+        ];
         let signals = SignalEvents::collect(&wanted).map_err(system("receive signals"))?;
         if let Err(error) = raise_descriptor_limit() {
             log::warn!("the limit on open files stays as it is: {error}");

@@ -195,3 +195,31 @@ fn a_port_in_the_face_of_a_closed_stdout_is_no_reason_to_crash() {
         "not by a signal: {status:?}"
     );
 }
+
+#[test]
+fn a_hang_up_ends_no_server() {
+    let server = Server::websocket(&[]);
+    let mut client = server.connect();
+    client.start(Start::child("p", &["cat"]).pipe_stdin());
+    signal(server.pid(), "HUP");
+    server.connect().still_serves();
+    client.write("p", b"still here", "1");
+    client.ok("process/closeStdin", serde_json::json!({"processId": "p"}));
+    assert_eq!(client.closed("p").stdout, "still here");
+}
+
+#[test]
+fn make_run_passes_nothing_of_make_s_on() {
+    let mut make = std::process::Command::new("make");
+    make.current_dir(env!("CARGO_MANIFEST_DIR"));
+    make.args(["-s", "-o", "build", "run", "BIN=sh -c env", "LISTEN=x"]);
+    let output = crate::support::finish(make, b"");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("PATH="), "{output:?}");
+    for name in ["MAKE", "MFLAGS", "EXEC_SERVER_BIN", "BUBBLEWRAP", "LISTEN"] {
+        assert!(
+            !text.lines().any(|line| line.starts_with(name)),
+            "{name} in {text}"
+        );
+    }
+}

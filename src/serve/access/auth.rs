@@ -208,11 +208,6 @@ impl Authenticator {
         Ok(Self { rule: rules.0, key })
     }
 
-    /// Whether there is a file that may change.
-    pub(crate) fn has_file(&self) -> bool {
-        self.rule.file().is_some()
-    }
-
     /// Reads the secret again. On an error the one that was read before stays.
     pub(crate) fn reload(&self) {
         match self.rule.key(Moment::Reload) {

@@ -64,12 +64,6 @@ impl Access {
         self.identity.as_ref().map(Identity::config)
     }
 
-    /// Whether there are files that may change.
-    pub(crate) fn has_files(&self) -> bool {
-        let has_secret = self.authenticator.as_ref().is_some_and(|it| it.has_file());
-        has_secret || self.identity.is_some()
-    }
-
     /// Reads the files again.
     pub(crate) fn reload(&self) {
         if let Some(authenticator) = &self.authenticator {
