@@ -27,6 +27,12 @@ pub(crate) fn select(
     }
 }
 
+/// Whether there is one of that name; not where the configuration is wrong.
+pub(crate) fn is_configured(config: Option<&Path>, name: &str) -> bool {
+    let all = configured(config, local_environment());
+    all.is_ok_and(|all| all.get(name).is_ok())
+}
+
 /// The one that a URL leads to; none for what is no URL.
 pub(crate) fn at_url(url: &str) -> Option<Arc<Environment>> {
     let (scheme, rest) = url.split_once("://")?;

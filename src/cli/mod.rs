@@ -68,13 +68,18 @@ impl RunError {
     }
 }
 
+/// "error:", but for mistakes that the reference reports, too: it writes "Error:" there, and scripts
+/// look for that.
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RunError::Usage(error) => error.fmt(f),
             RunError::Listen(error) => write!(f, "Error: {error}"),
-            RunError::Serve(error) => write!(f, "Error: {error}"),
-            RunError::Helper(error) => write!(f, "Error: cannot read requests: {error}"),
+            RunError::Serve(error @ (ServeError::Bind(..) | ServeError::Auth(_))) => {
+                write!(f, "Error: {error}")
+            }
+            RunError::Serve(error) => write!(f, "error: {error}"),
+            RunError::Helper(error) => write!(f, "error: cannot read requests: {error}"),
             RunError::Offer(error) => write!(f, "Error: {error}"),
         }
     }
@@ -148,11 +153,18 @@ enum Selected {
     Serve(Vec<OsString>),
 }
 
-/// Finds the command; `args` begins with the program's name. `--config` may stand before it.
+/// What the reference's scripts write behind the program's name: `codex exec-server`.
+const REFERENCE_WORD: &str = "exec-server";
+
+/// Finds the command; `args` begins with the program's name. The reference's word and `--config`
+/// may stand before it.
 ///
 /// # Errors
-/// The first word resembles a command and is none.
+/// The first word resembles a command and is none, or is one of those that others have.
 fn select(mut args: Vec<OsString>) -> Result<Selected, UsageError> {
+    if args.get(1).is_some_and(|word| word == REFERENCE_WORD) {
+        args.remove(1);
+    }
     let word = 1 + shared_flags(&args[1.min(args.len())..]);
     let Some(name) = args
         .get(word)
@@ -165,11 +177,11 @@ fn select(mut args: Vec<OsString>) -> Result<Selected, UsageError> {
         args.remove(word);
         return Ok(Selected::Command(command, args));
     }
-    match similar(&name) {
-        Some(similar) if !name.starts_with('-') => Err(serve::GRAMMAR.error(format!(
-            "unexpected argument '{name}' found{}",
-            tip(similar)
-        ))),
+    match tip(&name) {
+        Some(tip) if !name.starts_with('-') => {
+            let message = format!("unexpected argument '{name}' found{tip}");
+            Err(serve::GRAMMAR.error(message))
+        }
         _ => Ok(Selected::Serve(args)),
     }
 }
@@ -190,12 +202,18 @@ fn named(name: &str) -> Option<&'static Command> {
         .find(|command| command.name == name)
 }
 
-fn similar(name: &str) -> Option<&'static str> {
-    closest(name, COMMANDS.iter().map(|command| command.name))
-}
-
-fn tip(similar: &str) -> String {
-    format!("\n\n  tip: a similar command exists: '{similar}'")
+/// What somebody who types this word for a command may want instead.
+fn tip(name: &str) -> Option<String> {
+    let meant = match name {
+        "ls" | "ps" => format!("to run it in an environment: 'exec-server run {name}'"),
+        "shell" => "for a shell in an environment: 'exec-server run -t bash'".to_owned(),
+        "version" => "the version is told by 'exec-server --version'".to_owned(),
+        _ => {
+            let similar = closest(name, COMMANDS.iter().map(|command| command.name))?;
+            format!("a similar command exists: '{similar}'")
+        }
+    };
+    Some(format!("\n\n  tip: {meant}"))
 }
 
 /// Reads a command's arguments and does what they ask for.
@@ -248,7 +266,7 @@ fn explain(topic: Topic) -> Result<ExitCode, UsageError> {
         Some(name) => match named(&name) {
             Some(command) => (command.help)(),
             None => {
-                let tip = similar(&name).map(tip).unwrap_or_default();
+                let tip = tip(&name).unwrap_or_default();
                 return Err(HELP_GRAMMAR.error(format!("there is no command '{name}'{tip}")));
             }
         },
@@ -284,6 +302,20 @@ mod tests {
             assert_eq!(command.name, "help");
             assert_eq!(args.len(), words.len());
         }
+    }
+
+    #[test]
+    fn the_word_of_the_reference_is_left_out_once() {
+        let Ok(Selected::Serve(args)) = selected(&["exec-server", "--listen", "stdio"]) else {
+            panic!("no serving");
+        };
+        assert_eq!(args, ["exec-server", "--listen", "stdio"]);
+        let Ok(Selected::Serve(args)) = selected(&["exec-server", "exec-server"]) else {
+            panic!("no serving");
+        };
+        assert_eq!(args, ["exec-server", "exec-server"]);
+        let command = selected(&["exec-server", "help"]);
+        assert!(matches!(command, Ok(Selected::Command(..))));
     }
 
     #[test]

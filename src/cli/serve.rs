@@ -91,8 +91,8 @@ static FLAGS: &[Flag<ServeFlags>] = &[
     Flag::value(
         Category::Listening,
         "listen",
-        "Where to listen: ws://IP:PORT (port 0: any free one), unix:///PATH, or stdio; \
-         ws://127.0.0.1:0 unless given",
+        "Where to listen: ws://IP:PORT (port 0: any free one), ws://localhost:PORT (127.0.0.1), \
+         unix:///PATH, or stdio; ws://127.0.0.1:0 unless given",
         Value::optional("URL", |flags, text| {
             flags.listen = Some(text.to_owned());
             Ok(())

@@ -3,7 +3,7 @@
 //! A socket in the file system is for who shares that: a sidecar, or ssh that forwards it.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -38,7 +38,8 @@ pub enum ListenAddress {
 
 impl ListenAddress {
     /// Reads `ws://IP:PORT`, `unix:///PATH`, `stdio` or `stdio://`, and nothing that only
-    /// resembles them; with `tls` also `wss://IP:PORT`, which is then the same as `ws`.
+    /// resembles them; with `tls` also `wss://IP:PORT`, which is then the same as `ws`. The name
+    /// `localhost` is the IP 127.0.0.1, which no resolver is asked for.
     ///
     /// # Errors
     /// The text is of another kind, or its address is not an IP and a port.
@@ -53,9 +54,9 @@ impl ListenAddress {
             return Ok(ListenAddress::Unix(PathBuf::from(path)));
         }
         let encrypted = text.strip_prefix("wss://").filter(|_| tls);
-        match text.strip_prefix("ws://").or(encrypted).map(str::parse) {
-            Some(Ok(address)) => Ok(ListenAddress::WebSocket(address)),
-            Some(Err(_)) => Err(ListenUrlError::NoAddress(text.to_owned())),
+        match text.strip_prefix("ws://").or(encrypted).map(socket_address) {
+            Some(Some(address)) => Ok(ListenAddress::WebSocket(address)),
+            Some(None) => Err(ListenUrlError::NoAddress(text.to_owned())),
             None => Err(ListenUrlError::Unsupported(text.to_owned())),
         }
     }
@@ -67,6 +68,15 @@ impl ListenAddress {
             ListenAddress::WebSocket(address) => address.ip().to_canonical().is_loopback(),
             ListenAddress::Unix(_) | ListenAddress::Stdio => true,
         }
+    }
+}
+
+/// An address of the network.
+fn socket_address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        // With the IP in front, the port is read as behind any other.
+        Some(port) => format!("{}:{port}", Ipv4Addr::LOCALHOST).parse().ok(),
+        None => text.parse().ok(),
     }
 }
 
@@ -101,12 +111,16 @@ impl fmt::Display for ListenUrlError {
                 match url.split(':').next() {
                     Some("wss") => f.write_str("\nwss:// needs --tls-cert and --tls-key"),
                     Some("unix") => f.write_str("\na Unix socket is unix:// and its absolute path"),
-                    _ => Ok(()),
+                    _ => f.write_str(
+                        "\nor `ws://localhost:PORT`, `unix:///PATH`, \
+                         or with --tls-cert and --tls-key `wss://IP:PORT`",
+                    ),
                 }
             }
             ListenUrlError::NoAddress(url) => write!(
                 f,
-                "invalid websocket --listen URL `{url}`; expected `ws://IP:PORT`"
+                "invalid websocket --listen URL `{url}`; expected `ws://IP:PORT`\n\
+                 or `ws://localhost:PORT`; port 0 is any free one"
             ),
         }
     }
@@ -442,6 +456,7 @@ mod tests {
         for (text, shown, local) in [
             ("ws://127.0.0.1:45119", "ws://127.0.0.1:45119", true),
             ("ws://127.9.0.1:0", "ws://127.9.0.1:0", true),
+            ("ws://localhost:8765", "ws://127.0.0.1:8765", true),
             ("ws://[::1]:1", "ws://[::1]:1", true),
             (
                 "ws://[::ffff:127.0.0.1]:1",
@@ -478,7 +493,11 @@ mod tests {
                 ListenAddress::parse(text, false)
                     .expect_err(text)
                     .to_string(),
-                format!("unsupported --listen URL `{text}`; expected `ws://IP:PORT` or `stdio`")
+                format!(
+                    "unsupported --listen URL `{text}`; expected `ws://IP:PORT` or `stdio`\n\
+                     or `ws://localhost:PORT`, `unix:///PATH`, \
+                     or with --tls-cert and --tls-key `wss://IP:PORT`"
+                )
             );
         }
     }
@@ -518,14 +537,23 @@ mod tests {
         }
         let encrypted = ListenAddress::parse("wss://127.0.0.1:1", true);
         assert_eq!(encrypted, ListenAddress::parse("ws://127.0.0.1:1", true));
-        assert!(ListenAddress::parse("wss://localhost:1", true).is_err());
+        let named = ListenAddress::parse("wss://localhost:1", true);
+        assert_eq!(named, encrypted);
     }
 
     #[test]
     fn bad_addresses_are_invalid() {
         for text in [
             "ws://",
-            "ws://localhost:0",
+            "ws://localhost",
+            "ws://localhost:",
+            "ws://localhost:99999",
+            "ws://localhost:+5",
+            "ws://localhost:0/",
+            "ws://localhost.:0",
+            "ws://LOCALHOST:0",
+            "ws://localhost.localdomain:0",
+            "ws://user@localhost:0",
             "ws://127.0.0.1",
             "ws://127.0.0.1:99999",
             "ws://127.0.0.1:+5",
@@ -538,7 +566,10 @@ mod tests {
                 ListenAddress::parse(text, false)
                     .expect_err(text)
                     .to_string(),
-                format!("invalid websocket --listen URL `{text}`; expected `ws://IP:PORT`")
+                format!(
+                    "invalid websocket --listen URL `{text}`; expected `ws://IP:PORT`\n\
+                     or `ws://localhost:PORT`; port 0 is any free one"
+                )
             );
         }
     }

@@ -23,16 +23,90 @@ fn an_unknown_kind_of_address_is_named() {
         fails(
             &["--listen", url],
             1,
-            &format!("unsupported --listen URL `{url}`; expected `ws://IP:PORT` or `stdio`"),
+            &format!(
+                "Error: unsupported --listen URL `{url}`; expected `ws://IP:PORT` or `stdio`\n"
+            ),
         );
     }
+}
+
+#[test]
+fn every_kind_of_address_is_named_where_one_is_unknown() {
+    for form in [
+        "ws://IP:PORT",
+        "ws://localhost:PORT",
+        "wss://IP:PORT",
+        "unix:///PATH",
+        "stdio",
+    ] {
+        fails(&["--listen", "tcp://127.0.0.1:0"], 1, &format!("`{form}`"));
+    }
+}
+
+#[test]
+fn localhost_is_loopback_and_no_other_name_is_looked_up() {
+    let mut command = Server::command();
+    command.args(["--listen", "ws://localhost:0"]);
+    let server = Server::websocket_command(command);
+    assert!(
+        server.stdout().starts_with("ws://127.0.0.1:"),
+        "{}",
+        server.stdout()
+    );
+    server.connect().still_serves();
+    for host in ["localhost.", "ip6-localhost", "LOCALHOST", "x@localhost"] {
+        let url = format!("ws://{host}:0");
+        fails(
+            &["--listen", &url],
+            1,
+            &format!("invalid websocket --listen URL `{url}`"),
+        );
+    }
+}
+
+#[test]
+fn the_word_of_the_reference_may_stand_first() {
+    let mut command = Server::command();
+    command.args(["exec-server", "--listen", "stdio"]);
+    Client::stdio_command(command).still_serves();
+    let version = run(&["exec-server", "--version"]);
+    assert_eq!(version.stdout, run(&["--version"]).stdout);
+    assert_eq!(version.status.code(), Some(0));
+    fails(
+        &["exec-server", "exec-server"],
+        2,
+        "unexpected argument 'exec-server' found",
+    );
+    fails(
+        &["exec-server", "runn", "x"],
+        2,
+        "a similar command exists: 'run'",
+    );
+}
+
+#[test]
+fn mistakes_that_the_reference_does_not_know_begin_in_small_letters() {
+    let stderr = |arguments: &[&str]| String::from_utf8(run(arguments).stderr).unwrap();
+    let unprotected = stderr(&["--listen", "ws://0.0.0.0:0"]);
+    assert!(
+        unprotected.starts_with("error: refusing to listen"),
+        "{unprotected}"
+    );
+    let path = stderr(&["--listen", "unix:///no/such/directory/socket"]);
+    assert!(
+        path.starts_with("error: No such file or directory"),
+        "{path}"
+    );
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = stderr(&["--listen", &format!("ws://{}", taken.local_addr().unwrap())]);
+    assert!(address.starts_with("Error: Address in use"), "{address}");
 }
 
 #[test]
 fn a_bad_websocket_address_is_named() {
     for url in [
         "ws://",
-        "ws://localhost:0",
+        "ws://localhost",
         "ws://127.0.0.1",
         "ws://127.0.0.1:99999",
         "ws://127.0.0.1:0/",
@@ -43,7 +117,7 @@ fn a_bad_websocket_address_is_named() {
         fails(
             &["--listen", url],
             1,
-            &format!("invalid websocket --listen URL `{url}`; expected `ws://IP:PORT`"),
+            &format!("Error: invalid websocket --listen URL `{url}`; expected `ws://IP:PORT`\n"),
         );
     }
 }

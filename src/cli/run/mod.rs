@@ -16,6 +16,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::environments::{self, NoDirectory};
@@ -26,6 +27,8 @@ use crate::env::{
     self, Confined, Environment, EnvironmentError, EnvironmentFacts, Exit, ProcessEvent, Stream,
     TerminalSize,
 };
+use crate::net::redact::redacted;
+use crate::oneshot::{self, RecvError};
 use crate::rpc::client::{ClientError, Process};
 use crate::rpc::error::Reason;
 use crate::rpc::methods::process::{EnvPolicy, Inherit};
@@ -47,7 +50,7 @@ pub(crate) static RUN: Command = Command {
             true => Err(GRAMMAR.error("no command was given".to_owned())),
             false => match flags.conflict() {
                 Some(message) => Err(GRAMMAR.error(message)),
-                None => Ok(report(run(flags))),
+                None => Ok(report(run(&flags), &flags)),
             },
         })
     },
@@ -265,7 +268,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long is waited for the end of a command that was told to end.
 const AFTERWARDS: Duration = Duration::from_secs(10);
 /// Between two looks at what is due, where nothing happens.
-const LONG: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_millis(500);
+/// How long a server may take to start the command before that is told.
+const SLOW: Duration = Duration::from_millis(2500);
 /// A terminal whose size is not known.
 const USUAL_SIZE: TerminalSize = TerminalSize { rows: 24, cols: 80 };
 
@@ -343,15 +348,59 @@ impl RunError {
     }
 }
 
-fn report(result: Result<u8, RunError>) -> ExitCode {
+fn report(result: Result<u8, RunError>, flags: &RunFlags) -> ExitCode {
     ExitCode::from(result.unwrap_or_else(|error| {
         let code = error.exit_code();
-        SPEAKER.say(error);
+        match advice(flags).filter(|_| code == NO_PROGRAM) {
+            Some(advice) => SPEAKER.say(format_args!("{error}\n{advice}")),
+            None => SPEAKER.say(error),
+        }
         code
     }))
 }
 
-fn run(flags: RunFlags) -> Result<u8, RunError> {
+/// What may have been meant by a command whose program is not there.
+fn advice(flags: &RunFlags) -> Option<String> {
+    let (program, arguments) = flags.command.split_first()?;
+    let program = program.to_str()?;
+    if arguments.is_empty() && program.contains(char::is_whitespace) {
+        let place = flags
+            .environment
+            .as_deref()
+            .map_or_else(String::new, |name| {
+                format!("-e {} ", quoted(&redacted(name)))
+            });
+        let line = quoted(program);
+        return Some(format!(
+            "one word is the name of a program; a shell reads it as a command line:\n\
+             exec-server run {place}sh -c {line}"
+        ));
+    }
+    let is_environment = flags.environment.is_none()
+        && environments::is_configured(flags.config.as_deref(), program);
+    is_environment.then(|| {
+        let rest = match arguments.first() {
+            Some(first) => quoted(&first.to_string_lossy()),
+            None => "COMMAND".to_owned(),
+        };
+        let more = if arguments.len() > 1 { " ..." } else { "" };
+        format!(
+            "`{program}` is an environment; to run a command in it:\n\
+             exec-server run -e {program} {rest}{more}"
+        )
+    })
+}
+
+/// A word as a shell has to be given it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+fn run(flags: &RunFlags) -> Result<u8, RunError> {
     let restore_first = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         terminal::restore();
@@ -363,7 +412,7 @@ fn run(flags: RunFlags) -> Result<u8, RunError> {
         .map_err(|error| RunError::Here("signals", error))?;
     let config = flags.config.as_deref();
     let environment = environments::select(config, flags.environment.as_deref())?;
-    let result = Session::start(&flags, &environment, &signals, &done)
+    let result = Session::start(flags, &environment, &signals, &done)
         .and_then(|mut session| session.carry_on());
     done.set();
     result
@@ -403,6 +452,7 @@ impl<'a> Session<'a> {
         let here = |what| move |error| RunError::Here(what, error);
         let stdout = Output::new(io::stdout().as_fd()).map_err(here("standard output"))?;
         let stderr = Output::new(io::stderr().as_fd()).map_err(here("standard error"))?;
+        let silence = say_if_silent(environment).map_err(here("thread"))?;
         let facts = environment.facts()?;
         let knows = |extension: &str| {
             !environment.is_remote() || facts.extensions.iter().any(|known| known == extension)
@@ -423,6 +473,7 @@ impl<'a> Session<'a> {
             SPEAKER.say(format_args!("in `{}`, server {version}", environment.id()));
         }
         let process = Arc::new(environment.start(&order)?);
+        drop(silence);
         if flags.is_verbose
             && let Some(confined) = process.confined()
         {
@@ -476,7 +527,7 @@ impl<'a> Session<'a> {
 
     /// Passes everything on until the command has ended and all its output is here.
     fn carry_on(&mut self) -> Result<u8, RunError> {
-        let mut watch = OutageWatch::new(self.is_verbose);
+        let mut watch = OutageWatch::default();
         loop {
             let event = self.process.next_event(self.time_to_wait());
             match self.environment.named(event)? {
@@ -664,31 +715,36 @@ fn as_a_login_has() -> EnvPolicy {
     }
 }
 
-/// An outage that is shorter is nobody's business.
-const SHORT: Duration = Duration::from_secs(2);
+/// An outage that is shorter is nobody's business. With [`LONG`] twice, before and behind it, a
+/// longer one is told within 3 s.
+const SHORT: Duration = Duration::from_millis(1500);
+
+/// Says so, once, when the environment's server does not answer until the result is dropped.
+fn say_if_silent(environment: &Environment) -> io::Result<Option<oneshot::Sender<()>>> {
+    if !environment.is_remote() {
+        return Ok(None);
+    }
+    let id = environment.id().to_owned();
+    let (answered, receiver) = oneshot::channel();
+    let wait = move || {
+        if receiver.wait(Some(SLOW)) == Err(RecvError::TimedOut) {
+            SPEAKER.say(format_args!("`{id}` has not answered yet; waiting for it"));
+        }
+    };
+    thread::Builder::new().name("silence".into()).spawn(wait)?;
+    Ok(Some(answered))
+}
 
 /// Looks for outages while a command runs.
+#[derive(Default)]
 struct OutageWatch {
-    /// Whether somebody is there to be told.
-    tells: bool,
     since: Option<Instant>,
     has_told: bool,
 }
 
 impl OutageWatch {
-    fn new(is_verbose: bool) -> Self {
-        Self {
-            tells: is_verbose || io::stderr().is_terminal(),
-            since: None,
-            has_told: false,
-        }
-    }
-
     /// Looks at the connection, and tells what is new.
     fn look(&mut self, environment: &Environment) {
-        if !self.tells {
-            return;
-        }
         match environment.outage() {
             Some(why) => {
                 let since = *self.since.get_or_insert_with(Instant::now);

@@ -90,6 +90,9 @@ pub enum StartError {
     Sandbox(Box<Refusal>),
 }
 
+/// Bytes of PATH that an error shows at most.
+const SHOWN_PATH: usize = 120;
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -132,11 +135,15 @@ impl fmt::Display for StartError {
                     )
                 }
             }
-            Self::NotOnPath(name, path, error) => write!(
-                f,
-                "cannot find the program {name} on the process's PATH ({}): {error}",
-                path.display()
-            ),
+            Self::NotOnPath(name, path, error) => {
+                let path = path.to_string_lossy();
+                let shown = &path[..path.floor_char_boundary(SHOWN_PATH)];
+                let more = if shown.len() < path.len() { "..." } else { "" };
+                write!(
+                    f,
+                    "cannot find the program {name}: {error}; the process's PATH is {shown}{more}"
+                )
+            }
             Self::Limit(value, error) => {
                 write!(f, "cannot set a resource limit to {value}: {error}")
             }

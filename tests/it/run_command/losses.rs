@@ -1,6 +1,6 @@
 //! Connections that are lost while a command runs.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -119,6 +119,62 @@ fn input_goes_on_after_a_cut() {
     assert_eq!(&echoed, b"two");
     drop(stdin);
     assert_eq!(running.ended(Duration::from_secs(20)).code(), Some(0));
+}
+
+/// The next line on its standard error, which is no terminal, and must not take long.
+fn complains(stderr: &mut impl BufRead) -> String {
+    let begun = Instant::now();
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    // 3 s, and as much again for a machine that is busy; attempts end after 10 s and 45 s.
+    assert!(begun.elapsed() < Duration::from_secs(6), "{line}");
+    line
+}
+
+#[test]
+fn an_outage_and_its_end_are_told_where_no_terminal_is() {
+    let (environments, proxy) = behind_a_proxy(&[]);
+    let mut running = start(&environments, &["/bin/cat"], Stdio::piped());
+    let mut stdin = running.0.stdin.take().unwrap();
+    stdin.write_all(b"one").unwrap();
+    hears(&mut running, 3);
+    let mut stderr = BufReader::new(running.0.stderr.take().unwrap());
+    proxy.refuse();
+    let reason = complains(&mut stderr);
+    assert!(reason.starts_with("exec-server run: "), "{reason}");
+    assert_eq!(complains(&mut stderr), "  trying to take it up again\n");
+    proxy.accept();
+    let mut rest = String::new();
+    drop(stdin);
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(
+        running.ended(Duration::from_secs(20)).code(),
+        Some(0),
+        "{rest}"
+    );
+    assert!(
+        rest.is_empty() || rest == "exec-server run: connected again\n",
+        "{rest}"
+    );
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_told_before_it_is_given_up() {
+    let environments = Environments::start();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", silent.local_addr().unwrap());
+    let mut command = environments.command(&["run", "-n", "-e", &url, "/bin/true"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = Running::new(command.spawn().unwrap());
+    let mut stderr = BufReader::new(running.0.stderr.take().unwrap());
+    assert_eq!(
+        complains(&mut stderr),
+        format!("exec-server run: `{url}` has not answered yet; waiting for it\n")
+    );
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("timed out"), "{rest}");
+    assert_eq!(running.ended(Duration::from_secs(20)).code(), Some(255));
 }
 
 #[test]

@@ -21,6 +21,26 @@ fn a_wrong_command_line_gives_2() {
         ),
         (&["runn", "x"], "a similar command exists: 'run'"),
         (&["help", "rum"], "a similar command exists: 'run'"),
+        (
+            &["ls", "-la"],
+            "to run it in an environment: 'exec-server run ls'",
+        ),
+        (
+            &["--config", "f", "ps"],
+            "to run it in an environment: 'exec-server run ps'",
+        ),
+        (
+            &["shell"],
+            "for a shell in an environment: 'exec-server run -t bash'",
+        ),
+        (
+            &["version"],
+            "the version is told by 'exec-server --version'",
+        ),
+        (
+            &["help", "ls"],
+            "to run it in an environment: 'exec-server run ls'",
+        ),
         (&["cp", "x"], "a source and a destination are needed"),
         (&["env", "chek"], "a similar word exists: 'check'"),
     ] {
@@ -74,6 +94,62 @@ fn an_unknown_environment_is_told_with_those_that_there_are() {
         "exec-server run: environment `unx` is not configured; did you mean `unix`?\n  \
          configured are: local, ws, unix, stdio\n"
     );
+}
+
+#[test]
+fn one_word_that_is_a_command_line_is_explained() {
+    let environments = Environments::start();
+    for (arguments, advice) in [
+        (&["ls -la"][..], "exec-server run sh -c 'ls -la'"),
+        (
+            &["-e", "ws", "ls -la"],
+            "exec-server run -e ws sh -c 'ls -la'",
+        ),
+        (
+            &["/bin/echo it's"],
+            r"exec-server run sh -c '/bin/echo it'\''s'",
+        ),
+    ] {
+        let arguments = [&["run"][..], arguments].concat();
+        let stderr = environments.fails(&arguments, 127, &format!("\n  {advice}\n"));
+        assert!(stderr.contains("cannot "), "{stderr}");
+    }
+    // What is there is run, whatever its name.
+    let program = environments.scratch.path("two words");
+    std::fs::copy("/bin/true", &program).unwrap();
+    let output = environments.run(&["run", &program]);
+    assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]));
+    let stderr = environments.fails(&["run", "no-such-program", "a b"], 127, "no-such-program");
+    assert!(!stderr.contains("sh -c"), "{stderr}");
+}
+
+#[test]
+fn an_environment_in_the_place_of_the_command_is_explained() {
+    let environments = Environments::start();
+    for (arguments, advice) in [
+        (&["unix", "uname"][..], "exec-server run -e unix uname\n"),
+        (
+            &["local", "uname", "-a"],
+            "exec-server run -e local uname ...\n",
+        ),
+        (&["ws"], "exec-server run -e ws COMMAND\n"),
+    ] {
+        environments.fails(&[&["run"][..], arguments].concat(), 127, advice);
+    }
+    let chosen = environments.fails(&["run", "-e", "ws", "unix", "uname"], 127, "program unix");
+    assert!(!chosen.contains("-e unix"), "{chosen}");
+}
+
+#[test]
+fn a_long_path_does_not_hide_what_is_missing() {
+    let environments = Environments::start();
+    let path = "/a-directory-that-is-not-there:".repeat(100);
+    let variable = format!("PATH={path}");
+    let stderr = environments.fails(&["run", "--env", &variable, "nothing"], 127, "nothing");
+    let start = "exec-server run: cannot find the program nothing: No such file or directory \
+                 (os error 2); the process's PATH is /a-directory";
+    assert!(stderr.starts_with(start), "{stderr}");
+    assert!(stderr.len() < 300 && stderr.ends_with("...\n"), "{stderr}");
 }
 
 #[test]
