@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{LEGEND, advantage, circumstances, columns, floor_cell, measured};
+use super::{advantage, circumstances, columns, floor_cell, legend, measured};
 use crate::options::Options;
 use crate::results::Results;
 use crate::row::Row;
@@ -33,8 +33,9 @@ pub fn markdown(options: &Options, results: &Results) -> String {
     }
     let _ = writeln!(
         out,
-        "\nMeasured by `make bench`: {}. {LEGEND}",
-        circumstances(options, results).join("; ")
+        "\nMeasured by `make bench`: {}. {}",
+        circumstances(options, results).join("; "),
+        legend(results)
     );
     for failure in &results.failures {
         let _ = writeln!(out, "\nNot measured, or not fully: {failure}.");

@@ -23,8 +23,17 @@ const SERVERS: [Subject; 4] = [
     Subject::Reference0169,
 ];
 
-const LEGEND: &str = "Medians of the rounds. Behind a reference: how many times \
-better ours is; behind what was before: how much larger ours is. Behind a floor: ours as a multiple of it, or for rates as a share.";
+/// What the figures are.
+fn legend(results: &Results) -> String {
+    let before = match results.has(Subject::Before) {
+        true => " Behind what was before: how much larger ours is.",
+        false => "",
+    };
+    format!(
+        "Medians of the rounds. Behind a reference: how many times better ours is.{before} Behind \
+         a floor: ours as a multiple of it, or for rates as a share."
+    )
+}
 
 /// Cores that others may keep busy while the figures are still worth something.
 const QUIET: f64 = 0.3;

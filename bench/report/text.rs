@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{LEGEND, advantage, circumstances, columns, floor_cell, measured};
+use super::{advantage, circumstances, columns, floor_cell, legend, measured};
 use crate::options::Options;
 use crate::results::Results;
 use crate::row::Row;
@@ -21,7 +21,7 @@ pub fn text(options: &Options, results: &Results) -> String {
     }
     put(
         &mut out,
-        &format!("{LEGEND} In brackets: the least and the most."),
+        &format!("{} In brackets: the least and the most.", legend(results)),
     );
     for workload in options.workloads() {
         put(&mut out, "");
