@@ -478,3 +478,57 @@ fn end_array(out: &mut Vec<u8>) {
     }
     out.push(b']');
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{Prepared, Purpose};
+    use super::*;
+
+    /// A change is carried out even if its client has gone, and its error is explained by what may
+    /// be written.
+    #[test]
+    fn what_changes_something_says_so() {
+        let changes = [
+            ("fs/writeFile", json!({"dataBase64": ""})),
+            ("fs/createDirectory", json!({})),
+            ("fs/remove", json!({})),
+            ("fs/copy", json!({"recursive": false})),
+            ("fs/open", json!({"handleId": "h", "mode": "replace"})),
+            ("fs/open", json!({"handleId": "h", "mode": "update"})),
+            ("fs/rename", json!({})),
+            ("fs/setPermissions", json!({"mode": 0})),
+            ("fs/symlink", json!({"target": "t"})),
+        ];
+        let paths = json!({"path": "/a", "sourcePath": "/a", "destinationPath": "/b"});
+        let sandbox = json!({"permissions": {"type": "managed", "network": "restricted",
+            "file_system": {"type": "restricted", "entries": []}},
+            "windowsSandboxLevel": "disabled"});
+        for (name, _) in METHODS {
+            let mut params = paths.clone();
+            params["sandbox"] = sandbox.clone();
+            let its = changes.iter().filter(|(its, _)| its == name);
+            for (_, more) in its.clone() {
+                let mut params = params.clone();
+                let more = more.as_object().unwrap().clone();
+                params.as_object_mut().unwrap().extend(more);
+                assert_eq!(purpose(name, &params), Some(Purpose::Write), "{name}");
+            }
+            if its.count() == 0 {
+                let purpose = purpose(name, &params);
+                assert_ne!(purpose, Some(Purpose::Write), "{name} is missing above");
+            }
+        }
+    }
+
+    /// What a request is for, if it is understood and confined.
+    fn purpose(name: &str, params: &serde_json::Value) -> Option<Purpose> {
+        let (_, method) = METHODS.iter().find(|(its, _)| *its == name)?;
+        let params = serde_json::value::to_raw_value(params).ok()?;
+        match method.prepare(Some(&params)).ok()? {
+            Prepared::Confined(confinement) => Some(confinement.purpose),
+            Prepared::Plain(_) => None,
+        }
+    }
+}

@@ -234,6 +234,7 @@ pub(crate) struct Scope<'p> {
     pub(crate) handle: Option<(&'p str, Mode)>,
     /// The longest message that the client takes, if the answer may be long.
     pub(crate) max_message: Option<u64>,
+    /// Whether it changes a file by its path, which Landlock does not confine.
     pub(crate) changes_mode: bool,
     /// How long it may take.
     pub(crate) limit: Duration,

@@ -89,6 +89,12 @@ const CASES: &[Difference] = &[
         "a missing directory is an error; theirs runs the command in the home directory",
     ),
     row(
+        "process/start no shebang",
+        BOTH,
+        "",
+        "the shell runs what is no binary and begins with no #!, as execvp has it",
+    ),
+    row(
         "process/write with one id twice",
         V169,
         "/answer 3",

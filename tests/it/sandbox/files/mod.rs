@@ -11,7 +11,7 @@ mod policies;
 mod views;
 
 use std::fs;
-use std::os::unix::fs::{chown, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, chown, lchown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
@@ -179,12 +179,14 @@ impl Stage {
         ])
     }
 
-    /// Every name on the host, with what files hold.
+    /// Every name on the host, with what files hold, whose they are, their modes, and when they were
+    /// changed. Directories have mount points for a moment, which changes their times.
     fn host(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut found = Vec::new();
         let mut ahead = vec![PathBuf::from(self.scratch.dir())];
         while let Some(path) = ahead.pop() {
-            let content = if path.is_symlink() {
+            let about = path.symlink_metadata().unwrap();
+            let mut content = if path.is_symlink() {
                 fs::read_link(&path)
                     .unwrap()
                     .into_os_string()
@@ -199,6 +201,12 @@ impl Stage {
             } else {
                 fs::read(&path).unwrap()
             };
+            let times = match about.is_dir() {
+                true => (0, 0),
+                false => (about.ctime(), about.ctime_nsec()),
+            };
+            let about = (about.mode(), about.uid(), about.gid(), times);
+            content.extend(format!("{about:?}").into_bytes());
             found.push((path, content));
         }
         found.sort();

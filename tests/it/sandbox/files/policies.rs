@@ -111,7 +111,8 @@ as_each_user! {
             assert!(error.code == -32600 || error.code == -32603, "{method} {params}: {error:?}");
         }
         stage.ask(&policy, "remove", json!({"path": sub})).unwrap_err();
-        stage.write(&policy, &stage.path("proj/src/a.txt"), "proj/src/a.txt");
+        stage.write(&policy, &stage.path("proj/ok"), "x");
+        fs::remove_file(stage.path("proj/ok")).unwrap();
         stage.assert_host(&before);
     }
 
