@@ -65,21 +65,26 @@ fn choose_by(
 }
 
 /// Whether a list of hosts, domains and networks, each perhaps with a port, names a URL's host.
+/// As curl reads it: blanks part entries as commas do, a domain stands for all below it with or
+/// without a dot before it, and a dot at the end of a name means nothing.
 fn is_exempt(list: &str, url: &Url) -> bool {
-    list.split([',', ' ']).any(|entry| {
+    let host = url.host().trim_end_matches('.');
+    list.split([',', ' ', '\t']).any(|entry| {
         let entry = entry.trim().to_ascii_lowercase();
         if entry == "*" {
             return true;
         }
         let (name, port) = split_port(&entry);
-        if name.is_empty() || port.is_some_and(|port| port != url.port()) {
+        if port.is_some_and(|port| port != url.port()) {
             return false;
         }
-        match url.host().parse::<IpAddr>() {
+        match host.parse::<IpAddr>() {
             Ok(address) => is_in_network(address, name),
             Err(_) => {
-                let domain = name.trim_start_matches("*.").trim_start_matches('.');
-                url.host() == domain || url.host().ends_with(&format!(".{domain}"))
+                let domain = name.trim_start_matches("*.").trim_matches('.');
+                let below = host.strip_suffix(domain);
+                !domain.is_empty()
+                    && below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
             }
         }
     })
@@ -104,22 +109,29 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
 
 /// `network` is an address, perhaps with the length of a prefix.
 fn is_in_network(address: IpAddr, network: &str) -> bool {
-    let (base, length) = match network.split_once('/') {
-        Some((base, length)) => (base, length.parse::<u32>().ok()),
-        None => (network, Some(128)),
+    let Some((base, length)) = network.split_once('/') else {
+        return network.parse() == Ok(address);
     };
-    let (Ok(base), Some(length)) = (base.parse::<IpAddr>(), length) else {
+    let (Ok(base), Ok(length)) = (base.parse::<IpAddr>(), length.parse::<u32>()) else {
         return false;
     };
     let (bits, base_bits, width) = match (address, base) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits().into(), b.to_bits().into(), 32),
+        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), b.to_bits().into(), 32_u32),
         (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
         _ => return false,
     };
-    let free = width - length.min(width);
+    let Some(free) = width.checked_sub(length) else {
+        return false;
+    };
     // A shift by all 128 bits is none to the processor.
     let prefix = |bits: u128| bits.checked_shr(free).unwrap_or(0);
     prefix(bits) == prefix(base_bits)
+}
+
+/// The value of a header that says who we are.
+pub(crate) fn basic(user: &[u8], password: &[u8]) -> String {
+    let secret = STANDARD.encode_to_string([user, b":", password].concat());
+    format!("Basic {secret}")
 }
 
 /// Asks a proxy that we are connected to for a way to the server.
@@ -133,8 +145,8 @@ pub(crate) fn tunnel(
     let server = format!("{}:{}", url.bracketed_host(), url.port());
     let mut request = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n");
     if let Some((user, password)) = &proxy.credentials {
-        let secret = STANDARD.encode_to_string([user, &b":"[..], password].concat());
-        request.push_str(&format!("Proxy-Authorization: Basic {secret}\r\n"));
+        let secret = basic(user, password);
+        request.push_str(&format!("Proxy-Authorization: {secret}\r\n"));
     }
     request.push_str("\r\n");
     let mut buffer = InBuffer::default();
@@ -216,6 +228,30 @@ mod tests {
             ("ws://[fd00::1]:9", "[fd00::1]:9", true),
             ("ws://[fd00::1]:9", "fd00::/8", true),
             ("ws://[fd00::1]:9", "::/0", true),
+            ("ws://192.0.2.7", "x,192.0.2.0/24", true),
+            ("ws://192.0.2.7", "192.0.2.9/24", true),
+            ("ws://192.0.3.7", "192.0.2.0/24", false),
+            ("ws://192.0.2.7", "192.0.2.0/33", false),
+            ("ws://192.0.2.7", "192.0.2.0/255.255.255.0", false),
+            ("ws://192.0.2.7:8", "192.0.2.0/24:8", true),
+            ("ws://192.0.2.7:9", "192.0.2.0/24:8", false),
+            ("ws://192.0.2.7.example", "192.0.2.0/24", false),
+            ("ws://192.0.2.7", "192.0.2", false),
+            ("ws://[2001:db8::7]", "2001:db8::/32", true),
+            ("ws://[2001:db8::7]:8", "[2001:db8::/32]:8", true),
+            ("ws://[2001:db8::7]:9", "[2001:db8::/32]:8", false),
+            ("ws://[2001:db8::7]", "2001:DB8:0::7", true),
+            ("ws://a.b.c:8", ".b.c:8", true),
+            ("ws://a.b.c:9", ".b.c:8", false),
+            ("wss://b.c", "b.c:443", true),
+            ("ws://b.c", "b.c:443", false),
+            ("ws://b.c", ".b.c", true),
+            ("ws://b.c.", "b.c", true),
+            ("ws://b.c", "b.c.", true),
+            ("ws://a.b.c", "x\tb.c\ty", true),
+            ("ws://b.c.d", "b.c", false),
+            ("ws://h", ".", false),
+            ("ws://h", ",,", false),
             ("ws://h", "", false),
         ] {
             let variables = [("NO_PROXY", list), ("ALL_PROXY", "p:1")];

@@ -3,6 +3,7 @@
 mod addresses;
 mod errors;
 mod limits;
+mod proxies;
 mod redirects;
 mod requests;
 mod streams;

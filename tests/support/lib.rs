@@ -44,7 +44,7 @@ pub use run::{fails, run};
 pub use server::Server;
 pub use start::Start;
 pub use tls::Certificate;
-pub use web::{ROOT, Web};
+pub use web::{ROOT, Web, Wire};
 pub use websocket::frame;
 pub use within::{comes_true, settled, within};
 

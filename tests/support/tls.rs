@@ -8,8 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion,
+};
 
 use super::program::Scratch;
 
@@ -48,6 +51,11 @@ impl Certificate {
         ["--tls-cert", &self.certificate, "--tls-key", &self.key]
     }
 
+    /// The same for a server of the test.
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        server_config(&self.certificate, &self.key)
+    }
+
     /// What a client that trusts this certificate says first.
     pub fn hello(&self, version: &'static SupportedProtocolVersion) -> ClientConnection {
         let mut roots = RootCertStore::empty();
@@ -82,6 +90,19 @@ impl Certificate {
         thread::spawn(move || decrypt(socket, theirs, &connection));
         Ok(ours)
     }
+}
+
+/// How a server speaks TLS whose certificates and key are in these files.
+pub(crate) fn server_config(certificates: &str, key: &str) -> Arc<ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(certificates).unwrap();
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.map(Result::unwrap).collect(), key);
+    Arc::new(config.unwrap())
 }
 
 fn encrypt(mut from: UnixStream, mut to: TcpStream, connection: &Mutex<ClientConnection>) {

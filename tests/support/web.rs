@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::tls::server_config;
 
 /// A root that vouches for [`Web::serve_tls`], as a file for `SSL_CERT_FILE`.
 pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/tls/root.pem");
@@ -20,6 +20,7 @@ const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/tls/server.key")
 pub struct Asked {
     /// `GET /x HTTP/1.1`
     pub line: String,
+    pub host: String,
     /// As they came, `host` left out.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -87,17 +88,8 @@ impl Web {
 
     /// Serves HTTPS with a certificate of [`ROOT`].
     pub fn serve_tls(behave: impl Fn(&Asked, &mut dyn Wire) + Send + Sync + 'static) -> Self {
-        let certificates = CertificateDer::pem_file_iter(CERTIFICATE).unwrap();
-        let config =
-            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(
-                    certificates.map(Result::unwrap).collect(),
-                    PrivateKeyDer::from_pem_file(KEY).unwrap(),
-                );
-        Self::start("https", Some(Arc::new(config.unwrap())), Arc::new(behave))
+        let config = server_config(CERTIFICATE, KEY);
+        Self::start("https", Some(config), Arc::new(behave))
     }
 
     fn start(scheme: &'static str, tls: Option<Arc<ServerConfig>>, behave: Arc<Behaviour>) -> Self {
@@ -173,10 +165,11 @@ fn read_request(stream: &mut impl BufRead) -> Option<Asked> {
         let Some((name, value)) = line.trim_end().split_once(':') else {
             break;
         };
-        if name != "host" {
-            asked
-                .headers
-                .push((name.to_owned(), value.trim().to_owned()));
+        let value = value.trim().to_owned();
+        if name == "host" {
+            asked.host = value;
+        } else {
+            asked.headers.push((name.to_owned(), value));
         }
     }
     let length = asked.header("content-length");

@@ -6,28 +6,24 @@
 //! the last byte of the body, and can be cancelled from another thread ([`Cancel`]).
 
 pub mod address;
+mod connect;
 mod request;
 
 use std::error::Error as _;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use base64_simd::STANDARD;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::ClientConfig;
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, HeaderName, LOCATION,
     PROXY_AUTHORIZATION,
 };
 use ureq::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
-use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
-    TcpConnector, Transport, TransportAdapter,
-};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
 use ureq::{Agent, AsSendBody, Body, Proxy, ProxyProtocol, Timeout};
 
 pub use request::{Request, RequestError, Variable};
@@ -36,6 +32,7 @@ use super::proxy;
 use super::tls::client_config;
 use super::url::{Url, UrlError};
 use address::{CheckedResolver, OffLimits, is_off_limits};
+use connect::{ForwardProxyConnector, TlsConnector};
 
 /// How often a request is redirected at most.
 const MAX_REDIRECTS: usize = 10;
@@ -70,7 +67,8 @@ impl Network {
         };
         let tls = TlsConnector(Arc::clone(self.tls.get_or_init(|| client_config(&[]))));
         let connector =
-            ().chain(ConnectProxyConnector::default())
+            ().chain(ForwardProxyConnector(tls.clone()))
+                .chain(ConnectProxyConnector::default())
                 .chain(TcpConnector::default())
                 .chain(tls);
         Fetch {
@@ -317,7 +315,13 @@ impl Exchange<'_> {
                 .insert(AUTHORIZATION, basic(user, password));
         }
         let left = self.limits.left()?;
-        let proxy = proxy_to(url).map_err(|why| failed(format!("{why}{}", proxy::ADVICE)))?;
+        let unusable = |why: String| failed(format!("{why}{}", proxy::ADVICE));
+        let proxy = proxy::choose(url, true).map_err(unusable)?;
+        if let Some(proxy) = proxy.as_ref().filter(|_| !url.is_encrypted()) {
+            prepare_for_proxy(request.headers_mut(), url, proxy);
+        }
+        let proxy = proxy.as_ref().map(library_proxy);
+        let proxy = proxy.transpose().map_err(unusable)?;
         // A body that is empty is still one where the method means to have one.
         let has_body =
             !body.is_empty() || matches!(*method, Method::POST | Method::PUT | Method::PATCH);
@@ -351,11 +355,21 @@ impl Exchange<'_> {
     }
 }
 
-/// The proxy that the environment names.
-fn proxy_to(url: &Url) -> Result<Option<Proxy>, String> {
-    let Some(proxy) = proxy::choose(url, true)? else {
-        return Ok(None);
-    };
+/// Changes the headers of one plain request for a proxy, which reads them. Those that a redirect
+/// takes along stay as they were.
+fn prepare_for_proxy(headers: &mut HeaderMap, url: &Url, proxy: &Url) {
+    // A proxy that went by another `Host` than the URL's would connect to a host that was not
+    // checked. One that keeps to the standard ignores it.
+    if let Ok(host) = HeaderValue::try_from(url.authority()) {
+        headers.insert(HOST, host);
+    }
+    if let Some((user, password)) = &proxy.credentials {
+        headers.insert(PROXY_AUTHORIZATION, basic(user, password));
+    }
+}
+
+/// A proxy as ureq has it.
+fn library_proxy(proxy: &Url) -> Result<Proxy, String> {
     let protocol = match proxy.is_encrypted() {
         true => ProxyProtocol::Https,
         false => ProxyProtocol::Http,
@@ -368,11 +382,9 @@ fn proxy_to(url: &Url) -> Result<Option<Proxy>, String> {
             .username(&String::from_utf8_lossy(user))
             .password(&String::from_utf8_lossy(password));
     }
-    let built = builder.build();
-    built.map(Some).map_err(|error| {
-        let scheme = if url.is_encrypted() { "HTTPS" } else { "HTTP" };
-        format!("the proxy of {scheme}_PROXY or ALL_PROXY is not usable: {error}")
-    })
+    builder
+        .build()
+        .map_err(|error| format!("the proxy {} is not usable: {error}", proxy.authority()))
 }
 
 /// An error without the library's preamble, which says only that it is one.
@@ -387,10 +399,9 @@ fn reason(error: &ureq::Error) -> String {
 }
 
 fn basic(user: &[u8], password: &[u8]) -> HeaderValue {
-    let mut value = b"Basic ".to_vec();
-    STANDARD.encode_append([user, b":", password].concat(), &mut value);
+    let value = proxy::basic(user, password);
     // Base64 is made of characters that a header may have.
-    let mut value = HeaderValue::from_bytes(&value).unwrap_or(HeaderValue::from_static("Basic"));
+    let mut value = HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static("Basic"));
     value.set_sensitive(true);
     value
 }
@@ -430,91 +441,5 @@ impl Read for BodyReader {
                 }
                 error => io::Error::other(reason(&error)),
             })
-    }
-}
-
-/// Wraps a connection in TLS where the URL asks for it.
-struct TlsConnector(Arc<ClientConfig>);
-
-impl<In: Transport> Connector<In> for TlsConnector {
-    type Out = Either<In, TlsTransport>;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails<'_>,
-        chained: Option<In>,
-    ) -> Result<Option<Self::Out>, ureq::Error> {
-        let Some(transport) = chained else {
-            return Ok(None);
-        };
-        if !details.needs_tls() || transport.is_tls() {
-            return Ok(Some(Either::A(transport)));
-        }
-        let host = details.uri.host().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| ureq::Error::Tls("the host is no name that a certificate could have"))?;
-        let mut connection = ClientConnection::new(Arc::clone(&self.0), name).map_err(other)?;
-        let mut socket =
-            TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
-        socket.set_timeout(details.timeout);
-        connection.complete_io(&mut socket)?;
-        Ok(Some(Either::B(TlsTransport {
-            buffers: LazyBuffers::new(
-                details.config.input_buffer_size(),
-                details.config.output_buffer_size(),
-            ),
-            stream: StreamOwned::new(connection, socket),
-        })))
-    }
-}
-
-fn other(error: rustls::Error) -> ureq::Error {
-    ureq::Error::Other(Box::new(error))
-}
-
-impl fmt::Debug for TlsConnector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TlsConnector")
-    }
-}
-
-/// A connection in TLS.
-struct TlsTransport {
-    buffers: LazyBuffers,
-    stream: StreamOwned<ClientConnection, TransportAdapter>,
-}
-
-impl Transport for TlsTransport {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.stream.sock.set_timeout(timeout);
-        let output = &self.buffers.output()[..amount];
-        self.stream.write_all(output)?;
-        Ok(())
-    }
-
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.stream.sock.set_timeout(timeout);
-        let amount = self.stream.read(self.buffers.input_append_buf())?;
-        self.buffers.input_appended(amount);
-        Ok(amount > 0)
-    }
-
-    fn is_open(&mut self) -> bool {
-        self.stream.sock.get_mut().is_open()
-    }
-
-    fn is_tls(&self) -> bool {
-        true
-    }
-}
-
-impl fmt::Debug for TlsTransport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TlsTransport")
     }
 }

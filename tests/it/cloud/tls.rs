@@ -2,29 +2,12 @@
 
 use std::io::{BufRead, BufReader, Write, copy};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{client, environment_at};
 use crate::support::plane::{Plane, Style, tls};
 use crate::support::{Certificate, Server, Start, finish, scratch};
-
-fn config(certificate: &Certificate) -> Arc<ServerConfig> {
-    let chain = CertificateDer::pem_file_iter(&certificate.certificate).unwrap();
-    let key = PrivateKeyDer::from_pem_file(&certificate.key).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain.map(Result::unwrap).collect(), key);
-    Arc::new(config.unwrap())
-}
 
 #[test]
 fn registration_and_rendezvous_trust_the_same_roots() {
@@ -33,7 +16,7 @@ fn registration_and_rendezvous_trust_the_same_roots() {
     for variable in ["SSL_CERT_FILE", "CODEX_CA_CERTIFICATE"] {
         for (style, transport) in [(Style::Plain, "direct"), (Style::Relay, "relay")] {
             let plane = Plane::start(style);
-            let front = tls::in_front_of(plane.address(), config(&certificate));
+            let front = tls::in_front_of(plane.address(), certificate.server_config());
             plane.send_executors_to(&format!("wss://{front}"));
             let mut command = environment_at(&format!("https://{front}"), transport);
             command.env(variable, &certificate.certificate);
@@ -83,7 +66,7 @@ fn registration_and_rendezvous_go_through_the_proxy_that_the_environment_names()
     let dir = scratch();
     let certificate = Certificate::make_for(&dir, "plane", HOST);
     let plane = Plane::start(Style::Plain);
-    let front = tls::in_front_of(plane.address(), config(&certificate));
+    let front = tls::in_front_of(plane.address(), certificate.server_config());
     let (proxy, asked) = proxy_to(HOST, front);
     let place = format!("{HOST}:{}", front.port());
     plane.send_executors_to(&format!("wss://{place}"));
@@ -129,7 +112,7 @@ fn a_plane_that_nobody_vouches_for_gets_no_token() {
     let dir = scratch();
     let certificate = Certificate::make(&dir, "plane");
     let plane = Plane::start(Style::Plain);
-    let front = tls::in_front_of(plane.address(), config(&certificate));
+    let front = tls::in_front_of(plane.address(), certificate.server_config());
     let output = finish(environment_at(&format!("https://{front}"), "direct"), b"");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
@@ -149,7 +132,7 @@ fn sent_to_this_machine(scheme: &str, host: &'static str, words: &str) {
     let dir = scratch();
     let certificate = Certificate::make_for(&dir, "plane", host);
     let plane = Plane::start(Style::Plain);
-    let front = tls::in_front_of(plane.address(), config(&certificate));
+    let front = tls::in_front_of(plane.address(), certificate.server_config());
     let (proxy, _asked) = proxy_to(host, front);
     plane.send_executors_to(&format!("{scheme}://{}", elsewhere.local_addr().unwrap()));
     let base = format!("https://{host}:{}", front.port());
