@@ -2,7 +2,8 @@
 //!
 //! The main thread takes the command's events and writes its output. `stdin` passes input on,
 //! `signals` and `actions` pass signals on ([`signals`]). The last three are told to end by one
-//! wake event, and none of them holds the main thread up.
+//! wake event, and none of them holds the main thread up. `silence` says once that the server is
+//! slow to start the command.
 
 mod denied;
 mod signals;
