@@ -53,6 +53,12 @@ impl Start {
         self
     }
 
+    /// Without this member.
+    pub fn without(mut self, member: &str) -> Self {
+        self.0.as_object_mut().unwrap().remove(member);
+        self
+    }
+
     /// The id it is known by.
     pub fn id(&self) -> String {
         self.0["processId"].as_str().unwrap().to_string()

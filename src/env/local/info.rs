@@ -12,6 +12,7 @@ use crate::rpc::methods::session::{
 };
 use crate::rpc::path_uri::{resolve_dots, to_uri};
 use crate::sys::process;
+use crate::sys::spawn::DEFAULT_PATH;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -93,6 +94,25 @@ pub fn user_home() -> Option<PathBuf> {
         .or_else(from_users)
 }
 
+/// What a login of this user sets: `PATH`, and what the list of users says, if it knows the user.
+/// Reads a small file.
+pub(crate) fn login_variables() -> Vec<(OsString, OsString)> {
+    let users = fs::read("/etc/passwd").unwrap_or_default();
+    let mut variables = vec![("PATH", OsStr::new(DEFAULT_PATH))];
+    if let Some(entry) = find_user(&users, process::user_id()) {
+        variables.extend([
+            ("HOME", entry.home.as_os_str()),
+            ("SHELL", entry.shell.as_os_str()),
+            ("USER", entry.name),
+        ]);
+    }
+    let is_known = |(_, value): &(&str, &OsStr)| !value.is_empty();
+    let known = variables.into_iter().filter(is_known);
+    known
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
+}
+
 fn from_here(path: OsString) -> Option<PathBuf> {
     absolute(std::env::current_dir().ok().as_deref(), path)
 }
@@ -139,6 +159,7 @@ fn absolute(cwd: Option<&Path>, path: OsString) -> Option<PathBuf> {
 /// service to ask, and a directory service that the machine asks for users must not delay our start. Either path may be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct UserEntry<'a> {
+    name: &'a OsStr,
     home: &'a Path,
     shell: &'a Path,
 }
@@ -148,12 +169,14 @@ fn find_user(passwd: &[u8], user_id: u32) -> Option<UserEntry<'_>> {
     let id = user_id.to_string();
     passwd.split(|byte| *byte == b'\n').find_map(|line| {
         // name:password:uid:gid:comment:home:shell
-        let mut fields = line.split(|byte| *byte == b':').skip(2);
-        if fields.next() != Some(id.as_bytes()) {
+        let mut fields = line.split(|byte| *byte == b':');
+        let name = fields.next().map(OsStr::from_bytes)?;
+        if fields.nth(1) != Some(id.as_bytes()) {
             return None;
         }
         let mut path = |skip| fields.nth(skip).map(OsStr::from_bytes).map(Path::new);
         Some(UserEntry {
+            name,
             home: path(2)?,
             shell: path(0)?,
         })
@@ -296,15 +319,16 @@ mod tests {
     fn entries_are_found_by_user_id() {
         let passwd = b"root:x:0:0:root:/root:/bin/bash\n\n# odd\nshort:x:7:7\n\
             a:x:70:0::/home/a:\na2:x:70:0:second:/no:/no\nb:x:7:7:x,y:/home/\xff:/bin/sh";
-        let entry = |home: &'static [u8], shell: &'static str| {
+        let entry = |name: &'static str, home: &'static [u8], shell: &'static str| {
             Some(UserEntry {
+                name: OsStr::new(name),
                 home: Path::new(OsStr::from_bytes(home)),
                 shell: Path::new(shell),
             })
         };
-        assert_eq!(find_user(passwd, 0), entry(b"/root", "/bin/bash"));
-        assert_eq!(find_user(passwd, 70), entry(b"/home/a", ""));
-        assert_eq!(find_user(passwd, 7), entry(b"/home/\xff", "/bin/sh"));
+        assert_eq!(find_user(passwd, 0), entry("root", b"/root", "/bin/bash"));
+        assert_eq!(find_user(passwd, 70), entry("a", b"/home/a", ""));
+        assert_eq!(find_user(passwd, 7), entry("b", b"/home/\xff", "/bin/sh"));
         assert_eq!(find_user(passwd, 1), None);
     }
 

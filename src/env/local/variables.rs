@@ -6,12 +6,16 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::env::local::info::login_variables;
 use crate::rpc::methods::process::{EnvPolicy, Inherit, NEVER_INHERITED, NEVER_PASSED};
 
 /// What `inherit: "core"` lets through.
 const CORE: [&str; 10] = [
     "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "USER",
 ];
+
+/// What every login sets.
+const LOGIN: [&str; 4] = ["HOME", "PATH", "SHELL", "USER"];
 
 /// Patterns of names that are credentials more often than not.
 const DEFAULT_EXCLUDES: [&str; 3] = ["*KEY*", "*SECRET*", "*TOKEN*"];
@@ -45,9 +49,19 @@ impl fmt::Display for PolicyError {
 
 impl std::error::Error for PolicyError {}
 
+/// What children inherit from: the server's own environment, and where that has nothing that a login
+/// sets, as after `env -i`, what a login of the server's user would set.
+pub fn server_environment() -> Vec<(OsString, OsString)> {
+    let mut server: Vec<_> = std::env::vars_os().collect();
+    if !server.iter().any(|(name, _)| is_one_of(&LOGIN, name)) {
+        server.extend(login_variables());
+    }
+    server
+}
+
 /// The environment of a child that starts in `cwd`, sorted by name.
 ///
-/// `server` is the server's own environment, of which a child sees something only through a
+/// `server` is the [`server_environment`], of which a child sees something only through a
 /// `policy`; without one it gets `env` alone. The server's directories, `PWD` and `OLDPWD`, are not
 /// the child's: it inherits its own in place of the first, and nothing for the second. `env` is laid
 /// over the result of the policy and no filter applies to it, apart from the names that are never

@@ -387,8 +387,8 @@ fn start_params(session: &Session, id: &str, command: &Command) -> Result<Vec<u8
     let params = StartParams {
         process_id: id.into(),
         argv: command.argv.clone(),
-        cwd: facts.path(cwd.unwrap_or("/")).into(),
-        env: command.env.clone(),
+        cwd: Some(facts.path(cwd.unwrap_or("/")).into()),
+        env: Some(command.env.clone()),
         tty: command.terminal.is_some(),
         pipe_stdin: command.pipe_stdin,
         arg0: command.arg0.clone(),

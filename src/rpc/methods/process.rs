@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -30,8 +30,9 @@ methods! {
     Signal = "process/signal" (SignalParams<'a>) -> Empty, extensions ["process/signal.anySignal"];
     Start = "process/start" (StartParams<'a>) -> StartReply<'a>,
         extensions [
-            "process/start.acceptWeaker", "process/start.acknowledges", "process/start.rlimits",
-            "process/start.sandboxLevel", "process/start.size", "process/start.timeoutMs",
+            "process/start.acceptWeaker", "process/start.acknowledges", "process/start.defaults",
+            "process/start.rlimits", "process/start.sandboxLevel", "process/start.size",
+            "process/start.timeoutMs",
         ];
     Terminate = "process/terminate" (TerminateParams<'a>) -> TerminateReply,
         extensions ["process/terminate.graceMs"];
@@ -48,12 +49,26 @@ pub struct StartParams<'a> {
     pub process_id: Cow<'a, str>,
     /// The program and its arguments; at least one.
     pub argv: Vec<String>,
-    /// Where to start: an absolute path or a `file:` URI.
-    #[serde(borrow)]
-    pub cwd: Cow<'a, str>,
-    /// Laid over what `env_policy` lets through; without a policy, all there is.
-    pub env: BTreeMap<String, String>,
+    /// Where to start: an absolute path or a `file:` URI; left out, the server's own directory.
+    #[cfg_attr(test, schemars(with = "String"))]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub cwd: Option<Cow<'a, str>>,
+    /// Laid over what `env_policy` lets through; without a policy, all there is. Without both, the
+    /// default policy applies.
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub env: Option<BTreeMap<String, String>>,
     /// Whether to run on a pseudo-terminal.
+    #[serde(default)]
     pub tty: bool,
     /// Whether standard input is a pipe for `process/write`; otherwise it is empty.
     #[serde(default)]
@@ -92,11 +107,16 @@ pub struct StartParams<'a> {
     pub acknowledges: bool,
 }
 
-/// How to make a child's environment. Every member is required on the wire.
+/// Decodes a member that may be left out, but is not `null` where it is there.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+/// How to make a child's environment. The default is what a start without one and without `env` gets.
 // The decoder's messages name the type, and clients see them.
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", expecting = "struct ExecEnvPolicy")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, expecting = "struct ExecEnvPolicy")]
 pub struct EnvPolicy {
     /// Which variables of the server to start from.
     pub inherit: Inherit,
@@ -112,11 +132,12 @@ pub struct EnvPolicy {
 
 /// Which of the server's variables a child starts from.
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Inherit {
     /// Those that a login session has anyway: `PATH`, `HOME`, ...
     Core,
+    #[default]
     All,
     None,
 }
@@ -421,10 +442,11 @@ pub fn is_our_secret(name: &OsStr) -> bool {
 mod tests {
     use super::*;
 
-    fn error(json: &str) -> String {
-        let mut text = serde_json::from_str::<EnvPolicy>(json)
-            .expect_err(json)
-            .to_string();
+    fn error<'a, T: Deserialize<'a>>(json: &'a str) -> String {
+        let Err(error) = serde_json::from_str::<T>(json) else {
+            panic!("{json} is taken");
+        };
+        let mut text = error.to_string();
         // The caller decodes from a raw value and cuts the position off.
         text.truncate(text.rfind(" at line").unwrap_or(text.len()));
         text
@@ -445,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn every_member_is_required_and_errors_name_it() {
+    fn members_that_are_left_out_have_defaults() {
         let members = [
             ("inherit", r#""all""#),
             ("ignoreDefaultExcludes", "false"),
@@ -453,29 +475,73 @@ mod tests {
             ("set", "{}"),
             ("includeOnly", "[]"),
         ];
-        for missing in 0..members.len() {
-            let rest: Vec<String> = members
+        for kept in 0..1 << members.len() {
+            let some: Vec<String> = members
                 .iter()
                 .enumerate()
-                .filter(|(index, _)| *index != missing)
+                .filter(|(index, _)| kept & (1 << index) != 0)
                 .map(|(_, (name, value))| format!("\"{name}\":{value}"))
                 .collect();
-            assert_eq!(
-                error(&format!("{{{}}}", rest.join(","))),
-                format!("missing field `{}`", members[missing].0)
-            );
+            let json = format!("{{{}}}", some.join(","));
+            let policy: EnvPolicy = serde_json::from_str(&json).expect(&json);
+            assert_eq!(policy, EnvPolicy::default(), "{json}");
         }
+        let core: EnvPolicy = serde_json::from_str(r#"["core"]"#).unwrap();
         assert_eq!(
-            error(r#"{"inherit":"zzz"}"#),
-            "unknown variant `zzz`, expected one of `core`, `all`, `none`"
+            core,
+            EnvPolicy {
+                inherit: Inherit::Core,
+                ..EnvPolicy::default()
+            }
         );
-        assert_eq!(
-            error(r#""x""#),
-            "invalid type: string \"x\", expected struct ExecEnvPolicy"
-        );
-        assert_eq!(
-            error("[]"),
-            "invalid length 0, expected struct ExecEnvPolicy"
-        );
+    }
+
+    #[test]
+    fn a_policy_that_is_none_is_refused_in_the_same_words_as_ever() {
+        for (wrong, message) in [
+            (
+                r#"{"inherit":"zzz"}"#,
+                "unknown variant `zzz`, expected one of `core`, `all`, `none`",
+            ),
+            (
+                r#"{"exclude":null}"#,
+                "invalid type: null, expected a sequence",
+            ),
+            (
+                r#""x""#,
+                "invalid type: string \"x\", expected struct ExecEnvPolicy",
+            ),
+        ] {
+            assert_eq!(error::<EnvPolicy>(wrong), message);
+        }
+    }
+
+    #[test]
+    fn a_start_needs_a_name_and_a_command_only() {
+        let start: StartParams<'_> =
+            serde_json::from_str(r#"{"processId":"p","argv":["true"]}"#).unwrap();
+        assert_eq!((start.cwd, start.env, start.tty), (None, None, false));
+        for (wrong, message) in [
+            ("{}", "missing field `processId`"),
+            (r#"{"processId":"p"}"#, "missing field `argv`"),
+            (
+                "[]",
+                "invalid length 0, expected struct StartParams with 17 elements",
+            ),
+            (
+                r#"["p",["true"],null]"#,
+                "invalid type: null, expected a string",
+            ),
+            (
+                r#"["p",["true"],"/",null]"#,
+                "invalid type: null, expected a map",
+            ),
+            (
+                r#"["p",["true"],"/",{},null]"#,
+                "invalid type: null, expected a boolean",
+            ),
+        ] {
+            assert_eq!(error::<StartParams<'_>>(wrong), message, "{wrong}");
+        }
     }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::env::local::variables::{add_shell, child_environment};
+use crate::env::local::variables::{add_shell, child_environment, server_environment};
 use crate::env::local::{self, Process, ProcessSpec, ReadQuery, ReadView, Started, refusal};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, Reason, RpcError};
 use crate::rpc::methods::process::{
-    Acknowledge, AcknowledgeParams, CloseStdin, CloseStdinParams, List, ListReply, ListedProcess,
-    ReadParams, Resize, ResizeParams, Signal, SignalParams, Start, StartParams, StartReply,
-    Terminate, TerminateParams, TerminateReply, Write, WriteParams, WriteReply, WriteStatus,
+    Acknowledge, AcknowledgeParams, CloseStdin, CloseStdinParams, EnvPolicy, List, ListReply,
+    ListedProcess, ReadParams, Resize, ResizeParams, Signal, SignalParams, Start, StartParams,
+    StartReply, Terminate, TerminateParams, TerminateReply, Write, WriteParams, WriteReply,
+    WriteStatus,
 };
 use crate::rpc::methods::{Empty, NoParams};
 use crate::rpc::path_uri::WirePath;
@@ -99,8 +100,13 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     if params.argv.is_empty() {
         return Err(RpcError::invalid_params("argv must not be empty"));
     }
-    let cwd = WirePath::parse(&params.cwd)
-        .map_err(|error| RpcError::invalid_params(error.cwd_message()))?;
+    let machine = call.services.machine.base();
+    let Some(cwd) = params.cwd.as_deref().or(machine.cwd.as_deref()) else {
+        let message = "cwd is left out, and the directory that the server was started in is gone";
+        return Err(RpcError::failed(message).because(Reason::BadCwd));
+    };
+    let cwd =
+        WirePath::parse(cwd).map_err(|error| RpcError::invalid_params(error.cwd_message()))?;
     let (mut argv, mut arg0, mut directory) = (params.argv, params.arg0, cwd.path.clone());
     let confinement = match params.sandbox {
         Some(sandbox) => Some(local::confinement(sandbox.get(), &cwd)?),
@@ -126,11 +132,14 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
             ))),
         })
         .collect::<Result<_, _>>()?;
-    let policy = params.env_policy.as_ref();
-    let mut env = child_environment(std::env::vars_os(), policy, &params.env, &directory)
+    // An `env` alone is all that the process gets.
+    let default_policy = params.env.is_none().then(EnvPolicy::default);
+    let policy = params.env_policy.or(default_policy);
+    let env = params.env.unwrap_or_default();
+    let mut env = child_environment(server_environment(), policy.as_ref(), &env, &directory)
         .map_err(|error| RpcError::invalid_params(error.to_string()))?;
     if params.tty {
-        add_shell(&mut env, &call.services.machine.base().shell.path);
+        add_shell(&mut env, &machine.shell.path);
     }
     let terminal = params.tty.then(|| {
         params.size.map_or(DEFAULT_SIZE, |size| WindowSize {

@@ -1,6 +1,7 @@
 //! What a process finds in its environment.
 
 use std::collections::BTreeMap;
+use std::os::linux::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
@@ -149,28 +150,121 @@ fn set_comes_after_exclude_and_env_comes_last() {
 }
 
 #[test]
-fn a_policy_must_be_whole_and_known() {
+fn a_member_of_a_policy_may_be_left_out() {
     let client = &mut server();
-    for member in [
-        "inherit",
-        "ignoreDefaultExcludes",
-        "exclude",
-        "set",
-        "includeOnly",
-    ] {
-        let mut partial = policy("all", json!({}));
+    let whole = policy("all", json!({}));
+    let given = |client: &mut Client, id: &str, policy: Value| {
+        environment(
+            client,
+            id,
+            Start::child("", &["env"]).with("envPolicy", policy),
+        )
+    };
+    let expected = given(client, "whole", whole.clone());
+    assert!(expected.contains_key("PLAIN"), "{expected:?}");
+    for member in whole.as_object().unwrap().keys() {
+        let mut partial = whole.clone();
         partial.as_object_mut().unwrap().remove(member);
-        let error = client.err(
-            "process/start",
-            Start::child("p", &["env"]).with("envPolicy", partial).0,
-        );
-        assert_eq!(
-            (error.code, error.message),
-            (-32602, format!("missing field `{member}`"))
-        );
+        assert_eq!(given(client, member, partial), expected, "{member}");
     }
-    let unknown = Start::child("p", &["env"]).with("envPolicy", policy("zzz", json!({})));
-    assert_eq!(client.err("process/start", unknown.0).code, -32602);
+    assert_eq!(given(client, "none", json!({})), expected);
+    let core = given(
+        client,
+        "core",
+        json!({"inherit": "core", "set": {"A": "1"}}),
+    );
+    assert_eq!(
+        core.into_keys().collect::<Vec<_>>(),
+        ["A", "HOME", "LANG", "PATH", "TMPDIR", "USER"]
+    );
+}
+
+#[test]
+fn a_policy_must_be_known() {
+    let client = &mut server();
+    for (wrong, message) in [
+        (
+            policy("zzz", json!({})),
+            "unknown variant `zzz`, expected one of `core`, `all`, `none`",
+        ),
+        (json!({"set": null}), "invalid type: null, expected a map"),
+        (
+            json!("all"),
+            "invalid type: string \"all\", expected struct ExecEnvPolicy",
+        ),
+    ] {
+        let start = Start::child("p", &["env"]).with("envPolicy", wrong);
+        let error = client.err("process/start", start.0);
+        assert_eq!((error.code, error.message.as_str()), (-32602, message));
+    }
+}
+
+#[test]
+fn without_env_and_a_policy_it_is_the_servers_but_for_what_looks_like_a_secret() {
+    let client = &mut server();
+    let by_policy = Start::child("", &["env"])
+        .cwd("/etc")
+        .with("envPolicy", policy("all", json!({})));
+    let expected = environment(client, "policy", by_policy);
+    assert_eq!(expected["PLAIN"], "plain");
+    let left_out = || Start::child("", &["env"]).cwd("/etc").without("env");
+    assert_eq!(environment(client, "left out", left_out()), expected);
+    let null = left_out().with("envPolicy", Value::Null);
+    assert_eq!(environment(client, "null", null), expected);
+    let core = left_out().with("envPolicy", policy("core", json!({})));
+    assert_eq!(
+        environment(client, "core", core)
+            .into_keys()
+            .collect::<Vec<_>>(),
+        ["HOME", "LANG", "PATH", "TMPDIR", "USER"]
+    );
+    let alone = left_out().with("env", json!({}));
+    assert!(environment(client, "alone", alone).is_empty());
+}
+
+#[test]
+fn a_server_without_an_environment_passes_on_what_a_login_sets() {
+    let own = std::fs::metadata("/proc/self")
+        .unwrap()
+        .st_uid()
+        .to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap();
+    let entry: Vec<&str> = users
+        .lines()
+        .map(|line| line.split(':').collect())
+        .find(|entry: &Vec<&str>| entry[2] == own)
+        .expect("the user of the tests has an entry in /etc/passwd");
+    let login = BTreeMap::from(
+        [
+            ("HOME", entry[5]),
+            ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+            ("SHELL", entry[6]),
+            ("USER", entry[0]),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let start = || Start::child("", &["env"]);
+    let with = |inherit: &str| start().with("envPolicy", policy(inherit, json!({})));
+    let server = |variables: &[(&str, &str)]| {
+        let mut command = Server::command();
+        command.env_clear().args(["--listen", "stdio"]);
+        command.envs(variables.iter().copied());
+        Client::stdio_command(command)
+    };
+
+    let client = &mut server(&[("EXEC_SERVER_TOKEN", "x"), ("PLAIN", "plain")]);
+    assert_eq!(environment(client, "core", with("core")), login);
+    let mut all = login.clone();
+    all.insert("PLAIN".into(), "plain".into());
+    all.insert("PWD".into(), "/".into());
+    assert_eq!(environment(client, "all", with("all")), all);
+    assert_eq!(environment(client, "left out", start().without("env")), all);
+    assert!(environment(client, "none", with("none")).is_empty());
+    assert!(environment(client, "alone", start()).is_empty());
+
+    let client = &mut server(&[("HOME", "/x")]);
+    let found = environment(client, "some", with("core"));
+    assert_eq!(found, BTreeMap::from([("HOME".into(), "/x".into())]));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Event, RpcError, Start, child, scratch};
+use crate::sandbox::read_only;
+use crate::support::{Client, Event, RpcError, Server, Start, child, scratch};
 
 const MISSING: &str = "No such file or directory (os error 2)";
 
@@ -156,12 +157,37 @@ over_both! {
     }
 
     fn required_members_are_required_by_name(client) {
-        for member in ["processId", "argv", "cwd", "env", "tty"] {
-            let mut params = Start::child("p", &["true"]).0;
-            params.as_object_mut().unwrap().remove(member);
-            let error = client.err("process/start", params);
+        for member in ["processId", "argv"] {
+            let error = client.err("process/start", Start::child("p", &["true"]).without(member).0);
             assert_eq!(error, RpcError { code: -32602, message: format!("missing field `{member}`") });
         }
+    }
+
+    fn members_that_may_be_left_out_are_not_null(client) {
+        for (member, wanted) in [("cwd", "a string"), ("env", "a map"), ("tty", "a boolean")] {
+            let error = client.err("process/start", Start::child("p", &["true"]).with(member, Value::Null).0);
+            let message = format!("invalid type: null, expected {wanted}");
+            assert_eq!(error, RpcError { code: -32602, message });
+        }
+    }
+
+    fn without_a_directory_it_is_the_one_that_the_server_tells(client) {
+        let told = client.ok("environment/info", Value::Null)["cwd"].clone();
+        let left_out = client.run(Start::child("left out", &["cwd"]).without("cwd"));
+        let told = client.run(Start::child("told", &["cwd"]).with("cwd", told));
+        assert_eq!((left_out.code, &left_out.stdout), (0, &told.stdout));
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(left_out.stdout, format!("{}\n", here.display()));
+    }
+
+    fn without_tty_it_runs_on_pipes(client) {
+        let outcome = client.run(Start::child("p", &["echo", "hi"]).without("tty"));
+        assert_eq!((outcome.stdout.as_str(), outcome.pty.as_str()), ("hi\n", ""));
+    }
+
+    fn a_name_and_a_command_are_enough(client) {
+        let outcome = client.run(Start::child("p", &["exit", "3"]).without("cwd").without("env").without("tty"));
+        assert_eq!(outcome.code, 3);
     }
 
     fn members_of_either_version_and_of_none_are_taken(client) {
@@ -243,4 +269,43 @@ over_both! {
         assert!(error.message.ends_with("Argument list too long (os error 7)"), "{:.300}", error.message);
         client.still_serves();
     }
+}
+
+#[test]
+fn a_confined_start_without_a_directory_may_not_write_to_the_servers() {
+    let scratch = scratch();
+    let mut command = Server::command();
+    command
+        .args(["--listen", "stdio"])
+        .current_dir(scratch.dir());
+    let client = &mut Client::stdio_command(command);
+    let start = |id: &str, script: &str| {
+        Start::shell(id, script)
+            .without("cwd")
+            .with("sandbox", read_only())
+    };
+    let outcome = client.run(start("p", "pwd; touch written"));
+    assert_eq!(outcome.stdout, format!("{}\n", scratch.dir()));
+    assert_ne!(outcome.code, 0);
+    assert!(!std::fs::exists(scratch.path("written")).unwrap());
+}
+
+#[test]
+fn without_a_directory_nothing_runs_where_the_servers_is_gone() {
+    let scratch = scratch();
+    let gone = scratch.path("gone");
+    std::fs::create_dir(&gone).unwrap();
+    let mut command = std::process::Command::new("/bin/sh");
+    command
+        .args(["-c", "rmdir \"$PWD\" && exec \"$0\" --listen stdio"])
+        .arg(Server::command().get_program())
+        .current_dir(&gone);
+    let client = &mut Client::stdio_command(command);
+    let error = client.err(
+        "process/start",
+        Start::child("p", &["true"]).without("cwd").0,
+    );
+    let message = "cwd is left out, and the directory that the server was started in is gone";
+    assert_eq!((error.code, error.message.as_str()), (-32603, message));
+    assert_eq!(client.run(Start::child("p", &["exit", "3"])).code, 3);
 }

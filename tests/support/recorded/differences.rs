@@ -191,6 +191,24 @@ pub const DIFFERENCES: &[Difference] = &[
         "/answer -1/error/message",
         "0.169's words",
     ),
+    row(
+        "start-missing-tty",
+        BOTH,
+        "/answer 1",
+        "a start needs no more than a name and a command: no terminal unless one is asked for",
+    ),
+    row(
+        "start-missing-tty",
+        BOTH,
+        "/p 1",
+        "the process runs, because nothing that it needs is missing",
+    ),
+    row(
+        "start-missing-tty",
+        BOTH,
+        "/p 2",
+        "the process runs, because nothing that it needs is missing",
+    ),
     // Faults of the reference that ours has not.
     row(
         "initialized-before-initialize",
