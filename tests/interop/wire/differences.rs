@@ -89,6 +89,30 @@ const CASES: &[Difference] = &[
         "a missing directory is an error; theirs runs the command in the home directory",
     ),
     row(
+        "process/start without cwd",
+        BOTH,
+        "",
+        "a start needs a name and a command: it runs with the default",
+    ),
+    row(
+        "process/start without env",
+        BOTH,
+        "",
+        "a start needs a name and a command: it runs with the default",
+    ),
+    row(
+        "process/start without tty",
+        BOTH,
+        "",
+        "a start needs a name and a command: it runs with the default",
+    ),
+    row(
+        "process/start a policy with little in it",
+        BOTH,
+        "",
+        "members of a policy that are left out have defaults",
+    ),
+    row(
         "process/start no shebang",
         BOTH,
         "",
