@@ -28,7 +28,6 @@ use crate::env::{
     self, Confined, Environment, EnvironmentError, EnvironmentFacts, Exit, ProcessEvent, Stream,
     TerminalSize,
 };
-use crate::net::redact::redacted;
 use crate::oneshot::{self, RecvError};
 use crate::rpc::client::{ClientError, Process};
 use crate::rpc::error::Reason;
@@ -365,29 +364,19 @@ fn advice(flags: &RunFlags) -> Option<String> {
     let (program, arguments) = flags.command.split_first()?;
     let program = program.to_str()?;
     if arguments.is_empty() && program.contains(char::is_whitespace) {
-        let place = flags
-            .environment
-            .as_deref()
-            .map_or_else(String::new, |name| {
-                format!("-e {} ", quoted(&redacted(name)))
-            });
         let line = quoted(program);
+        // The options are not repeated: one that was forgotten, such as --sandbox, would be missed.
         return Some(format!(
-            "one word is the name of a program; a shell reads it as a command line:\n\
-             exec-server run {place}sh -c {line}"
+            "one word is the name of a program; for a shell that reads a command line, put this in \
+             its place:\nsh -c {line}"
         ));
     }
     let is_environment = flags.environment.is_none()
         && environments::is_configured(flags.config.as_deref(), program);
     is_environment.then(|| {
-        let rest = match arguments.first() {
-            Some(first) => quoted(&first.to_string_lossy()),
-            None => "COMMAND".to_owned(),
-        };
-        let more = if arguments.len() > 1 { " ..." } else { "" };
         format!(
-            "`{program}` is an environment; to run a command in it:\n\
-             exec-server run -e {program} {rest}{more}"
+            "`{program}` is an environment; to run a command in it, put this in its place:\n\
+             -e {program} --"
         )
     })
 }

@@ -71,6 +71,7 @@ impl From<&StartError> for RpcError {
             StartError::Program(path, error) => {
                 let reason = match error.kind() {
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Reason::NotFound,
+                    io::ErrorKind::ArgumentListTooLong => Reason::TooLarge,
                     _ => Reason::NotExecutable,
                 };
                 (reason, "program", Some(error), Some(path.as_path()))

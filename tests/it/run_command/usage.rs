@@ -100,15 +100,9 @@ fn an_unknown_environment_is_told_with_those_that_there_are() {
 fn one_word_that_is_a_command_line_is_explained() {
     let environments = Environments::start();
     for (arguments, advice) in [
-        (&["ls -la"][..], "exec-server run sh -c 'ls -la'"),
-        (
-            &["-e", "ws", "ls -la"],
-            "exec-server run -e ws sh -c 'ls -la'",
-        ),
-        (
-            &["/bin/echo it's"],
-            r"exec-server run sh -c '/bin/echo it'\''s'",
-        ),
+        (&["ls -la"][..], "sh -c 'ls -la'"),
+        (&["-e", "ws", "ls -la"], "sh -c 'ls -la'"),
+        (&["/bin/echo it's"], r"sh -c '/bin/echo it'\''s'"),
     ] {
         let arguments = [&["run"][..], arguments].concat();
         let stderr = environments.fails(&arguments, 127, &format!("\n  {advice}\n"));
@@ -127,12 +121,9 @@ fn one_word_that_is_a_command_line_is_explained() {
 fn an_environment_in_the_place_of_the_command_is_explained() {
     let environments = Environments::start();
     for (arguments, advice) in [
-        (&["unix", "uname"][..], "exec-server run -e unix uname\n"),
-        (
-            &["local", "uname", "-a"],
-            "exec-server run -e local uname ...\n",
-        ),
-        (&["ws"], "exec-server run -e ws COMMAND\n"),
+        (&["unix", "uname"][..], "\n  -e unix --\n"),
+        (&["local", "uname", "-a"], "\n  -e local --\n"),
+        (&["ws"], "\n  -e ws --\n"),
     ] {
         environments.fails(&[&["run"][..], arguments].concat(), 127, advice);
     }
