@@ -39,7 +39,10 @@ fn texts(pointer: &str, theirs: &str, ours: &str) -> Option<&'static str> {
     let (theirs, ours) = (theirs.trim_matches('"'), ours.trim_matches('"'));
     if !pointer.ends_with("/error/message") && !pointer.ends_with(" done") {
         None
-    } else if ours.ends_with(&format!(": {theirs}")) || ours.starts_with(&format!("{theirs}: ")) {
+    } else if ours.ends_with(&format!(": {theirs}"))
+        || ours.starts_with(&format!("{theirs}: "))
+        || ours.contains(&format!(": {theirs}; the process's PATH is "))
+    {
         Some("the error names what it is about; the words of theirs are in it")
     } else if theirs.starts_with("invalid ") && ours.starts_with("invalid ") {
         Some("what is wrong with a value is said in 0.130's words, which name it")
