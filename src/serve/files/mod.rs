@@ -192,11 +192,12 @@ impl<M: Method> FileMethod for File<M> {
         let mut path = None;
         if let Some(scope) = self.0 {
             let scope = scope(&decoded);
-            path = Some(scope.path.to_owned());
+            let its_path = scope.path;
             if let Some(confinement) = scope.confinement()? {
                 // What is to be written is decoded in the confinement, and only there.
                 return Ok(Prepared::Confined(confinement));
             }
+            path = Some(its_path.to_owned());
         }
         let mut work = (self.1)(decoded)?;
         work.path = path;
