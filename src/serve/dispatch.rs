@@ -98,7 +98,7 @@ impl<M: Method> CallMethod for On<M> {
 /// How long the last file requests may take, each, when standard input has ended.
 const LAST_FILES: Duration = Duration::from_secs(10);
 
-/// How long what was asked for on a lost connection keeps its session from the next one.
+/// How long a helper may go on with what it changes for a lost connection.
 const LATE_FILES: Duration = Duration::from_secs(4);
 
 /// The same, once it is told to end.
@@ -152,22 +152,19 @@ impl Dispatch {
     /// The connection is over.
     pub(crate) fn end(&self) {
         self.file_queue.close();
-        match self.peer {
-            // Who ends our input may still read our output.
-            Peer::Stdio => self.file_queue.wait_until_idle(LAST_FILES),
-            // Who leaves a socket does not, but may come back: what was asked for before must not
-            // happen behind what is asked for then.
-            _ => {
-                self.file_queue.shorten(Wanted::Changes);
-                self.file_queue.wait_until_done(LATE_FILES);
-            }
+        // Who ends our input may still read our output.
+        if matches!(self.peer, Peer::Stdio) {
+            self.file_queue.wait_until_idle(LAST_FILES);
         }
-        self.file_queue.shorten(Wanted::Nothing);
-        self.file_queue.wait_until_done(UNWANTED_FILES);
         if let Stage::Initialized(session) | Stage::Ready(session) = &self.stage {
             session.detach(self.connection);
         }
+        self.file_queue.requests().abandon();
         self.connection_state.release(&self.server.services.watches);
+        // What has begun to change something is not broken off at once.
+        self.file_queue.wait_until_done(LATE_FILES);
+        self.file_queue.shorten(Wanted::Nothing);
+        self.file_queue.wait_until_done(UNWANTED_FILES);
     }
 
     /// Handles one message; a fault in it concerns it alone. The payload that follows it, if one
@@ -328,7 +325,12 @@ impl Dispatch {
             });
         };
         let sessions = &self.server.sessions;
-        let session_owner = SessionOwner::new(self.connection, &self.outbound, &self.subscriber);
+        let session_owner = SessionOwner::new(
+            self.connection,
+            &self.outbound,
+            &self.subscriber,
+            self.file_queue.requests(),
+        );
         let session = match &params.resume_session_id {
             Some(wanted) => {
                 let session = sessions.find(wanted)?;

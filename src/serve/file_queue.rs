@@ -1,11 +1,17 @@
 //! The file requests of one connection, one after the other on a thread of their own.
 //!
 //! They take effect in the order in which they were sent, and however long one
-//! takes, the connection's reader goes on. Only when very much waits does the
-//! reader wait too. The thread comes with the first request and goes a moment
-//! after the last.
+//! takes, the connection's reader goes on: a request that finds the queue full is
+//! refused. The thread comes with the first request and goes a moment after the
+//! last.
+//!
+//! When the connection is lost, what waits is dropped, since nobody would see its
+//! answer. What has begun goes on, and the session's next connection begins its
+//! first file request when that is over: no request takes effect behind a later
+//! one of the same session.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -19,7 +25,7 @@ use crate::sys::sync::{Condvar, Mutex};
 use crate::workers::Workers;
 
 /// Requests that may wait.
-const MAX_WAITING: usize = 1024;
+const MAX_WAITING: usize = 16 * 1024;
 /// Bytes that waiting requests may hold, and one request more.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// How long a thread waits for the next request.
@@ -32,6 +38,10 @@ const BATCH: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Between looks at a dead connection.
 const TICK: Duration = Duration::from_secs(1);
+/// How long after it is taken up a session waits for a request of its last connection to end.
+const FORMER: Duration = Duration::from_secs(10);
+/// Between looks at whether the connection that waits for that is still there.
+const FORMER_TICK: Duration = Duration::from_millis(100);
 
 /// What waits.
 pub(crate) enum Job {
@@ -54,7 +64,24 @@ impl Job {
 /// One connection's file requests.
 pub(crate) struct FileQueue {
     shared: Arc<Shared>,
+    workers: FileWorkers,
+}
+
+/// What a session knows of the file requests of a connection.
+#[derive(Clone)]
+pub(crate) struct FileRequests(Arc<Shared>);
+
+/// File requests of connections that a session has lost, one a connection, which have not ended.
+#[derive(Default)]
+pub(crate) struct Unfinished(Vec<Arc<Shared>>);
+
+/// The threads for the file requests of all connections.
+#[derive(Clone)]
+pub(crate) struct FileWorkers {
     workers: Workers,
+    running: Arc<AtomicUsize>,
+    /// No more than so many run.
+    limit: usize,
 }
 
 struct Shared {
@@ -80,6 +107,11 @@ struct Queue {
     is_busy: bool,
     /// Nothing more will come.
     is_closed: bool,
+    /// The session has lost the connection: nothing more begins.
+    is_abandoned: bool,
+    /// What has to end before the next request begins, and when that is waited for no longer.
+    unfinished: Unfinished,
+    give_up: Option<Instant>,
     answered: u64,
     /// Whether the thread waits for a request. Waking nobody costs a system call too.
     is_asleep: bool,
@@ -94,6 +126,69 @@ impl Queue {
 
     fn is_idle(&self) -> bool {
         self.waiting.is_empty() && !self.is_busy
+    }
+}
+
+impl FileWorkers {
+    /// No thread yet, and never more than `limit`.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            workers: Workers::named("files"),
+            running: Arc::default(),
+            limit,
+        }
+    }
+
+    fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), RpcError> {
+        let busy = |message| RpcError::new(ErrorKind::Busy, message);
+        let running = Arc::clone(&self.running);
+        if running.fetch_add(1, Ordering::Relaxed) >= self.limit {
+            running.fetch_sub(1, Ordering::Relaxed);
+            return Err(busy(format!(
+                "{} connections have file requests at work, some of them without a client any \
+                 more, because their file system does not answer; try again later",
+                self.limit
+            )));
+        }
+        let count = Arc::clone(&self.running);
+        let job = move || {
+            job();
+            count.fetch_sub(1, Ordering::Relaxed);
+        };
+        self.workers.run(Box::new(job)).map_err(|error| {
+            running.fetch_sub(1, Ordering::Relaxed);
+            busy(format!(
+                "no thread for file requests: {error}; try again later"
+            ))
+        })
+    }
+}
+
+impl FileRequests {
+    /// The session has lost the connection: drops what waits. What has not ended, with what that
+    /// waits for.
+    pub(crate) fn abandon(&self) -> Unfinished {
+        let mut queue = self.0.queue.lock();
+        queue.is_closed = true;
+        queue.is_abandoned = true;
+        queue.bytes = 0;
+        let dropped = std::mem::take(&mut queue.waiting);
+        let mut unfinished = std::mem::take(&mut queue.unfinished);
+        if queue.is_busy {
+            unfinished.0.push(Arc::clone(&self.0));
+        }
+        drop(queue);
+        drop(dropped);
+        self.0.work.notify_one();
+        self.0.cancel.shorten(Wanted::Changes);
+        unfinished
+    }
+
+    /// Begins no request before what is unfinished has ended.
+    pub(crate) fn follow(&self, unfinished: Unfinished) {
+        let mut queue = self.0.queue.lock();
+        queue.unfinished = unfinished;
+        queue.give_up = Some(Instant::now() + FORMER);
     }
 }
 
@@ -114,19 +209,34 @@ impl FileQueue {
         }
     }
 
-    /// Takes a request, which is answered later. Waits while there is no room for it.
+    /// What a session has to know of the requests.
+    pub(crate) fn requests(&self) -> FileRequests {
+        FileRequests(Arc::clone(&self.shared))
+    }
+
+    /// Takes a request, which is answered later; at once, if there is no room for it. One of a
+    /// connection that has lost its session is dropped.
     pub(crate) fn push(&self, responder: Responder, job: Job) {
         let shared = &self.shared;
         let mut queue = shared.queue.lock();
-        while queue.is_full() && !shared.outbound.is_dead() {
-            queue = shared.watch(queue, TICK);
+        if queue.is_abandoned {
+            return;
+        }
+        if queue.is_full() {
+            let message = format!(
+                "{} file requests of this connection wait already, with {} bytes; send this one \
+                 again when some of them are answered",
+                queue.waiting.len(),
+                queue.bytes
+            );
+            drop(queue);
+            return responder.fail(&RpcError::new(ErrorKind::Busy, message));
         }
         if !queue.is_running {
             let file_queue = Arc::clone(shared);
-            if let Err(error) = self.workers.run(Box::new(move || file_queue.run())) {
+            if let Err(error) = self.workers.run(move || file_queue.run()) {
                 drop(queue);
-                let message = format!("no thread for file requests: {error}; try again later");
-                return responder.fail(&RpcError::new(ErrorKind::Busy, message));
+                return responder.fail(&error);
             }
             queue.is_running = true;
         }
@@ -191,9 +301,10 @@ impl Shared {
         let mut service = self.service.lock();
         while let Some((responder, job)) = self.next() {
             let is_urgent = matches!(&job, Job::Plain(work) if work.is_urgent);
-            match job {
-                Job::Plain(work) => service.answer(&responder, work),
-                Job::Confined(request) => {
+            match (self.await_former(), job) {
+                (Err(error), _) => responder.fail(&error),
+                (Ok(()), Job::Plain(work)) => service.answer(&responder, work),
+                (Ok(()), Job::Confined(request)) => {
                     self.confined
                         .answer(&mut service, &responder, &request, &self.cancel);
                 }
@@ -208,8 +319,48 @@ impl Shared {
                 self.outbound.flush();
             }
         }
+        if self.queue.lock().is_abandoned {
+            service.close_all();
+        }
         service.shrink();
         shrink_blocks();
+    }
+
+    /// Waits until no request of a connection that the session has lost is at work any more.
+    fn await_former(&self) -> Result<(), RpcError> {
+        let busy = |message: &str| Err(RpcError::new(ErrorKind::Busy, message));
+        loop {
+            let queue = self.queue.lock();
+            let Some(former) = queue.unfinished.0.last().cloned() else {
+                return Ok(());
+            };
+            if queue.is_abandoned {
+                return busy("the session has lost this connection");
+            }
+            let left = queue.give_up.map_or(Duration::ZERO, |at| {
+                at.saturating_duration_since(Instant::now())
+            });
+            drop(queue);
+            if former.is_idle_within(left.min(FORMER_TICK)) {
+                let mut queue = self.queue.lock();
+                queue.unfinished.0.retain(|one| !Arc::ptr_eq(one, &former));
+            } else if left.is_zero() {
+                return busy(
+                    "a file request of the connection that had this session before is still at \
+                     work, and none may begin until it ends; try again later",
+                );
+            }
+        }
+    }
+
+    /// Whether nothing is at work any more after `limit` at most.
+    fn is_idle_within(&self, limit: Duration) -> bool {
+        let queue = self.queue.lock();
+        let queue = match queue.is_busy {
+            true => self.watch(queue, limit),
+            false => queue,
+        };
+        !queue.is_busy
     }
 
     /// The next request, or none when there was none for a while.
@@ -263,4 +414,29 @@ fn wait<'a>(
     limit: Duration,
 ) -> MutexGuard<'a, Queue> {
     condition.wait_timeout(queue, limit).0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn no_more_threads_run_than_the_limit() {
+        let workers = FileWorkers::new(1);
+        let (end, ended) = mpsc::channel::<()>();
+        workers
+            .run(move || {
+                let _ = ended.recv();
+            })
+            .unwrap();
+        let refused = workers.run(|| ()).unwrap_err();
+        assert!(refused.message.contains("1 connections"), "{refused:?}");
+        drop(end);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while workers.run(|| ()).is_err() {
+            assert!(Instant::now() < deadline, "the thread goes on counting");
+            std::thread::yield_now();
+        }
+    }
 }

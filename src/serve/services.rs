@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::config::Options;
 use super::confined::ConfinedFiles;
 use super::connection::ConnectionState;
+use super::file_queue::FileWorkers;
 use super::machine_info::MachineInfo;
 use super::methods::http::HttpService;
 use super::reply::Responder;
@@ -15,7 +16,10 @@ use crate::rpc::encode;
 use crate::rpc::message::RequestId;
 use crate::rpc::methods::Method;
 use crate::rpc::transport::Outbound;
-use crate::workers::Workers;
+
+/// Connections that are gone whose file requests may still be at work: those that a file system
+/// does not answer.
+const LEFT_AT_WORK: usize = 64;
 
 /// What the requests of all connections share.
 pub(super) struct Services {
@@ -27,7 +31,7 @@ pub(super) struct Services {
     /// What carries out file requests under a policy.
     pub(super) confined: Arc<ConfinedFiles>,
     /// The threads for file requests.
-    pub(super) file_workers: Workers,
+    pub(super) file_workers: FileWorkers,
     /// Where whoever is on this machine may connect without a token, if anywhere.
     pub(super) unprotected_url: OnceLock<String>,
     is_draining: AtomicBool,
@@ -40,7 +44,7 @@ impl Services {
             watches: Watches::default(),
             http: (!options.no_http).then(|| HttpService::new(options.allow_link_local)),
             confined: Arc::new(ConfinedFiles::new(&host)),
-            file_workers: Workers::named("files"),
+            file_workers: FileWorkers::new(options.max_connections + LEFT_AT_WORK),
             unprotected_url: OnceLock::new(),
             is_draining: AtomicBool::new(false),
             host,

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::file_queue::{FileRequests, Unfinished};
 use crate::env::local::{Host, Owner, Process, ProcessSpec, Subscriber};
 use crate::hex::hex;
 use crate::rpc::encode;
@@ -43,8 +44,8 @@ struct State {
 enum Attachment {
     /// To a connection.
     Attached(SessionOwner),
-    /// Since then to none.
-    Detached(Instant),
+    /// Since then to none; what the last connection had begun with files.
+    Detached(Instant, Unfinished),
     /// The session is over.
     Ended,
 }
@@ -76,7 +77,7 @@ impl Session {
         let mut state = self.state.lock();
         let subscriber = match &state.attachment {
             Attachment::Attached(session_owner) => Some(Arc::clone(session_owner.subscriber())),
-            Attachment::Detached(_) => None,
+            Attachment::Detached(..) => None,
             Attachment::Ended => return Err(RpcError::invalid_request("the session is over")),
         };
         if state.processes.contains_key(&spec.id) {
@@ -111,8 +112,8 @@ impl Session {
         answer: impl FnOnce(),
     ) -> Result<(), RpcError> {
         let mut state = self.state.lock();
-        match &mut state.attachment {
-            Attachment::Detached(_) => {}
+        let unfinished = match &mut state.attachment {
+            Attachment::Detached(_, unfinished) => std::mem::take(unfinished),
             Attachment::Attached(former) => {
                 if !former.is_gone(Instant::now()) {
                     let message = format!(
@@ -121,11 +122,13 @@ impl Session {
                     );
                     return Err(RpcError::new(ErrorKind::SessionAttached, message));
                 }
-                former.dismiss();
+                let unfinished = former.dismiss();
                 state.detach_processes();
+                unfinished
             }
             Attachment::Ended => return Err(unknown(&self.id)),
-        }
+        };
+        session_owner.file_requests.follow(unfinished);
         answer();
         for process in state.processes.values() {
             process.attach(Arc::clone(session_owner.subscriber()));
@@ -137,9 +140,11 @@ impl Session {
     /// The connection of this number is gone.
     pub(crate) fn detach(&self, connection: u64) {
         let mut state = self.state.lock();
-        if matches!(&state.attachment, Attachment::Attached(session_owner) if session_owner.connection() == connection)
+        if let Attachment::Attached(session_owner) = &state.attachment
+            && session_owner.connection() == connection
         {
-            state.attachment = Attachment::Detached(Instant::now());
+            let unfinished = session_owner.file_requests.abandon();
+            state.attachment = Attachment::Detached(Instant::now(), unfinished);
             state.detach_processes();
         }
     }
@@ -153,7 +158,7 @@ impl Session {
     fn sweep(&self, now: Instant, retention: Duration) -> bool {
         let is_past = |since: Instant| now.saturating_duration_since(since) >= retention;
         let mut state = self.state.lock();
-        if matches!(state.attachment, Attachment::Detached(since) if is_past(since)) {
+        if matches!(state.attachment, Attachment::Detached(since, _) if is_past(since)) {
             self.end_locked(&mut state);
             return true;
         }
@@ -171,7 +176,7 @@ impl Session {
     /// Whether it has no connection and no process.
     fn has_nothing_to_lose(&self) -> bool {
         let state = self.state.lock();
-        matches!(state.attachment, Attachment::Detached(_)) && state.everything().next().is_none()
+        matches!(state.attachment, Attachment::Detached(..)) && state.everything().next().is_none()
     }
 
     /// Kills what runs.
@@ -313,6 +318,7 @@ pub(crate) struct SessionOwner {
     connection: u64,
     outbound: Arc<Outbound>,
     subscriber: Arc<dyn Subscriber>,
+    file_requests: FileRequests,
     doubt: Option<Doubt>,
 }
 
@@ -328,11 +334,13 @@ impl SessionOwner {
         connection: u64,
         outbound: &Arc<Outbound>,
         subscriber: &Arc<dyn Subscriber>,
+        file_requests: FileRequests,
     ) -> Self {
         Self {
             connection,
             outbound: Arc::clone(outbound),
             subscriber: Arc::clone(subscriber),
+            file_requests,
             doubt: None,
         }
     }
@@ -365,13 +373,15 @@ impl SessionOwner {
         }
     }
 
-    /// Ends the connection, which has lost the session to another one.
-    pub(crate) fn dismiss(&self) {
+    /// Ends the connection, which has lost the session to another one. What it had begun with
+    /// files.
+    fn dismiss(&self) -> Unfinished {
         let error = RpcError::invalid_request("session has been resumed by another connection");
         self.outbound
             .add(|out| encode::error(out, UNKNOWN_ID, &error));
         self.outbound.say_goodbye(Goodbye::Replaced);
         self.outbound.kill();
+        self.file_requests.abandon()
     }
 }
 

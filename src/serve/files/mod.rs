@@ -92,6 +92,11 @@ impl FileService {
         self.outbound.begin_long(self.patience)
     }
 
+    /// Closes every file that is open.
+    pub(crate) fn close_all(&mut self) {
+        self.open = OpenFiles::default();
+    }
+
     /// Gives back memory that only a burst has needed.
     pub(crate) fn shrink(&mut self) {
         if self.buffer.capacity() > KEEP {

@@ -25,7 +25,7 @@ over_both! {
         }
     }
 
-    fn more_requests_than_may_wait_are_all_answered(client) {
+    fn thousands_of_requests_that_wait_are_all_answered(client) {
         let ids: Vec<i64> = (0..5000).map(|_| client.ask("fs/getMetadata", json!({"path": "/"}))).collect();
         for id in ids {
             assert_eq!(client.answer(id).unwrap()["isDirectory"], true);

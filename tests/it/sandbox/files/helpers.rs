@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Stage, as_each_user, entry, everything, put, restricted};
-use crate::support::{PATIENCE, Server, alive, descendants, signal, within, working_children};
+use crate::support::{
+    Client, PATIENCE, Server, Start, alive, descendants, params, signal, within, working_children,
+};
 
 /// How long one connection is listened to before the other.
 const LOOK: Duration = Duration::from_millis(10);
@@ -149,4 +151,112 @@ fn a_helper_that_hangs_holds_up_its_own_connection_only() {
         signal(*pid, "CONT");
     }
     one.answer(waiting).unwrap();
+}
+
+/// A server, a connection with a write under a policy that has begun and does not end, and the
+/// processes to let go on for it to end.
+fn with_hanging_write(stage: &Stage, path: &str) -> (Server, Client, Vec<u32>) {
+    let server = Server::websocket(&[]);
+    let mut client = server.connect();
+    let mut write = put(path, "old");
+    write["sandbox"] = stage.workspace();
+    client.ok("fs/writeFile", write.clone());
+    let inside = descendants(working_children(server.pid())[0]);
+    for pid in &inside {
+        signal(*pid, "STOP");
+    }
+    client.ask("fs/writeFile", write);
+    (server, client, inside)
+}
+
+#[test]
+fn no_file_request_of_a_lost_connection_takes_effect_behind_one_of_the_next() {
+    for how in ["a cut", "a close", "a take-over"] {
+        let stage = Stage::set(false);
+        let path = stage.path("proj/n");
+        let (server, mut lost, inside) = with_hanging_write(&stage, &path);
+        let never: Vec<String> = (0..10)
+            .map(|number| stage.path(&format!("never-{number}")))
+            .collect();
+        for to in &never {
+            let from = stage.path("other");
+            lost.ask(
+                "fs/copy",
+                json!({"sourcePath": from, "destinationPath": to, "recursive": true}),
+            );
+        }
+        lost.ask("fs/writeFile", put(&path, "older"));
+        lost.still_serves();
+        let session = lost.session.clone();
+        lost.ignore_pings();
+        match how {
+            "a cut" => drop(lost),
+            "a close" => lost.send_close(1000),
+            _ => {}
+        }
+        let mut next = server.connect_silent();
+        within(PATIENCE, "the session is given", || {
+            match next.try_resume(&session) {
+                Ok(()) => true,
+                Err(error) => {
+                    assert_eq!(error.code, -32010, "{how}: {error:?}");
+                    false
+                }
+            }
+        });
+        let new = next.ask("fs/writeFile", put(&path, "new"));
+        next.still_serves();
+        assert!(
+            !next.has_answer(new),
+            "{how}: one that has begun is still at work"
+        );
+        for pid in &inside {
+            signal(*pid, "CONT");
+        }
+        next.answer(new).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new", "{how}");
+        let done: Vec<_> = never
+            .iter()
+            .filter(|path| std::path::Path::new(path).exists())
+            .collect();
+        assert!(
+            done.is_empty(),
+            "{how}: {done:?} had not begun when the connection was lost"
+        );
+    }
+}
+
+#[test]
+fn a_full_queue_refuses_file_requests_and_nothing_else() {
+    let stage = Stage::set(false);
+    let (_server, mut client, inside) = with_hanging_write(&stage, &stage.path("proj/n"));
+    client.start(Start::child("p", &["sleep"]));
+    let asked: Vec<i64> = (0..16 * 1024 + 100)
+        .map(|_| client.ask("fs/getMetadata", json!({"path": "/"})))
+        .collect();
+    let ended = client.ok("process/terminate", params("p", json!({})));
+    assert_eq!(ended, json!({"running": true}));
+    for pid in &inside {
+        signal(*pid, "CONT");
+    }
+    let mut refused = 0;
+    for id in asked {
+        match client.answer(id) {
+            Ok(found) => assert_eq!(found["isDirectory"], true),
+            Err(error) => {
+                assert_eq!(
+                    (
+                        error.code,
+                        error
+                            .message
+                            .contains("file requests of this connection wait")
+                    ),
+                    (-32000, true),
+                    "{error:?}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 100);
 }
