@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fetches the references that `make bench` compares with, from npm into the cache, and prints where
-# they are, as REFERENCE_0130=PATH and REFERENCE_0169=PATH. What cannot be had is only a note: the
+# they are, as REFERENCE_0130=PATH and so on; 0.171 is for `make interop` alone. What cannot be had is only a note: the
 # comparison then goes without it.
 set -u
 
@@ -43,7 +43,7 @@ aarch64) arch=arm64 ;;
 esac
 mkdir -p "$cache" || exit 0
 
-for pair in 0130=0.130.0 0169=0.169.0; do
+for pair in 0130=0.130.0 0169=0.169.0 0171=0.171.0; do
     version=${pair#*=}
     path=$(binary "$version")
     if [ -z "$path" ] && fetch "$version"; then

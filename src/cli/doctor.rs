@@ -9,12 +9,14 @@ use serde_json::{Value, json};
 use super::grammar::{Category, Flag, FlagKind, Grammar, Operands};
 use super::output::{Speaker, print, push_row};
 use super::{Command, with_flags};
+use crate::env;
 use crate::sandbox::bundled::BUNDLED_BWRAP;
 use crate::sandbox::journal::Journal;
 use crate::sandbox::launcher::{
     self, Available, Launchers, Refusal, SpawnContext, Surveyed, refusal,
 };
 use crate::sandbox::policy::Waivers;
+use crate::serve::local_environment;
 use crate::sys::guardian::Guardian;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::{landlock, seccomp};
@@ -250,6 +252,7 @@ fn checks() -> Vec<Check> {
         embedded(),
         terminal(),
         limits(),
+        configuration(),
     ]
 }
 
@@ -356,6 +359,18 @@ fn limits() -> Check {
             namespaces.as_deref().unwrap_or("unknown")
         ),
     )
+}
+
+/// The environments of `run`, `cp` and `env`.
+fn configuration() -> Check {
+    match env::configured(None, local_environment()) {
+        Ok(environments) => good("configuration", environments.sources().to_string()),
+        Err(error) => weaker(
+            "configuration",
+            error.to_string(),
+            "Correct it: until then `run`, `cp` and `env` refuse to do anything",
+        ),
+    }
 }
 
 fn read(path: &str) -> Option<String> {

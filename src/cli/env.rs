@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, duration, path};
 use super::output::{Speaker, table};
 use super::{Command, environments, with_flags};
-use crate::env::config::Origin;
+use crate::env::config::{Origin, Sources};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts, SandboxFacts, configured};
 use crate::oneshot::{self, Receiver};
 use crate::serve::local_environment;
@@ -36,8 +36,8 @@ static GRAMMAR: Grammar<EnvFlags> = Grammar {
         Flag::value(
             Category::General,
             "config",
-            "Read this file of environments",
-            Value::optional("FILE", |flags: &mut EnvFlags, text| {
+            "Read this file of environments, or those of this directory",
+            Value::optional("PATH", |flags: &mut EnvFlags, text| {
                 flags.config = Some(path(text)?);
                 Ok(())
             }),
@@ -78,11 +78,11 @@ static GRAMMAR: Grammar<EnvFlags> = Grammar {
         }
         Ok(())
     }),
-    notes: "The environments are those of `environments.toml` in EXEC_SERVER_HOME, CODEX_HOME\n\
-            or ~/.codex, or that of CODEX_EXEC_SERVER_URL. With `check`, ENV may also be a\n\
-            URL. Exit code: 0, or 1 if an environment failed, 2 for a wrong command line,\n\
-            255 for a wrong configuration. There are colours on a terminal only, and none\n\
-            with NO_COLOR.\n",
+    notes: "The environments are those of `environments.toml` and `exec-server.toml` in\n\
+            EXEC_SERVER_HOME, CODEX_HOME, ~/.codex or ~/.config/exec-server, or that of\n\
+            CODEX_EXEC_SERVER_URL. With `check`, ENV may also be a URL. Exit code: 0, or 1\n\
+            if an environment failed, 2 for a wrong command line, 255 for a wrong\n\
+            configuration. There are colours on a terminal only, and none with NO_COLOR.\n",
 };
 
 /// The flags of `env`, as given or by default.
@@ -110,8 +110,8 @@ const SPEAKER: Speaker = Speaker("exec-server env");
 const FAILED: u8 = 255;
 
 fn show(flags: &EnvFlags) -> ExitCode {
-    let known = match known(flags) {
-        Ok(known) => known,
+    let (known, sources) = match known(flags) {
+        Ok(found) => found,
         Err(error) => {
             SPEAKER.say(error);
             return ExitCode::from(FAILED);
@@ -124,7 +124,7 @@ fn show(flags: &EnvFlags) -> ExitCode {
                 if flags.is_json {
                     json(&rows)
                 } else {
-                    list_text(&rows)
+                    list_text(&rows, &sources)
                 },
                 0,
             )
@@ -166,15 +166,17 @@ struct Known {
     is_default: bool,
 }
 
-fn known(flags: &EnvFlags) -> Result<Vec<Known>, EnvironmentError> {
+/// The environments that are meant, and what they were read from.
+fn known(flags: &EnvFlags) -> Result<(Vec<Known>, Sources), EnvironmentError> {
     let name = flags.environment.as_deref();
     if let Some(environment) = name.and_then(environments::at_url) {
-        return Ok(vec![Known {
+        let known = Known {
             address: environment.id().to_owned(),
             environment,
             origin: Origin::BuiltIn,
             is_default: false,
-        }]);
+        };
+        return Ok((vec![known], Sources::default()));
     }
     let manager = configured(flags.config.as_deref(), local_environment())?;
     if let Some(name) = name {
@@ -183,14 +185,13 @@ fn known(flags: &EnvFlags) -> Result<Vec<Known>, EnvironmentError> {
     let default = manager.default_environment_id();
     let provided = manager.environments().iter();
     let meant = provided.filter(|each| name.is_none_or(|name| each.environment.id() == name));
-    Ok(meant
-        .map(|each| Known {
-            environment: Arc::clone(&each.environment),
-            origin: each.origin.clone(),
-            address: each.address.clone(),
-            is_default: default == Some(each.environment.id()),
-        })
-        .collect())
+    let known = meant.map(|each| Known {
+        environment: Arc::clone(&each.environment),
+        origin: each.origin.clone(),
+        address: each.address.clone(),
+        is_default: default == Some(each.environment.id()),
+    });
+    Ok((known.collect(), manager.sources().clone()))
 }
 
 /// What is known of an environment without asking it. The names are promised.
@@ -329,7 +330,7 @@ fn json(rows: &impl Serialize) -> String {
     text
 }
 
-fn list_text(rows: &[Row<'_>]) -> String {
+fn list_text(rows: &[Row<'_>], sources: &Sources) -> String {
     let mut lines = vec![["", "ENVIRONMENT", "ADDRESS", "DEFINED IN"].map(str::to_owned)];
     lines.extend(rows.iter().map(|row| {
         [
@@ -345,6 +346,7 @@ fn list_text(rows: &[Row<'_>]) -> String {
     } else if rows.iter().all(|row| !row.default) {
         text.push_str("\nNone is the default: name one with -e.\n");
     }
+    let _ = writeln!(text, "\nConfiguration: {}", Visible(sources));
     text
 }
 
@@ -533,10 +535,11 @@ mod tests {
     #[test]
     fn the_default_is_marked_and_columns_are_aligned() {
         assert_eq!(
-            list_text(&[row("a", false), row("longer", true)]),
+            list_text(&[row("a", false), row("longer", true)], &Sources::default()),
             "   ENVIRONMENT  ADDRESS           DEFINED IN\n   \
              a            ws://127.0.0.1:1  /f:3\n\
-             *  longer       ws://127.0.0.1:1  /f:3\n"
+             *  longer       ws://127.0.0.1:1  /f:3\n\n\
+             Configuration: none, and no home to look in\n"
         );
     }
 

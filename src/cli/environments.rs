@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::env::config::{Definition, Origin, Transport};
+use crate::env::config::{Definition, Origin, Token, Transport};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts, configured};
 use crate::net::redact::redacted;
 use crate::serve::local_environment;
@@ -35,23 +35,15 @@ pub(crate) fn is_configured(config: Option<&Path>, name: &str) -> bool {
 
 /// The one that a URL leads to; none for what is no URL.
 pub(crate) fn at_url(url: &str) -> Option<Arc<Environment>> {
-    let (scheme, rest) = url.split_once("://")?;
+    let (scheme, _) = url.split_once("://")?;
+    if !matches!(scheme, "unix" | "ws" | "wss") {
+        return None;
+    }
     let is_set = std::env::var_os(TOKEN).is_some_and(|token| !token.is_empty());
-    let bearer_token_env = is_set.then(|| TOKEN.to_owned());
-    let transport = match scheme {
-        "unix" => Transport::Unix {
-            path: PathBuf::from(rest),
-            bearer_token_env,
-        },
-        "ws" | "wss" => Transport::WebSocket {
-            url: url.to_owned(),
-            bearer_token_env,
-        },
-        _ => return None,
-    };
+    let token = is_set.then(|| Token::Variable(TOKEN.to_owned()));
     Some(Arc::new(Environment::new(Definition {
         id: redacted(url),
-        transport,
+        transport: Transport::from_url(url, token),
         connect_timeout: Definition::DEFAULT_TIMEOUT,
         initialize_timeout: Definition::DEFAULT_TIMEOUT,
         origin: Origin::BuiltIn,

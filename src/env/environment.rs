@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, OnceLock};
 
-use super::config::{ConfigError, Definition, Problem, Transport};
+use super::config::{ConfigError, Definition, Origin, Problem, Token, Transport};
 use super::{LOCAL, UnknownEnvironment};
 use crate::net::{Dial, Target};
 use crate::rpc::client::{
@@ -23,6 +23,7 @@ pub use crate::rpc::client::{
 };
 pub use crate::rpc::error::DenyingRule;
 pub use crate::rpc::methods::process::Denial;
+use crate::sys::secret_file;
 
 /// A place where processes run and files live.
 pub struct Environment {
@@ -150,7 +151,7 @@ impl Environment {
 
 /// The client's transport for what is defined.
 fn transport(definition: &Definition) -> Result<client::Transport, String> {
-    let (target, variable) = match &definition.transport {
+    let (target, token) = match &definition.transport {
         Transport::Program {
             program,
             args,
@@ -164,34 +165,52 @@ fn transport(definition: &Definition) -> Result<client::Transport, String> {
                 cwd: cwd.clone(),
             }));
         }
-        Transport::WebSocket {
-            url,
-            bearer_token_env,
-        } => {
+        Transport::WebSocket { url, token } => {
             let target = Target::parse(url).map_err(|error| error.to_string())?;
-            (target, bearer_token_env)
+            (target, token)
         }
-        Transport::Unix {
-            path,
-            bearer_token_env,
-        } => (Target::Unix(path.clone()), bearer_token_env),
+        Transport::Unix { path, token } => (Target::Unix(path.clone()), token),
     };
     let mut dial = Dial::new(target);
     dial.timeout = definition.connect_timeout;
-    dial.bearer = variable.as_deref().map(token).transpose()?;
+    dial.bearer = match token {
+        Some(token) => Some(found(token, &definition.origin)?),
+        None => None,
+    };
     Ok(client::Transport::WebSocket(dial))
 }
 
-/// The token in a variable.
-fn token(variable: &str) -> Result<String, String> {
-    match std::env::var(variable) {
-        Ok(token) if !token.trim().is_empty() => Ok(token.trim().to_owned()),
-        Ok(_) => Err(format!(
-            "bearer_token_env names {variable}, which is empty; put the token there"
-        )),
-        Err(_) => Err(format!(
-            "bearer_token_env names {variable}, which is not set; put the token there"
-        )),
+/// The token itself; warns if it is in a file that other users can read.
+fn found(token: &Token, origin: &Origin) -> Result<String, String> {
+    match token {
+        Token::Text(token) => {
+            if let Origin::File(position) = origin {
+                secret_file::warn_if_exposed(&position.path);
+            }
+            Ok(token.clone())
+        }
+        Token::Variable(variable) => match std::env::var(variable) {
+            Ok(token) if !token.trim().is_empty() => Ok(token.trim().to_owned()),
+            Ok(_) => Err(format!(
+                "bearer_token_env names {variable}, which is empty; put the token there"
+            )),
+            Err(_) => Err(format!(
+                "bearer_token_env names {variable}, which is not set; put the token there"
+            )),
+        },
+        Token::File(path) => {
+            let wrong = |why: &str| {
+                let path = path.display();
+                format!("bearer_token_file names {path}: {why}; put the token there")
+            };
+            let bytes = secret_file::read(path).map_err(|error| wrong(&error.to_string()))?;
+            secret_file::warn_if_exposed(path);
+            match str::from_utf8(&bytes).map(str::trim) {
+                Ok("") => Err(wrong("it is empty")),
+                Ok(token) => Ok(token.to_owned()),
+                Err(_) => Err(wrong("it is not UTF-8")),
+            }
+        }
     }
 }
 
@@ -206,7 +225,7 @@ pub enum EnvironmentError {
         /// What happened.
         error: ClientError,
     },
-    /// `environments.toml` or its variables are wrong.
+    /// The files of environments, or their variables, are wrong.
     Config(ConfigError),
     /// There is no such environment.
     Unknown(UnknownEnvironment),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::config::{Config, DefaultSelection, Origin, Problem};
+use super::config::{Config, DefaultSelection, Origin, Problem, Sources};
 use super::{Environment, EnvironmentError, LOCAL};
 use crate::suggest::closest;
 
@@ -20,10 +20,11 @@ pub struct Listed {
 
 /// All environments of a program: each exists once, and none ever stands in for another.
 pub struct EnvironmentManager {
-    /// This machine first, if it is one of them; then in the order of the file.
+    /// This machine first, if it is one of them; then in the order of the files.
     environments: Vec<Listed>,
     /// The place of the default.
     default: Option<usize>,
+    sources: Sources,
 }
 
 impl EnvironmentManager {
@@ -68,6 +69,7 @@ impl EnvironmentManager {
         Ok(Self {
             environments,
             default,
+            sources: config.sources,
         })
     }
 
@@ -123,7 +125,12 @@ impl EnvironmentManager {
         }
     }
 
-    /// All of them: this machine first, then in the order of the file.
+    /// What they were read from.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// All of them: this machine first, then in the order of the files.
     pub fn environments(&self) -> &[Listed] {
         &self.environments
     }

@@ -19,7 +19,7 @@ mod manager;
 pub use environment::*;
 pub use manager::{EnvironmentManager, UnknownEnvironment};
 
-/// The environments that the user has configured, in the file `named` or where
+/// The environments that the user has configured, in the file or directory `named`, or where
 /// [`config::home::configured`] looks for them, with `local` as this machine if it says so there.
 ///
 /// # Errors

@@ -28,12 +28,16 @@ use crate::sys::socket::connect_unix;
 /// The reference's limit on connecting.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Why a token is not sent to a server elsewhere without TLS; the reference's words.
+pub const PLAINTEXT: &str =
+    "exec-server WebSocket headers require wss:// or a loopback destination";
+
 /// Whom to reach, and how.
 #[derive(Clone)]
 pub struct Dial {
     /// Whom.
     pub target: Target,
-    /// Sent as `Authorization: Bearer`.
+    /// Sent as `Authorization: Bearer`; not in clear text to another machine.
     pub bearer: Option<String>,
     /// Further headers of the upgrade, in order.
     pub headers: Vec<(String, String)>,
@@ -89,6 +93,9 @@ impl Dial {
                 (stream, "localhost".to_owned(), "/".to_owned())
             }
             Target::WebSocket(url) => {
+                if self.bearer.is_some() && !url.is_encrypted() && !url.is_this_machine() {
+                    return Err(attempt.error(Stage::Address, DialCause::Plaintext));
+                }
                 let stream = attempt.connect(url, &self.root_files)?;
                 (stream, url.authority(), url.request_target())
             }
@@ -195,6 +202,8 @@ pub enum Stage {
 pub enum DialCause {
     /// It is badly said; how.
     Invalid(String),
+    /// A token would be sent in clear text to another machine.
+    Plaintext,
     /// The time for all stages is up.
     TimedOut(Duration),
     /// The system or the peer failed; the text names the address that was spoken to.
@@ -238,7 +247,7 @@ impl DialError {
     /// trusted, and an answer that says the fault is ours.
     pub fn is_temporary(&self) -> bool {
         match &self.cause {
-            DialCause::Invalid(_) => false,
+            DialCause::Invalid(_) | DialCause::Plaintext => false,
             DialCause::TimedOut(_) => true,
             DialCause::Failed { kind, .. } => *kind != Some(io::ErrorKind::InvalidData),
             DialCause::Refused { status, .. } => *status >= 500 || matches!(status, 408 | 429),
@@ -257,6 +266,9 @@ impl DialError {
 
     fn advice(&self) -> &'static str {
         match (self.stage, &self.cause) {
+            (Stage::Address, DialCause::Plaintext) => {
+                "; give the server --tls-cert and reach it by wss://, or through a tunnel such as ssh -L"
+            }
             (Stage::Address, _) => "; write it as ws://HOST:PORT, wss://HOST:PORT or unix:///PATH",
             (Stage::Lookup, _) => "; check the host's name and this machine's name service",
             (Stage::Connect, DialCause::Failed { kind, .. }) => match kind {
@@ -315,6 +327,7 @@ impl fmt::Display for Reason<'_> {
         write!(f, "{stage}: ")?;
         match cause {
             DialCause::Invalid(text) | DialCause::Failed { text, .. } => f.write_str(text),
+            DialCause::Plaintext => f.write_str(PLAINTEXT),
             DialCause::TimedOut(limit) => write!(f, "timed out after {limit:?}"),
             DialCause::Refused { status, line } => {
                 write!(f, "HTTP status {status}")?;

@@ -12,7 +12,7 @@ mod proxy;
 pub mod redact;
 pub(crate) mod stream;
 mod tls;
-mod upgrade;
+pub(crate) mod upgrade;
 pub mod url;
 
 pub use dial::{Dial, DialCause, DialError, Dialled, Stage, Target};

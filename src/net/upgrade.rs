@@ -77,9 +77,9 @@ impl Upgrade {
         if name.is_empty() || !name.bytes().all(is_token) {
             return Err(format!("{name:?} is no name of a header"));
         }
-        if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        if !is_header_value(value) {
             return Err(format!(
-                "the value of the header {name} is not printable ASCII"
+                "the value of the header {name} has control characters"
             ));
         }
         self.head.push_str(&format!("{name}: {value}\r\n"));
@@ -119,6 +119,12 @@ impl Upgrade {
         }
         Ok(())
     }
+}
+
+/// Whether a text can be the value of a header.
+pub(crate) fn is_header_value(text: &str) -> bool {
+    let is_control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
+    !text.bytes().any(is_control)
 }
 
 /// The head of an answer.

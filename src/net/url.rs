@@ -168,6 +168,14 @@ impl Url {
         }
     }
 
+    /// Whether what is sent to its host in clear text stays on this machine, as the reference has it: a
+    /// loopback address, or `localhost`. Other names of this machine may be looked up elsewhere.
+    pub fn is_this_machine(&self) -> bool {
+        let host = self.host();
+        let address = host.parse::<IpAddr>();
+        address.map_or(host == "localhost", |address| address.is_loopback())
+    }
+
     /// Host and port as a `Host` header has them.
     pub fn authority(&self) -> String {
         match self.port {

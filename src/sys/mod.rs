@@ -26,6 +26,7 @@ pub mod process;
 pub mod pty;
 pub mod random;
 pub mod seccomp;
+pub mod secret_file;
 pub mod signal;
 pub mod sock_diag;
 pub mod socket;

@@ -1,4 +1,4 @@
-//! The three programs: two references from the cache that `bench/reference.sh` fills, and ours.
+//! The programs: three references from the cache that `bench/reference.sh` fills, and ours.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +9,8 @@ use crate::subject::{Generation, Whose};
 /// Where each is; a reference that cannot be had is left out.
 pub struct Binaries {
     ours: PathBuf,
-    references: [Option<PathBuf>; 2],
+    /// 0.130, 0.169 and 0.171.
+    references: [Option<PathBuf>; 3],
 }
 
 impl Binaries {
@@ -29,9 +30,10 @@ impl Binaries {
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
             Some(reachable(place, Path::new(path), name))
         };
-        let references = [reference("REFERENCE_0130"), reference("REFERENCE_0169")];
+        let names = ["REFERENCE_0130", "REFERENCE_0169", "REFERENCE_0171"];
+        let references = names.map(reference);
         if references.iter().all(Option::is_none) {
-            return Err("neither reference is there, so there is nothing to compare with".into());
+            return Err("no reference is there, so there is nothing to compare with".into());
         }
         Ok(Self {
             ours: reachable(place, &ours, "OURS"),
@@ -42,6 +44,14 @@ impl Binaries {
     /// The reference of a generation.
     pub fn reference(&self, generation: Generation) -> Option<&Path> {
         self.references[generation as usize].as_deref()
+    }
+
+    /// The reference of a version, as `0.171`.
+    pub fn version(&self, version: &str) -> Option<&Path> {
+        let index = ["0.130", "0.169", "0.171"]
+            .iter()
+            .position(|known| *known == version)?;
+        self.references[index].as_deref()
     }
 
     /// The server's program; ours is the same for every generation.

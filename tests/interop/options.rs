@@ -1,6 +1,6 @@
 //! What to run: everything, one part, or what has a word in its name.
 
-const USAGE: &str = "usage: interop [wire|client|offer|cli] [WORD]...\n\
+const USAGE: &str = "usage: interop [wire|client|offer|config|cli] [WORD]...\n\
     Runs all parts, or one; with WORDs only what has one of them in its name.";
 
 /// The command line.
@@ -8,6 +8,7 @@ pub struct Options {
     pub wire: bool,
     pub client: bool,
     pub offer: bool,
+    pub config: bool,
     pub cli: bool,
     words: Vec<String>,
 }
@@ -19,15 +20,17 @@ impl Options {
             wire: true,
             client: true,
             offer: true,
+            config: true,
             cli: true,
             words: Vec::new(),
         };
         for (number, argument) in arguments.enumerate() {
             match argument.as_str() {
-                part @ ("wire" | "client" | "offer" | "cli") if number == 0 => {
+                part @ ("wire" | "client" | "offer" | "config" | "cli") if number == 0 => {
                     options.wire = part == "wire";
                     options.client = part == "client";
                     options.offer = part == "offer";
+                    options.config = part == "config";
                     options.cli = part == "cli";
                 }
                 // cargo bench adds it, to whatever it runs.

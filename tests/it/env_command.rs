@@ -1,8 +1,13 @@
 //! `exec-server env`: the list, and the check.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Output;
+
 use serde_json::{Value, json};
 
-use crate::support::{Environments, Server, child};
+use crate::support::{Environments, Scratch, Server, child, finish, scratch};
 
 #[test]
 fn the_list_has_ids_addresses_and_origins_with_the_default_marked() {
@@ -16,7 +21,10 @@ fn the_list_has_ids_addresses_and_origins_with_the_default_marked() {
     let file = environments.scratch.path("environments.toml");
     let address = format!("ws://{}", environments.ws.address());
     assert_eq!(lines[2], ["ws", &address, &format!("{file}:2")]);
-    assert_eq!(lines.len(), 5, "{text}");
+    let own = environments.scratch.path("exec-server.toml");
+    assert_eq!(lines[4].last().unwrap(), &format!("{own}:4"));
+    assert_eq!(lines[6], ["Configuration:", &file, "and", &own]);
+    assert_eq!(lines.len(), 7, "{text}");
 }
 
 #[test]
@@ -35,7 +43,7 @@ fn the_list_as_json_keeps_its_names() {
     );
     assert_eq!(
         (&list[2]["kind"], &list[3]["kind"]),
-        (&json!("unix"), &json!("program"))
+        (&json!("program"), &json!("unix"))
     );
 }
 
@@ -160,4 +168,134 @@ fn a_check_tells_which_policies_cannot_be_had_and_what_to_do() {
     let refused = &policies["workspace-write"];
     assert_eq!(refused["available"], false);
     assert!(refused["remedy"].as_str().is_some_and(|it| !it.is_empty()));
+}
+
+/// `env` with a home of its own, where these files are, and these variables, in which DIR is that home.
+fn at_home(files: &[(&str, &str)], variables: &[(&str, &str)]) -> (Output, Scratch) {
+    let home = scratch();
+    for (name, text) in files {
+        let path = home.path(name);
+        fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let mut command = Server::command();
+    command.env("HOME", home.dir()).arg("env");
+    for name in [
+        "EXEC_SERVER_HOME",
+        "CODEX_HOME",
+        "XDG_CONFIG_HOME",
+        "CODEX_EXEC_SERVER_URL",
+    ] {
+        command.env_remove(name);
+    }
+    for (name, value) in variables {
+        command.env(name, value.replace("DIR", &home.dir()));
+    }
+    (finish(command, b""), home)
+}
+
+#[test]
+fn the_directory_of_those_without_codex_is_read_where_codex_has_none() {
+    let own = ".config/exec-server/exec-server.toml";
+    let near = "default = \"near\"\n[environments.near]\nurl = \"unix:///run/x\"\n";
+    let (output, home) = at_home(&[(own, near)], &[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("*  near "), "{text}");
+    let read = format!("\nConfiguration: {}\n", home.path(own));
+    assert!(text.ends_with(&read), "{text}");
+
+    let codex = (".codex/environments.toml", "");
+    let (output, home) = at_home(&[(own, near), codex], &[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let read = format!("\nConfiguration: {}\n", home.path(codex.0));
+    assert!(!text.contains("near") && text.ends_with(&read), "{text}");
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_and_never_this_machine() {
+    let good = "[environments.near]\nurl = \"unix:///run/x\"\n";
+    for (files, variables, words) in [
+        (
+            &[][..],
+            &[("EXEC_SERVER_HOME", "DIR/no")][..],
+            "Error finding exec-server home: EXEC_SERVER_HOME points to \"DIR/no\", but that path \
+             does not exist",
+        ),
+        (
+            &[("pipe/exec-server.toml/x", "")],
+            &[("EXEC_SERVER_HOME", "DIR/pipe")],
+            "failed to read environment config `DIR/pipe/exec-server.toml`: Is a directory",
+        ),
+        (
+            &[
+                (".codex/environments.toml", "x"),
+                (".config/exec-server/exec-server.toml", good),
+            ],
+            &[],
+            "failed to parse environment config `DIR/.codex/environments.toml`",
+        ),
+    ] {
+        let (output, home) = at_home(files, variables);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(255), "{stderr}");
+        assert!(
+            stderr.contains(&words.replace("DIR", &home.dir())),
+            "{stderr}"
+        );
+        assert!(output.stdout.is_empty(), "{words}");
+    }
+}
+
+#[test]
+fn a_token_in_a_file_or_in_the_shared_file_is_sent_and_shown_to_nobody() {
+    let environments = Environments::start();
+    let url = format!("ws://{}", environments.ws.address());
+    let secret = "a-token-that-nobody-guesses";
+    let file = environments.scratch.path("token");
+    let exposed = |stderr: &str, file: &str| stderr.contains(&format!("chmod 600 {file}"));
+    let shared = format!(
+        "[[environments]]\nid = \"it\"\nurl = \"{url}\"\nauth_bearer_token = \"{secret}\"\n"
+    );
+    let own = format!("[environments.it]\nurl = \"{url}\"\nbearer_token_file = \"token\"\n");
+    for (is_own, text) in [(false, &shared), (true, &own)] {
+        let holds = match is_own {
+            true => {
+                environments.configure_own(text);
+                file.clone()
+            }
+            false => {
+                environments.configure(text);
+                environments.scratch.path("environments.toml")
+            }
+        };
+        for mode in [0o600, 0o644] {
+            fs::set_permissions(&holds, fs::Permissions::from_mode(mode)).unwrap();
+            for arguments in [
+                &["run", "-e", "it", "/bin/true"][..],
+                &["env"],
+                &["env", "check"],
+            ] {
+                let output = environments.run(arguments);
+                let stderr = String::from_utf8(output.stderr).unwrap();
+                let stdout = String::from_utf8(output.stdout).unwrap();
+                assert_eq!(
+                    output.status.code(),
+                    Some(0),
+                    "{arguments:?}: {stdout}{stderr}"
+                );
+                assert!(
+                    !stdout.contains(secret) && !stderr.contains(secret),
+                    "{stdout}{stderr}"
+                );
+                let is_used = arguments != ["env"];
+                let is_told = is_used && mode == 0o644;
+                assert_eq!(exposed(&stderr, &holds), is_told, "{arguments:?}: {stderr}");
+            }
+        }
+    }
+    fs::write(&file, " \n").unwrap();
+    let words = format!("bearer_token_file names {file}: it is empty");
+    environments.fails(&["run", "-e", "it", "/bin/true"], 255, &words);
+    fs::remove_file(&file).unwrap();
+    environments.fails(&["run", "-e", "it", "/bin/true"], 255, "No such file");
 }

@@ -197,13 +197,18 @@ fn the_commands_of_readme_work() {
 fn the_commands_of_the_command_line_work() {
     let project = Project::new();
     let text = document("docs/command-line.md");
-    let blocks = blocks(&text);
-    let (_, file) = blocks
-        .iter()
-        .find(|(language, _)| *language == "toml")
-        .unwrap();
     fs::create_dir(project.scratch.path("home/.codex")).unwrap();
-    fs::write(project.scratch.path("home/.codex/environments.toml"), file).unwrap();
+    let files = blocks(&text)
+        .into_iter()
+        .filter(|(language, _)| *language == "toml");
+    let mut names = Vec::new();
+    for (_, file) in files {
+        let (name, _) = file.split_once('\n').unwrap();
+        let name = name.strip_prefix("# ").unwrap();
+        fs::write(project.scratch.path(&format!("home/.codex/{name}")), file).unwrap();
+        names.push(name);
+    }
+    assert_eq!(names, ["environments.toml", "exec-server.toml"]);
     works(&project, &text);
 }
 

@@ -27,7 +27,7 @@ pub const REMOTE: [&str; 3] = ["ws", "unix", "stdio"];
 pub const EVERY: [&str; 4] = ["local", "ws", "unix", "stdio"];
 
 impl Environments {
-    /// Starts the servers and writes the file; `local` is the default.
+    /// Starts the servers and writes the files; `local` is the default.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
@@ -59,11 +59,14 @@ impl Environments {
         let unix = Server::websocket_command(command);
 
         let program = Server::command().get_program().to_str().unwrap().to_owned();
-        let text = format!(
-            "[[environments]]\nid = \"ws\"\nurl = \"ws://{}\"\nbearer_token_env = \"TEST_TOKEN\"\n\n\
-             [[environments]]\nid = \"unix\"\nurl = \"unix://{socket}\"\n\n\
+        let shared = format!(
+            "[[environments]]\nid = \"ws\"\nurl = \"ws://{}\"\n\n\
              [[environments]]\nid = \"stdio\"\nprogram = \"{program}\"\nargs = [\"--listen\", \"stdio\"]\ncwd = \"{there}\"\n",
             ws.address(),
+        );
+        let own = format!(
+            "[environments.ws]\nbearer_token_env = \"TEST_TOKEN\"\n\n\
+             [environments.unix]\nurl = \"unix://{socket}\"\n",
         );
         let environments = Self {
             scratch,
@@ -71,13 +74,25 @@ impl Environments {
             _unix: unix,
             there,
         };
-        environments.configure(&text);
+        environments.write("environments.toml", &shared);
+        environments.write("exec-server.toml", &own);
         environments
     }
 
-    /// Writes another file.
+    /// Writes another `environments.toml`, which is then all that there is.
     pub fn configure(&self, text: &str) {
-        std::fs::write(self.scratch.path("environments.toml"), text).unwrap();
+        self.write("environments.toml", text);
+        self.write("exec-server.toml", "");
+    }
+
+    /// The same for `exec-server.toml`.
+    pub fn configure_own(&self, text: &str) {
+        self.write("environments.toml", "");
+        self.write("exec-server.toml", text);
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.scratch.path(name), text).unwrap();
     }
 
     /// The program with these arguments, and nothing of our own configuration.
@@ -135,7 +150,8 @@ pub fn command_line(home: &str) -> Command {
         .env("EXEC_SERVER_HOME", home)
         .env("TEST_TOKEN", "a-token-that-nobody-guesses")
         .env_remove("CODEX_HOME")
-        .env_remove("CODEX_EXEC_SERVER_URL");
+        .env_remove("CODEX_EXEC_SERVER_URL")
+        .env_remove("XDG_CONFIG_HOME");
     command
 }
 

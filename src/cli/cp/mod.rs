@@ -75,8 +75,8 @@ static GRAMMAR: Grammar<CopyFlags> = Grammar {
         Flag::value(
             Category::Where,
             "config",
-            "Read this file of environments",
-            Value::optional("FILE", |flags: &mut CopyFlags, text| {
+            "Read this file of environments, or those of this directory",
+            Value::optional("PATH", |flags: &mut CopyFlags, text| {
                 flags.config = Some(path(text)?);
                 Ok(())
             }),

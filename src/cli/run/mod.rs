@@ -87,8 +87,8 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
         Flag::value(
             Category::Where,
             "config",
-            "Read this file of environments",
-            Value::optional("FILE", |flags: &mut RunFlags, text| {
+            "Read this file of environments, or those of this directory",
+            Value::optional("PATH", |flags: &mut RunFlags, text| {
                 flags.config = Some(path(text)?);
                 Ok(())
             }),

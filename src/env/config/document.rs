@@ -1,17 +1,19 @@
-//! The keys of `environments.toml` and the types of their values, and what one environment must not
-//! be, in the order in which it is told.
+//! The keys of `environments.toml`, which are the reference's, and the types of their values; and what
+//! one environment must not be, in the order in which it is told.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::Error;
+use serde::de::{DeserializeOwned, Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use tungstenite::client::IntoClientRequest;
 
-use super::{ConfigError, Definition, Origin, Position, Problem, Transport};
-use crate::net::redact::redacted;
+use super::{ConfigError, Definition, Origin, Position, Problem, Token, Transport, own};
+use crate::net::redact::{redacted, redacted_in_place};
+use crate::net::upgrade::is_header_value;
+use crate::net::url::Url;
 
 /// The longest id, in bytes.
 const LONGEST_ID: usize = 64;
@@ -19,38 +21,74 @@ const LONGEST_ID: usize = 64;
 /// The whole file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Document {
-    pub(crate) default: Option<Spanned<String>>,
-    pub(crate) include_local: Option<bool>,
+pub(super) struct Document {
+    pub(super) default: Option<Spanned<String>>,
+    pub(super) include_local: Option<bool>,
     #[serde(default)]
-    pub(crate) environments: Vec<Item>,
+    pub(super) environments: Vec<Item>,
 }
 
 /// One `[[environments]]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Item {
-    pub(crate) id: Spanned<String>,
-    url: Option<Spanned<String>>,
-    program: Option<Spanned<String>>,
-    args: Option<Spanned<Vec<String>>>,
-    env: Option<Spanned<BTreeMap<String, String>>>,
-    cwd: Option<Spanned<String>>,
+pub(super) struct Item {
+    pub(super) id: Spanned<String>,
+    /// What an agent finds there; nothing to us.
+    #[serde(rename = "skills")]
+    pub(super) _skills: Option<Skills>,
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) auth_bearer_token: Option<Spanned<String>>,
+    pub(super) program: Option<Spanned<String>>,
+    pub(super) args: Option<Spanned<Vec<String>>>,
+    pub(super) env: Option<Spanned<BTreeMap<String, String>>>,
+    pub(super) cwd: Option<Spanned<String>>,
     #[serde(default, deserialize_with = "seconds")]
-    connect_timeout_sec: Option<Spanned<Duration>>,
+    pub(super) connect_timeout_sec: Option<Spanned<Duration>>,
     #[serde(default, deserialize_with = "seconds")]
-    initialize_timeout_sec: Option<Spanned<Duration>>,
-    bearer_token_env: Option<Spanned<String>>,
+    pub(super) initialize_timeout_sec: Option<Spanned<Duration>>,
 }
 
-fn seconds<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Spanned<Duration>>, D::Error> {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Skills {
+    #[serde(default, rename = "required")]
+    _required: Vec<String>,
+}
+
+/// What is in a document that is wrong: keys and values as they stand there.
+#[derive(Deserialize)]
+struct Loose {
+    #[serde(default)]
+    environments: Vec<BTreeMap<Spanned<String>, Spanned<IgnoredAny>>>,
+}
+
+/// What to write where, if it is one of our keys that `text` has at `offset`.
+pub(super) fn misplaced(text: &str, offset: usize) -> Option<String> {
+    let loose: Loose = toml::from_str(text).ok()?;
+    let mut items = loose.environments.iter();
+    let (item, key) = items.find_map(|item| {
+        let key = item.keys().find(|key| key.span().start == offset)?;
+        Some((item, key))
+    })?;
+    let (name, value) = (key.get_ref(), item.get(key)?.span());
+    let id = item.get("id").and_then(|id| text.get(id.span()));
+    let id = id.unwrap_or("ID").trim_matches(['"', '\'']);
+    let value = text.get(value)?;
+    own::KEYS
+        .contains(&&**name)
+        .then(|| format!("[environments.{id}]\n{name} = {value}"))
+}
+
+pub(super) fn seconds<'de, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Spanned<Duration>>, D::Error> {
     let seconds = Spanned::<f64>::deserialize(value)?;
     let duration = Duration::try_from_secs_f64(*seconds.get_ref()).map_err(D::Error::custom)?;
     Ok(Some(Spanned::new(seconds.span(), duration)))
 }
 
 /// What an item defines; a relative `cwd` starts at `directory`.
-pub(crate) fn validate(
+pub(super) fn validate(
     item: &Item,
     lines: &Lines<'_>,
     directory: Option<&Path>,
@@ -118,10 +156,10 @@ fn check_dependencies(item: &Item, lines: &Lines<'_>) -> Result<(), ConfigError>
     }
     if item.url.is_none() {
         let timeout = item.connect_timeout_sec.as_ref().map(Spanned::span);
-        let token = item.bearer_token_env.as_ref().map(Spanned::span);
+        let token = item.auth_bearer_token.as_ref().map(Spanned::span);
         for (key, span) in [
+            ("auth_bearer_token", token),
             ("connect_timeout_sec", timeout),
-            ("bearer_token_env", token),
         ] {
             if let Some(span) = span {
                 let id = id.clone();
@@ -143,22 +181,28 @@ fn transport_to(
         url: redacted(url),
         why,
     };
-    let bearer_token_env = token_variable(item, lines)?;
-    if let Some(path) = url.strip_prefix("unix://") {
+    if let (Some(path), true) = (url.strip_prefix("unix://"), lines.is_own()) {
         if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
             let why = "expected unix:// and the absolute path of a socket".to_owned();
             return Err(invalid(why).at(place));
         }
         return Ok(Transport::Unix {
             path: PathBuf::from(path),
-            bearer_token_env,
+            token: None,
         });
     }
     if url.is_empty() {
         return Err(Problem::EmptyUrl.at(place));
     }
     if !url.starts_with("ws://") && !url.starts_with("wss://") {
-        return Err(Problem::UrlScheme(redacted(url)).at(place));
+        let error = Problem::UrlScheme(redacted(url)).at(place);
+        return Err(match url.starts_with("unix://") && !lines.is_own() {
+            true => {
+                let table = format!("[environments.{}]\nurl = {url:?}", item.id.get_ref());
+                error.for_own_file(lines.path, &table)
+            }
+            false => error,
+        });
     }
     let uri = match url.into_client_request() {
         Ok(request) => request.into_parts().0.uri,
@@ -174,22 +218,25 @@ fn transport_to(
     }
     Ok(Transport::WebSocket {
         url: url.to_owned(),
-        bearer_token_env,
+        token: token_for(url, item, lines)?,
     })
 }
 
-fn token_variable(item: &Item, lines: &Lines<'_>) -> Result<Option<String>, ConfigError> {
-    let Some(name) = &item.bearer_token_env else {
+/// The token in the file, if it can be sent, and not in clear text to another machine.
+fn token_for(url: &str, item: &Item, lines: &Lines<'_>) -> Result<Option<Token>, ConfigError> {
+    let Some(token) = &item.auth_bearer_token else {
         return Ok(None);
     };
-    if name.get_ref().is_empty() || name.get_ref().contains(['=', '\0']) {
-        let problem = Problem::Unusable {
-            id: item.id.get_ref().clone(),
-            key: "bearer_token_env",
-        };
-        return Err(problem.at(lines.position(name.span().start)));
-    }
-    Ok(Some(name.get_ref().clone()))
+    let is_safe = url.starts_with("wss://")
+        || Url::parse_websocket(url).is_ok_and(|url| url.is_this_machine());
+    let problem = if !is_safe {
+        Problem::Plaintext
+    } else if !is_header_value(token.get_ref()) {
+        Problem::HeaderValue
+    } else {
+        return Ok(Some(Token::Text(token.get_ref().clone())));
+    };
+    Err(problem.at(lines.position(token.span().start)))
 }
 
 fn transport_by(
@@ -242,18 +289,60 @@ fn transport_by(
     })
 }
 
+/// Keys whose values may hold secrets.
+const SECRET: [&str; 3] = ["auth_bearer_token", "args", "env"];
+
+/// The parser's words, and where in the tables, without secrets: no line of the file is shown.
+fn explain(mut error: toml::de::Error) -> String {
+    let mut words = redacted_in_place(error.message());
+    error.set_input(None);
+    let tables = error.to_string();
+    let tables = tables.strip_prefix(error.message()).unwrap_or_default();
+    let is_secret = |key: &&str| tables.contains(&format!(".{key}"));
+    // Such as: invalid type: integer `12345678`, expected a string.
+    if SECRET.iter().any(is_secret)
+        && let Some((start, rest)) = words.split_once(['`', '"'])
+        && let Some((_, expected)) = rest.rsplit_once(", expected ")
+    {
+        words = format!("{}, expected {expected}", start.trim_end());
+    }
+    format!("{}{}", words.trim_end(), tables.trim_end())
+}
+
 /// A file whose bytes are known by their offsets.
-pub(crate) struct Lines<'a> {
+pub(super) struct Lines<'a> {
     path: &'a Path,
     bytes: &'a [u8],
 }
 
 impl<'a> Lines<'a> {
-    pub(crate) fn new(path: &'a Path, bytes: &'a [u8]) -> Self {
+    pub(super) fn new(path: &'a Path, bytes: &'a [u8]) -> Self {
         Self { path, bytes }
     }
 
-    pub(crate) fn position(&self, offset: usize) -> Position {
+    /// What stands in the file.
+    pub(super) fn document<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        let path = || self.path.to_owned();
+        let text = str::from_utf8(self.bytes).map_err(|error| {
+            let problem = Problem::Read(path(), error.to_string());
+            problem.at(self.position(error.valid_up_to()))
+        })?;
+        toml::from_str(text).map_err(|error| {
+            let place = error.span().unwrap_or_default().start;
+            let error = Problem::Parse(path(), explain(error)).at(self.position(place));
+            match misplaced(text, place).filter(|_| !self.is_own()) {
+                Some(table) => error.for_own_file(self.path, &table),
+                None => error,
+            }
+        })
+    }
+
+    /// Whether keys and addresses of ours alone may stand there.
+    fn is_own(&self) -> bool {
+        own::is_own(self.path)
+    }
+
+    pub(super) fn position(&self, offset: usize) -> Position {
         let before = &self.bytes[..offset.min(self.bytes.len())];
         let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
         Position {

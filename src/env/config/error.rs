@@ -1,32 +1,78 @@
 //! What can be wrong with the configuration.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::Position;
+use super::{Position, home, own};
 
-/// What is wrong with the configuration, and where. `Display` has the reference's words first.
+/// What is wrong with the configuration, and where. `Display` has the reference's words first where
+/// that makes the same of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     pub problem: Problem,
     /// Where, unless the problem itself says it or there is no file.
-    pub at: Option<Position>,
+    pub at: Option<Box<Position>>,
+    /// What to write instead, and where.
+    pub remedy: Option<String>,
+}
+
+impl ConfigError {
+    /// The same, where the file at `path` has what the reference does not know: `table` is what our
+    /// file beside it has to say.
+    pub(super) fn for_own_file(self, path: &Path, table: &str) -> Self {
+        let file = path.with_file_name(own::NAME);
+        let remedy = format!(
+            "Codex refuses that here; it belongs into {}:\n{table}",
+            file.display()
+        );
+        Self {
+            remedy: Some(remedy),
+            ..self
+        }
+    }
+
+    /// Whether the reference reads the same, and says the same of it.
+    fn is_references(&self) -> bool {
+        let path = match &self.problem {
+            Problem::Home { .. }
+            | Problem::Noise(_)
+            | Problem::Missing(_)
+            | Problem::Empty(_)
+            | Problem::Variable(_)
+            | Problem::Unusable { .. }
+            | Problem::NoTime { .. }
+            | Problem::DefinedElsewhere { .. }
+            | Problem::SecondToken { .. } => return false,
+            Problem::Inspect(path, _) | Problem::Read(path, _) | Problem::Parse(path, _) => {
+                Some(path)
+            }
+            _ => self.at.as_ref().map(|at| &at.path),
+        };
+        path.is_none_or(|path| !own::is_own(path))
+    }
 }
 
 impl From<Problem> for ConfigError {
     fn from(problem: Problem) -> Self {
-        Self { problem, at: None }
+        Self {
+            problem,
+            at: None,
+            remedy: None,
+        }
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !matches!(self.problem, Problem::Home { .. } | Problem::Noise(_)) {
+        if self.is_references() {
             f.write_str("exec-server protocol error: ")?;
         }
         self.problem.fmt(f)?;
-        match &self.at {
-            Some(position) => write!(f, " (at {position})"),
+        if let Some(position) = &self.at {
+            write!(f, " (at {position})")?;
+        }
+        match &self.remedy {
+            Some(remedy) => write!(f, "\n{remedy}"),
             None => Ok(()),
         }
     }
@@ -52,6 +98,8 @@ pub enum Problem {
     Noise(&'static str),
     /// The named file is not there.
     Missing(PathBuf),
+    /// The named directory has no file of ours.
+    Empty(PathBuf),
     /// Whether the file is there cannot be told.
     Inspect(PathBuf, String),
     /// The file cannot be read.
@@ -92,6 +140,19 @@ pub enum Problem {
     RelativeCwd(String),
     /// A text for a program with a NUL byte inside, or a variable's name that is none.
     Unusable { id: String, key: &'static str },
+    /// A value that cannot be sent as a header.
+    HeaderValue,
+    /// A token for a server elsewhere, which would go there in clear text.
+    Plaintext,
+    /// What a definition in the other file says, or has to say.
+    DefinedElsewhere {
+        id: String,
+        key: &'static str,
+        /// Where it is defined.
+        origin: String,
+    },
+    /// A token where there is one already.
+    SecondToken { id: String, origin: String },
     /// No time at all.
     NoTime { id: String, key: &'static str },
     /// A second environment of that id.
@@ -113,7 +174,8 @@ impl Problem {
     pub fn at(self, position: Position) -> ConfigError {
         ConfigError {
             problem: self,
-            at: Some(position),
+            at: Some(Box::new(position)),
+            remedy: None,
         }
     }
 }
@@ -149,6 +211,13 @@ impl fmt::Display for Problem {
                     "failed to read environment config `{path}`: no such file"
                 )
             }
+            Self::Empty(path) => write!(
+                f,
+                "neither {} nor {} is in `{}`",
+                home::NAME,
+                own::NAME,
+                path.display()
+            ),
             Self::Inspect(path, why) => {
                 let path = path.display();
                 write!(f, "failed to inspect environment config `{path}`: {why}")
@@ -195,6 +264,20 @@ impl fmt::Display for Problem {
                 f,
                 "environment `{id}` {key} has characters that the system does not allow there"
             ),
+            Self::HeaderValue => {
+                f.write_str("invalid value for exec-server WebSocket header `authorization`")
+            }
+            Self::Plaintext => f.write_str(crate::net::dial::PLAINTEXT),
+            Self::DefinedElsewhere { id, key, origin } => write!(
+                f,
+                "`{key}` of environment `{id}` belongs where it is defined, at {origin}; \
+                 {} only adds {} to it",
+                own::NAME,
+                own::KEYS.join(", ")
+            ),
+            Self::SecondToken { id, origin } => {
+                write!(f, "environment `{id}` has a token already, at {origin}")
+            }
             Self::NoTime { id, key } => write!(
                 f,
                 "environment `{id}` {key} must be more than 0; leave it out for 10 seconds"

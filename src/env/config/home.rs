@@ -1,13 +1,13 @@
-//! Which file is meant.
+//! Which files are meant.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigError, DefaultSelection, Definition, Origin, Problem, Transport};
-use crate::env::LOCAL;
-
-/// The file's name in its directory.
-const NAME: &str = "environments.toml";
+use super::{
+    Config, ConfigError, DefaultSelection, Definition, Origin, Problem, Sources, Transport,
+};
+/// The name of the file that the reference reads too, in its directory.
+pub(super) const NAME: &str = "environments.toml";
 
 /// Variables that ask the reference for another transport, before it looks at any file.
 const NOISE: [&str; 3] = [
@@ -25,9 +25,11 @@ const REMOTE: &str = "remote";
 /// Whoever knows environment variables; [`std::env::var_os`] but in tests.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// The environments that the user has configured: in the file `named`, which must be there; else
-/// in `environments.toml` of the directory `EXEC_SERVER_HOME`, else `CODEX_HOME`, else `~/.codex`;
-/// and where that does not exist, in `CODEX_EXEC_SERVER_URL`. `user_home` is what `~` means.
+/// The environments that the user has configured: in the file or directory `named`, which must be
+/// there; else in `environments.toml` and `exec-server.toml` of the directory `EXEC_SERVER_HOME`,
+/// else `CODEX_HOME`, else `~/.codex`, and if that has neither, `exec-server` in `XDG_CONFIG_HOME`,
+/// which is `~/.config` unless set; and where there is neither file, in `CODEX_EXEC_SERVER_URL`.
+/// `user_home` is what `~` means.
 ///
 /// # Errors
 /// A file is unreadable or wrong, or a variable names a directory that is none. Nothing else is
@@ -37,39 +39,54 @@ pub fn configured(
     variables: Variables<'_>,
     user_home: Option<&Path>,
 ) -> Result<Config, ConfigError> {
-    if let Some(path) = named {
-        let config = Config::read(path)?;
-        return config.ok_or_else(|| Problem::Missing(path.to_owned()).into());
+    match named {
+        Some(path) if path.is_dir() => {
+            let config = Config::read_directory(path)?;
+            return config.ok_or_else(|| Problem::Empty(path.to_owned()).into());
+        }
+        Some(path) => return Config::read(path),
+        None => {}
     }
     // Blank counts as unset for all of them.
     let is_set = |name: &&&str| variables(name).is_some_and(|value| !is_blank(&value));
     if let Some(variable) = NOISE.iter().find(is_set) {
         return Err(Problem::Noise(variable).into());
     }
-    if let Some(directory) = directory(variables, user_home)?
-        && let Some(config) = Config::read(&directory.join(NAME))?
-    {
-        return Ok(config);
+    let directories = directories(variables, user_home)?;
+    for directory in &directories {
+        if let Some(config) = Config::read_directory(directory)? {
+            return Ok(config);
+        }
     }
-    match variables(URL_VARIABLE).map(OsString::into_string) {
-        None => Ok(of_url(None)),
-        Some(Ok(value)) => Ok(of_url(Some(&value))),
-        Some(Err(_)) => Err(Problem::Variable(URL_VARIABLE).into()),
-    }
+    let config = match variables(URL_VARIABLE).map(OsString::into_string) {
+        None => of_url(None),
+        Some(Ok(value)) => of_url(Some(&value)),
+        Some(Err(_)) => return Err(Problem::Variable(URL_VARIABLE).into()),
+    };
+    Ok(Config {
+        sources: Sources {
+            directories,
+            files: Vec::new(),
+        },
+        ..config
+    })
 }
 
-/// Where the file is looked for.
-fn directory(
+/// Where the files are looked for, the first place first.
+fn directories(
     variables: Variables<'_>,
     user_home: Option<&Path>,
-) -> Result<Option<PathBuf>, ConfigError> {
+) -> Result<Vec<PathBuf>, ConfigError> {
+    let path_in = |name: &str| {
+        let value = variables(name).filter(|value| !value.is_empty());
+        value.map(PathBuf::from)
+    };
     for (variable, owner) in [("EXEC_SERVER_HOME", "exec-server"), ("CODEX_HOME", "codex")] {
-        let Some(value) = variables(variable).filter(|value| !value.is_empty()) else {
+        let Some(path) = path_in(variable) else {
             continue;
         };
-        let path = PathBuf::from(value);
         if path.is_dir() {
-            return Ok(Some(path));
+            return Ok(vec![path]);
         }
         let exists = path.symlink_metadata().is_ok();
         return Err(Problem::Home {
@@ -80,32 +97,36 @@ fn directory(
         }
         .into());
     }
-    Ok(user_home.map(|home| home.join(".codex")))
+    // A relative one is to be ignored, as the specification of these directories has it.
+    let xdg = path_in("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
+    let xdg = xdg.or_else(|| user_home.map(|home| home.join(".config")));
+    let codex = user_home.map(|home| home.join(".codex"));
+    let ours = xdg.map(|path| path.join("exec-server"));
+    Ok(codex.into_iter().chain(ours).collect())
 }
 
 /// What the variable says, which is taken as it is: a wrong URL is an error when it is used. Unset
 /// or blank it means this machine, `none` no environment at all.
 pub(crate) fn of_url(value: Option<&str>) -> Config {
     let value = value.map(str::trim).unwrap_or_default();
-    let (default, environments) = if value.is_empty() {
-        (DefaultSelection::Id(LOCAL.to_owned()), Vec::new())
-    } else if value.eq_ignore_ascii_case("none") {
-        (DefaultSelection::Disabled, Vec::new())
-    } else {
-        let definition = Definition {
-            id: REMOTE.to_owned(),
-            transport: Transport::from_url(value),
-            connect_timeout: Definition::DEFAULT_TIMEOUT,
-            initialize_timeout: Definition::DEFAULT_TIMEOUT,
-            origin: Origin::Variable(URL_VARIABLE),
-        };
-        (DefaultSelection::Id(REMOTE.to_owned()), vec![definition])
-    };
-    Config {
-        environments,
-        default,
-        include_local: value.is_empty(),
+    let mut config = Config::local_only();
+    if value.is_empty() {
+        return config;
     }
+    config.include_local = false;
+    if value.eq_ignore_ascii_case("none") {
+        config.default = DefaultSelection::Disabled;
+        return config;
+    }
+    config.default = DefaultSelection::Id(REMOTE.to_owned());
+    config.environments.push(Definition {
+        id: REMOTE.to_owned(),
+        transport: Transport::from_url(value, None),
+        connect_timeout: Definition::DEFAULT_TIMEOUT,
+        initialize_timeout: Definition::DEFAULT_TIMEOUT,
+        origin: Origin::Variable(URL_VARIABLE),
+    });
+    config
 }
 
 fn is_blank(value: &OsString) -> bool {
@@ -119,14 +140,20 @@ mod tests {
 
     use super::*;
 
-    /// A directory with `exec`, `codex` and `home/.codex` in it.
+    /// A directory with all those in it that are looked into.
     struct Scratch(PathBuf);
 
     impl Scratch {
         fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("home-{name}-{}", std::process::id()));
             let _ = fs::remove_dir_all(&path);
-            for directory in ["exec", "codex", "home/.codex"] {
+            for directory in [
+                "exec",
+                "codex",
+                "home/.codex",
+                "home/.config/exec-server",
+                "xdg/exec-server",
+            ] {
                 fs::create_dir_all(path.join(directory)).expect("a directory");
             }
             Self(path)
@@ -139,24 +166,32 @@ mod tests {
             fs::write(self.0.join(file), text).expect("a file");
         }
 
+        fn shown(&self, text: impl std::fmt::Display) -> String {
+            let directory = self.0.to_str().expect("UTF-8");
+            text.to_string().replace(directory, "DIR")
+        }
+
+        fn configured(
+            &self,
+            named: Option<&str>,
+            variables: &[(&str, &str)],
+        ) -> Result<Config, String> {
+            let variables = |name: &str| {
+                let (_, value) = variables.iter().find(|(known, _)| *known == name)?;
+                Some(OsString::from(value.replace("DIR", self.0.to_str()?)))
+            };
+            let named = named.map(|name| self.0.join(name));
+            configured(named.as_deref(), &variables, Some(&self.0.join("home")))
+                .map_err(|error| self.shown(error))
+        }
+
         /// The id of the default, or the error.
         fn default(
             &self,
             named: Option<&str>,
             variables: &[(&str, &str)],
         ) -> Result<String, String> {
-            let variables = |name: &str| {
-                let (_, value) = variables.iter().find(|(known, _)| *known == name)?;
-                Some(OsString::from(value.replace("DIR", self.0.to_str()?)))
-            };
-            let named = named.map(|name| self.0.join(name));
-            let config = configured(named.as_deref(), &variables, Some(&self.0.join("home")))
-                .map_err(|error| {
-                    error
-                        .to_string()
-                        .replace(self.0.to_str().expect("UTF-8"), "DIR")
-                })?;
-            match config.default {
+            match self.configured(named, variables)?.default {
                 DefaultSelection::Id(id) => Ok(id),
                 DefaultSelection::Disabled => Ok("none".into()),
             }
@@ -171,6 +206,7 @@ mod tests {
 
     const EXEC: (&str, &str) = ("EXEC_SERVER_HOME", "DIR/exec");
     const CODEX: (&str, &str) = ("CODEX_HOME", "DIR/codex");
+    const XDG: (&str, &str) = ("XDG_CONFIG_HOME", "DIR/xdg");
     const URL: (&str, &str) = ("CODEX_EXEC_SERVER_URL", "ws://h");
 
     #[test]
@@ -180,17 +216,63 @@ mod tests {
         scratch.write("exec/environments.toml", "exec");
         scratch.write("codex/environments.toml", "codex");
         scratch.write("home/.codex/environments.toml", "user");
+        scratch.write("home/.config/exec-server/environments.toml", "config");
+        scratch.write("xdg/exec-server/environments.toml", "xdg");
         for (named, variables, expected) in [
             (Some("named.toml"), &[EXEC, CODEX, URL][..], "named"),
+            (Some("codex"), &[EXEC, URL], "codex"),
             (None, &[EXEC, CODEX, URL], "exec"),
             (None, &[("EXEC_SERVER_HOME", ""), CODEX, URL], "codex"),
-            (None, &[CODEX, URL], "codex"),
-            (None, &[URL], "user"),
+            (None, &[CODEX, URL, XDG], "codex"),
+            (None, &[URL, XDG], "user"),
             (None, &[("CODEX_HOME", "")], "user"),
         ] {
             let found = scratch.default(named, variables);
             assert_eq!(found.as_deref(), Ok(expected), "{named:?} {variables:?}");
         }
+        // Either file keeps the directory of those without Codex from being read.
+        let codex = scratch.0.join("home/.codex");
+        fs::write(codex.join("exec-server.toml"), "default = \"none\"").expect("a file");
+        fs::remove_file(codex.join("environments.toml")).expect("removed");
+        assert_eq!(scratch.default(None, &[URL, XDG]).as_deref(), Ok("none"));
+        fs::remove_file(codex.join("exec-server.toml")).expect("removed");
+        for (variables, expected) in [
+            (&[URL, XDG][..], "xdg"),
+            (&[URL], "config"),
+            (&[URL, ("XDG_CONFIG_HOME", "")], "config"),
+            (&[URL, ("XDG_CONFIG_HOME", "relative")], "config"),
+            (&[CODEX, XDG], "codex"),
+        ] {
+            let found = scratch.default(None, variables);
+            assert_eq!(found.as_deref(), Ok(expected), "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn our_file_alone_is_enough_and_both_are_told() {
+        let scratch = Scratch::new("sources");
+        let own = "default = \"near\"\n[environments.near]\nurl = \"unix:///run/x\"\n";
+        fs::write(scratch.0.join("exec/exec-server.toml"), own).expect("a file");
+        assert_eq!(scratch.default(None, &[EXEC, URL]).as_deref(), Ok("near"));
+        let named = scratch.default(Some("exec/exec-server.toml"), &[]);
+        assert_eq!(named.as_deref(), Ok("near"));
+        let read = || {
+            let config = scratch.configured(None, &[EXEC]).expect("good files");
+            scratch.shown(&config.sources)
+        };
+        assert_eq!(read(), "DIR/exec/exec-server.toml");
+        scratch.write("exec/environments.toml", "far");
+        assert_eq!(
+            read(),
+            "DIR/exec/environments.toml and DIR/exec/exec-server.toml"
+        );
+        assert_eq!(scratch.default(None, &[EXEC]).as_deref(), Ok("near"));
+        let nothing = scratch.configured(None, &[XDG]).expect("nothing");
+        assert_eq!(
+            scratch.shown(&nothing.sources),
+            "neither environments.toml nor exec-server.toml is in DIR/home/.codex or \
+             DIR/xdg/exec-server"
+        );
     }
 
     #[test]
@@ -208,16 +290,20 @@ mod tests {
     }
 
     #[test]
-    fn a_named_file_must_be_there() {
+    fn what_is_named_must_be_there() {
         let scratch = Scratch::new("named");
-        assert_eq!(
-            scratch.default(Some("no.toml"), &[]),
-            Err(
-                "exec-server protocol error: failed to read environment config `DIR/no.toml`: \
-                 no such file"
-                    .into()
-            )
-        );
+        for (named, words) in [
+            (
+                "no.toml",
+                "failed to read environment config `DIR/no.toml`: no such file",
+            ),
+            (
+                "exec",
+                "neither environments.toml nor exec-server.toml is in `DIR/exec`",
+            ),
+        ] {
+            assert_eq!(scratch.default(Some(named), &[]), Err(words.into()));
+        }
     }
 
     #[test]
@@ -270,6 +356,23 @@ mod tests {
             Err(format!("{read}it is larger than 1048576 bytes"))
         );
 
+        fs::remove_file(&file).expect("removed");
+        let made = std::process::Command::new("mkfifo").arg(&file).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        assert_eq!(
+            scratch.default(None, &[CODEX, URL]),
+            Err(format!("{read}it is not a regular file"))
+        );
+        fs::remove_file(&file).expect("removed");
+
+        let own = scratch.0.join("codex/exec-server.toml");
+        symlink("nowhere", &own).expect("a link");
+        let error = scratch
+            .default(None, &[CODEX, URL])
+            .expect_err("unreadable");
+        assert!(error.starts_with("failed to read"), "{error}");
+        fs::remove_file(&own).expect("removed");
+
         fs::write(&file, "unknown = 1").expect("a file");
         let error = scratch.default(None, &[CODEX, URL]).expect_err("wrong");
         assert!(error.contains("unknown field `unknown`"), "{error}");
@@ -278,16 +381,17 @@ mod tests {
     #[test]
     fn whether_a_file_is_there_must_be_known() {
         let scratch = Scratch::new("inspect");
-        fs::remove_dir_all(scratch.0.join("home/.codex")).expect("removed");
-        fs::write(scratch.0.join("home/.codex"), "").expect("a file");
-        assert_eq!(
-            scratch.default(None, &[]),
-            Err(
-                "exec-server protocol error: failed to inspect environment config \
-                 `DIR/home/.codex/environments.toml`: Not a directory (os error 20)"
-                    .into()
-            )
-        );
+        for directory in ["home/.config/exec-server", "home/.codex"] {
+            fs::remove_dir_all(scratch.0.join(directory)).expect("removed");
+            fs::write(scratch.0.join(directory), "").expect("a file");
+            assert_eq!(
+                scratch.default(None, &[]),
+                Err(format!(
+                    "exec-server protocol error: failed to inspect environment config \
+                     `DIR/{directory}/environments.toml`: Not a directory (os error 20)"
+                ))
+            );
+        }
     }
 
     #[test]

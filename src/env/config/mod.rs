@@ -1,33 +1,32 @@
-//! `environments.toml`: where work can run, as a person wrote it down.
+//! Where work can run, as a person wrote it down: in `environments.toml`, which the reference reads
+//! too, and in `exec-server.toml` beside it.
 //!
-//! [`home`] says which file is meant, `document` knows its keys and what they must not be. Every
-//! mistake is found before any environment exists, and comes with the reference's words, so that
-//! what looks for them finds them, and with the place in the file.
-//!
-//! Beyond the reference's keys a url may be `unix:///PATH`, and `bearer_token_env`
-//! names the variable with the token for a server that wants one. A file with
-//! these is ours alone: the reference refuses keys that it does not know.
+//! [`home`] says which files are meant. `document` knows the keys of the first one and what they must
+//! not be, `own` those of the second. The reference refuses keys that it does not know, so all that
+//! it does not have is in the second. Every mistake is found before any environment exists, with its
+//! place in the file, and in the reference's words where that makes the same of it.
 
 mod document;
 mod error;
 pub mod home;
+mod own;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::net::redact::{redacted, redacted_in_place};
+use toml::Spanned;
+
+use crate::net::redact::redacted;
+use crate::sys::secret_file;
 
 use document::{Document, Lines};
 pub use error::{ConfigError, Problem};
-
-/// The largest file that is read, in bytes.
-const LARGEST: u64 = 1024 * 1024;
 
 /// Which environment is meant when none is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,15 +37,46 @@ pub enum DefaultSelection {
     Id(String),
 }
 
-/// The environments that are configured: what a file says, or the variable in its place.
+/// The environments that are configured: what the files say, or the variable in their place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// In the order of the file; without this machine.
+    /// In the order of the files, those of `environments.toml` first; without this machine.
     pub environments: Vec<Definition>,
     /// Which one is meant when none is named.
     pub default: DefaultSelection,
     /// Whether this machine is an environment too.
     pub include_local: bool,
+    /// What was read.
+    pub sources: Sources,
+}
+
+/// What a configuration was read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The directories in which files were looked for, unless one was named.
+    pub directories: Vec<PathBuf>,
+    /// The files that were read.
+    pub files: Vec<PathBuf>,
+}
+
+impl fmt::Display for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listed = |paths: &[PathBuf], word: &str| {
+            let paths: Vec<_> = paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            paths.join(word)
+        };
+        match (&self.files[..], &self.directories[..]) {
+            ([], []) => f.write_str("none, and no home to look in"),
+            ([], directories) => {
+                let places = listed(directories, " or ");
+                write!(f, "neither {} nor {} is in {places}", home::NAME, own::NAME)
+            }
+            (files, _) => f.write_str(&listed(files, " and ")),
+        }
+    }
 }
 
 /// A remote environment, as it was defined.
@@ -68,21 +98,21 @@ impl Definition {
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 }
 
-/// How an environment is reached. `Display` shows neither arguments, nor variables, nor what
-/// may be secret in a URL.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How an environment is reached. `Display` and `Debug` show neither arguments, nor variables, nor
+/// tokens, nor what may be secret in a URL.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Transport {
     WebSocket {
         /// Of `ws` or `wss`; what came from a variable may be anything.
         url: String,
-        /// The variable that holds the token to log in with.
-        bearer_token_env: Option<String>,
+        /// What to log in with.
+        token: Option<Token>,
     },
     /// A websocket on a unix socket.
     Unix {
         /// Of the socket; absolute.
         path: PathBuf,
-        bearer_token_env: Option<String>,
+        token: Option<Token>,
     },
     /// A program that speaks on its standard input and output.
     Program {
@@ -96,17 +126,28 @@ pub enum Transport {
     },
 }
 
+/// Where the token for a server is that asks for one.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Token {
+    /// Here.
+    Text(String),
+    /// In this variable.
+    Variable(String),
+    /// In this file.
+    File(PathBuf),
+}
+
 impl Transport {
     /// What a URL leads to that nobody has looked at: a socket of this machine, or a websocket.
-    pub(crate) fn from_url(url: &str) -> Self {
+    pub fn from_url(url: &str, token: Option<Token>) -> Self {
         match url.strip_prefix("unix://") {
             Some(path) => Self::Unix {
                 path: PathBuf::from(path),
-                bearer_token_env: None,
+                token,
             },
             None => Self::WebSocket {
                 url: url.to_owned(),
-                bearer_token_env: None,
+                token,
             },
         }
     }
@@ -123,6 +164,12 @@ impl fmt::Display for Transport {
                 write!(f, "stdio command `{name}`")
             }
         }
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -165,103 +212,138 @@ impl fmt::Display for Origin {
 }
 
 impl Config {
-    /// Reads a file; none if nothing is there.
-    ///
-    /// # Errors
-    /// It is there, but cannot be read or is wrong.
-    pub fn read(path: &Path) -> Result<Option<Self>, ConfigError> {
-        // Messages and relative directories shall not depend on where we are later.
-        let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        // Looked at without following a link: one that leads nowhere is no missing file.
-        match path.symlink_metadata() {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Problem::Inspect(path.clone(), error.to_string()).into()),
+    /// What holds where nothing is configured: this machine alone.
+    pub(crate) fn local_only() -> Self {
+        Self {
+            environments: Vec::new(),
+            default: DefaultSelection::Id(super::LOCAL.to_owned()),
+            include_local: true,
+            sources: Sources::default(),
         }
-        let bytes =
-            read_at_most(path).map_err(|error| Problem::Read(path.clone(), error.to_string()))?;
-        Self::parse(&bytes, path, path.parent()).map(Some)
     }
 
-    /// Reads what stands in a file at `path`; a relative `cwd` starts at `directory`.
+    /// Reads one file, of the form that its name says.
+    ///
+    /// # Errors
+    /// It is not there, cannot be read, or is wrong.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let path = &absolute(path);
+        if !exists(path)? {
+            return Err(Problem::Missing(path.clone()).into());
+        }
+        // Whoever names a file may mean the output of a command.
+        let bytes = secret_file::read(path)
+            .map_err(|error| Problem::Read(path.clone(), error.to_string()))?;
+        let directory = path.parent();
+        let mut config = match own::is_own(path) {
+            true => Self::local_only(),
+            false => Self::parse(&bytes, path, directory)?,
+        };
+        if own::is_own(path) {
+            own::add(
+                &mut config,
+                &bytes,
+                path,
+                directory.unwrap_or(Path::new("/")),
+            )?;
+        }
+        config.sources.files.push(path.clone());
+        Ok(config)
+    }
+
+    /// Reads the files of a directory; none if it has neither.
+    ///
+    /// # Errors
+    /// One is there, but cannot be read or is wrong, or they contradict each other.
+    pub fn read_directory(directory: &Path) -> Result<Option<Self>, ConfigError> {
+        // Messages and relative directories shall not depend on where we are later.
+        let directory = &absolute(directory);
+        let [shared, own] = [home::NAME, own::NAME].map(|name| directory.join(name));
+        let (has_shared, has_own) = (exists(&shared)?, exists(&own)?);
+        if !has_shared && !has_own {
+            return Ok(None);
+        }
+        let read = |path: &PathBuf| {
+            secret_file::read_regular(path)
+                .map_err(|error| Problem::Read(path.clone(), error.to_string()))
+        };
+        let mut config = match has_shared {
+            true => Self::parse(&read(&shared)?, &shared, Some(directory))?,
+            false => Self::local_only(),
+        };
+        if has_own {
+            own::add(&mut config, &read(&own)?, &own, directory)?;
+        }
+        let files = [(has_shared, shared), (has_own, own)];
+        config.sources = Sources {
+            directories: vec![directory.clone()],
+            files: files
+                .into_iter()
+                .filter_map(|(is_there, path)| is_there.then_some(path))
+                .collect(),
+        };
+        Ok(Some(config))
+    }
+
+    /// Reads what stands in an `environments.toml` at `path`; a relative `cwd` starts at `directory`.
     ///
     /// # Errors
     /// It is wrong.
     pub fn parse(bytes: &[u8], path: &Path, directory: Option<&Path>) -> Result<Self, ConfigError> {
         let lines = Lines::new(path, bytes);
-        let text = str::from_utf8(bytes).map_err(|error| {
-            let problem = Problem::Read(path.to_owned(), error.to_string());
-            problem.at(lines.position(error.valid_up_to()))
-        })?;
-        let document: Document = toml::from_str(text)
-            .map_err(|error| Problem::Parse(path.to_owned(), explain(error)))?;
-
-        let mut environments: Vec<Definition> = Vec::with_capacity(document.environments.len());
+        let document: Document = lines.document()?;
+        let mut config = Self::local_only();
         for item in &document.environments {
             let definition = document::validate(item, &lines, directory)?;
-            if environments.iter().any(|before| before.id == definition.id) {
+            let mut before = config.environments.iter();
+            if before.any(|before| before.id == definition.id) {
                 let problem = Problem::DuplicateId(definition.id);
                 return Err(problem.at(lines.position(item.id.span().start)));
             }
-            environments.push(definition);
+            config.environments.push(definition);
         }
-        let include_local = document.include_local.unwrap_or(true);
-        Ok(Self {
-            default: select_default(&document, &environments, include_local, &lines)?,
-            environments,
-            include_local,
-        })
+        config.include_local = document.include_local.unwrap_or(true);
+        config.default = match &document.default {
+            Some(default) => config.selected(default, &lines)?,
+            None if config.include_local => DefaultSelection::Id(super::LOCAL.to_owned()),
+            None => DefaultSelection::Disabled,
+        };
+        Ok(config)
     }
-}
 
-fn select_default(
-    document: &Document,
-    environments: &[Definition],
-    include_local: bool,
-    lines: &Lines<'_>,
-) -> Result<DefaultSelection, ConfigError> {
-    let Some(default) = &document.default else {
-        return Ok(if include_local {
-            DefaultSelection::Id(super::LOCAL.to_owned())
+    /// What a key `default` means.
+    fn selected(
+        &self,
+        default: &Spanned<String>,
+        lines: &Lines<'_>,
+    ) -> Result<DefaultSelection, ConfigError> {
+        let id = default.get_ref().trim();
+        if id.eq_ignore_ascii_case("none") {
+            return Ok(DefaultSelection::Disabled);
+        }
+        let mut environments = self.environments.iter();
+        let is_configured = (self.include_local && id == super::LOCAL)
+            || environments.any(|environment| environment.id == id);
+        let problem = if id.is_empty() {
+            Problem::EmptyDefault
+        } else if is_configured {
+            return Ok(DefaultSelection::Id(id.to_owned()));
         } else {
-            DefaultSelection::Disabled
-        });
-    };
-    let id = default.get_ref().trim();
-    if id.eq_ignore_ascii_case("none") {
-        return Ok(DefaultSelection::Disabled);
+            Problem::UnknownDefault(id.to_owned())
+        };
+        Err(problem.at(lines.position(default.span().start)))
     }
-    let is_configured = (include_local && id == super::LOCAL)
-        || environments.iter().any(|environment| environment.id == id);
-    let problem = if id.is_empty() {
-        Problem::EmptyDefault
-    } else if is_configured {
-        return Ok(DefaultSelection::Id(id.to_owned()));
-    } else {
-        Problem::UnknownDefault(id.to_owned())
-    };
-    Err(problem.at(lines.position(default.span().start)))
 }
 
-/// The parser's block with the place, then its words, then where in the tables, which the parser
-/// tells only where it cannot show a block.
-fn explain(mut error: toml::de::Error) -> String {
-    let block = redacted_in_place(&error.to_string());
-    error.set_input(None);
-    let words = error.to_string();
-    let tables = words.strip_prefix(error.message()).unwrap_or_default();
-    format!("{}{tables}", block.trim_end())
-        .trim_end()
-        .to_owned()
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn read_at_most(path: &PathBuf) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut file = std::fs::File::open(path)?.take(LARGEST + 1);
-    file.read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST {
-        let message = format!("it is larger than {LARGEST} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+/// Whether something is there. A link that leads nowhere is no missing file.
+fn exists(path: &Path) -> Result<bool, ConfigError> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Problem::Inspect(path.to_owned(), error.to_string()).into()),
     }
-    Ok(bytes)
 }

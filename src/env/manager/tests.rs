@@ -13,6 +13,7 @@ fn fixed(ids: &[&str], default: Option<&str>, include_local: bool) -> Config {
             None => DefaultSelection::Disabled,
         },
         include_local,
+        sources: Sources::default(),
     }
 }
 
@@ -21,7 +22,7 @@ fn definition(id: &str) -> Definition {
         id: id.to_owned(),
         transport: Transport::Unix {
             path: "/nowhere".into(),
-            bearer_token_env: None,
+            token: None,
         },
         connect_timeout: Definition::DEFAULT_TIMEOUT,
         initialize_timeout: Definition::DEFAULT_TIMEOUT,

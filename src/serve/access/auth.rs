@@ -13,8 +13,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::jwt::{self, Claims};
-use super::{Moment, read_secret, warn_if_exposed};
+use super::{Moment, read_secret};
 use crate::log;
+use crate::sys::secret_file::warn_if_exposed;
 use crate::sys::sync::Mutex;
 
 /// A signing secret shorter than its hash could be guessed.

@@ -11,8 +11,9 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 
-use super::{Moment, read_secret, warn_if_exposed};
+use super::{Moment, read_secret};
 use crate::log;
+use crate::sys::secret_file::warn_if_exposed;
 use crate::sys::sync::Mutex;
 
 /// The files that the flags name.

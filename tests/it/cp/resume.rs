@@ -217,8 +217,8 @@ fn a_killed_copy_of_a_directory_leaves_it_to_its_owner_and_goes_on() {
 fn a_cut_connection_is_survived_or_told() {
     let environments = Environments::start();
     let proxy = Proxy::before(environments.ws.address());
-    environments.configure(&format!(
-        "[[environments]]\nid = \"cut\"\nurl = \"ws://{}\"\nbearer_token_env = \"TEST_TOKEN\"\n",
+    environments.configure_own(&format!(
+        "[environments.cut]\nurl = \"ws://{}\"\nbearer_token_env = \"TEST_TOKEN\"\n",
         proxy.address()
     ));
     let here = environments.scratch.path("here");

@@ -47,10 +47,7 @@ impl Place {
 }
 
 fn websocket(server: &Server) -> Transport {
-    Transport::WebSocket {
-        url: format!("ws://{}", server.address()),
-        bearer_token_env: None,
-    }
+    Transport::from_url(&format!("ws://{}", server.address()), None)
 }
 
 /// The server itself as the command of an environment.

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use exec_server::env::config::Transport;
+use exec_server::env::config::{Token, Transport};
 use exec_server::env::{Links, OpenFor};
 
 use super::{command, remote, run, stdio, websocket};
@@ -19,10 +19,8 @@ fn nobody() -> String {
 fn an_environment_that_is_down_is_an_error_and_nothing_runs_here() {
     let dir = scratch();
     let address = nobody();
-    let environment = remote(Transport::WebSocket {
-        url: format!("ws://user:secret@{address}/?secret"),
-        bearer_token_env: None,
-    });
+    let url = format!("ws://user:secret@{address}/?secret");
+    let environment = remote(Transport::from_url(&url, None));
     let mut touch = command(&[]);
     touch.argv = vec![
         "/bin/sh".into(),
@@ -57,13 +55,11 @@ fn an_environment_that_is_down_is_an_error_and_nothing_runs_here() {
 fn an_environment_that_was_down_is_used_when_it_is_there() {
     let dir = scratch();
     let path = dir.path("socket");
-    let environment = remote(Transport::Unix {
-        path: path.clone().into(),
-        bearer_token_env: None,
-    });
+    let url = format!("unix://{path}");
+    let environment = remote(Transport::from_url(&url, None));
     assert!(environment.facts().is_err());
     let mut server = Server::command();
-    server.args(["--listen", &format!("unix://{path}")]);
+    server.args(["--listen", &url]);
     let _server = Server::websocket_command(server);
     assert_eq!(run(&environment, &command(&["exit", "3"])).exit().code, 3);
 }
@@ -106,15 +102,26 @@ fn a_token_comes_from_the_variable_that_is_named() {
     let Transport::WebSocket { url, .. } = websocket(&server) else {
         unreachable!("it is a websocket");
     };
-    let environment = remote(Transport::WebSocket {
-        url,
-        bearer_token_env: Some("EXEC_SERVER_TEST_NO_SUCH_TOKEN".into()),
-    });
+    let variable = Token::Variable("EXEC_SERVER_TEST_NO_SUCH_TOKEN".into());
+    let environment = remote(Transport::from_url(&url, Some(variable)));
     let error = environment.facts().unwrap_err().to_string();
     assert!(
         error.contains("EXEC_SERVER_TEST_NO_SUCH_TOKEN, which is not set"),
         "{error}"
     );
+}
+
+#[test]
+fn a_token_goes_to_no_other_machine_in_clear_text() {
+    let token = Some(Token::Text("s3cret".into()));
+    let environment = remote(Transport::from_url("ws://192.0.2.1:9", token));
+    let error = environment.facts().unwrap_err().to_string();
+    let words = "exec-server WebSocket headers require wss:// or a loopback destination";
+    assert!(
+        error.contains(words) && error.contains("--tls-cert"),
+        "{error}"
+    );
+    assert!(!error.contains("s3cret"), "{error}");
 }
 
 #[test]

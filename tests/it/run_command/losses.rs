@@ -10,8 +10,8 @@ use crate::support::{Environments, Proxy, Running, child, patterned, within};
 fn behind_a_proxy(flags: &[&str]) -> (Environments, Proxy) {
     let environments = Environments::start_with(flags);
     let proxy = Proxy::before(environments.ws.address());
-    environments.configure(&format!(
-        "[[environments]]\nid = \"cut\"\nurl = \"ws://{}\"\nbearer_token_env = \"TEST_TOKEN\"\n",
+    environments.configure_own(&format!(
+        "[environments.cut]\nurl = \"ws://{}\"\nbearer_token_env = \"TEST_TOKEN\"\n",
         proxy.address()
     ));
     (environments, proxy)

@@ -92,7 +92,7 @@ fn an_unknown_environment_is_told_with_those_that_there_are() {
     assert_eq!(
         stderr,
         "exec-server run: environment `unx` is not configured; did you mean `unix`?\n  \
-         configured are: local, ws, unix, stdio\n"
+         configured are: local, ws, stdio, unix\n"
     );
 }
 
@@ -178,6 +178,18 @@ fn another_file_can_be_named_before_and_behind_the_command() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(stderr.contains("no environment is configured"), "{stderr}");
     }
+}
+
+#[test]
+fn the_output_of_a_command_can_be_the_file() {
+    let environments = Environments::start();
+    let program = environments.command(&[]).get_program().to_owned();
+    let script = "echo include_local = false | \"$0\" --config /dev/stdin run /bin/true";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script]).arg(program);
+    let stderr = crate::support::finish(command, b"").stderr;
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert!(stderr.contains("no environment is configured"), "{stderr}");
 }
 
 #[test]

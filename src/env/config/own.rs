@@ -1,0 +1,231 @@
+//! `exec-server.toml`: what is ours alone, beside the file that Codex reads too.
+//!
+//! A table adds our keys to the environment of that id in `environments.toml`, or defines an
+//! environment that is not there.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::document::{Item, Lines, seconds, validate};
+use super::{Config, ConfigError, Definition, Problem, Token, Transport};
+use crate::suggest::closest;
+
+/// The file's name in its directory.
+pub(super) const NAME: &str = "exec-server.toml";
+
+/// The keys of an environment that the reference does not have.
+pub(super) const KEYS: &[&str] = &["bearer_token_env", "bearer_token_file"];
+
+/// Whether a path is that of such a file.
+pub(super) fn is_own(path: &Path) -> bool {
+    path.ends_with(NAME)
+}
+
+/// The whole file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    default: Option<Spanned<String>>,
+    #[serde(default)]
+    environments: BTreeMap<Spanned<String>, Table>,
+}
+
+/// One `[environments.ID]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    url: Option<Spanned<String>>,
+    program: Option<Spanned<String>>,
+    args: Option<Spanned<Vec<String>>>,
+    env: Option<Spanned<BTreeMap<String, String>>>,
+    cwd: Option<Spanned<String>>,
+    #[serde(default, deserialize_with = "seconds")]
+    connect_timeout_sec: Option<Spanned<Duration>>,
+    #[serde(default, deserialize_with = "seconds")]
+    initialize_timeout_sec: Option<Spanned<Duration>>,
+    bearer_token_env: Option<Spanned<String>>,
+    bearer_token_file: Option<Spanned<String>>,
+}
+
+/// The keys of a table that are ours alone.
+struct Ours {
+    bearer_token_env: Option<Spanned<String>>,
+    bearer_token_file: Option<Spanned<String>>,
+}
+
+impl Table {
+    /// What an `[[environments]]` of that id would say, and the rest.
+    fn split(self, id: Spanned<String>) -> (Item, Ours) {
+        let item = Item {
+            id,
+            _skills: None,
+            url: self.url,
+            auth_bearer_token: None,
+            program: self.program,
+            args: self.args,
+            env: self.env,
+            cwd: self.cwd,
+            connect_timeout_sec: self.connect_timeout_sec,
+            initialize_timeout_sec: self.initialize_timeout_sec,
+        };
+        let ours = Ours {
+            bearer_token_env: self.bearer_token_env,
+            bearer_token_file: self.bearer_token_file,
+        };
+        (item, ours)
+    }
+}
+
+/// Adds what stands in the file at `path` to what `environments.toml` says.
+///
+/// # Errors
+/// It is wrong, or says again what stands there.
+pub(super) fn add(
+    config: &mut Config,
+    bytes: &[u8],
+    path: &Path,
+    directory: &Path,
+) -> Result<(), ConfigError> {
+    let lines = Lines::new(path, bytes);
+    let document: Document = lines.document()?;
+    let mut tables: Vec<_> = document.environments.into_iter().collect();
+    tables.sort_by_key(|(id, _)| id.span().start);
+    let defined_there = config.environments.len();
+    for (id, table) in tables {
+        let (item, ours) = table.split(id);
+        let before = &mut config.environments[..defined_there];
+        match before.iter_mut().find(|it| it.id == *item.id.get_ref()) {
+            Some(definition) => {
+                if let Some((key, span)) = first_key(&item) {
+                    let problem = Problem::DefinedElsewhere {
+                        id: definition.id.clone(),
+                        key,
+                        origin: definition.origin.to_string(),
+                    };
+                    return Err(problem.at(lines.position(span.start)));
+                }
+                ours.add(definition, &lines, directory)?;
+            }
+            None => {
+                let defined = validate(&item, &lines, Some(directory));
+                let mut definition =
+                    defined.map_err(|error| unknown(error, &config.environments))?;
+                ours.add(&mut definition, &lines, directory)?;
+                config.environments.push(definition);
+            }
+        }
+    }
+    if let Some(default) = &document.default {
+        config.default = config.selected(default, &lines)?;
+    }
+    Ok(())
+}
+
+/// The error, with what may have been meant by a table that defines nothing.
+fn unknown(error: ConfigError, known: &[Definition]) -> ConfigError {
+    let Problem::NotOne(id) = &error.problem else {
+        return error;
+    };
+    let mut remedy = "it is not in environments.toml".to_owned();
+    if let Some(meant) = closest(id, known.iter().map(|known| &*known.id)) {
+        remedy += &format!("; did you mean `{meant}`?");
+    }
+    ConfigError {
+        remedy: Some(remedy),
+        ..error
+    }
+}
+
+/// The first key that a definition elsewhere has, or would have.
+fn first_key(item: &Item) -> Option<(&'static str, Range<usize>)> {
+    let keys = [
+        ("url", item.url.as_ref().map(Spanned::span)),
+        ("program", item.program.as_ref().map(Spanned::span)),
+        ("args", item.args.as_ref().map(Spanned::span)),
+        ("env", item.env.as_ref().map(Spanned::span)),
+        ("cwd", item.cwd.as_ref().map(Spanned::span)),
+        (
+            "connect_timeout_sec",
+            item.connect_timeout_sec.as_ref().map(Spanned::span),
+        ),
+        (
+            "initialize_timeout_sec",
+            item.initialize_timeout_sec.as_ref().map(Spanned::span),
+        ),
+    ];
+    keys.into_iter()
+        .find_map(|(key, span)| span.map(|span| (key, span)))
+}
+
+impl Ours {
+    fn add(
+        &self,
+        definition: &mut Definition,
+        lines: &Lines<'_>,
+        directory: &Path,
+    ) -> Result<(), ConfigError> {
+        if let Some((token, span)) = self.token(&definition.id, lines, directory)? {
+            let at = lines.position(span.start);
+            let id = definition.id.clone();
+            match &mut definition.transport {
+                Transport::WebSocket { token: place, .. }
+                | Transport::Unix { token: place, .. } => {
+                    if place.replace(token).is_some() {
+                        let origin = definition.origin.to_string();
+                        return Err(Problem::SecondToken { id, origin }.at(at));
+                    }
+                }
+                Transport::Program { .. } => {
+                    let key = match token {
+                        Token::File(_) => "bearer_token_file",
+                        _ => "bearer_token_env",
+                    };
+                    return Err(Problem::NeedsUrl { id, key }.at(at));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn token(
+        &self,
+        id: &str,
+        lines: &Lines<'_>,
+        directory: &Path,
+    ) -> Result<Option<(Token, Range<usize>)>, ConfigError> {
+        let unusable = |key, span: Range<usize>| {
+            let id = id.to_owned();
+            Problem::Unusable { id, key }.at(lines.position(span.start))
+        };
+        match (&self.bearer_token_env, &self.bearer_token_file) {
+            (None, None) => Ok(None),
+            (Some(name), None) => {
+                let (span, name) = (name.span(), name.get_ref());
+                if name.is_empty() || name.contains(['=', '\0']) {
+                    return Err(unusable("bearer_token_env", span));
+                }
+                Ok(Some((Token::Variable(name.clone()), span)))
+            }
+            (None, Some(path)) => {
+                let (span, path) = (path.span(), path.get_ref());
+                if path.is_empty() || path.contains('\0') {
+                    return Err(unusable("bearer_token_file", span));
+                }
+                Ok(Some((Token::File(directory.join(path)), span)))
+            }
+            (Some(first), Some(second)) => {
+                let (first, second) = (first.span(), second.span());
+                let problem = Problem::SecondToken {
+                    id: id.to_owned(),
+                    origin: lines.position(first.start).to_string(),
+                };
+                Err(problem.at(lines.position(second.start)))
+            }
+        }
+    }
+}

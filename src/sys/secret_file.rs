@@ -1,0 +1,113 @@
+//! Files with secrets in them, and those that say where secrets are: small, and read whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::poll::{self, PollFd, READABLE};
+use crate::log;
+
+/// The largest file that is read, in bytes; a bundle of certificates has a few hundred KiB.
+const LARGEST: u64 = 1024 * 1024;
+/// How long is waited for what a command writes into a pipe: somebody may have to type first.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Any access of users who are neither the owner nor in the group.
+const OTHERS: u32 = 0o007;
+
+/// Reads a file whole, which may also be a pipe, as `<(command)` of a shell is.
+///
+/// # Errors
+/// It cannot be read, is larger than 1 MiB, or nobody writes to its other end.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_whole(&open(path)?)
+}
+
+/// The same of a regular file only; a directory is an error of the system's.
+///
+/// # Errors
+/// As there, or it is something else.
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    read_whole(&file)
+}
+
+/// Opening a FIFO would else wait for its writer.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    options.open(path)
+}
+
+fn read_whole(mut file: &File) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut bytes = Vec::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut readable = [PollFd::new(file.as_fd(), READABLE)];
+        poll::wait(&mut readable, Some(left))?;
+        if !readable[0].is_ready() {
+            if left.is_zero() {
+                return Err(io::Error::other(format!(
+                    "nothing came from it within {PATIENCE:?}"
+                )));
+            }
+            continue;
+        }
+        let most = LARGEST + 1 - bytes.len() as u64;
+        match file.by_ref().take(most).read_to_end(&mut bytes) {
+            Ok(_) if bytes.len() as u64 > LARGEST => {
+                let message = format!("it is larger than {LARGEST} bytes");
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+            }
+            Ok(_) => return Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Warns about a secret that other users of this machine can read.
+pub fn warn_if_exposed(path: &Path) {
+    let is_exposed = fs::metadata(path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & OTHERS != 0);
+    if is_exposed {
+        let path = path.display();
+        log::warn!("every user of this machine can use {path}; chmod 600 {path}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_and_giants_are_refused() {
+        let endless = read(Path::new("/dev/zero")).unwrap_err();
+        assert_eq!(endless.to_string(), "it is larger than 1048576 bytes");
+        let device = read_regular(Path::new("/dev/null")).unwrap_err();
+        assert_eq!(device.to_string(), "it is not a regular file");
+        assert!(read(Path::new("/dev/null")).unwrap().is_empty());
+        assert!(read_regular(Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end_however_it_comes() {
+        use std::io::Write;
+        let (reader, mut writer) = io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let writing = std::thread::spawn(move || {
+            for _ in 0..3 {
+                writer.write_all(&[b'x'; 50_000]).unwrap();
+            }
+        });
+        assert_eq!(read(Path::new(&path)).unwrap().len(), 150_000);
+        writing.join().unwrap();
+    }
+}
