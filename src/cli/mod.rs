@@ -25,7 +25,7 @@ use crate::sandbox::inside;
 use crate::serve::listen::ListenUrlError;
 use crate::serve::{ServeError, confined};
 use crate::suggest::closest;
-use crate::sys::{initial_environment, limits, process};
+use crate::sys::{initial_environment, limits, process, signal};
 use crate::version;
 
 use cp::CP;
@@ -91,6 +91,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(code) = inside::take_over(args.get(1).map(OsString::as_os_str)) {
         return ExitCode::from(code);
     }
+    signal::survive_file_size_limit();
     keep_private(args.get(1));
     if helper::is_meant(args.first()) {
         return helper::run(args);

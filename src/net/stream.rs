@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::tls::TlsSession;
-use crate::sys::poll::{self, PollFd, READABLE, WRITABLE};
+use crate::sys::poll::{self, BROKEN, PollFd, READABLE, WRITABLE};
 use crate::sys::socket::{peek, send_now};
 
 /// A connected stream socket, across a network or within this machine; it stays in blocking mode.
@@ -114,23 +114,37 @@ impl Source for SocketSource {
 
 /// Any other stream, such as standard input.
 #[derive(Debug)]
-pub struct StreamSource(File);
+pub struct StreamSource {
+    stream: File,
+    /// Where the answers go.
+    answers: File,
+}
 
 impl StreamSource {
-    /// Reads from `stream` until it ends.
-    pub fn new(stream: OwnedFd) -> Self {
-        Self(File::from(stream))
+    /// Reads from `stream` until it ends, or until nobody can read any more what is written to
+    /// `answers`.
+    pub fn new(stream: OwnedFd, answers: OwnedFd) -> Self {
+        Self {
+            stream: File::from(stream),
+            answers: File::from(answers),
+        }
     }
 }
 
 impl Source for StreamSource {
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
-        let mut fds = [PollFd::new(self.0.as_fd(), READABLE)];
+        let mut fds = [
+            PollFd::new(self.stream.as_fd(), READABLE),
+            PollFd::new(self.answers.as_fd(), BROKEN),
+        ];
         poll::wait(&mut fds, Some(timeout))?;
-        if !fds[0].is_ready() {
-            return Err(io::ErrorKind::WouldBlock.into());
+        if fds[0].is_ready() {
+            return self.stream.read(buffer);
         }
-        self.0.read(buffer)
+        match fds[1].is_ready() {
+            true => Err(io::ErrorKind::BrokenPipe.into()),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 }
 

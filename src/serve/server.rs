@@ -386,21 +386,22 @@ impl Main {
         }
         self.borrowed = Arc::new(borrowed);
         let server = Arc::clone(&self.server);
+        let streams = (stdin, stdout.try_clone()?, stdout);
         thread::Builder::new()
             .name("conn-stdio".into())
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                serve_streams(&server, stdin, stdout);
+                serve_streams(&server, streams);
                 server.end();
             })?;
         Ok(())
     }
 }
 
-fn serve_streams(server: &Arc<Server>, stdin: OwnedFd, stdout: OwnedFd) {
+fn serve_streams(server: &Arc<Server>, (stdin, stdout, answers): (OwnedFd, OwnedFd, OwnedFd)) {
     let outbound = Arc::new(Outbound::new(Sink::Stream(stdout.into()), Framing::Lines));
     server.register(STDIO_CONNECTION, &outbound);
-    let mut reader = LineReader::new(StreamSource::new(stdin), Arc::clone(&outbound));
+    let mut reader = LineReader::new(StreamSource::new(stdin, answers), Arc::clone(&outbound));
     connection::serve_messages(
         server,
         &mut reader,

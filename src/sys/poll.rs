@@ -11,6 +11,8 @@ use super::check;
 pub const READABLE: i16 = libc::POLLIN;
 /// Writable, or broken.
 pub const WRITABLE: i16 = libc::POLLOUT;
+/// Nothing but what is always told: an error, or that the other end is gone.
+pub const BROKEN: i16 = 0;
 /// Something out of the ordinary, such as a change of the list of mounts.
 pub const EXCEPTIONAL: i16 = libc::POLLPRI;
 

@@ -177,6 +177,14 @@ pub(super) fn ignored() -> u64 {
     })
 }
 
+/// Lets a write beyond the limit on the size of files fail instead of ending this process. For the
+/// beginning of `main`, before [`ignored`] is asked, so that no child inherits it.
+pub fn survive_file_size_limit() {
+    let mut action = KernelAction::default();
+    action[0] = libc::SIG_IGN as u64;
+    kernel_action(libc::SIGXFSZ, Some(&action), None);
+}
+
 /// Gives the signals of `mask` their default dispositions. Async-signal-safe.
 pub(super) fn reset(mask: u64) {
     for number in 1..=64 {

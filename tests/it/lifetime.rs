@@ -1,13 +1,14 @@
 //! Who outlives whom: no process outlives its session, and no session its server.
 
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::{
-    Client, PATIENCE, Server, Start, alive, children_named, cpu_ticks, descriptors, settled,
-    signal, threads, within, zombies_of,
+    Client, PATIENCE, Server, Start, alive, children_named, cpu_ticks, descendants, descriptors,
+    settled, signal, threads, within, zombies_of,
 };
 
 /// Processes of every stubborn kind; gives the ids of their groups and of what they put in the background.
@@ -280,4 +281,38 @@ fn ended_processes_leave_neither_zombies_nor_descriptors_nor_threads() {
         descriptors(pid) <= before.0 && threads(pid) <= before.1
     });
     within(PATIENCE, "all children are reaped", || zombies_of(pid) == 0);
+}
+
+#[test]
+fn a_reader_of_stdout_that_goes_ends_the_server_while_stdin_stays_open() {
+    for program in ["yes", "sleep 1000"] {
+        let mut command = Server::command();
+        command.args(["--listen", "stdio"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut server = command.spawn().unwrap();
+        let argv = json!(["/bin/sh", "-c", format!("exec {program}")]);
+        let start =
+            json!({"id": 2, "method": "process/start", "params": {"processId": "p", "argv": argv}});
+        let stdin = server.stdin.as_mut().unwrap();
+        writeln!(
+            stdin,
+            r#"{{"id":1,"method":"initialize","params":{{"clientName":"t"}}}}"#
+        )
+        .unwrap();
+        writeln!(stdin, "{{\"method\":\"initialized\"}}\n{start}").unwrap();
+        let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+        let started = |line: &String| line.contains("\"id\":2");
+        let answer = lines.by_ref().map(Result::unwrap).find(started).unwrap();
+        assert!(answer.contains("\"result\""), "{answer}");
+        let children = descendants(server.id());
+        assert!(children.len() > 1, "{children:?}");
+        drop(lines);
+        let mut status = None;
+        within(PATIENCE, &format!("{program}: the server ends"), || {
+            status = server.try_wait().unwrap();
+            status.is_some()
+        });
+        assert_eq!(status.unwrap().code(), Some(0), "{program}");
+        all_gone(&children[1..]);
+    }
 }

@@ -189,6 +189,10 @@ impl<S: Source> Reader for LineReader<S> {
                         self.refusal.get_or_insert(Refusal::Busy);
                         self.forget(self.buffer.bytes().len());
                     }
+                    io::ErrorKind::BrokenPipe => {
+                        self.outbound.kill();
+                        return Received::Closed("nobody reads the answers any more".into());
+                    }
                     _ => return Received::Closed(format!("reading failed: {error}")),
                 },
             }

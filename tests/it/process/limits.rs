@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::Start;
+use crate::support::{Client, Server, Start, encode, scratch};
 
 over_both! {
     fn a_process_past_its_time_gets_term(client) {
@@ -60,4 +60,23 @@ over_both! {
         let error = client.err("process/start", Start::child("p", &["true"]).with("rlimits", json!({"nofile": -1})).0);
         assert_eq!(error.code, -32602);
     }
+}
+
+#[test]
+fn a_limit_on_file_sizes_costs_a_request_and_not_the_server() {
+    let scratch = scratch();
+    let server = Server::command();
+    let program = server.get_program().to_str().unwrap();
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args([
+        "-c",
+        &format!("ulimit -f 100; exec '{program}' --listen stdio"),
+    ]);
+    let mut client = Client::stdio_command(shell);
+    let data = encode(&vec![0; 1 << 20]);
+    let write = json!({"path": scratch.path("large"), "dataBase64": data});
+    let refused = client.err("fs/writeFile", write);
+    assert!(refused.message.contains("File too large"), "{refused:?}");
+    let outcome = client.run(Start::shell("p", "kill -XFSZ $$; echo survived"));
+    assert_eq!(outcome.signal.as_deref(), Some("SIGXFSZ"), "{outcome:?}");
 }
