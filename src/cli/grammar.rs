@@ -405,8 +405,9 @@ impl<T> CommandLine<'_, T> {
 }
 
 /// Whether what stands where a value should is the next flag.
+/// Whether a word is no value. A lone dash is: it stands for a standard stream.
 fn is_flag(text: &OsStr) -> bool {
-    text.as_encoded_bytes().starts_with(b"-")
+    text != "-" && text.as_encoded_bytes().starts_with(b"-")
 }
 
 const WIDTH: usize = 80;

@@ -55,15 +55,14 @@ enum RunError {
     Serve(ServeError),
     Helper(std::io::Error),
     Offer(OfferError),
+    Log(std::io::Error),
 }
 
 impl RunError {
     fn exit_code(&self) -> ExitCode {
         match self {
             RunError::Usage(_) => ExitCode::from(2),
-            RunError::Listen(_) | RunError::Serve(_) | RunError::Helper(_) | RunError::Offer(_) => {
-                ExitCode::from(1)
-            }
+            _ => ExitCode::from(1),
         }
     }
 }
@@ -81,6 +80,7 @@ impl fmt::Display for RunError {
             RunError::Serve(error) => write!(f, "error: {error}"),
             RunError::Helper(error) => write!(f, "error: cannot read requests: {error}"),
             RunError::Offer(error) => write!(f, "Error: {error}"),
+            RunError::Log(error) => write!(f, "error: cannot open the file of --log: {error}"),
         }
     }
 }

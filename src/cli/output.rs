@@ -2,9 +2,14 @@
 //! standard output texts and tables.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::Path;
 
-use crate::sys::terminal;
+use crate::env::local::info::HomeInfo;
+use crate::log::{self, Format, Level};
+use crate::rpc::client::introduce_as;
+use crate::sys::{process, terminal};
+use crate::version;
 use crate::visible::Visible;
 
 /// Bytes of one notice that are shown at most: a remote may have put more into it.
@@ -33,6 +38,21 @@ impl Speaker {
         // There is nobody to tell when standard error is gone.
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
+}
+
+/// Begins the log of a command, with every step of its client, in the file of `--log` or with `-` on
+/// standard error; and has servers log us as the command of this user.
+pub(crate) fn begin_log(command: &str, file: Option<&Path>) -> io::Result<()> {
+    let user = std::env::var("USER").unwrap_or_else(|_| process::user_id().to_string());
+    let host = HomeInfo::find().hostname.unwrap_or_default();
+    introduce_as(format!("exec-server {command} of {user}@{host}"));
+    match file {
+        None => Ok(()),
+        Some(file) if file == Path::new("-") => log::to(None, Level::Debug, Format::Text),
+        Some(file) => log::also_to(file, Level::Debug, Format::Text),
+    }?;
+    log::debug!("{} {command}", version::short());
+    Ok(())
 }
 
 /// Prints a text that was asked for.

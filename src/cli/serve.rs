@@ -1,12 +1,14 @@
 //! Serving: what the program does when no command is named.
 
+use std::path::{Path, PathBuf};
+
 use super::RunError;
 use super::grammar::{
     Category, Flag, FlagKind, Grammar, Operands, Value, bytes, count, host, origin, parsed, path,
     seconds,
 };
 use crate::cloud::{self, Transport};
-use crate::log::{self, Level};
+use crate::log::{self, Format, Level};
 use crate::sandbox::launcher;
 use crate::serve::access::auth::Mode;
 use crate::serve::listen::{ListenAddress, ListenUrlError};
@@ -25,16 +27,40 @@ pub(crate) struct ServeFlags {
     cloud: cloud::Settings,
     /// How to serve; nothing in it is looked into yet.
     options: Options,
-    /// What to log.
-    log_level: Level,
+    log: LogFlags,
+}
+
+/// What to log, how and where.
+#[derive(Clone, Debug, PartialEq)]
+struct LogFlags {
+    level: Level,
+    format: Format,
+    /// None for standard error.
+    file: Option<PathBuf>,
+}
+
+impl Default for LogFlags {
+    fn default() -> Self {
+        Self {
+            level: Level::default(),
+            format: Format::Text,
+            file: None,
+        }
+    }
 }
 
 /// Serves as the flags say, until told to stop.
 pub(crate) fn run(flags: ServeFlags) -> Result<(), RunError> {
-    log::set_level(flags.log_level);
     if let Some(message) = conflict(&flags) {
         return Err(RunError::Usage(GRAMMAR.error(message)));
     }
+    let LogFlags {
+        level,
+        format,
+        file,
+    } = &flags.log;
+    let file = file.as_deref().filter(|file| *file != Path::new("-"));
+    log::to(file, *level, *format).map_err(RunError::Log)?;
     if flags.cloud.is_wanted() {
         return cloud::run(&flags.cloud, &flags.options).map_err(RunError::Offer);
     }
@@ -438,14 +464,40 @@ static FLAGS: &[Flag<ServeFlags>] = &[
     Flag::value(
         Category::General,
         "log-level",
-        "What to log on standard error: error, warn, info or debug",
+        "What to log: error, warn, info (processes, connections and sessions that come and go) or debug",
         Value {
             env: Some("EXEC_SERVER_LOG"),
             ..Value::new("LEVEL", "warn", |flags, text| {
-                flags.log_level = parsed(text)?;
+                flags.log.level = parsed(text)?;
                 Ok(())
             })
         },
+    ),
+    Flag::value(
+        Category::General,
+        "log-format",
+        "How to write it: text, or json, one object a line",
+        Value::new("FORMAT", "text", |flags, text| {
+            flags.log.format = Format::from_name(text)?;
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::General,
+        "log",
+        "Append it to this file, which is opened anew on SIGHUP; - is standard error, which is so \
+         unless given",
+        Value::optional("FILE", |flags, text| {
+            flags.log.file = Some(path(text)?);
+            Ok(())
+        }),
+    ),
+    Flag::switch(
+        Category::General,
+        None,
+        "log-argv",
+        "Log the arguments of processes, too, each shortened: there may be secrets in them",
+        FlagKind::Switch(|flags| flags.options.log_argv = true),
     ),
     Flag::help(),
     Flag::switch(

@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::error::{CloudError, Service};
 use super::login::{Login, LoginFile, LoginKind};
-use super::{calendar, exchange, target};
+use super::{exchange, target};
+use crate::calendar;
 use crate::net::http::Network;
 use crate::{log, version};
 

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use super::calendar;
+use crate::calendar;
 use crate::net::http::{FetchError, Network, Request};
 
 /// From the first lookup to the last byte of the answer; the reference has no limit and hangs.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::calendar;
+use crate::calendar;
 use crate::env::local::files::{Links, replace};
 
 /// The file is some KiB.

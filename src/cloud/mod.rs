@@ -12,7 +12,6 @@
 //! limits are those of a listener. Sessions outlive the connection to the rendezvous.
 
 mod auth;
-mod calendar;
 mod error;
 mod exchange;
 mod login;

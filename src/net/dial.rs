@@ -23,6 +23,7 @@ use super::tls::{TlsSession, TlsSource, client_config};
 use super::upgrade::{Failure, Upgrade};
 use super::url::{Url, UrlError};
 use super::{lookup, proxy};
+use crate::log;
 use crate::sys::socket::connect_unix;
 
 /// The reference's limit on connecting.
@@ -374,11 +375,16 @@ impl Attempt {
     fn connect(&self, url: &Url, root_files: &[PathBuf]) -> Result<Stream, DialError> {
         let proxy = proxy::choose(url, false)
             .map_err(|text| self.error(Stage::Proxy, DialCause::Invalid(text)))?;
+        match &proxy {
+            Some(proxy) => log::debug!("{}: by the proxy {}", self.label, proxy.authority()),
+            None => log::debug!("{}: without a proxy", self.label),
+        }
         let (host, port) = match &proxy {
             Some(proxy) => (proxy.host(), proxy.port()),
             None => (url.host(), url.port()),
         };
         let (socket, address) = self.connect_tcp(host, port)?;
+        log::debug!("{}: connected to {address}", self.label);
         let socket = Arc::new(Socket::Tcp(socket));
         let mut stream = plain(Arc::clone(&socket), address.to_string());
         if let Some(proxy) = &proxy {
@@ -434,6 +440,10 @@ impl Attempt {
         source
             .shake_hands(self.left(Stage::Tls)?)
             .map_err(|error| failed(&error))?;
+        log::debug!(
+            "{}: TLS with {host}, whose certificate is trusted",
+            self.label
+        );
         Ok(Stream {
             source: Box::new(source),
             sink: Sink::Tls(session),

@@ -47,6 +47,8 @@ pub struct Options {
     pub no_http: bool,
     /// Let HTTP requests go to link-local and metadata addresses.
     pub allow_link_local: bool,
+    /// Put the arguments of processes into the log, each shortened.
+    pub log_argv: bool,
 }
 
 impl Default for Options {
@@ -64,6 +66,7 @@ impl Default for Options {
             sandbox: launcher::Config::default(),
             no_http: false,
             allow_link_local: false,
+            log_argv: false,
         }
     }
 }

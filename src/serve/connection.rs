@@ -18,9 +18,10 @@ use super::caller::Stranger;
 use super::dispatch::Dispatch;
 use super::methods::http::HttpRequests;
 use super::notify::Notifications;
+use super::refusal::Cause;
 use super::server::{SWEEP, Server};
 use crate::env::local::Watches;
-use crate::log::{self, Level};
+use crate::log::{self, Event, Level};
 use crate::net::Socket;
 use crate::rpc::error::RpcError;
 use crate::rpc::transport::{Framing, Goodbye, Outbound, Reader, Received, Role, WebSocketReader};
@@ -104,21 +105,18 @@ impl fmt::Display for Peer {
 pub(crate) fn serve_socket(
     server: &Arc<Server>,
     accepted: Accepted,
-    number: u64,
     stranger: Option<&Stranger>,
     policy: &UpgradePolicy,
 ) {
-    let peer = accepted.peer;
+    let caller = accepted.caller;
     let entry = match let_in(server, accepted, stranger, policy) {
         Ok(Some(entry)) => entry,
         Ok(None) => return,
-        Err(error) => {
-            log::OF_STRANGERS.write(Level::Info, format_args!("{peer}: no websocket: {error}"));
-            return;
-        }
+        Err(error) => return caller.lost(Cause::Transport, error.to_string()),
     };
     let outbound = Arc::new(Outbound::new(entry.sink, Framing::WebSocket(Role::Server)));
     let mut reader = WebSocketReader::new(entry.source, entry.buffer, Arc::clone(&outbound));
+    let (number, peer) = (caller.connection, caller.peer);
     serve_connection(server, &mut reader, &outbound, number, peer);
 }
 
@@ -156,6 +154,10 @@ pub(crate) fn serve_messages(
     number: u64,
     peer: Peer,
 ) -> bool {
+    log::event(Level::Info, Event::ConnectionOpened, &|line| {
+        line.value("connection", number);
+        line.text("peer", peer);
+    });
     let subscriber = Arc::new(Notifications(Arc::clone(outbound)));
     let mut dispatch = Dispatch::new(
         Arc::clone(server),
@@ -169,7 +171,7 @@ pub(crate) fn serve_messages(
     let mut swept_at = Instant::now();
     let mut keepalive = Keepalive::new(ping);
     let mut has_heard = false;
-    loop {
+    let why = loop {
         let received = reader.receive(patience(&dispatch, peer, introduction, ping));
         match received {
             Received::Message => {
@@ -181,35 +183,36 @@ pub(crate) fn serve_messages(
             Received::Payload(payload) => dispatch.handle_payload(payload),
             Received::Refused(refusal) => dispatch.refuse(refusal),
             Received::Idle => outbound.shrink(),
-            Received::Closed(why) => {
-                log::info!("{peer}: disconnected: {why}");
-                break;
-            }
+            Received::Closed(why) => break why,
         }
         if peer.has_sweeps() && server.sweep(&mut swept_at) {
             server.services.host.reap();
         }
         if outbound.is_dead() {
-            log::info!("{peer}: takes no more messages");
-            break;
+            break "it takes no more messages".to_owned();
         }
         if !outbound.wait_for_room(keepalive.silence()) {
-            log::info!("{peer}: does not take its answers");
-            break;
+            break "it does not take its answers".to_owned();
         }
         if peer.must_hurry() && !dispatch.is_initialized() && Instant::now() >= introduction {
             let message = format!("no initialize within {HANDSHAKE:?}; connect again");
             dispatch.reject(&RpcError::invalid_request(message));
             outbound.say_goodbye(Goodbye::Protocol);
-            log::info!("{peer}: did not introduce itself");
-            break;
+            break "it did not introduce itself".to_owned();
         }
         if peer.has_pings() && !keepalive.check(reader.last_heard(), outbound) {
-            log::info!("{peer}: silent for {:?}", keepalive.silence());
-            break;
+            break format!("it is silent for {:?}", keepalive.silence());
         }
-    }
+    };
     dispatch.end();
+    log::event(Level::Info, Event::ConnectionClosed, &|line| {
+        line.value("connection", number);
+        line.text("peer", peer);
+        if let Some(session) = dispatch.session() {
+            line.text("session", session.tag());
+        }
+        line.text("why", &why);
+    });
     has_heard
 }
 

@@ -11,7 +11,7 @@ use super::connection::Peer;
 use super::file_queue::{FileQueue, Job};
 use super::files::{self, BlockWrite, FileMethod, Prepared};
 use super::methods::{http, process, session, watch};
-use super::reply::Responder;
+use super::reply::{Responder, Source};
 use super::server::Server;
 use super::services::Call;
 use super::session::Session;
@@ -22,12 +22,12 @@ use crate::rpc::encode;
 use crate::rpc::error::{ErrorKind, Reason, RpcError};
 use crate::rpc::message::{Message, RequestId, UNKNOWN_ID, decode_params};
 use crate::rpc::methods::discovery::{Discover, DiscoverRoots, ReadConfig};
-use crate::rpc::methods::fs::{Unwatch, Watch, WatchMissing};
+use crate::rpc::methods::fs::{Unwatch, Watch, WatchMissing, WriteBlock};
 use crate::rpc::methods::process::{
     Acknowledge, CloseStdin, List, Read, Resize, Signal, Start, Terminate, Write,
 };
 use crate::rpc::methods::session::{Info, Initialize, InitializeParams, Initialized, Status};
-use crate::rpc::methods::{Method, http::Request};
+use crate::rpc::methods::{self, Method, http::Request};
 use crate::rpc::transport::{MAX_MESSAGE, Outbound, Payload, PayloadError, Refusal};
 
 /// What the reference calls the process methods in its errors.
@@ -91,7 +91,7 @@ impl<M: Method> CallMethod for On<M> {
     ) -> Result<(), RpcError> {
         // Before the handshake is looked at, as in the reference.
         let params = decode_params(params)?;
-        (self.1)(&dispatch.call(id, self.0)?, params)
+        (self.1)(&dispatch.call(id, M::NAME, self.0)?, params)
     }
 }
 
@@ -156,7 +156,7 @@ impl Dispatch {
         if matches!(self.peer, Peer::Stdio) {
             self.file_queue.wait_until_idle(LAST_FILES);
         }
-        if let Stage::Initialized(session) | Stage::Ready(session) = &self.stage {
+        if let Some(session) = self.session() {
             session.detach(self.connection);
         }
         self.file_queue.requests().abandon();
@@ -188,6 +188,7 @@ impl Dispatch {
                     }
                 };
                 if let Err(error) = handled {
+                    self.source(known_name(&method)).note(&error);
                     self.outbound.add(|out| encode::error(out, id, &error));
                 }
             }
@@ -230,7 +231,7 @@ impl Dispatch {
         len: u64,
     ) -> Result<usize, RpcError> {
         let (write, len) = BlockWrite::decode(params, len)?;
-        let responder = self.call(id, FILES)?.responder();
+        let responder = self.call(id, WriteBlock::NAME, FILES)?.responder();
         self.awaiting = Some((responder, write));
         Ok(len)
     }
@@ -281,7 +282,7 @@ impl Dispatch {
     fn file_request(
         &self,
         id: RequestId<'_>,
-        (name, method): (&str, &dyn FileMethod),
+        (name, method): (&'static str, &dyn FileMethod),
         params: Option<&RawValue>,
     ) -> Result<(), RpcError> {
         let job = match method.prepare(params)? {
@@ -293,9 +294,26 @@ impl Dispatch {
                 Job::Confined(ConfinedRequest::new(id, name, params, confinement))
             }
         };
-        let call = self.call(id, FILES)?;
+        let call = self.call(id, name, FILES)?;
         self.file_queue.push(call.responder(), job);
         Ok(())
+    }
+
+    /// The session, once there is one.
+    pub(crate) fn session(&self) -> Option<&Arc<Session>> {
+        match &self.stage {
+            Stage::New => None,
+            Stage::Initialized(session) | Stage::Ready(session) => Some(session),
+        }
+    }
+
+    /// Where a request comes from.
+    fn source(&self, method: &'static str) -> Source {
+        Source {
+            connection: self.connection,
+            session: self.session().map(|session| session.tag()),
+            method,
+        }
     }
 
     /// Whether `initialize` has succeeded.
@@ -338,13 +356,12 @@ impl Dispatch {
                 session
             }
             None => {
-                let session = sessions.begin(&services.host, session_owner)?;
+                let session = sessions.begin(&services.host, &params.client_name, session_owner)?;
                 answer(&session);
                 session
             }
         };
         self.server.note_session();
-        log::info!("{}: client {} connected", self.peer, params.client_name);
         self.stage = Stage::Initialized(session);
         Ok(())
     }
@@ -365,11 +382,17 @@ impl Dispatch {
     }
 
     /// What a request needs, once the handshake is complete.
-    fn call<'a>(&'a self, id: RequestId<'a>, family: &str) -> Result<Call<'a>, RpcError> {
+    fn call<'a>(
+        &'a self,
+        id: RequestId<'a>,
+        method: &'static str,
+        family: &str,
+    ) -> Result<Call<'a>, RpcError> {
         let missing = match &self.stage {
             Stage::Ready(session) => {
                 return Ok(Call {
                     id,
+                    source: self.source(method),
                     outbound: &self.outbound,
                     services: &self.server.services,
                     session,
@@ -384,6 +407,12 @@ impl Dispatch {
     }
 }
 
+/// The name of a method if there is such, and else what stands for all others.
+fn known_name(method: &str) -> &'static str {
+    let mut names = methods::all().map(|(name, _)| name);
+    names.find(|name| *name == method).unwrap_or("unknown")
+}
+
 /// The answer to who would have bytes beside messages where only messages can pass.
 fn no_raw_bytes() -> RpcError {
     RpcError::invalid_params("raw bytes do not pass through a relay; use base64")
@@ -392,7 +421,6 @@ fn no_raw_bytes() -> RpcError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::methods;
 
     #[test]
     fn every_method_that_is_described_has_one_handler() {

@@ -13,14 +13,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{fmt, fs, thread};
 
-use super::access::Access;
-use super::access::handshake::{Accepted, turn_away};
+use super::access::handshake::{Accepted, Caller, turn_away};
 use super::access::upgrade::{UpgradePolicy, too_many_connections};
+use super::access::{Access, Reloaded};
 use super::caller::stranger;
 use super::config::{Config, ServeError};
 use super::connection::{self, Peer, PendingConnections};
+use super::refusal::Cause;
 use super::server::{STACK_BYTES, Server};
-use crate::log::{self, Level};
+use crate::log::{self, Event, Level};
 use crate::net::Socket;
 use crate::oneshot;
 use crate::sys::socket::listen_unix;
@@ -221,8 +222,8 @@ impl Listener {
     }
 
     /// Reads again what is in files.
-    pub(crate) fn reload(&self) {
-        self.access.reload();
+    pub(crate) fn reload(&self) -> Vec<Reloaded> {
+        self.access.reload()
     }
 
     /// Where it listens on the network without asking for a token, if it does.
@@ -252,6 +253,9 @@ impl Listener {
             log::warn!("cannot tell the address");
             return;
         };
+        log::event(Level::Info, Event::Listening, &|line| {
+            line.text("url", &url)
+        });
         let mut stdout = io::stdout().lock();
         let written = writeln!(stdout, "{url}").and_then(|()| stdout.flush());
         if let Err(error) = written {
@@ -270,8 +274,7 @@ impl Listener {
                     _ => {
                         // Mostly for want of descriptors: the connection stays in the
                         // queue, and without a pause we would spin on it.
-                        let what = format_args!("cannot accept a connection: {error}");
-                        log::OF_STRANGERS.write(Level::Warn, what);
+                        log::warn!("cannot accept a connection: {error}");
                         thread::sleep(Duration::from_millis(20));
                         return;
                     }
@@ -282,9 +285,16 @@ impl Listener {
 
     fn take(&mut self, server: &Arc<Server>, socket: Socket, peer: Peer) {
         let number = server.next_number();
+        let caller = Caller {
+            connection: number,
+            peer,
+        };
         let living = Living::one_more(&self.living);
         if living.count > self.max_connections + MAX_REFUSALS {
-            return;
+            return caller.lost(
+                Cause::Connections,
+                "too many are refused already".to_owned(),
+            );
         }
         let has_room = living.count <= self.max_connections || self.pending.close_oldest();
         let socket = Arc::new(socket);
@@ -300,15 +310,17 @@ impl Listener {
                 drop(living);
                 let living = Living::one_more(&strangers);
                 if living.count > MAX_REFUSALS {
-                    return;
+                    return caller.lost(Cause::User, "too many are refused already".to_owned());
                 }
                 living
             } else {
                 living
             };
             let Some(pending) = pending else {
+                let response = too_many_connections();
+                response.refused.iter().for_each(|it| caller.refused(it));
                 // Best effort: the connection ends either way.
-                let _ = turn_away(socket, tls, &too_many_connections());
+                let _ = turn_away(socket, tls, &response.bytes, caller);
                 return;
             };
             if stranger.is_some() {
@@ -318,17 +330,17 @@ impl Listener {
             let accepted = Accepted {
                 socket,
                 tls,
-                peer,
+                caller,
                 pending,
             };
-            connection::serve_socket(&server, accepted, number, stranger.as_ref(), &policy);
+            connection::serve_socket(&server, accepted, stranger.as_ref(), &policy);
         };
         let thread = thread::Builder::new()
             .name(format!("conn-{number}"))
             .stack_size(STACK_BYTES);
         if let Err(error) = thread.spawn(serve) {
-            let what = format_args!("{peer}: no thread to serve it: {error}");
-            log::OF_STRANGERS.write(Level::Warn, what);
+            let why = format!("no thread to serve it: {error}");
+            caller.lost(Cause::Connections, why);
         }
     }
 }

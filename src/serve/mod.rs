@@ -34,6 +34,8 @@ pub mod injector;
 pub mod listen;
 mod machine_info;
 mod notify;
+mod process_log;
+mod refusal;
 mod reply;
 mod server;
 mod services;

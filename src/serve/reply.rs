@@ -2,23 +2,60 @@
 
 use std::sync::Arc;
 
+use super::refusal::Cause;
+use super::session::SessionTag;
+use crate::log::{self, Event, Level};
 use crate::rpc::encode;
-use crate::rpc::error::RpcError;
+use crate::rpc::error::{ErrorKind, Reason, RpcError};
 use crate::rpc::message::{OwnedRequestId, RequestId};
 use crate::rpc::methods::Method;
 use crate::rpc::transport::{Outbound, PayloadBuffer};
 
+/// Where a request comes from, for the log.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Source {
+    /// The connection's number.
+    pub(crate) connection: u64,
+    pub(crate) session: Option<SessionTag>,
+    pub(crate) method: &'static str,
+}
+
+impl Source {
+    /// Tells the operator of a request that is refused for a limit or a policy. The message is left out: it
+    /// may quote the environment.
+    pub(crate) fn note(self, error: &RpcError) {
+        let cause = match error.data.reason {
+            _ if error.kind == ErrorKind::Busy => Cause::Limits,
+            Reason::SandboxDenied | Reason::SandboxFailed => Cause::Policy,
+            _ => return,
+        };
+        log::event(Level::Info, Event::RequestRefused, &|line| {
+            line.value("connection", self.connection);
+            if let Some(session) = self.session {
+                line.text("session", session);
+            }
+            line.text("method", self.method);
+            line.text("cause", cause.name());
+            if let Some(stage) = error.data.stage {
+                line.text("stage", stage);
+            }
+        });
+    }
+}
+
 /// A request that is not answered yet.
 pub(crate) struct Responder {
     id: OwnedRequestId,
+    source: Source,
     outbound: Arc<Outbound>,
 }
 
 impl Responder {
     /// A way to answer the request `id` by `outbound`.
-    pub(crate) fn new(id: RequestId<'_>, outbound: &Arc<Outbound>) -> Self {
+    pub(crate) fn new(id: RequestId<'_>, outbound: &Arc<Outbound>, source: Source) -> Self {
         Self {
             id: id.to_owned(),
+            source,
             outbound: Arc::clone(outbound),
         }
     }
@@ -30,6 +67,7 @@ impl Responder {
 
     /// Adds an error.
     pub(crate) fn fail(&self, error: &RpcError) {
+        self.source.note(error);
         self.outbound
             .add(|out| encode::error(out, self.id.borrow(), error));
     }

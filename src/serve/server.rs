@@ -18,7 +18,7 @@ use super::listen::Listener;
 use super::services::Services;
 use super::session::Sessions;
 use crate::env::local::Host;
-use crate::log;
+use crate::log::{self, Event, Level};
 use crate::net::{Sink, StreamSource};
 use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound};
 use crate::sandbox::journal::Journal;
@@ -246,6 +246,11 @@ fn give_back(borrowed: &[OwnedFd]) {
     }
 }
 
+/// Tells the operator that the server ends, and of what.
+fn note_end(of: &str) {
+    log::event(Level::Info, Event::Ending, &|line| line.text("of", of));
+}
+
 /// The main thread.
 struct Main {
     server: Arc<Server>,
@@ -281,6 +286,7 @@ impl Main {
             .map_err(system("get what processes will need"))?;
         let host = Arc::new(host);
         let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
+        log::wake_on_repeats(Arc::clone(&wake));
         let server = Arc::new(Server::new(options, host, wake));
         Ok(Self {
             server,
@@ -298,8 +304,8 @@ impl Main {
         let host = Arc::clone(&self.server.services.host);
         let end = Instant::now() + END_TIME;
         end_at_the_latest(end, host, Arc::clone(&self.borrowed));
-        log::OF_STRANGERS.finish();
         self.server.shut_down(end);
+        log::tell_repeats(true);
         give_back(&self.borrowed);
         Ok(())
     }
@@ -324,8 +330,9 @@ impl Main {
                     .as_ref()
                     .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
             ];
-            let must_sweep =
-                !self.server.sessions.is_empty() || self.server.services.confined.has_idle();
+            let must_sweep = !self.server.sessions.is_empty()
+                || self.server.services.confined.has_idle()
+                || log::has_repeats();
             let until_sweep = (swept_at + SWEEP).saturating_duration_since(Instant::now());
             poll::wait(&mut fds, must_sweep.then_some(until_sweep))?;
             let [_, _, woken, incoming, typed] = fds.map(|fd| fd.is_ready());
@@ -336,15 +343,15 @@ impl Main {
                 return Ok(());
             }
             if typed && self.has_stdin_ended() {
-                log::info!("ending with standard input");
+                note_end("standard input");
                 return Ok(());
             }
             while let Some(signal) = self.signals.take() {
                 match signal {
                     Signal::CHILD => {}
-                    Signal::HANGUP => self.listener.iter().for_each(Listener::reload),
+                    Signal::HANGUP => self.reload(),
                     _ => {
-                        log::info!("ending on {}", signal.name());
+                        note_end(&signal.name());
                         return Ok(());
                     }
                 }
@@ -353,8 +360,40 @@ impl Main {
             if incoming && let Some(listener) = &mut self.listener {
                 listener.accept(&self.server);
             }
-            self.server.sweep(&mut swept_at);
+            if self.server.sweep(&mut swept_at) {
+                log::tell_repeats(false);
+            }
         }
+    }
+
+    /// Reads again what is in files, and tells the operator what came of it.
+    fn reload(&self) {
+        let mut all = self
+            .listener
+            .as_ref()
+            .map(Listener::reload)
+            .unwrap_or_default();
+        all.extend(log::reopen().map(|it| ("log", it.map_err(|error| error.to_string()))));
+        let failed = all
+            .iter()
+            .filter_map(|(what, it)| Some((what, it.as_ref().err()?)));
+        let failed: Vec<_> = failed.map(|(what, why)| format!("{what}: {why}")).collect();
+        let good: Vec<_> = all
+            .iter()
+            .filter(|(_, it)| it.is_ok())
+            .map(|(what, _)| *what)
+            .collect();
+        let level = match failed.is_empty() {
+            true => Level::Info,
+            false => Level::Warn,
+        };
+        log::event(level, Event::Reloaded, &|line| {
+            line.text("files", good.join(","));
+            if !failed.is_empty() {
+                line.text("kept", "the former ones of what failed");
+                line.text("why", failed.join("; "));
+            }
+        });
     }
 
     /// What comes on a standard input that is only watched means nothing but that it goes on.

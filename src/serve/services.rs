@@ -9,7 +9,7 @@ use super::connection::ConnectionState;
 use super::file_queue::FileWorkers;
 use super::machine_info::MachineInfo;
 use super::methods::http::HttpService;
-use super::reply::Responder;
+use super::reply::{Responder, Source};
 use super::session::Session;
 use crate::env::local::{Host, Watches};
 use crate::rpc::encode;
@@ -34,6 +34,8 @@ pub(super) struct Services {
     pub(super) file_workers: FileWorkers,
     /// Where whoever is on this machine may connect without a token, if anywhere.
     pub(super) unprotected_url: OnceLock<String>,
+    /// Whether the log may have arguments.
+    pub(super) logs_argv: bool,
     is_draining: AtomicBool,
 }
 
@@ -46,6 +48,7 @@ impl Services {
             confined: Arc::new(ConfinedFiles::new(&host)),
             file_workers: FileWorkers::new(options.max_connections + LEFT_AT_WORK),
             unprotected_url: OnceLock::new(),
+            logs_argv: options.log_argv,
             is_draining: AtomicBool::new(false),
             host,
         }
@@ -64,6 +67,7 @@ impl Services {
 /// What the handler of a request works with.
 pub(super) struct Call<'a> {
     pub(super) id: RequestId<'a>,
+    pub(super) source: Source,
     pub(super) outbound: &'a Arc<Outbound>,
     pub(super) services: &'a Arc<Services>,
     pub(super) session: &'a Arc<Session>,
@@ -78,6 +82,6 @@ impl Call<'_> {
 
     /// A way to answer later, from any thread.
     pub(super) fn responder(&self) -> Responder {
-        Responder::new(self.id, self.outbound)
+        Responder::new(self.id, self.outbound, self.source)
     }
 }

@@ -8,12 +8,14 @@
 //! the verdict is made when the client asks again.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::file_queue::{FileRequests, Unfinished};
 use crate::env::local::{Host, Owner, Process, ProcessSpec, Subscriber};
 use crate::hex::hex;
+use crate::log::{self, Event, Level};
 use crate::rpc::encode;
 use crate::rpc::error::{ErrorKind, Reason, RpcError};
 use crate::rpc::message::UNKNOWN_ID;
@@ -26,9 +28,31 @@ const MAX_REMEMBERED: usize = 4096;
 /// Sessions that a server remembers; above it, those that have nothing to lose are ended early.
 const MAX_SESSIONS: usize = 4096;
 
+/// Bytes of a client's name that are kept.
+const MAX_NAME: usize = 128;
+
+/// The beginning of a session's id, for the log: the whole of it is the key to the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionTag([u8; 8]);
+
+impl SessionTag {
+    fn of(id: &str) -> Self {
+        let beginning = id.as_bytes().first_chunk();
+        Self(beginning.copied().unwrap_or(*b"--------"))
+    }
+}
+
+impl fmt::Display for SessionTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
 /// The processes of one client.
 pub(crate) struct Session {
     id: String,
+    /// What the client calls itself.
+    name: String,
     owner: Owner,
     state: Mutex<State>,
 }
@@ -54,6 +78,20 @@ impl Session {
     /// Its name, which only its client knows.
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What the log calls it.
+    pub(crate) fn tag(&self) -> SessionTag {
+        SessionTag::of(&self.id)
+    }
+
+    /// Tells the operator what has become of it.
+    fn note(&self, event: Event, fields: &dyn Fn(&mut log::Line)) {
+        log::event(Level::Info, event, &|line| {
+            line.text("session", self.tag());
+            line.text("name", &self.name);
+            fields(line);
+        });
     }
 
     /// The process of that name.
@@ -112,6 +150,7 @@ impl Session {
         answer: impl FnOnce(),
     ) -> Result<(), RpcError> {
         let mut state = self.state.lock();
+        let mut taken_from = None;
         let unfinished = match &mut state.attachment {
             Attachment::Detached(_, unfinished) => std::mem::take(unfinished),
             Attachment::Attached(former) => {
@@ -123,6 +162,7 @@ impl Session {
                     return Err(RpcError::new(ErrorKind::SessionAttached, message));
                 }
                 let unfinished = former.dismiss();
+                taken_from = Some(former.connection());
                 state.detach_processes();
                 unfinished
             }
@@ -133,7 +173,19 @@ impl Session {
         for process in state.processes.values() {
             process.attach(Arc::clone(session_owner.subscriber()));
         }
+        let connection = session_owner.connection();
         state.attachment = Attachment::Attached(session_owner);
+        drop(state);
+        let event = match taken_from {
+            Some(_) => Event::SessionTakenOver,
+            None => Event::SessionResumed,
+        };
+        self.note(event, &|line| {
+            line.value("connection", connection);
+            if let Some(former) = taken_from {
+                line.value("from", former);
+            }
+        });
         Ok(())
     }
 
@@ -240,8 +292,10 @@ impl Sessions {
     pub(crate) fn begin(
         &self,
         host: &Host,
+        name: &str,
         session_owner: SessionOwner,
     ) -> Result<Arc<Session>, RpcError> {
+        let connection = session_owner.connection();
         let id = new_id().map_err(|error| {
             RpcError::failed(format!(
                 "cannot make a session id: no random bytes: {error}"
@@ -249,6 +303,7 @@ impl Sessions {
         })?;
         let session = Arc::new(Session {
             id: id.clone(),
+            name: name[..name.floor_char_boundary(MAX_NAME)].to_owned(),
             owner: host.owner(),
             state: Mutex::new(State {
                 processes: HashMap::new(),
@@ -265,6 +320,10 @@ impl Sessions {
             return Err(RpcError::new(ErrorKind::Busy, message));
         }
         sessions.insert(id, Arc::clone(&session));
+        drop(sessions);
+        session.note(Event::SessionBegan, &|line| {
+            line.value("connection", connection)
+        });
         Ok(session)
     }
 
@@ -280,9 +339,13 @@ impl Sessions {
 
     /// Ends sessions and forgets processes whose time is over.
     pub(crate) fn sweep(&self, now: Instant, retention: Duration) {
-        self.0
-            .lock()
-            .retain(|_, session| !session.sweep(now, retention));
+        let mut sessions = self.0.lock();
+        let expired = sessions.extract_if(|_, session| session.sweep(now, retention));
+        let expired: Vec<_> = expired.map(|(_, session)| session).collect();
+        drop(sessions);
+        for session in expired {
+            session.note(Event::SessionExpired, &|_| {});
+        }
     }
 
     /// Whether there is none.

@@ -82,7 +82,7 @@ fn is_refused(server: &Server, user: u32, why: &str) {
     for remedy in ["--ws-auth", "--allow-local-users"] {
         assert!(text.contains(remedy), "{text}");
     }
-    let line = format!("refused: {text}");
+    let line = format!("cause=user status=403 why=\"{}\"", text.trim_end());
     within(PATIENCE, "it is logged", || server.stderr().contains(&line));
 }
 
@@ -219,7 +219,7 @@ fn who_has_closed_the_connection_before_anybody_looks_is_not_taken_for_root() {
         within(PATIENCE, "it is refused", || {
             server
                 .stderr()
-                .contains("refused: nobody has the other end")
+                .contains("cause=user status=403 why=\"nobody has the other end")
         });
         assert!(!fs::exists(&marker).unwrap());
         // The same from a client that stays is obeyed, so there was something to refuse.
@@ -323,7 +323,7 @@ fn a_unix_socket_that_was_opened_to_others_holds_the_same_rule() {
             has_run(&output);
         } else {
             was_refused(&output);
-            let line = format!("unix: refused: user {ORDINARY} may not");
+            let line = format!("peer=unix cause=user status=403 why=\"user {ORDINARY} may not");
             within(PATIENCE, "it is logged", || server.stderr().contains(&line));
         }
     }
@@ -367,8 +367,8 @@ fn who_is_refused_again_and_again_fills_no_log() {
     within(PATIENCE, "it tells what it has not written", || {
         server
             .stderr()
-            .contains("10 lines about connections were left out\n")
+            .contains("repeated of=connectionRefused times=10 seconds=10\n")
     });
-    let lines = server.stderr().matches(": refused: ").count();
+    let lines = server.stderr().matches(" connectionRefused ").count();
     assert_eq!(lines, 20, "{}", server.stderr());
 }

@@ -29,6 +29,7 @@ mod keepalive;
 mod lifetime;
 mod listen;
 mod local_users;
+mod log;
 mod openssh;
 mod own_memory;
 mod process;

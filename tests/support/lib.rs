@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod http;
 pub mod link;
+mod logged;
 mod need;
 mod observed;
 pub mod pattern;
@@ -32,6 +33,7 @@ pub use base64::{decode, encode};
 pub use cli::{EVERY, Environments, REMOTE, Running, command_line, finish};
 pub use client::{Client, RpcError, params};
 pub use http::{exchange, refused_or_silent, upgrade, upgrade_head};
+pub use logged::{Logged, all_logged, logged};
 pub use need::{Need, has};
 pub use observed::{Event, Sink};
 pub use procfs::{

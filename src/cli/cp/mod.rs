@@ -29,9 +29,10 @@ use std::time::Duration;
 
 use super::environments::NoDirectory;
 use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, path};
-use super::output::Speaker;
+use super::output::{Speaker, begin_log};
 use super::{Command, environments, with_flags};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts};
+use crate::log;
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::signal::{Signal, SignalEvents};
 use crate::sys::sync::Mutex;
@@ -109,6 +110,15 @@ static GRAMMAR: Grammar<CopyFlags> = Grammar {
             "Name every file that was copied",
             FlagKind::Switch(|flags| flags.is_verbose = true),
         ),
+        Flag::value(
+            Category::General,
+            "log",
+            "Append what our side does to this file, for a bug report; - is standard error",
+            Value::optional("FILE", |flags: &mut CopyFlags, text| {
+                flags.log = Some(path(text)?);
+                Ok(())
+            }),
+        ),
         Flag::help(),
     ],
     operands: Operands::Anywhere(|flags, word| {
@@ -137,6 +147,7 @@ struct CopyFlags {
     continues: bool,
     is_quiet: bool,
     is_verbose: bool,
+    log: Option<PathBuf>,
     /// The sources, and the destination last.
     places: Vec<OsString>,
 }
@@ -159,6 +170,7 @@ enum StartError {
     NoDirectory(NoDirectory),
     NotText(String),
     System(io::Error),
+    Log(io::Error),
 }
 
 impl fmt::Display for StartError {
@@ -168,6 +180,7 @@ impl fmt::Display for StartError {
             Self::NoDirectory(error) => error.fmt(f),
             Self::NotText(word) => write!(f, "`{word}` is not UTF-8, which an environment needs"),
             Self::System(error) => write!(f, "the system gives no more: {error}"),
+            Self::Log(error) => write!(f, "cannot open the file of --log: {error}"),
         }
     }
 }
@@ -185,16 +198,17 @@ impl From<NoDirectory> for StartError {
 }
 
 fn copy_all(flags: &CopyFlags) -> ExitCode {
-    match start(flags) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            SPEAKER.say(error);
-            ExitCode::from(LOST)
-        }
-    }
+    let code = start(flags).unwrap_or_else(|error| {
+        log::debug!("nothing was copied: {error}");
+        SPEAKER.say(error);
+        LOST
+    });
+    log::debug!("exit code {code}");
+    ExitCode::from(code)
 }
 
 fn start(flags: &CopyFlags) -> Result<u8, StartError> {
+    begin_log("cp", flags.log.as_deref()).map_err(StartError::Log)?;
     let stopping = Arc::new(Stopping::default());
     // Before anything starts a thread.
     stopping.collect().map_err(StartError::System)?;

@@ -22,12 +22,13 @@ use std::time::{Duration, Instant};
 
 use super::environments::{self, NoDirectory};
 use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, duration, path};
-use super::output::Speaker;
+use super::output::{Speaker, begin_log};
 use super::{Command, with_flags};
 use crate::env::{
     self, Confined, Environment, EnvironmentError, EnvironmentFacts, Exit, ProcessEvent, Stream,
     TerminalSize,
 };
+use crate::log;
 use crate::oneshot::{self, RecvError};
 use crate::rpc::client::{ClientError, Process};
 use crate::rpc::error::Reason;
@@ -179,6 +180,15 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
             "Say more on standard error: where it runs, how it ended",
             FlagKind::Switch(|flags| flags.is_verbose = true),
         ),
+        Flag::value(
+            Category::General,
+            "log",
+            "Append what our side does to this file, for a bug report; - is standard error",
+            Value::optional("FILE", |flags: &mut RunFlags, text| {
+                flags.log = Some(path(text)?);
+                Ok(())
+            }),
+        ),
         Flag::help(),
     ],
     operands: Operands::Rest(|flags, words| flags.command = words),
@@ -208,6 +218,7 @@ struct RunFlags {
     has_network: bool,
     waivers: Waivers,
     is_verbose: bool,
+    log: Option<PathBuf>,
     command: Vec<OsString>,
 }
 
@@ -349,14 +360,17 @@ impl RunError {
 }
 
 fn report(result: Result<u8, RunError>, flags: &RunFlags) -> ExitCode {
-    ExitCode::from(result.unwrap_or_else(|error| {
+    let code = result.unwrap_or_else(|error| {
         let code = error.exit_code();
+        log::debug!("no exit code of the command: {error}");
         match advice(flags).filter(|_| code == NO_PROGRAM) {
             Some(advice) => SPEAKER.say(format_args!("{error}\n{advice}")),
             None => SPEAKER.say(error),
         }
         code
-    }))
+    });
+    log::debug!("exit code {code}");
+    ExitCode::from(code)
 }
 
 /// What may have been meant by a command whose program is not there.
@@ -391,6 +405,7 @@ fn quoted(word: &str) -> String {
 }
 
 fn run(flags: &RunFlags) -> Result<u8, RunError> {
+    begin_log("run", flags.log.as_deref()).map_err(|error| RunError::Here("log", error))?;
     let restore_first = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         terminal::restore();

@@ -63,8 +63,13 @@ fn defaults() {
                 sandbox: launcher::Config::default(),
                 no_http: false,
                 allow_link_local: false,
+                log_argv: false,
             },
-            log_level: Level::Warn,
+            log: LogFlags {
+                level: Level::Warn,
+                format: Format::Text,
+                file: None,
+            },
         }
     );
 }
@@ -86,7 +91,7 @@ fn every_value_is_taken() {
                  --enable-noise --registration-bearer-stdin --exit-on-stdin-close \
                  --reconnect-max-delay 0.5 \
                  --ping-interval 1.5 --drain-window 0 --max-processes=7 --keep-daemons --no-http --allow-link-local --sandbox-launcher landlock --bwrap /b --accept-weaker metadata \
-                 --log-level DEBUG";
+                 --log-level DEBUG --log-format json --log /l --log-argv";
     let words: Vec<&str> = words.split_whitespace().collect();
     assert_eq!(
         flags(&words),
@@ -143,8 +148,13 @@ fn every_value_is_taken() {
                 no_http: true,
                 allow_link_local: true,
                 allow_local_users: true,
+                log_argv: true,
             },
-            log_level: Level::Debug,
+            log: LogFlags {
+                level: Level::Debug,
+                format: Format::Json,
+                file: Some("/l".into()),
+            },
         }
     );
     assert_eq!(flags(&["--listen="]).listen.as_deref(), Some(""));
@@ -154,7 +164,7 @@ fn every_value_is_taken() {
 fn the_environment_is_asked_when_the_flag_is_absent() {
     let env = |name: &str| (name == "EXEC_SERVER_LOG").then(|| OsString::from("info"));
     let level = |words: &[&str]| match run_with(words, env) {
-        Ok(Request::Perform(flags)) => flags.log_level,
+        Ok(Request::Perform(flags)) => flags.log.level,
         other => panic!("{other:?}"),
     };
     assert_eq!(level(&[]), Level::Info);

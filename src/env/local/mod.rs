@@ -42,8 +42,8 @@ pub use launch::{
     Confined, ProcessSpec, StartError, Started, confinement, helper_confinement, launch_confined,
 };
 pub use process::{
-    Event, Process, ProcessExit, ReadQuery, ReadReply, ReadView, Subscriber, Summary, WriteError,
-    WriteReply,
+    Event, Milestone, Process, ProcessExit, ReadQuery, ReadReply, ReadView, Subscriber, Summary,
+    WriteError, WriteReply,
 };
 pub use streams::{Chunk, Stream};
 pub use trees::{ChangeKind, FileChange, Notice, TreeWatch, WatchError};

@@ -18,6 +18,7 @@ use super::streams::{Chunk, Retained, Stream};
 use crate::rpc::methods::process::WriteStatus;
 use crate::rpc::transport::{Flush, Offer};
 use crate::sandbox::denial::Denial;
+use crate::sandbox::launcher::LauncherKind;
 use crate::sys::guardian::Guardian;
 use crate::sys::mark::Mark;
 use crate::sys::poll::WakeEvent;
@@ -181,6 +182,27 @@ const MAX_WAITING: usize = 256;
 
 /// Answers a write, now or when there is room.
 pub type WriteReply = Box<dyn FnOnce(Result<WriteStatus, WriteError>) + Send>;
+/// What the operator is told of a process.
+#[derive(Clone, Copy, Debug)]
+pub enum Milestone {
+    /// The program runs.
+    Started {
+        /// The kernel's number.
+        pid: i32,
+        /// Who confines it, if anything does.
+        launcher: Option<LauncherKind>,
+    },
+    /// It has ended, and before its client was told.
+    Exited {
+        /// How.
+        exit: ProcessExit,
+        /// Whether it was told to end, or its session was over.
+        was_terminated: bool,
+    },
+}
+/// Takes them in their order, on the process's thread.
+pub type Observer = Box<dyn FnMut(&Milestone) + Send>;
+
 /// Tells whether the start succeeded. Called before the first event.
 type StartReply = Box<dyn FnOnce(Result<Started, StartError>) + Send>;
 
@@ -243,6 +265,7 @@ impl Process {
             kill_at: None,
             timeout_at: None,
             has_timed_out: false,
+            was_terminated: false,
             is_asked_to_end: false,
             early_signals: Vec::new(),
             early_size: None,
@@ -256,10 +279,12 @@ impl Process {
         })
     }
 
-    /// Starts the program on a thread of its own and returns at once; `started` is told.
+    /// Starts the program on a thread of its own and returns at once; `started` is told. What
+    /// becomes of it then, `observer` is.
     pub fn start(
         self: &Arc<Self>,
         spec: ProcessSpec,
+        observer: Observer,
         started: impl FnOnce(Result<Started, StartError>) + Send + 'static,
     ) {
         let Some(running) = self.host.enter() else {
@@ -273,7 +298,7 @@ impl Process {
         let on_thread = Arc::clone(&reply);
         let job = move || {
             if let Some(started) = take(&on_thread) {
-                let left = pump::run(&process, spec, running, started);
+                let left = pump::run(&process, spec, running, started, observer);
                 let host = Arc::clone(&process.host);
                 // This thread may now serve the leftovers of others for long.
                 drop(process);
@@ -361,6 +386,7 @@ impl Process {
         let mut control = self.control.lock();
         let was_running = matches!(control.phase, Phase::Starting | Phase::Running);
         reply(was_running);
+        control.was_terminated |= was_running;
         match grace {
             Some(grace) if control.phase == Phase::Running => {
                 let kill_at = Instant::now().checked_add(grace);
@@ -428,6 +454,7 @@ impl Process {
     pub fn abandon(&self) {
         let mut control = self.control.lock();
         control.is_abandoned = true;
+        control.was_terminated = true;
         control.subscriber = None;
         control.catch_up_until = None;
         control.waiting.clear();
@@ -597,6 +624,8 @@ struct Control {
     /// When its time is up.
     timeout_at: Option<Instant>,
     has_timed_out: bool,
+    /// Whether it was told to end before it had, by its client or with its session.
+    was_terminated: bool,
     /// Whether it was asked to end, and what descends from it with it.
     is_asked_to_end: bool,
     /// Signals that came before it had started.
@@ -777,7 +806,12 @@ impl Control {
     }
 
     /// Numbers the exit.
-    fn record_exit(&mut self, code: i32, signal: Option<Signal>, denial: Option<Denial>) {
+    fn record_exit(
+        &mut self,
+        code: i32,
+        signal: Option<Signal>,
+        denial: Option<Denial>,
+    ) -> Milestone {
         let seq = self.take_seq();
         let exit = ProcessExit {
             code,
@@ -787,6 +821,10 @@ impl Control {
         };
         self.denial = denial;
         self.exited = Some((seq, exit));
+        Milestone::Exited {
+            exit,
+            was_terminated: self.was_terminated,
+        }
     }
 
     /// Numbers the last event.

@@ -268,6 +268,7 @@ impl Connector {
                 .dial(dial)
                 .map_err(|error| ClientError::Connect(error.to_string()))?,
             Transport::Command(command) => {
+                log::debug!("starting the {COMMAND_LABEL} {}", command.program);
                 let (process, streams) = CommandProcess::start(command).map_err(|why| {
                     ClientError::Connect(format!("failed to spawn {COMMAND_LABEL}: {why}"))
                 })?;
@@ -354,7 +355,10 @@ impl Connector {
     }
 
     fn dial(&self, dial: &Dial) -> Result<Opened, DialError> {
-        let dialled = dial.run()?;
+        let label = dial.target.label();
+        log::debug!("{label}: connecting, within {:?}", dial.timeout);
+        let dialled = dial.run().inspect_err(|error| log::debug!("{error}"))?;
+        log::debug!("{label}: the websocket is open");
         let framing = Framing::WebSocket(Role::Client);
         let outbound = Arc::new(Outbound::new(dialled.sink, framing));
         let reader = WebSocketReader::new(dialled.source, dialled.buffer, Arc::clone(&outbound));
@@ -379,8 +383,21 @@ impl Connector {
             junk,
         };
         let handshake = handshake.run(&self.options.client_name, resume);
-        if handshake.is_err() {
-            opened.outbound.kill();
+        match &handshake {
+            Ok(result) => {
+                let version = result.facts.environment.version.as_deref();
+                let version = version.unwrap_or("of an unknown version");
+                let is_resumed = resume.is_some();
+                // The whole id is the key to the session.
+                let session = result.session_id.get(..8).unwrap_or_default();
+                log::debug!(
+                    "initialize: server {version}, session {session}, resumed: {is_resumed}"
+                );
+            }
+            Err(error) => {
+                log::debug!("initialize: {error}");
+                opened.outbound.kill();
+            }
         }
         handshake
     }

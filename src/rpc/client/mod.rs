@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::de::IntoDeserializer;
@@ -187,12 +187,21 @@ pub struct ClientOptions {
     pub ping_interval: Duration,
 }
 
+/// What clients call themselves where nothing else is said.
+static NAME: OnceLock<String> = OnceLock::new();
+
+/// What all clients of this program call themselves from now on, unless their options say
+/// otherwise. The first call counts.
+pub fn introduce_as(name: String) {
+    let _ = NAME.set(name);
+}
+
 impl ClientOptions {
     /// The defaults.
     pub fn new(transport: Transport) -> Self {
         Self {
             transport,
-            client_name: "exec-server".to_owned(),
+            client_name: NAME.get().map_or("exec-server", |name| name).to_owned(),
             initialize_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(60),
             recovery_window: Duration::from_secs(45),

@@ -14,7 +14,6 @@ use subtle::ConstantTimeEq;
 
 use super::jwt::{self, Claims};
 use super::{Moment, read_secret};
-use crate::log;
 use crate::sys::secret_file::warn_if_exposed;
 use crate::sys::sync::Mutex;
 
@@ -209,15 +208,11 @@ impl Authenticator {
         Ok(Self { rule: rules.0, key })
     }
 
-    /// Reads the secret again. On an error the one that was read before stays.
-    pub(crate) fn reload(&self) {
-        match self.rule.key(Moment::Reload) {
-            Ok(key) => {
-                *self.key.lock() = key;
-                log::info!("the secret for clients was read again");
-            }
-            Err(error) => log::warn!("clients are still asked for the secret from before: {error}"),
-        }
+    /// Reads the secret again, if it is in a file. On an error the one that was read before stays.
+    pub(crate) fn reload(&self) -> Option<Result<(), AuthError>> {
+        self.rule.file()?;
+        let key = self.rule.key(Moment::Reload);
+        Some(key.map(|key| *self.key.lock() = key))
     }
 
     /// Checks the value of an `Authorization` header; the error is the text for the client.

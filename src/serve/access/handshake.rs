@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
-use super::upgrade::{self, Progress, UpgradePolicy};
-use crate::log::{self, Level};
+use super::upgrade::{self, Progress, Refused, Response, UpgradePolicy};
+use crate::log::{self, Event, Level};
 use crate::net::{InBuffer, Sink, Socket, SocketSource, Source, TlsSession, TlsSource};
 use crate::serve::caller::Stranger;
 use crate::serve::connection::{Peer, Pending};
+use crate::serve::refusal::Cause;
 use crate::serve::server::Server;
 
 /// From the connection to the upgrade, and from there to `initialize`.
@@ -25,8 +26,48 @@ pub(crate) struct Accepted {
     pub(crate) socket: Arc<Socket>,
     /// Where TLS is asked for.
     pub(crate) tls: Option<Arc<ServerConfig>>,
-    pub(crate) peer: Peer,
+    pub(crate) caller: Caller,
     pub(crate) pending: Pending,
+}
+
+/// Whom refusals name.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller {
+    /// The connection's number.
+    pub(crate) connection: u64,
+    pub(crate) peer: Peer,
+}
+
+impl Caller {
+    /// Tells the operator.
+    pub(crate) fn refused(self, refused: &Refused) {
+        let level = match refused.cause.is_warning() {
+            true => Level::Warn,
+            false => Level::Info,
+        };
+        log::event(level, Event::ConnectionRefused, &|line| {
+            line.value("connection", self.connection);
+            line.text("peer", self.peer);
+            line.text("cause", refused.cause.name());
+            if !refused.status.is_empty() {
+                line.value("status", refused.status);
+            }
+            if let Some((name, value)) = &refused.about {
+                line.text(name, value);
+            }
+            line.text("why", refused.why.trim_end());
+        });
+    }
+
+    /// The same where nothing could be answered.
+    pub(crate) fn lost(self, cause: Cause, why: String) {
+        self.refused(&Refused {
+            cause,
+            status: "",
+            why: why.into(),
+            about: None,
+        });
+    }
 }
 
 /// A client that has been let in.
@@ -49,25 +90,24 @@ pub(crate) fn let_in(
     let Accepted {
         socket,
         tls,
-        peer,
+        caller,
         pending,
     } = accepted;
-    let Some((mut source, sink)) = halves(socket, tls, HANDSHAKE)? else {
+    let Some((mut source, sink)) = halves(socket, tls, HANDSHAKE, caller)? else {
         return Ok(None);
+    };
+    let refuse = |source: &mut dyn Source, response: &Response| {
+        response.refused.iter().for_each(|it| caller.refused(it));
+        respond(source, &sink, &response.bytes).map(|()| None)
     };
     let mut buffer = InBuffer::default();
     loop {
         match policy.examine(buffer.bytes(), server.services.is_draining()) {
             Progress::NeedMore => {}
-            Progress::Respond(answer) => {
-                return refuse(&mut *source, &sink, &answer).map(|()| None);
-            }
+            Progress::Respond(response) => return refuse(&mut *source, &response),
             Progress::Upgrade { response, head_len } => {
                 if let Some(stranger) = stranger {
-                    log::OF_STRANGERS
-                        .write(Level::Warn, format_args!("{peer}: refused: {stranger}"));
-                    let answer = upgrade::not_for(stranger);
-                    return refuse(&mut *source, &sink, &answer).map(|()| None);
+                    return refuse(&mut *source, &upgrade::not_for(stranger));
                 }
                 if !pending.keep() {
                     // It was closed to make room for another.
@@ -94,7 +134,7 @@ pub(crate) fn let_in(
             Err(error) => match error.kind() {
                 io::ErrorKind::Interrupted => {}
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                    return refuse(&mut *source, &sink, &upgrade::timed_out()).map(|()| None);
+                    return refuse(&mut *source, &upgrade::timed_out());
                 }
                 _ => return Err(error),
             },
@@ -107,16 +147,17 @@ pub(crate) fn turn_away(
     socket: Arc<Socket>,
     tls: Option<Arc<ServerConfig>>,
     answer: &[u8],
+    caller: Caller,
 ) -> io::Result<()> {
     let is_encrypted = tls.is_some();
-    let Some((mut source, sink)) = halves(socket, tls, LAST_WORDS)? else {
+    let Some((mut source, sink)) = halves(socket, tls, LAST_WORDS, caller)? else {
         return Ok(());
     };
     if is_encrypted {
         // The answer can be told only once there is a session.
         source.read(&mut [0; 64], LAST_WORDS)?;
     }
-    refuse(&mut *source, &sink, answer)
+    respond(&mut *source, &sink, answer)
 }
 
 /// Both directions of a socket. None for a client that speaks no TLS where it must: it has been
@@ -125,6 +166,7 @@ fn halves(
     socket: Arc<Socket>,
     tls: Option<Arc<ServerConfig>>,
     patience: Duration,
+    caller: Caller,
 ) -> io::Result<Option<(Box<dyn Source>, Sink)>> {
     let mut source = SocketSource::new(Arc::clone(&socket));
     let Some(config) = tls else {
@@ -134,8 +176,10 @@ fn halves(
         Some(TLS_HANDSHAKE) => {}
         None => return Ok(None),
         Some(_) => {
-            let answer = upgrade::wants_tls();
-            return refuse(&mut source, &Sink::Socket(socket), &answer).map(|()| None);
+            let response = upgrade::wants_tls();
+            response.refused.iter().for_each(|it| caller.refused(it));
+            let sink = Sink::Socket(socket);
+            return respond(&mut source, &sink, &response.bytes).map(|()| None);
         }
     }
     let session = TlsSession::accept(socket, config).map_err(io::Error::other)?;
@@ -146,7 +190,7 @@ fn halves(
 
 /// Sends an HTTP answer and closes so that the client can read it: what it
 /// still sends is taken for a moment, since unread bytes would reset the connection.
-fn refuse(source: &mut dyn Source, sink: &Sink, answer: &[u8]) -> io::Result<()> {
+fn respond(source: &mut dyn Source, sink: &Sink, answer: &[u8]) -> io::Result<()> {
     let deadline = Instant::now() + LAST_WORDS;
     sink.write_all(answer, deadline)?;
     sink.stop_sending();

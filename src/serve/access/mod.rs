@@ -57,16 +57,19 @@ impl Access {
         self.identity.as_ref().map(Identity::config)
     }
 
-    /// Reads the files again.
-    pub(crate) fn reload(&self) {
-        if let Some(authenticator) = &self.authenticator {
-            authenticator.reload();
-        }
-        if let Some(identity) = &self.identity {
-            identity.reload();
-        }
+    /// Reads the files again. Of what cannot be read, that from before stays.
+    pub(crate) fn reload(&self) -> Vec<Reloaded> {
+        let secret = self.authenticator.as_ref().and_then(|it| it.reload());
+        let certificate = self.identity.as_ref().map(|it| it.reload());
+        let secret = secret.map(|it| ("secret", it.map_err(|error| error.to_string())));
+        let certificate =
+            certificate.map(|it| ("certificate", it.map_err(|error| error.to_string())));
+        secret.into_iter().chain(certificate).collect()
     }
 }
+
+/// What was read again, and why it was not.
+pub(crate) type Reloaded = (&'static str, Result<(), String>);
 
 fn authenticator(config: &Config) -> Result<Option<Arc<Authenticator>>, AuthError> {
     let rules = config.options.auth.clone().rules()?;

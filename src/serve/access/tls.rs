@@ -12,7 +12,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 
 use super::{Moment, read_secret};
-use crate::log;
 use crate::sys::secret_file::warn_if_exposed;
 use crate::sys::sync::Mutex;
 
@@ -64,14 +63,9 @@ impl Identity {
     }
 
     /// Reads both files again. On an error what was read before stays.
-    pub(crate) fn reload(&self) {
-        match load(&self.certificate, &self.key, Moment::Reload) {
-            Ok(config) => {
-                *self.config.lock() = config;
-                log::info!("the certificate was read again");
-            }
-            Err(error) => log::warn!("the certificate from before stays: {error}"),
-        }
+    pub(crate) fn reload(&self) -> Result<(), TlsError> {
+        *self.config.lock() = load(&self.certificate, &self.key, Moment::Reload)?;
+        Ok(())
     }
 }
 

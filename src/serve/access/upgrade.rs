@@ -18,6 +18,7 @@ use tungstenite::handshake::derive_accept_key;
 use super::auth::Authenticator;
 use crate::net::url::split_port;
 use crate::serve::caller::Stranger;
+use crate::serve::refusal::Cause;
 
 /// Longest head of a request, in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -43,7 +44,7 @@ pub enum Progress {
     /// The head is incomplete.
     NeedMore,
     /// Send this and close.
-    Respond(Vec<u8>),
+    Respond(Response),
     /// Send the response; after `head_len` bytes of what was received the websocket begins.
     Upgrade {
         /// The `101` to send.
@@ -53,12 +54,37 @@ pub enum Progress {
     },
 }
 
+/// What to send to who gets no websocket.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The whole of it.
+    pub bytes: Vec<u8>,
+    /// None for who has got what was asked for.
+    pub refused: Option<Refused>,
+}
+
+/// What the operator is told of a refusal.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub cause: Cause,
+    /// The status of the answer, such as 403.
+    pub status: &'static str,
+    /// The text of the answer, which has nothing of the client's.
+    pub why: Cow<'static, str>,
+    /// What of the request is why, by its name in the log: anybody's text.
+    pub about: Option<(&'static str, String)>,
+}
+
 /// A refusal, or the answer to a question about health.
 struct Answer {
     status: &'static str,
     /// Further header lines, each with its line end.
     headers: &'static str,
     text: Cow<'static, str>,
+    /// Why it is a refusal; none if it is not.
+    cause: Option<Cause>,
+    about: Option<(&'static str, String)>,
 }
 
 impl Answer {
@@ -71,22 +97,52 @@ impl Answer {
             status,
             headers,
             text: Cow::Borrowed(text),
+            cause: Some(Cause::Request),
+            about: None,
         }
     }
 
-    fn bytes(&self, with_text: bool) -> Vec<u8> {
+    const fn because(mut self, cause: Cause) -> Answer {
+        self.cause = Some(cause);
+        self
+    }
+
+    /// It is no refusal.
+    const fn granted(mut self) -> Answer {
+        self.cause = None;
+        self
+    }
+
+    /// With what of the request is why.
+    fn about(mut self, name: &'static str, value: &[u8]) -> Answer {
+        self.about = Some((name, String::from_utf8_lossy(value).into_owned()));
+        self
+    }
+
+    fn response(self, with_text: bool) -> Response {
         let Answer {
             status,
             headers,
             text,
+            cause,
+            about,
         } = self;
         let length = text.len();
-        let text = if with_text { &**text } else { "" };
-        format!(
+        let body = if with_text { &*text } else { "" };
+        let bytes = format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {length}\r\n{headers}Connection: close\r\n\r\n{text}"
+             Content-Length: {length}\r\n{headers}Connection: close\r\n\r\n{body}"
         )
-        .into_bytes()
+        .into_bytes();
+        Response {
+            bytes,
+            refused: cause.map(|cause| Refused {
+                cause,
+                status: status.split(' ').next().unwrap_or_default(),
+                why: text,
+                about,
+            }),
+        }
     }
 }
 
@@ -125,7 +181,7 @@ impl UpgradePolicy {
                 .into_bytes(),
                 head_len,
             },
-            Err(answer) => Progress::Respond(answer.bytes(request.method != Some("HEAD"))),
+            Err(answer) => Progress::Respond(answer.response(request.method != Some("HEAD"))),
         }
     }
 
@@ -141,7 +197,7 @@ impl UpgradePolicy {
         let method = request.method.unwrap_or_default();
         match (path, method) {
             ("/readyz", "GET" | "HEAD") if draining => Err(DRAINING),
-            ("/readyz" | "/livez", "GET" | "HEAD") => Err(Answer::new("200 OK", "ok\n")),
+            ("/readyz" | "/livez", "GET" | "HEAD") => Err(HEALTHY),
             ("/readyz" | "/livez", _) => Err(Answer::with(
                 NOT_ALLOWED,
                 "Allow: GET, HEAD\r\n",
@@ -162,7 +218,8 @@ impl UpgradePolicy {
             _ if path.starts_with('/') => Err(Answer::new(
                 "404 Not Found",
                 "The websocket is at / on this port; /readyz and /livez tell its health.\n",
-            )),
+            )
+            .about("path", path.as_bytes())),
             _ => Err(Answer::new(
                 BAD,
                 "The request must name a path on this server, such as /.\n",
@@ -172,23 +229,21 @@ impl UpgradePolicy {
 
     fn check_origin(&self, headers: &[Header<'_>]) -> Result<(), Answer> {
         let mut origins = values(headers, "origin");
-        let allowed = match (origins.next(), origins.next()) {
-            (None, _) => true,
-            (Some(origin), None) => self
-                .allow_origins
-                .iter()
-                .any(|allowed| allowed.as_bytes() == origin),
-            _ => false,
+        let Some(origin) = origins.next() else {
+            return Ok(());
         };
-        if allowed {
-            Ok(())
-        } else {
-            Err(Answer::new(
-                FORBIDDEN,
-                "Web pages may not use this server; to allow one, start it with \
-                 --allow-origin ORIGIN.\n",
-            ))
+        let mut allowed = self.allow_origins.iter().map(String::as_bytes);
+        if origins.next().is_none() && allowed.any(|allowed| allowed == origin) {
+            return Ok(());
         }
+        let answer = Answer::new(
+            FORBIDDEN,
+            "Web pages may not use this server, so no request may have an Origin header. A \
+             program's library may send one by itself: of Python's websocket-client \
+             suppress_origin=True stops that. To allow a page, start the server with \
+             --allow-origin ORIGIN.\n",
+        );
+        Err(answer.because(Cause::Origin).about("origin", origin))
     }
 
     fn check_token(&self, headers: &[Header<'_>]) -> Result<(), Answer> {
@@ -197,9 +252,10 @@ impl UpgradePolicy {
         };
         // The first one counts, as in the reference.
         let token = values(headers, "authorization").next();
-        authenticator
-            .check(token)
-            .map_err(|text| Answer::with("401 Unauthorized", "WWW-Authenticate: Bearer\r\n", text))
+        authenticator.check(token).map_err(|text| {
+            let headers = "WWW-Authenticate: Bearer\r\n";
+            Answer::with("401 Unauthorized", headers, text).because(Cause::Token)
+        })
     }
 
     fn check_host(&self, headers: &[Header<'_>]) -> Result<(), Answer> {
@@ -210,52 +266,53 @@ impl UpgradePolicy {
         if !self.loopback || is_own_host(host, &self.allow_hosts) {
             Ok(())
         } else {
-            Err(Answer::new(
+            let answer = Answer::new(
                 FORBIDDEN,
                 "`Host` must be an IP address or localhost; to allow another name, start the \
                  server with --allow-host NAME.\n",
-            ))
+            );
+            Err(answer.because(Cause::Host).about("host", host))
         }
     }
 }
 
 /// For one connection too many.
-pub fn too_many_connections() -> Vec<u8> {
+pub fn too_many_connections() -> Response {
     Answer::with(
         UNAVAILABLE,
         "Retry-After: 5\r\n",
         "Too many connections; try again later, or start the server with a larger \
          --max-connections.\n",
     )
-    .bytes(true)
+    .because(Cause::Connections)
+    .response(true)
 }
 
 /// For a good request to upgrade from somebody who may not run commands as us.
-pub(crate) fn not_for(stranger: &Stranger) -> Vec<u8> {
+pub(crate) fn not_for(stranger: &Stranger) -> Response {
     Answer {
-        status: FORBIDDEN,
-        headers: "",
         text: Cow::Owned(format!("{stranger}\n")),
+        ..Answer::new(FORBIDDEN, "").because(Cause::User)
     }
-    .bytes(true)
+    .response(true)
 }
 
 /// For a connection that sends no whole request in time.
-pub fn timed_out() -> Vec<u8> {
+pub fn timed_out() -> Response {
     Answer::new(
         "408 Request Timeout",
         "The request took too long; send it at once after connecting.\n",
     )
-    .bytes(true)
+    .response(true)
 }
 
 /// For a client that speaks in clear text where TLS is spoken.
-pub fn wants_tls() -> Vec<u8> {
+pub fn wants_tls() -> Response {
     Answer::new(
         BAD,
         "This port speaks TLS: connect with wss://, not ws://.\n",
     )
-    .bytes(true)
+    .response(true)
 }
 
 const TOO_LARGE: Answer = Answer::new(
@@ -267,7 +324,9 @@ const DRAINING: Answer = Answer::with(
     UNAVAILABLE,
     "Retry-After: 5\r\n",
     "The server is shutting down.\n",
-);
+)
+.because(Cause::Ending);
+const HEALTHY: Answer = Answer::new("200 OK", "ok\n").granted();
 
 fn malformed(error: httparse::Error, received: &[u8]) -> Answer {
     match error {

@@ -16,7 +16,7 @@ use super::{Decoded, decode};
 use crate::net::Sink;
 use crate::rpc::transport::{Framing, Outbound};
 use crate::serve::files::FileService;
-use crate::serve::reply::Responder;
+use crate::serve::reply::{Responder, Source};
 
 /// What is kept to receive requests; larger ones are rare.
 const KEEP: usize = 64 * 1024;
@@ -88,7 +88,7 @@ fn answer(service: &mut FileService, outbound: &Arc<Outbound>, request: &[u8]) {
         outbound.kill();
         return;
     };
-    let responder = Responder::new(id, outbound);
+    let responder = Responder::new(id, outbound, Source::default());
     match request {
         Ok(request) => service.answer(&responder, request),
         Err(error) => responder.fail(&error),

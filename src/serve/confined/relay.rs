@@ -332,7 +332,11 @@ mod tests {
         let writer = thread::spawn(move || drop(theirs.write_all(&says)));
         let sink = Sink::Stream(File::from(OwnedFd::from(served)));
         let outbound = Arc::new(Outbound::new(sink, Framing::Lines));
-        let responder = Responder::new(UNKNOWN_ID, &outbound);
+        let responder = Responder::new(
+            UNKNOWN_ID,
+            &outbound,
+            crate::serve::reply::Source::default(),
+        );
         let service = FileService::new(Arc::clone(&outbound), LIMIT);
         let mut channel = Channel::new(ours).unwrap();
         let answers = Answers {

@@ -20,6 +20,7 @@ use crate::sandbox::helper_form::{HelperForm, is_helper};
 use crate::sandbox::launcher::{Confinement, LauncherKind, Level};
 use crate::sandbox::policy::Network;
 use crate::serve::notify::write_exit_extensions;
+use crate::serve::process_log::ProcessLog;
 use crate::serve::services::Call;
 use crate::sys::limits::Resource;
 use crate::sys::pty::WindowSize;
@@ -51,7 +52,9 @@ pub(crate) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
         true => call.services.unprotected_url.get().map(|url| way_out(url)),
         false => None,
     };
-    process.start(spec, move |outcome| match outcome {
+    let mut log = ProcessLog::new(call, &spec);
+    let observer = Box::new(move |milestone: &_| log.note(milestone));
+    process.start(spec, observer, move |outcome| match outcome {
         Ok(Started { mut level }) => {
             if let Some(level) = &mut level
                 && level.launcher != LauncherKind::None

@@ -100,7 +100,7 @@ fn listen_at_the_end() -> Option<usize> {
     let begun = Instant::now();
     signal(bare.server.pid(), "TERM");
     within(PATIENCE, "it ends", || {
-        bare.server.stderr().contains("ending on")
+        bare.server.stderr().contains(" ending of=")
     });
     bare.listen_again();
     let mut bytes = 0;

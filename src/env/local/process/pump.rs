@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Process, StartReply, Subscriber};
+use super::{Milestone, Observer, Process, StartReply, Subscriber};
 use crate::env::local::denial_detector::DenialDetector;
 use crate::env::local::host::Running;
 use crate::env::local::launch::{self, Launched, ProcessSpec, Started};
@@ -51,6 +51,7 @@ pub(crate) fn run(
     spec: ProcessSpec,
     running: Running,
     started: StartReply,
+    mut observer: Observer,
 ) -> Option<Leftover> {
     let begun = begin(process, &spec);
     let (waker, launched) = match begun {
@@ -71,6 +72,10 @@ pub(crate) fn run(
         claim,
     } = launched;
     let exit_event = leader.exit_event();
+    let milestone = Milestone::Started {
+        pid: leader.program_pid(),
+        launcher: level.as_ref().map(|level| level.launcher),
+    };
     {
         let mut control = process.control.lock();
         // The answer first: nobody else can publish an event of this process.
@@ -84,8 +89,10 @@ pub(crate) fn run(
             control.stdin.open_terminal(terminal);
         }
     }
+    observer(&milestone);
     let mut pump = Pump {
         process,
+        observer,
         waker,
         exit_event,
         outputs: outputs
@@ -148,6 +155,7 @@ struct Output {
 
 struct Pump<'a> {
     process: &'a Arc<Process>,
+    observer: Observer,
     waker: Arc<WakeEvent>,
     /// Readable after the exit. `None` where the kernel has no pidfd.
     exit_event: Option<Arc<OwnedFd>>,
@@ -408,10 +416,10 @@ impl Pump<'_> {
                 Exit::Killed(signal) => (128 + signal.number(), Some(signal)),
             };
             let denial = self.denial_detector.take().and_then(|it| it.judge(code));
-            self.process
-                .control
-                .lock()
-                .record_exit(code, signal, denial);
+            let mut control = self.process.control.lock();
+            let milestone = control.record_exit(code, signal, denial);
+            drop(control);
+            (self.observer)(&milestone);
             self.exit = None;
             let window = self.process.host().config().drain_window;
             self.drain_until = Some(Instant::now() + window.min(MAX_WINDOW));

@@ -37,7 +37,7 @@ fn status(policy: &UpgradePolicy, received: &[u8], draining: bool) -> u16 {
             101
         }
         Progress::Respond(answer) => {
-            let answer = String::from_utf8(answer).unwrap();
+            let answer = String::from_utf8(answer.bytes).unwrap();
             let (head, text) = answer.split_once("\r\n\r\n").unwrap();
             assert!(head.contains("\r\nConnection: close"), "{head}");
             if !received.starts_with(b"HEAD") {
@@ -261,7 +261,7 @@ fn what_is_wrong_with_an_upgrade_is_named() {
             panic!("upgraded");
         };
         assert!(
-            String::from_utf8(answer).unwrap().contains(text),
+            String::from_utf8(answer.bytes).unwrap().contains(text),
             "{lines:?}"
         );
     }
@@ -326,11 +326,11 @@ fn no_mutation_of_a_request_panics_or_breaks_the_answer() {
 
 #[test]
 fn answers_outside_a_request_are_whole() {
-    let busy = String::from_utf8(too_many_connections()).unwrap();
+    let busy = String::from_utf8(too_many_connections().bytes).unwrap();
     assert!(busy.starts_with("HTTP/1.1 503 ") && busy.contains("\r\nRetry-After: "));
-    let late = String::from_utf8(timed_out()).unwrap();
+    let late = String::from_utf8(timed_out().bytes).unwrap();
     assert!(late.starts_with("HTTP/1.1 408 ") && late.contains("\r\nConnection: close\r\n"));
-    let clear = String::from_utf8(wants_tls()).unwrap();
+    let clear = String::from_utf8(wants_tls().bytes).unwrap();
     assert!(clear.starts_with("HTTP/1.1 400 ") && clear.contains("wss://"));
 }
 

@@ -8,14 +8,14 @@ const MONTHS: [&str; 12] = [
 ];
 
 /// Seconds since 1970.
-pub(super) fn now() -> i64 {
+pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     // A clock before 1970 is as good as none.
     since.map_or(0, |since| since.as_secs() as i64)
 }
 
 /// As `2026-11-25T14:01:55Z`.
-pub(super) fn rfc3339(time: i64) -> String {
+pub fn rfc3339(time: i64) -> String {
     let (year, month, day) = date_of(time.div_euclid(DAY));
     let second = time.rem_euclid(DAY);
     format!(
@@ -27,7 +27,7 @@ pub(super) fn rfc3339(time: i64) -> String {
 }
 
 /// Reads RFC 3339; a fraction of a second falls off.
-pub(super) fn parse_rfc3339(text: &str) -> Option<i64> {
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
     let (date, rest) = text.split_once(['T', 't', ' '])?;
     let mut date = date.splitn(3, '-').map(digits);
     let days = days_to(date.next()??, date.next()??, date.next()??)?;
@@ -43,7 +43,7 @@ pub(super) fn parse_rfc3339(text: &str) -> Option<i64> {
 }
 
 /// Reads the date of an HTTP header, `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub(super) fn parse_http_date(text: &str) -> Option<i64> {
+pub fn parse_http_date(text: &str) -> Option<i64> {
     let mut words = text.split_once(", ")?.1.split(' ');
     let day = digits(words.next()?)?;
     let month = words.next()?;
