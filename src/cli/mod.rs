@@ -10,6 +10,7 @@ mod env;
 mod environments;
 mod grammar;
 mod helper;
+mod outage;
 mod output;
 mod run;
 mod serve;

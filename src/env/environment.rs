@@ -14,12 +14,12 @@ use super::config::{ConfigError, Definition, Origin, Problem, Token, Transport};
 use super::{LOCAL, UnknownEnvironment};
 use crate::net::{Dial, Target};
 use crate::rpc::client::{
-    self, ClientError, ClientOptions, ConnectionState, ExecServerClient, Process, StdioCommand,
+    self, ClientError, ClientOptions, ExecServerClient, Process, StdioCommand,
 };
 pub use crate::rpc::client::{
-    Command, Confined, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata, HttpRequest,
-    HttpResponse, Links, Listing, Names, OpenFor, PolicyFacts, ProcessEvent, SandboxFacts, Stream,
-    TerminalSize,
+    Command, Confined, ConnectionState, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata,
+    HttpRequest, HttpResponse, Links, Listing, Names, OpenFor, PolicyFacts, ProcessEvent,
+    SandboxFacts, Stream, TerminalSize,
 };
 pub use crate::rpc::error::DenyingRule;
 pub use crate::rpc::methods::process::Denial;
@@ -99,11 +99,11 @@ impl Environment {
         EnvironmentError::Failed { id, error }
     }
 
-    /// Why the connection is away at the moment, while it is being taken up again.
-    pub fn outage(&self) -> Option<String> {
-        match self.client.get()?.state() {
-            ConnectionState::Recovering(why) => Some(why),
-            _ => None,
+    /// Whether there is a connection at the moment.
+    pub fn state(&self) -> ConnectionState {
+        match self.client.get() {
+            Some(client) => client.state(),
+            None => ConnectionState::Idle,
         }
     }
 

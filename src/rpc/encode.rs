@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::error::RpcError;
+use super::error::{RpcError, shortened};
 use super::message::RequestId;
 use super::methods::Method;
 
@@ -34,7 +34,7 @@ pub fn error(out: &mut Vec<u8>, id: RequestId<'_>, error: &RpcError) {
     out.extend_from_slice(b"{\"error\":{\"code\":");
     number(out, error.kind.code().into());
     out.extend_from_slice(b",\"message\":");
-    json(out, &error.message);
+    json(out, &*shortened(&error.message));
     out.extend_from_slice(b",\"data\":");
     json(out, &error.data);
     out.extend_from_slice(b"},\"id\":");

@@ -1,8 +1,9 @@
 //! Errors as a client sees them, and the one place that knows their codes and kinds.
 
+use std::borrow::Cow;
 use std::{fmt, io};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::path_uri::PathError;
 
@@ -139,6 +140,23 @@ impl From<ErrorKind> for Reason {
     }
 }
 
+/// Bytes of a text in an error that a client is told; the texts repeat what it has sent itself.
+const LONGEST: usize = 4096;
+
+/// A text as a client is told it: the beginning of one that is too long, and how much is missing.
+pub fn shortened(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST {
+        return text.into();
+    }
+    let shown = &text[..text.floor_char_boundary(LONGEST)];
+    let missing = text.len() - shown.len();
+    format!("{shown}... ({missing} bytes more)").into()
+}
+
+fn shorten<S: Serializer>(text: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().map(shortened).serialize(to)
+}
+
 /// The error answer to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RpcError {
@@ -163,10 +181,10 @@ pub struct ErrorData {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
     /// What it was about, written as the client writes paths.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "shorten", skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// What a person may do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "shorten", skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// What the policy of the request says of it, where that is why.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,10 +197,10 @@ pub struct ErrorData {
 #[serde(default)]
 pub struct DenyingRule {
     /// The path that the rule is about, written as the client writes paths.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "shorten", skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// The pattern that it is, in its place.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "shorten", skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
     /// What it lets be done: `read`, `deny` (nothing), or `none` where no rule is about the path.
     pub access: String,
@@ -257,5 +275,29 @@ impl From<PathError> for RpcError {
             ErrorKind::InvalidRequest
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters_and_says_so() {
+        let fits = "x".repeat(LONGEST);
+        assert_eq!(shortened(&fits), fits);
+        let long = format!("{}\u{fc}\u{fc}", "x".repeat(LONGEST - 1));
+        let cut = shortened(&long);
+        assert_eq!(
+            cut,
+            format!("{}... (4 bytes more)", "x".repeat(LONGEST - 1))
+        );
+        let data = ErrorData {
+            path: Some(long.clone()),
+            ..Reason::NotFound.into()
+        };
+        let json = serde_json::to_value(&data).unwrap();
+        assert_eq!(json["path"], *cut);
+        assert_eq!(json.get("hint"), None);
     }
 }

@@ -247,9 +247,21 @@ pub fn widen_pipe(fd: BorrowedFd<'_>, bytes: i32) {
 
 /// How many bytes can be read from `fd` without waiting.
 pub fn readable_bytes(fd: BorrowedFd<'_>) -> usize {
+    count(fd, libc::FIONREAD as _)
+}
+
+/// Bytes that were written to a socket and that the other side's system has not taken yet; 0 where
+/// the system does not tell.
+pub fn unacknowledged_bytes(fd: BorrowedFd<'_>) -> usize {
+    // SIOCOUTQ, which has the same number.
+    count(fd, libc::TIOCOUTQ as _)
+}
+
+/// What an ioctl that counts something says; 0 if nothing.
+fn count(fd: BorrowedFd<'_>, question: libc::Ioctl) -> usize {
     let mut count: libc::c_int = 0;
-    // SAFETY: FIONREAD writes one int.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    // SAFETY: FIONREAD and TIOCOUTQ, which are all that this is called with, write one int.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), question, &raw mut count) };
     if result < 0 {
         return 0;
     }

@@ -590,7 +590,7 @@ fn path_of(number: libc::c_int) -> [u8; 32] {
 }
 
 /// Tries the candidates as `execvp` does: a file that may not be run is remembered, a missing one is
-/// passed over, what is no binary is run by the shell, anything else ends the search. `env` ends
+/// passed over, unless it is the only one and what should be a directory is none, what is no binary is run by the shell, anything else ends the search. `env` ends
 /// with a null pointer. Async-signal-safe.
 pub(in crate::sys) fn exec_first(
     programs: &[CString],
@@ -610,6 +610,7 @@ pub(in crate::sys) fn exec_first(
                     failure = (missing, libc::ENOENT);
                 }
             }
+            libc::ENOTDIR if programs.len() == 1 => failure = (Stage::Exec(place), libc::ENOTDIR),
             libc::ENOTDIR => {}
             libc::EACCES => failure = (Stage::Exec(place), libc::EACCES),
             libc::ENOEXEC => {

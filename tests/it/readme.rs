@@ -26,7 +26,7 @@ const NOT_RUN: [(&str, &str); 7] = [
         "exec-server run -t bash",
         "somebody has to type; run_command/terminal.rs has a terminal",
     ),
-    ("exec-server run -e box -t bash", "as above"),
+    ("exec-server run -e box", "as above"),
     (
         "CODEX_EXEC_SERVER_URL=ws://127.0.0.1:8765 codex",
         "it needs Codex and a model; `make interop ARGS=cli` has both",

@@ -4,7 +4,8 @@
 //! its client ([`remote_fs`]). [`plan`] turns the command line into jobs, and [`WORKERS`] threads
 //! take them from the [`queue`] and do them ([`copy`]): so many requests are under way at once, and
 //! latency does not set the speed. A large file is a [`transfer`], whose blocks all of them take.
-//! The main thread draws the bar and waits; the thread `signals` stops the queue.
+//! The main thread draws the bar and waits; the thread `signals` stops the queue, and `silence`
+//! tells when an environment does not answer ([`OutageWatch`]).
 
 mod copy;
 mod local_fs;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use super::environments::NoDirectory;
 use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, path};
+use super::outage::OutageWatch;
 use super::output::{Speaker, begin_log};
 use super::{Command, environments, with_flags};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts};
@@ -212,8 +214,12 @@ fn start(flags: &CopyFlags) -> Result<u8, StartError> {
     let stopping = Arc::new(Stopping::default());
     // Before anything starts a thread.
     stopping.collect().map_err(StartError::System)?;
+    let progress = Arc::new(Progress::new(SPEAKER, flags.is_quiet));
     let mut ends = Vec::with_capacity(flags.places.len());
-    let mut open = Environments::default();
+    let mut open = Environments {
+        open: Vec::new(),
+        progress: Arc::clone(&progress),
+    };
     for word in &flags.places {
         ends.push(open.located(flags, word)?);
     }
@@ -225,7 +231,6 @@ fn start(flags: &CopyFlags) -> Result<u8, StartError> {
         is_one_of_many: flags.places.len() > 2,
         is_one_side: source.id == target.id,
     };
-    let progress = Arc::new(Progress::new(SPEAKER, flags.is_quiet));
     for source in ends {
         let rules = rules(&source);
         if let Some(code) = one(&stopping, &progress, flags, (&source, &target), rules)? {
@@ -350,9 +355,16 @@ impl Located {
 }
 
 /// The environments of one command line: each is opened once.
-#[derive(Default)]
 struct Environments {
-    open: Vec<(Option<String>, Arc<Environment>, EnvironmentFacts)>,
+    open: Vec<Open>,
+    progress: Arc<Progress>,
+}
+
+struct Open {
+    name: Option<String>,
+    environment: Arc<Environment>,
+    facts: EnvironmentFacts,
+    _outages: Option<OutageWatch>,
 }
 
 impl Environments {
@@ -399,13 +411,21 @@ impl Environments {
         flags: &CopyFlags,
         name: Option<String>,
     ) -> Result<(Arc<Environment>, EnvironmentFacts), StartError> {
-        if let Some((_, environment, facts)) = self.open.iter().find(|(open, ..)| *open == name) {
-            return Ok((Arc::clone(environment), facts.clone()));
+        if let Some(open) = self.open.iter().find(|open| open.name == name) {
+            return Ok((Arc::clone(&open.environment), open.facts.clone()));
         }
         let environment = environments::select(flags.config.as_deref(), name.as_deref())?;
+        let progress = Arc::clone(&self.progress);
+        let say = move |what: fmt::Arguments<'_>| progress.say(what);
+        let outages = OutageWatch::begin(&environment, say).map_err(StartError::System)?;
         let facts = environment.facts()?;
-        self.open
-            .push((name, Arc::clone(&environment), facts.clone()));
+        outages.iter().for_each(OutageWatch::answered);
+        self.open.push(Open {
+            name,
+            environment: Arc::clone(&environment),
+            facts: facts.clone(),
+            _outages: outages,
+        });
         Ok((environment, facts))
     }
 }

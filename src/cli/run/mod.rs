@@ -2,8 +2,8 @@
 //!
 //! The main thread takes the command's events and writes its output. `stdin` passes input on,
 //! `signals` and `actions` pass signals on ([`signals`]). The last three are told to end by one
-//! wake event, and none of them holds the main thread up. `silence` says once that the server is
-//! slow to start the command.
+//! wake event, and none of them holds the main thread up. `silence` tells when the server does not
+//! answer, or is lost ([`OutageWatch`]).
 
 mod denied;
 mod signals;
@@ -17,11 +17,11 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::environments::{self, NoDirectory};
 use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, duration, path};
+use super::outage::OutageWatch;
 use super::output::{Speaker, begin_log};
 use super::{Command, with_flags};
 use crate::env::{
@@ -29,7 +29,6 @@ use crate::env::{
     TerminalSize,
 };
 use crate::log;
-use crate::oneshot::{self, RecvError};
 use crate::rpc::client::{ClientError, Process};
 use crate::rpc::error::Reason;
 use crate::rpc::methods::process::{EnvPolicy, Inherit};
@@ -47,12 +46,12 @@ pub(crate) static RUN: Command = Command {
     name: "run",
     summary: "Run a command in an environment",
     perform: |args| {
-        with_flags(&GRAMMAR, args, |flags| match flags.command.is_empty() {
-            true => Err(GRAMMAR.error("no command was given".to_owned())),
-            false => match flags.conflict() {
+        with_flags(&GRAMMAR, args, |mut flags| {
+            flags.choose_terminal();
+            match flags.conflict() {
                 Some(message) => Err(GRAMMAR.error(message)),
                 None => Ok(report(run(&flags), &flags)),
-            },
+            }
         })
     },
     help: || GRAMMAR.help(&[]),
@@ -60,8 +59,9 @@ pub(crate) static RUN: Command = Command {
 
 static GRAMMAR: Grammar<RunFlags> = Grammar {
     about: "Runs a command in an environment, as ssh does on a host: what it prints comes\n\
-            out here, what comes in here is its input, and its exit code is ours.\n",
-    usage: "exec-server run [OPTIONS] [--] COMMAND [ARG]...",
+            out here, what comes in here is its input, and its exit code is ours.\n\
+            Without one, on a terminal: the user's login shell there, as with -t.\n",
+    usage: "exec-server run [OPTIONS] [--] [COMMAND [ARG]...]",
     flags: &[
         Flag::value(
             Category::Where,
@@ -98,7 +98,8 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
             Category::Command,
             Some('t'),
             "terminal",
-            "Give it a terminal. ~. at the start of a line ends the connection, ~~ is a tilde",
+            "Give it a terminal, and our TERM, LANG and LC_*. ~. at the start of a line ends the \
+             connection, ~~ is a tilde",
             FlagKind::Switch(|flags| flags.has_terminal = true),
         ),
         Flag::switch(
@@ -223,8 +224,23 @@ struct RunFlags {
 }
 
 impl RunFlags {
-    /// What cannot be meant together.
+    /// A login shell gets a terminal, if there is one here.
+    fn choose_terminal(&mut self) {
+        let wants_shell = self.command.is_empty() && !self.has_no_input;
+        if wants_shell && io::stdin().is_terminal() && io::stdout().is_terminal() {
+            self.has_terminal = true;
+        }
+    }
+
+    /// What cannot be meant together, or not be meant at all.
     fn conflict(&self) -> Option<String> {
+        if self.command.is_empty() && !self.has_terminal {
+            return Some(
+                "no command was given; a login shell needs a terminal: standard input and output \
+                 must be one, or -t be given"
+                    .to_owned(),
+            );
+        }
         if self.has_input && self.has_no_input {
             return Some("'--input' cannot be used with '--no-input'".to_owned());
         }
@@ -279,9 +295,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long is waited for the end of a command that was told to end.
 const AFTERWARDS: Duration = Duration::from_secs(10);
 /// Between two looks at what is due, where nothing happens.
-const LONG: Duration = Duration::from_millis(500);
-/// How long a server may take to start the command before that is told.
-const SLOW: Duration = Duration::from_millis(2500);
+const LONG: Duration = Duration::from_secs(60);
 /// A terminal whose size is not known.
 const USUAL_SIZE: TerminalSize = TerminalSize { rows: 24, cols: 80 };
 
@@ -346,6 +360,7 @@ impl RunError {
                     Some(_) => REFUSED,
                     // The reference's servers tell no more than the system's words.
                     None if message.ends_with("(os error 2)") => NO_PROGRAM,
+                    None if message.ends_with("(os error 20)") => NO_PROGRAM,
                     None if message.ends_with("(os error 13)") => NOT_RUNNABLE,
                     None if message.ends_with("(os error 8)") => NOT_RUNNABLE,
                     None => REFUSED,
@@ -445,19 +460,21 @@ struct Session<'a> {
     has_timed_out: bool,
     /// When we stop to wait for its end.
     last_moment: Option<Instant>,
+    _outages: Option<OutageWatch>,
 }
 
 impl<'a> Session<'a> {
     fn start(
         flags: &RunFlags,
-        environment: &'a Environment,
+        environment: &'a Arc<Environment>,
         signals: &Signals,
         done: &Arc<WakeEvent>,
     ) -> Result<Self, RunError> {
         let here = |what| move |error| RunError::Here(what, error);
         let stdout = Output::new(io::stdout().as_fd()).map_err(here("standard output"))?;
         let stderr = Output::new(io::stderr().as_fd()).map_err(here("standard error"))?;
-        let silence = say_if_silent(environment).map_err(here("thread"))?;
+        let say = |what: fmt::Arguments<'_>| SPEAKER.say(what);
+        let outages = OutageWatch::begin(environment, say).map_err(here("thread"))?;
         let facts = environment.facts()?;
         let knows = |extension: &str| {
             !environment.is_remote() || facts.extensions.iter().any(|known| known == extension)
@@ -478,7 +495,7 @@ impl<'a> Session<'a> {
             SPEAKER.say(format_args!("in `{}`, server {version}", environment.id()));
         }
         let process = Arc::new(environment.start(&order)?);
-        drop(silence);
+        outages.iter().for_each(OutageWatch::answered);
         if flags.is_verbose
             && let Some(confined) = process.confined()
         {
@@ -527,12 +544,12 @@ impl<'a> Session<'a> {
             time_is_up: own_timing.map(|timeout| Instant::now() + timeout),
             has_timed_out: false,
             last_moment: None,
+            _outages: outages,
         })
     }
 
     /// Passes everything on until the command has ended and all its output is here.
     fn carry_on(&mut self) -> Result<u8, RunError> {
-        let mut watch = OutageWatch::default();
         loop {
             let event = self.process.next_event(self.time_to_wait());
             match self.environment.named(event)? {
@@ -542,7 +559,7 @@ impl<'a> Session<'a> {
                 }
                 Some(ProcessEvent::Exited(exit)) => self.exit = Some(exit),
                 Some(ProcessEvent::Closed) => break,
-                None => watch.look(self.environment),
+                None => {}
             }
             self.look_at_the_clock()?;
         }
@@ -626,8 +643,17 @@ impl<'a> Session<'a> {
             .as_deref()
             .and_then(Signal::from_name)
             .map(|signal| 128 + signal.number());
-        // As the kernel hands it to a parent: the low eight bits.
-        Ok((signal.unwrap_or(exit.code) & 0xff) as u8)
+        let code = signal.unwrap_or(exit.code);
+        Ok(u8::try_from(code).unwrap_or_else(|_| {
+            match code {
+                // As 0.130 has it.
+                -1 => SPEAKER.say("the command has no exit code; a signal may have ended it"),
+                _ => SPEAKER.say(format_args!(
+                    "the server told the exit code {code}, which no process can have"
+                )),
+            }
+            FAILED
+        }))
     }
 }
 
@@ -637,10 +663,16 @@ fn order(
     environment: &Environment,
     facts: &EnvironmentFacts,
 ) -> Result<env::Command, RunError> {
-    let argv = flags.command.iter().map(|word| match word.to_str() {
-        Some(word) => Ok(word.to_owned()),
-        None => Err(RunError::NotText(format!("`{}`", word.display()))),
-    });
+    let (argv, arg0) = match flags.command.is_empty() {
+        true => login_shell(facts.shell.as_deref()),
+        false => {
+            let words = flags.command.iter().map(|word| match word.to_str() {
+                Some(word) => Ok(word.to_owned()),
+                None => Err(RunError::NotText(format!("`{}`", word.display()))),
+            });
+            (words.collect::<Result<_, _>>()?, None)
+        }
+    };
     let mut variables = BTreeMap::new();
     for (name, value) in &flags.variables {
         let value = match value {
@@ -657,11 +689,15 @@ fn order(
             variables.insert(name.clone(), value);
         }
     }
-    if flags.has_terminal
-        && !variables.contains_key("TERM")
-        && let Ok(term) = std::env::var("TERM")
-    {
-        variables.insert("TERM".to_owned(), term);
+    if flags.has_terminal {
+        // What is no text has no form on the wire, and no use there.
+        let ours = std::env::vars_os().filter_map(|(name, value)| {
+            let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+            goes_with_a_terminal(&name).then_some((name, value))
+        });
+        for (name, value) in ours {
+            variables.entry(name).or_insert(value);
+        }
     }
     let size = signals::own_size().unwrap_or(USUAL_SIZE);
     let cwd = environments::directory(environment, facts, flags.directory.as_deref())?;
@@ -687,7 +723,8 @@ fn order(
         None => None,
     };
     Ok(env::Command {
-        argv: argv.collect::<Result<_, _>>()?,
+        argv,
+        arg0,
         cwd,
         sandbox,
         env: variables,
@@ -696,6 +733,27 @@ fn order(
         timeout: flags.timeout,
         ..env::Command::default()
     })
+}
+
+/// Whether a variable of ours is about the terminal that a command is used on, as ssh has it.
+fn goes_with_a_terminal(name: &str) -> bool {
+    name == "TERM" || name == "LANG" || name.starts_with("LC_")
+}
+
+/// The command line of the shell at this path as a login shell, and the name that tells it so. Where
+/// an environment names none, it is found there.
+fn login_shell(path: Option<&str>) -> (Vec<String>, Option<String>) {
+    match path {
+        Some(path) => {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            (vec![path.to_owned()], Some(format!("-{name}")))
+        }
+        None => {
+            let find = "exec \"${SHELL:-/bin/sh}\" -l";
+            let words = ["/bin/sh", "-c", find].map(str::to_owned);
+            (words.into(), None)
+        }
+    }
 }
 
 fn say_confined(confined: &Confined) {
@@ -717,53 +775,5 @@ fn as_a_login_has() -> EnvPolicy {
         exclude: Vec::new(),
         set: BTreeMap::new(),
         include_only: Vec::new(),
-    }
-}
-
-/// An outage that is shorter is nobody's business. With [`LONG`] twice, before and behind it, a
-/// longer one is told within 3 s.
-const SHORT: Duration = Duration::from_millis(1500);
-
-/// Says so, once, when the environment's server does not answer until the result is dropped.
-fn say_if_silent(environment: &Environment) -> io::Result<Option<oneshot::Sender<()>>> {
-    if !environment.is_remote() {
-        return Ok(None);
-    }
-    let id = environment.id().to_owned();
-    let (answered, receiver) = oneshot::channel();
-    let wait = move || {
-        if receiver.wait(Some(SLOW)) == Err(RecvError::TimedOut) {
-            SPEAKER.say(format_args!("`{id}` has not answered yet; waiting for it"));
-        }
-    };
-    thread::Builder::new().name("silence".into()).spawn(wait)?;
-    Ok(Some(answered))
-}
-
-/// Looks for outages while a command runs.
-#[derive(Default)]
-struct OutageWatch {
-    since: Option<Instant>,
-    has_told: bool,
-}
-
-impl OutageWatch {
-    /// Looks at the connection, and tells what is new.
-    fn look(&mut self, environment: &Environment) {
-        match environment.outage() {
-            Some(why) => {
-                let since = *self.since.get_or_insert_with(Instant::now);
-                if !self.has_told && since.elapsed() >= SHORT {
-                    self.has_told = true;
-                    SPEAKER.say(format_args!("{why}\ntrying to take it up again"));
-                }
-            }
-            None => {
-                if std::mem::take(&mut self.has_told) {
-                    SPEAKER.say("connected again");
-                }
-                self.since = None;
-            }
-        }
     }
 }

@@ -6,19 +6,19 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::host::Host;
 use super::streams::Stream;
-use crate::rpc::error::RpcError;
+use crate::rpc::error::{DenyingRule, RpcError};
 use crate::rpc::path_uri::{PathStyle, WirePath};
 use crate::sandbox::helper_form::HelperForm;
 use crate::sandbox::inside::{Request, Rest};
 use crate::sandbox::journal::Claim;
 use crate::sandbox::launcher::{Confinement, Failure, Launchers, Level, Refusal, SpawnContext};
-use crate::sandbox::policy::{Context, Policy};
+use crate::sandbox::policy::{Access, Context, Policy};
 use crate::sys::enter::Image;
 use crate::sys::file;
 use crate::sys::guardian::Guardian;
@@ -68,8 +68,8 @@ pub struct Started {
 /// Why a process did not start. Nothing is left of it.
 #[derive(Debug)]
 pub enum StartError {
-    /// `argv[0]` is empty.
-    NoProgram,
+    /// `argv[0]` is empty. The reference names what the program was to run on.
+    NoProgram(&'static str),
     /// A text for the kernel has a NUL byte inside.
     Nul(&'static str),
     /// As many processes run as may.
@@ -80,6 +80,8 @@ pub enum StartError {
     Directory(PathBuf, io::Error),
     /// The program cannot be run.
     Program(PathBuf, io::Error),
+    /// The policy denies the program.
+    Denied(PathBuf, io::Error, Box<DenyingRule>),
     /// What has to run the program is not there.
     Interpreter(PathBuf, Interpreter, io::Error),
     /// The program is nowhere on PATH.
@@ -96,7 +98,7 @@ const SHOWN_PATH: usize = 120;
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoProgram => f.write_str("argv[0] must not be empty"),
+            Self::NoProgram(place) => write!(f, "missing program for {place} spawn"),
             Self::Nul(what) => write!(f, "nul byte found in provided data: {what}"),
             Self::TooMany(limit) => write!(
                 f,
@@ -112,6 +114,11 @@ impl fmt::Display for StartError {
             Self::Program(path, error) => {
                 write!(f, "cannot run the program {}: {error}", path.display())
             }
+            Self::Denied(path, error, _) => write!(
+                f,
+                "cannot run the program {}: the policy denies it: {error}",
+                path.display()
+            ),
             Self::Interpreter(path, interpreter, error) => {
                 let program = path.display();
                 let name = String::from_utf8_lossy(interpreter.name());
@@ -351,7 +358,12 @@ impl Strings {
     fn new(spec: &ProcessSpec) -> Result<Self, StartError> {
         let name = spec.argv.first().map_or("", String::as_str);
         if name.is_empty() {
-            return Err(StartError::NoProgram);
+            let place = if spec.terminal.is_some() {
+                "PTY"
+            } else {
+                "pipe"
+            };
+            return Err(StartError::NoProgram(place));
         }
         let searched = (!name.contains('/')).then(|| path_of(&spec.env));
         if searched.as_ref().is_some_and(|it| it.len() > LONGEST_PATH) {
@@ -403,7 +415,13 @@ impl Strings {
                 Some(path) if error.kind() == io::ErrorKind::NotFound => {
                     StartError::NotOnPath(spec.argv[0].clone(), path, error)
                 }
-                _ => StartError::Program(self.program(place), error),
+                _ => {
+                    let program = self.program(place);
+                    match denying_rule(spec, &program, &error) {
+                        Some(rule) => StartError::Denied(program, error, Box::new(rule)),
+                        None => StartError::Program(program, error),
+                    }
+                }
             },
             Stage::Interpreter(place, interpreter) => {
                 StartError::Interpreter(self.program(place), interpreter, error)
@@ -428,6 +446,16 @@ impl Strings {
         let program = self.image.programs.into_iter().nth(place);
         OsString::from_vec(program.unwrap_or_default().into_bytes()).into()
     }
+}
+
+/// The rule for which a program may not be run, if its policy is why.
+fn denying_rule(spec: &ProcessSpec, program: &Path, error: &io::Error) -> Option<DenyingRule> {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return None;
+    }
+    let policy = &spec.confinement.as_ref()?.policy;
+    let denial = policy.denial(&spec.cwd.join(program), Access::Read, false)?;
+    Some(denial.rule(PathStyle::Native))
 }
 
 fn path_of(env: &[(OsString, OsString)]) -> OsString {

@@ -8,7 +8,7 @@ use super::files::FileError;
 use super::launch::StartError;
 use super::process::WriteError;
 use crate::net::http::{FetchError, RequestError};
-use crate::rpc::error::{ErrorData, ErrorKind, Reason, RpcError};
+use crate::rpc::error::{DenyingRule, ErrorData, ErrorKind, Reason, RpcError};
 use crate::sys::signal::Signal;
 
 impl From<FileError> for RpcError {
@@ -48,11 +48,11 @@ impl From<&StartError> for RpcError {
             _ => ErrorKind::Failed,
         };
         let told = Self::new(kind, error.to_string());
+        let mut rule = None;
         let (reason, stage, system, path) = match error {
             StartError::Sandbox(refusal) => return told.with_data(refusal.data()),
-            StartError::NoProgram | StartError::Nul(_) => {
-                (Reason::InvalidParams, "start", None, None)
-            }
+            StartError::NoProgram(_) => (Reason::NotFound, "program", None, None),
+            StartError::Nul(_) => (Reason::Failed, "start", None, None),
             StartError::TooMany(_) => (Reason::Busy, "start", None, None),
             StartError::Resources(_, error) => (Reason::of(error), "start", Some(error), None),
             StartError::Limit(_, error) => (Reason::of(error), "limit", Some(error), None),
@@ -76,6 +76,11 @@ impl From<&StartError> for RpcError {
                 };
                 (reason, "program", Some(error), Some(path.as_path()))
             }
+            StartError::Denied(path, error, denying) => {
+                rule = Some(DenyingRule::clone(denying));
+                let path = Some(path.as_path());
+                (Reason::SandboxDenied, "program", Some(error), path)
+            }
             StartError::Interpreter(path, _, error) => (
                 Reason::NotExecutable,
                 "interpreter",
@@ -87,6 +92,7 @@ impl From<&StartError> for RpcError {
             stage: Some(stage),
             errno: system.and_then(io::Error::raw_os_error),
             path: path.map(|path| path.display().to_string()),
+            rule,
             ..reason.into()
         })
     }

@@ -7,7 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::env::local::info::login_variables;
-use crate::rpc::methods::process::{EnvPolicy, Inherit, NEVER_INHERITED, NEVER_PASSED};
+use crate::rpc::methods::process::{
+    EnvPolicy, Inherit, NEVER_INHERITED, NEVER_PASSED, OF_THE_SERVICE,
+};
 
 /// What `inherit: "core"` lets through.
 const CORE: [&str; 10] = [
@@ -117,6 +119,7 @@ fn apply(
         };
         wanted
             && !is_one_of(&NEVER_INHERITED, name)
+            && !is_one_of(&OF_THE_SERVICE, name)
             && (policy.ignore_default_excludes || !matches_any(&DEFAULT_EXCLUDES, name))
             && !matches_any(&policy.exclude, name)
     };
@@ -225,6 +228,8 @@ mod tests {
         "CODEX_API_KEY=k",
         "CODEX_ACCESS_TOKEN=k",
         "EXEC_SERVER_TOKEN=k",
+        "NOTIFY_SOCKET=/run/notify",
+        "LISTEN_PID=7",
         "node_repl_auth_token=k",
         "FOO_ABC=1",
         "BR[a]=1",

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -11,14 +12,16 @@ use serde_json::value::RawValue;
 use super::command::CommandProcess;
 use super::events::{EventQueue, GAP_PATIENCE};
 use super::files::MAX_BLOCK;
+use super::liveness::{Liveness, Sign};
 use super::session::Session;
 use super::throttle::{Held, ReadThrottle};
-use super::{ClientError, RejectionData};
+use super::{ClientError, ClientOptions, RejectionData};
 use crate::oneshot::{self, Sender};
 use crate::rpc::encode;
-use crate::rpc::methods::Method;
 use crate::rpc::methods::fs::{RawBlockReply, ReadBlock};
 use crate::rpc::methods::process::{Acknowledge, AcknowledgeParams, Read, ReadParams};
+use crate::rpc::methods::session::Status;
+use crate::rpc::methods::{Method, NoParams};
 use crate::rpc::transport::{Framing, Goodbye, Outbound, Payload, Reader, Received, shrink_blocks};
 use crate::sys::sync::{Condvar, Mutex};
 
@@ -36,6 +39,12 @@ pub(crate) struct Connection {
     /// The process behind it, if it is that of a command.
     pub(crate) command: Option<Arc<CommandProcess>>,
     ping_interval: Duration,
+    /// From when on a server that says nothing is lost, and its connection was good.
+    recovery_window: Duration,
+    /// For how many milliseconds the server has not answered.
+    silent: AtomicU64,
+    /// Why the last connection was lost, where several were lost soon and this one may be, too.
+    doubt: Mutex<Option<String>>,
 }
 
 /// The flag and the calls share a lock: a call is either drained, or never registered.
@@ -93,8 +102,9 @@ impl Connection {
         outbound: Arc<Outbound>,
         throttle: Arc<ReadThrottle>,
         command: Option<Arc<CommandProcess>>,
-        ping_interval: Duration,
+        options: &ClientOptions,
         next_id: i64,
+        doubt: Option<String>,
     ) -> Self {
         Self {
             outbound,
@@ -107,8 +117,22 @@ impl Connection {
             ended: Condvar::new(),
             throttle,
             command,
-            ping_interval,
+            ping_interval: options.ping_interval,
+            recovery_window: options.recovery_window,
+            silent: AtomicU64::new(0),
+            doubt: Mutex::new(doubt),
         }
+    }
+
+    /// For how long the server has not answered, if it is time to tell.
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        let millis = self.silent.load(Ordering::Relaxed);
+        (millis > 0).then(|| Duration::from_millis(millis))
+    }
+
+    /// Why the last connection was lost, until this one has lasted.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        self.doubt.lock().clone()
     }
 
     /// Asks, and waits for the answer until `limit` has passed; without one, until the connection
@@ -272,8 +296,8 @@ fn no_answer(method: &str, limit: Duration) -> ClientError {
     ))
 }
 
-/// A server from which nothing came for so many pings is gone.
-const LOST_PINGS: u32 = 3;
+/// A connection that has lasted so long, and on which something came then, is a good one.
+const LASTING: Duration = Duration::from_secs(1);
 /// How much of a line that is no message is shown.
 const MAX_SHOWN: usize = 200;
 
@@ -285,17 +309,36 @@ struct Announced {
     sender: Sender<Result<Block, ClientError>>,
 }
 
+/// The end of a connection.
+pub(crate) struct Ended {
+    pub(crate) why: String,
+    /// Whether it has lasted, or has brought anything new.
+    pub(crate) was_good: bool,
+}
+
 impl Connection {
     /// Reads to the end, in the order in which things come, and tells why it has ended.
-    pub(crate) fn read(&self, reader: &mut dyn Reader, session: &Session) -> String {
+    pub(crate) fn read(&self, reader: &mut dyn Reader, session: &Session) -> Ended {
+        let begun = Instant::now();
         let is_websocket = self.outbound.framing() != Framing::Lines;
-        let silence = self.ping_interval.saturating_mul(LOST_PINGS);
-        let mut pinged = Instant::now();
+        // One to this program itself needs no signs of life.
+        let is_asked = is_websocket || self.command.is_some();
+        // Where there is no other connection to be had, this one gets the time for one.
+        let more = match is_websocket {
+            true => Duration::ZERO,
+            false => self.recovery_window,
+        };
+        let mut liveness = Liveness::new(self.ping_interval, more, begun);
+        if self.doubt().is_some() {
+            liveness.ask_soon(LASTING);
+        }
         // Where it was last looked for events that stay away.
-        let mut checked = pinged;
+        let mut checked = begun;
         let mut has_gaps = false;
         let mut complaint = None;
         let mut announced: Option<Announced> = None;
+        let mut is_useful = false;
+        let mut has_lasted = false;
         let why = loop {
             if !self.throttle.wait(Duration::ZERO) {
                 // What a long message needed is not needed meanwhile.
@@ -306,23 +349,33 @@ impl Connection {
                 self.outbound.ping();
                 continue;
             }
-            let patience = if has_gaps {
-                GAP_PATIENCE
-            } else {
-                self.ping_interval
+            let mut patience = match is_asked {
+                true => liveness.patience(),
+                false => self.ping_interval,
             };
+            if has_gaps {
+                patience = patience.min(GAP_PATIENCE);
+            }
             match reader.receive(patience) {
                 Received::Message => match self.take(reader.message(), session) {
                     Ok(Taken::Nothing) => {}
+                    Ok(Taken::News { has_gap }) => {
+                        is_useful = true;
+                        has_gaps |= has_gap;
+                    }
                     Ok(Taken::OutOfOrder) => has_gaps = true,
                     Ok(Taken::Complaint(why)) => complaint = Some(why),
                     Ok(Taken::Block(block)) => {
                         reader.expect(Payload::Take(block.len));
                         announced = Some(block);
                     }
-                    Err(why) => break why,
+                    Err(why) => {
+                        has_lasted = false;
+                        break why;
+                    }
                 },
                 Received::Payload(Ok(bytes)) => {
+                    is_useful = true;
                     if let Some(Announced { json, sender, .. }) = announced.take() {
                         sender.send(Ok(Block { json, bytes }));
                     }
@@ -344,25 +397,57 @@ impl Connection {
                 checked = now;
                 has_gaps = self.fill_gaps(session, now);
             }
-            if !is_websocket {
+            if !has_lasted && reader.last_heard().saturating_duration_since(begun) >= LASTING {
+                has_lasted = true;
+                *self.doubt.lock() = None;
+            }
+            if !is_asked {
                 continue;
             }
-            if now.saturating_duration_since(reader.last_heard()) >= silence {
-                break format!("no sign of life for {silence:?}");
-            }
-            if now.saturating_duration_since(pinged) >= self.ping_interval {
-                pinged = now;
-                self.outbound.ping();
+            let taken = || self.outbound.total_taken();
+            let sign = liveness.look(now, reader.last_heard(), taken);
+            let silent = match sign {
+                Sign::Silent(time) => u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+                _ => 0,
+            };
+            self.silent.store(silent, Ordering::Relaxed);
+            match sign {
+                Sign::Fine | Sign::Silent(_) => {}
+                Sign::Ask => {
+                    if is_websocket {
+                        self.outbound.ping();
+                    } else {
+                        // Even a server that does not know it answers, with an error.
+                        self.post::<Status>(&NoParams {});
+                    }
+                    liveness.asked(self.outbound.total_added(), taken());
+                }
+                Sign::Lost if self.may_be_at_work(session) => {}
+                Sign::Lost => break format!("no sign of life for {:?}", liveness.limit()),
             }
         };
+        self.silent.store(0, Ordering::Relaxed);
         if let Some(Announced { id, sender, .. }) = announced {
             // Its bytes never come: it fails with the others.
             self.calls.lock().waiting.insert(id, Waiting::Block(sender));
         }
-        match complaint {
-            Some(complaint) => format!("{complaint} ({why})"),
-            None => why,
+        Ended {
+            why: match complaint {
+                Some(complaint) => format!("{complaint} ({why})"),
+                None => why,
+            },
+            was_good: is_useful || has_lasted || begun.elapsed() >= self.recovery_window,
         }
+    }
+
+    /// Whether the silence may come from a call: behind a command, the reference carries out one
+    /// after the other, and answers nothing meanwhile. Each has a time limit of its own.
+    fn may_be_at_work(&self, session: &Session) -> bool {
+        let is_waited_for =
+            |waiting: &Waiting| matches!(waiting, Waiting::Caller(_) | Waiting::Block(_));
+        self.outbound.framing() == Framing::Lines
+            && session.facts.environment.extensions.is_empty()
+            && self.calls.lock().waiting.values().any(is_waited_for)
     }
 
     fn take(&self, message: &[u8], session: &Session) -> Result<Taken, String> {
@@ -375,29 +460,38 @@ impl Connection {
                 let waiting = self.calls.lock().waiting.remove(&id);
                 match waiting {
                     Some(Waiting::Caller(sender)) => {
+                        let is_useful = outcome.is_ok();
                         sender.send(outcome.map(|json| Answer {
                             json: json.into(),
                             _held: self.throttle.hold(json.len()),
                         }));
+                        if is_useful {
+                            return Ok(Taken::News { has_gap: false });
+                        }
                     }
                     Some(Waiting::Block(sender)) => return take_block(id, outcome, sender),
                     Some(Waiting::Replay(events)) => {
-                        replay(&events, outcome)?;
+                        let is_new = replay(&events, outcome)?;
                         // What was told on the last connection may be lost, and the program wait.
                         self.acknowledge_events(session, &events, true);
+                        if is_new {
+                            return Ok(Taken::News { has_gap: false });
+                        }
                     }
                     Some(Waiting::Nobody) | None => {}
                 }
                 Ok(Taken::Nothing)
             }
             Incoming::Notice { method, params } => {
-                let events = session.take(&method, params)?;
-                if let Some(events) = &events {
-                    self.acknowledge_events(session, events, false);
-                }
-                Ok(match events {
-                    Some(events) if events.has_gap() => Taken::OutOfOrder,
-                    _ => Taken::Nothing,
+                let Some((events, is_new)) = session.take(&method, params)? else {
+                    return Ok(Taken::Nothing);
+                };
+                self.acknowledge_events(session, &events, false);
+                let has_gap = events.has_gap();
+                Ok(match is_new {
+                    true => Taken::News { has_gap },
+                    false if has_gap => Taken::OutOfOrder,
+                    false => Taken::Nothing,
                 })
             }
             Incoming::Complaint(why) => Ok(Taken::Complaint(why)),
@@ -426,6 +520,10 @@ impl Connection {
 /// What came of a message.
 enum Taken {
     Nothing,
+    /// An answer that somebody has waited for, or the next event of a process.
+    News {
+        has_gap: bool,
+    },
     OutOfOrder,
     Complaint(String),
     Block(Announced),
@@ -462,7 +560,8 @@ fn take_block(
     }
 }
 
-fn replay(events: &EventQueue, outcome: Result<&str, ClientError>) -> Result<(), String> {
+/// Whether it has brought anything new.
+fn replay(events: &EventQueue, outcome: Result<&str, ClientError>) -> Result<bool, String> {
     match outcome {
         Ok(json) => {
             let reply = decode_result(Read::NAME, json);
@@ -470,7 +569,7 @@ fn replay(events: &EventQueue, outcome: Result<&str, ClientError>) -> Result<(),
         }
         Err(error) => {
             events.fail(&format!("failed to recover process {}: {error}", events.id));
-            Ok(())
+            Ok(false)
         }
     }
 }

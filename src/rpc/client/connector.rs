@@ -11,14 +11,15 @@
 //!
 //! Who needs a connection that is not there makes it on its own thread; all others wait for the
 //! same attempt and share its outcome. The thread that reads a connection is the one that
-//! recovers it, and then reads the next.
+//! recovers it, and then reads the next. Connections that are lost soon, one after the other, and
+//! bring nothing new are one loss, with one window ([`Recovery`]).
 
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::command::CommandProcess;
-use super::connection::{Answer, CallError, Connection, Incoming, Params, shown};
+use super::connection::{Answer, CallError, Connection, Ended, Incoming, Params, shown};
 use super::events::EventQueue;
 use super::session::{ServerFacts, Session};
 use super::throttle::ReadThrottle;
@@ -205,7 +206,11 @@ impl Connector {
         match &self.state.lock().link {
             Link::Idle => ConnectionState::Idle,
             Link::Connecting => ConnectionState::Connecting,
-            Link::Connected(_) => ConnectionState::Connected,
+            Link::Connected(connection) => match (connection.doubt(), connection.silence()) {
+                (Some(why), _) => ConnectionState::Recovering(why),
+                (None, Some(time)) => ConnectionState::Silent(time),
+                (None, None) => ConnectionState::Connected,
+            },
             Link::Recovering(why) => ConnectionState::Recovering(why.clone()),
             Link::Failed(error) => ConnectionState::Failed(error.to_string()),
         }
@@ -307,7 +312,7 @@ impl Connector {
         let throttle = Arc::new(ReadThrottle::default());
         let session = Session::new(handshake.session_id, handshake.facts, Arc::clone(&throttle));
         let session = Arc::new(session);
-        let (connection, reader) = self.establish(opened, throttle);
+        let (connection, reader) = self.establish(opened, throttle, None);
         let (shared, kept) = (Arc::clone(self), Arc::clone(&connection));
         let its_session = Arc::clone(&session);
         thread::Builder::new()
@@ -406,13 +411,15 @@ impl Connector {
         &self,
         opened: Opened,
         throttle: Arc<ReadThrottle>,
+        doubt: Option<String>,
     ) -> (Arc<Connection>, BoxedReader) {
         let connection = Connection::new(
             opened.outbound,
             throttle,
             opened.command,
-            self.options.ping_interval,
+            &self.options,
             FIRST_FREE_ID,
+            doubt,
         );
         (Arc::new(connection), opened.reader)
     }
@@ -592,6 +599,53 @@ fn facts(json: &str) -> Result<ServerFacts, HandshakeError> {
 /// Between attempts to recover, first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
+/// What is done about a lost connection, from the loss until a connection lasts.
+struct Recovery {
+    since: Instant,
+    /// When the next attempt may be made.
+    next: Instant,
+    /// From that attempt to the one behind it.
+    pause: Duration,
+    /// How often the session was taken up again.
+    resumed: u32,
+}
+
+impl Recovery {
+    fn begin() -> Self {
+        let now = Instant::now();
+        Self {
+            since: now,
+            next: now,
+            pause: RETRY.0,
+            resumed: 0,
+        }
+    }
+
+    /// Another loss. It is not tried again more often than ever.
+    fn begin_anew(&mut self) {
+        let fresh = Self::begin();
+        let next = self.next.clamp(fresh.next, fresh.next + RETRY.0);
+        *self = Self { next, ..fresh };
+    }
+
+    fn count_attempt(&mut self) {
+        self.next = Instant::now() + self.pause;
+        self.pause = (self.pause * 3 / 2).min(RETRY.1);
+    }
+
+    fn timed_out(&self, window: Duration) -> String {
+        let text = format!("recovery timed out after {window:?}");
+        match self.resumed {
+            0 => text,
+            1 => format!("{text}; the session was taken up again, but that connection ended soon"),
+            times => format!(
+                "{text}; the session was taken up again {times} times, and each of those connections \
+                 ended soon"
+            ),
+        }
+    }
+}
+
 /// Why an attempt has failed.
 enum AttemptError {
     Dial(DialError),
@@ -624,9 +678,14 @@ impl Connector {
         mut connection: Arc<Connection>,
         session: &Arc<Session>,
     ) {
+        let mut recovery = Recovery::begin();
         loop {
-            let why = connection.read(&mut *reader, session);
-            match self.lost(&connection, session, why) {
+            let Ended { why, was_good } = connection.read(&mut *reader, session);
+            // The first loss is one of its own, however soon it comes.
+            if was_good || recovery.resumed == 0 {
+                recovery.begin_anew();
+            }
+            match self.lost(&connection, session, why, &mut recovery) {
                 Some(next) => (connection, reader) = next,
                 None => return,
             }
@@ -639,6 +698,7 @@ impl Connector {
         connection: &Arc<Connection>,
         session: &Arc<Session>,
         mut why: String,
+        recovery: &mut Recovery,
     ) -> Option<(Arc<Connection>, BoxedReader)> {
         if let Some(command) = &connection.command {
             command.end();
@@ -665,7 +725,7 @@ impl Connector {
         connection.close(&why);
         session.connection_lost(&why);
         let recovered = match dial {
-            Some(dial) => self.recover(dial, session),
+            Some(dial) => self.recover(dial, session, recovery, &why),
             None => Err(String::new()),
         };
         match recovered {
@@ -712,38 +772,44 @@ impl Connector {
         }
     }
 
-    /// Tries until the window is over. None when the client is closed meanwhile.
+    /// Tries until the window is over. None when the client is closed meanwhile. `why` is what the
+    /// last connection was lost for.
     fn recover(
         &self,
         dial: &Dial,
         session: &Session,
+        recovery: &mut Recovery,
+        why: &str,
     ) -> Result<Option<(Arc<Connection>, BoxedReader)>, String> {
         let window = self.options.recovery_window;
-        let deadline = Instant::now() + window;
-        let mut pause = RETRY.0;
+        let deadline = recovery.since + window;
         loop {
-            if self.state.lock().is_ended {
+            let goes_on = |state: &mut State| !state.is_ended;
+            let pause = recovery.next.min(deadline);
+            let pause = pause.saturating_duration_since(Instant::now());
+            let waited = self
+                .changed
+                .wait_timeout_while(self.state.lock(), pause, goes_on);
+            if waited.0.is_ended {
                 return Ok(None);
             }
+            drop(waited);
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(format!("recovery timed out after {window:?}"));
+                return Err(recovery.timed_out(window));
             }
-            match self.try_to_resume(dial, session, left) {
+            let attempt = self.try_to_resume(dial, session, left);
+            recovery.count_attempt();
+            match attempt {
                 Ok(opened) => {
                     let throttle = Arc::clone(&session.throttle);
-                    return Ok(Some(self.establish(opened, throttle)));
+                    let doubt = (recovery.resumed > 0).then(|| why.to_owned());
+                    recovery.resumed += 1;
+                    return Ok(Some(self.establish(opened, throttle, doubt)));
                 }
                 Err(error) if !error.is_temporary() => return Err(error.to_string()),
                 Err(error) => log::debug!("cannot resume yet: {error}"),
             }
-            let ends = |state: &mut State| !state.is_ended;
-            let left = deadline.saturating_duration_since(Instant::now());
-            drop(
-                self.changed
-                    .wait_timeout_while(self.state.lock(), pause.min(left), ends),
-            );
-            pause = (pause * 3 / 2).min(RETRY.1);
         }
     }
 

@@ -57,9 +57,10 @@ impl EventQueue {
         }
     }
 
-    /// Takes an event in. The error ends the connection.
-    pub(crate) fn accept(&self, seq: u64, event: ProcessEvent) -> Result<(), String> {
+    /// Takes an event in; whether one could be handed out for it. The error ends the connection.
+    pub(crate) fn accept(&self, seq: u64, event: ProcessEvent) -> Result<bool, String> {
         let mut state = self.state.lock();
+        let before = state.sequence.published();
         let cost = cost(&event);
         if state.sequence.accept(seq, event) {
             state.charged += cost;
@@ -73,14 +74,15 @@ impl EventQueue {
                 self.id
             ));
         }
-        Ok(())
+        Ok(state.sequence.published() > before)
     }
 
-    /// Takes in the answer to a `process/read` behind the last event handed out.
-    pub(crate) fn merge(&self, reply: ReadReply<'_>) -> Result<(), String> {
+    /// Takes in the answer to a `process/read` behind the last event handed out; whether it has
+    /// brought another.
+    pub(crate) fn merge(&self, reply: ReadReply<'_>) -> Result<bool, String> {
         if let Some(why) = reply.failure {
             self.fail(&why);
-            return Ok(());
+            return Ok(false);
         }
         let mut chunks = Vec::with_capacity(reply.chunks.len());
         for chunk in &reply.chunks {
@@ -94,6 +96,7 @@ impl EventQueue {
             first_retained: reply.first_retained_seq,
         };
         let mut state = self.state.lock();
+        let known = state.sequence.published();
         let before = state.charged;
         let added: usize = snapshot.chunks.iter().map(|chunk| cost(&chunk.1)).sum();
         state.sequence.merge(snapshot);
@@ -102,7 +105,7 @@ impl EventQueue {
         self.throttle.add(added);
         state.has_asked = false;
         self.publish(&mut state);
-        Ok(())
+        Ok(state.sequence.published() > known)
     }
 
     /// The number up to which all has come, when it is time to tell the server, or `is_urgent`.

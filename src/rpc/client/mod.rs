@@ -22,6 +22,7 @@ mod connector;
 mod events;
 mod files;
 mod http;
+mod liveness;
 mod process;
 mod session;
 mod throttle;
@@ -182,8 +183,9 @@ pub struct ClientOptions {
     /// For how long a lost websocket is tried to be had again; 45 s unless set, which is below
     /// the 80 s or more that servers keep a session.
     pub recovery_window: Duration,
-    /// How often a websocket is pinged; 30 s unless set. A server that is silent for three
-    /// intervals is gone.
+    /// After how much silence a server is asked for a sign of life; 5 s unless set. One that is
+    /// silent for three such intervals is gone: a command, whose connection cannot be had again,
+    /// for as much longer as `recovery_window` says.
     pub ping_interval: Duration,
 }
 
@@ -205,7 +207,7 @@ impl ClientOptions {
             initialize_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(60),
             recovery_window: Duration::from_secs(45),
-            ping_interval: Duration::from_secs(30),
+            ping_interval: Duration::from_secs(5),
         }
     }
 }
@@ -219,6 +221,8 @@ pub enum ConnectionState {
     Connecting,
     /// All is well.
     Connected,
+    /// There is a connection, and the server has not answered for so long.
+    Silent(Duration),
     /// The connection was lost, for this reason, and is being made again.
     Recovering(String),
     /// There is none, for this reason; the next use tries again.
@@ -231,6 +235,7 @@ impl fmt::Display for ConnectionState {
             Self::Idle => f.write_str("not connected yet"),
             Self::Connecting => f.write_str("connecting"),
             Self::Connected => f.write_str("connected"),
+            Self::Silent(time) => write!(f, "connected, and no answer for {} s", time.as_secs()),
             Self::Recovering(why) => write!(f, "reconnecting: {why}"),
             Self::Failed(why) => write!(f, "failed: {why}"),
         }

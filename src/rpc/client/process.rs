@@ -457,7 +457,9 @@ impl From<ExitFacts> for Exit {
         });
         Self {
             // 0.130 says -1 of a process that a signal has ended; none at all is as little known.
-            code: facts.exit_code.unwrap_or(-1),
+            code: facts.exit_code.map_or(-1, |code| {
+                code.clamp(i32::MIN.into(), i32::MAX.into()) as i32
+            }),
             signal,
             timed_out: facts.timed_out.unwrap_or(false),
             sandbox_denied: facts.sandbox_denied.unwrap_or(false),

@@ -195,22 +195,23 @@ impl Session {
         self.state.lock().failure.clone()
     }
 
-    /// Takes a notification and gives the process that it was about. The error ends the connection.
+    /// Takes a notification and gives the process that it was about, and whether it has brought an
+    /// event that could be handed out. The error ends the connection.
     pub(crate) fn take(
         &self,
         method: &str,
         params: &str,
-    ) -> Result<Option<Arc<EventQueue>>, String> {
+    ) -> Result<Option<(Arc<EventQueue>, bool)>, String> {
         let bad =
             |error: serde_json::Error| format!("the server's {method} makes no sense: {error}");
         match method {
             Output::NAME => {
                 let chunk: OutputParams<'_> = serde_json::from_str(params).map_err(bad)?;
-                let events = self.events_of(&chunk.process_id);
-                if let Some(events) = &events {
-                    events.accept(chunk.seq, output(&chunk)?)?;
-                }
-                Ok(events)
+                let Some(events) = self.events_of(&chunk.process_id) else {
+                    return Ok(None);
+                };
+                let is_new = events.accept(chunk.seq, output(&chunk)?)?;
+                Ok(Some((events, is_new)))
             }
             Exited::NAME | Closed::NAME => {
                 let ended: EndParams<'_> = serde_json::from_str(params).map_err(bad)?;
@@ -226,8 +227,8 @@ impl Session {
                 } else {
                     ProcessEvent::Exited(ended.exit.into())
                 };
-                events.accept(ended.seq, event)?;
-                Ok(Some(events))
+                let is_new = events.accept(ended.seq, event)?;
+                Ok(Some((events, is_new)))
             }
             BodyDelta::NAME => {
                 let delta: BodyDeltaParams<'_> = serde_json::from_str(params).map_err(bad)?;

@@ -373,7 +373,7 @@ pub struct EndParams<'a> {
 pub struct ExitFacts {
     /// The code, or 128+n for signal n; 0.130 says -1 then.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i32>,
+    pub exit_code: Option<i64>,
     /// Whether the sandbox is what it failed of, as far as the server can tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox_denied: Option<bool>,
@@ -423,6 +423,18 @@ pub const NEVER_INHERITED: [&str; 4] = [
     "CODEX_API_KEY",
     "CODEX_EXEC_SERVER_REMOTE_BEARER_TOKEN",
     "OPENAI_API_KEY",
+];
+
+/// What a service manager tells the server, and nobody else: a child that had them could report in
+/// the server's name, or take its own descriptors for sockets.
+pub const OF_THE_SERVICE: [&str; 7] = [
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
 ];
 
 /// Whether a variable of ours is a secret that a program between us and a server must not inherit:

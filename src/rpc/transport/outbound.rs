@@ -21,6 +21,7 @@ use super::frame::{self, Goodbye, Masks, Role};
 use super::payload::PayloadBuffer;
 use crate::net::Sink;
 use crate::sys::poll::{self, PollFd, WRITABLE, WakeEvent};
+use crate::sys::socket::unacknowledged_bytes;
 use crate::sys::sync::{Condvar, Mutex};
 
 /// Above this many unsent bytes, process output waits in its pipe.
@@ -278,6 +279,18 @@ impl Outbound {
     /// Bytes that the stream has taken so far.
     pub fn total_sent(&self) -> u64 {
         self.state.lock().total_sent
+    }
+
+    /// Bytes that the other side's system has taken so far, as far as ours can tell.
+    pub fn total_taken(&self) -> u64 {
+        let sent = self.total_sent();
+        sent.saturating_sub(unacknowledged_bytes(self.fd()) as u64)
+    }
+
+    /// Bytes that were to be sent so far.
+    pub fn total_added(&self) -> u64 {
+        let state = self.state.lock();
+        state.total_sent + state.unsent() as u64
     }
 
     /// Bytes that are not sent yet.

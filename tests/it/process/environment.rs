@@ -52,6 +52,36 @@ fn names(client: &mut Client, inherit: &str, more: Value) -> Vec<String> {
     environment(client, &id, start).into_keys().collect()
 }
 
+#[test]
+fn what_a_service_manager_tells_the_server_is_not_inherited() {
+    const OF_THE_SERVICE: [&str; 7] = [
+        "LISTEN_FDNAMES",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+    ];
+    let mut command = Server::command();
+    command.env_clear().args(["--listen", "stdio"]);
+    command.envs(OF_THE_SERVICE.map(|name| (name, "1")));
+    command.envs([("PATH", "/bin"), ("INVOCATION_ID", "x")]);
+    let mut client = Client::stdio_command(command);
+    let shortest = Start::child("default", &["env"]).without("env");
+    let found = environment(&mut client, "default", shortest);
+    let found: Vec<_> = found.keys().map(String::as_str).collect();
+    assert_eq!(found, ["INVOCATION_ID", "PATH", "PWD"]);
+    // A client that means it gets it.
+    let start = Start::child("", &["env"]).env("NOTIFY_SOCKET", "/run/x");
+    let found = environment(
+        &mut client,
+        "given",
+        start.with("envPolicy", policy("all", json!({}))),
+    );
+    assert_eq!(found["NOTIFY_SOCKET"], "/run/x");
+}
+
 over_both! {
     fn without_a_policy_the_environment_is_exactly_the_one_given(client) {
         assert_eq!(client.run(Start::child("none", &["env"])).stdout, "");

@@ -152,7 +152,38 @@ over_both! {
     fn a_command_must_have_a_program(client) {
         let error = client.err("process/start", Start::command::<&str>("p", &[]).0);
         assert_eq!(error, RpcError { code: -32602, message: "argv must not be empty".into() });
-        client.err("process/start", Start::command("p", &[""]).0);
+        for (tty, place) in [(false, "pipe"), (true, "PTY")] {
+            let id = client.ask("process/start", Start::command("p", &[""]).with("tty", tty).0);
+            let error = &client.whole_answer(id)["error"];
+            assert_eq!(error["message"], format!("missing program for {place} spawn"));
+            assert_eq!((&error["code"], &error["data"]["kind"]), (&json!(-32603), &json!("notFound")));
+        }
+        client.still_serves();
+    }
+
+    fn what_is_no_directory_in_the_path_of_a_program_is_told(client) {
+        let id = client.ask("process/start", Start::command("p", &["/etc/passwd/x"]).0);
+        let error = &client.whole_answer(id)["error"];
+        assert_eq!(error["message"], "cannot run the program /etc/passwd/x: Not a directory (os error 20)");
+        assert_eq!((&error["data"]["kind"], &error["data"]["errno"]), (&json!("notFound"), &json!(20)));
+        // On PATH it is passed over, as ever.
+        let start = Start::command("q", &["true"]).env("PATH", "/etc/passwd:/usr/bin:/bin");
+        assert_eq!(client.run(start).code, 0);
+    }
+
+    fn an_error_repeats_no_more_of_a_request_than_a_page(client) {
+        let long = format!("/{}", "\u{fc}".repeat(4 << 20));
+        for start in [Start::command("p", &[&long]), Start::child("p", &["true"]).cwd(&long)] {
+            let id = client.ask("process/start", start.0);
+            let answer = client.whole_answer(id);
+            for text in [&answer["error"]["message"], &answer["error"]["data"]["path"]] {
+                let text = text.as_str().unwrap();
+                let missing = text.rsplit_once("... (").unwrap().1.strip_suffix(" bytes more)").unwrap();
+                let missing: usize = missing.parse().unwrap();
+                assert!(text.len() < 4200 && missing > 8_000_000, "{} bytes, {missing} missing", text.len());
+            }
+            assert!(answer.to_string().len() < 16_384);
+        }
         client.still_serves();
     }
 

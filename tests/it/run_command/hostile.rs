@@ -1,5 +1,7 @@
 //! A server that speaks to the user's terminal.
 
+use std::process::Output;
+
 use serde_json::json;
 
 use crate::client::scripted::Scripted;
@@ -10,12 +12,18 @@ const ODD: &str = "odd\u{1b}]0;x\u{7}\r\n\u{9b}2J\u{202e}";
 
 /// What `run -v` of something says, where a server does this.
 fn said(script: impl Fn(&mut crate::client::scripted::Line) + Send + 'static) -> (Vec<u8>, String) {
+    let output = outcome(script);
+    (output.stdout, String::from_utf8(output.stderr).unwrap())
+}
+
+/// All that comes of it.
+fn outcome(script: impl Fn(&mut crate::client::scripted::Line) + Send + 'static) -> Output {
     let scratch = scratch();
     let server = Scripted::new(move |_, line| script(line));
     let mut command = command_line(&scratch.dir());
     command.args(["run", "-v", "-e", server.url(), "--", "something"]);
     let output = finish(command, b"");
-    let stderr = String::from_utf8(output.stderr).unwrap();
+    let stderr = str::from_utf8(&output.stderr).unwrap();
     for line in stderr.lines() {
         assert!(
             !line.contains(|c: char| c.is_control() || c == '\u{202e}'),
@@ -24,7 +32,7 @@ fn said(script: impl Fn(&mut crate::client::scripted::Line) + Send + 'static) ->
         let is_ours = line.starts_with("exec-server run: ");
         assert!(is_ours || line.starts_with("  "), "{line:?}");
     }
-    (output.stdout, stderr)
+    output
 }
 
 #[test]
@@ -55,4 +63,27 @@ fn an_error_of_the_server_is_shown_in_short() {
     });
     assert!(stderr.contains("(-32603): odd"), "{stderr:.1000}");
     assert!(stderr.len() < 20_000, "{} bytes", stderr.len());
+}
+
+#[test]
+fn an_exit_code_that_no_process_can_have_is_no_success() {
+    for (code, words) in [
+        (256, "the exit code 256"),
+        (-1, "no exit code"),
+        (-256, "the exit code -256"),
+        (1 << 31, "the exit code 2147483647"),
+        (i64::MIN, "the exit code -2147483648"),
+    ] {
+        let output = outcome(move |line| {
+            line.greet_with(&json!({ "cwd": "file:///" }));
+            let id = line.start();
+            line.say(json!({ "method": "process/exited", "params":
+                { "processId": id, "seq": 1, "exitCode": code } }));
+            line.closed(&id, 2);
+            line.hear();
+        });
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(255), "{code}: {stderr}");
+        assert!(stderr.contains(words), "{code}: {stderr}");
+    }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{Environments, Proxy, Running, child, patterned, within};
+use crate::support::{Environments, Proxy, Running, child, patterned, signal, within};
 
 /// Environments with `cut`, which is the websocket behind a proxy.
 fn behind_a_proxy(flags: &[&str]) -> (Environments, Proxy) {
@@ -175,6 +175,35 @@ fn a_server_that_does_not_answer_is_told_before_it_is_given_up() {
     stderr.read_to_string(&mut rest).unwrap();
     assert!(rest.contains("timed out"), "{rest}");
     assert_eq!(running.ended(Duration::from_secs(20)).code(), Some(255));
+}
+
+#[test]
+fn a_server_that_stops_answering_in_the_middle_is_told_and_so_is_its_return() {
+    let environments = Environments::start();
+    let server = environments.ws.pid();
+    let mut command = environments.command(&["run", "-e", "ws", "/bin/cat"]);
+    command.stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = Running::new(command.spawn().unwrap());
+    let mut stdin = running.0.stdin.take().unwrap();
+    stdin.write_all(b"one").unwrap();
+    hears(&mut running, 3);
+    let mut stderr = BufReader::new(running.0.stderr.take().unwrap());
+    signal(server, "STOP");
+    let begun = Instant::now();
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    let told_after = begun.elapsed();
+    signal(server, "CONT");
+    let words = "exec-server run: `ws` has not answered for ";
+    assert!(line.starts_with(words), "{line}");
+    // It is asked after 5 s without a word, and has 3 s to answer.
+    assert!(told_after < Duration::from_secs(11), "{told_after:?}");
+    line.clear();
+    stderr.read_line(&mut line).unwrap();
+    assert_eq!(line, "exec-server run: `ws` answers again\n");
+    drop(stdin);
+    assert_eq!(running.ended(Duration::from_secs(20)).code(), Some(0));
 }
 
 #[test]

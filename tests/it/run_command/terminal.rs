@@ -162,3 +162,75 @@ fn without_a_terminal_of_our_own_the_command_still_has_one() {
         assert_eq!(output.status.code(), Some(0), "{environment}");
     }
 }
+
+#[test]
+fn the_language_goes_along_with_a_terminal_only() {
+    let environments = Environments::start();
+    let script = "/bin/sh -c 'echo $LANG,$LC_TIME.'";
+    for environment in EVERY {
+        let start = |words: &str| {
+            typed(&environments, environment, words)
+                .env("LANG", "de_AT.UTF-8")
+                .env("LC_TIME", "C")
+        };
+        let outcome = Client::stdio().run(start(script));
+        assert!(
+            outcome.pty.starts_with("de_AT.UTF-8,C.\r\n"),
+            "{environment}: {}",
+            outcome.pty
+        );
+        let explicit = format!("--env LANG=C --env LC_TIME=de_AT {script}");
+        let outcome = Client::stdio().run(start(&explicit));
+        assert!(
+            outcome.pty.starts_with("C,de_AT.\r\n"),
+            "{environment}: {}",
+            outcome.pty
+        );
+    }
+    let mut command = environments.command(&["run", "-e", "ws", "/bin/sh", "-c", "echo $LC_TIME"]);
+    command.env("LC_TIME", "de_AT");
+    let output = crate::support::finish(command, b"");
+    assert_eq!(output.stdout, b"\n", "{output:?}");
+}
+
+#[test]
+fn without_a_command_it_is_a_login_shell() {
+    let environments = Environments::start();
+    for (environment, flags) in [
+        ("local", ""),
+        ("ws", ""),
+        ("unix", "--sandbox read-only"),
+        ("stdio", ""),
+    ] {
+        let mut client = Client::stdio();
+        let own = environments.command(&[]);
+        let script = format!(
+            "'{}' run -e {environment} {flags}; echo code $?",
+            own.get_program().display()
+        );
+        client.start(
+            Start::shell("p", &script)
+                .tty()
+                .env("EXEC_SERVER_HOME", &environments.scratch.dir())
+                .env("TEST_TOKEN", "a-token-that-nobody-guesses")
+                .env("TERM", "dumb")
+                .env("HOME", &environments.scratch.dir()),
+        );
+        let is_prompt = |text: &str| text.ends_with("$ ") || text.ends_with("# ");
+        client.output("p", "pty", is_prompt);
+        client.write("p", b"echo \"name $0\" $((3 * 4)); exit 7\r", "1");
+        let outcome = client.closed("p");
+        // What is typed is echoed, perhaps twice; its result is not among that.
+        let is_login = |line: &str| line.starts_with("name -") && line.ends_with("sh 12");
+        assert!(
+            outcome.pty.split("\r\n").any(is_login),
+            "{environment}: {}",
+            outcome.pty
+        );
+        assert!(
+            outcome.pty.ends_with("code 7\r\n"),
+            "{environment}: {}",
+            outcome.pty
+        );
+    }
+}

@@ -5,7 +5,11 @@ use crate::support::{Environments, child, fails, run};
 #[test]
 fn a_wrong_command_line_gives_2() {
     for (arguments, text) in [
-        (&["run"][..], "no command was given"),
+        (
+            &["run"][..],
+            "no command was given; a login shell needs a terminal",
+        ),
+        (&["run", "-e", "dev"], "a login shell needs a terminal"),
         (
             &["run", "--tmeout", "1", "x"],
             "a similar argument exists: '--timeout'",

@@ -71,6 +71,30 @@ over_both! {
         }
     }
 
+    fn a_program_that_the_policy_denies_is_told_as_denied(client) {
+        let scratch = scratch();
+        let denied = scratch.path("denied");
+        fs::copy("/bin/true", &denied).unwrap();
+        fs::set_permissions(&denied, fs::Permissions::from_mode(0o755)).unwrap();
+        let policy = restricted(&[special("root", "read"), entry(&denied, "deny")]);
+        for start in [
+            Start::command("p", &[&denied]),
+            Start::command("p", &["./denied"]).cwd(&scratch.dir()),
+        ] {
+            let id = client.ask("process/start", start.with("sandbox", policy.clone()).0);
+            let error = &client.whole_answer(id)["error"];
+            let data = &error["data"];
+            assert_eq!((&data["kind"], &data["stage"]), (&json!("sandboxDenied"), &json!("program")), "{error}");
+            assert_eq!(data["rule"], json!({"path": denied, "access": "deny", "origin": "policy"}), "{error}");
+            assert_eq!((&error["code"], &data["errno"]), (&json!(-32603), &json!(13)), "{error}");
+        }
+        // What may not be run by anybody is no matter of the policy.
+        fs::write(scratch.path("plain"), "").unwrap();
+        let start = Start::command("p", &[&scratch.path("plain")]).with("sandbox", policy);
+        let id = client.ask("process/start", start.0);
+        assert_eq!(client.whole_answer(id)["error"]["data"]["kind"], "notExecutable");
+    }
+
     fn a_script_without_an_interpreter_line_is_run_by_the_shell_inside(client) {
         let scratch = scratch();
         let script = scratch.path("script");
