@@ -10,7 +10,7 @@ use super::connection::ConnectionState;
 use super::connection::Peer;
 use super::file_queue::{FileQueue, Job};
 use super::files::{self, BlockWrite, FileMethod, Prepared};
-use super::methods::{http, process, session, watch};
+use super::methods::{http, process, run, session, watch};
 use super::reply::{Responder, Source};
 use super::server::Server;
 use super::services::Call;
@@ -24,7 +24,7 @@ use crate::rpc::message::{Message, RequestId, UNKNOWN_ID, decode_params};
 use crate::rpc::methods::discovery::{Discover, DiscoverRoots, ReadConfig};
 use crate::rpc::methods::fs::{Unwatch, Watch, WatchMissing, WriteBlock};
 use crate::rpc::methods::process::{
-    Acknowledge, CloseStdin, List, Read, Resize, Signal, Start, Terminate, Write,
+    Acknowledge, CloseStdin, List, Read, Resize, Run, Signal, Start, Terminate, Write,
 };
 use crate::rpc::methods::session::{Info, Initialize, InitializeParams, Initialized, Status};
 use crate::rpc::methods::{self, Method, http::Request};
@@ -43,6 +43,7 @@ static METHODS: &[(&str, &dyn CallMethod)] = &[
     row(&On::<Read>(PROCESSES, process::read)),
     row(&On::<Acknowledge>(PROCESSES, process::acknowledge)),
     row(&On::<Start>(PROCESSES, process::start)),
+    row(&On::<Run>(PROCESSES, run::run)),
     row(&On::<CloseStdin>(PROCESSES, process::close_stdin)),
     row(&On::<Signal>(PROCESSES, process::signal)),
     row(&On::<Terminate>(PROCESSES, process::terminate)),

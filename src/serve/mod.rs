@@ -45,6 +45,7 @@ mod session;
 mod methods {
     pub(crate) mod http;
     pub(crate) mod process;
+    pub(crate) mod run;
     pub(crate) mod session;
     pub(crate) mod watch;
 }

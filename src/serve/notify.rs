@@ -11,7 +11,7 @@ use crate::sandbox::denial::Denial;
 use crate::sys::poll::WakeEvent;
 
 /// A connection as the receiver of events.
-pub(crate) struct Notifications(pub(super) Arc<Outbound>);
+pub(crate) struct Notifications(pub(crate) Arc<Outbound>);
 
 impl Subscriber for Notifications {
     fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Arc<WakeEvent>) -> Offer {
@@ -63,15 +63,20 @@ fn write(out: &mut Vec<u8>, process_id: &str, event: &Event<'_>) {
             out.push(b'"');
         }
         Event::Exited { exit, denial, .. } => {
-            out.extend_from_slice(b",\"exitCode\":");
-            number(out, exit.code.into());
-            out.extend_from_slice(b",\"sandboxDenied\":");
-            json(out, &exit.sandbox_denied);
+            write_exit(out, exit);
             write_exit_extensions(out, exit, *denial);
         }
         Event::Closed { .. } => {}
     }
     out.extend_from_slice(b"}}");
+}
+
+/// The members that every exit has.
+pub(crate) fn write_exit(out: &mut Vec<u8>, exit: &ProcessExit) {
+    out.extend_from_slice(b",\"exitCode\":");
+    number(out, exit.code.into());
+    out.extend_from_slice(b",\"sandboxDenied\":");
+    json(out, &exit.sandbox_denied);
 }
 
 /// The members that say more of an exit than its code; left out when there is nothing to say.

@@ -74,6 +74,13 @@ enum Attachment {
     Ended,
 }
 
+impl Attachment {
+    /// Whether it is to the connection of this number.
+    fn is_to(&self, connection: u64) -> bool {
+        matches!(self, Self::Attached(owner) if owner.connection() == connection)
+    }
+}
+
 impl Session {
     /// Its name, which only its client knows.
     pub(crate) fn id(&self) -> &str {
@@ -106,17 +113,28 @@ impl Session {
         processes
     }
 
-    /// Reserves the name and makes the process, which is then to be started.
+    /// Reserves the name and makes the process, which is then to be started. Its events go to the
+    /// session's connection, or only to the `audience` that belongs to the connection of this number.
     pub(crate) fn add(
         &self,
         host: &Arc<Host>,
         spec: &ProcessSpec,
+        audience: Option<(u64, Arc<dyn Subscriber>)>,
     ) -> Result<Arc<Process>, RpcError> {
         let mut state = self.state.lock();
-        let subscriber = match &state.attachment {
-            Attachment::Attached(session_owner) => Some(Arc::clone(session_owner.subscriber())),
-            Attachment::Detached(..) => None,
-            Attachment::Ended => return Err(RpcError::invalid_request("the session is over")),
+        let subscriber = match (&state.attachment, audience) {
+            (Attachment::Ended, _) => {
+                return Err(RpcError::invalid_request("the session is over"));
+            }
+            (attachment, Some((connection, audience))) => {
+                if !attachment.is_to(connection) {
+                    let message = "the session belongs to another connection";
+                    return Err(RpcError::invalid_request(message));
+                }
+                Some(audience)
+            }
+            (Attachment::Attached(owner), None) => Some(Arc::clone(owner.subscriber())),
+            (Attachment::Detached(..), None) => None,
         };
         if state.processes.contains_key(&spec.id) {
             let message = format!("process {} already exists", spec.id);
@@ -358,8 +376,8 @@ fn unknown(id: &str) -> RpcError {
     RpcError::invalid_request(format!("unknown session id {id}")).because(Reason::NotFound)
 }
 
-/// A random UUID, version 4: it is the only key to the session.
-fn new_id() -> std::io::Result<String> {
+/// A random UUID, version 4: that of a session is the only key to it.
+pub(crate) fn new_id() -> std::io::Result<String> {
     let bytes = random::uuid()?;
     let hex = hex(&bytes);
     Ok([

@@ -55,6 +55,9 @@ const CROWDED_WINDOW: usize = 512 * 1024;
 /// Bytes for standard inputs that may wait in memory, all processes together.
 const STDIN_TOTAL: usize = 128 * 1024 * 1024;
 
+/// Bytes of output that may be kept for answers that come when a process has ended.
+const COLLECTED_TOTAL: usize = 512 * 1024 * 1024;
+
 /// This machine as a place where processes run. One a server, shared by all sessions.
 pub struct Host {
     config: HostConfig,
@@ -67,6 +70,7 @@ pub struct Host {
     /// Ended processes with output, oldest first: the first to lose it.
     ended: Mutex<Ended>,
     queued_stdin: AtomicUsize,
+    collected: AtomicUsize,
     leftovers: Leftovers,
     launchers: Launchers,
     running: Mutex<usize>,
@@ -88,6 +92,7 @@ impl Host {
             retained: AtomicUsize::new(0),
             ended: Mutex::default(),
             queued_stdin: AtomicUsize::new(0),
+            collected: AtomicUsize::new(0),
             leftovers: Leftovers::new()?,
             launchers,
             running: Mutex::new(0),
@@ -286,6 +291,14 @@ impl Host {
         self.queued_stdin.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Takes room for so much output of a process, until the result is dropped; none if too much is
+    /// taken already.
+    pub fn collect(self: &Arc<Self>, bytes: usize) -> Option<Collecting> {
+        let before = self.collected.fetch_add(bytes, Ordering::Relaxed);
+        let collecting = Collecting(Arc::clone(self), bytes);
+        (before + bytes <= COLLECTED_TOTAL).then_some(collecting)
+    }
+
     /// What a start gets at best. What is not known yet is found out by a sandbox or two, which takes
     /// some milliseconds, or many seconds where launchers hang.
     ///
@@ -334,6 +347,15 @@ impl Drop for Running {
     fn drop(&mut self) {
         *self.0.running.lock() -= 1;
         self.0.fewer_running.notify_all();
+    }
+}
+
+/// Room for the output of one process.
+pub struct Collecting(Arc<Host>, usize);
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        self.0.collected.fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 

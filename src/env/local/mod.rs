@@ -37,7 +37,7 @@ mod watch;
 
 pub use descendants::Owner;
 pub use helper::{Helper, Helpers, StartedHelper};
-pub use host::{Host, HostConfig};
+pub use host::{Collecting, Host, HostConfig};
 pub use launch::{
     Confined, ProcessSpec, StartError, Started, confinement, helper_confinement, launch_confined,
 };

@@ -68,6 +68,12 @@ pub trait Subscriber: Send + Sync {
     /// it. What is taken may wait in a buffer until [`Subscriber::flush`].
     fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Arc<WakeEvent>) -> Offer;
 
+    /// Whether the process is of use to this one alone, gives nobody else its events, keeps no output
+    /// for others, and has to end when this one has gone.
+    fn is_the_only_one(&self) -> bool {
+        false
+    }
+
     /// Whether a read that has waited may be answered; if not, sets `waker` when it may.
     fn has_room(&self, waker: &Arc<WakeEvent>) -> bool;
 
@@ -227,6 +233,8 @@ pub struct Summary {
 pub struct Process {
     id: String,
     has_terminal: bool,
+    /// See [`Subscriber::is_the_only_one`].
+    has_audience: bool,
     host: Arc<Host>,
     control: Mutex<Control>,
 }
@@ -241,6 +249,8 @@ impl Process {
         subscriber: Option<Arc<dyn Subscriber>>,
     ) -> Arc<Self> {
         let has_terminal = spec.terminal.is_some();
+        let is_the_only_one = |subscriber: &Arc<dyn Subscriber>| subscriber.is_the_only_one();
+        let has_audience = subscriber.as_ref().is_some_and(is_the_only_one);
         let control = Control {
             phase: Phase::Starting,
             pid: None,
@@ -274,6 +284,7 @@ impl Process {
         Arc::new(Self {
             id: spec.id.clone(),
             has_terminal,
+            has_audience,
             host: Arc::clone(host),
             control: Mutex::new(control),
         })
@@ -318,6 +329,11 @@ impl Process {
     /// The client's name for it.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether its events, and its output, are for who has started it alone.
+    pub fn has_audience_of_its_own(&self) -> bool {
+        self.has_audience
     }
 
     fn host(&self) -> &Arc<Host> {
@@ -415,6 +431,9 @@ impl Process {
 
     /// Directs events to a connection: new ones only, older ones can be read.
     pub fn attach(&self, subscriber: Arc<dyn Subscriber>) {
+        if self.has_audience {
+            return;
+        }
         let mut control = self.control.lock();
         control.subscriber = Some(subscriber);
         control.published = control.next_seq - 1;
@@ -440,10 +459,14 @@ impl Process {
         }
     }
 
-    /// Directs events to nobody: they are retained, as far as there is room.
+    /// Directs events to nobody: they are retained, as far as there is room. One that has an
+    /// audience of its own is ended.
     pub fn detach(&self) {
         let mut control = self.control.lock();
         control.subscriber = None;
+        if self.has_audience {
+            control.kill();
+        }
         control.catch_up_until = None;
         // Their connection is gone.
         control.waiting.clear();
@@ -547,7 +570,11 @@ impl Process {
     fn record_output(&self, stream: Stream, data: &[u8]) {
         let mut control = self.control.lock();
         let seq = control.take_seq();
-        let limit = self.host.config().retained_output;
+        let limit = match self.has_audience {
+            // What has been taken is not asked for again.
+            true => 0,
+            false => self.host.config().retained_output,
+        };
         let before = control.output.cost();
         let sent = control.expendable();
         control.output.push(seq, stream, data, limit, sent);

@@ -41,10 +41,10 @@ use serde_json::value::RawValue;
 
 pub use files::{FileBlock, FileKind, FileMetadata, Links, Listing, Names, OpenFile, OpenFor};
 pub use http::{HttpBody, HttpRequest, HttpResponse};
-pub use process::{Command, Confined, Exit, Process, ProcessEvent};
+pub use process::{Captured, Command, Confined, Exit, Finished, Process, ProcessEvent};
 pub use session::{EnvironmentFacts, PolicyFacts, SandboxFacts};
 
-pub use super::methods::process::{Size as TerminalSize, StreamName as Stream};
+pub use super::methods::process::{MissingBytes, Size as TerminalSize, StreamName as Stream};
 
 use self::connection::{Answer, Params};
 use self::connector::Connector;

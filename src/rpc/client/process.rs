@@ -10,15 +10,15 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::connection::{Answer, Params};
+use super::connection::{Answer, CallError, Params};
 use super::events::EventQueue;
 use super::session::Session;
 use super::{ClientError, ExecServerClient};
 use crate::rpc::methods::Method;
 use crate::rpc::methods::process::{
-    CloseStdin, CloseStdinParams, Denial, EnvPolicy, ExitFacts, Resize, ResizeParams, Signal,
-    SignalParams, Size, Start, StartParams, StartReply, StreamName, Terminate, TerminateParams,
-    Write, WriteStatus,
+    CapturedOutput, CloseStdin, CloseStdinParams, Denial, EnvPolicy, ExitFacts, MissingBytes,
+    Resize, ResizeParams, Run, RunParams, Signal, SignalParams, Size, Start, StartParams,
+    StreamName, Terminate, TerminateParams, Write, WriteStatus,
 };
 use crate::rpc::path_uri::PathStyle;
 use crate::rpc::{base64, encode};
@@ -55,6 +55,30 @@ pub struct Confined {
     pub launcher: Option<String>,
     /// What is not enforced as asked, a sentence each, where the server tells.
     pub weaker: Vec<String>,
+}
+
+/// A program that was run to its end by one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// How it ended.
+    pub exit: Exit,
+    /// What it has written there, or on its terminal.
+    pub stdout: Captured,
+    /// What it has written there.
+    pub stderr: Captured,
+    /// From its start to its exit.
+    pub duration: Duration,
+    /// The confinement that was in force, if one was asked for.
+    pub confined: Option<Confined>,
+}
+
+/// What a program has written to one of its streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// All of it, or where that was too much the first and the last bytes.
+    pub data: Vec<u8>,
+    /// What was left out between them.
+    pub missing: Option<MissingBytes>,
 }
 
 /// What happens to a process, in order.
@@ -112,7 +136,7 @@ impl ExecServerClient {
     pub fn start(&self, command: &Command) -> Result<Process, ClientError> {
         let (session, _) = self.connector().ready()?;
         let events = session.open_events()?;
-        let params = start_params(&session, &events.id, command);
+        let params = start_json(&session, &events.id, command);
         let mut process = Process {
             client: self.clone(),
             session,
@@ -124,9 +148,9 @@ impl ExecServerClient {
             process.call_with::<Start>(&|out| out.extend_from_slice(&params), limit, false)
         });
         let confined = started.and_then(|answer| {
-            let confined = confined(answer.reply::<Start>()?)?;
-            let must_be = command.sandbox.as_deref().is_some_and(must_be_confined);
-            if must_be && confined.is_none() {
+            let reply = answer.reply::<Start>()?;
+            let confined = confined(reply.sandbox_type.as_deref(), reply.sandbox_level)?;
+            if must_be_confined(command) && confined.is_none() {
                 // It has run for a moment already. Should even this fail, its session's end ends it.
                 let _ = process.terminate(Duration::ZERO);
                 return Err(ClientError::NotConfined(
@@ -151,6 +175,58 @@ impl ExecServerClient {
         }
         Ok(process)
     }
+}
+
+impl ExecServerClient {
+    /// Runs a program to its end, with this on its standard input, in one request. Of each of its
+    /// streams at most `max_output` bytes are answered, where that is not the server's to choose.
+    /// Should the connection be lost meanwhile, the program is ended.
+    ///
+    /// # Errors
+    /// The server cannot be reached, does not know this extension, refuses, or does not confine
+    /// what must be; or the connection was lost.
+    pub fn run(
+        &self,
+        command: &Command,
+        stdin: Option<&[u8]>,
+        max_output: Option<u64>,
+    ) -> Result<Finished, ClientError> {
+        let (session, connection) = self.connector().ready()?;
+        session.facts.needs(Run::NAME)?;
+        let id = session.fresh_name();
+        let sandbox = sandbox_of(&session, command)?;
+        let start = start_params(&session, &id, command, sandbox.as_deref())?;
+        let params = RunParams {
+            stdin: stdin.map(|bytes| base64::encode(bytes).into()),
+            max_output_bytes: max_output,
+            ..RunParams::of(start)
+        };
+        // It takes as long as the program does; a server that is gone is noticed.
+        let answer = connection.call(Run::NAME, &|out| encode::json(out, &params), None);
+        let answer = answer.map_err(|error| match error {
+            CallError::NotSent(why) => ClientError::Disconnected(why),
+            CallError::Failed(error) => error,
+        })?;
+        let reply = answer.reply::<Run>()?;
+        let confined = confined(reply.sandbox_type.as_deref(), reply.sandbox_level)?;
+        if must_be_confined(command) && confined.is_none() {
+            return Err(ClientError::NotConfined("and the command has run"));
+        }
+        Ok(Finished {
+            exit: reply.exit.into(),
+            stdout: captured(&reply.stdout)?,
+            stderr: captured(&reply.stderr)?,
+            duration: Duration::from_millis(reply.duration_ms),
+            confined,
+        })
+    }
+}
+
+fn captured(output: &CapturedOutput<'_>) -> Result<Captured, ClientError> {
+    let data = base64::decode(&output.data_base64)
+        .map_err(|error| ClientError::Protocol(format!("output is no base64: {error}")))?;
+    let missing = output.missing;
+    Ok(Captured { data, missing })
 }
 
 impl Process {
@@ -366,25 +442,42 @@ fn refused(status: &WriteStatus) -> ClientError {
 }
 
 /// The JSON of the parameters of a start.
-fn start_params(session: &Session, id: &str, command: &Command) -> Result<Vec<u8>, ClientError> {
+fn start_json(session: &Session, id: &str, command: &Command) -> Result<Vec<u8>, ClientError> {
+    let sandbox = sandbox_of(session, command)?;
+    let mut params = start_params(session, id, command, sandbox.as_deref())?;
+    params.acknowledges = session.facts.has("process/start.acknowledges");
+    let mut json = Vec::new();
+    encode::json(&mut json, &params);
+    Ok(json)
+}
+
+/// The confinement that a command asks for, for the wire.
+fn sandbox_of(session: &Session, command: &Command) -> Result<Option<Box<RawValue>>, ClientError> {
+    // One that tells nothing about itself is 0.130, which ignores it.
+    if must_be_confined(command) && session.facts.style == PathStyle::Native {
+        return Err(ClientError::NotConfined(
+            "as far as it tells, so nothing was started",
+        ));
+    }
+    let sandbox = command.sandbox.as_deref().map(on_one_line).transpose();
+    sandbox.map_err(|error| {
+        ClientError::Protocol(format!("the sandbox of a command is no JSON: {error}"))
+    })
+}
+
+fn start_params<'a>(
+    session: &Session,
+    id: &'a str,
+    command: &Command,
+    sandbox: Option<&'a RawValue>,
+) -> Result<StartParams<'a>, ClientError> {
     let facts = &session.facts;
     let cwd = command.cwd.as_deref().or(facts.environment.cwd.as_deref());
     if command.timeout.is_some() {
         facts.needs("process/start.timeoutMs")?;
     }
     let size = command.terminal.filter(|_| facts.has("process/start.size"));
-    let sandbox = command.sandbox.as_deref();
-    // One that tells nothing about itself is 0.130, which ignores it.
-    if sandbox.is_some_and(must_be_confined) && facts.style == PathStyle::Native {
-        return Err(ClientError::NotConfined(
-            "as far as it tells, so nothing was started",
-        ));
-    }
-    let sandbox = sandbox.map(on_one_line).transpose().map_err(|error| {
-        ClientError::Protocol(format!("the sandbox of a command is no JSON: {error}"))
-    })?;
-    let mut json = Vec::new();
-    let params = StartParams {
+    Ok(StartParams {
         process_id: id.into(),
         argv: command.argv.clone(),
         cwd: Some(facts.path(cwd.unwrap_or("/")).into()),
@@ -393,14 +486,11 @@ fn start_params(session: &Session, id: &str, command: &Command) -> Result<Vec<u8
         pipe_stdin: command.pipe_stdin,
         arg0: command.arg0.clone(),
         env_policy: command.env_policy.clone(),
-        sandbox: sandbox.as_deref(),
+        sandbox,
         size,
         timeout_ms: command.timeout.map(millis),
-        acknowledges: facts.has("process/start.acknowledges"),
         ..StartParams::default()
-    };
-    encode::json(&mut json, &params);
-    Ok(json)
+    })
 }
 
 /// The same JSON without the line breaks that a person may have put in: a message may be a line.
@@ -410,7 +500,10 @@ fn on_one_line(json: &str) -> Result<Box<RawValue>, serde_json::Error> {
 }
 
 /// Whether a command runs only if it is confined; one without a confinement may ask for none, too.
-fn must_be_confined(sandbox: &str) -> bool {
+fn must_be_confined(command: &Command) -> bool {
+    let Some(sandbox) = &command.sandbox else {
+        return false;
+    };
     let sandbox: Value = serde_json::from_str(sandbox).unwrap_or_default();
     sandbox["permissions"]["type"] != "disabled"
 }
@@ -423,14 +516,17 @@ struct LevelReply {
 }
 
 /// The confinement, if there is proof of one: 0.130 ignores a `sandbox` and says nothing.
-fn confined(reply: StartReply<'_>) -> Result<Option<Confined>, ClientError> {
-    let Some(sandbox_type) = reply.sandbox_type else {
+fn confined(
+    sandbox_type: Option<&str>,
+    sandbox_level: Option<Value>,
+) -> Result<Option<Confined>, ClientError> {
+    let Some(sandbox_type) = sandbox_type else {
         return Ok(None);
     };
-    if sandbox_type == "none" && reply.sandbox_level.is_none() {
+    if sandbox_type == "none" && sandbox_level.is_none() {
         return Ok(None);
     }
-    let (launcher, weaker) = match reply.sandbox_level {
+    let (launcher, weaker) = match sandbox_level {
         Some(level) => {
             let level: LevelReply = serde_json::from_value(level)
                 .map_err(|error| ClientError::Protocol(format!("sandboxLevel: {error}")))?;
@@ -439,7 +535,7 @@ fn confined(reply: StartReply<'_>) -> Result<Option<Confined>, ClientError> {
         None => (None, Vec::new()),
     };
     Ok(Some(Confined {
-        sandbox_type: sandbox_type.into_owned(),
+        sandbox_type: sandbox_type.to_owned(),
         launcher,
         weaker,
     }))

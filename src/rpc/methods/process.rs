@@ -17,6 +17,7 @@ methods! {
     CloseStdin = "process/closeStdin" (CloseStdinParams<'a>) -> WriteReply,
         extensions ["process/closeStdin"];
     List = "process/list" (NoParams) -> ListReply, extensions ["process/list"];
+    Run = "process/run" (RunParams<'a>) -> RunReply<'a>, extensions ["process/run"];
     Resize = "process/resize" (ResizeParams<'a>) -> Empty, extensions ["process/resize"];
     Output = "process/output" (OutputParams<'a>) -> Never, extensions [];
     Exited = "process/exited" (EndParams<'a>) -> Never,
@@ -39,16 +40,67 @@ methods! {
     Write = "process/write" (WriteParams<'a>) -> WriteReply, extensions [];
 }
 
-/// Parameters of `process/start`: those of both reference versions, then our extensions.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StartParams<'a> {
-    /// The client's name for the process, unique in the session.
-    #[serde(borrow)]
-    pub process_id: Cow<'a, str>,
-    /// The program and its arguments; at least one.
-    pub argv: Vec<String>,
+/// Declares the parameters of both ways to start a process, which have most of their members in
+/// common, and how one becomes the other.
+macro_rules! start_params {
+    ($($(#[$attribute:meta])* $member:ident: $type:ty,)+) => {
+        /// Parameters of `process/start`: those of both reference versions, then our extensions.
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[derive(Debug, Default, Serialize, Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct StartParams<'a> {
+            /// The client's name for the process, unique in the session.
+            #[serde(borrow)]
+            pub process_id: Cow<'a, str>,
+            /// The program and its arguments; at least one.
+            pub argv: Vec<String>,
+            $($(#[$attribute])* pub $member: $type,)+
+        }
+
+        /// Parameters of the extension `process/run`.
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[derive(Debug, Default, Serialize, Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct RunParams<'a> {
+            /// The program and its arguments; at least one.
+            pub argv: Vec<String>,
+            /// All of its standard input, as base64.
+            #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+            pub stdin: Option<Cow<'a, str>>,
+            /// Bytes of each of its streams that are answered at most.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub max_output_bytes: Option<u64>,
+            /// The client's name for the process, unique in the session; made up if left out.
+            #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+            pub process_id: Option<Cow<'a, str>>,
+            $($(#[$attribute])* pub $member: $type,)+
+        }
+
+        impl<'a> RunParams<'a> {
+            /// What is to be run, from what is to be started.
+            pub fn of(start: StartParams<'a>) -> Self {
+                Self {
+                    argv: start.argv,
+                    stdin: None,
+                    max_output_bytes: None,
+                    process_id: Some(start.process_id),
+                    $($member: start.$member,)+
+                }
+            }
+
+            /// What is to be started, under this name.
+            pub fn start(self, id: String) -> StartParams<'a> {
+                StartParams {
+                    process_id: id.into(),
+                    argv: self.argv,
+                    $($member: self.$member,)+
+                }
+            }
+        }
+    };
+}
+
+start_params! {
     /// Where to start: an absolute path or a `file:` URI; left out, the server's own directory.
     #[cfg_attr(test, schemars(with = "String"))]
     #[serde(
@@ -57,7 +109,7 @@ pub struct StartParams<'a> {
         deserialize_with = "given",
         skip_serializing_if = "Option::is_none"
     )]
-    pub cwd: Option<Cow<'a, str>>,
+    cwd: Option<Cow<'a, str>>,
     /// Laid over what `env_policy` lets through; without a policy, all there is. Without both, the
     /// default policy applies.
     #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
@@ -66,45 +118,45 @@ pub struct StartParams<'a> {
         deserialize_with = "given",
         skip_serializing_if = "Option::is_none"
     )]
-    pub env: Option<BTreeMap<String, String>>,
+    env: Option<BTreeMap<String, String>>,
     /// Whether to run on a pseudo-terminal.
     #[serde(default)]
-    pub tty: bool,
+    tty: bool,
     /// Whether standard input is a pipe for `process/write`; otherwise it is empty.
     #[serde(default)]
-    pub pipe_stdin: bool,
+    pipe_stdin: bool,
     /// What the program sees as its own name, if not `argv[0]`.
     #[serde(default)]
-    pub arg0: Option<String>,
+    arg0: Option<String>,
     /// What to inherit of the server's environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub env_policy: Option<EnvPolicy>,
+    env_policy: Option<EnvPolicy>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub sandbox: Option<&'a RawValue>,
+    sandbox: Option<&'a RawValue>,
     /// Whether network rules must be enforced.
     #[serde(default, skip_serializing_if = "is_false")]
-    pub enforce_managed_network: bool,
+    enforce_managed_network: bool,
     /// Network rules.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub managed_network: Option<&'a RawValue>,
+    managed_network: Option<&'a RawValue>,
     /// A proxy that network rules need.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub network_proxy: Option<&'a RawValue>,
+    network_proxy: Option<&'a RawValue>,
     /// Credentials to be masked from the process.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub credential_providers: Option<&'a RawValue>,
+    credential_providers: Option<&'a RawValue>,
     /// Extension: the terminal's first size; 24 rows of 80 otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<Size>,
+    size: Option<Size>,
     /// Extension: milliseconds after which the group gets TERM and 2 s later KILL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u64>,
+    timeout_ms: Option<u64>,
     /// Extension: resource limits by their lower-case names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub rlimits: BTreeMap<String, u64>,
+    rlimits: BTreeMap<String, u64>,
     /// Extension: the client tells what it has by `process/acknowledge`.
     #[serde(default, skip_serializing_if = "is_false")]
-    pub acknowledges: bool,
+    acknowledges: bool,
 }
 
 /// Decodes a member that may be left out, but is not `null` where it is there.
@@ -162,6 +214,55 @@ pub struct StartReply<'a> {
     /// Extension: the confinement in force, if one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox_level: Option<Value>,
+}
+
+/// Reply of the extension `process/run`. The server writes it itself.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunReply<'a> {
+    /// The client's name for it, or the one that was made up.
+    #[serde(borrow)]
+    pub process_id: Cow<'a, str>,
+    /// As in the reply of `process/start`.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub sandbox_type: Option<Cow<'a, str>>,
+    /// As in the reply of `process/start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox_level: Option<Value>,
+    #[serde(flatten)]
+    pub exit: ExitFacts,
+    /// Milliseconds from its start to its exit.
+    pub duration_ms: u64,
+    /// What it has written there, or on its terminal.
+    #[serde(borrow)]
+    pub stdout: CapturedOutput<'a>,
+    #[serde(borrow)]
+    pub stderr: CapturedOutput<'a>,
+}
+
+/// What a process has written to one of its streams.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CapturedOutput<'a> {
+    /// The bytes, or where there were too many the first and the last of them.
+    #[serde(borrow)]
+    pub data_base64: Cow<'a, str>,
+    /// How many it has written.
+    pub total_bytes: u64,
+    /// What was left out between the first and the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<MissingBytes>,
+}
+
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingBytes {
+    /// Where in all that was written they begin, which is where in the data.
+    pub offset: u64,
+    /// How many they are.
+    pub bytes: u64,
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]

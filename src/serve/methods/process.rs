@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::env::local::variables::{add_shell, child_environment, server_environment};
-use crate::env::local::{self, Process, ProcessSpec, ReadQuery, ReadView, Started, refusal};
+use crate::env::local::{
+    self, Process, ProcessSpec, ReadQuery, ReadView, Started, Subscriber, refusal,
+};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, Reason, RpcError};
@@ -33,19 +35,48 @@ const LONGEST_ID: usize = 4096;
 
 /// `process/start`.
 pub(crate) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcError> {
+    let responder = call.responder();
+    let id = params.process_id.clone().into_owned();
+    let acknowledges = params.acknowledges;
+    let prepare = |process: &Arc<Process>| {
+        if acknowledges {
+            process.acknowledge(0);
+        }
+        Ok(())
+    };
+    begin(call, params, None, prepare, move |outcome| {
+        let reply = outcome.map(|level| StartReply {
+            process_id: id.into(),
+            sandbox_type: Some(sandbox_type(level.as_ref()).into()),
+            sandbox_level: level.as_ref().map(Level::json),
+        });
+        responder.send::<Start>(reply);
+    })
+}
+
+/// Starts a process, whose events are for its session's connection, or for `audience` alone. It is
+/// prepared before it starts; `told` gets the confinement in force, or why it does not run.
+pub(super) fn begin(
+    call: &Call<'_>,
+    params: StartParams<'_>,
+    audience: Option<Arc<dyn Subscriber>>,
+    prepare: impl FnOnce(&Arc<Process>) -> Result<(), RpcError>,
+    told: impl FnOnce(Result<Option<Level>, RpcError>) + Send + 'static,
+) -> Result<(), RpcError> {
     refuse_confinement(&params)?;
     if call.services.is_draining() {
         let message = "the server is shutting down";
         return Err(RpcError::new(ErrorKind::Busy, message));
     }
-    let acknowledges = params.acknowledges;
     let spec = specify(call, params)?;
-    let process = call.session.add(&call.services.host, &spec)?;
-    if acknowledges {
-        process.acknowledge(0);
+    let connection = call.connection_state.connection;
+    let audience = audience.map(|audience| (connection, audience));
+    let process = call.session.add(&call.services.host, &spec, audience)?;
+    if let Err(error) = prepare(&process) {
+        call.session.remove(&process);
+        return Err(error);
     }
     let session = Arc::clone(call.session);
-    let responder = call.responder();
     let started = Arc::clone(&process);
     let is_online = |confinement: &Confinement| confinement.policy.network() == Network::Enabled;
     let way_out = match spec.confinement.as_ref().is_some_and(is_online) {
@@ -61,15 +92,11 @@ pub(crate) fn start(call: &Call<'_>, params: StartParams<'_>) -> Result<(), RpcE
             {
                 level.weaker.extend(way_out);
             }
-            responder.send::<Start>(Ok(StartReply {
-                process_id: started.id().into(),
-                sandbox_type: Some(sandbox_type(level.as_ref()).into()),
-                sandbox_level: level.as_ref().map(Level::json),
-            }));
+            told(Ok(level));
         }
         Err(error) => {
             session.remove(&started);
-            responder.send::<Start>(Err(RpcError::from(&error)));
+            told(Err(RpcError::from(&error)));
         }
     });
     Ok(())
@@ -170,7 +197,7 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
 
 /// `process/read`.
 pub(crate) fn read(call: &Call<'_>, params: ReadParams<'_>) -> Result<(), RpcError> {
-    let process = find(call, &params.process_id)?;
+    let process = find_with_output(call, &params.process_id)?;
     let query = ReadQuery {
         after: params.after_seq.unwrap_or(0),
         max_bytes: params.max_bytes,
@@ -252,7 +279,7 @@ pub(crate) fn write(call: &Call<'_>, params: WriteParams<'_>) -> Result<(), RpcE
 
 /// `process/acknowledge`.
 pub(crate) fn acknowledge(call: &Call<'_>, params: AcknowledgeParams<'_>) -> Result<(), RpcError> {
-    find(call, &params.process_id)?.acknowledge(params.seq);
+    find_with_output(call, &params.process_id)?.acknowledge(params.seq);
     call.answer::<Acknowledge>(&Empty {});
     Ok(())
 }
@@ -330,6 +357,17 @@ fn find(call: &Call<'_>, id: &str) -> Result<Arc<Process>, RpcError> {
     call.session.process(id).ok_or_else(|| unknown_process(id))
 }
 
+/// One whose output can be asked for.
+fn find_with_output(call: &Call<'_>, id: &str) -> Result<Arc<Process>, RpcError> {
+    let process = find(call, id)?;
+    if process.has_audience_of_its_own() {
+        return Err(RpcError::invalid_request(format!(
+            "process {id} was started by process/run, whose answer has its output"
+        )));
+    }
+    Ok(process)
+}
+
 fn unknown_process(id: &str) -> RpcError {
     RpcError::invalid_request(if id.len() > LONGEST_ID {
         format!("unknown process id of {} bytes", id.len())
@@ -340,7 +378,7 @@ fn unknown_process(id: &str) -> RpcError {
 }
 
 /// What the reference would call a confinement.
-fn sandbox_type(level: Option<&Level>) -> &'static str {
+pub(super) fn sandbox_type(level: Option<&Level>) -> &'static str {
     level.map_or("none", Level::sandbox_type)
 }
 

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use exec_server::rpc::client::{
-    ClientError, Command, ConnectionState, ExecServerClient, FileKind, HttpRequest, Links, OpenFor,
-    ProcessEvent, Stream, TerminalSize, Transport,
+    ClientError, Command, ConnectionState, ExecServerClient, FileKind, HttpRequest, Links,
+    MissingBytes, OpenFor, ProcessEvent, Stream, TerminalSize, Transport,
 };
 
 use super::{
@@ -265,4 +265,42 @@ fn processes_end_with_their_client() {
     within(PATIENCE, "the processes end", || {
         !crate::support::alive(kept) && !crate::support::alive(unheard)
     });
+}
+
+#[test]
+fn a_program_is_run_to_its_end_in_one_call() {
+    let server = Server::websocket(&[]);
+    for client in [
+        client_of(&server),
+        over_command(&server_program(), &["--listen", "stdio"]),
+    ] {
+        let script = |text: &str| {
+            let mut script = command(&[]);
+            script.argv = ["/bin/sh", "-c", text].map(str::to_owned).into();
+            script
+        };
+        let cat = script("cat; echo err >&2; exit 3");
+        let finished = client.run(&cat, Some(b"in"), None).unwrap();
+        assert_eq!((finished.exit.code, finished.exit.timed_out), (3, false));
+        assert_eq!(finished.stdout.data, b"in");
+        assert_eq!(finished.stderr.data, b"err\n");
+        assert_eq!((finished.stdout.missing, finished.confined), (None, None));
+
+        let mut slow = script("printf 0123456789; exec sleep 1000");
+        slow.timeout = Some(Duration::from_millis(300));
+        let finished = client.run(&slow, None, Some(4)).unwrap();
+        assert!(finished.exit.timed_out && finished.duration >= Duration::from_millis(300));
+        assert_eq!(finished.exit.signal.as_deref(), Some("TERM"));
+        assert_eq!(finished.stdout.data, b"0189");
+        let missing = MissingBytes {
+            offset: 2,
+            bytes: 6,
+        };
+        assert_eq!(finished.stdout.missing, Some(missing));
+
+        let mut nothing = command(&[]);
+        nothing.argv = vec!["/no/such/program".to_owned()];
+        let error = client.run(&nothing, None, None).unwrap_err();
+        assert_eq!(error.code(), Some(-32603), "{error}");
+    }
 }

@@ -8,6 +8,7 @@ mod limits;
 mod list;
 mod order;
 mod read;
+mod run;
 mod signal;
 mod start;
 mod stdin;
