@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use super::check;
 use super::file;
-use super::limits::Resource;
+use super::limits::Limit;
 use super::process::{self, Exit};
 use super::signal::Signal;
 use super::spawn::{
@@ -29,8 +29,8 @@ pub struct Image {
     pub env: Vec<CString>,
     /// Where to start; `/` if that is not there.
     pub cwd: CString,
-    /// Limits to set, soft and hard alike.
-    pub limits: Vec<(Resource, u64)>,
+    /// Limits to set.
+    pub limits: Vec<Limit>,
 }
 
 /// Takes a descriptor that was inherited by number. `None` if it is not open.

@@ -13,24 +13,32 @@ use crate::sys::sync::Mutex;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resource(i32);
 
+/// What a child can be limited in.
+// The libcs disagree on the type of these small constants.
+#[allow(clippy::unnecessary_cast)]
+const RESOURCES: [(&str, i32); 9] = [
+    ("as", libc::RLIMIT_AS as i32),
+    ("core", libc::RLIMIT_CORE as i32),
+    ("cpu", libc::RLIMIT_CPU as i32),
+    ("data", libc::RLIMIT_DATA as i32),
+    ("fsize", libc::RLIMIT_FSIZE as i32),
+    ("memlock", libc::RLIMIT_MEMLOCK as i32),
+    ("nofile", libc::RLIMIT_NOFILE as i32),
+    ("nproc", libc::RLIMIT_NPROC as i32),
+    ("stack", libc::RLIMIT_STACK as i32),
+];
+
 impl Resource {
     /// The resource of this lower-case name, as `ulimit` and POSIX know it.
     pub fn from_name(name: &str) -> Option<Self> {
-        let number = match name {
-            "as" => libc::RLIMIT_AS,
-            "core" => libc::RLIMIT_CORE,
-            "cpu" => libc::RLIMIT_CPU,
-            "data" => libc::RLIMIT_DATA,
-            "fsize" => libc::RLIMIT_FSIZE,
-            "memlock" => libc::RLIMIT_MEMLOCK,
-            "nofile" => libc::RLIMIT_NOFILE,
-            "nproc" => libc::RLIMIT_NPROC,
-            "stack" => libc::RLIMIT_STACK,
-            _ => return None,
-        };
-        // The libcs disagree on the type of these small constants.
-        #[allow(clippy::unnecessary_cast)]
-        Some(Self(number as i32))
+        let (_, number) = RESOURCES.iter().find(|(known, _)| *known == name)?;
+        Some(Self(*number))
+    }
+
+    /// Its name; none of one that [`Resource::from_name`] does not know.
+    pub fn name(self) -> &'static str {
+        let known = RESOURCES.iter().find(|(_, number)| *number == self.0);
+        known.map_or("", |(name, _)| name)
     }
 
     /// The kernel's number, which [`Resource::from_number`] takes again.
@@ -45,6 +53,17 @@ impl Resource {
 
     /// Every name that [`Resource::from_name`] knows, for messages.
     pub const NAMES: &str = "as, core, cpu, data, fsize, memlock, nofile, nproc, stack";
+}
+
+/// What a child may have of a resource, and up to what it may raise that by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Of what.
+    pub resource: Resource,
+    /// How much.
+    pub soft: u64,
+    /// The most.
+    pub hard: u64,
 }
 
 /// The descriptor limits that we were started with, which children get back.

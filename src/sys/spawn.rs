@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr::null;
 
 use super::guardian::{Entry, Guardian};
-use super::limits::{Resource, Starting, descriptor_limit_at_start};
+use super::limits::{Limit, Starting, descriptor_limit_at_start};
 use super::process::{Leader, open_pidfd};
 use super::seccomp::Instruction;
 use super::{capabilities, landlock, seccomp, signal};
@@ -68,8 +68,8 @@ pub struct Launch<'a> {
     pub stderr: BorrowedFd<'a>,
     /// Whether descriptor 0 is a terminal to be controlled by.
     pub has_terminal: bool,
-    /// Limits to set, soft and hard alike.
-    pub limits: &'a [(Resource, u64)],
+    /// Limits to set.
+    pub limits: &'a [Limit],
     /// Become descriptors 3, 4 and so on; no other is left.
     pub descriptors: &'a [BorrowedFd<'a>],
     /// What the program must not be able to do.
@@ -485,17 +485,31 @@ pub(in crate::sys) fn place_standard(sources: [libc::c_int; 3]) -> Result<(), i3
     Ok(())
 }
 
-/// Sets limits, soft and hard alike.
-pub(in crate::sys) fn set_limits(limits: &[(Resource, u64)]) -> Result<(), (Stage, i32)> {
-    for (place, (resource, value)) in limits.iter().enumerate() {
+/// Sets limits, none of which may be above what there is, for root neither.
+pub(in crate::sys) fn set_limits(limits: &[Limit]) -> Result<(), (Stage, i32)> {
+    for (place, wanted) in limits.iter().enumerate() {
+        let resource = wanted.resource.number() as _;
         let limit = libc::rlimit {
-            rlim_cur: *value as libc::rlim_t,
-            rlim_max: *value as libc::rlim_t,
+            rlim_cur: wanted.soft as libc::rlim_t,
+            rlim_max: wanted.hard as libc::rlim_t,
         };
-        // SAFETY: the kernel reads one rlimit.
-        if unsafe { libc::setrlimit(resource.number() as _, &raw const limit) } < 0 {
-            return Err((Stage::Limit(place), errno()));
-        }
+        let mut had = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: the kernel writes one rlimit, and then reads one.
+        let errno = unsafe {
+            if libc::getrlimit(resource, &raw mut had) < 0 {
+                errno()
+            } else if limit.rlim_max > had.rlim_max {
+                libc::EPERM
+            } else if libc::setrlimit(resource, &raw const limit) < 0 {
+                errno()
+            } else {
+                continue;
+            }
+        };
+        return Err((Stage::Limit(place), errno));
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::environments::{self, NoDirectory};
-use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, duration, path};
+use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, bytes, duration, path};
 use super::outage::OutageWatch;
 use super::output::{Speaker, begin_log};
 use super::{Command, with_flags};
@@ -31,7 +31,7 @@ use crate::env::{
 use crate::log;
 use crate::rpc::client::{ClientError, Process};
 use crate::rpc::error::Reason;
-use crate::rpc::methods::process::{EnvPolicy, Inherit};
+use crate::rpc::methods::process::{EnvPolicy, Inherit, Rlimit};
 use crate::sandbox::policy::Waivers;
 use crate::sandbox::preset::{Preset, WholeMachine, Widened};
 use crate::sys::poll::WakeEvent;
@@ -136,6 +136,17 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
         ),
         Flag::value(
             Category::Command,
+            "rlimit",
+            "Limit what it may have, as prlimit does: NAME=N or NAME=SOFT:HARD, with NAME as, core, cpu, \
+             data, fsize, memlock, nofile, nproc or stack; sizes may end in k or m. May be repeated",
+            Value::list("LIMIT", |flags: &mut RunFlags, text| {
+                let (name, limit) = rlimit(text)?;
+                flags.rlimits.insert(name, limit);
+                Ok(())
+            }),
+        ),
+        Flag::value(
+            Category::Command,
             "sandbox",
             "Confine it: read-only, workspace-write (its directory and those for temporary files), \
              both without a network, or off, which is so unless given. Where that cannot be \
@@ -213,6 +224,7 @@ struct RunFlags {
     /// Names with values; one without takes ours.
     variables: Vec<(String, Option<String>)>,
     timeout: Option<Duration>,
+    rlimits: BTreeMap<String, Rlimit>,
     sandbox: Option<Preset>,
     /// Paths as given.
     write: Vec<String>,
@@ -275,6 +287,24 @@ fn variable(text: &str) -> Result<(String, Option<String>), String> {
         return Err("expected NAME or NAME=VALUE".to_owned());
     }
     Ok((name.to_owned(), value))
+}
+
+fn rlimit(text: &str) -> Result<(String, Rlimit), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("expected NAME=N or NAME=SOFT:HARD")?;
+    let number = |text: &str| match text {
+        "0" => Ok(0),
+        _ => bytes(text).map(|number| number as u64),
+    };
+    let limit = match value.split_once(':') {
+        Some((soft, hard)) => Rlimit::Each {
+            soft: number(soft)?,
+            hard: number(hard)?,
+        },
+        None => Rlimit::Both(number(value)?),
+    };
+    Ok((name.to_owned(), limit))
 }
 
 const SPEAKER: Speaker = Speaker("exec-server run");
@@ -731,6 +761,7 @@ fn order(
         env_policy: Some(as_a_login_has()),
         terminal: flags.has_terminal.then_some(size),
         timeout: flags.timeout,
+        rlimits: flags.rlimits.clone(),
         ..env::Command::default()
     })
 }

@@ -22,7 +22,7 @@ use crate::sandbox::policy::{Access, Context, Policy};
 use crate::sys::enter::Image;
 use crate::sys::file;
 use crate::sys::guardian::Guardian;
-use crate::sys::limits::Resource;
+use crate::sys::limits::Limit;
 use crate::sys::mark::Mark;
 use crate::sys::process::Leader;
 use crate::sys::pty::{self, WindowSize};
@@ -53,7 +53,7 @@ pub struct ProcessSpec {
     pub socket: Option<OwnedFd>,
     /// How long it may run.
     pub timeout: Option<Duration>,
-    pub limits: Vec<(Resource, u64)>,
+    pub limits: Vec<Limit>,
     /// What it must be kept from.
     pub confinement: Option<Confinement>,
 }
@@ -87,7 +87,7 @@ pub enum StartError {
     /// The program is nowhere on PATH.
     NotOnPath(String, OsString, io::Error),
     /// A resource limit was refused.
-    Limit(u64, io::Error),
+    Limit(Limit, io::Error),
     /// It could not be confined as it must be.
     Sandbox(Box<Refusal>),
 }
@@ -151,8 +151,16 @@ impl fmt::Display for StartError {
                     "cannot find the program {name}: {error}; the process's PATH is {shown}{more}"
                 )
             }
-            Self::Limit(value, error) => {
-                write!(f, "cannot set a resource limit to {value}: {error}")
+            Self::Limit(limit, error) => {
+                let (name, Limit { soft, hard, .. }) = (limit.resource.name(), limit);
+                let more = match error.kind() {
+                    io::ErrorKind::PermissionDenied => "; it can be lowered only",
+                    _ => "",
+                };
+                write!(
+                    f,
+                    "cannot set the resource limit {name} to {soft}, at most {hard}: {error}{more}"
+                )
             }
             Self::Sandbox(refusal) => refusal.fmt(f),
         }
@@ -408,9 +416,10 @@ impl Strings {
         let error = failure.error;
         match failure.stage {
             Stage::Directory => StartError::Directory(spec.cwd.clone(), error),
-            Stage::Limit(place) => {
-                StartError::Limit(spec.limits.get(place).map_or(0, |limit| limit.1), error)
-            }
+            Stage::Limit(place) => match spec.limits.get(place) {
+                Some(limit) => StartError::Limit(*limit, error),
+                None => StartError::Resources("resource limits", error),
+            },
             Stage::Exec(place) => match self.searched {
                 Some(path) if error.kind() == io::ErrorKind::NotFound => {
                     StartError::NotOnPath(spec.argv[0].clone(), path, error)

@@ -44,7 +44,9 @@ pub use http::{HttpBody, HttpRequest, HttpResponse};
 pub use process::{Captured, Command, Confined, Exit, Finished, Process, ProcessEvent};
 pub use session::{EnvironmentFacts, PolicyFacts, SandboxFacts};
 
-pub use super::methods::process::{MissingBytes, Size as TerminalSize, StreamName as Stream};
+pub use super::methods::process::{
+    MissingBytes, Rlimit, Size as TerminalSize, StreamName as Stream,
+};
 
 use self::connection::{Answer, Params};
 use self::connector::Connector;

@@ -17,7 +17,7 @@ use super::{ClientError, ExecServerClient};
 use crate::rpc::methods::Method;
 use crate::rpc::methods::process::{
     CapturedOutput, CloseStdin, CloseStdinParams, Denial, EnvPolicy, ExitFacts, MissingBytes,
-    Resize, ResizeParams, Run, RunParams, Signal, SignalParams, Size, Start, StartParams,
+    Resize, ResizeParams, Rlimit, Run, RunParams, Signal, SignalParams, Size, Start, StartParams,
     StreamName, Terminate, TerminateParams, Write, WriteStatus,
 };
 use crate::rpc::path_uri::PathStyle;
@@ -42,6 +42,8 @@ pub struct Command {
     pub pipe_stdin: bool,
     /// How long it may run; then its group gets TERM and 2 s later KILL.
     pub timeout: Option<Duration>,
+    /// What it may have of the system's resources, by their names for `prlimit`.
+    pub rlimits: BTreeMap<String, Rlimit>,
     /// The confinement, as JSON of the wire.
     pub sandbox: Option<String>,
 }
@@ -476,6 +478,13 @@ fn start_params<'a>(
     if command.timeout.is_some() {
         facts.needs("process/start.timeoutMs")?;
     }
+    if !command.rlimits.is_empty() {
+        facts.needs("process/start.rlimits")?;
+    }
+    let is_each = |limit: &Rlimit| matches!(limit, Rlimit::Each { .. });
+    if command.rlimits.values().any(is_each) {
+        facts.needs("process/start.softRlimits")?;
+    }
     let size = command.terminal.filter(|_| facts.has("process/start.size"));
     Ok(StartParams {
         process_id: id.into(),
@@ -489,6 +498,7 @@ fn start_params<'a>(
         sandbox,
         size,
         timeout_ms: command.timeout.map(millis),
+        rlimits: command.rlimits.clone(),
         ..StartParams::default()
     })
 }

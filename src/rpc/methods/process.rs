@@ -33,7 +33,7 @@ methods! {
         extensions [
             "process/start.acceptWeaker", "process/start.acknowledges", "process/start.defaults",
             "process/start.rlimits", "process/start.sandboxLevel", "process/start.size",
-            "process/start.timeoutMs",
+            "process/start.softRlimits", "process/start.timeoutMs",
         ];
     Terminate = "process/terminate" (TerminateParams<'a>) -> TerminateReply,
         extensions ["process/terminate.graceMs"];
@@ -153,10 +153,24 @@ start_params! {
     timeout_ms: Option<u64>,
     /// Extension: resource limits by their lower-case names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    rlimits: BTreeMap<String, u64>,
+    rlimits: BTreeMap<String, Rlimit>,
     /// Extension: the client tells what it has by `process/acknowledge`.
     #[serde(default, skip_serializing_if = "is_false")]
     acknowledges: bool,
+}
+
+/// A resource limit.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a number, or an object with soft and hard"
+)]
+pub enum Rlimit {
+    /// Hard and soft at once.
+    Both(u64),
+    /// What there is, and up to what the process may raise that.
+    Each { soft: u64, hard: u64 },
 }
 
 /// Decodes a member that may be left out, but is not `null` where it is there.

@@ -7,7 +7,7 @@ use crate::sandbox::mounts::{Mask, MaskKind};
 use crate::sandbox::policy::Network;
 use crate::sys::enter::Image;
 use crate::sys::landlock::Handled;
-use crate::sys::limits::Resource;
+use crate::sys::limits::{Limit, Resource};
 use crate::sys::spawn::{Interpreter, Stage};
 
 /// The size of every message, in bytes.
@@ -190,9 +190,10 @@ impl Request {
                 out.list(strings, |out, string| out.string(string));
             }
             out.string(&image.cwd);
-            out.list(&image.limits, |out, (resource, value)| {
-                out.number(resource.number() as u64);
-                out.number(*value);
+            out.list(&image.limits, |out, limit| {
+                out.number(limit.resource.number() as u64);
+                out.number(limit.soft);
+                out.number(limit.hard);
             });
         }
         out.0
@@ -246,7 +247,11 @@ impl Request {
                 cwd: from.string()?,
                 limits: from.list(|from| {
                     let resource = i32::try_from(from.number()?).ok()?;
-                    Some((Resource::from_number(resource), from.number()?))
+                    Some(Limit {
+                        resource: Resource::from_number(resource),
+                        soft: from.number()?,
+                        hard: from.number()?,
+                    })
                 })?,
             }),
             false => None,
@@ -342,7 +347,11 @@ mod tests {
                 argv: strings(&[c"", c"two words", c"\xff"]),
                 env: strings(&[c"A=1"]),
                 cwd: c"/somewhere".to_owned(),
-                limits: vec![(Resource::from_number(7), u64::MAX)],
+                limits: vec![Limit {
+                    resource: Resource::from_number(7),
+                    soft: 3,
+                    hard: u64::MAX,
+                }],
             }),
             is_own_program: true,
             has_terminal: true,

@@ -12,9 +12,9 @@ use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, Reason, RpcError};
 use crate::rpc::methods::process::{
     Acknowledge, AcknowledgeParams, CloseStdin, CloseStdinParams, EnvPolicy, List, ListReply,
-    ListedProcess, ReadParams, Resize, ResizeParams, Signal, SignalParams, Start, StartParams,
-    StartReply, Terminate, TerminateParams, TerminateReply, Write, WriteParams, WriteReply,
-    WriteStatus,
+    ListedProcess, ReadParams, Resize, ResizeParams, Rlimit, Signal, SignalParams, Start,
+    StartParams, StartReply, Terminate, TerminateParams, TerminateReply, Write, WriteParams,
+    WriteReply, WriteStatus,
 };
 use crate::rpc::methods::{Empty, NoParams};
 use crate::rpc::path_uri::WirePath;
@@ -24,7 +24,7 @@ use crate::sandbox::policy::Network;
 use crate::serve::notify::write_exit_extensions;
 use crate::serve::process_log::ProcessLog;
 use crate::serve::services::Call;
-use crate::sys::limits::Resource;
+use crate::sys::limits::{Limit, Resource};
 use crate::sys::pty::WindowSize;
 
 /// A terminal's size unless the client says otherwise, as in the reference.
@@ -151,17 +151,9 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
         }
         None => None,
     };
-    let limits = params
-        .rlimits
-        .iter()
-        .map(|(name, value)| match Resource::from_name(name) {
-            Some(resource) => Ok((resource, *value)),
-            None => Err(RpcError::invalid_params(format!(
-                "unknown resource limit `{name}`, expected one of {}",
-                Resource::NAMES
-            ))),
-        })
-        .collect::<Result<_, _>>()?;
+    let limits = params.rlimits.iter();
+    let limits = limits.map(|(name, limit)| limit_of(name, *limit));
+    let limits = limits.collect::<Result<_, _>>()?;
     // An `env` alone is all that the process gets.
     let default_policy = params.env.is_none().then(EnvPolicy::default);
     let policy = params.env_policy.or(default_policy);
@@ -192,6 +184,33 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
         timeout: params.timeout_ms.map(Duration::from_millis),
         limits,
         confinement,
+    })
+}
+
+fn limit_of(name: &str, limit: Rlimit) -> Result<Limit, RpcError> {
+    let Some(resource) = Resource::from_name(name) else {
+        let names = Resource::NAMES;
+        return Err(RpcError::invalid_params(match name {
+            "locks" => format!(
+                "the resource limit `locks` is what the server knows a process's descendants by, \
+                 so it cannot be set; expected one of {names}"
+            ),
+            _ => format!("unknown resource limit `{name}`, expected one of {names}"),
+        }));
+    };
+    let (soft, hard) = match limit {
+        Rlimit::Both(both) => (both, both),
+        Rlimit::Each { soft, hard } => (soft, hard),
+    };
+    if soft > hard {
+        return Err(RpcError::invalid_params(format!(
+            "the soft resource limit `{name}` must not be above the hard one"
+        )));
+    }
+    Ok(Limit {
+        resource,
+        soft,
+        hard,
     })
 }
 

@@ -54,6 +54,37 @@ over_both! {
         }
     }
 
+    fn a_soft_limit_may_be_below_the_hard_one(client) {
+        for (id, sandbox) in [("p", json!(null)), ("q", crate::sandbox::read_only())] {
+            let limits = json!({"nofile": {"soft": 64, "hard": 128}, "core": 0});
+            let start = Start::child(id, &["limits"]).with("rlimits", limits).with("sandbox", sandbox);
+            let outcome = client.run(start);
+            let line = outcome.stdout.lines().find(|line| line.starts_with("Max open files")).unwrap();
+            let values: Vec<_> = line.split_whitespace().skip(3).collect();
+            assert_eq!(values, ["64", "128", "files"], "{}", outcome.stdout);
+        }
+        let limits = json!({"nofile": {"soft": 65, "hard": 64}});
+        let error = client.err("process/start", Start::child("r", &["true"]).with("rlimits", limits).0);
+        assert_eq!((error.code, error.message.contains("must not be above")), (-32602, true), "{error:?}");
+    }
+
+    fn no_limit_is_raised_above_the_servers_for_root_neither(client) {
+        let own = client.run(Start::shell("own", "ulimit -Hn")).stdout;
+        let own: u64 = own.trim().parse().unwrap();
+        let start = |id: &str, limit: u64| Start::shell(id, "ulimit -Hn").with("rlimits", json!({"nofile": limit}));
+        let error = client.err("process/start", start("p", own + 1).0);
+        assert_eq!(error.code, -32603);
+        assert!(error.message.contains("nofile") && error.message.ends_with("; it can be lowered only"), "{error:?}");
+        assert_eq!(client.run(start("q", own)).stdout.trim(), own.to_string());
+    }
+
+    fn the_limit_by_which_descendants_are_known_is_refused_with_the_reason(client) {
+        let limits = json!({"locks": 5});
+        let error = client.err("process/start", Start::child("p", &["true"]).with("rlimits", limits).0);
+        assert_eq!(error.code, -32602);
+        assert!(error.message.contains("descendants"), "{error:?}");
+    }
+
     fn an_unknown_resource_is_refused(client) {
         let error = client.err("process/start", Start::child("p", &["true"]).with("rlimits", json!({"happiness": 1})).0);
         assert_eq!(error.code, -32602);

@@ -164,3 +164,22 @@ fn output_comes_when_it_is_printed_and_not_when_a_line_ends() {
         assert_eq!(rest, "go", "{environment}");
     }
 }
+
+#[test]
+fn limits_are_passed_on() {
+    let environments = Environments::start();
+    for environment in EVERY {
+        let limits = ["--rlimit", "nofile=64:128", "--rlimit", "fsize=1m"];
+        let script = "ulimit -Sn; ulimit -Hn; ulimit -f";
+        let command = ["/bin/sh", "-c", script];
+        let arguments = [&["run", "-e", environment][..], &limits, &command].concat();
+        // In blocks of 512 bytes.
+        assert_eq!(
+            environments.stdout(&arguments),
+            "64\n128\n2048\n",
+            "{environment}"
+        );
+        let refused = ["run", "-e", environment, "--rlimit", "locks=5", "/bin/true"];
+        environments.fails(&refused, 125, "descendants");
+    }
+}

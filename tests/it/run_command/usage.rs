@@ -20,6 +20,14 @@ fn a_wrong_command_line_gives_2() {
         ),
         (&["run", "--env", "=x", "x"], "expected NAME or NAME=VALUE"),
         (
+            &["run", "--rlimit", "nofile", "x"],
+            "expected NAME=N or NAME=SOFT:HARD",
+        ),
+        (
+            &["run", "--rlimit", "nofile=many", "x"],
+            "invalid value 'nofile=many'",
+        ),
+        (
             &["run", "-i", "-n", "x"],
             "'--input' cannot be used with '--no-input'",
         ),
