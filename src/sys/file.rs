@@ -512,10 +512,12 @@ pub fn change_mode(file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Gives a file to another user and group. Whoever may not do that gets `EPERM`.
+/// Gives what was opened in any way, be it as a place only, to another user and group. Whoever may
+/// not do that gets `EPERM`.
 pub fn change_owner(file: BorrowedFd<'_>, user: u32, group: u32) -> io::Result<()> {
-    // SAFETY: fchown takes no pointers.
-    check(unsafe { libc::fchown(file.as_raw_fd(), user, group) }).map(drop)
+    let (number, flags) = (file.as_raw_fd(), libc::AT_EMPTY_PATH);
+    // SAFETY: the path is a terminated string.
+    check(unsafe { libc::fchownat(number, c"".as_ptr(), user, group, flags) }).map(drop)
 }
 
 /// Reads up to `length` bytes at `offset` to the end of `out`; how many, 0 at the file's end.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::progress::Progress;
 use super::queue::{Directory, Forgotten, Job, Queue, Sort, Stop, Work};
 use super::side::{BLOCK, Block, Blocks, CopyError, Found, Purpose, Settings, Side};
-use super::transfer::{File, PartNames, Transfer, trusted};
+use super::transfer::{File, PartNames, SHORTER, Transfer, trusted};
 use crate::env::{EnvironmentError, FileKind, Listing};
 use crate::sys::sync::Mutex;
 
@@ -71,7 +71,7 @@ impl Copy {
 
     fn report(&self, error: CopyError) {
         match error {
-            CopyError::File(why) => self.progress.fail(why),
+            CopyError::File(why) | CopyError::Irreplaceable(why) => self.progress.fail(why),
             CopyError::Lost(error) => {
                 let mut lost = self.lost.lock();
                 lost.get_or_insert(error);
@@ -180,7 +180,7 @@ impl Copy {
             // The name is taken, or something else is wrong, which shows again.
             let part = self.draw(&PartNames::of(&to, &self.source.name(&from), &NOTHING))?;
             self.target.make_link(&target, &part)?;
-            if let Err(error) = self.target.rename(&part, &to) {
+            if let Err(error) = self.target.replace(&part, &to) {
                 // The error that is told is the one that led here.
                 let _ = self.target.remove(&part);
                 return Err(error);
@@ -226,7 +226,7 @@ impl Copy {
             .is_some_and(|size| 0 < size && size <= BLOCK as u64);
         if is_small {
             let part = self.new_part(parts.as_ref(), &to)?;
-            return self.small_file(file(part), settings, Some(BLOCK));
+            return self.small_file(file(part), settings, found.size);
         }
         let Some(source) = self.source.open(&from, Purpose::Reading)? else {
             let part = self.new_part(parts.as_ref(), &to)?;
@@ -240,8 +240,10 @@ impl Copy {
             Some((part, start)) => (Some(part), start),
             None => {
                 let part = self.new_part(parts.as_ref(), &to)?;
-                let opened = self.target.open(&part, purpose(&part, &to))?;
-                (opened.map(|opened| (opened, part)), 0)
+                match self.target.open(&part, purpose(&part, &to)) {
+                    Ok(opened) => (opened.map(|opened| (opened, part)), 0),
+                    Err(error) => return self.write_over(&file(part), error),
+                }
             }
         };
         // An old server on one side: whole files or nothing.
@@ -350,12 +352,15 @@ impl Copy {
         &self,
         file: File,
         settings: Settings,
-        most: Option<usize>,
+        size: Option<u64>,
     ) -> Result<(), CopyError> {
-        let data = self.source.read_whole(&file.from, most)?;
-        if most.is_some_and(|most| data.len() > most) {
+        let data = self.source.read_whole(&file.from, size.map(|_| BLOCK))?;
+        if size.is_some() && data.len() > BLOCK {
             let why = "it has grown while it was copied; copy it again";
             return Err(self.fault(&file.from, why));
+        }
+        if size.is_some_and(|size| (data.len() as u64) < size) {
+            return Err(self.fault(&file.from, SHORTER));
         }
         let purpose = purpose(&file.part, &file.last);
         let written = self
@@ -390,15 +395,65 @@ impl Copy {
     fn give_name(&self, file: &File, copied: Result<(), CopyError>) -> Result<(), CopyError> {
         let named = copied.and_then(|()| match file.part == file.last {
             true => Ok(()),
-            false => self.target.rename(&file.part, &file.last),
+            false => self.target.replace(&file.part, &file.last),
         });
         match named {
             Ok(()) => {
                 self.tell(&file.from, &file.last);
                 Ok(())
             }
-            Err(error) => Err(self.discard(file, error)),
+            Err(error) => {
+                let error = self.discard(file, error);
+                self.write_over(file, error)
+            }
         }
+    }
+
+    /// Copies a file once more over the one that is there, if that is all that can be done.
+    fn write_over(&self, file: &File, error: CopyError) -> Result<(), CopyError> {
+        let is_file = |found: &Found| found.kind == FileKind::Regular && !found.is_link;
+        let there = match &error {
+            CopyError::Irreplaceable(_) => self.target.look(&file.last, false)?,
+            _ => None,
+        };
+        if there.filter(is_file).is_none() {
+            return Err(error);
+        }
+        let opened = match self.source.open(&file.from, Purpose::Reading)? {
+            Some(source) => {
+                let target = self.target.open(&file.last, Purpose::Over)?;
+                target.map(|target| (source, target))
+            }
+            None => None,
+        };
+        match opened {
+            None => {
+                let data = self.source.read_whole(&file.from, None)?;
+                let settings = Settings::default();
+                self.target
+                    .write_whole(&file.last, Purpose::Over, &data, settings)?;
+            }
+            Some((source, target)) => {
+                let (mut block, mut offset) = (Block::default(), 0);
+                loop {
+                    let is_last = source.read(offset, &mut block)?;
+                    if !block.data().is_empty() {
+                        target.write(offset, block.data())?;
+                    }
+                    offset += block.data().len() as u64;
+                    if is_last {
+                        break;
+                    }
+                    if self.queue.stopped().is_some() {
+                        let name = self.target.name(&file.last);
+                        return Err(CopyError::of(name, "stopped; it is incomplete"));
+                    }
+                }
+                target.close()?;
+            }
+        }
+        self.tell(&file.from, &file.last);
+        Ok(())
     }
 
     /// A mode, if the target can set one.
@@ -408,7 +463,7 @@ impl Copy {
 
     /// Removes what nobody can use: a part whose file has an error, as on a full disk.
     fn discard(&self, file: &File, error: CopyError) -> CopyError {
-        if file.part != file.last && matches!(error, CopyError::File(_)) {
+        if file.part != file.last && !matches!(error, CopyError::Lost(_)) {
             // The error that is told is the one that led here.
             let _ = self.target.remove(&file.part);
         }
@@ -464,7 +519,7 @@ impl Copy {
 /// None where a file is the trouble.
 fn or_none<T>(result: Result<Option<T>, CopyError>) -> Result<Option<T>, CopyError> {
     match result {
-        Err(CopyError::File(_)) => Ok(None),
+        Err(CopyError::File(_) | CopyError::Irreplaceable(_)) => Ok(None),
         result => result,
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::side::{Abilities, Block, Blocks, CopyError, Found, Purpose, Settings, Side};
-use crate::env::local::files::write_at;
+use crate::env::local::files::{replace_as, write_at};
 use crate::env::{FileKind, Listing};
 use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
@@ -62,6 +62,14 @@ impl LocalFs {
 
     fn result<T>(path: &Path, result: io::Result<T>) -> Result<T, CopyError> {
         result.map_err(|error| CopyError::system(Visible(path.display()), &error))
+    }
+
+    /// The same when the file was to be replaced.
+    fn of_replacing<T>(path: &Path, result: io::Result<T>) -> Result<T, CopyError> {
+        result.map_err(|error| {
+            let errno = error.raw_os_error();
+            CopyError::system(Visible(path.display()), &error).of_replacing(errno)
+        })
     }
 
     fn place(&self, path: &Path) -> io::Result<Place<'_>> {
@@ -274,7 +282,10 @@ impl Side for LocalFs {
             file.write_all(data)?;
             settle(&file, settings)
         };
-        Self::result(path, write())
+        match purpose {
+            Purpose::NewPart => Self::of_replacing(path, write()),
+            _ => Self::result(path, write()),
+        }
     }
 
     fn open(&self, path: &Path, purpose: Purpose) -> Result<Option<Box<dyn Blocks>>, CopyError> {
@@ -284,7 +295,10 @@ impl Side for LocalFs {
         };
         Ok(Some(Box::new(OpenLocal {
             path: path.to_owned(),
-            file: Self::result(path, file)?,
+            file: match purpose {
+                Purpose::NewPart => Self::of_replacing(path, file)?,
+                _ => Self::result(path, file)?,
+            },
             writing: Mutex::default(),
         })))
     }
@@ -295,14 +309,14 @@ impl Side for LocalFs {
         Self::result(path, opened.and_then(|opened| settle(&opened, settings)))
     }
 
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), CopyError> {
-        let rename = || {
+    fn replace(&self, from: &Path, to: &Path) -> Result<(), CopyError> {
+        let replace = || {
             let place = self.place(to)?;
             let old = c_string(from.file_name().unwrap_or_default())?;
             let directory = place.directory();
-            file::rename_at((directory, &old), (directory, &place.name), true)
+            replace_as((directory, &old), (directory, &place.name))
         };
-        Self::result(to, rename())
+        Self::of_replacing(to, replace())
     }
 
     fn remove(&self, path: &Path) -> Result<(), CopyError> {
@@ -337,6 +351,14 @@ impl LocalFs {
                     true => Ok(file),
                     false => Err(io::Error::other("a part that others can write")),
                 }
+            }
+            Purpose::Over => {
+                let file = place.open(Access::WRITE)?;
+                match file::status_of(file.as_fd())?.kind {
+                    FileType::Regular => file.set_len(0)?,
+                    _ => return Err(io::Error::other("it is no file any more")),
+                }
+                Ok(file)
             }
             Purpose::Reading | Purpose::InPlace => {
                 let is_device =

@@ -133,9 +133,13 @@ static GRAMMAR: Grammar<CopyFlags> = Grammar {
             A file appears under its name when it is complete; until then it is beside\n\
             it as .NAME.PART-xxxxxxxx-yyyyyyyyyyyyyyyy, from which --continue goes on if\n\
             nobody else can have written to it. Below the destination no link is\n\
-            followed. Permissions are kept, and on this machine the time of modification.\n\
-            A directory that was there before stays as it is. What a file has grown by\n\
-            since the copy looked at it is not copied, nor a path of 4096 bytes or more.\n\n\
+            followed. A new file gets the permissions of its source, and on this machine\n\
+            the time of modification; one that is replaced keeps its owner, group and\n\
+            permissions. Where none can take its place, since its directory may not be\n\
+            written, its owner is another or it is a mount point, it is written over, and\n\
+            is incomplete until that is done. A directory that was there before stays as\n\
+            it is. What a file has grown by since the copy looked at it is not copied, nor\n\
+            a path of 4096 bytes or more; one that has become shorter is an error.\n\n\
             Exit code: 0 if all was copied, 1 if something was not, 255 if an\n\
             environment was not reached or lost, 2 for a wrong command line.\n",
 };
@@ -251,7 +255,7 @@ fn one(
 ) -> Result<Option<u8>, StartError> {
     let (copy, job) = match begin(progress, flags, (source, target), rules) {
         Ok(begun) => begun,
-        Err(CopyError::File(why)) => {
+        Err(CopyError::File(why) | CopyError::Irreplaceable(why)) => {
             progress.fail(why);
             return Ok(None);
         }

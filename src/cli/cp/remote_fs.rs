@@ -112,6 +112,12 @@ impl RemoteFs {
         self.remote.explained(&self.name(path), error)
     }
 
+    /// The error of writing for this purpose.
+    fn of_writing(&self, path: &Path, purpose: Purpose, error: ClientError) -> CopyError {
+        let errno = error.errno().filter(|_| purpose == Purpose::NewPart);
+        self.explained(path, error).of_replacing(errno)
+    }
+
     fn real_base(&self) -> Option<(&Path, &str)> {
         let base = self.base.as_ref()?;
         Some((&base.path, base.real.as_deref()?))
@@ -230,13 +236,16 @@ impl Side for RemoteFs {
     fn write_whole(
         &self,
         path: &Path,
-        _: Purpose,
+        purpose: Purpose,
         data: &[u8],
         settings: Settings,
     ) -> Result<(), CopyError> {
-        self.ask(path, |files, path| {
-            files.write_file(path, data, false, self.links())
-        })?;
+        let wanted = self.wanted(path)?;
+        let written = again(|| {
+            let files = &self.remote.client;
+            files.write_file(&wanted, data, false, self.links())
+        });
+        written.map_err(|error| self.of_writing(path, purpose, error))?;
         self.set_mode(path, settings.mode)
     }
 
@@ -247,7 +256,7 @@ impl Side for RemoteFs {
             name: self.name(path),
             purpose: match purpose {
                 Purpose::Reading => OpenFor::Reading,
-                Purpose::NewPart | Purpose::InPlace => OpenFor::Replacing,
+                Purpose::NewPart | Purpose::InPlace | Purpose::Over => OpenFor::Replacing,
                 Purpose::OldPart => OpenFor::Updating,
             },
             links: self.links(),
@@ -256,7 +265,7 @@ impl Side for RemoteFs {
             Ok(file) => Ok(Some(Box::new(file))),
             // As 0.130 has it.
             Err(error) if is_unknown_method(&error) => Ok(None),
-            Err(error) => Err(self.explained(path, error)),
+            Err(error) => Err(self.of_writing(path, purpose, error)),
         }
     }
 
@@ -264,11 +273,11 @@ impl Side for RemoteFs {
         self.set_mode(path, settings.mode)
     }
 
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), CopyError> {
+    fn replace(&self, from: &Path, to: &Path) -> Result<(), CopyError> {
         let (old, new) = (self.wanted(from)?, self.wanted(to)?);
         let files = &self.remote.client;
         let mut was_lost = false;
-        let renamed = again(|| match files.rename(&old, &new, self.links()) {
+        let renamed = again(|| match files.replace(&old, &new, self.links()) {
             // The one whose answer was lost has been done.
             Err(error) if was_lost && error.is_not_found() => files.metadata(&new, false).map(drop),
             renamed => {
@@ -276,7 +285,7 @@ impl Side for RemoteFs {
                 renamed
             }
         });
-        renamed.map_err(|error| self.explained(to, error))
+        renamed.map_err(|error| self.of_writing(to, Purpose::NewPart, error))
     }
 
     fn remove(&self, path: &Path) -> Result<(), CopyError> {

@@ -15,6 +15,9 @@ pub(crate) const BLOCK: usize = 1 << 20;
 pub(crate) enum CopyError {
     /// This file's matter; others can still be copied.
     File(String),
+    /// The same where no other file can take its place, but its content can perhaps be written: its
+    /// directory may not be written, it is another's, or something is mounted on it.
+    Irreplaceable(String),
     /// An environment is lost, so that nothing can be copied any more.
     Lost(EnvironmentError),
 }
@@ -22,7 +25,7 @@ pub(crate) enum CopyError {
 impl fmt::Display for CopyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(why) => f.write_str(why),
+            Self::File(why) | Self::Irreplaceable(why) => f.write_str(why),
             Self::Lost(error) => error.fmt(f),
         }
     }
@@ -32,6 +35,21 @@ impl CopyError {
     /// The error of a file, with its name in front.
     pub(crate) fn of(name: impl fmt::Display, why: impl fmt::Display) -> Self {
         Self::File(format!("{name}: {why}"))
+    }
+
+    /// The same error when a file was to be replaced, by the number of the system's error.
+    pub(crate) fn of_replacing(self, errno: Option<i32>) -> Self {
+        match self {
+            Self::File(why)
+                if matches!(
+                    errno,
+                    Some(libc::EACCES | libc::EPERM | libc::EBUSY | libc::EROFS)
+                ) =>
+            {
+                Self::Irreplaceable(why)
+            }
+            error => error,
+        }
     }
 
     /// The same for this machine's answers.
@@ -78,6 +96,8 @@ pub(crate) enum Purpose {
     OldPart,
     /// Writing what is there, or what will be: a device, or a file that cannot get another name.
     InPlace,
+    /// Writing over a regular file that is there, which keeps its owner and its mode.
+    Over,
 }
 
 /// What a file gets when all its bytes are there.
@@ -134,8 +154,9 @@ pub(crate) trait Side: Send + Sync {
     /// Settles a directory whose content is there.
     fn settle_directory(&self, path: &Path, settings: Settings) -> Result<(), CopyError>;
 
-    /// Gives a file another name in its directory, over what is there.
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), CopyError>;
+    /// Gives a file another name in its directory, over what is there. A file gets the owner, the
+    /// group and the permission bits of the file that it replaces.
+    fn replace(&self, from: &Path, to: &Path) -> Result<(), CopyError>;
 
     fn remove(&self, path: &Path) -> Result<(), CopyError>;
 }

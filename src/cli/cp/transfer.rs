@@ -35,6 +35,8 @@ const WINDOW: u64 = 32 * BLOCK as u64;
 
 /// Bytes of the source's name that are left in the part's, so that it does not get too long.
 const NAME_KEPT: usize = 200;
+/// Why a file is not copied that has lost bytes since it was looked at.
+pub(crate) const SHORTER: &str = "it became shorter while it was copied; copy it again";
 /// Digits of the number that is drawn.
 const DRAWN: usize = 16;
 
@@ -207,8 +209,10 @@ impl Transfer {
         drop(self.source);
         let copied = match progress.error {
             Some(error) => Err(error),
-            None if progress.end != Some(progress.furthest) => {
-                Err(CopyError::of(name, "it became shorter while it was copied"))
+            None if progress.end != Some(progress.furthest)
+                || self.size.is_some_and(|size| progress.furthest < size) =>
+            {
+                Err(CopyError::of(name, SHORTER))
             }
             None => self.target.settle(self.settings),
         };
@@ -290,31 +294,35 @@ mod tests {
         }
 
         fn settle(&self, _: Settings) -> Result<(), CopyError> {
-            unreachable!("no file is settled")
+            Ok(())
         }
 
         fn close(self: Box<Self>) -> Result<(), CopyError> {
-            unreachable!("no file is closed")
+            Ok(())
         }
     }
 
-    /// How many blocks are under way when so many were copied, each in that time.
-    fn under_way(copied: usize, time: Duration) -> usize {
+    fn transfer(size: u64) -> Transfer {
+        let sides: (Box<dyn Blocks>, Box<dyn Blocks>) = (Box::new(Idle), Box::new(Idle));
         let found = Found {
             kind: FileKind::Regular,
             is_link: false,
-            size: Some(100 * BLOCK as u64),
+            size: Some(size),
             modified_ms: None,
             mode: None,
         };
-        let sides: (Box<dyn Blocks>, Box<dyn Blocks>) = (Box::new(Idle), Box::new(Idle));
         let file = File {
             from: PathBuf::new(),
             part: PathBuf::new(),
             last: PathBuf::new(),
             parent: None,
         };
-        let transfer = Transfer::new(sides, file, &found, Settings::default(), 0);
+        Transfer::new(sides, file, &found, Settings::default(), 0)
+    }
+
+    /// How many blocks are under way when so many were copied, each in that time.
+    fn under_way(copied: usize, time: Duration) -> usize {
+        let transfer = transfer(100 * BLOCK as u64);
         let mut claims = std::iter::from_fn(|| match transfer.claim() {
             Claim::Block(offset) => Some(offset),
             Claim::Later => None,
@@ -324,6 +332,25 @@ mod tests {
             transfer.settle(*offset, Ok((BLOCK as u64, false)), time);
         }
         first.len() - copied + claims.count()
+    }
+
+    #[test]
+    fn a_source_that_ends_before_its_size_is_no_copy() {
+        let size = 10 * BLOCK as u64;
+        for (end, is_whole) in [(size, true), (5 * BLOCK as u64, false)] {
+            let transfer = transfer(size);
+            for number in 0..10 {
+                let Claim::Block(offset) = transfer.claim() else {
+                    break;
+                };
+                let left = end.saturating_sub(offset).min(BLOCK as u64);
+                let is_last = offset + left == end;
+                transfer.settle(offset, Ok((left, is_last)), Duration::ZERO);
+                assert!(number * BLOCK as u64 <= end);
+            }
+            let (_, copied) = transfer.close("source");
+            assert_eq!(copied.is_ok(), is_whole, "{end}: {copied:?}");
+        }
     }
 
     #[test]

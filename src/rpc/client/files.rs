@@ -22,6 +22,9 @@ use crate::rpc::methods::fs::{
 };
 use crate::rpc::{base64, encode};
 
+/// A rename that gives a file what the file has that it replaces.
+const RENAME_AS_REPLACED: &str = "fs/rename.asReplaced";
+
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
@@ -233,12 +236,30 @@ impl ExecServerClient {
 
     /// Renames within a file system, over what is there. An extension.
     pub fn rename(&self, from: &str, to: &str, links: Links) -> Result<(), ClientError> {
+        self.rename_with(from, to, links, None)
+    }
+
+    /// The same, where a file gets the owner, the group and the permission bits of the one that it
+    /// replaces. A server that cannot do that leaves it with its own.
+    pub fn replace(&self, from: &str, to: &str, links: Links) -> Result<(), ClientError> {
+        let can = self.session()?.facts.has(RENAME_AS_REPLACED);
+        self.rename_with(from, to, links, can.then_some(true))
+    }
+
+    fn rename_with(
+        &self,
+        from: &str,
+        to: &str,
+        links: Links,
+        as_replaced: Option<bool>,
+    ) -> Result<(), ClientError> {
         let session = self.session()?;
         let facts = &session.facts;
         facts.needs(Rename::NAME)?;
         self.carry_out::<Rename>(&RenameParams {
             source_path: facts.path(from).into(),
             destination_path: facts.path(to).into(),
+            as_replaced,
             follow_symlinks: follow(links),
             ..RenameParams::default()
         })

@@ -313,6 +313,14 @@ impl ClientError {
         }
     }
 
+    /// The number of the system's error, where the server tells it.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Rejected { data, .. } => data.errno,
+            _ => None,
+        }
+    }
+
     /// Whether the connection was lost on the way, so that what was asked for may have been done or
     /// not.
     pub fn is_disconnect(&self) -> bool {

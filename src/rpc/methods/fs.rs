@@ -29,7 +29,7 @@ methods! {
     ReadLink = "fs/readLink" (PathParams<'a>) -> ReadLinkReply, extensions ["fs/readLink"];
     Remove = "fs/remove" (RemoveParams<'a>) -> Empty, extensions [];
     Rename = "fs/rename" (RenameParams<'a>) -> Empty,
-        extensions ["fs/rename", "fs/rename.followSymlinks"];
+        extensions ["fs/rename", "fs/rename.followSymlinks", "fs/rename.asReplaced"];
     SetPermissions = "fs/setPermissions" (SetPermissionsParams<'a>) -> Empty,
         extensions ["fs/setPermissions"];
     Symlink = "fs/symlink" (SymlinkParams<'a>) -> Empty,
@@ -339,6 +339,10 @@ pub struct RenameParams<'a> {
     /// Whether what is there is replaced; true when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overwrite: Option<bool>,
+    /// Whether a file gets the owner, the group and the permission bits of the file that it replaces;
+    /// if that cannot be, nothing is replaced. False when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_replaced: Option<bool>,
     /// As in [`ReadFileParams`], of the directories on the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow_symlinks: Option<bool>,

@@ -99,6 +99,7 @@ pub(crate) static METHODS: &[(&str, &dyn FileMethod)] = &[
         Some(|it| Scope {
             with_below: true,
             destination: Some(&it.destination_path),
+            changes_mode: it.as_replaced.unwrap_or(false),
             ..writing(it.sandbox, &it.source_path)
         }),
         rename,
@@ -304,8 +305,14 @@ fn rename(params: RenameParams<'_>) -> Result<FileWork, RpcError> {
     let destination = native(&params.destination_path)?;
     let overwrites = params.overwrite.unwrap_or(true);
     let links = links(params.follow_symlinks);
-    Ok(FileWork::done::<fs::Rename>(move |_| {
-        files::rename(&source, &destination, overwrites, links)
+    let as_replaced = params.as_replaced.unwrap_or(false);
+    if as_replaced && !overwrites {
+        let message = "asReplaced needs overwrite: true";
+        return Err(RpcError::invalid_params(message));
+    }
+    Ok(FileWork::done::<fs::Rename>(move |_| match as_replaced {
+        true => files::rename_as_replaced(&source, &destination, links),
+        false => files::rename(&source, &destination, overwrites, links),
     }))
 }
 

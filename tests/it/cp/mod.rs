@@ -6,6 +6,7 @@ mod files;
 mod hostile;
 mod latency;
 mod links;
+mod replaced;
 mod resume;
 mod trees;
 

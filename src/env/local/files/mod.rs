@@ -32,9 +32,10 @@ use blocks::{MAX_ID, MAX_OPEN};
 
 pub use blocks::{Block, BlockFile, MAX_BLOCK, Mode, OpenFiles};
 pub use copy::{CopyOptions, Skipped, copy};
+pub(crate) use names::replace_as;
 pub use names::{
     Links, Metadata, canonicalize, make_directory, make_link, metadata, read_link, rename,
-    set_permissions,
+    rename_as_replaced, set_permissions,
 };
 pub use read::{Content, MAX_READ, Part};
 pub use remove::{RemoveOptions, remove};

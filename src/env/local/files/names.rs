@@ -114,6 +114,46 @@ pub fn rename(from: &Path, to: &Path, overwrites: bool, links: Links) -> Result<
     Ok(file::rename_at(old, new, overwrites)?)
 }
 
+/// The same where a regular file takes the place of another: it gets the owner, the group and the
+/// permission bits of that one first.
+///
+/// # Errors
+/// As for [`rename`], and `EPERM` if we may not give files to that owner or group: then nothing is
+/// replaced.
+pub fn rename_as_replaced(from: &Path, to: &Path, links: Links) -> Result<(), FileError> {
+    let (from, to) = (PathAt::find(from, links)?, PathAt::find(to, links)?);
+    Ok(replace_as(
+        (from.dir(), from.path()),
+        (to.dir(), to.path()),
+    )?)
+}
+
+/// The same for names in directories.
+pub(crate) fn replace_as(
+    from: (BorrowedFd<'_>, &CStr),
+    to: (BorrowedFd<'_>, &CStr),
+) -> io::Result<()> {
+    let is_file = |status: &Status| status.kind == FileType::Regular;
+    match file::status_at(to.0, to.1, LastLink::Keep) {
+        Ok(old) if is_file(&old) => {
+            let access = Access::LOCATE | Access::NO_LINK;
+            let opened = file::open_at(from.0, from.1, access, 0)?;
+            let new = file::status_of(opened.as_fd())?;
+            if is_file(&new) {
+                if (new.user, new.group) != (old.user, old.group) {
+                    file::change_owner(opened.as_fd(), old.user, old.group)?;
+                }
+                // Behind the owner, whose change takes setuid away.
+                file::change_mode(opened.as_fd(), old.mode)?;
+            }
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    file::rename_at(from, to, true)
+}
+
 /// Makes a symbolic link at `path` that says `target`, whether or not there is such a file.
 /// The name must be free.
 pub fn make_link(target: &Path, path: &Path, links: Links) -> Result<(), FileError> {
