@@ -56,6 +56,7 @@ pub(crate) enum Category {
     Command,
     Copying,
     General,
+    Unused,
 }
 
 impl Category {
@@ -69,6 +70,7 @@ impl Category {
             Self::Command => "The command",
             Self::Copying => "Copying",
             Self::General => "General",
+            Self::Unused => "Of codex exec-server, and without a meaning here",
         }
     }
 }
@@ -81,6 +83,27 @@ pub(crate) enum FlagKind<T> {
     /// Sets something when it is there.
     Switch(fn(&mut T)),
     Value(Value<T>),
+    /// An option of the reference that means nothing here.
+    Unused(Unused<T>),
+}
+
+/// What becomes of an option that means nothing here; why it does not is its row's help.
+pub(crate) struct Unused<T> {
+    /// The form of its value, if it has one.
+    pub(crate) value: Option<Form>,
+    /// Takes note of it by its long name and the reason. Without this it is refused.
+    pub(crate) note: Option<Note<T>>,
+}
+
+type Note<T> = fn(&mut T, &'static str, &'static str);
+
+/// A value that is looked at and forgotten.
+#[derive(Clone, Copy)]
+pub(crate) struct Form {
+    /// What `--help` and errors call it.
+    pub(crate) name: &'static str,
+    /// The error says what is wrong with the text.
+    pub(crate) check: fn(&str) -> Result<(), String>,
 }
 
 pub(crate) struct Value<T> {
@@ -129,6 +152,16 @@ impl<T> Value<T> {
     }
 }
 
+impl<T> Unused<T> {
+    /// What becomes of it, in a word.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self.note {
+            Some(_) => "Accepted",
+            None => "Refused",
+        }
+    }
+}
+
 impl<T> Flag<T> {
     pub(crate) const fn value(
         category: Category,
@@ -159,6 +192,11 @@ impl<T> Flag<T> {
             help,
             kind,
         }
+    }
+
+    /// The row of an option that means nothing here.
+    pub(crate) const fn unused(long: &'static str, why: &'static str, unused: Unused<T>) -> Self {
+        Self::switch(Category::Unused, None, long, why, FlagKind::Unused(unused))
     }
 
     /// The row that every table ends with.
@@ -319,11 +357,20 @@ impl<T> CommandLine<'_, T> {
                 FlagKind::Value(value) => {
                     let full = format!("--{} <{}>", flag.long, value.name);
                     self.mark(index, value.repeatable, &full)?;
-                    let text = parser.value().ok().filter(|text| !is_flag(text));
-                    let text = text.ok_or_else(|| {
-                        format!("a value is required for '{full}' but none was supplied")
-                    })?;
+                    let text = value_of(&mut parser, &full)?;
                     self.store(value, &text, &full)?;
+                }
+                FlagKind::Unused(unused) => {
+                    let Some(note) = unused.note else {
+                        let Flag { long, help, .. } = flag;
+                        return Err(format!("'--{long}' is not supported: {help}"));
+                    };
+                    if let Some(form) = unused.value {
+                        let full = format!("--{} <{}>", flag.long, form.name);
+                        let text = value_of(&mut parser, &full)?;
+                        checked(form.check, &text, &full)?;
+                    }
+                    note(&mut self.flags, flag.long, flag.help);
                 }
             }
         }
@@ -381,12 +428,7 @@ impl<T> CommandLine<'_, T> {
     }
 
     fn store(&mut self, value: &Value<T>, text: &OsStr, origin: &str) -> Result<(), String> {
-        let stored = match text.to_str() {
-            Some(text) => (value.store)(&mut self.flags, text),
-            None => Err("it is not UTF-8".to_owned()),
-        };
-        stored
-            .map_err(|fault| format!("invalid value '{}' for '{origin}': {fault}", text.display()))
+        checked(|text| (value.store)(&mut self.flags, text), text, origin)
     }
 
     fn unexpected(&self, argument: Arg<'_>) -> String {
@@ -402,6 +444,25 @@ impl<T> CommandLine<'_, T> {
         };
         format!("unexpected argument '{shown}' found{tip}")
     }
+}
+
+/// The text behind the flag that is called `full`.
+fn value_of(parser: &mut lexopt::Parser, full: &str) -> Result<OsString, String> {
+    let text = parser.value().ok().filter(|text| !is_flag(text));
+    text.ok_or_else(|| format!("a value is required for '{full}' but none was supplied"))
+}
+
+/// Reads the text of a flag or a variable; the error names that.
+fn checked(
+    read: impl FnOnce(&str) -> Result<(), String>,
+    text: &OsStr,
+    origin: &str,
+) -> Result<(), String> {
+    let outcome = match text.to_str() {
+        Some(text) => read(text),
+        None => Err("it is not UTF-8".to_owned()),
+    };
+    outcome.map_err(|fault| format!("invalid value '{}' for '{origin}': {fault}", text.display()))
 }
 
 /// Whether what stands where a value should is the next flag.
@@ -430,6 +491,9 @@ fn usage<T>(flag: &Flag<T>) -> String {
     };
     let value = match &flag.kind {
         FlagKind::Value(value) => format!(" <{}>", value.name),
+        FlagKind::Unused(Unused {
+            value: Some(form), ..
+        }) => format!(" <{}>", form.name),
         _ => String::new(),
     };
     format!("  {short}--{}{value}", flag.long)
@@ -437,6 +501,10 @@ fn usage<T>(flag: &Flag<T>) -> String {
 
 fn explanation<T>(flag: &Flag<T>) -> String {
     let mut text = flag.help.to_owned();
+    if let FlagKind::Unused(unused) = &flag.kind {
+        text.insert_str(0, unused.outcome());
+        text.insert_str(unused.outcome().len(), ": ");
+    }
     if let FlagKind::Value(value) = &flag.kind {
         if let Some(default) = value.default {
             text.push_str(&format!(" [default:{UNBROKEN}{default}]"));

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::RunError;
 use super::grammar::{
-    Category, Flag, FlagKind, Grammar, Operands, Value, bytes, count, host, origin, parsed, path,
-    seconds,
+    Category, Flag, FlagKind, Form, Grammar, Operands, Unused, Value, bytes, count, host, origin,
+    parsed, path, seconds,
 };
 use crate::cloud::{self, Transport};
 use crate::log::{self, Format, Level};
@@ -28,6 +28,8 @@ pub(crate) struct ServeFlags {
     /// How to serve; nothing in it is looked into yet.
     options: Options,
     log: LogFlags,
+    /// Options that mean nothing here, and why.
+    unused: Vec<(&'static str, &'static str)>,
 }
 
 /// What to log, how and where.
@@ -61,6 +63,9 @@ pub(crate) fn run(flags: ServeFlags) -> Result<(), RunError> {
     } = &flags.log;
     let file = file.as_deref().filter(|file| *file != Path::new("-"));
     log::to(file, *level, *format).map_err(RunError::Log)?;
+    for (option, why) in &flags.unused {
+        log::debug!("--{option} changes nothing here: {why}");
+    }
     if flags.cloud.is_wanted() {
         return cloud::run(&flags.cloud, &flags.options).map_err(RunError::Offer);
     }
@@ -329,23 +334,25 @@ static FLAGS: &[Flag<ServeFlags>] = &[
     Flag::switch(
         Category::Cloud,
         None,
-        "aws-sigv4",
-        "Not supported: requests have a bearer token",
-        FlagKind::Switch(|flags| flags.cloud.aws_sigv4 = true),
-    ),
-    Flag::switch(
-        Category::Cloud,
-        None,
-        "enable-noise",
-        "Not supported: streams are not encrypted from end to end",
-        FlagKind::Switch(|flags| flags.cloud.enable_noise = true),
-    ),
-    Flag::switch(
-        Category::Cloud,
-        None,
         "registration-bearer-stdin",
         "Register with the token on the first line of standard input",
         FlagKind::Switch(|flags| flags.cloud.bearer_on_stdin = true),
+    ),
+    Flag::switch(
+        Category::Cloud,
+        None,
+        "chatgpt-token-stdin",
+        "Register an environment with the account's access token on the first line of standard input",
+        FlagKind::Switch(|flags| flags.cloud.account_token_on_stdin = true),
+    ),
+    Flag::value(
+        Category::Cloud,
+        "chatgpt-account-id",
+        "Whose that token is; must be the account that it names, if it names one",
+        Value::optional("ID", |flags, text| {
+            flags.cloud.account_id = Some(text.to_owned());
+            Ok(())
+        }),
     ),
     Flag::switch(
         Category::Cloud,
@@ -384,6 +391,13 @@ static FLAGS: &[Flag<ServeFlags>] = &[
     ),
     Flag::value(
         Category::Access,
+        "linux-sandbox-pid-namespace",
+        "What a confined command sees of other processes: isolate, nothing. The reference's inherit is \
+         refused",
+        Value::optional("MODE", |_, text| pid_namespace(text)),
+    ),
+    Flag::value(
+        Category::Access,
         "accept-weaker",
         "Where a policy cannot be enforced whole, run without this protection, for every client: \
          metadata (.git, .codex, .agents and .aws in directories that may be written); may be repeated",
@@ -397,6 +411,16 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "Most websocket connections at once; further ones get 503",
         Value::new("N", "1024", |flags, text| {
             flags.options.max_connections = count(text)?;
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Limits,
+        "concurrent-requests",
+        "Most requests of a connection at work at once; further ones wait, but for those that end or \
+         signal a process. Without it only file requests wait for each other",
+        Value::optional("N", |flags, text| {
+            flags.options.concurrent_requests = Some(count(text)?);
             Ok(())
         }),
     ),
@@ -514,7 +538,102 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "With --version: also the commit, the target and what is inside",
         FlagKind::VersionDetails,
     ),
+    Flag::unused(
+        "config",
+        NO_CONFIGURATION,
+        accepted(Some(Form {
+            name: "KEY=VALUE",
+            check: |_| Ok(()),
+        })),
+    )
+    .short('c'),
+    Flag::unused("enable", NO_CONFIGURATION, accepted(Some(FEATURE))),
+    Flag::unused("disable", NO_CONFIGURATION, accepted(Some(FEATURE))),
+    Flag::unused("strict-config", NO_CONFIGURATION, accepted(None)),
+    Flag::unused("linux-sandbox-transparent-tcp", NO_PROXY, accepted(None)),
+    Flag::unused(
+        "tcp-upstream-proxy",
+        NO_PROXY,
+        accepted(Some(Form {
+            name: "HOST:PORT",
+            check: host_and_port,
+        })),
+    ),
+    Flag::unused("proxy-private-ips-via-upstream", NO_PROXY, accepted(None)),
+    Flag::unused("aws-sigv4", NO_SIGNATURE, refused(None)),
+    Flag::unused("aws-profile", NO_SIGNATURE, refused(Some("NAME"))),
+    Flag::unused("aws-region", NO_SIGNATURE, refused(Some("NAME"))),
+    Flag::unused("aws-service", NO_SIGNATURE, refused(Some("NAME"))),
+    Flag::unused("enable-noise", cloud::NO_NOISE, refused(None)),
+    Flag::unused(
+        "use-agent-identity-auth",
+        "Agent Identity needs a service of its maker; register with a key in CODEX_API_KEY, a login in \
+         CODEX_HOME, or --registration-bearer-stdin",
+        refused(None),
+    ),
+    Flag::unused(
+        "executor-credential-stdin",
+        "the form of credentials that change is not published; --registration-bearer-stdin takes one \
+         token, and a login in CODEX_HOME is renewed by itself",
+        refused(None),
+    ),
 ];
+
+const NO_CONFIGURATION: &str = "no configuration or feature of Codex decides how this server works";
+const NO_PROXY: &str = "there is no network proxy here, and a start that asks for one is refused";
+const NO_SIGNATURE: &str = "requests are not signed here; leave it out, and register with \
+                            --registration-bearer-stdin or a key in CODEX_API_KEY";
+
+const FEATURE: Form = Form {
+    name: "FEATURE",
+    check: |text| {
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        match !text.is_empty() && text.bytes().all(is_name) {
+            true => Ok(()),
+            false => Err("expected the name of a feature".to_owned()),
+        }
+    },
+};
+
+const fn accepted(value: Option<Form>) -> Unused<ServeFlags> {
+    Unused {
+        value,
+        note: Some(|flags, option, why| flags.unused.push((option, why))),
+    }
+}
+
+const fn refused(value: Option<&'static str>) -> Unused<ServeFlags> {
+    // Not read: the option is refused before.
+    let value = match value {
+        Some(name) => Some(Form {
+            name,
+            check: |_| Ok(()),
+        }),
+        None => None,
+    };
+    Unused { value, note: None }
+}
+
+fn host_and_port(text: &str) -> Result<(), String> {
+    let (host, port) = text.rsplit_once(':').ok_or("missing port")?;
+    parsed::<u16>(port)?;
+    match host.is_empty() || host.contains(['/', '@', ' ']) {
+        true => Err("expected HOST:PORT".to_owned()),
+        false => Ok(()),
+    }
+}
+
+fn pid_namespace(text: &str) -> Result<(), String> {
+    match text {
+        "isolate" => Ok(()),
+        "inherit" => Err(
+            "a command could then end this server and all processes of its user, and \
+                          leave some of its own behind; only isolate is done here"
+                .to_owned(),
+        ),
+        _ => Err("expected 'isolate' or 'inherit'".to_owned()),
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -61,7 +61,11 @@ impl Credential {
 /// Where credentials come from.
 pub(super) enum Authority {
     /// A token that was given, and is all there is.
-    Given(String),
+    Given {
+        token: String,
+        /// The account's id, if it is an account's.
+        account: Option<String>,
+    },
     /// The login in this directory.
     Login(Box<StoredLogin>),
 }
@@ -84,6 +88,14 @@ pub(super) enum Recovery {
 }
 
 impl Authority {
+    /// A token that is no account's.
+    pub(super) fn token(token: String) -> Self {
+        Self::Given {
+            token,
+            account: None,
+        }
+    }
+
     /// The login in `home`, which is `CODEX_HOME`.
     pub(super) fn login(home: PathBuf) -> Self {
         Self::Login(Box::new(StoredLogin {
@@ -99,9 +111,9 @@ impl Authority {
         network: &Network,
     ) -> Result<Credential, CloudError> {
         match self {
-            Self::Given(token) => Credential {
+            Self::Given { token, account } => Credential {
                 token: token.clone(),
-                account: None,
+                account: account.clone(),
                 login: None,
             }
             .checked(service),

@@ -70,9 +70,8 @@ impl Login {
     /// The account's id, if the login tells it.
     pub(super) fn account(&self) -> Option<String> {
         let named = self.token("account_id").filter(|id| !id.is_empty());
-        named
-            .map(str::to_owned)
-            .or_else(|| account_of(self.token("id_token")?))
+        let claimed = || account_of(&claims(self.token("id_token")?)?).map(str::to_owned);
+        named.map(str::to_owned).or_else(claimed)
     }
 
     /// Whether its token is about to end.
@@ -182,14 +181,16 @@ fn expiry_of(token: &str) -> Option<i64> {
     claims(token)?.get("exp")?.as_i64()
 }
 
-/// The account that an id token is for.
-fn account_of(id_token: &str) -> Option<String> {
-    let claims = claims(id_token)?;
-    let account = claims.get(SERVICE_CLAIM)?.get("chatgpt_account_id")?;
-    account.as_str().map(str::to_owned)
+/// The account that a token with these claims is for.
+pub(super) fn account_of(claims: &Value) -> Option<&str> {
+    claims
+        .get(SERVICE_CLAIM)?
+        .get("chatgpt_account_id")?
+        .as_str()
 }
 
-fn claims(token: &str) -> Option<Value> {
+/// What a token says; none if it is no JWT.
+pub(super) fn claims(token: &str) -> Option<Value> {
     let body = token.split('.').nth(1)?;
     let json = base64_simd::URL_SAFE_NO_PAD
         .decode_to_vec(body.trim_end_matches('='))
@@ -250,7 +251,8 @@ mod tests {
             r#"{"exp":1795615315,"https://api.openai.com/auth":{"chatgpt_account_id":"acc"}}"#,
         );
         assert_eq!(expiry_of(&full), Some(1_795_615_315));
-        assert_eq!(account_of(&full).as_deref(), Some("acc"));
+        let account = |token: &str| account_of(&claims(token)?).map(str::to_owned);
+        assert_eq!(account(&full).as_deref(), Some("acc"));
         for nonsense in [
             "",
             "a",
@@ -260,7 +262,7 @@ mod tests {
             &signed(r#"{"exp":"x"}"#),
         ] {
             assert_eq!(expiry_of(nonsense), None, "{nonsense}");
-            assert_eq!(account_of(nonsense), None, "{nonsense}");
+            assert_eq!(account(nonsense), None, "{nonsense}");
         }
     }
 

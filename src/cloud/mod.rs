@@ -23,4 +23,4 @@ mod target;
 
 pub use error::{CloudError, Service};
 pub use registration_loop::{OfferError, run};
-pub use settings::{Settings, Transport};
+pub use settings::{NO_NOISE, Settings, Transport};

@@ -57,7 +57,8 @@ impl std::error::Error for OfferError {}
 pub fn run(settings: &Settings, options: &Options) -> Result<(), OfferError> {
     let plan = settings.plan(variable).map_err(OfferError::Cloud)?;
     let (sender, receiver) = oneshot::channel();
-    run_outgoing(options, settings.exit_on_stdin_close, |injector| {
+    let exits_on_stdin_close = plan.exits_on_stdin_close;
+    run_outgoing(options, exits_on_stdin_close, |injector| {
         let registration_loop = RegistrationLoop::new(plan, injector)?;
         thread::Builder::new()
             .name("cloud".into())

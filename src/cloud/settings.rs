@@ -5,12 +5,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::auth::Authority;
 use super::error::{CloudError, Service};
+use super::login;
 use super::registration::Form;
 use super::target::{self, Unfit};
+use crate::sys::poll::{self, PollFd, READABLE};
 
 const BASE_URL: &str = "CODEX_CLOUD_ENVIRONMENTS_BASE_URL";
 const REMOTE_BEARER: &str = "CODEX_EXEC_SERVER_REMOTE_BEARER_TOKEN";
@@ -18,10 +20,13 @@ const API_KEY: &str = "CODEX_API_KEY";
 /// The variables that are credentials of ours, and nobody else's.
 pub(super) const CREDENTIALS: [&str; 2] = [REMOTE_BEARER, API_KEY];
 const ENABLE_NOISE: &str = "CODEX_EXEC_SERVER_ENABLE_NOISE";
+const EXIT_ON_STDIN_CLOSE: &str = "CODEX_EXEC_SERVER_EXIT_ON_STDIN_CLOSE";
 /// What a machine is called that was given no name.
 const DEFAULT_NAME: &str = "codex-exec-server";
 /// The longest token on standard input; the reference's limit.
 const MAX_BEARER: usize = 16 * 1024;
+/// How long a token on standard input is waited for.
+const TOKEN_TIME: Duration = Duration::from_secs(30);
 
 /// The flags, as given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,12 +49,12 @@ pub struct Settings {
     pub name: Option<String>,
     /// `--remote-transport`.
     pub transport: Option<Transport>,
-    /// `--aws-sigv4`.
-    pub aws_sigv4: bool,
-    /// `--enable-noise`.
-    pub enable_noise: bool,
     /// `--registration-bearer-stdin`.
     pub bearer_on_stdin: bool,
+    /// `--chatgpt-token-stdin`.
+    pub account_token_on_stdin: bool,
+    /// `--chatgpt-account-id`.
+    pub account_id: Option<String>,
     /// `--exit-on-stdin-close`.
     pub exit_on_stdin_close: bool,
     /// `--reconnect-max-delay`.
@@ -63,9 +68,11 @@ pub enum Transport {
     Relay,
     /// One client at a time.
     Direct,
-    /// Many clients, encrypted from end to end; not spoken here.
-    Noise,
 }
+
+/// Why nothing is encrypted from end to end.
+pub const NO_NOISE: &str = "the Noise transport is not spoken here; --remote-transport relay has the \
+                            same streams without it, and direct has none";
 
 impl Transport {
     /// Reads what `--remote-transport` names.
@@ -76,7 +83,7 @@ impl Transport {
         match name {
             "relay" => Ok(Self::Relay),
             "direct" => Ok(Self::Direct),
-            "noise" => Ok(Self::Noise),
+            "noise" => Err(NO_NOISE.to_owned()),
             _ => Err("expected relay or direct".to_owned()),
         }
     }
@@ -87,6 +94,8 @@ pub(super) struct Plan {
     pub(super) form: Form,
     pub(super) authority: Authority,
     pub(super) max_delay: Duration,
+    /// Whether the end of standard input is ours.
+    pub(super) exits_on_stdin_close: bool,
 }
 
 impl Settings {
@@ -109,9 +118,9 @@ impl Settings {
             ("--environment-id <ID>", self.environment_id.is_some()),
             ("--name <NAME>", self.name.is_some()),
             ("--remote-transport <NAME>", self.transport.is_some()),
-            ("--aws-sigv4", self.aws_sigv4),
-            ("--enable-noise", self.enable_noise),
             ("--registration-bearer-stdin", self.bearer_on_stdin),
+            ("--chatgpt-token-stdin", self.account_token_on_stdin),
+            ("--chatgpt-account-id <ID>", self.account_id.is_some()),
         ];
         if self.remote.is_none()
             && let Some((flag, _)) = given.iter().find(|(_, is_given)| *is_given)
@@ -146,8 +155,24 @@ impl Settings {
             }
             _ => {}
         }
-        if self.executor_id.is_some() && (self.transport.is_some() || self.aws_sigv4) {
-            return without("--remote-transport <NAME>", "--environment-id <ID>");
+        let given = [
+            ("--remote-transport <NAME>", self.transport.is_some()),
+            ("--chatgpt-token-stdin", self.account_token_on_stdin),
+        ];
+        if self.executor_id.is_some()
+            && let Some((flag, _)) = given.iter().find(|(_, is_given)| *is_given)
+        {
+            return without(flag, "--environment-id <ID>");
+        }
+        if self.account_token_on_stdin && self.bearer_on_stdin {
+            return Some(
+                "the argument '--chatgpt-token-stdin' cannot be used with \
+                 '--registration-bearer-stdin'"
+                    .to_owned(),
+            );
+        }
+        if self.account_id.is_some() && !self.account_token_on_stdin {
+            return without("--chatgpt-account-id <ID>", "--chatgpt-token-stdin");
         }
         None
     }
@@ -162,18 +187,21 @@ impl Settings {
         let (form, authority) = match (&self.remote, &self.executor_id) {
             (Some(remote), Some(id)) => {
                 let form = executor(remote, id, self.name.as_deref())?;
-                (
-                    form,
-                    Authority::Given(self.executor_bearer(variable(REMOTE_BEARER))?),
-                )
+                let token = self.executor_bearer(variable(REMOTE_BEARER))?;
+                (form, Authority::token(token))
             }
             (Some(remote), None) => {
-                let noise = self.enable_noise
-                    || filled(ENABLE_NOISE).is_some_and(|text| text != "0" && text != "false");
-                let form = self.environment(remote, noise)?;
+                if is_on(filled(ENABLE_NOISE)) {
+                    let service = Service::EnvironmentRegistry;
+                    return Err(CloudError::Configuration(service, NO_NOISE.to_owned()));
+                }
+                let form = self.environment(remote)?;
                 let authority = match filled(API_KEY) {
-                    _ if self.bearer_on_stdin => Authority::Given(bearer(form.service())?),
-                    Some(key) => Authority::Given(key),
+                    _ if self.bearer_on_stdin => Authority::token(bearer(form.service())?),
+                    _ if self.account_token_on_stdin => {
+                        stdin_account(remote, self.account_id.as_deref())?
+                    }
+                    Some(key) => Authority::token(key),
                     None => Authority::login(home(form.service(), &env)?),
                 };
                 (form, authority)
@@ -190,6 +218,7 @@ impl Settings {
             form,
             authority,
             max_delay: self.reconnect_max_delay,
+            exits_on_stdin_close: self.exit_on_stdin_close || is_on(filled(EXIT_ON_STDIN_CLOSE)),
         })
     }
 
@@ -207,24 +236,12 @@ impl Settings {
         })
     }
 
-    fn environment(&self, remote: &str, noise: bool) -> Result<Form, CloudError> {
+    fn environment(&self, remote: &str) -> Result<Form, CloudError> {
         let service = Service::EnvironmentRegistry;
-        let refused = |text: &str| Err(CloudError::Configuration(service, text.to_owned()));
-        if noise || self.transport == Some(Transport::Noise) {
-            return refused(
-                "the Noise transport is not spoken here; --remote-transport relay has the same \
-                 streams without it, and direct has none",
-            );
-        }
-        if self.aws_sigv4 {
-            return refused(
-                "requests are not signed with SigV4 here; without --aws-sigv4 they have a bearer \
-                 token",
-            );
-        }
         let id = self.environment_id.as_deref().unwrap_or_default();
         if id.trim().is_empty() {
-            return refused("environment id is required for remote exec-server registration");
+            let text = "environment id is required for remote exec-server registration";
+            return Err(CloudError::Configuration(service, text.to_owned()));
         }
         let base = base(service, remote, "environment registry base URL")?;
         let id = checked(service, "--environment-id", target::id(id))?;
@@ -309,16 +326,73 @@ fn home(service: Service, env: &impl Fn(&str) -> Option<OsString>) -> Result<Pat
         })
 }
 
-/// The token on the first line of standard input. Not a byte more is read: what follows belongs
-/// to nobody, but its end may mean something.
+/// Whether a variable turns something on.
+fn is_on(variable: Option<String>) -> bool {
+    variable.is_some_and(|text| text != "0" && text != "false")
+}
+
+/// The registration token on standard input.
 fn bearer(service: Service) -> Result<String, CloudError> {
-    let stdin = io::stdin().as_fd().try_clone_to_owned().map(File::from);
-    stdin.ok().and_then(first_line).ok_or_else(|| {
+    line_of_stdin().ok_or_else(|| {
         CloudError::Authentication(
             service,
             "expected a newline-terminated registration bearer of at most 16 KiB".to_owned(),
         )
     })
+}
+
+/// An account whose access token is on standard input. Whose it is, the token says itself, or the
+/// flag if it does not.
+fn stdin_account(remote: &str, account: Option<&str>) -> Result<Authority, CloudError> {
+    let refused =
+        |text: &str| CloudError::Authentication(Service::EnvironmentRegistry, text.to_owned());
+    if !remote.trim().starts_with("https://") {
+        let text = "ChatGPT token registry URLs must use HTTPS without userinfo or fragments";
+        return Err(refused(text));
+    }
+    let token = line_of_stdin()
+        .ok_or_else(|| refused("expected a bounded, newline-terminated ChatGPT access token"))?;
+    let claims = login::claims(&token).ok_or_else(|| refused("invalid ChatGPT access token"))?;
+    let account = match (login::account_of(&claims), account) {
+        (Some(claimed), Some(given)) if claimed != given => {
+            return Err(refused("--chatgpt-account-id does not match the token"));
+        }
+        (None, None) => {
+            let text = "token has no ChatGPT account ID; supply --chatgpt-account-id";
+            return Err(refused(text));
+        }
+        (claimed, given) => claimed.or(given).map(str::to_owned),
+    };
+    Ok(Authority::Given { token, account })
+}
+
+/// What is on the first line of standard input. Not a byte more is read: what follows belongs to
+/// nobody, but its end may mean something.
+fn line_of_stdin() -> Option<String> {
+    let stdin = io::stdin().as_fd().try_clone_to_owned().ok()?;
+    let deadline = Instant::now() + TOKEN_TIME;
+    first_line(Hurried {
+        file: stdin.into(),
+        deadline,
+    })
+}
+
+/// Reads until a deadline.
+struct Hurried {
+    file: File,
+    deadline: Instant,
+}
+
+impl Read for Hurried {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::new(self.file.as_fd(), READABLE)];
+        poll::wait(&mut fds, Some(left))?;
+        match fds[0].is_ready() {
+            true => self.file.read(buffer),
+            false => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
 }
 
 fn first_line(mut input: impl Read) -> Option<String> {

@@ -29,6 +29,8 @@ pub struct Options {
     pub tls: TlsFiles,
     /// Most websocket connections at once.
     pub max_connections: usize,
+    /// Most requests of a connection at work at once, if that is limited.
+    pub concurrent_requests: Option<usize>,
     /// Values of `Origin` to accept.
     pub allow_origins: Vec<String>,
     /// Names to accept in `Host` on a loopback listener.
@@ -57,6 +59,7 @@ impl Default for Options {
             auth: auth::Settings::default(),
             tls: TlsFiles::default(),
             max_connections: 1024,
+            concurrent_requests: None,
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
             allow_local_users: false,

@@ -19,6 +19,7 @@ use super::dispatch::Dispatch;
 use super::methods::http::HttpRequests;
 use super::notify::Notifications;
 use super::refusal::Cause;
+use super::request_limit::Requests;
 use super::server::{SWEEP, Server};
 use crate::env::local::Watches;
 use crate::log::{self, Event, Level};
@@ -101,6 +102,9 @@ impl fmt::Display for Peer {
     }
 }
 
+/// How long the last requests may wait, each, when standard input has ended.
+const LAST_REQUESTS: Duration = Duration::from_secs(10);
+
 /// Serves one accepted connection to its end.
 pub(crate) fn serve_socket(
     server: &Arc<Server>,
@@ -159,29 +163,31 @@ pub(crate) fn serve_messages(
         line.text("peer", peer);
     });
     let subscriber = Arc::new(Notifications(Arc::clone(outbound)));
-    let mut dispatch = Dispatch::new(
+    let dispatch = Dispatch::new(
         Arc::clone(server),
         Arc::clone(outbound),
         subscriber,
         number,
         peer,
     );
+    let workers = &server.services.request_workers;
+    let requests = Requests::new(dispatch, server.concurrent_requests, outbound, workers);
     let introduction = Instant::now() + HANDSHAKE;
     let ping = server.ping_interval;
     let mut swept_at = Instant::now();
     let mut keepalive = Keepalive::new(ping);
     let mut has_heard = false;
     let why = loop {
-        let received = reader.receive(patience(&dispatch, peer, introduction, ping));
+        let received = reader.receive(patience(&requests, peer, introduction, ping));
         match received {
             Received::Message => {
                 has_heard = true;
-                if let Some(payload) = dispatch.handle(reader.message()) {
+                if let Some(payload) = requests.take(reader.message()) {
                     reader.expect(payload);
                 }
             }
-            Received::Payload(payload) => dispatch.handle_payload(payload),
-            Received::Refused(refusal) => dispatch.refuse(refusal),
+            Received::Payload(payload) => requests.take_payload(payload),
+            Received::Refused(refusal) => requests.with(|dispatch| dispatch.refuse(refusal)),
             Received::Idle => outbound.shrink(),
             Received::Closed(why) => break why,
         }
@@ -194,9 +200,9 @@ pub(crate) fn serve_messages(
         if !outbound.wait_for_room(keepalive.silence()) {
             break "it does not take its answers".to_owned();
         }
-        if peer.must_hurry() && !dispatch.is_initialized() && Instant::now() >= introduction {
+        if peer.must_hurry() && !requests.is_initialized() && Instant::now() >= introduction {
             let message = format!("no initialize within {HANDSHAKE:?}; connect again");
-            dispatch.reject(&RpcError::invalid_request(message));
+            requests.with(|dispatch| dispatch.reject(&RpcError::invalid_request(message)));
             outbound.say_goodbye(Goodbye::Protocol);
             break "it did not introduce itself".to_owned();
         }
@@ -204,12 +210,15 @@ pub(crate) fn serve_messages(
             break format!("it is silent for {:?}", keepalive.silence());
         }
     };
-    dispatch.end();
+    // Who ends our input may still read our output.
+    let patience = matches!(peer, Peer::Stdio).then_some(LAST_REQUESTS);
+    requests.end(patience);
+    let session = requests.with(|dispatch| dispatch.session().map(|session| session.tag()));
     log::event(Level::Info, Event::ConnectionClosed, &|line| {
         line.value("connection", number);
         line.text("peer", peer);
-        if let Some(session) = dispatch.session() {
-            line.text("session", session.tag());
+        if let Some(session) = session {
+            line.text("session", session);
         }
         line.text("why", &why);
     });
@@ -217,11 +226,11 @@ pub(crate) fn serve_messages(
 }
 
 /// How long to wait for the next message.
-fn patience(dispatch: &Dispatch, peer: Peer, introduction: Instant, ping: Duration) -> Duration {
+fn patience(requests: &Requests, peer: Peer, introduction: Instant, ping: Duration) -> Duration {
     if peer.has_sweeps() {
         return SWEEP;
     }
-    if dispatch.is_initialized() || !peer.must_hurry() {
+    if requests.is_initialized() || !peer.must_hurry() {
         return ping;
     }
     let left = introduction.saturating_duration_since(Instant::now());

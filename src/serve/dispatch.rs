@@ -1,5 +1,6 @@
 //! From a message to its handler: the handshake, the table of methods, and the queue of file requests.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use super::confined::{ConfinedRequest, Wanted};
 use super::connection::ConnectionState;
 use super::connection::Peer;
 use super::file_queue::{FileQueue, Job};
-use super::files::{self, BlockWrite, FileMethod, Prepared};
+use super::files::{self, BlockWrite, FileMethod, FileWork, Prepared};
 use super::methods::{http, process, run, session, watch};
 use super::reply::{Responder, Source};
+use super::request_limit::{Slot, Waiting};
 use super::server::Server;
 use super::services::Call;
 use super::session::Session;
@@ -126,6 +128,8 @@ pub(crate) struct Dispatch {
     connection_state: ConnectionState,
     /// A request whose payload is still to come.
     awaiting: Option<(Responder, BlockWrite)>,
+    /// Counts the request that is being handled, until something else answers it.
+    slot: Cell<Option<Slot>>,
 }
 
 impl Dispatch {
@@ -147,6 +151,7 @@ impl Dispatch {
             file_queue,
             connection_state: ConnectionState::new(connection),
             awaiting: None,
+            slot: Cell::new(None),
         }
     }
 
@@ -168,9 +173,10 @@ impl Dispatch {
         self.file_queue.wait_until_done(UNWANTED_FILES);
     }
 
-    /// Handles one message; a fault in it concerns it alone. The payload that follows it, if one
-    /// does.
-    pub(crate) fn handle(&mut self, message: &[u8]) -> Option<Payload> {
+    /// Handles one message, whose request `slot` counts until it is answered; a fault in it concerns
+    /// it alone. The payload that follows it, if one does.
+    pub(crate) fn handle(&mut self, message: &[u8], slot: Option<Slot>) -> Option<Payload> {
+        self.slot.set(slot);
         let mut payload = None;
         let decoded = std::str::from_utf8(message)
             .map_err(|error| format!("invalid UTF-8: {error}"))
@@ -189,8 +195,7 @@ impl Dispatch {
                     }
                 };
                 if let Err(error) = handled {
-                    self.source(known_name(&method)).note(&error);
-                    self.outbound.add(|out| encode::error(out, id, &error));
+                    self.fail(id, &method, &error);
                 }
             }
             Ok(Message::Notification { method }) => self.notification(&method),
@@ -202,26 +207,43 @@ impl Dispatch {
                 self.reject(&RpcError::invalid_request(message));
             }
         }
+        self.slot.set(None);
         payload
     }
 
-    /// Handles the payload of the last message.
-    pub(crate) fn handle_payload(&mut self, payload: Result<Vec<u8>, PayloadError>) {
-        let Some((responder, write)) = self.awaiting.take() else {
-            return;
-        };
-        let outcome = match payload {
-            Ok(bytes) => {
-                self.file_queue
-                    .push(responder, Job::Plain(write.with(bytes)));
-                return;
+    /// Handles a request that had to wait for its turn.
+    pub(crate) fn go_on(&mut self, request: Waiting, slot: Slot) {
+        match request {
+            Waiting::Message(message) => {
+                self.handle(&message, Some(slot));
             }
+            Waiting::Write(mut responder, work) => {
+                responder.occupy(slot);
+                self.queue(responder, work);
+            }
+        }
+    }
+
+    /// The request that this payload completes, if its bytes are what it has announced.
+    pub(crate) fn complete(
+        &mut self,
+        payload: Result<Vec<u8>, PayloadError>,
+    ) -> Option<(Responder, FileWork)> {
+        let (responder, write) = self.awaiting.take()?;
+        let outcome = match payload {
+            Ok(bytes) => return Some((responder, write.with(bytes))),
             Err(PayloadError::Missing) => "a text message came in place of the rawBytes",
             Err(PayloadError::Length) => {
                 "the binary message has not as many bytes as rawBytes says"
             }
         };
         responder.fail(&RpcError::invalid_params(outcome));
+        None
+    }
+
+    /// Lets a file request take its turn after those before it.
+    pub(crate) fn queue(&self, responder: Responder, work: FileWork) {
+        self.file_queue.push(responder, Job::Plain(work));
     }
 
     /// The request `fs/writeBlock` that so many raw bytes follow; how many are to be taken.
@@ -251,6 +273,12 @@ impl Dispatch {
             ),
         };
         self.reject(&error);
+    }
+
+    /// Answers a request that is not handled any further.
+    pub(crate) fn fail(&self, id: RequestId<'_>, method: &str, error: &RpcError) {
+        self.source(known_name(method)).note(error);
+        self.outbound.add(|out| encode::error(out, id, error));
     }
 
     /// Answers what has no id that could be told.
@@ -398,6 +426,7 @@ impl Dispatch {
                     services: &self.server.services,
                     session,
                     connection_state: &self.connection_state,
+                    slot: &self.slot,
                 });
             }
             Stage::New => "call initialize",

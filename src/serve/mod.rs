@@ -7,6 +7,7 @@
 //!                     socket
 //!   files thread      while a connection has file requests: answers them in
 //!                     their order, so that no slow disk holds up a reader
+//!   requests thread   while requests wait for others to be answered (request_limit)
 //!   file-helper thread
 //!                     one a helper for file requests under a policy (confined): starts it,
 //!                     hears its last words, reaps it
@@ -37,6 +38,7 @@ mod notify;
 mod process_log;
 mod refusal;
 mod reply;
+mod request_limit;
 mod server;
 mod services;
 mod session;

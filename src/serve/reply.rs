@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::refusal::Cause;
+use super::request_limit::Slot;
 use super::session::SessionTag;
 use crate::log::{self, Event, Level};
 use crate::rpc::encode;
@@ -48,6 +49,8 @@ pub(crate) struct Responder {
     id: OwnedRequestId,
     source: Source,
     outbound: Arc<Outbound>,
+    /// Counts the request as long as this is there, where requests are counted.
+    slot: Option<Slot>,
 }
 
 impl Responder {
@@ -57,7 +60,13 @@ impl Responder {
             id: id.to_owned(),
             source,
             outbound: Arc::clone(outbound),
+            slot: None,
         }
+    }
+
+    /// Lets `slot` count the request until it is answered.
+    pub(crate) fn occupy(&mut self, slot: Slot) {
+        self.slot = Some(slot);
     }
 
     /// Adds the reply; who calls this sees to the flush, as with all that follow.
@@ -115,6 +124,11 @@ impl Responder {
     pub(crate) fn begin_reply(&self, out: &mut Vec<u8>, reply: &[u8]) {
         encode::begin_result(out, self.id.borrow());
         out.extend_from_slice(reply);
+    }
+
+    /// A copy of the id.
+    pub(crate) fn owned_id(&self) -> OwnedRequestId {
+        self.id.clone()
     }
 
     /// The id's JSON.

@@ -47,6 +47,8 @@ pub(crate) struct Server {
     retention: Duration,
     /// Between pings.
     pub(super) ping_interval: Duration,
+    /// Requests of a connection at work at once, if that is limited.
+    pub(super) concurrent_requests: Option<usize>,
     /// The living connections by number.
     connections: Mutex<HashMap<u64, Arc<Outbound>>>,
     /// Connections so far, for their numbers.
@@ -67,6 +69,7 @@ impl Server {
             retention: options.session_retention,
             // Zero would ping without end.
             ping_interval: options.ping_interval.max(Duration::from_millis(10)),
+            concurrent_requests: options.concurrent_requests,
             connections: Mutex::default(),
             connection_count: AtomicU64::new(STDIO_CONNECTION + 1),
             is_over: AtomicBool::new(false),

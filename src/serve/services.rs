@@ -1,5 +1,6 @@
 //! What the handlers of requests work with.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -10,12 +11,14 @@ use super::file_queue::FileWorkers;
 use super::machine_info::MachineInfo;
 use super::methods::http::HttpService;
 use super::reply::{Responder, Source};
+use super::request_limit::Slot;
 use super::session::Session;
 use crate::env::local::{Host, Watches};
 use crate::rpc::encode;
 use crate::rpc::message::RequestId;
 use crate::rpc::methods::Method;
 use crate::rpc::transport::Outbound;
+use crate::workers::Workers;
 
 /// Connections that are gone whose file requests may still be at work: those that a file system
 /// does not answer.
@@ -32,6 +35,8 @@ pub(super) struct Services {
     pub(super) confined: Arc<ConfinedFiles>,
     /// The threads for file requests.
     pub(super) file_workers: FileWorkers,
+    /// The threads for requests that wait for their turn.
+    pub(super) request_workers: Workers,
     /// Where whoever is on this machine may connect without a token, if anywhere.
     pub(super) unprotected_url: OnceLock<String>,
     /// Whether the log may have arguments.
@@ -47,6 +52,7 @@ impl Services {
             http: (!options.no_http).then(|| HttpService::new(options.allow_link_local)),
             confined: Arc::new(ConfinedFiles::new(&host)),
             file_workers: FileWorkers::new(options.max_connections + LEFT_AT_WORK),
+            request_workers: Workers::named("requests"),
             unprotected_url: OnceLock::new(),
             logs_argv: options.log_argv,
             is_draining: AtomicBool::new(false),
@@ -72,6 +78,8 @@ pub(super) struct Call<'a> {
     pub(super) services: &'a Arc<Services>,
     pub(super) session: &'a Arc<Session>,
     pub(super) connection_state: &'a ConnectionState,
+    /// Counts the request until it is answered, where requests are counted.
+    pub(super) slot: &'a Cell<Option<Slot>>,
 }
 
 impl Call<'_> {
@@ -82,6 +90,10 @@ impl Call<'_> {
 
     /// A way to answer later, from any thread.
     pub(super) fn responder(&self) -> Responder {
-        Responder::new(self.id, self.outbound, self.source)
+        let mut responder = Responder::new(self.id, self.outbound, self.source);
+        if let Some(slot) = self.slot.take() {
+            responder.occupy(slot);
+        }
+        responder
     }
 }

@@ -48,6 +48,7 @@ fn defaults() {
                 auth: auth::Settings::default(),
                 tls: TlsFiles::default(),
                 max_connections: 1024,
+                concurrent_requests: None,
                 allow_origins: vec![],
                 allow_hosts: vec![],
                 allow_local_users: false,
@@ -70,6 +71,7 @@ fn defaults() {
                 format: Format::Text,
                 file: None,
             },
+            unused: vec![],
         }
     );
 }
@@ -83,12 +85,12 @@ fn a_server_in_process_has_the_defaults_of_one_that_listens() {
 fn every_value_is_taken() {
     let words = "--listen=stdio --ws-auth signed-bearer-token --ws-token-file /t --ws-token-sha256 00 \
                  --ws-shared-secret-file s --ws-issuer i --ws-audience a \
-                 --ws-max-clock-skew-seconds 0 --tls-cert c --tls-key k --max-connections 3 --allow-origin https://a.example \
+                 --ws-max-clock-skew-seconds 0 --tls-cert c --tls-key k --max-connections 3 --concurrent-requests 5 --allow-origin https://a.example \
                  --allow-origin=null --allow-host b.example --allow-host c.example:81 --allow-local-users \
                  --session-retention 0.25 --retained-output 2048 --retained-total 3K \
                  --cloud --cloud-base-url b --cloud-environment-id e --cloud-name n --remote r \
-                 --executor-id x --environment-id i --name m --remote-transport direct --aws-sigv4 \
-                 --enable-noise --registration-bearer-stdin --exit-on-stdin-close \
+                 --executor-id x --environment-id i --name m --remote-transport direct --registration-bearer-stdin \
+                 --chatgpt-token-stdin --chatgpt-account-id a --exit-on-stdin-close \
                  --reconnect-max-delay 0.5 \
                  --ping-interval 1.5 --drain-window 0 --max-processes=7 --keep-daemons --no-http --allow-link-local --sandbox-launcher landlock --bwrap /b --accept-weaker metadata \
                  --log-level DEBUG --log-format json --log /l --log-argv";
@@ -107,9 +109,9 @@ fn every_value_is_taken() {
                 environment_id: Some("i".into()),
                 name: Some("m".into()),
                 transport: Some(cloud::Transport::Direct),
-                aws_sigv4: true,
-                enable_noise: true,
                 bearer_on_stdin: true,
+                account_token_on_stdin: true,
+                account_id: Some("a".into()),
                 exit_on_stdin_close: true,
                 reconnect_max_delay: Duration::from_millis(500),
             },
@@ -129,6 +131,7 @@ fn every_value_is_taken() {
                     key: Some("k".into()),
                 },
                 max_connections: 3,
+                concurrent_requests: Some(5),
                 allow_origins: vec!["https://a.example".into(), "null".into()],
                 allow_hosts: vec!["b.example".into(), "c.example:81".into()],
                 ping_interval: Duration::from_millis(1500),
@@ -155,6 +158,7 @@ fn every_value_is_taken() {
                 format: Format::Json,
                 file: Some("/l".into()),
             },
+            unused: vec![],
         }
     );
     assert_eq!(flags(&["--listen="]).listen.as_deref(), Some(""));
@@ -294,4 +298,60 @@ fn a_machine_is_offered_or_listens() {
     }
     assert!(conflict(&flags(&["--executor-id", "x"])).is_some());
     assert_eq!(conflict(&flags(&["--listen", "stdio"])), None);
+}
+
+#[test]
+fn the_options_that_mean_nothing_here_are_those_of_the_document() {
+    let document = include_str!("../../../docs/command-line.md");
+    let table = document
+        .split("\n| option of the reference |")
+        .nth(1)
+        .unwrap();
+    let rows: Vec<&str> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let wanted = FLAGS.iter().filter_map(|flag| {
+        let FlagKind::Unused(unused) = &flag.kind else {
+            return None;
+        };
+        let short = flag.short.map(|short| format!("-{short}, "));
+        let value = unused.value.map(|form| format!(" <{}>", form.name));
+        let usage = format!(
+            "{}--{}{}",
+            short.unwrap_or_default(),
+            flag.long,
+            value.unwrap_or_default()
+        );
+        let outcome = unused.outcome().to_lowercase();
+        Some(format!("| `{usage}` | {outcome} | {} |", flag.help))
+    });
+    assert_eq!(rows, wanted.collect::<Vec<_>>());
+}
+
+#[test]
+fn options_that_mean_nothing_here_are_noted_and_their_values_looked_at() {
+    let noted = flags(&["-c", "a=b", "--enable", "x", "--strict-config", "-c", "y"]).unused;
+    let names: Vec<_> = noted.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["config", "enable", "strict-config", "config"]);
+    for (words, text) in [
+        (&["--enable", "a b"][..], "expected the name of a feature"),
+        (&["--tcp-upstream-proxy", "host"], "missing port"),
+        (&["--tcp-upstream-proxy", "host:99999"], "number too large"),
+        (
+            &["--tcp-upstream-proxy", "http://h:80"],
+            "expected HOST:PORT",
+        ),
+        (
+            &["--enable"],
+            "a value is required for '--enable <FEATURE>'",
+        ),
+        (
+            &["--aws-sigv4"],
+            "'--aws-sigv4' is not supported: requests are not signed",
+        ),
+    ] {
+        assert!(fault(words).contains(text), "{words:?}: {}", fault(words));
+    }
 }

@@ -82,21 +82,6 @@ fn what_is_missing_or_unfit_is_named_in_the_reference_s_words() {
             "executor registry configuration error: executor registry base URL must begin with https://, or http:// for this machine itself",
         ),
         (
-            with(
-                |it| it.transport = Some(Transport::Noise),
-                environment_flags(),
-            ),
-            "environment registry configuration error: the Noise transport is not spoken here",
-        ),
-        (
-            with(|it| it.enable_noise = true, environment_flags()),
-            "environment registry configuration error: the Noise transport is not spoken here",
-        ),
-        (
-            with(|it| it.aws_sigv4 = true, environment_flags()),
-            "environment registry configuration error: requests are not signed with SigV4 here",
-        ),
-        (
             Settings {
                 cloud: true,
                 ..Settings::default()
@@ -107,6 +92,28 @@ fn what_is_missing_or_unfit_is_named_in_the_reference_s_words() {
         let error = form(&flags).unwrap_err();
         assert!(error.starts_with(text), "{error}");
     }
+}
+
+#[test]
+fn variables_of_the_reference_turn_things_on() {
+    let with = |name: &'static str, value: &'static str| {
+        let look_up = move |asked: &str| match asked == name {
+            true => Some(value.into()),
+            false => env(asked),
+        };
+        let plan = environment_flags().plan(look_up);
+        plan.map(|plan| plan.exits_on_stdin_close)
+            .map_err(|error| error.to_string())
+    };
+    let refused = with(ENABLE_NOISE, "1").unwrap_err();
+    assert_eq!(
+        refused,
+        format!("environment registry configuration error: {NO_NOISE}")
+    );
+    for (value, is_on) in [("true", true), ("1", true), ("0", false), ("false", false)] {
+        assert_eq!(with(EXIT_ON_STDIN_CLOSE, value), Ok(is_on), "{value}");
+    }
+    assert_eq!(with(ENABLE_NOISE, "0"), Ok(false));
 }
 
 #[test]
@@ -170,6 +177,28 @@ fn flags_that_mean_nothing_alone_are_conflicts() {
                 ..none()
             },
             "'--cloud-name <NAME>' goes with '--cloud'",
+        ),
+        (
+            Settings {
+                account_token_on_stdin: true,
+                ..executor_flags()
+            },
+            "'--chatgpt-token-stdin' goes with '--environment-id <ID>'",
+        ),
+        (
+            Settings {
+                account_token_on_stdin: true,
+                bearer_on_stdin: true,
+                ..environment_flags()
+            },
+            "the argument '--chatgpt-token-stdin' cannot be used with '--registration-bearer-stdin'",
+        ),
+        (
+            Settings {
+                account_id: Some("a".into()),
+                ..environment_flags()
+            },
+            "'--chatgpt-account-id <ID>' goes with '--chatgpt-token-stdin'",
         ),
         (
             Settings {

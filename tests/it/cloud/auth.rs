@@ -8,10 +8,11 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{
-    Home, account, await_executors, await_registrations, cloud, command, environment, executor,
+    Home, account, await_executors, await_registrations, cloud, command, environment,
+    environment_at, executor,
 };
-use crate::support::plane::{Answer, Plane, Style};
-use crate::support::{PATIENCE, Server, encode, finish, within};
+use crate::support::plane::{Answer, Plane, Style, tls};
+use crate::support::{Certificate, PATIENCE, Server, Start, encode, finish, within};
 
 fn refused() -> Answer {
     Answer::status(401, r#"{"error":{"message":"expired token"}}"#)
@@ -295,6 +296,96 @@ fn a_token_may_come_on_standard_input_whose_end_may_be_ours() {
         words.ends_with("expected a newline-terminated registration bearer of at most 16 KiB"),
         "{words}"
     );
+}
+
+/// A token as accounts have it.
+fn account_token(claims: Value) -> String {
+    let claims = encode(claims.to_string().as_bytes());
+    let claims = claims.replace('+', "-").replace('/', "_").replace('=', "");
+    format!("h.{claims}.s")
+}
+
+#[test]
+fn an_account_s_token_may_come_on_standard_input_and_names_its_account() {
+    let dir = crate::support::scratch();
+    let certificate = Certificate::make(&dir, "plane");
+    let named = account_token(json!({
+        "https://api.openai.com/auth": {"chatgpt_account_id": "acc-9"}
+    }));
+    let nameless = account_token(json!({}));
+    for (token, more, account) in [
+        (&named, &[][..], "acc-9"),
+        (&named, &["--chatgpt-account-id", "acc-9"], "acc-9"),
+        (&nameless, &["--chatgpt-account-id", "acc-7"], "acc-7"),
+    ] {
+        let plane = Plane::start(Style::Relay);
+        let front = tls::in_front_of(plane.address(), certificate.server_config());
+        plane.send_executors_to(&format!("wss://{front}"));
+        let mut command = environment_at(&format!("https://{front}"), "relay");
+        command
+            .env_remove("CODEX_API_KEY")
+            .env("SSL_CERT_FILE", &certificate.certificate)
+            .arg("--chatgpt-token-stdin")
+            .args(more);
+        let (server, mut stdin) = Server::offered_with_stdin(command);
+        stdin.write_all(format!("{token}\n").as_bytes()).unwrap();
+        await_executors(&plane, 1);
+        assert_eq!(bearers(&plane), [token.as_str()]);
+        let asked = plane.registrations().remove(0);
+        assert_eq!(asked.header("chatgpt-account-id"), Some(account));
+        // Neither what it logs nor a process that it starts has the token.
+        let mut client = super::client(&plane);
+        let told = client.run(Start::shell("p", "env; cat /proc/self/cmdline; cat"));
+        assert!(!told.stdout.contains(token.as_str()), "{}", told.stdout);
+        assert!(!server.stderr().contains(token.as_str()));
+    }
+}
+
+#[test]
+fn an_account_s_token_that_is_none_is_refused_in_the_reference_s_words() {
+    let named = account_token(json!({
+        "https://api.openai.com/auth": {"chatgpt_account_id": "acc-9"}
+    }));
+    for (base, line, more, words) in [
+        (
+            "http://127.0.0.1:9",
+            "x.e30.z\n",
+            None,
+            "ChatGPT token registry URLs must use HTTPS without userinfo or fragments",
+        ),
+        (
+            "https://127.0.0.1:9",
+            "x.e30.z",
+            None,
+            "expected a bounded, newline-terminated ChatGPT access token",
+        ),
+        (
+            "https://127.0.0.1:9",
+            "tok\n",
+            None,
+            "invalid ChatGPT access token",
+        ),
+        (
+            "https://127.0.0.1:9",
+            "x.e30.z\n",
+            None,
+            "token has no ChatGPT account ID; supply --chatgpt-account-id",
+        ),
+        (
+            "https://127.0.0.1:9",
+            &format!("{named}\n"),
+            Some("other"),
+            "--chatgpt-account-id does not match the token",
+        ),
+    ] {
+        let mut command = environment_at(base, "relay");
+        command
+            .env_remove("CODEX_API_KEY")
+            .arg("--chatgpt-token-stdin");
+        command.args(more.iter().flat_map(|id| ["--chatgpt-account-id", id]));
+        let told = last_words(&finish(command, line.as_bytes()));
+        assert!(told.ends_with(words), "{told}");
+    }
 }
 
 /// The real client writes the file in place, so for a moment it may hold half a login.

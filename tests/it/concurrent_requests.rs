@@ -1,0 +1,156 @@
+//! `--concurrent-requests`: no more are at work at once, the others wait in order, and what ends a process never does.
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, PATIENCE, Start, names, params, scratch, within};
+
+/// A client of a server with a limit, and a process that says nothing until it is told to end.
+fn limited(limit: &str) -> Client {
+    let mut client = Client::websocket_with(&["--concurrent-requests", limit]);
+    client.start(Start::child("p", &["cat"]).pipe_stdin());
+    client
+}
+
+/// Asks for output that does not come.
+fn long_poll(client: &mut Client) -> i64 {
+    client.ask("process/read", params("p", json!({"waitMs": 600_000})))
+}
+
+/// The ids of the answers in the order in which they came.
+fn order(client: &Client) -> Vec<i64> {
+    let answers = client
+        .recorded()
+        .iter()
+        .filter_map(|said| said["id"].as_i64());
+    answers.collect()
+}
+
+#[test]
+fn what_is_beyond_the_limit_waits_for_an_answer_and_keeps_its_order() {
+    let mut client = limited("1");
+    client.record();
+    let poll = long_poll(&mut client);
+    let waiting: Vec<i64> = (0..20)
+        .map(|_| client.ask("fs/getMetadata", json!({"path": "/"})))
+        .collect();
+    let terminate = client.ask("process/terminate", params("p", json!({})));
+    for id in &waiting {
+        client.answer(*id).unwrap();
+    }
+    client.answer(terminate).unwrap();
+    client.answer(poll).unwrap();
+    let order = order(&client);
+    let place = |id: &i64| order.iter().position(|it| it == id).unwrap();
+    assert!(place(&poll) < place(&waiting[0]), "{order:?}");
+    assert!(waiting.is_sorted_by_key(place), "{order:?}");
+}
+
+#[test]
+fn as_many_as_were_asked_for_are_at_work() {
+    let mut client = limited("3");
+    let polls = [long_poll(&mut client), long_poll(&mut client)];
+    // The third place is free, again and again.
+    for _ in 0..3 {
+        client.ok("fs/getMetadata", json!({"path": "/"}));
+    }
+    client.ok("process/terminate", params("p", json!({})));
+    for poll in polls {
+        client.answer(poll).unwrap();
+    }
+}
+
+#[test]
+fn what_ends_or_asks_about_a_process_never_waits() {
+    let mut client = limited("1");
+    let poll = long_poll(&mut client);
+    let waiting = client.ask("fs/getMetadata", json!({"path": "/"}));
+    client.ok("environment/status", Value::Null);
+    client.ok("environment/info", Value::Null);
+    let error = client.err("nonsense", json!({}));
+    assert_eq!(error.code, -32601);
+    client.ok("process/signal", params("p", json!({"signal": "TERM"})));
+    client.answer(poll).unwrap();
+    client.answer(waiting).unwrap();
+    assert_eq!(client.closed("p").code, 143);
+}
+
+#[test]
+fn too_many_that_wait_are_refused_by_their_own_id_and_terminate_is_not() {
+    let mut client = limited("1");
+    let poll = long_poll(&mut client);
+    let ids: Vec<i64> = (0..16_390)
+        .map(|_| client.ask("fs/getMetadata", json!({"path": "/"})))
+        .collect();
+    let (kept, refused) = ids.split_at(16_384);
+    for id in refused {
+        let error = client.answer(*id).unwrap_err();
+        assert_eq!(error.code, -32000);
+        assert!(error.message.contains("--concurrent-requests"), "{error:?}");
+    }
+    client.ok("process/terminate", params("p", json!({})));
+    client.answer(poll).unwrap();
+    for id in kept {
+        client.answer(*id).unwrap();
+    }
+}
+
+#[test]
+fn raw_blocks_keep_their_place_among_what_waits() {
+    let mut client = limited("1");
+    let dir = scratch();
+    let path = dir.path("f");
+    client.ok(
+        "fs/open",
+        json!({"handleId": "h", "path": path, "mode": "replace"}),
+    );
+    let poll = long_poll(&mut client);
+    let removed = client.ask("fs/createDirectory", json!({"path": dir.path("d")}));
+    let id = client.ask(
+        "fs/writeBlock",
+        json!({"handleId": "h", "offset": 0, "rawBytes": 4}),
+    );
+    client.send_binary(b"four");
+    let closed = client.ask("fs/close", json!({"handleId": "h"}));
+    client.ok("process/terminate", params("p", json!({})));
+    for id in [poll, removed, id, closed] {
+        client.answer(id).unwrap();
+    }
+    assert_eq!(std::fs::read(path).unwrap(), b"four");
+    assert_eq!(names(&dir.dir()), ["d", "f"]);
+}
+
+#[test]
+fn what_waits_when_standard_input_ends_is_still_answered() {
+    let mut client = Client::stdio_with(&["--concurrent-requests", "1"]);
+    let ids: Vec<i64> = (0..50)
+        .map(|_| client.ask("fs/getMetadata", json!({"path": "/"})))
+        .collect();
+    client.end_of_input();
+    for id in ids {
+        client.answer(id).unwrap();
+    }
+}
+
+#[test]
+fn what_waits_for_a_client_that_is_gone_is_not_begun() {
+    let mut client = limited("1");
+    let dir = scratch();
+    let session = client.session.clone();
+    long_poll(&mut client);
+    client.ask(
+        "fs/writeFile",
+        json!({"path": dir.path("f"), "dataBase64": ""}),
+    );
+    // An answer to what does not wait: everything before it has arrived.
+    client.ok("environment/status", Value::Null);
+    let server = client.server.take().unwrap();
+    drop(client);
+    let mut again = server.connect_silent();
+    within(PATIENCE, "the session can be resumed", || {
+        again.try_resume(&session).is_ok()
+    });
+    again.skip_to("p", 0);
+    again.ok("process/terminate", params("p", json!({})));
+    again.ok("fs/getMetadata", json!({"path": dir.dir()}));
+    assert!(names(&dir.dir()).is_empty());
+}
