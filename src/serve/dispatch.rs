@@ -57,11 +57,6 @@ static METHODS: &[(&str, &dyn CallMethod)] = &[
     row(&On::<Request>("http", http::request)),
     row(&On::<Info>("environment info", session::info)),
     row(&On::<Status>("environment status", session::status)),
-    row(&On::<ReadConfig>(
-        "environment config",
-        session::read_config,
-    )),
-    row(&On::<DiscoverRoots>(DISCOVERY, session::discover_roots)),
     row(&On::<Discover>(DISCOVERY, session::discover)),
 ];
 
@@ -323,7 +318,12 @@ impl Dispatch {
                 Job::Confined(ConfinedRequest::new(id, name, params, confinement))
             }
         };
-        let call = self.call(id, name, FILES)?;
+        let family = match name {
+            ReadConfig::NAME => "environment config",
+            DiscoverRoots::NAME => DISCOVERY,
+            _ => FILES,
+        };
+        let call = self.call(id, name, family)?;
         self.file_queue.push(call.responder(), job);
         Ok(())
     }

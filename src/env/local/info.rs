@@ -45,6 +45,8 @@ pub fn environment_info() -> EnvironmentInfo {
         capabilities: Capabilities {
             file_write_streaming: true,
             fs_watch_missing: true,
+            capability_discovery_sandbox: true,
+            environment_config_read: true,
             sandboxed_file_streaming: true,
             exec_server: ExecServer {
                 version: VERSION.into(),
@@ -71,16 +73,19 @@ pub struct HomeInfo {
 impl HomeInfo {
     /// Reads the environment, and a small file or two.
     pub fn find() -> Self {
-        let user = user_home();
-        let codex = std::env::var_os("CODEX_HOME").and_then(from_here);
-        let codex = codex.or_else(|| Some(user.as_ref()?.join(".codex")));
         let hostname = fs::read_to_string("/proc/sys/kernel/hostname").ok();
         Self {
-            user: user.map(|path| to_uri(&path)),
-            codex: codex.map(|path| to_uri(&path)),
+            user: user_home().map(|path| to_uri(&path)),
+            codex: codex_home().map(|path| to_uri(&path)),
             hostname: hostname.map(|name| name.trim_end().to_owned()),
         }
     }
+}
+
+/// Where the client's software keeps its own files here: `CODEX_HOME`, else `.codex` in the home.
+pub(crate) fn codex_home() -> Option<PathBuf> {
+    let named = std::env::var_os("CODEX_HOME").and_then(from_here);
+    named.or_else(|| Some(user_home()?.join(".codex")))
 }
 
 /// The user's home: `HOME`, else what the list of users says. Reads a small file at most.

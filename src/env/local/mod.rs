@@ -19,6 +19,8 @@
 //!
 //! Locks are taken in the order session, process, outbound, and never back.
 
+pub(crate) mod capability_roots;
+pub(crate) mod codex_config;
 mod denial_detector;
 mod descendants;
 pub mod files;
@@ -31,6 +33,7 @@ mod leftovers;
 mod process;
 pub mod refusal;
 mod streams;
+mod toml_text;
 mod trees;
 pub mod variables;
 mod watch;

@@ -115,7 +115,7 @@ pub struct Capabilities {
     pub credential_masking: bool,
     /// The same, for providers that the client defines.
     pub credential_masking_custom_providers: bool,
-    /// `capabilities/discoverV2` takes a sandbox.
+    /// The search for skills and plugins takes a sandbox.
     pub capability_discovery_sandbox: bool,
     /// `fs/watchMissing` watches.
     pub fs_watch_missing: bool,

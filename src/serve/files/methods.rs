@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use super::{BlockWrite, Fault, File, FileMethod, FileWork, Scope, reading, writing};
+use super::discovery::{discover_roots, read_config, scope_of_roots};
+use super::{BlockWrite, Fault, File, FileMethod, FileWork, Scope, TREE, reading, writing};
 use crate::env::local::files::{
     self, CopyOptions, FileError, Found, Links, Listed, Mode, RemoveOptions, Skipped, WalkOptions,
 };
@@ -16,6 +16,7 @@ use crate::rpc::base64;
 use crate::rpc::encode::json;
 use crate::rpc::error::RpcError;
 use crate::rpc::methods::Method;
+use crate::rpc::methods::discovery::{DiscoverRoots, ReadConfig};
 use crate::rpc::methods::fs::{
     self, CanonicalizeReply, CloseParams, CopyParams, CopyReply, CreateDirectoryParams,
     DirectoryEntry, GetMetadataParams, GetMetadataReply, OpenMode, OpenParams, OpenReply,
@@ -119,15 +120,14 @@ pub(crate) static METHODS: &[(&str, &dyn FileMethod)] = &[
         Some(|it| reading(it.sandbox, &it.path)),
         read_link,
     )),
+    row(&File::<ReadConfig>(None, read_config)),
+    row(&File::<DiscoverRoots>(Some(scope_of_roots), discover_roots)),
 ];
 
 /// A row of the table: the method's name, and how its requests are decoded.
 const fn row<M: Method>(method: &'static File<M>) -> (&'static str, &'static dyn FileMethod) {
     (M::NAME, method)
 }
-
-/// How long a helper may take for a tree.
-const TREE: Duration = Duration::from_secs(3600);
 
 fn read_file(params: ReadFileParams<'_>) -> Result<FileWork, RpcError> {
     let path = native(&params.path)?;

@@ -3,6 +3,7 @@
 //! A request is decoded by the connection's reader, down to the bytes that are
 //! to be written, and then waits in the [queue](super::file_queue) for its turn.
 
+mod discovery;
 mod methods;
 mod stream;
 
@@ -165,6 +166,8 @@ impl FileService {
 
 /// How long a helper may take for one file: as long as a very slow disk.
 const ONE_FILE: Duration = Duration::from_secs(120);
+/// How long a helper may take for a tree.
+const TREE: Duration = Duration::from_secs(3600);
 /// What work takes besides what its parameters hold, about.
 const OVERHEAD: usize = 256;
 
