@@ -11,11 +11,12 @@ use std::thread;
 use crate::children::Guarded;
 use support::PATIENCE;
 
-/// A generation of clients.
+/// A release of clients. What 0.169 has brought is in all that follow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Generation {
     V130,
     V169,
+    V171,
 }
 
 /// Whose server.
@@ -33,14 +34,19 @@ pub enum Transport {
 }
 
 impl Generation {
-    pub const ALL: [Self; 2] = [Self::V130, Self::V169];
+    pub const ALL: [Self; 3] = [Self::V130, Self::V169, Self::V171];
 
     /// As the table of differences writes it.
     pub fn version(self) -> &'static str {
         match self {
             Self::V130 => "0.130.0",
-            Self::V169 => "0.169.0",
+            Self::V169 | Self::V171 => "0.169.0",
         }
+    }
+
+    /// Whether what is for `other` is for this one, too.
+    pub fn is_like(self, other: Self) -> bool {
+        (self == Self::V130) == (other == Self::V130)
     }
 
     /// A path as clients of this generation write it.
@@ -48,7 +54,7 @@ impl Generation {
         let native = path.to_str().expect("paths of a run are text");
         match self {
             Self::V130 => native.to_string(),
-            Self::V169 => format!("file://{native}"),
+            Self::V169 | Self::V171 => format!("file://{native}"),
         }
     }
 }
@@ -62,6 +68,7 @@ impl fmt::Display for Generation {
         f.write_str(match self {
             Self::V130 => "0.130",
             Self::V169 => "0.169",
+            Self::V171 => "0.171",
         })
     }
 }

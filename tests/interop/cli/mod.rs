@@ -20,10 +20,12 @@ use scenarios::SCENARIOS;
 use stage::Stage;
 
 /// How each generation reaches a remote.
-const WAYS: [(Generation, Transport); 3] = [
+const WAYS: [(Generation, Transport); 5] = [
     (Generation::V130, Transport::Websocket),
     (Generation::V169, Transport::Websocket),
     (Generation::V169, Transport::Stdio),
+    (Generation::V171, Transport::Websocket),
+    (Generation::V171, Transport::Stdio),
 ];
 
 /// Plays every scenario that is wanted.
@@ -45,7 +47,7 @@ pub fn run(options: &Options, place: &Place, binaries: &Binaries, tally: &mut Ta
             if !options.wants(&name) {
                 continue;
             }
-            if let Some(reason) = (scenario.skipped)(transport) {
+            if let Some(reason) = (scenario.skipped)(generation, transport) {
                 println!("  {name:<32} skipped: {reason}");
                 tally.skipped += 1;
                 continue;

@@ -67,6 +67,14 @@ impl Model {
         id
     }
 
+    /// Calls a function without parameters of a namespace.
+    pub fn call_in(&mut self, namespace: &str, name: &str) {
+        let id = self.next_id();
+        self.answer(json!({
+            "type": "function_call", "namespace": namespace, "name": name, "arguments": "{}", "call_id": id,
+        }));
+    }
+
     /// Calls a tool that takes free text; gives the id of the call.
     pub fn call_custom(&mut self, name: &str, input: &str) -> String {
         let id = self.next_id();

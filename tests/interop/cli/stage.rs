@@ -88,7 +88,7 @@ impl Stage {
                 reach
             }
         };
-        if generation == Generation::V169 {
+        if generation != Generation::V130 {
             let head = "default = \"far\"\ninclude_local = false\n[[environments]]\nid = \"far\"\n";
             write(
                 &stage.root.join("home/environments.toml"),
@@ -106,6 +106,13 @@ impl Stage {
     /// Puts a file on the client's disk, where it must do no harm.
     pub fn decoy(&self, name: &str, content: impl AsRef<[u8]>) {
         put(&self.work, name, content.as_ref());
+    }
+
+    /// Adds to the client's configuration.
+    pub fn configure(&self, text: &str) {
+        let path = self.root.join("home/config.toml");
+        let known = std::fs::read_to_string(&path).unwrap_or_default();
+        write(&path, &(known + text));
     }
 
     /// A file of the remote's disk, if it is there.

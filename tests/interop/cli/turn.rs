@@ -67,13 +67,19 @@ impl Turn {
         self.told()
     }
 
+    /// Lets the client call a tool of an MCP server; gives what it tells the model.
+    pub fn mcp(&mut self, server: &str, tool: &str) -> String {
+        self.model.call_in(&format!("mcp__{server}"), tool);
+        self.told()
+    }
+
     /// Lets the client apply a patch, in its generation's way.
     pub fn patch(&mut self, patch: &str) -> String {
         match self.generation {
             Generation::V130 => {
                 self.model.call_custom("apply_patch", patch);
             }
-            Generation::V169 => {
+            Generation::V169 | Generation::V171 => {
                 self.ask_exec(json!({"cmd": format!("apply_patch <<'EOF'\n{patch}\nEOF\n")}))
             }
         }

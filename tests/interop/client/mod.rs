@@ -1,4 +1,4 @@
-//! Our own client against every server: the references of both generations, and ours.
+//! Our own client against every server: the references of all releases, and ours.
 //!
 //! Each scene is played through the crate's own interface over a websocket and over a command, against a fresh server
 //! ([`scene`]). What a reference cannot do has to be an error that says so, and never a wait or a wrong answer.
@@ -39,9 +39,10 @@ const SCENES: &[Play] = &[
 ];
 
 /// The servers: ours speaks every generation alike.
-const SERVERS: [(Whose, Generation); 3] = [
+const SERVERS: [(Whose, Generation); 4] = [
     (Whose::Reference, Generation::V130),
     (Whose::Reference, Generation::V169),
+    (Whose::Reference, Generation::V171),
     (Whose::Ours, Generation::V169),
 ];
 

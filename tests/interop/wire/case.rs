@@ -110,7 +110,7 @@ impl Case {
     pub fn fits(&self, generation: Generation, transport: Transport) -> bool {
         let only_169 = generation == Generation::V130 && NEW_IN_169.contains(&self.method);
         !only_169
-            && self.only.is_none_or(|only| only == generation)
+            && self.only.is_none_or(|only| generation.is_like(only))
             && self.transport.is_none_or(|only| only == transport)
     }
 }

@@ -269,6 +269,18 @@ const CASES: &[Difference] = &[
     row(
         "environment/info",
         V169,
+        "/*/result/capabilities/networkProxyTransparentTcp",
+        NO_PROXY,
+    ),
+    row(
+        ANY,
+        V169,
+        "/*/result/environmentInfo/capabilities/networkProxyTransparentTcp",
+        NO_PROXY,
+    ),
+    row(
+        "environment/info",
+        V169,
         "/*/result/prependPathDirs",
         NO_DIRECTORIES,
     ),
@@ -415,6 +427,7 @@ const CASES: &[Difference] = &[
     ),
 ];
 
+const NO_PROXY: &str = "a capability of 0.171; what is left out is false, and there is no proxy";
 const NO_DIRECTORIES: &str =
     "an empty list where theirs has no member: it depends on how theirs is installed";
 const ONTO_ITSELF: &str = "a file copied onto itself keeps its content; theirs empties it";

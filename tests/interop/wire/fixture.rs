@@ -41,6 +41,12 @@ ln -s nowhere dang
 ln -s loop2 loop1
 ln -s loop1 loop2
 mkfifo fifo
+mkdir -p plug/.codex-plugin plug/skills/s/agents plug/bad
+printf '{"name":"p","mcpServers":"./m.json","apps":"a.json"}' >plug/.codex-plugin/plugin.json
+printf '{}' >plug/m.json
+printf -- '---\nname: s\n---\n' >plug/skills/s/SKILL.md
+printf 'interface:\n' >plug/skills/s/agents/openai.yaml
+printf '\377' >plug/bad/SKILL.md
 head -c 100000 /dev/zero | tr '\0' x >big
 touch -h -d @1700000000 f.txt d d/a lf ld dang fifo run.sh big empty
 "#;

@@ -48,7 +48,7 @@ pub fn cut(stage: &mut Stage) {
     let before = proxy.taken();
     assert!(proxy.cut() > 0, "there is a connection to cut");
     match stage.generation {
-        Generation::V169 => {
+        Generation::V169 | Generation::V171 => {
             eventually("the client connects again", || {
                 (proxy.taken() > before).then_some(())
             });

@@ -4,24 +4,25 @@ mod commands;
 mod context;
 mod files;
 mod losses;
+mod mcp;
 mod terminal;
 
 use super::stage::Stage;
-use crate::subject::Transport;
+use crate::subject::{Generation, Transport};
 
 /// One scenario.
 pub struct Scenario {
     pub name: &'static str,
     pub play: fn(&mut Stage),
-    /// Why it is not played over a transport, if it is not.
-    pub skipped: fn(Transport) -> Option<&'static str>,
+    /// Why it is not played with a release over a transport, if it is not.
+    pub skipped: fn(Generation, Transport) -> Option<&'static str>,
 }
 
 const fn scenario(name: &'static str, play: fn(&mut Stage)) -> Scenario {
     Scenario {
         name,
         play,
-        skipped: |_| None,
+        skipped: |_, _| None,
     }
 }
 
@@ -35,11 +36,19 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario("patch", files::patch),
     scenario("image", files::image),
     scenario("AGENTS.md and skills", context::found),
+    Scenario {
+        name: "MCP server",
+        play: mcp::called,
+        skipped: |generation, _| match generation {
+            Generation::V130 => Some("0.130 starts MCP servers on the client's machine only"),
+            Generation::V169 | Generation::V171 => None,
+        },
+    },
     scenario("interrupted turn", losses::interrupted),
     Scenario {
         name: "cut connection",
         play: losses::cut,
-        skipped: |transport| match transport {
+        skipped: |_, transport| match transport {
             Transport::Websocket => None,
             Transport::Stdio => Some("a pipe cannot be cut and taken up again"),
         },
