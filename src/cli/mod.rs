@@ -36,6 +36,7 @@ pub use grammar::UsageError;
 use grammar::{Flag, Grammar, Operands, Request};
 use output::print;
 use run::RUN;
+use serve::FORWARD;
 
 struct Command {
     name: &'static str,
@@ -46,7 +47,7 @@ struct Command {
     help: fn() -> String,
 }
 
-static COMMANDS: &[&Command] = &[&RUN, &CP, &ENV, &DOCTOR, &HELP];
+static COMMANDS: &[&Command] = &[&RUN, &CP, &ENV, &DOCTOR, &FORWARD, &HELP];
 
 /// Why the program ends without success. `Display` is the whole text for standard error.
 #[derive(Debug)]
@@ -99,12 +100,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     match command(args) {
         Ok(code) => code,
-        Err(error) => {
-            // There is nobody to tell when standard error is gone.
-            let _ = writeln!(std::io::stderr(), "{error}");
-            error.exit_code()
-        }
+        Err(error) => told(&error),
     }
+}
+
+/// Tells why the program ends; the exit code.
+fn told(error: &RunError) -> ExitCode {
+    // There is nobody to tell when standard error is gone.
+    let _ = writeln!(std::io::stderr(), "{error}");
+    error.exit_code()
 }
 
 /// Keeps what this process knows from other processes of its user. A token is one of its variables, or will be in its

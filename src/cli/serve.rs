@@ -1,14 +1,16 @@
 //! Serving: what the program does when no command is named.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use super::RunError;
 use super::grammar::{
     Category, Flag, FlagKind, Form, Grammar, Operands, Unused, Value, bytes, count, host, origin,
     parsed, path, seconds,
 };
+use super::{Command, RunError, UsageError, told, with_flags};
 use crate::cloud::{self, Transport};
 use crate::log::{self, Format, Level};
+use crate::net::Target;
 use crate::sandbox::launcher;
 use crate::serve::access::auth::Mode;
 use crate::serve::listen::{ListenAddress, ListenUrlError};
@@ -56,6 +58,16 @@ pub(crate) fn run(flags: ServeFlags) -> Result<(), RunError> {
     if let Some(message) = conflict(&flags) {
         return Err(RunError::Usage(GRAMMAR.error(message)));
     }
+    prepare(&flags)?;
+    if flags.cloud.is_wanted() {
+        return cloud::run(&flags.cloud, &flags.options).map_err(RunError::Offer);
+    }
+    let config = config(flags).map_err(RunError::Listen)?;
+    serve::run(config).map_err(RunError::Serve)
+}
+
+/// Sets what is logged, how and where, and says what was given in vain.
+fn prepare(flags: &ServeFlags) -> Result<(), RunError> {
     let LogFlags {
         level,
         format,
@@ -66,11 +78,7 @@ pub(crate) fn run(flags: ServeFlags) -> Result<(), RunError> {
     for (option, why) in &flags.unused {
         log::debug!("--{option} changes nothing here: {why}");
     }
-    if flags.cloud.is_wanted() {
-        return cloud::run(&flags.cloud, &flags.options).map_err(RunError::Offer);
-    }
-    let config = config(flags).map_err(RunError::Listen)?;
-    serve::run(config).map_err(RunError::Serve)
+    Ok(())
 }
 
 /// What cannot be meant together.
@@ -285,15 +293,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
             Ok(())
         }),
     ),
-    Flag::value(
-        Category::Cloud,
-        "remote",
-        "Instead of listening, register with the registry at this URL",
-        Value::optional("URL", |flags, text| {
-            flags.cloud.remote = Some(text.to_owned());
-            Ok(())
-        }),
-    ),
+    REMOTE,
     Flag::value(
         Category::Cloud,
         "executor-id",
@@ -303,73 +303,14 @@ static FLAGS: &[Flag<ServeFlags>] = &[
             Ok(())
         }),
     ),
-    Flag::value(
-        Category::Cloud,
-        "environment-id",
-        "Register as this environment, with the key in CODEX_API_KEY or the login of CODEX_HOME",
-        Value::optional("ID", |flags, text| {
-            flags.cloud.environment_id = Some(text.to_owned());
-            Ok(())
-        }),
-    ),
-    Flag::value(
-        Category::Cloud,
-        "name",
-        "What the executor is called; codex-exec-server unless given",
-        Value::optional("NAME", |flags, text| {
-            flags.cloud.name = Some(text.to_owned());
-            Ok(())
-        }),
-    ),
-    Flag::value(
-        Category::Cloud,
-        "remote-transport",
-        "How clients come to the environment: relay (many over one websocket, unless given), or \
-         direct (one at a time)",
-        Value::optional("NAME", |flags, text| {
-            flags.cloud.transport = Some(Transport::from_name(text)?);
-            Ok(())
-        }),
-    ),
-    Flag::switch(
-        Category::Cloud,
-        None,
-        "registration-bearer-stdin",
-        "Register with the token on the first line of standard input",
-        FlagKind::Switch(|flags| flags.cloud.bearer_on_stdin = true),
-    ),
-    Flag::switch(
-        Category::Cloud,
-        None,
-        "chatgpt-token-stdin",
-        "Register an environment with the account's access token on the first line of standard input",
-        FlagKind::Switch(|flags| flags.cloud.account_token_on_stdin = true),
-    ),
-    Flag::value(
-        Category::Cloud,
-        "chatgpt-account-id",
-        "Whose that token is; must be the account that it names, if it names one",
-        Value::optional("ID", |flags, text| {
-            flags.cloud.account_id = Some(text.to_owned());
-            Ok(())
-        }),
-    ),
-    Flag::switch(
-        Category::Cloud,
-        None,
-        "exit-on-stdin-close",
-        "End when standard input does",
-        FlagKind::Switch(|flags| flags.cloud.exit_on_stdin_close = true),
-    ),
-    Flag::value(
-        Category::Cloud,
-        "reconnect-max-delay",
-        "The longest wait before the next attempt to register or connect",
-        Value::new("SECONDS", "30", |flags, text| {
-            flags.cloud.reconnect_max_delay = seconds(text)?;
-            Ok(())
-        }),
-    ),
+    ENVIRONMENT_ID,
+    NAME,
+    REMOTE_TRANSPORT,
+    REGISTRATION_BEARER,
+    ACCOUNT_TOKEN,
+    ACCOUNT_ID,
+    EXIT_ON_STDIN_CLOSE,
+    RECONNECT_DELAY,
     Flag::value(
         Category::Access,
         "sandbox-launcher",
@@ -389,13 +330,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
             Ok(())
         }),
     ),
-    Flag::value(
-        Category::Access,
-        "linux-sandbox-pid-namespace",
-        "What a confined command sees of other processes: isolate, nothing. The reference's inherit is \
-         refused",
-        Value::optional("MODE", |_, text| pid_namespace(text)),
-    ),
+    PID_NAMESPACE,
     Flag::value(
         Category::Access,
         "accept-weaker",
@@ -440,15 +375,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "Let processes that have left their group (setsid) outlive their session and the server",
         FlagKind::Switch(|flags| flags.options.processes.keeps_daemons = true),
     ),
-    Flag::value(
-        Category::Limits,
-        "ping-interval",
-        "Time between pings; a websocket client that is silent for three of them is gone",
-        Value::new("SECONDS", "30", |flags, text| {
-            flags.options.ping_interval = seconds(text)?;
-            Ok(())
-        }),
-    ),
+    PING_INTERVAL,
     Flag::value(
         Category::Limits,
         "session-retention",
@@ -485,37 +412,9 @@ static FLAGS: &[Flag<ServeFlags>] = &[
             Ok(())
         }),
     ),
-    Flag::value(
-        Category::General,
-        "log-level",
-        "What to log: error, warn, info (processes, connections and sessions that come and go) or debug",
-        Value {
-            env: Some("EXEC_SERVER_LOG"),
-            ..Value::new("LEVEL", "warn", |flags, text| {
-                flags.log.level = parsed(text)?;
-                Ok(())
-            })
-        },
-    ),
-    Flag::value(
-        Category::General,
-        "log-format",
-        "How to write it: text, or json, one object a line",
-        Value::new("FORMAT", "text", |flags, text| {
-            flags.log.format = Format::from_name(text)?;
-            Ok(())
-        }),
-    ),
-    Flag::value(
-        Category::General,
-        "log",
-        "Append it to this file, which is opened anew on SIGHUP; - is standard error, which is so \
-         unless given",
-        Value::optional("FILE", |flags, text| {
-            flags.log.file = Some(path(text)?);
-            Ok(())
-        }),
-    ),
+    LOG_LEVEL,
+    LOG_FORMAT,
+    LOG_FILE,
     Flag::switch(
         Category::General,
         None,
@@ -538,46 +437,107 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "With --version: also the commit, the target and what is inside",
         FlagKind::VersionDetails,
     ),
-    Flag::unused(
-        "config",
-        NO_CONFIGURATION,
-        accepted(Some(Form {
-            name: "KEY=VALUE",
-            check: |_| Ok(()),
-        })),
-    )
-    .short('c'),
-    Flag::unused("enable", NO_CONFIGURATION, accepted(Some(FEATURE))),
-    Flag::unused("disable", NO_CONFIGURATION, accepted(Some(FEATURE))),
-    Flag::unused("strict-config", NO_CONFIGURATION, accepted(None)),
-    Flag::unused("linux-sandbox-transparent-tcp", NO_PROXY, accepted(None)),
-    Flag::unused(
-        "tcp-upstream-proxy",
-        NO_PROXY,
-        accepted(Some(Form {
-            name: "HOST:PORT",
-            check: host_and_port,
-        })),
-    ),
-    Flag::unused("proxy-private-ips-via-upstream", NO_PROXY, accepted(None)),
-    Flag::unused("aws-sigv4", NO_SIGNATURE, refused(None)),
-    Flag::unused("aws-profile", NO_SIGNATURE, refused(Some("NAME"))),
-    Flag::unused("aws-region", NO_SIGNATURE, refused(Some("NAME"))),
-    Flag::unused("aws-service", NO_SIGNATURE, refused(Some("NAME"))),
-    Flag::unused("enable-noise", cloud::NO_NOISE, refused(None)),
-    Flag::unused(
-        "use-agent-identity-auth",
-        "Agent Identity needs a service of its maker; register with a key in CODEX_API_KEY, a login in \
-         CODEX_HOME, or --registration-bearer-stdin",
-        refused(None),
-    ),
-    Flag::unused(
-        "executor-credential-stdin",
-        "the form of credentials that change is not published; --registration-bearer-stdin takes one \
-         token, and a login in CODEX_HOME is renewed by itself",
-        refused(None),
-    ),
+    CONFIG,
+    ENABLE,
+    DISABLE,
+    STRICT_CONFIG,
+    TRANSPARENT_TCP,
+    UPSTREAM_PROXY,
+    PRIVATE_IPS,
+    AWS_SIGV4,
+    AWS_PROFILE,
+    AWS_REGION,
+    AWS_SERVICE,
+    ENABLE_NOISE,
+    AGENT_IDENTITY,
+    EXECUTOR_CREDENTIAL,
 ];
+
+/// The command that offers a server elsewhere.
+pub(super) static FORWARD: Command = Command {
+    name: "forward",
+    summary: "Register a server that listens elsewhere with a control plane",
+    perform: |args| with_flags(&FORWARD_GRAMMAR, args, forward),
+    help: || FORWARD_GRAMMAR.help(&[]),
+};
+
+static FORWARD_GRAMMAR: Grammar<ServeFlags> = Grammar {
+    about: "Registers an environment with a control plane, and connects each of its clients to an\n\
+            exec-server that listens elsewhere.\n",
+    usage: "exec-server forward [OPTIONS] --remote <URL> --environment-id <ID> --connect <URL>",
+    flags: &[
+        Flag::value(
+            Category::Cloud,
+            "connect",
+            "The server that clients are connected to: ws://, wss:// or unix:///PATH; its token is in \
+             the variable EXEC_SERVER_TOKEN",
+            Value::optional("URL", |flags, text| {
+                let target = Target::parse(text).map_err(|error| error.reason())?;
+                flags.cloud.connect = Some(target);
+                Ok(())
+            }),
+        ),
+        REMOTE,
+        ENVIRONMENT_ID,
+        NAME,
+        REMOTE_TRANSPORT,
+        REGISTRATION_BEARER,
+        ACCOUNT_TOKEN,
+        ACCOUNT_ID,
+        EXIT_ON_STDIN_CLOSE,
+        RECONNECT_DELAY,
+        PID_NAMESPACE,
+        PING_INTERVAL,
+        LOG_LEVEL,
+        LOG_FORMAT,
+        LOG_FILE,
+        Flag::help(),
+        CONFIG,
+        ENABLE,
+        DISABLE,
+        STRICT_CONFIG,
+        TRANSPARENT_TCP,
+        UPSTREAM_PROXY,
+        PRIVATE_IPS,
+        AWS_SIGV4,
+        AWS_PROFILE,
+        AWS_REGION,
+        AWS_SERVICE,
+        ENABLE_NOISE,
+        AGENT_IDENTITY,
+        EXECUTOR_CREDENTIAL,
+    ],
+    operands: Operands::None,
+    notes: "",
+};
+
+fn forward(flags: ServeFlags) -> Result<ExitCode, UsageError> {
+    let cloud = &flags.cloud;
+    let missing = [
+        ("--remote <URL>", cloud.remote.is_none()),
+        ("--environment-id <ID>", cloud.environment_id.is_none()),
+        ("--connect <URL>", cloud.connect.is_none()),
+    ];
+    let missing = missing.iter().find(|(_, is_missing)| *is_missing);
+    let fault = match missing {
+        Some((flag, _)) => Some(format!("'forward' needs '{flag}'")),
+        None if cloud.transport == Some(Transport::Direct) => {
+            Some("'forward' goes with '--remote-transport relay'".to_owned())
+        }
+        None => cloud.conflict(),
+    };
+    if let Some(fault) = fault {
+        return Err(FORWARD_GRAMMAR.error(fault));
+    }
+    let offered = || {
+        prepare(&flags)?;
+        cloud::run(cloud, &flags.options).map_err(RunError::Offer)
+    };
+    Ok(match offered() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => told(&error),
+    })
+}
 
 const NO_CONFIGURATION: &str = "no configuration or feature of Codex decides how this server works";
 const NO_PROXY: &str = "there is no network proxy here, and a start that asks for one is refused";
@@ -634,6 +594,205 @@ fn pid_namespace(text: &str) -> Result<(), String> {
         _ => Err("expected 'isolate' or 'inherit'".to_owned()),
     }
 }
+
+// What serving and forwarding share.
+
+const REMOTE: Flag<ServeFlags> = Flag::value(
+    Category::Cloud,
+    "remote",
+    "Instead of listening, register with the registry at this URL",
+    Value::optional("URL", |flags, text| {
+        flags.cloud.remote = Some(text.to_owned());
+        Ok(())
+    }),
+);
+
+const ENVIRONMENT_ID: Flag<ServeFlags> = Flag::value(
+    Category::Cloud,
+    "environment-id",
+    "Register as this environment, with the key in CODEX_API_KEY or the login of CODEX_HOME",
+    Value::optional("ID", |flags, text| {
+        flags.cloud.environment_id = Some(text.to_owned());
+        Ok(())
+    }),
+);
+
+const NAME: Flag<ServeFlags> = Flag::value(
+    Category::Cloud,
+    "name",
+    "What the executor is called; codex-exec-server unless given",
+    Value::optional("NAME", |flags, text| {
+        flags.cloud.name = Some(text.to_owned());
+        Ok(())
+    }),
+);
+
+const REMOTE_TRANSPORT: Flag<ServeFlags> = Flag::value(
+    Category::Cloud,
+    "remote-transport",
+    "How clients come to the environment: relay (many over one websocket, unless given), or \
+         direct (one at a time)",
+    Value::optional("NAME", |flags, text| {
+        flags.cloud.transport = Some(Transport::from_name(text)?);
+        Ok(())
+    }),
+);
+
+const REGISTRATION_BEARER: Flag<ServeFlags> = Flag::switch(
+    Category::Cloud,
+    None,
+    "registration-bearer-stdin",
+    "Register with the token on the first line of standard input",
+    FlagKind::Switch(|flags| flags.cloud.bearer_on_stdin = true),
+);
+
+const ACCOUNT_TOKEN: Flag<ServeFlags> = Flag::switch(
+    Category::Cloud,
+    None,
+    "chatgpt-token-stdin",
+    "Register an environment with the account's access token on the first line of standard input",
+    FlagKind::Switch(|flags| flags.cloud.account_token_on_stdin = true),
+);
+
+const ACCOUNT_ID: Flag<ServeFlags> = Flag::value(
+    Category::Cloud,
+    "chatgpt-account-id",
+    "Whose that token is; must be the account that it names, if it names one",
+    Value::optional("ID", |flags, text| {
+        flags.cloud.account_id = Some(text.to_owned());
+        Ok(())
+    }),
+);
+
+const EXIT_ON_STDIN_CLOSE: Flag<ServeFlags> = Flag::switch(
+    Category::Cloud,
+    None,
+    "exit-on-stdin-close",
+    "End when standard input does",
+    FlagKind::Switch(|flags| flags.cloud.exit_on_stdin_close = true),
+);
+
+const RECONNECT_DELAY: Flag<ServeFlags> = Flag::value(
+    Category::Cloud,
+    "reconnect-max-delay",
+    "The longest wait before the next attempt to register or connect",
+    Value::new("SECONDS", "30", |flags, text| {
+        flags.cloud.reconnect_max_delay = seconds(text)?;
+        Ok(())
+    }),
+);
+
+const PID_NAMESPACE: Flag<ServeFlags> = Flag::value(
+    Category::Access,
+    "linux-sandbox-pid-namespace",
+    "What a confined command sees of other processes: isolate, nothing. The reference's inherit is \
+         refused",
+    Value::optional("MODE", |_, text| pid_namespace(text)),
+);
+
+const PING_INTERVAL: Flag<ServeFlags> = Flag::value(
+    Category::Limits,
+    "ping-interval",
+    "Time between pings; a websocket client that is silent for three of them is gone",
+    Value::new("SECONDS", "30", |flags, text| {
+        flags.options.ping_interval = seconds(text)?;
+        Ok(())
+    }),
+);
+
+const LOG_LEVEL: Flag<ServeFlags> = Flag::value(
+    Category::General,
+    "log-level",
+    "What to log: error, warn, info (processes, connections and sessions that come and go) or debug",
+    Value {
+        env: Some("EXEC_SERVER_LOG"),
+        ..Value::new("LEVEL", "warn", |flags, text| {
+            flags.log.level = parsed(text)?;
+            Ok(())
+        })
+    },
+);
+
+const LOG_FORMAT: Flag<ServeFlags> = Flag::value(
+    Category::General,
+    "log-format",
+    "How to write it: text, or json, one object a line",
+    Value::new("FORMAT", "text", |flags, text| {
+        flags.log.format = Format::from_name(text)?;
+        Ok(())
+    }),
+);
+
+const LOG_FILE: Flag<ServeFlags> = Flag::value(
+    Category::General,
+    "log",
+    "Append it to this file, which is opened anew on SIGHUP; - is standard error, which is so \
+         unless given",
+    Value::optional("FILE", |flags, text| {
+        flags.log.file = Some(path(text)?);
+        Ok(())
+    }),
+);
+
+const CONFIG: Flag<ServeFlags> = Flag::unused(
+    "config",
+    NO_CONFIGURATION,
+    accepted(Some(Form {
+        name: "KEY=VALUE",
+        check: |_| Ok(()),
+    })),
+)
+.short('c');
+
+const ENABLE: Flag<ServeFlags> = Flag::unused("enable", NO_CONFIGURATION, accepted(Some(FEATURE)));
+
+const DISABLE: Flag<ServeFlags> =
+    Flag::unused("disable", NO_CONFIGURATION, accepted(Some(FEATURE)));
+
+const STRICT_CONFIG: Flag<ServeFlags> =
+    Flag::unused("strict-config", NO_CONFIGURATION, accepted(None));
+
+const TRANSPARENT_TCP: Flag<ServeFlags> =
+    Flag::unused("linux-sandbox-transparent-tcp", NO_PROXY, accepted(None));
+
+const UPSTREAM_PROXY: Flag<ServeFlags> = Flag::unused(
+    "tcp-upstream-proxy",
+    NO_PROXY,
+    accepted(Some(Form {
+        name: "HOST:PORT",
+        check: host_and_port,
+    })),
+);
+
+const PRIVATE_IPS: Flag<ServeFlags> =
+    Flag::unused("proxy-private-ips-via-upstream", NO_PROXY, accepted(None));
+
+const AWS_SIGV4: Flag<ServeFlags> = Flag::unused("aws-sigv4", NO_SIGNATURE, refused(None));
+
+const AWS_PROFILE: Flag<ServeFlags> =
+    Flag::unused("aws-profile", NO_SIGNATURE, refused(Some("NAME")));
+
+const AWS_REGION: Flag<ServeFlags> =
+    Flag::unused("aws-region", NO_SIGNATURE, refused(Some("NAME")));
+
+const AWS_SERVICE: Flag<ServeFlags> =
+    Flag::unused("aws-service", NO_SIGNATURE, refused(Some("NAME")));
+
+const ENABLE_NOISE: Flag<ServeFlags> = Flag::unused("enable-noise", cloud::NO_NOISE, refused(None));
+
+const AGENT_IDENTITY: Flag<ServeFlags> = Flag::unused(
+    "use-agent-identity-auth",
+    "Agent Identity needs a service of its maker; register with a key in CODEX_API_KEY, a login in \
+         CODEX_HOME, or --registration-bearer-stdin",
+    refused(None),
+);
+
+const EXECUTOR_CREDENTIAL: Flag<ServeFlags> = Flag::unused(
+    "executor-credential-stdin",
+    "the form of credentials that change is not published; --registration-bearer-stdin takes one \
+         token, and a login in CODEX_HOME is renewed by itself",
+    refused(None),
+);
 
 #[cfg(test)]
 mod tests;

@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::auth::Authority;
 use super::error::{CloudError, Service};
 use super::registration::{Form, Launch, Registration, register};
-use super::relay;
+use super::relay::{self, Destination};
 use super::settings::{self, Plan, Settings};
 use crate::hex::hex;
 use crate::log;
@@ -85,6 +86,8 @@ fn variable(name: &str) -> Option<OsString> {
 /// What the loop needs and remembers.
 struct RegistrationLoop {
     form: Form,
+    /// Who serves the clients of a relay, if not this server.
+    destination: Option<Arc<Destination>>,
     authority: Authority,
     network: Network,
     launch: Launch,
@@ -101,6 +104,10 @@ impl RegistrationLoop {
     fn new(plan: Plan, injector: Injector) -> io::Result<Self> {
         Ok(Self {
             form: plan.form,
+            destination: plan.connect.map(|dial| {
+                let ping_interval = injector.ping_interval();
+                Arc::new(Destination::new(dial, ping_interval))
+            }),
             authority: plan.authority,
             // A control plane may be anywhere; whoever starts us has named it.
             network: Network::new(true),
@@ -211,7 +218,8 @@ impl RegistrationLoop {
     fn serve(&self, websocket: Dialled) -> bool {
         let name = match self.form {
             Form::Relay { .. } => {
-                return relay::serve(&self.injector, websocket).unwrap_or_else(|error| {
+                let served = relay::serve(&self.injector, self.destination.as_ref(), websocket);
+                return served.unwrap_or_else(|error| {
                     log::warn!("cannot serve the relay: {error}");
                     false
                 });

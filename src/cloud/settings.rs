@@ -12,13 +12,16 @@ use super::error::{CloudError, Service};
 use super::login;
 use super::registration::Form;
 use super::target::{self, Unfit};
+use crate::net::{Dial, Target};
 use crate::sys::poll::{self, PollFd, READABLE};
 
 const BASE_URL: &str = "CODEX_CLOUD_ENVIRONMENTS_BASE_URL";
 const REMOTE_BEARER: &str = "CODEX_EXEC_SERVER_REMOTE_BEARER_TOKEN";
 const API_KEY: &str = "CODEX_API_KEY";
+/// The token of the server that `forward` connects to.
+const SERVER_TOKEN: &str = "EXEC_SERVER_TOKEN";
 /// The variables that are credentials of ours, and nobody else's.
-pub(super) const CREDENTIALS: [&str; 2] = [REMOTE_BEARER, API_KEY];
+pub(super) const CREDENTIALS: [&str; 3] = [REMOTE_BEARER, API_KEY, SERVER_TOKEN];
 const ENABLE_NOISE: &str = "CODEX_EXEC_SERVER_ENABLE_NOISE";
 const EXIT_ON_STDIN_CLOSE: &str = "CODEX_EXEC_SERVER_EXIT_ON_STDIN_CLOSE";
 /// What a machine is called that was given no name.
@@ -55,6 +58,8 @@ pub struct Settings {
     pub account_token_on_stdin: bool,
     /// `--chatgpt-account-id`.
     pub account_id: Option<String>,
+    /// `--connect` of `forward`: the server behind the rendezvous, in place of this one.
+    pub connect: Option<Target>,
     /// `--exit-on-stdin-close`.
     pub exit_on_stdin_close: bool,
     /// `--reconnect-max-delay`.
@@ -94,6 +99,8 @@ pub(super) struct Plan {
     pub(super) form: Form,
     pub(super) authority: Authority,
     pub(super) max_delay: Duration,
+    /// The server behind the rendezvous, if it is not this one.
+    pub(super) connect: Option<Dial>,
     /// Whether the end of standard input is ours.
     pub(super) exits_on_stdin_close: bool,
 }
@@ -218,6 +225,10 @@ impl Settings {
             form,
             authority,
             max_delay: self.reconnect_max_delay,
+            connect: self.connect.clone().map(|target| Dial {
+                bearer: filled(SERVER_TOKEN),
+                ..Dial::new(target)
+            }),
             exits_on_stdin_close: self.exit_on_stdin_close || is_on(filled(EXIT_ON_STDIN_CLOSE)),
         })
     }

@@ -112,6 +112,7 @@ fn every_value_is_taken() {
                 bearer_on_stdin: true,
                 account_token_on_stdin: true,
                 account_id: Some("a".into()),
+                connect: None,
                 exit_on_stdin_close: true,
                 reconnect_max_delay: Duration::from_millis(500),
             },

@@ -3,12 +3,14 @@
 //! ```text
 //!   rendezvous thread   reads the websocket; a frame ([`frame`]) goes to its stream ([`stream`])
 //!   relay thread        moves what the connections say into frames ([`mux`])
-//!   conn threads        one a stream, the server's own, over a pair of sockets
+//!   conn threads        one a stream, the server's own, over a pair of sockets; with `forward` a
+//!                       connection to a server elsewhere ([`destination`])
 //! ```
 //!
 //! A stream lives no longer than the websocket; the session behind it does, and its client takes
 //! it up again over another stream.
 
+mod destination;
 mod frame;
 mod mux;
 mod stream;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(super) use self::destination::Destination;
 use self::mux::RelayMux;
 use crate::log;
 use crate::net::Dialled;
@@ -28,16 +31,23 @@ use crate::serve::injector::{Injector, ShutdownHook};
 /// The stack of the pump, of which only the touched pages count: a piece of output is on it.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Serves all clients behind a websocket, on this thread until it is gone. Whether there were any.
+/// Serves all clients behind a websocket, on this thread until it is gone; or lets `destination`
+/// serve them. Whether there were any.
 ///
 /// # Errors
 /// There is no descriptor or thread for it.
-pub(super) fn serve(injector: &Injector, websocket: Dialled) -> io::Result<bool> {
+pub(super) fn serve(
+    injector: &Injector,
+    destination: Option<&Arc<Destination>>,
+    websocket: Dialled,
+) -> io::Result<bool> {
     let outbound = Arc::new(Outbound::new(
         websocket.sink,
         Framing::WebSocket(Role::Client),
     ));
-    let mux = Arc::new(RelayMux::new(injector.clone(), Arc::clone(&outbound))?);
+    let destination = destination.map(Arc::clone);
+    let mux = RelayMux::new(injector.clone(), destination, Arc::clone(&outbound))?;
+    let mux = Arc::new(mux);
     let pump = Arc::clone(&mux);
     thread::Builder::new()
         .name("relay".into())

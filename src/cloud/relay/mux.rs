@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::destination::Destination;
 use super::frame::{Body, Frame, MAX_REASON};
 use super::stream::Stream;
 use crate::log;
@@ -28,6 +29,8 @@ const PARTING: Duration = Duration::from_millis(100);
 /// Everything between the websocket's two directions and the connections.
 pub(crate) struct RelayMux {
     injector: Injector,
+    /// Who serves the clients, if not our own server.
+    destination: Option<Arc<Destination>>,
     outbound: Arc<Outbound>,
     state: Mutex<State>,
     /// Wakes the pump.
@@ -59,9 +62,14 @@ enum Phase {
 }
 
 impl RelayMux {
-    pub(crate) fn new(injector: Injector, outbound: Arc<Outbound>) -> io::Result<Self> {
+    pub(crate) fn new(
+        injector: Injector,
+        destination: Option<Arc<Destination>>,
+        outbound: Arc<Outbound>,
+    ) -> io::Result<Self> {
         Ok(Self {
             injector,
+            destination,
             outbound,
             state: Mutex::default(),
             wake: Arc::new(WakeEvent::new()?),
@@ -129,7 +137,10 @@ impl RelayMux {
 
     fn open(&self) -> io::Result<Stream> {
         let (stream, connection) = Stream::new()?;
-        self.injector.serve_lines(connection)?;
+        match &self.destination {
+            None => self.injector.serve_lines(connection)?,
+            Some(destination) => destination.serve(connection, stream.end_reason())?,
+        }
         Ok(stream)
     }
 
@@ -204,7 +215,7 @@ impl RelayMux {
             match stream.emit(|body| self.write(id, body)) {
                 Err(error) => over.push((id.clone(), error.to_string())),
                 Ok(()) if stream.is_over() => {
-                    over.push((id.clone(), "the connection has ended".to_owned()));
+                    over.push((id.clone(), stream.why_over()));
                 }
                 Ok(()) => {}
             }

@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
+use super::destination::EndReason;
 use super::frame::{Body, Data};
 use crate::net::Charge;
 use crate::rpc::transport::MAX_MESSAGE;
@@ -40,6 +41,8 @@ pub(crate) struct Stream {
     searched: usize,
     /// Whether the connection has said its last.
     has_ended: bool,
+    /// Why it has, if it tells.
+    end_reason: EndReason,
 }
 
 /// Why a stream cannot go on. `Display` is the reason of its reset.
@@ -84,6 +87,7 @@ impl Stream {
             outbox: Backlog::default(),
             searched: 0,
             has_ended: false,
+            end_reason: EndReason::default(),
         };
         Ok((stream, theirs))
     }
@@ -106,6 +110,17 @@ impl Stream {
     /// Whether the connection is over and the client has got all of it.
     pub(crate) fn is_over(&self) -> bool {
         self.has_ended && self.outbox.bytes.is_empty()
+    }
+
+    /// Where the connection may tell why it ends, before it does.
+    pub(crate) fn end_reason(&self) -> EndReason {
+        Arc::clone(&self.end_reason)
+    }
+
+    /// Why the connection is over.
+    pub(crate) fn why_over(&self) -> String {
+        let told = self.end_reason.get().map(String::as_str);
+        told.unwrap_or("the connection has ended").to_owned()
     }
 
     /// Whether a message of the connection is to be sent.

@@ -1,6 +1,7 @@
 //! A rendezvous of a relay that a test speaks for, frame by frame.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -65,13 +66,20 @@ impl Bare {
 
     /// The same with more arguments for the server.
     pub(super) fn start_with(arguments: &[&str]) -> Self {
+        Self::of(|plane| {
+            let mut command = environment(plane, "relay");
+            command.args(arguments);
+            command
+        })
+    }
+
+    /// The same with a command for the plane that it registers with.
+    pub(super) fn of(command: impl FnOnce(&Plane) -> Command) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         let plane = Plane::start(Style::Relay);
         plane.send_executors_to(&format!("ws://{address}"));
-        let mut command = environment(&plane, "relay");
-        command.args(arguments);
-        let server = Server::offered(command);
+        let server = Server::offered(command(&plane));
         let socket = rendezvous(&listener);
         let is_deaf = Arc::new(AtomicBool::new(false));
         Self {

@@ -3,6 +3,7 @@
 mod auth;
 mod bare;
 mod complete;
+mod forward;
 mod reconnecting;
 mod registration;
 mod relay;
@@ -38,11 +39,16 @@ const VARIABLES: [&str; 16] = [
 ];
 
 fn command() -> Command {
+    command_with(&[])
+}
+
+/// The program with these words first.
+fn command_with(words: &[&str]) -> Command {
     let mut command = Server::command();
     for name in VARIABLES {
         command.env_remove(name);
     }
-    command.env("HOME", "/nonexistent").args([
+    command.env("HOME", "/nonexistent").args(words).args([
         "--reconnect-max-delay",
         "0.02",
         "--log-level",
