@@ -1,10 +1,10 @@
 //! `make interop`: the references and ours, side by side. README.md says how to run it and what it proves.
 //!
-//! Five parts. [`wire`] speaks the same scripted sessions to `codex exec-server` of both generations and to ours, and
+//! Six parts. [`wire`] speaks the same scripted sessions to `codex exec-server` of both generations and to ours, and
 //! compares what comes back method by method. [`cli`] lets the real client of both generations work through a server
 //! that lives in another mount namespace under another host name, first the reference's own and then ours. [`offer`]
 //! lets both register with a control plane. [`client`] is our own client at work with the server of each. [`config`] lets
-//! the real client read our examples of its configuration.
+//! the real client read our examples of its configuration. [`flags`] is the command line of `codex exec-server` and ours.
 //!
 //! Everything runs in a PID namespace of its own where the system allows it ([`isolation`]), so nothing that is
 //! started here outlives the run, however it ends.
@@ -14,6 +14,7 @@ mod children;
 mod cli;
 mod client;
 mod config;
+mod flags;
 mod http_server;
 mod isolation;
 mod offer;
@@ -70,6 +71,9 @@ fn run(options: &Options, place: &Place) -> Result<Tally, String> {
     }
     if options.config {
         config::run(options, place, &binaries, &mut tally);
+    }
+    if options.flags {
+        flags::run(options, place, &binaries, &mut tally);
     }
     if options.client {
         client::run(options, place, &binaries, &mut tally);

@@ -1,6 +1,6 @@
 //! What to run: everything, one part, or what has a word in its name.
 
-const USAGE: &str = "usage: interop [wire|client|offer|config|cli] [WORD]...\n\
+const USAGE: &str = "usage: interop [wire|client|offer|config|flags|cli] [WORD]...\n\
     Runs all parts, or one; with WORDs only what has one of them in its name.";
 
 /// The command line.
@@ -9,6 +9,7 @@ pub struct Options {
     pub client: bool,
     pub offer: bool,
     pub config: bool,
+    pub flags: bool,
     pub cli: bool,
     words: Vec<String>,
 }
@@ -21,16 +22,20 @@ impl Options {
             client: true,
             offer: true,
             config: true,
+            flags: true,
             cli: true,
             words: Vec::new(),
         };
         for (number, argument) in arguments.enumerate() {
             match argument.as_str() {
-                part @ ("wire" | "client" | "offer" | "config" | "cli") if number == 0 => {
+                part @ ("wire" | "client" | "offer" | "config" | "flags" | "cli")
+                    if number == 0 =>
+                {
                     options.wire = part == "wire";
                     options.client = part == "client";
                     options.offer = part == "offer";
                     options.config = part == "config";
+                    options.flags = part == "flags";
                     options.cli = part == "cli";
                 }
                 // cargo bench adds it, to whatever it runs.
