@@ -8,6 +8,17 @@ pub fn hex(bytes: &[u8]) -> String {
     pairs.flatten().map(digit).collect()
 }
 
+/// The 32 bytes of 64 digits, in either case.
+pub fn digest_from_hex(hex: &str) -> Option<[u8; 32]> {
+    let digits: &[u8; 64] = hex.as_bytes().try_into().ok()?;
+    let mut digest = [0; 32];
+    for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |at: usize| char::from(pair[at]).to_digit(16);
+        *byte = (digit(0)? * 16 + digit(1)?) as u8;
+    }
+    Some(digest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

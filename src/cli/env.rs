@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, duration, path};
+use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, duration, parsed, path};
 use super::output::{Speaker, table};
 use super::{Command, environments, with_flags};
 use crate::env::config::{Origin, Sources};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts, SandboxFacts, configured};
+use crate::net::Fingerprint;
 use crate::oneshot::{self, Receiver};
 use crate::serve::local_environment;
 use crate::suggest::closest;
@@ -24,7 +25,14 @@ use crate::visible::{Visible, steers};
 pub(crate) static ENV: Command = Command {
     name: "env",
     summary: "List the environments, and check them",
-    perform: |args| with_flags(&GRAMMAR, args, |flags| Ok(show(&flags))),
+    perform: |args| {
+        with_flags(&GRAMMAR, args, |flags| {
+            match environments::pin_conflict(flags.pin, flags.environment.as_deref()) {
+                Some(message) => Err(GRAMMAR.error(message)),
+                None => Ok(show(&flags)),
+            }
+        })
+    },
     help: || GRAMMAR.help(&[]),
 };
 
@@ -42,6 +50,10 @@ static GRAMMAR: Grammar<EnvFlags> = Grammar {
                 Ok(())
             }),
         ),
+        environments::pin_flag(Category::General, |flags: &mut EnvFlags, text| {
+            flags.pin = Some(parsed(text)?);
+            Ok(())
+        }),
         Flag::value(
             Category::General,
             "timeout",
@@ -89,6 +101,7 @@ static GRAMMAR: Grammar<EnvFlags> = Grammar {
 #[derive(Debug, Default)]
 struct EnvFlags {
     config: Option<PathBuf>,
+    pin: Option<Fingerprint>,
     is_json: bool,
     timeout: Duration,
     task: Task,
@@ -169,7 +182,7 @@ struct Known {
 /// The environments that are meant, and what they were read from.
 fn known(flags: &EnvFlags) -> Result<(Vec<Known>, Sources), EnvironmentError> {
     let name = flags.environment.as_deref();
-    if let Some(environment) = name.and_then(environments::at_url) {
+    if let Some(environment) = name.and_then(|name| environments::at_url(name, flags.pin)) {
         let known = Known {
             address: environment.id().to_owned(),
             environment,

@@ -4,9 +4,11 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use super::grammar::{Category, Flag, Store, Value};
 use crate::env::config::{Definition, Origin, Token, Transport};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts, configured};
 use crate::net::redact::redacted;
+use crate::net::{Fingerprint, Trust};
 use crate::serve::local_environment;
 
 /// What holds the token for a URL of the command line: never an argument, which every user of
@@ -20,8 +22,9 @@ const TOKEN: &str = "EXEC_SERVER_TOKEN";
 pub(crate) fn select(
     config: Option<&Path>,
     name: Option<&str>,
+    pin: Option<Fingerprint>,
 ) -> Result<Arc<Environment>, EnvironmentError> {
-    match name.and_then(at_url) {
+    match name.and_then(|name| at_url(name, pin)) {
         Some(environment) => Ok(environment),
         None => configured(config, local_environment())?.select(name),
     }
@@ -33,17 +36,43 @@ pub(crate) fn is_configured(config: Option<&Path>, name: &str) -> bool {
     all.is_ok_and(|all| all.get(name).is_ok())
 }
 
+/// The flag that pins a certificate.
+pub(crate) const fn pin_flag<T>(category: Category, store: Store<T>) -> Flag<T> {
+    Flag::value(
+        category,
+        "pin",
+        "With a URL of wss://: believe the server's certificate of this fingerprint \
+         (sha256:HEX), and no other",
+        Value::optional("FINGERPRINT", store),
+    )
+}
+
+/// Why a pin cannot be meant with what is named.
+pub(crate) fn pin_conflict(pin: Option<Fingerprint>, name: Option<&str>) -> Option<String> {
+    let is_encrypted = name.is_some_and(|name| name.starts_with("wss://"));
+    let is_wrong = pin.is_some() && !is_encrypted;
+    is_wrong.then(|| {
+        "'--pin <FINGERPRINT>' goes with a URL of wss://; for an environment it stands in \
+         exec-server.toml"
+            .to_owned()
+    })
+}
+
 /// The one that a URL leads to; none for what is no URL.
-pub(crate) fn at_url(url: &str) -> Option<Arc<Environment>> {
+pub(crate) fn at_url(url: &str, pin: Option<Fingerprint>) -> Option<Arc<Environment>> {
     let (scheme, _) = url.split_once("://")?;
     if !matches!(scheme, "unix" | "ws" | "wss") {
         return None;
     }
     let is_set = std::env::var_os(TOKEN).is_some_and(|token| !token.is_empty());
     let token = is_set.then(|| Token::Variable(TOKEN.to_owned()));
+    let mut transport = Transport::from_url(url, token);
+    if let (Transport::WebSocket { trust, .. }, Some(pin)) = (&mut transport, pin) {
+        *trust = Trust::Pin(pin);
+    }
     Some(Arc::new(Environment::new(Definition {
         id: redacted(url),
-        transport: Transport::from_url(url, token),
+        transport,
         connect_timeout: Definition::DEFAULT_TIMEOUT,
         initialize_timeout: Definition::DEFAULT_TIMEOUT,
         origin: Origin::BuiltIn,

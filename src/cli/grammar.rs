@@ -118,7 +118,7 @@ pub(crate) struct Value<T> {
     pub(crate) store: Store<T>,
 }
 
-type Store<T> = fn(&mut T, &str) -> Result<(), String>;
+pub(crate) type Store<T> = fn(&mut T, &str) -> Result<(), String>;
 
 impl<T> Value<T> {
     pub(crate) const fn new(name: &'static str, default: &'static str, store: Store<T>) -> Self {

@@ -4,6 +4,7 @@
 //! one the program serves. [`grammar`] reads any command line by its table, and explains it.
 //! Called by the name of a 0.130 client's sandbox helper, the program is that ([`helper`]).
 
+mod cert;
 mod cp;
 mod doctor;
 mod env;
@@ -14,6 +15,7 @@ mod outage;
 mod output;
 mod run;
 mod serve;
+mod token;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -29,6 +31,7 @@ use crate::suggest::closest;
 use crate::sys::{initial_environment, limits, process, signal};
 use crate::version;
 
+use cert::CERT;
 use cp::CP;
 use doctor::DOCTOR;
 use env::ENV;
@@ -37,6 +40,7 @@ use grammar::{Flag, Grammar, Operands, Request};
 use output::print;
 use run::RUN;
 use serve::FORWARD;
+use token::TOKEN;
 
 struct Command {
     name: &'static str,
@@ -47,7 +51,7 @@ struct Command {
     help: fn() -> String,
 }
 
-static COMMANDS: &[&Command] = &[&RUN, &CP, &ENV, &DOCTOR, &FORWARD, &HELP];
+static COMMANDS: &[&Command] = &[&RUN, &CP, &ENV, &DOCTOR, &TOKEN, &CERT, &FORWARD, &HELP];
 
 /// Why the program ends without success. `Display` is the whole text for standard error.
 #[derive(Debug)]

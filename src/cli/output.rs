@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
 
 use crate::env::local::info::HomeInfo;
 use crate::log::{self, Format, Level};
@@ -36,7 +37,7 @@ impl Speaker {
             text.push_str(&format!("  {}{end}", Visible(line.trim_start())));
         }
         // There is nobody to tell when standard error is gone.
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        let _ = io::stderr().write_all(text.as_bytes());
     }
 }
 
@@ -55,10 +56,36 @@ pub(crate) fn begin_log(command: &str, file: Option<&Path>) -> io::Result<()> {
     Ok(())
 }
 
+impl Speaker {
+    /// Prints what came of a command, or says why nothing did; gives its exit code.
+    pub(crate) fn done(self, result: Result<String, String>) -> ExitCode {
+        let printed = result.and_then(|text| {
+            let written = io::stdout().write_all(text.as_bytes());
+            written.map_err(|error| format!("cannot write to standard output: {error}"))
+        });
+        match printed {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                self.say(why);
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Why a file was not made, and what to do.
+pub(crate) fn not_made(path: &Path, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::AlreadyExists => "\n--force puts another in its place",
+        _ => "",
+    };
+    format!("cannot make {}: {error}{advice}", path.display())
+}
+
 /// Prints a text that was asked for.
 pub(crate) fn print(text: &str) {
     // A reader that has seen enough, as in `--help | head -1`, is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// A table with its columns below one another; what steers a terminal is shown instead.

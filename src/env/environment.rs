@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::config::{ConfigError, Definition, Origin, Problem, Token, Transport};
 use super::{LOCAL, UnknownEnvironment};
-use crate::net::{Dial, Target};
+use crate::net::{Dial, Target, Trust};
 use crate::rpc::client::{
     self, ClientError, ClientOptions, ExecServerClient, Process, StdioCommand,
 };
@@ -151,7 +151,7 @@ impl Environment {
 
 /// The client's transport for what is defined.
 fn transport(definition: &Definition) -> Result<client::Transport, String> {
-    let (target, token) = match &definition.transport {
+    let (target, token, trust) = match &definition.transport {
         Transport::Program {
             program,
             args,
@@ -165,14 +165,15 @@ fn transport(definition: &Definition) -> Result<client::Transport, String> {
                 cwd: cwd.clone(),
             }));
         }
-        Transport::WebSocket { url, token } => {
+        Transport::WebSocket { url, token, trust } => {
             let target = Target::parse(url).map_err(|error| error.to_string())?;
-            (target, token)
+            (target, token, trust)
         }
-        Transport::Unix { path, token } => (Target::Unix(path.clone()), token),
+        Transport::Unix { path, token } => (Target::Unix(path.clone()), token, &Trust::Usual),
     };
     let mut dial = Dial::new(target);
     dial.timeout = definition.connect_timeout;
+    dial.trust = trust.clone();
     dial.bearer = match token {
         Some(token) => Some(found(token, &definition.origin)?),
         None => None,

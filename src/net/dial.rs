@@ -15,11 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::inbuffer::InBuffer;
 use super::stream::{Sink, Socket, SocketSource, Source};
-use super::tls::{TlsSession, TlsSource, client_config};
+use super::tls::{TlsSession, TlsSource};
+use super::trust::{Fingerprint, Trust, WrongPin, config_for};
 use super::upgrade::{Failure, Upgrade};
 use super::url::{Url, UrlError};
 use super::{lookup, proxy};
@@ -33,6 +35,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub const PLAINTEXT: &str =
     "exec-server WebSocket headers require wss:// or a loopback destination";
 
+/// Why a certificate cannot be asked for.
+pub const NOT_ENCRYPTED: &str = "a certificate can be believed, or pinned, with wss:// only";
+
 /// Whom to reach, and how.
 #[derive(Clone)]
 pub struct Dial {
@@ -44,8 +49,8 @@ pub struct Dial {
     pub headers: Vec<(String, String)>,
     /// For everything; 10 s unless set.
     pub timeout: Duration,
-    /// PEM files of roots to trust besides the usual ones.
-    pub root_files: Vec<PathBuf>,
+    /// Whose certificate is believed, where there is TLS; all but the usual asks for it.
+    pub trust: Trust,
 }
 
 /// Both directions of an open websocket, on which we are the client.
@@ -74,7 +79,7 @@ impl Dial {
             bearer: None,
             headers: Vec::new(),
             timeout: TIMEOUT,
-            root_files: Vec::new(),
+            trust: Trust::Usual,
         }
     }
 
@@ -97,7 +102,7 @@ impl Dial {
                 if self.bearer.is_some() && !url.is_encrypted() && !url.is_this_machine() {
                     return Err(attempt.error(Stage::Address, DialCause::Plaintext));
                 }
-                let stream = attempt.connect(url, &self.root_files)?;
+                let stream = attempt.connect(url, &self.trust)?;
                 (stream, url.authority(), url.request_target())
             }
         };
@@ -205,6 +210,8 @@ pub enum DialCause {
     Invalid(String),
     /// A token would be sent in clear text to another machine.
     Plaintext,
+    /// The server has another certificate than the one that is pinned: that of this fingerprint.
+    WrongPin(Fingerprint),
     /// The time for all stages is up.
     TimedOut(Duration),
     /// The system or the peer failed; the text names the address that was spoken to.
@@ -248,7 +255,7 @@ impl DialError {
     /// trusted, and an answer that says the fault is ours.
     pub fn is_temporary(&self) -> bool {
         match &self.cause {
-            DialCause::Invalid(_) | DialCause::Plaintext => false,
+            DialCause::Invalid(_) | DialCause::Plaintext | DialCause::WrongPin(_) => false,
             DialCause::TimedOut(_) => true,
             DialCause::Failed { kind, .. } => *kind != Some(io::ErrorKind::InvalidData),
             DialCause::Refused { status, .. } => *status >= 500 || matches!(status, 408 | 429),
@@ -281,11 +288,16 @@ impl DialError {
             },
             (Stage::Connect, _) => "; check the address, and firewalls on the way to it",
             (Stage::Proxy, _) => proxy::ADVICE,
+            (Stage::Tls, DialCause::Invalid(_)) => "",
+            (Stage::Tls, DialCause::WrongPin(_)) => {
+                "; if the server has a new one, compare what `openssl x509 -noout -fingerprint -sha256 \
+                 -in cert.pem` prints there before you pin that"
+            }
             (Stage::Tls, DialCause::Failed { kind, .. })
                 if *kind == Some(io::ErrorKind::InvalidData) =>
             {
-                "; a root of its own goes into a file that SSL_CERT_FILE names; \
-                 a server without TLS is ws://"
+                "; a root or certificate of its own goes into a file that SSL_CERT_FILE names, or is \
+                 pinned by its fingerprint; a server without TLS is ws://"
             }
             (Stage::Upgrade, DialCause::Refused { status, .. }) => match status {
                 401 => "; give the bearer token that the server was started with",
@@ -329,6 +341,7 @@ impl fmt::Display for Reason<'_> {
         match cause {
             DialCause::Invalid(text) | DialCause::Failed { text, .. } => f.write_str(text),
             DialCause::Plaintext => f.write_str(PLAINTEXT),
+            DialCause::WrongPin(seen) => WrongPin(*seen).fmt(f),
             DialCause::TimedOut(limit) => write!(f, "timed out after {limit:?}"),
             DialCause::Refused { status, line } => {
                 write!(f, "HTTP status {status}")?;
@@ -372,7 +385,13 @@ impl Attempt {
         Ok(plain(Arc::new(Socket::Unix(socket)), peer))
     }
 
-    fn connect(&self, url: &Url, root_files: &[PathBuf]) -> Result<Stream, DialError> {
+    fn connect(&self, url: &Url, trust: &Trust) -> Result<Stream, DialError> {
+        let invalid = |text| self.error(Stage::Tls, DialCause::Invalid(text));
+        let tls = match url.is_encrypted() {
+            true => Some(config_for(trust).map_err(|error| invalid(error.to_string()))?),
+            false if *trust == Trust::Usual => None,
+            false => return Err(invalid(NOT_ENCRYPTED.to_owned())),
+        };
         let proxy = proxy::choose(url, false)
             .map_err(|text| self.error(Stage::Proxy, DialCause::Invalid(text)))?;
         match &proxy {
@@ -393,10 +412,10 @@ impl Attempt {
                 .map_err(|failure| self.exchange_failed(Stage::Proxy, &stream.peer, failure))?;
             stream.peer = format!("{} by proxy {address}", url.authority());
         }
-        if url.is_encrypted() {
-            return self.encrypt(socket, url.host(), root_files, stream.peer);
+        match tls {
+            Some(tls) => self.encrypt(socket, url.host(), tls, stream.peer),
+            None => Ok(stream),
         }
-        Ok(stream)
     }
 
     /// Tries every address, each with its share of the time that is left.
@@ -427,19 +446,22 @@ impl Attempt {
         &self,
         socket: Arc<Socket>,
         host: &str,
-        root_files: &[PathBuf],
+        config: Arc<ClientConfig>,
         peer: String,
     ) -> Result<Stream, DialError> {
         let failed = |error: &io::Error| self.failed(Stage::Tls, &peer, error);
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| failed(&io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-        let session = TlsSession::connect(Arc::clone(&socket), client_config(root_files), name)
+        let session = TlsSession::connect(Arc::clone(&socket), config, name)
             .map_err(|error| failed(&io::Error::other(error)))?;
         let session = Arc::new(session);
         let mut source = TlsSource::new(SocketSource::new(socket), Arc::clone(&session));
         source
             .shake_hands(self.left(Stage::Tls)?)
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| match WrongPin::in_error(&error) {
+                Some(wrong) => self.error(Stage::Tls, DialCause::WrongPin(wrong.0)),
+                None => failed(&error),
+            })?;
         log::debug!(
             "{}: TLS with {host}, whose certificate is trusted",
             self.label

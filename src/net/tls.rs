@@ -1,4 +1,4 @@
-//! A socket whose bytes are encrypted, and whom we trust as a client.
+//! A socket whose bytes are encrypted.
 //!
 //! The state of TLS belongs to both halves of a connection, so it is behind a lock; but nobody
 //! sleeps with the lock in hand. The reader sleeps on the socket and takes the lock for what it has
@@ -10,18 +10,13 @@ use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{
-    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
-};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
 use super::stream::{Socket, SocketSource, Source};
-use crate::log;
 use crate::sys::poll::{self, PollFd, WRITABLE};
 use crate::sys::socket::{send_now, send_vectored_now};
 use crate::sys::sync::Mutex;
@@ -330,45 +325,5 @@ impl Cipher {
             Err(_) => {}
         }
         filled
-    }
-}
-
-/// Variables that name a PEM file of further roots: OpenSSL's, and the real client's.
-const ROOT_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "CODEX_CA_CERTIFICATE"];
-
-/// How to speak TLS with anyone whose certificate a root vouches for: a built-in one, one in
-/// `files`, or one in a file that `SSL_CERT_FILE` or `CODEX_CA_CERTIFICATE` names. A file that
-/// cannot be read is logged and adds none.
-pub fn client_config(files: &[PathBuf]) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    for file in files {
-        add_file(&mut roots, file, "the configuration");
-    }
-    for variable in ROOT_VARIABLES {
-        if let Some(file) = std::env::var_os(variable).filter(|file| !file.is_empty()) {
-            add_file(&mut roots, Path::new(&file), variable);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        // Only a provider without any cipher suite of these versions fails, and ring has them.
-        .expect("ring speaks TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
-}
-
-fn add_file(roots: &mut RootCertStore, file: &Path, origin: &str) {
-    let certificates = CertificateDer::pem_file_iter(file)
-        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>());
-    match certificates {
-        Ok(certificates) => {
-            let (added, ignored) = roots.add_parsable_certificates(certificates);
-            log::info!("{added} roots from {}, {ignored} unusable", file.display());
-        }
-        Err(error) => log::warn!("no roots from {origin} {}: {error}", file.display()),
     }
 }

@@ -1,13 +1,15 @@
 //! Files with secrets in them, and those that say where secrets are: small, and read whole.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::poll::{self, PollFd, READABLE};
+use super::random;
+use crate::hex::hex;
 use crate::log;
 
 /// The largest file that is read, in bytes; a bundle of certificates has a few hundred KiB.
@@ -61,7 +63,7 @@ fn read_whole(mut file: &File) -> io::Result<Vec<u8>> {
             continue;
         }
         let most = LARGEST + 1 - bytes.len() as u64;
-        match file.by_ref().take(most).read_to_end(&mut bytes) {
+        match Read::by_ref(&mut file).take(most).read_to_end(&mut bytes) {
             Ok(_) if bytes.len() as u64 > LARGEST => {
                 let message = format!("it is larger than {LARGEST} bytes");
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
@@ -71,6 +73,45 @@ fn read_whole(mut file: &File) -> io::Result<Vec<u8>> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Makes a file of this mode that holds this: all of it, or nothing. In the place of another one only
+/// if `replaces`, at one stroke, and never through a link.
+///
+/// # Errors
+/// There is one already, or the system refuses.
+pub fn make(path: &Path, content: &[u8], mode: u32, replaces: bool) -> io::Result<()> {
+    let written = match replaces {
+        true => beside(path)?,
+        false => path.to_owned(),
+    };
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&written)?;
+    let made = file
+        .write_all(content)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| match replaces {
+            true => fs::rename(&written, path),
+            false => Ok(()),
+        });
+    if made.is_err() {
+        // The error that counts is the first.
+        let _ = fs::remove_file(&written);
+    }
+    made
+}
+
+/// A name for what will be at `path`.
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut random = [0; 8];
+    random::fill(&mut random)?;
+    let name = format!(".{}.{}", name.display(), hex(&random));
+    Ok(path.with_file_name(name))
 }
 
 /// Warns about a secret that other users of this machine can read.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use exec_server::net::{Dial, DialError, Dialled, Stage, Target};
+use exec_server::net::{Dial, DialError, Dialled, Stage, Target, Trust};
 use exec_server::rpc::transport::{Framing, Outbound, Reader, Received, Role, WebSocketReader};
 
 use crate::support::{Certificate, PATIENCE, Server, scratch};
@@ -99,7 +99,7 @@ fn tls_is_spoken_with_who_is_trusted_and_nobody_else() {
     assert_eq!(error.stage, Stage::Tls);
     assert!(!error.is_temporary());
     assert!(error.to_string().contains("SSL_CERT_FILE"), "{error}");
-    dial.root_files = vec![certificate.certificate.clone().into()];
+    dial.trust = Trust::File(certificate.certificate.clone().into());
     let answer = greet(dial.run().unwrap());
     assert!(answer.contains("sessionId"), "{answer}");
     let plain = failure(&to(&format!("ws://{}", server.address())));

@@ -271,7 +271,7 @@ fn a_token_in_a_file_or_in_the_shared_file_is_sent_and_shown_to_nobody() {
         for mode in [0o600, 0o644] {
             fs::set_permissions(&holds, fs::Permissions::from_mode(mode)).unwrap();
             for arguments in [
-                &["run", "-e", "it", "/bin/true"][..],
+                &["run", "-e", "it", "--log", "-", "/bin/true"][..],
                 &["env"],
                 &["env", "check"],
             ] {

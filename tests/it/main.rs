@@ -10,6 +10,7 @@ mod architecture;
 mod auth;
 mod bulk;
 mod bulk_client;
+mod certificates;
 mod chaos;
 mod claims;
 mod client;

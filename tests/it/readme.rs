@@ -1,4 +1,4 @@
-//! Every command of README.md and docs/command-line.md is run here, and every figure of README.md is one of
+//! Every command of README.md, docs/command-line.md and docs/network.md is run here, and every figure of README.md is one of
 //! bench/RESULTS.md.
 //!
 //! The blocks of a document are scripts, run in their order by `sh`, in a project with a directory `src` and an empty
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::sandbox::{Launcher, Who};
-use crate::support::{Certificate, Need, Running, Scratch, Server, has, run, scratch};
+use crate::support::{Certificate, Need, Running, Scratch, Server, finish, has, run, scratch};
 
 /// Commands that are not run, and why.
 const NOT_RUN: [(&str, &str); 7] = [
@@ -213,6 +213,32 @@ fn the_commands_of_the_command_line_work() {
 }
 
 #[test]
+fn the_commands_of_the_network_work() {
+    let project = Project::new();
+    for name in ["token", "cert.pem", "key.pem"] {
+        fs::remove_file(project.scratch.path(&format!("project/{name}"))).unwrap();
+    }
+    works(&project, &document("docs/network.md"));
+}
+
+#[test]
+fn the_file_of_the_network_is_one_of_ours() {
+    let text = document("docs/network.md");
+    let blocks = blocks(&text);
+    let (_, file) = blocks
+        .iter()
+        .find(|(language, _)| *language == "toml")
+        .unwrap();
+    let home = scratch();
+    fs::write(home.path("exec-server.toml"), file).unwrap();
+    let mut env = Server::command();
+    env.args(["--config", &home.dir(), "env"]);
+    let output = finish(env, b"");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("there  "), "{text}");
+}
+
+#[test]
 fn every_command_that_is_not_run_is_in_a_document() {
     let text = document("README.md") + &document("docs/command-line.md");
     let all: Vec<String> = blocks(&text)
@@ -227,7 +253,7 @@ fn every_command_that_is_not_run_is_in_a_document() {
 #[test]
 fn every_flag_of_the_documents_is_one_of_ours() {
     let mut helps = String::new();
-    for command in ["", "run", "cp", "env", "doctor"] {
+    for command in ["", "run", "cp", "env", "doctor", "token", "cert"] {
         let arguments: Vec<&str> = ["help", command]
             .into_iter()
             .filter(|word| !word.is_empty())
@@ -240,7 +266,7 @@ fn every_flag_of_the_documents_is_one_of_ours() {
             .any(|word| word == flag)
     };
     let mut count = 0;
-    for name in ["README.md", "docs/command-line.md"] {
+    for name in ["README.md", "docs/command-line.md", "docs/network.md"] {
         let text = document(name);
         for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')) {
             if word.len() > 3 && word.starts_with("--") && !word.starts_with("---") {

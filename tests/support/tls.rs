@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
@@ -33,17 +34,46 @@ impl Certificate {
 
     /// The same for another host.
     pub fn make_for(dir: &Scratch, name: &str, host: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
+        let params = CertificateParams::new([host.to_owned()]).unwrap();
+        Self::signed_by_itself(dir, name, &params, &KeyPair::generate().unwrap())
+    }
+
+    /// One that is an authority's too, as `openssl req -x509` makes it, until the end of a year; with the key of another
+    /// one, or its own.
+    pub fn authority(dir: &Scratch, name: &str, host: &str, year: i32, key: Option<&Self>) -> Self {
+        let mut params = CertificateParams::new(Vec::from_iter(names_of(host))).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(year, 12, 31);
+        let key = match key {
+            Some(other) => KeyPair::from_pem(&fs::read_to_string(&other.key).unwrap()).unwrap(),
+            None => KeyPair::generate().unwrap(),
+        };
+        Self::signed_by_itself(dir, name, &params, &key)
+    }
+
+    fn signed_by_itself(
+        dir: &Scratch,
+        name: &str,
+        params: &CertificateParams,
+        pair: &KeyPair,
+    ) -> Self {
+        let made = params.self_signed(pair).unwrap();
         let certificate = dir.path(&format!("{name}.crt"));
         let key = dir.path(&format!("{name}.key"));
-        fs::write(&certificate, made.cert.pem()).unwrap();
-        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        fs::write(&certificate, made.pem()).unwrap();
+        fs::write(&key, pair.serialize_pem()).unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         Self {
             certificate,
             key,
-            der: made.cert.der().clone(),
+            der: made.der().clone(),
         }
+    }
+
+    /// The certificate itself.
+    pub fn der(&self) -> &[u8] {
+        &self.der
     }
 
     /// The flags of a server that is this.
@@ -90,6 +120,11 @@ impl Certificate {
         thread::spawn(move || decrypt(socket, theirs, &connection));
         Ok(ours)
     }
+}
+
+/// None for no name at all.
+fn names_of(host: &str) -> Option<String> {
+    (!host.is_empty()).then(|| host.to_owned())
 }
 
 /// How a server speaks TLS whose certificates and key are in these files.

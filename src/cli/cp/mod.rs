@@ -29,12 +29,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::environments::NoDirectory;
-use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, path};
+use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, parsed, path};
 use super::outage::OutageWatch;
 use super::output::{Speaker, begin_log};
 use super::{Command, environments, with_flags};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts};
 use crate::log;
+use crate::net::Fingerprint;
 use crate::sys::poll::{self, PollFd, READABLE};
 use crate::sys::signal::{Signal, SignalEvents};
 use crate::sys::sync::Mutex;
@@ -54,7 +55,10 @@ pub(crate) static CP: Command = Command {
     perform: |args| {
         with_flags(&GRAMMAR, args, |flags| match flags.places.len() {
             0 | 1 => Err(GRAMMAR.error("a source and a destination are needed".to_owned())),
-            _ => Ok(copy_all(&flags)),
+            _ => match environments::pin_conflict(flags.pin, flags.environment.as_deref()) {
+                Some(message) => Err(GRAMMAR.error(message)),
+                None => Ok(copy_all(&flags)),
+            },
         })
     },
     help: || GRAMMAR.help(&[]),
@@ -84,6 +88,10 @@ static GRAMMAR: Grammar<CopyFlags> = Grammar {
                 Ok(())
             }),
         ),
+        environments::pin_flag(Category::Where, |flags: &mut CopyFlags, text| {
+            flags.pin = Some(parsed(text)?);
+            Ok(())
+        }),
         Flag::switch(
             Category::Copying,
             Some('r'),
@@ -149,6 +157,7 @@ static GRAMMAR: Grammar<CopyFlags> = Grammar {
 struct CopyFlags {
     config: Option<PathBuf>,
     environment: Option<String>,
+    pin: Option<Fingerprint>,
     is_recursive: bool,
     continues: bool,
     is_quiet: bool,
@@ -418,7 +427,8 @@ impl Environments {
         if let Some(open) = self.open.iter().find(|open| open.name == name) {
             return Ok((Arc::clone(&open.environment), open.facts.clone()));
         }
-        let environment = environments::select(flags.config.as_deref(), name.as_deref())?;
+        let environment =
+            environments::select(flags.config.as_deref(), name.as_deref(), flags.pin)?;
         let progress = Arc::clone(&self.progress);
         let say = move |what: fmt::Arguments<'_>| progress.say(what);
         let outages = OutageWatch::begin(&environment, say).map_err(StartError::System)?;

@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::environments::{self, NoDirectory};
-use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, bytes, duration, path};
+use super::grammar::{
+    Category, Flag, FlagKind, Grammar, Operands, Value, bytes, duration, parsed, path,
+};
 use super::outage::OutageWatch;
 use super::output::{Speaker, begin_log};
 use super::{Command, with_flags};
@@ -29,6 +31,7 @@ use crate::env::{
     TerminalSize,
 };
 use crate::log;
+use crate::net::Fingerprint;
 use crate::rpc::client::{ClientError, Process};
 use crate::rpc::error::Reason;
 use crate::rpc::methods::process::{EnvPolicy, Inherit, Rlimit};
@@ -94,6 +97,10 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
                 Ok(())
             }),
         ),
+        environments::pin_flag(Category::Where, |flags: &mut RunFlags, text| {
+            flags.pin = Some(parsed(text)?);
+            Ok(())
+        }),
         Flag::switch(
             Category::Command,
             Some('t'),
@@ -217,6 +224,7 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
 struct RunFlags {
     config: Option<PathBuf>,
     environment: Option<String>,
+    pin: Option<Fingerprint>,
     has_terminal: bool,
     has_input: bool,
     has_no_input: bool,
@@ -255,6 +263,9 @@ impl RunFlags {
         }
         if self.has_input && self.has_no_input {
             return Some("'--input' cannot be used with '--no-input'".to_owned());
+        }
+        if let Some(message) = environments::pin_conflict(self.pin, self.environment.as_deref()) {
+            return Some(message);
         }
         let of_sandbox = [
             ("--write <PATH>", !self.write.is_empty()),
@@ -441,7 +452,7 @@ fn advice(flags: &RunFlags) -> Option<String> {
 }
 
 /// A word as a shell has to be given it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_owned(),
@@ -461,7 +472,7 @@ fn run(flags: &RunFlags) -> Result<u8, RunError> {
     let signals = Signals::collect(flags.has_terminal, Arc::clone(&done), SPEAKER)
         .map_err(|error| RunError::Here("signals", error))?;
     let config = flags.config.as_deref();
-    let environment = environments::select(config, flags.environment.as_deref())?;
+    let environment = environments::select(config, flags.environment.as_deref(), flags.pin)?;
     let result = Session::start(flags, &environment, &signals, &done)
         .and_then(|mut session| session.carry_on());
     done.set();

@@ -11,6 +11,7 @@ use toml::Spanned;
 use tungstenite::client::IntoClientRequest;
 
 use super::{ConfigError, Definition, Origin, Position, Problem, Token, Transport, own};
+use crate::net::Trust;
 use crate::net::redact::{redacted, redacted_in_place};
 use crate::net::upgrade::is_header_value;
 use crate::net::url::Url;
@@ -219,6 +220,7 @@ fn transport_to(
     Ok(Transport::WebSocket {
         url: url.to_owned(),
         token: token_for(url, item, lines)?,
+        trust: Trust::Usual,
     })
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::{Position, home, own};
+use crate::net::NoFingerprint;
 
 /// What is wrong with the configuration, and where. `Display` has the reference's words first where
 /// that makes the same of it.
@@ -42,7 +43,10 @@ impl ConfigError {
             | Problem::Unusable { .. }
             | Problem::NoTime { .. }
             | Problem::DefinedElsewhere { .. }
-            | Problem::SecondToken { .. } => return false,
+            | Problem::SecondToken { .. }
+            | Problem::NeedsTls { .. }
+            | Problem::NoFingerprint { .. }
+            | Problem::PinAndFile(_) => return false,
             Problem::Inspect(path, _) | Problem::Read(path, _) | Problem::Parse(path, _) => {
                 Some(path)
             }
@@ -153,6 +157,12 @@ pub enum Problem {
     },
     /// A token where there is one already.
     SecondToken { id: String, origin: String },
+    /// A certificate to believe, where there is none.
+    NeedsTls { id: String, key: &'static str },
+    /// A pin that is no fingerprint.
+    NoFingerprint { id: String, why: NoFingerprint },
+    /// Two certificates to believe.
+    PinAndFile(String),
     /// No time at all.
     NoTime { id: String, key: &'static str },
     /// A second environment of that id.
@@ -278,6 +288,14 @@ impl fmt::Display for Problem {
             Self::SecondToken { id, origin } => {
                 write!(f, "environment `{id}` has a token already, at {origin}")
             }
+            Self::NeedsTls { id, key } => {
+                write!(f, "environment `{id}` {key} requires a url with wss://")
+            }
+            Self::NoFingerprint { id, why } => write!(f, "environment `{id}` pin: {why}"),
+            Self::PinAndFile(id) => write!(
+                f,
+                "environment `{id}` must not set both pin and ca_file: with a pin no other certificate counts"
+            ),
             Self::NoTime { id, key } => write!(
                 f,
                 "environment `{id}` {key} must be more than 0; leave it out for 10 seconds"

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use crate::net::Trust;
 use crate::net::redact::redacted;
 use crate::sys::secret_file;
 
@@ -107,6 +108,8 @@ pub enum Transport {
         url: String,
         /// What to log in with.
         token: Option<Token>,
+        /// Whose certificate is believed.
+        trust: Trust,
     },
     /// A websocket on a unix socket.
     Unix {
@@ -148,6 +151,7 @@ impl Transport {
             None => Self::WebSocket {
                 url: url.to_owned(),
                 token,
+                trust: Trust::Usual,
             },
         }
     }

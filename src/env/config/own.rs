@@ -5,21 +5,22 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::document::{Item, Lines, seconds, validate};
-use super::{Config, ConfigError, Definition, Problem, Token, Transport};
+use super::{Config, ConfigError, Definition, Position, Problem, Token, Transport};
+use crate::net::Trust;
 use crate::suggest::closest;
 
 /// The file's name in its directory.
 pub(super) const NAME: &str = "exec-server.toml";
 
 /// The keys of an environment that the reference does not have.
-pub(super) const KEYS: &[&str] = &["bearer_token_env", "bearer_token_file"];
+pub(super) const KEYS: &[&str] = &["bearer_token_env", "bearer_token_file", "ca_file", "pin"];
 
 /// Whether a path is that of such a file.
 pub(super) fn is_own(path: &Path) -> bool {
@@ -50,12 +51,16 @@ struct Table {
     initialize_timeout_sec: Option<Spanned<Duration>>,
     bearer_token_env: Option<Spanned<String>>,
     bearer_token_file: Option<Spanned<String>>,
+    ca_file: Option<Spanned<String>>,
+    pin: Option<Spanned<String>>,
 }
 
 /// The keys of a table that are ours alone.
 struct Ours {
     bearer_token_env: Option<Spanned<String>>,
     bearer_token_file: Option<Spanned<String>>,
+    ca_file: Option<Spanned<String>>,
+    pin: Option<Spanned<String>>,
 }
 
 impl Table {
@@ -76,6 +81,8 @@ impl Table {
         let ours = Ours {
             bearer_token_env: self.bearer_token_env,
             bearer_token_file: self.bearer_token_file,
+            ca_file: self.ca_file,
+            pin: self.pin,
         };
         (item, ours)
     }
@@ -162,6 +169,13 @@ fn first_key(item: &Item) -> Option<(&'static str, Range<usize>)> {
         .find_map(|(key, span)| span.map(|span| (key, span)))
 }
 
+/// A value, and the key by which it was given.
+struct Given<T> {
+    key: &'static str,
+    value: T,
+    at: Position,
+}
+
 impl Ours {
     fn add(
         &self,
@@ -169,24 +183,24 @@ impl Ours {
         lines: &Lines<'_>,
         directory: &Path,
     ) -> Result<(), ConfigError> {
-        if let Some((token, span)) = self.token(&definition.id, lines, directory)? {
-            let at = lines.position(span.start);
-            let id = definition.id.clone();
+        let id = definition.id.clone();
+        if let Some(Given { key, value, at }) = self.token(&id, lines, directory)? {
+            let (Transport::WebSocket { token, .. } | Transport::Unix { token, .. }) =
+                &mut definition.transport
+            else {
+                return Err(Problem::NeedsUrl { id, key }.at(at));
+            };
+            if token.replace(value).is_some() {
+                let origin = definition.origin.to_string();
+                return Err(Problem::SecondToken { id, origin }.at(at));
+            }
+        }
+        if let Some(Given { key, value, at }) = self.trust(&id, lines, directory)? {
             match &mut definition.transport {
-                Transport::WebSocket { token: place, .. }
-                | Transport::Unix { token: place, .. } => {
-                    if place.replace(token).is_some() {
-                        let origin = definition.origin.to_string();
-                        return Err(Problem::SecondToken { id, origin }.at(at));
-                    }
+                Transport::WebSocket { url, trust, .. } if url.starts_with("wss://") => {
+                    *trust = value;
                 }
-                Transport::Program { .. } => {
-                    let key = match token {
-                        Token::File(_) => "bearer_token_file",
-                        _ => "bearer_token_env",
-                    };
-                    return Err(Problem::NeedsUrl { id, key }.at(at));
-                }
+                _ => return Err(Problem::NeedsTls { id, key }.at(at)),
             }
         }
         Ok(())
@@ -197,35 +211,80 @@ impl Ours {
         id: &str,
         lines: &Lines<'_>,
         directory: &Path,
-    ) -> Result<Option<(Token, Range<usize>)>, ConfigError> {
-        let unusable = |key, span: Range<usize>| {
-            let id = id.to_owned();
-            Problem::Unusable { id, key }.at(lines.position(span.start))
-        };
+    ) -> Result<Option<Given<Token>>, ConfigError> {
+        let position = |value: &Spanned<String>| lines.position(value.span().start);
         match (&self.bearer_token_env, &self.bearer_token_file) {
             (None, None) => Ok(None),
             (Some(name), None) => {
-                let (span, name) = (name.span(), name.get_ref());
-                if name.is_empty() || name.contains(['=', '\0']) {
-                    return Err(unusable("bearer_token_env", span));
+                let (key, text) = ("bearer_token_env", name.get_ref());
+                if text.is_empty() || text.contains(['=', '\0']) {
+                    return Err(unusable(id, key, position(name)));
                 }
-                Ok(Some((Token::Variable(name.clone()), span)))
+                let (value, at) = (Token::Variable(text.clone()), position(name));
+                Ok(Some(Given { key, value, at }))
             }
             (None, Some(path)) => {
-                let (span, path) = (path.span(), path.get_ref());
-                if path.is_empty() || path.contains('\0') {
-                    return Err(unusable("bearer_token_file", span));
-                }
-                Ok(Some((Token::File(directory.join(path)), span)))
+                let (key, at) = ("bearer_token_file", position(path));
+                let value = Token::File(file(id, key, path, lines, directory)?);
+                Ok(Some(Given { key, value, at }))
             }
             (Some(first), Some(second)) => {
-                let (first, second) = (first.span(), second.span());
                 let problem = Problem::SecondToken {
                     id: id.to_owned(),
-                    origin: lines.position(first.start).to_string(),
+                    origin: position(first).to_string(),
                 };
-                Err(problem.at(lines.position(second.start)))
+                Err(problem.at(position(second)))
             }
         }
     }
+
+    fn trust(
+        &self,
+        id: &str,
+        lines: &Lines<'_>,
+        directory: &Path,
+    ) -> Result<Option<Given<Trust>>, ConfigError> {
+        let position = |value: &Spanned<String>| lines.position(value.span().start);
+        match (&self.ca_file, &self.pin) {
+            (None, None) => Ok(None),
+            (Some(path), None) => {
+                let (key, at) = ("ca_file", position(path));
+                let value = Trust::File(file(id, key, path, lines, directory)?);
+                Ok(Some(Given { key, value, at }))
+            }
+            (None, Some(pin)) => {
+                let (key, at) = ("pin", position(pin));
+                match pin.get_ref().parse() {
+                    Ok(pin) => {
+                        let value = Trust::Pin(pin);
+                        Ok(Some(Given { key, value, at }))
+                    }
+                    Err(why) => {
+                        let id = id.to_owned();
+                        Err(Problem::NoFingerprint { id, why }.at(at))
+                    }
+                }
+            }
+            (Some(_), Some(pin)) => Err(Problem::PinAndFile(id.to_owned()).at(position(pin))),
+        }
+    }
+}
+
+fn unusable(id: &str, key: &'static str, at: Position) -> ConfigError {
+    let id = id.to_owned();
+    Problem::Unusable { id, key }.at(at)
+}
+
+/// A file that a key names; a relative path starts at ours.
+fn file(
+    id: &str,
+    key: &'static str,
+    path: &Spanned<String>,
+    lines: &Lines<'_>,
+    directory: &Path,
+) -> Result<PathBuf, ConfigError> {
+    if path.get_ref().is_empty() || path.get_ref().contains('\0') {
+        return Err(unusable(id, key, lines.position(path.span().start)));
+    }
+    Ok(directory.join(path.get_ref()))
 }

@@ -467,6 +467,7 @@ fn all_keys_mean_what_they_say() {
                     transport: Transport::WebSocket {
                         url: "ws://u:p@127.0.0.1:1/x#f".into(),
                         token: Some(Token::Text("s3cret".into())),
+                        trust: Trust::Usual,
                     },
                     connect_timeout: Duration::from_secs(5),
                     initialize_timeout: Duration::from_millis(250),
@@ -606,7 +607,7 @@ fn mistakes_in_our_file_are_told_in_our_words_with_their_place() {
             "[environments.b]\nport = 1",
             "failed to parse environment config `/etc/exec/exec-server.toml`: unknown field `port`, \
              expected one of `url`, `program`, `args`, `env`, `cwd`, `connect_timeout_sec`, \
-             `initialize_timeout_sec`, `bearer_token_env`, `bearer_token_file`",
+             `initialize_timeout_sec`, `bearer_token_env`, `bearer_token_file`, `ca_file`, `pin`",
             "2:1",
         ),
         (
@@ -619,14 +620,14 @@ fn mistakes_in_our_file_are_told_in_our_words_with_their_place() {
             "[environments.a]\nurl = \"ws://h\"",
             "`url` of environment `a` belongs where it is defined, at \
              /etc/exec/environments.toml:2:6; exec-server.toml only adds bearer_token_env, \
-             bearer_token_file to it",
+             bearer_token_file, ca_file, pin to it",
             "2:7",
         ),
         (
             "[environments.b]\nprogram = \"q\"",
             "`program` of environment `b` belongs where it is defined, at \
              /etc/exec/environments.toml:6:6; exec-server.toml only adds bearer_token_env, \
-             bearer_token_file to it",
+             bearer_token_file, ca_file, pin to it",
             "2:11",
         ),
         (

@@ -29,7 +29,7 @@ use ureq::{Agent, AsSendBody, Body, Proxy, ProxyProtocol, Timeout};
 pub use request::{Request, RequestError, Variable};
 
 use super::proxy;
-use super::tls::client_config;
+use super::trust::usual_config;
 use super::url::{Url, UrlError};
 use address::{CheckedResolver, OffLimits, is_off_limits};
 use connect::{ForwardProxyConnector, TlsConnector};
@@ -65,7 +65,7 @@ impl Network {
         let resolver = CheckedResolver {
             allow_link_local: self.allow_link_local,
         };
-        let tls = TlsConnector(Arc::clone(self.tls.get_or_init(|| client_config(&[]))));
+        let tls = TlsConnector(Arc::clone(self.tls.get_or_init(usual_config)));
         let connector =
             ().chain(ForwardProxyConnector(tls.clone()))
                 .chain(ConnectProxyConnector::default())

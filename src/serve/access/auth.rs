@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 
 use super::jwt::{self, Claims};
 use super::{Moment, read_secret};
+use crate::hex::digest_from_hex;
 use crate::sys::secret_file::warn_if_exposed;
 use crate::sys::sync::Mutex;
 
@@ -243,16 +244,6 @@ fn now() -> u64 {
 
 fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
-}
-
-fn digest_from_hex(hex: &str) -> Option<[u8; 32]> {
-    let digits: &[u8; 64] = hex.as_bytes().try_into().ok()?;
-    let mut digest = [0; 32];
-    for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |at: usize| char::from(pair[at]).to_digit(16);
-        *byte = (digit(0)? * 16 + digit(1)?) as u8;
-    }
-    Some(digest)
 }
 
 /// Why nobody could be let in. The texts are the reference's.

@@ -5,6 +5,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use exec_server::net::Trust;
 use exec_server::rpc::client::{
     ClientError, Command, ConnectionState, ExecServerClient, FileKind, HttpRequest, Links,
     MissingBytes, OpenFor, ProcessEvent, Stream, TerminalSize, Transport,
@@ -42,7 +43,7 @@ fn a_websocket_in_tls_with_a_token_carries_a_process() {
     let Transport::WebSocket(dial) = &mut options.transport else {
         unreachable!()
     };
-    dial.root_files = vec![certificate.certificate.clone().into()];
+    dial.trust = Trust::File(certificate.certificate.clone().into());
     let stranger = ExecServerClient::new(options.clone());
     let error = stranger.facts().unwrap_err();
     assert!(matches!(&error, ClientError::Connect(_)), "{error:?}");
