@@ -15,7 +15,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -244,18 +244,22 @@ impl Destination {
                 line.value("lines", lost);
             });
             if !output.send(&told) {
-                output.lost += 1;
-                return;
+                return output.lose();
             }
             output.lost = 0;
         }
         if !output.send(&Line::new(format, level, event).with(fields)) {
-            output.lost += 1;
+            output.lose();
         }
     }
 }
 
 impl Output {
+    fn lose(&mut self) {
+        self.lost += 1;
+        LOST.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Sends a line if it is taken at once, whole.
     fn send(&mut self, line: &str) -> bool {
         let mut bytes = Vec::with_capacity(line.len() + 1);
@@ -283,6 +287,14 @@ impl Output {
             Err(_) => false,
         }
     }
+}
+
+/// Lines that were not taken since the program began.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines were not taken so far.
+pub fn lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
 }
 
 static STDERR: Destination = Destination::new(Level::Warn as u8);

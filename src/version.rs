@@ -7,6 +7,9 @@ use crate::sandbox::bundled::BUNDLED_BWRAP;
 /// The version alone, as in `0.1.0`.
 pub const NUMBER: &str = env!("CARGO_PKG_VERSION");
 
+/// What it was built from.
+pub const COMMIT: &str = env!("EXEC_SERVER_COMMIT");
+
 /// Name and version, as in `exec-server 0.1.0`.
 pub fn short() -> String {
     concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned()
@@ -25,7 +28,7 @@ pub fn verbose() -> String {
     format!(
         "{}\ncommit: {}\ntarget: {}\nbubblewrap: {bwrap}",
         short(),
-        env!("EXEC_SERVER_COMMIT"),
+        COMMIT,
         env!("EXEC_SERVER_TARGET"),
     )
 }

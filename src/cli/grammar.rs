@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use lexopt::Arg;
+use lexopt::{Arg, Parser};
 
 use crate::suggest::closest;
 
@@ -114,6 +114,8 @@ pub(crate) struct Value<T> {
     /// The variable that holds when the flag is absent.
     pub(crate) env: Option<&'static str>,
     pub(crate) repeatable: bool,
+    /// The text that holds when the flag stands alone, if it may.
+    pub(crate) alone: Option<&'static str>,
     /// Reads the text into its place; the error says what is wrong with it.
     pub(crate) store: Store<T>,
 }
@@ -127,6 +129,7 @@ impl<T> Value<T> {
             default: Some(default),
             env: None,
             repeatable: false,
+            alone: None,
             store,
         }
     }
@@ -137,6 +140,7 @@ impl<T> Value<T> {
             default: None,
             env: None,
             repeatable: false,
+            alone: None,
             store,
         }
     }
@@ -147,6 +151,7 @@ impl<T> Value<T> {
             default: None,
             env: None,
             repeatable: true,
+            alone: None,
             store,
         }
     }
@@ -326,7 +331,7 @@ impl<T> CommandLine<'_, T> {
         args: Vec<OsString>,
         env: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Request<T>, String> {
-        let mut parser = lexopt::Parser::from_iter(args);
+        let mut parser = Parser::from_iter(args);
         let (mut version, mut verbose) = (false, false);
         // The one way in which this fails is a value behind a switch.
         while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
@@ -357,7 +362,10 @@ impl<T> CommandLine<'_, T> {
                 FlagKind::Value(value) => {
                     let full = format!("--{} <{}>", flag.long, value.name);
                     self.mark(index, value.repeatable, &full)?;
-                    let text = value_of(&mut parser, &full)?;
+                    let text = match value.alone.filter(|_| !has_value(&mut parser)) {
+                        Some(alone) => alone.into(),
+                        None => value_of(&mut parser, &full)?,
+                    };
                     self.store(value, &text, &full)?;
                 }
                 FlagKind::Unused(unused) => {
@@ -447,7 +455,7 @@ impl<T> CommandLine<'_, T> {
 }
 
 /// The text behind the flag that is called `full`.
-fn value_of(parser: &mut lexopt::Parser, full: &str) -> Result<OsString, String> {
+fn value_of(parser: &mut Parser, full: &str) -> Result<OsString, String> {
     let text = parser.value().ok().filter(|text| !is_flag(text));
     text.ok_or_else(|| format!("a value is required for '{full}' but none was supplied"))
 }
@@ -465,7 +473,13 @@ fn checked(
     outcome.map_err(|fault| format!("invalid value '{}' for '{origin}': {fault}", text.display()))
 }
 
-/// Whether what stands where a value should is the next flag.
+/// Whether the flag that was read last has a value.
+fn has_value(parser: &mut Parser) -> bool {
+    // None where one stands behind a `=`.
+    let rest = parser.try_raw_args();
+    rest.is_none_or(|rest| rest.peek().is_some_and(|word| !is_flag(word)))
+}
+
 /// Whether a word is no value. A lone dash is: it stands for a standard stream.
 fn is_flag(text: &OsStr) -> bool {
     text != "-" && text.as_encoded_bytes().starts_with(b"-")
@@ -490,6 +504,7 @@ fn usage<T>(flag: &Flag<T>) -> String {
         None => "    ".to_owned(),
     };
     let value = match &flag.kind {
+        FlagKind::Value(value) if value.alone.is_some() => format!(" [{}]", value.name),
         FlagKind::Value(value) => format!(" <{}>", value.name),
         FlagKind::Unused(Unused {
             value: Some(form), ..

@@ -14,7 +14,7 @@ use crate::net::Target;
 use crate::sandbox::launcher;
 use crate::serve::access::auth::Mode;
 use crate::serve::listen::{ListenAddress, ListenUrlError};
-use crate::serve::{self, Config, Options};
+use crate::serve::{self, Config, MetricsPlace, Options};
 use crate::sys::initial_environment;
 
 /// Where to listen when nobody says it.
@@ -88,6 +88,13 @@ fn conflict(flags: &ServeFlags) -> Option<String> {
         return Some(message);
     }
     let options = &flags.options;
+    if let (Some(MetricsPlace::Listener), true) = (&options.metrics, has_no_listener(flags)) {
+        return Some(
+            "'--metrics' alone needs a listener, and there is none; give it an address, as \
+             '--metrics 127.0.0.1:9464'"
+                .to_owned(),
+        );
+    }
     let has_listener = [
         ("--listen <URL>", flags.listen.is_some()),
         ("--tls-cert <FILE>", options.tls.is_wanted()),
@@ -102,6 +109,12 @@ fn conflict(flags: &ServeFlags) -> Option<String> {
     cloud
         .is_wanted()
         .then(|| format!("the argument '{offer}' cannot be used with '{listener}'"))
+}
+
+/// Whether nobody can connect to this server.
+fn has_no_listener(flags: &ServeFlags) -> bool {
+    let is_stdio = |url: &str| ListenAddress::parse(url, false) == Ok(ListenAddress::Stdio);
+    flags.cloud.is_wanted() || flags.listen.as_deref().is_some_and(is_stdio)
 }
 
 fn config(flags: ServeFlags) -> Result<Config, ListenUrlError> {
@@ -411,6 +424,19 @@ static FLAGS: &[Flag<ServeFlags>] = &[
             flags.options.processes.drain_window = seconds(text)?;
             Ok(())
         }),
+    ),
+    Flag::value(
+        Category::General,
+        "metrics",
+        "Tell metrics in Prometheus's format: at /metrics where clients connect, to who shows the \
+         same token or is the same user, or at an address of their own",
+        Value {
+            alone: Some(""),
+            ..Value::optional("ADDRESS", |flags, text| {
+                flags.options.metrics = Some(MetricsPlace::parse(text)?);
+                Ok(())
+            })
+        },
     ),
     LOG_LEVEL,
     LOG_FORMAT,

@@ -51,6 +51,33 @@ pub struct Options {
     pub allow_link_local: bool,
     /// Put the arguments of processes into the log, each shortened.
     pub log_argv: bool,
+    /// Where to tell metrics.
+    pub metrics: Option<MetricsPlace>,
+}
+
+/// Where metrics are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetricsPlace {
+    /// Where clients connect.
+    Listener,
+    /// At an address of their own.
+    Own(ListenAddress),
+}
+
+impl MetricsPlace {
+    /// Reads `IP:PORT`, `localhost:PORT`, or the absolute path of a socket; nothing is the listener.
+    ///
+    /// # Errors
+    /// The text is none of these.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let url = match text.strip_prefix("unix://").unwrap_or(text) {
+            "" => return Ok(Self::Listener),
+            path if path.starts_with('/') => format!("unix://{path}"),
+            address => format!("ws://{address}"),
+        };
+        let address = ListenAddress::parse(&url, false).map(Self::Own);
+        address.map_err(|_| "expected IP:PORT, or the absolute path of a Unix socket".to_owned())
+    }
 }
 
 impl Default for Options {
@@ -70,6 +97,7 @@ impl Default for Options {
             no_http: false,
             allow_link_local: false,
             log_argv: false,
+            metrics: None,
         }
     }
 }

@@ -17,6 +17,7 @@ use super::access::upgrade::UpgradePolicy;
 use super::caller::Stranger;
 use super::dispatch::Dispatch;
 use super::methods::http::HttpRequests;
+use super::metrics::METRICS;
 use super::notify::Notifications;
 use super::refusal::Cause;
 use super::request_limit::Requests;
@@ -158,6 +159,7 @@ pub(crate) fn serve_messages(
     number: u64,
     peer: Peer,
 ) -> bool {
+    METRICS.connections.add(1);
     log::event(Level::Info, Event::ConnectionOpened, &|line| {
         line.value("connection", number);
         line.text("peer", peer);

@@ -12,6 +12,7 @@ use super::connection::Peer;
 use super::file_queue::{FileQueue, Job};
 use super::files::{self, BlockWrite, FileMethod, FileWork, Prepared};
 use super::methods::{http, process, run, session, watch};
+use super::metrics::{Flow, METRICS};
 use super::reply::{Responder, Source};
 use super::request_limit::{Slot, Waiting};
 use super::server::Server;
@@ -24,12 +25,12 @@ use crate::rpc::encode;
 use crate::rpc::error::{ErrorKind, Reason, RpcError};
 use crate::rpc::message::{Message, RequestId, UNKNOWN_ID, decode_params};
 use crate::rpc::methods::discovery::{Discover, DiscoverRoots, ReadConfig};
-use crate::rpc::methods::fs::{Unwatch, Watch, WatchMissing, WriteBlock};
+use crate::rpc::methods::fs::{Unwatch, Watch, WatchMissing, WriteBlock, WriteFile};
 use crate::rpc::methods::process::{
     Acknowledge, CloseStdin, List, Read, Resize, Run, Signal, Start, Terminate, Write,
 };
 use crate::rpc::methods::session::{Info, Initialize, InitializeParams, Initialized, Status};
-use crate::rpc::methods::{self, Method, http::Request};
+use crate::rpc::methods::{Method, http::Request};
 use crate::rpc::transport::{MAX_MESSAGE, Outbound, Payload, PayloadError, Refusal};
 
 /// What the reference calls the process methods in its errors.
@@ -178,8 +179,10 @@ impl Dispatch {
             .and_then(Message::decode);
         match decoded {
             Ok(Message::Request { id, method, params }) => {
+                let number = number_of(&method);
+                METRICS.requested(number);
                 let handled = match files::payload_len(&method, params) {
-                    None => self.request(id, &method, params),
+                    None => self.request(id, number, &method, params),
                     Some(_) if self.peer.has_only_messages() => Err(no_raw_bytes()),
                     Some(len) => {
                         // Whatever is wrong with the request, its bytes are no messages.
@@ -272,7 +275,8 @@ impl Dispatch {
 
     /// Answers a request that is not handled any further.
     pub(crate) fn fail(&self, id: RequestId<'_>, method: &str, error: &RpcError) {
-        self.source(known_name(method)).note(error);
+        let name = method_names().nth(number_of(method)).unwrap_or(UNKNOWN);
+        self.source(name).note(error);
         self.outbound.add(|out| encode::error(out, id, error));
     }
 
@@ -285,16 +289,18 @@ impl Dispatch {
     fn request(
         &mut self,
         id: RequestId<'_>,
+        number: usize,
         method: &str,
         params: Option<&RawValue>,
     ) -> Result<(), RpcError> {
-        if let Some((_, found)) = METHODS.iter().find(|(name, _)| *name == method) {
+        if let Some((_, found)) = METHODS.get(number) {
             return found.handle(self, id, params);
         }
-        if let Some(found) = files::METHODS.iter().find(|(name, _)| *name == method) {
+        let number = number - METHODS.len();
+        if let Some(found) = files::METHODS.get(number) {
             return self.file_request(id, *found, params);
         }
-        if method == Initialize::NAME {
+        if number == files::METHODS.len() {
             return self.initialize(id, &decode_params(params)?);
         }
         Err(RpcError::new(
@@ -315,6 +321,11 @@ impl Dispatch {
             }
             Prepared::Plain(work) => Job::Plain(work),
             Prepared::Confined(confinement) => {
+                if name == WriteFile::NAME {
+                    // Its content, about: nobody decodes it here.
+                    let len = params.map_or(0, |params| params.get().len());
+                    METRICS.flowed(Flow::FilesWritten, len / 4 * 3);
+                }
                 Job::Confined(ConfinedRequest::new(id, name, params, confinement))
             }
         };
@@ -437,10 +448,20 @@ impl Dispatch {
     }
 }
 
-/// The name of a method if there is such, and else what stands for all others.
-fn known_name(method: &str) -> &'static str {
-    let mut names = methods::all().map(|(name, _)| name);
-    names.find(|name| *name == method).unwrap_or("unknown")
+/// What stands for every method that there is not.
+const UNKNOWN: &str = "unknown";
+
+/// The names of all methods, in the order of their numbers.
+pub(crate) fn method_names() -> impl Iterator<Item = &'static str> {
+    let names = METHODS.iter().map(|(name, _)| *name);
+    let files = files::METHODS.iter().map(|(name, _)| *name);
+    names.chain(files).chain([Initialize::NAME, UNKNOWN])
+}
+
+/// The number of a method; the last one if there is no such.
+fn number_of(method: &str) -> usize {
+    let known = method_names().position(|name| name == method);
+    known.unwrap_or(METHODS.len() + files::METHODS.len() + 1)
 }
 
 /// The answer to who would have bytes beside messages where only messages can pass.
@@ -451,6 +472,7 @@ fn no_raw_bytes() -> RpcError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::methods;
 
     #[test]
     fn every_method_that_is_described_has_one_handler() {

@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{fmt, fs, thread};
 
-use super::access::handshake::{Accepted, Caller, turn_away};
-use super::access::upgrade::{UpgradePolicy, too_many_connections};
+use super::access::handshake::{Accepted, Caller};
+use super::access::upgrade::UpgradePolicy;
 use super::access::{Access, Reloaded};
 use super::caller::stranger;
-use super::config::{Config, ServeError};
+use super::config::{MetricsPlace, Options, ServeError};
 use super::connection::{self, Peer, PendingConnections};
 use super::refusal::Cause;
 use super::server::{STACK_BYTES, Server};
@@ -135,18 +135,33 @@ const ACCEPT_AT_ONCE: usize = 64;
 /// just closed.
 const MAX_REFUSALS: usize = 16;
 
+/// Whom a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Serves {
+    /// Clients, and who asks for health.
+    All,
+    /// Who asks for metrics or health.
+    Metrics,
+}
+
+/// Who may ask for metrics at once, where they have a listener of their own.
+const MAX_ASKING: usize = 16;
+
 /// The listening socket.
 pub(crate) struct Listener {
     port: Port,
     policy: Arc<UpgradePolicy>,
-    access: Access,
+    access: Arc<Access>,
     /// Without a token, only users who have the server's rights may come in.
     own_users_only: bool,
+    serves: Serves,
     max_connections: usize,
     /// Connections that have a thread, but for those of strangers.
     living: Arc<AtomicUsize>,
     /// Those of them that have not been let in yet.
     pending: Arc<PendingConnections>,
+    /// Those above the limit, which are told about health or that there is no room.
+    crowded: Arc<PendingConnections>,
     /// Connections of users who may not come in.
     strangers: Arc<AtomicUsize>,
 }
@@ -180,15 +195,21 @@ impl Port {
 }
 
 impl Listener {
-    /// Listens where `config` says; none on stdio. `access` knows whom to let in.
-    pub(crate) fn open(config: &Config, access: Access) -> Result<Option<Self>, ServeError> {
-        let port = match &config.listen {
+    /// Listens at `address`; none on stdio. `access` knows whom to let in.
+    pub(crate) fn open(
+        address: &ListenAddress,
+        options: &Options,
+        access: Arc<Access>,
+        serves: Serves,
+    ) -> Result<Option<Self>, ServeError> {
+        let is_local = address.is_local();
+        let port = match address {
             ListenAddress::Stdio => return Ok(None),
             ListenAddress::Unix(path) => UnixSocket::bind(path)
                 .map(Port::Unix)
                 .map_err(|error| ServeError::BindPath(path.clone(), error))?,
             ListenAddress::WebSocket(address) => {
-                if !config.listen.is_local() {
+                if !is_local {
                     if access.authenticator().is_none() {
                         return Err(ServeError::Unprotected(*address));
                     }
@@ -203,20 +224,28 @@ impl Listener {
                 Port::tcp(*address).map_err(|error| ServeError::Bind(*address, error))?
             }
         };
-        let is_loopback = matches!(port, Port::Tcp(_)) && config.listen.is_local();
+        let is_loopback = matches!(port, Port::Tcp(_)) && is_local;
+        let is_for_all = serves == Serves::All;
         Ok(Some(Self {
             port,
             policy: Arc::new(UpgradePolicy {
                 loopback: is_loopback,
-                allow_origins: config.options.allow_origins.clone(),
-                allow_hosts: config.options.allow_hosts.clone(),
+                allow_origins: options.allow_origins.clone(),
+                allow_hosts: options.allow_hosts.clone(),
+                websocket: is_for_all,
+                metrics: !is_for_all || options.metrics == Some(MetricsPlace::Listener),
                 authenticator: access.authenticator().cloned(),
             }),
-            own_users_only: access.authenticator().is_none() && !config.options.allow_local_users,
+            own_users_only: access.authenticator().is_none() && !options.allow_local_users,
+            serves,
             access,
-            max_connections: config.options.max_connections,
+            max_connections: match is_for_all {
+                true => options.max_connections,
+                false => MAX_ASKING,
+            },
             living: Arc::default(),
             pending: Arc::default(),
+            crowded: Arc::default(),
             strangers: Arc::default(),
         }))
     }
@@ -236,15 +265,26 @@ impl Listener {
     fn url(&self) -> Option<String> {
         Some(match &self.port {
             Port::Tcp(socket) => {
-                let scheme = if self.access.is_encrypted() {
-                    "wss"
-                } else {
-                    "ws"
+                let scheme = match (self.serves, self.access.is_encrypted()) {
+                    (Serves::All, false) => "ws",
+                    (Serves::All, true) => "wss",
+                    (Serves::Metrics, false) => "http",
+                    (Serves::Metrics, true) => "https",
                 };
                 format!("{scheme}://{}", socket.local_addr().ok()?)
             }
             Port::Unix(socket) => ListenAddress::Unix(socket.path().to_owned()).to_string(),
         })
+    }
+
+    /// Tells the operator the address that was bound.
+    pub(crate) fn note(&self) {
+        log::event(Level::Info, Event::Listening, &|line| {
+            line.text("url", self.url().unwrap_or_default());
+            if self.serves == Serves::Metrics {
+                line.text("for", "metrics");
+            }
+        });
     }
 
     /// Prints the address that was bound, the one line on standard output.
@@ -253,9 +293,7 @@ impl Listener {
             log::warn!("cannot tell the address");
             return;
         };
-        log::event(Level::Info, Event::Listening, &|line| {
-            line.text("url", &url)
-        });
+        self.note();
         let mut stdout = io::stdout().lock();
         let written = writeln!(stdout, "{url}").and_then(|()| stdout.flush());
         if let Err(error) = written {
@@ -274,7 +312,10 @@ impl Listener {
                     _ => {
                         // Mostly for want of descriptors: the connection stays in the
                         // queue, and without a pause we would spin on it.
-                        log::warn!("cannot accept a connection: {error}");
+                        log::event(Level::Warn, Event::ConnectionRefused, &|line| {
+                            line.text("cause", Cause::Connections.name());
+                            line.text("why", format_args!("cannot accept it: {error}"));
+                        });
                         thread::sleep(Duration::from_millis(20));
                         return;
                     }
@@ -290,18 +331,26 @@ impl Listener {
             peer,
         };
         let living = Living::one_more(&self.living);
-        if living.count > self.max_connections + MAX_REFUSALS {
+        let refused = living.count.saturating_sub(self.max_connections);
+        if refused > 2 * MAX_REFUSALS {
             return caller.lost(
                 Cause::Connections,
                 "too many are refused already".to_owned(),
             );
         }
-        let has_room = living.count <= self.max_connections || self.pending.close_oldest();
+        let has_room = refused == 0 || self.pending.close_oldest();
+        if !has_room && refused > MAX_REFUSALS {
+            self.crowded.close_oldest();
+        }
         let socket = Arc::new(socket);
-        let pending = has_room.then(|| self.pending.add(number, &socket));
+        let pending = match has_room {
+            true => self.pending.add(number, &socket),
+            false => self.crowded.add(number, &socket),
+        };
         let server = Arc::clone(server);
         let policy = Arc::clone(&self.policy);
-        let tls = self.access.tls();
+        let is_on_network = matches!(self.port, Port::Tcp(_));
+        let tls = self.access.tls().filter(|_| is_on_network);
         let (own_users_only, strangers) = (self.own_users_only, Arc::clone(&self.strangers));
         let serve = move || {
             let stranger = own_users_only.then(|| stranger(&socket)).flatten();
@@ -316,13 +365,6 @@ impl Listener {
             } else {
                 living
             };
-            let Some(pending) = pending else {
-                let response = too_many_connections();
-                response.refused.iter().for_each(|it| caller.refused(it));
-                // Best effort: the connection ends either way.
-                let _ = turn_away(socket, tls, &response.bytes, caller);
-                return;
-            };
             if stranger.is_some() {
                 // To close it would make no room.
                 pending.keep();
@@ -332,6 +374,7 @@ impl Listener {
                 tls,
                 caller,
                 pending,
+                has_room,
             };
             connection::serve_socket(&server, accepted, stranger.as_ref(), &policy);
         };

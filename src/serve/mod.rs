@@ -34,6 +34,7 @@ mod in_process;
 pub mod injector;
 pub mod listen;
 mod machine_info;
+mod metrics;
 mod notify;
 mod process_log;
 mod refusal;
@@ -52,6 +53,6 @@ mod methods {
     pub(crate) mod watch;
 }
 
-pub use config::{Config, Options, ServeError};
+pub use config::{Config, MetricsPlace, Options, ServeError};
 pub use in_process::local_environment;
 pub use server::{run, run_outgoing};

@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use super::metrics::{Flow, METRICS};
 use crate::env::local::{Event, ProcessExit, Subscriber};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
@@ -15,7 +16,12 @@ pub(crate) struct Notifications(pub(crate) Arc<Outbound>);
 
 impl Subscriber for Notifications {
     fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Arc<WakeEvent>) -> Offer {
-        self.0.offer(waker, |out| write(out, process_id, event))
+        self.0.offer(waker, |out| {
+            if let Event::Output(chunk) = event {
+                METRICS.flowed(Flow::Output, chunk.bytes.len());
+            }
+            write(out, process_id, event);
+        })
     }
 
     fn has_room(&self, waker: &Arc<WakeEvent>) -> bool {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::metrics::{Ending, METRICS};
 use super::reply::Source;
 use super::services::Call;
 use crate::env::local::{Milestone, ProcessExit, ProcessSpec};
@@ -14,6 +15,7 @@ pub(crate) struct ProcessLog {
     source: Source,
     /// None where nobody would read them.
     names: Option<Names>,
+    asked: Instant,
     started: Instant,
     pid: i32,
 }
@@ -37,6 +39,7 @@ impl ProcessLog {
         Self {
             source: call.source,
             names: log::is_enabled(Level::Info).then(names),
+            asked: Instant::now(),
             started: Instant::now(),
             pid: 0,
         }
@@ -48,6 +51,8 @@ impl ProcessLog {
             Milestone::Started { pid, launcher } => {
                 self.pid = *pid;
                 self.started = Instant::now();
+                METRICS.processes_started.add(1);
+                METRICS.starts.observe(self.started - self.asked);
                 self.write(Event::ProcessStarted, &|line, names| {
                     line.text("program", &names.program);
                     if let Some(argv) = &names.argv {
@@ -61,22 +66,25 @@ impl ProcessLog {
             Milestone::Exited {
                 exit,
                 was_terminated,
-            } => self.write(Event::ProcessExited, &|line, _| {
-                let ProcessExit {
-                    code,
-                    signal,
-                    timed_out,
-                    sandbox_denied,
-                } = exit;
-                line.value("code", code);
-                if let Some(signal) = signal {
-                    line.text("signal", signal.name());
-                }
-                line.value("durationMs", self.started.elapsed().as_millis());
-                line.value("timedOut", timed_out);
-                line.value("terminated", was_terminated);
-                line.value("denied", sandbox_denied);
-            }),
+            } => {
+                METRICS.process_ended(ending(exit, *was_terminated));
+                self.write(Event::ProcessExited, &|line, _| {
+                    let ProcessExit {
+                        code,
+                        signal,
+                        timed_out,
+                        sandbox_denied,
+                    } = exit;
+                    line.value("code", code);
+                    if let Some(signal) = signal {
+                        line.text("signal", signal.name());
+                    }
+                    line.value("durationMs", self.started.elapsed().as_millis());
+                    line.value("timedOut", timed_out);
+                    line.value("terminated", was_terminated);
+                    line.value("denied", sandbox_denied);
+                });
+            }
         }
     }
 
@@ -91,6 +99,19 @@ impl ProcessLog {
             line.value("pid", self.pid);
             fields(line, names);
         });
+    }
+}
+
+fn ending(exit: &ProcessExit, was_terminated: bool) -> Ending {
+    match exit {
+        ProcessExit {
+            timed_out: true, ..
+        } => Ending::TimedOut,
+        _ if was_terminated => Ending::Terminated,
+        ProcessExit {
+            signal: Some(_), ..
+        } => Ending::Signalled,
+        _ => Ending::Exited,
     }
 }
 

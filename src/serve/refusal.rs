@@ -1,4 +1,4 @@
-//! Why a connection or a request is refused: a closed list, for the log.
+//! Why a connection or a request is refused: a closed list, for the log and for metrics.
 
 /// Why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,21 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The name in the log, which is stable.
+    /// All, in their order.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Origin,
+        Self::Host,
+        Self::Token,
+        Self::User,
+        Self::Connections,
+        Self::Request,
+        Self::Ending,
+        Self::Transport,
+        Self::Limits,
+        Self::Policy,
+    ];
+
+    /// The name in the log and in metrics, which is stable.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Origin => "origin",

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::metrics::METRICS;
 use super::refusal::Cause;
 use super::request_limit::Slot;
 use super::session::SessionTag;
@@ -30,6 +31,7 @@ impl Source {
             Reason::SandboxDenied | Reason::SandboxFailed => Cause::Policy,
             _ => return,
         };
+        METRICS.refused(cause);
         log::event(Level::Info, Event::RequestRefused, &|line| {
             line.value("connection", self.connection);
             if let Some(session) = self.session {

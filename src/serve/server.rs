@@ -8,13 +8,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::access::Access;
-use super::config::{Config, Options, ServeError};
+use super::config::{Config, MetricsPlace, Options, ServeError};
 use super::connection::{self, Peer};
 use super::injector::{Injector, ShutdownHook};
-use super::listen::Listener;
+use super::listen::{Listener, Serves};
 use super::services::Services;
 use super::session::Sessions;
 use crate::env::local::Host;
@@ -44,6 +44,8 @@ const STDIO_CONNECTION: u64 = 0;
 pub(crate) struct Server {
     pub(super) services: Arc<Services>,
     pub(super) sessions: Sessions,
+    /// For metrics.
+    pub(super) started: SystemTime,
     retention: Duration,
     /// Between pings.
     pub(super) ping_interval: Duration,
@@ -66,6 +68,7 @@ impl Server {
         Self {
             services: Arc::new(Services::new(options, host)),
             sessions: Sessions::default(),
+            started: SystemTime::now(),
             retention: options.session_retention,
             // Zero would ping without end.
             ping_interval: options.ping_interval.max(Duration::from_millis(10)),
@@ -109,6 +112,11 @@ impl Server {
 
     pub(super) fn unregister(&self, number: u64) {
         self.connections.lock().remove(&number);
+    }
+
+    /// How many connections have clients.
+    pub(super) fn living_connections(&self) -> usize {
+        self.connections.lock().len()
     }
 
     /// Once a second at most, forgets what has expired, and answers who has waited too long;
@@ -192,9 +200,11 @@ const PIPE: i32 = 1024 * 1024;
 /// Serves until a signal, or on standard input and output until its end.
 /// Every child is gone on return.
 pub fn run(config: Config) -> Result<(), ServeError> {
-    let access = Access::open(&config)?;
+    let access = Arc::new(Access::open(&config)?);
     let mut main = Main::begin(&config.options)?;
-    main.listener = Listener::open(&config, access)?;
+    let options = &config.options;
+    main.listener = Listener::open(&config.listen, options, Arc::clone(&access), Serves::All)?;
+    main.serve_metrics(options, access)?;
     match &main.listener {
         Some(listener) => {
             if let Some(url) = listener.unprotected_url() {
@@ -216,6 +226,7 @@ pub fn run_outgoing(
     start: impl FnOnce(Injector) -> io::Result<()>,
 ) -> Result<(), ServeError> {
     let mut main = Main::begin(options)?;
+    main.serve_metrics(options, Arc::default())?;
     if exit_on_stdin_close {
         let stdin = io::stdin().as_fd().try_clone_to_owned();
         main.watched_stdin = Some(stdin.map_err(system("watch standard input"))?.into());
@@ -259,6 +270,8 @@ struct Main {
     server: Arc<Server>,
     signals: SignalEvents,
     listener: Option<Listener>,
+    /// Where metrics have a listener of their own.
+    metrics_listener: Option<Listener>,
     /// Standard input, when its end is ours too.
     watched_stdin: Option<File>,
     /// Streams that we have made non-blocking.
@@ -295,15 +308,27 @@ impl Main {
             server,
             signals,
             listener: None,
+            metrics_listener: None,
             watched_stdin: None,
             borrowed: Arc::default(),
         })
+    }
+
+    /// Listens for who asks for metrics, where that is wanted.
+    fn serve_metrics(&mut self, options: &Options, access: Arc<Access>) -> Result<(), ServeError> {
+        if let Some(MetricsPlace::Own(address)) = &options.metrics {
+            let listener = Listener::open(address, options, access, Serves::Metrics)?;
+            listener.iter().for_each(Listener::note);
+            self.metrics_listener = listener;
+        }
+        Ok(())
     }
 
     /// Serves to the end.
     fn watch_and_end(mut self) -> Result<(), ServeError> {
         self.watch().map_err(system("wait for clients"))?;
         self.listener = None;
+        self.metrics_listener = None;
         let host = Arc::clone(&self.server.services.host);
         let end = Instant::now() + END_TIME;
         end_at_the_latest(end, host, Arc::clone(&self.borrowed));
@@ -332,13 +357,16 @@ impl Main {
                 self.watched_stdin
                     .as_ref()
                     .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
+                self.metrics_listener
+                    .as_ref()
+                    .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
             ];
             let must_sweep = !self.server.sessions.is_empty()
                 || self.server.services.confined.has_idle()
                 || log::has_repeats();
             let until_sweep = (swept_at + SWEEP).saturating_duration_since(Instant::now());
             poll::wait(&mut fds, must_sweep.then_some(until_sweep))?;
-            let [_, _, woken, incoming, typed] = fds.map(|fd| fd.is_ready());
+            let [_, _, woken, incoming, typed, asked] = fds.map(|fd| fd.is_ready());
             if woken {
                 self.server.wake.take();
             }
@@ -363,6 +391,9 @@ impl Main {
             if incoming && let Some(listener) = &mut self.listener {
                 listener.accept(&self.server);
             }
+            if asked && let Some(listener) = &mut self.metrics_listener {
+                listener.accept(&self.server);
+            }
             if self.server.sweep(&mut swept_at) {
                 log::tell_repeats(false);
             }
@@ -371,11 +402,9 @@ impl Main {
 
     /// Reads again what is in files, and tells the operator what came of it.
     fn reload(&self) {
-        let mut all = self
-            .listener
-            .as_ref()
-            .map(Listener::reload)
-            .unwrap_or_default();
+        // Both listeners have the same files.
+        let listener = self.listener.as_ref().or(self.metrics_listener.as_ref());
+        let mut all = listener.map(Listener::reload).unwrap_or_default();
         all.extend(log::reopen().map(|it| ("log", it.map_err(|error| error.to_string()))));
         let failed = all
             .iter()

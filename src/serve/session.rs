@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::file_queue::{FileRequests, Unfinished};
+use super::metrics::METRICS;
 use crate::env::local::{Host, Owner, Process, ProcessSpec, Subscriber};
 use crate::hex::hex;
 use crate::log::{self, Event, Level};
@@ -243,6 +244,10 @@ impl Session {
         false
     }
 
+    fn is_attached(&self) -> bool {
+        matches!(self.state.lock().attachment, Attachment::Attached(_))
+    }
+
     /// Whether it has no connection and no process.
     fn has_nothing_to_lose(&self) -> bool {
         let state = self.state.lock();
@@ -339,6 +344,7 @@ impl Sessions {
         }
         sessions.insert(id, Arc::clone(&session));
         drop(sessions);
+        METRICS.sessions.add(1);
         session.note(Event::SessionBegan, &|line| {
             line.value("connection", connection)
         });
@@ -364,6 +370,13 @@ impl Sessions {
         for session in expired {
             session.note(Event::SessionExpired, &|_| {});
         }
+    }
+
+    /// How many have a connection, and how many have none.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let all = self.all();
+        let attached = all.iter().filter(|it| it.is_attached()).count();
+        (attached, all.len() - attached)
     }
 
     /// Whether there is none.

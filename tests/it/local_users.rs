@@ -176,6 +176,15 @@ fn health_and_mistakes_are_told_to_everybody() {
     assert_eq!(server.stderr(), "");
 }
 
+#[test]
+fn metrics_are_told_to_no_other_user() {
+    needs!(Need::Root);
+    let server = serve(&["--metrics"]);
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert_eq!(ask(server.address(), ORDINARY, request).0, 403);
+    assert_eq!(ask(server.address(), 0, request).0, 200);
+}
+
 /// A websocket's messages that start a program, with the request before them.
 fn whole_attack(marker: &str) -> Vec<u8> {
     let mut bytes = upgrade_head("/", Some("localhost"), "").into_bytes();

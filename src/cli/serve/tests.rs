@@ -65,6 +65,7 @@ fn defaults() {
                 no_http: false,
                 allow_link_local: false,
                 log_argv: false,
+                metrics: None,
             },
             log: LogFlags {
                 level: Level::Warn,
@@ -93,7 +94,7 @@ fn every_value_is_taken() {
                  --chatgpt-token-stdin --chatgpt-account-id a --exit-on-stdin-close \
                  --reconnect-max-delay 0.5 \
                  --ping-interval 1.5 --drain-window 0 --max-processes=7 --keep-daemons --no-http --allow-link-local --sandbox-launcher landlock --bwrap /b --accept-weaker metadata \
-                 --log-level DEBUG --log-format json --log /l --log-argv";
+                 --log-level DEBUG --log-format json --log /l --log-argv --metrics /m";
     let words: Vec<&str> = words.split_whitespace().collect();
     assert_eq!(
         flags(&words),
@@ -153,6 +154,7 @@ fn every_value_is_taken() {
                 allow_link_local: true,
                 allow_local_users: true,
                 log_argv: true,
+                metrics: Some(MetricsPlace::Own(ListenAddress::Unix("/m".into()))),
             },
             log: LogFlags {
                 level: Level::Debug,
@@ -244,6 +246,39 @@ fn faults_are_named_and_a_remedy_follows() {
     }
     let shown = run(&["--zzz"]).unwrap_err().to_string();
     assert!(shown.starts_with("error: unexpected") && shown.ends_with("try '--help'."));
+}
+
+#[test]
+fn metrics_have_the_listener_or_an_address_of_their_own() {
+    let place = |words: &[&str]| flags(words).options.metrics;
+    let own = |url: &str| Some(MetricsPlace::Own(ListenAddress::parse(url, false).unwrap()));
+    assert_eq!(place(&["--metrics"]), Some(MetricsPlace::Listener));
+    assert_eq!(
+        place(&["--metrics", "--no-http"]),
+        Some(MetricsPlace::Listener)
+    );
+    assert_eq!(
+        place(&["--metrics", "127.0.0.1:9464"]),
+        own("ws://127.0.0.1:9464")
+    );
+    assert_eq!(place(&["--metrics=localhost:1"]), own("ws://127.0.0.1:1"));
+    assert_eq!(place(&["--metrics", "unix:///x"]), own("unix:///x"));
+    for text in ["9464", "x", "stdio", "unix://x", "ws://127.0.0.1:1"] {
+        assert!(
+            fault(&["--metrics", text]).contains("expected IP:PORT"),
+            "{text}"
+        );
+    }
+    for words in [
+        &["--listen", "stdio", "--metrics"][..],
+        &["--cloud", "--metrics"],
+    ] {
+        assert!(conflict(&flags(words)).is_some(), "{words:?}");
+    }
+    assert_eq!(
+        conflict(&flags(&["--listen", "stdio", "--metrics", "/x"])),
+        None
+    );
 }
 
 #[test]

@@ -204,6 +204,17 @@ impl Host {
         Some(Running(Arc::clone(self)))
     }
 
+    /// How many processes run.
+    pub fn running(&self) -> usize {
+        *self.running.lock()
+    }
+
+    /// Bytes of output that are kept, and of input that waits.
+    pub fn accounted(&self) -> (usize, usize) {
+        let load = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        (load(&self.retained), load(&self.queued_stdin))
+    }
+
     /// Waits until no process runs, at most until `deadline`; whether none does.
     pub fn wait_until_idle(&self, deadline: Instant) -> bool {
         let mut running = self.running.lock();

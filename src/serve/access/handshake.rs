@@ -11,6 +11,7 @@ use crate::log::{self, Event, Level};
 use crate::net::{InBuffer, Sink, Socket, SocketSource, Source, TlsSession, TlsSource};
 use crate::serve::caller::Stranger;
 use crate::serve::connection::{Peer, Pending};
+use crate::serve::metrics::{self, METRICS};
 use crate::serve::refusal::Cause;
 use crate::serve::server::Server;
 
@@ -28,6 +29,8 @@ pub(crate) struct Accepted {
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) caller: Caller,
     pub(crate) pending: Pending,
+    /// Whether it may become a client's. Otherwise it is told so, or about health.
+    pub(crate) has_room: bool,
 }
 
 /// Whom refusals name.
@@ -41,6 +44,7 @@ pub(crate) struct Caller {
 impl Caller {
     /// Tells the operator.
     pub(crate) fn refused(self, refused: &Refused) {
+        METRICS.refused(refused.cause);
         let level = match refused.cause.is_warning() {
             true => Level::Warn,
             false => Level::Info,
@@ -86,14 +90,19 @@ pub(crate) fn let_in(
     stranger: Option<&Stranger>,
     policy: &UpgradePolicy,
 ) -> io::Result<Option<Entry>> {
-    let deadline = Instant::now() + HANDSHAKE;
     let Accepted {
         socket,
         tls,
         caller,
         pending,
+        has_room,
     } = accepted;
-    let Some((mut source, sink)) = halves(socket, tls, HANDSHAKE, caller)? else {
+    let patience = match has_room {
+        true => HANDSHAKE,
+        false => LAST_WORDS,
+    };
+    let deadline = Instant::now() + patience;
+    let Some((mut source, sink)) = halves(socket, tls, patience, caller)? else {
         return Ok(None);
     };
     let refuse = |source: &mut dyn Source, response: &Response| {
@@ -105,7 +114,17 @@ pub(crate) fn let_in(
         match policy.examine(buffer.bytes(), server.services.is_draining()) {
             Progress::NeedMore => {}
             Progress::Respond(response) => return refuse(&mut *source, &response),
+            Progress::Metrics { with_text } => {
+                let response = match stranger {
+                    Some(stranger) => upgrade::not_for(stranger),
+                    None => upgrade::metrics(metrics::page(server), with_text),
+                };
+                return refuse(&mut *source, &response);
+            }
             Progress::Upgrade { response, head_len } => {
+                if !has_room {
+                    return refuse(&mut *source, &upgrade::too_many_connections());
+                }
                 if let Some(stranger) = stranger {
                     return refuse(&mut *source, &upgrade::not_for(stranger));
                 }
@@ -134,30 +153,16 @@ pub(crate) fn let_in(
             Err(error) => match error.kind() {
                 io::ErrorKind::Interrupted => {}
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                    return refuse(&mut *source, &upgrade::timed_out());
+                    let response = match has_room {
+                        true => upgrade::timed_out(),
+                        false => upgrade::too_many_connections(),
+                    };
+                    return refuse(&mut *source, &response);
                 }
                 _ => return Err(error),
             },
         }
     }
-}
-
-/// Gives any request this answer.
-pub(crate) fn turn_away(
-    socket: Arc<Socket>,
-    tls: Option<Arc<ServerConfig>>,
-    answer: &[u8],
-    caller: Caller,
-) -> io::Result<()> {
-    let is_encrypted = tls.is_some();
-    let Some((mut source, sink)) = halves(socket, tls, LAST_WORDS, caller)? else {
-        return Ok(());
-    };
-    if is_encrypted {
-        // The answer can be told only once there is a session.
-        source.read(&mut [0; 64], LAST_WORDS)?;
-    }
-    respond(&mut *source, &sink, answer)
 }
 
 /// Both directions of a socket. None for a client that speaks no TLS where it must: it has been

@@ -28,6 +28,7 @@ use super::listen::ListenAddress;
 use crate::sys::secret_file;
 
 /// Who may connect, and to whom.
+#[derive(Default)]
 pub(crate) struct Access {
     authenticator: Option<Arc<Authenticator>>,
     identity: Option<Identity>,

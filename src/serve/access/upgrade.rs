@@ -18,6 +18,7 @@ use tungstenite::handshake::derive_accept_key;
 use super::auth::Authenticator;
 use crate::net::url::split_port;
 use crate::serve::caller::Stranger;
+use crate::serve::metrics;
 use crate::serve::refusal::Cause;
 
 /// Longest head of a request, in bytes.
@@ -34,6 +35,10 @@ pub struct UpgradePolicy {
     pub allow_origins: Vec<String>,
     /// Names to accept in `Host` on a loopback listener, with or without a port.
     pub allow_hosts: Vec<String>,
+    /// There is a websocket.
+    pub websocket: bool,
+    /// Metrics are told.
+    pub metrics: bool,
     /// Who asks for a token, if anyone does.
     pub(crate) authenticator: Option<Arc<Authenticator>>,
 }
@@ -45,6 +50,11 @@ pub enum Progress {
     NeedMore,
     /// Send this and close.
     Respond(Response),
+    /// Tell metrics.
+    Metrics {
+        /// Not to a `HEAD`.
+        with_text: bool,
+    },
     /// Send the response; after `head_len` bytes of what was received the websocket begins.
     Upgrade {
         /// The `101` to send.
@@ -52,6 +62,13 @@ pub enum Progress {
         /// Where the head ends.
         head_len: usize,
     },
+}
+
+/// What a good request asks for.
+enum Wanted<'h> {
+    /// A websocket, with this key.
+    Websocket(&'h [u8]),
+    Metrics,
 }
 
 /// What to send to who gets no websocket.
@@ -79,6 +96,7 @@ pub struct Refused {
 /// A refusal, or the answer to a question about health.
 struct Answer {
     status: &'static str,
+    content_type: &'static str,
     /// Further header lines, each with its line end.
     headers: &'static str,
     text: Cow<'static, str>,
@@ -95,6 +113,7 @@ impl Answer {
     const fn with(status: &'static str, headers: &'static str, text: &'static str) -> Answer {
         Answer {
             status,
+            content_type: "text/plain; charset=utf-8",
             headers,
             text: Cow::Borrowed(text),
             cause: Some(Cause::Request),
@@ -122,6 +141,7 @@ impl Answer {
     fn response(self, with_text: bool) -> Response {
         let Answer {
             status,
+            content_type,
             headers,
             text,
             cause,
@@ -130,7 +150,7 @@ impl Answer {
         let length = text.len();
         let body = if with_text { &*text } else { "" };
         let bytes = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+            "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\n\
              Content-Length: {length}\r\n{headers}Connection: close\r\n\r\n{body}"
         )
         .into_bytes();
@@ -171,8 +191,10 @@ impl UpgradePolicy {
                 Err(error) => Err(malformed(error, received)),
             }
         };
+        let with_text = request.method != Some("HEAD");
         match outcome {
-            Ok(key) => Progress::Upgrade {
+            Ok(Wanted::Metrics) => Progress::Metrics { with_text },
+            Ok(Wanted::Websocket(key)) => Progress::Upgrade {
                 response: format!(
                     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
                      Upgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\n",
@@ -181,12 +203,12 @@ impl UpgradePolicy {
                 .into_bytes(),
                 head_len,
             },
-            Err(answer) => Progress::Respond(answer.response(request.method != Some("HEAD"))),
+            Err(answer) => Progress::Respond(answer.response(with_text)),
         }
     }
 
-    /// The websocket key of a request to upgrade, or the answer to any other.
-    fn decide<'h>(&self, request: &Request<'_, 'h>, draining: bool) -> Result<&'h [u8], Answer> {
+    /// What a request gets that is not answered at once.
+    fn decide<'h>(&self, request: &Request<'_, 'h>, draining: bool) -> Result<Wanted<'h>, Answer> {
         self.check_origin(request.headers)?;
         self.check_host(request.headers)?;
         if request.version != Some(1) {
@@ -198,22 +220,30 @@ impl UpgradePolicy {
         match (path, method) {
             ("/readyz", "GET" | "HEAD") if draining => Err(DRAINING),
             ("/readyz" | "/livez", "GET" | "HEAD") => Err(HEALTHY),
+            ("/metrics", "GET" | "HEAD") if self.metrics => {
+                self.check_token(request.headers)?;
+                Ok(Wanted::Metrics)
+            }
             ("/readyz" | "/livez", _) => Err(Answer::with(
                 NOT_ALLOWED,
                 "Allow: GET, HEAD\r\n",
                 "Request method must be `GET` or `HEAD`\n",
             )),
             ("/", "GET") if draining => Err(DRAINING),
-            ("/", "GET") => {
+            ("/", "GET") if self.websocket => {
                 // In this order, as the reference: what is no upgrade is told so without a token.
                 let key = websocket_key(request.headers)?;
                 self.check_token(request.headers)?;
-                Ok(key)
+                Ok(Wanted::Websocket(key))
             }
-            ("/", _) => Err(Answer::with(
+            ("/", _) if self.websocket => Err(Answer::with(
                 NOT_ALLOWED,
                 "Allow: GET\r\n",
                 "Request method must be `GET`\nThe websocket is at / on this port.\n",
+            )),
+            _ if path.starts_with('/') && !self.websocket => Err(Answer::new(
+                "404 Not Found",
+                "Metrics are at /metrics on this port.\n",
             )),
             _ if path.starts_with('/') => Err(Answer::new(
                 "404 Not Found",
@@ -274,6 +304,16 @@ impl UpgradePolicy {
             Err(answer.because(Cause::Host).about("host", host))
         }
     }
+}
+
+/// The page of metrics.
+pub(crate) fn metrics(page: String, with_text: bool) -> Response {
+    Answer {
+        content_type: metrics::CONTENT_TYPE,
+        text: Cow::Owned(page),
+        ..Answer::new("200 OK", "").granted()
+    }
+    .response(with_text)
 }
 
 /// For one connection too many.

@@ -28,6 +28,7 @@ use crate::rpc::path_uri::WirePath;
 use crate::rpc::transport::MAX_MESSAGE;
 use crate::sandbox::journal;
 use crate::sandbox::policy::{Access, PROTECTED};
+use crate::serve::metrics::{Flow, METRICS};
 use crate::sys::file::FileType;
 
 /// All of them. Those without a scope are about a file that is open already.
@@ -144,6 +145,7 @@ fn write_file(params: WriteFileParams<'_>) -> Result<FileWork, RpcError> {
         let message = format!("fs/writeFile requires valid base64 dataBase64: {error}");
         RpcError::invalid_request(message)
     })?;
+    METRICS.flowed(Flow::FilesWritten, data.len());
     let links = links(params.follow_symlinks);
     let write = match params.atomic {
         Some(true) => files::replace,

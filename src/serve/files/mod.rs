@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use super::metrics::{Flow, METRICS};
 use super::reply::Responder;
 use crate::env::local::files::{BlockFile, FileError, Links, MAX_BLOCK, Mode, OpenFiles};
 use crate::rpc::base64;
@@ -132,6 +133,7 @@ impl FileService {
         let buffer = &mut self.buffer;
         buffer.clear();
         let block = self.open.find(handle)?.read(offset, length, buffer)?;
+        METRICS.flowed(Flow::FilesRead, buffer.len());
         responder.write(|out| {
             out.reserve(base64::encoded_len(buffer.len()) + 64);
             out.extend_from_slice(b"{\"chunk\":\"");
@@ -153,6 +155,7 @@ impl FileService {
         let raw = &mut self.raw;
         let block = self.open.find(handle)?.read(offset, length, raw.begin())?;
         let count = raw.bytes().len();
+        METRICS.flowed(Flow::FilesRead, count);
         responder.write_with_payload(raw, |out| {
             out.extend_from_slice(b"{\"eof\":");
             json(out, &block.is_last);
@@ -397,6 +400,7 @@ impl BlockWrite {
     /// The work, with the bytes.
     pub(crate) fn with(self, data: Vec<u8>) -> FileWork {
         let bytes = data.capacity();
+        METRICS.flowed(Flow::FilesWritten, data.len());
         let act = move |service: &mut FileService| {
             let file = service.open.find(&self.handle);
             let written = file.and_then(|file| file.write(self.offset, &data));

@@ -17,6 +17,7 @@ use crate::log;
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{Reason, RpcError};
+use crate::serve::metrics::{Flow, METRICS};
 use crate::serve::reply::Responder;
 
 /// Bytes of a file that are read before the answer begins; a multiple of 3, as every piece but
@@ -49,6 +50,7 @@ impl FileService {
             error => Fault::from(error),
         })?;
         let buffer = &self.buffer;
+        METRICS.flowed(Flow::FilesRead, buffer.len());
         match first {
             Part::Last => responder.write(|out| {
                 out.reserve(base64::encoded_len(buffer.len()) + 64);
@@ -82,6 +84,7 @@ impl FileService {
                 Err(error) => break Some(error),
             };
             sent += buffer.len() as u64;
+            METRICS.flowed(Flow::FilesRead, buffer.len());
             if !message.add(|out| base64::encode_into(buffer, out)) {
                 return;
             }

@@ -21,6 +21,7 @@ use crate::rpc::path_uri::WirePath;
 use crate::sandbox::helper_form::{HelperForm, is_helper};
 use crate::sandbox::launcher::{Confinement, LauncherKind, Level};
 use crate::sandbox::policy::Network;
+use crate::serve::metrics::{Flow, METRICS};
 use crate::serve::notify::write_exit_extensions;
 use crate::serve::process_log::ProcessLog;
 use crate::serve::services::Call;
@@ -250,6 +251,7 @@ fn write_view(out: &mut Vec<u8>, view: &ReadView<'_>) {
         out.extend_from_slice(b"\",\"chunk\":\"");
         base64::encode_into(&chunk.bytes, out);
         out.extend_from_slice(b"\"}");
+        METRICS.flowed(Flow::Output, chunk.bytes.len());
     }
     let exit = view.exit();
     out.extend_from_slice(b"],\"nextSeq\":");
@@ -284,6 +286,7 @@ pub(crate) fn write(call: &Call<'_>, params: WriteParams<'_>) -> Result<(), RpcE
         });
         return Ok(());
     };
+    METRICS.flowed(Flow::Input, data.len());
     let responder = call.responder();
     process.write(
         id,

@@ -17,6 +17,7 @@ use crate::rpc::methods::process::{MissingBytes, RunParams};
 use crate::rpc::transport::{Flush, Offer};
 use crate::sandbox::denial::Denial;
 use crate::sandbox::launcher::Level;
+use crate::serve::metrics::{Flow, METRICS};
 use crate::serve::notify::{Notifications, write_exit, write_exit_extensions};
 use crate::serve::reply::Responder;
 use crate::serve::services::Call;
@@ -62,7 +63,10 @@ pub(crate) fn run(call: &Call<'_>, params: RunParams<'_>) -> Result<(), RpcError
     let collector = Arc::new(Collector::new(call, most, collecting));
     let audience = Arc::clone(&collector);
     let feed = |process: &Arc<Process>| match stdin {
-        Some(stdin) => feed(process, stdin),
+        Some(stdin) => {
+            METRICS.flowed(Flow::Input, stdin.len());
+            feed(process, stdin)
+        }
         None => Ok(()),
     };
     begin(
@@ -241,10 +245,13 @@ impl Subscriber for Collector {
     fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Arc<WakeEvent>) -> Offer {
         let mut collected = self.collected.lock();
         match event {
-            Event::Output(chunk) => match chunk.stream {
-                Stream::Stdout | Stream::Pty => collected.stdout.push(&chunk.bytes),
-                Stream::Stderr => collected.stderr.push(&chunk.bytes),
-            },
+            Event::Output(chunk) => {
+                METRICS.flowed(Flow::Output, chunk.bytes.len());
+                match chunk.stream {
+                    Stream::Stdout | Stream::Pty => collected.stdout.push(&chunk.bytes),
+                    Stream::Stderr => collected.stderr.push(&chunk.bytes),
+                }
+            }
             Event::Exited { exit, denial, .. } => {
                 collected.exit = Some(Exited {
                     exit: *exit,

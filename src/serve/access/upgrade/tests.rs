@@ -13,6 +13,8 @@ fn local() -> UpgradePolicy {
         loopback: true,
         allow_origins: vec!["https://good.example".into()],
         allow_hosts: vec!["dev.example".into()],
+        websocket: true,
+        metrics: false,
         authenticator: None,
     }
 }
@@ -32,6 +34,7 @@ fn upgrade_with(extra: &[&str]) -> Vec<u8> {
 fn status(policy: &UpgradePolicy, received: &[u8], draining: bool) -> u16 {
     match policy.examine(received, draining) {
         Progress::NeedMore => 0,
+        Progress::Metrics { .. } => 200,
         Progress::Upgrade { response, head_len } => {
             assert!(response.ends_with(b"\r\n\r\n") && head_len <= received.len());
             101
@@ -100,7 +103,10 @@ fn pages_are_kept_out_before_anything_else() {
 
 #[test]
 fn the_host_must_be_ours_on_a_loopback_listener() {
-    let wide = UpgradePolicy::default();
+    let wide = UpgradePolicy {
+        websocket: true,
+        ..UpgradePolicy::default()
+    };
     for (hosts, on_loopback, elsewhere) in [
         ("Host: localhost:1", 101, 101),
         ("Host: dev.example:1", 101, 101),
@@ -202,6 +208,46 @@ fn a_token_is_asked_for_last() {
         );
     }
     assert_eq!(status(&asking, &upgrade_with(&[]), true), 503);
+}
+
+#[test]
+fn metrics_are_told_where_they_are_wanted_and_the_rules_are_the_websocket_s() {
+    let get = |extra: &[&str]| request(&[&["GET /metrics HTTP/1.1", HOST], extra].concat());
+    assert_eq!(status(&local(), &get(&[]), false), 404);
+    let telling = UpgradePolicy {
+        metrics: true,
+        ..local()
+    };
+    let alone = UpgradePolicy {
+        websocket: false,
+        ..telling.clone()
+    };
+    for policy in [&telling, &alone] {
+        let told = policy.examine(&get(&[]), true);
+        assert_eq!(told, Progress::Metrics { with_text: true });
+        assert_eq!(status(policy, &get(&["Origin: null"]), false), 403);
+        let rebound = request(&["GET /metrics HTTP/1.1", "Host: evil.example"]);
+        assert_eq!(status(policy, &rebound, false), 403);
+        assert_eq!(
+            status(policy, &request(&["GET /livez HTTP/1.1", HOST]), false),
+            200
+        );
+    }
+    assert_eq!(status(&alone, &upgrade_with(&[]), false), 404);
+    let settings = auth::Settings {
+        token: Some("canary".into()),
+        ..auth::Settings::default()
+    };
+    let rules = settings.rules().unwrap().unwrap();
+    let asking = UpgradePolicy {
+        authenticator: Some(Arc::new(Authenticator::open(rules).unwrap())),
+        ..telling
+    };
+    assert_eq!(status(&asking, &get(&[]), false), 401);
+    assert_eq!(
+        status(&asking, &get(&["Authorization: Bearer canary"]), false),
+        200
+    );
 }
 
 #[test]
