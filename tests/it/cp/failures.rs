@@ -1,12 +1,14 @@
 //! Copies that cannot be.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::parts;
 use crate::support::sandbox::ORDINARY;
-use crate::support::{Environments, Need, REMOTE, finish, patterned};
+use crate::support::{Environments, Need, REMOTE, Running, finish, patterned};
 
 #[test]
 fn a_source_that_is_not_there_is_told_and_others_are_copied() {
@@ -133,4 +135,20 @@ fn a_file_of_another_user_is_told() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("Permission denied"), "{stderr}");
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_told_before_it_is_given_up() {
+    let environments = Environments::start();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", silent.local_addr().unwrap());
+    let mut command = environments.command(&["cp", "-e", &url, ":/etc/hosts", "here"]);
+    command.stderr(Stdio::piped());
+    let mut running = Running::new(command.spawn().unwrap());
+    let mut stderr = BufReader::new(running.0.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    let told = format!("exec-server cp: `{url}` has not answered yet; waiting for it\n");
+    assert_eq!(line, told);
+    assert_eq!(running.0.try_wait().unwrap(), None);
 }
