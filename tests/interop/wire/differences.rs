@@ -210,6 +210,12 @@ const CASES: &[Difference] = &[
         "/answer 0/error",
         "what is wrong is said to be in the sandbox",
     ),
+    row(
+        "capabilityRoots/discoverV1 a bad sandbox",
+        V169,
+        "/answer 0/error",
+        "what is wrong is said to be in the sandbox",
+    ),
     // Extensions.
     row(
         "fs/getMetadata",
