@@ -7,8 +7,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, ring};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
@@ -156,7 +156,7 @@ pub fn config_for(trust: &Trust) -> io::Result<Arc<ClientConfig>> {
 }
 
 fn config(rule: Rule) -> Arc<ClientConfig> {
-    let provider = provider();
+    let provider = Arc::new(ring::default_provider());
     let verifier = Verifier {
         rule,
         algorithms: provider.signature_verification_algorithms,
@@ -171,11 +171,8 @@ fn config(rule: Rule) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}
-
 /// Certificates that vouch for others, and for themselves.
+#[derive(Debug)]
 struct Roots {
     store: RootCertStore,
     /// Those of files: what is in one is meant, even if it could vouch for others.
@@ -207,13 +204,7 @@ impl Roots {
         if self.store.is_empty() {
             return Err(io::Error::other("there is none in it"));
         }
-        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(self.store), provider())
-            .build()
-            .map_err(io::Error::other)?;
-        Ok(Rule::Roots {
-            usual,
-            themselves: self.themselves,
-        })
+        Ok(Rule::Roots(self))
     }
 }
 
@@ -221,10 +212,7 @@ impl Roots {
 #[derive(Debug)]
 enum Rule {
     /// What a root has issued, or is itself in a file of roots.
-    Roots {
-        usual: Arc<WebPkiServerVerifier>,
-        themselves: Vec<Fingerprint>,
-    },
+    Roots(Roots),
     /// This one.
     Pin(Fingerprint),
 }
@@ -235,22 +223,26 @@ impl Rule {
         certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp: &[u8],
         now: UnixTime,
+        algorithms: &WebPkiSupportedAlgorithms,
     ) -> Result<(), Error> {
         match self {
-            Self::Roots { usual, themselves } => {
-                let verified =
-                    usual.verify_server_cert(certificate, intermediates, name, ocsp, now);
+            Self::Roots(Roots { store, themselves }) => {
+                let parsed = ParsedCertificate::try_from(certificate)?;
+                let verified = verify_server_cert_signed_by_trust_anchor(
+                    &parsed,
+                    store,
+                    intermediates,
+                    now,
+                    algorithms.all,
+                );
                 match verified {
+                    // The validity was looked at before.
                     Err(Error::InvalidCertificate(CertificateError::Other(why)))
-                        if is_ca(&why) && themselves.contains(&Fingerprint::of(certificate)) =>
-                    {
-                        // The validity was looked at before, the name was not.
-                        verify_server_name(&ParsedCertificate::try_from(certificate)?, name)
-                    }
-                    verified => verified.map(|_| ()),
+                        if is_ca(&why) && themselves.contains(&Fingerprint::of(certificate)) => {}
+                    verified => verified?,
                 }
+                verify_server_name(&parsed, name)
             }
             Self::Pin(pin) => match Fingerprint::of(certificate) {
                 seen if seen == *pin => Ok(()),
@@ -282,11 +274,11 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp: &[u8],
+        _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.rule
-            .holds(certificate, intermediates, name, ocsp, now)
+            .holds(certificate, intermediates, name, now, &self.algorithms)
             .map(|()| ServerCertVerified::assertion())
     }
 
