@@ -134,6 +134,9 @@ const ACCEPT_AT_ONCE: usize = 64;
 /// Connections above the limit that may be told so at a time, and those of strangers; others are
 /// just closed.
 const MAX_REFUSALS: usize = 16;
+/// Threads above the limit: those that are told so, and those of connections that were closed for
+/// them and whose turn has not come yet to end.
+const MAX_ENDING: usize = 256;
 
 /// Whom a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -332,7 +335,7 @@ impl Listener {
         };
         let living = Living::one_more(&self.living);
         let refused = living.count.saturating_sub(self.max_connections);
-        if refused > 2 * MAX_REFUSALS {
+        if refused > MAX_ENDING {
             return caller.lost(
                 Cause::Connections,
                 "too many are refused already".to_owned(),
