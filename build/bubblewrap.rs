@@ -26,8 +26,13 @@ pub fn embed(vendor: &Path, out: &Path) -> Result<(), String> {
     let constant = if archive.exists() {
         let elf = build(&pin, &archive, vendor, out)?;
         let (version, digest) = (&pin.version, sha256(&elf)?);
+        let bytes = fs::read(&elf).map_err(|e| format!("cannot read {}: {e}", elf.display()))?;
+        let (size, packed) = (bytes.len(), out.join("bwrap.deflate"));
+        fs::write(&packed, miniz_oxide::deflate::compress_to_vec(&bytes, 10))
+            .map_err(|e| format!("cannot write {}: {e}", packed.display()))?;
         format!(
-            "Some(BundledBwrap {{ version: {version:?}, sha256: {digest:?}, elf: include_bytes!(\"bwrap\") }})"
+            "Some(BundledBwrap {{ version: {version:?}, sha256: {digest:?}, size: {size}, \
+             packed: include_bytes!(\"bwrap.deflate\") }})"
         )
     } else {
         println!(

@@ -110,7 +110,7 @@ pub fn floor(step: &Step) -> Result<(), Failure> {
     };
     let scratch = Scratch::new()?;
     let bwrap = scratch.at("bwrap");
-    fs::write(&bwrap, bundled.elf).during("writing bwrap")?;
+    fs::write(&bwrap, bundled.elf().map_err(Failure::Unexpected)?).during("writing bwrap")?;
     fs::set_permissions(&bwrap, fs::Permissions::from_mode(0o755)).during("writing bwrap")?;
     let mut line = Command::new(&bwrap);
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);

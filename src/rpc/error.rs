@@ -143,14 +143,19 @@ impl From<ErrorKind> for Reason {
 /// Bytes of a text in an error that a client is told; the texts repeat what it has sent itself.
 const LONGEST: usize = 4096;
 
-/// A text as a client is told it: the beginning of one that is too long, and how much is missing.
+/// Of these the last ones, where the cause stands.
+const LAST: usize = 1024;
+
+/// A text as a client is told it: the beginning and the end of one that is too long, and how much
+/// is missing between them.
 pub fn shortened(text: &str) -> Cow<'_, str> {
     if text.len() <= LONGEST {
         return text.into();
     }
-    let shown = &text[..text.floor_char_boundary(LONGEST)];
-    let missing = text.len() - shown.len();
-    format!("{shown}... ({missing} bytes more)").into()
+    let start = &text[..text.floor_char_boundary(LONGEST - LAST)];
+    let end = &text[text.ceil_char_boundary(text.len() - LAST)..];
+    let missing = text.len() - start.len() - end.len();
+    format!("{start}... ({missing} bytes more) ...{end}").into()
 }
 
 fn shorten<S: Serializer>(text: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
@@ -286,12 +291,11 @@ mod tests {
     fn a_long_text_is_cut_between_characters_and_says_so() {
         let fits = "x".repeat(LONGEST);
         assert_eq!(shortened(&fits), fits);
-        let long = format!("{}\u{fc}\u{fc}", "x".repeat(LONGEST - 1));
+        let start = "x".repeat(LONGEST - LAST - 1);
+        let end = "y".repeat(LAST - 1);
+        let long = format!("{start}\u{fc}--\u{fc}{end}");
         let cut = shortened(&long);
-        assert_eq!(
-            cut,
-            format!("{}... (4 bytes more)", "x".repeat(LONGEST - 1))
-        );
+        assert_eq!(cut, format!("{start}... (6 bytes more) ...{end}"));
         let data = ErrorData {
             path: Some(long.clone()),
             ..Reason::NotFound.into()

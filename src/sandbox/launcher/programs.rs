@@ -160,7 +160,7 @@ pub(crate) fn open_bundled(named: Option<&Path>) -> Result<Bundled, String> {
     let known = known_digest(BUNDLED_BWRAP.map(|bundled| bundled.sha256));
     match (named, BUNDLED_BWRAP) {
         (Some(path), _) => from_file(path, known),
-        (None, Some(bundled)) => verified(bundled.elf, known),
+        (None, Some(bundled)) => verified(&bundled.elf()?, known),
         (None, None) => from_file(&beside(), known),
     }
 }

@@ -77,7 +77,7 @@ fn launcher(word: Option<&str>) -> Option<Trusted> {
         fs::write(trusted.0.join(word), "").unwrap();
     }
     let real = trusted.0.join("real");
-    fs::write(&real, BUNDLED_BWRAP.unwrap().elf).unwrap();
+    fs::write(&real, BUNDLED_BWRAP.unwrap().elf().unwrap()).unwrap();
     fs::set_permissions(&real, fs::Permissions::from_mode(0o755)).unwrap();
     Some(trusted)
 }

@@ -13,6 +13,11 @@ use crate::support::sandbox::{Launcher, Who};
 use crate::support::{Client, Need, RpcError, Server, Start, child, has, scratch};
 use exec_server::sandbox::bundled::BUNDLED_BWRAP;
 
+/// The bytes of the bwrap that comes with the program.
+fn bundled() -> Vec<u8> {
+    BUNDLED_BWRAP.unwrap().elf().unwrap()
+}
+
 fn level(client: &mut Client, policy: Value) -> Value {
     let start = Start::child("level", &["true"]).with("sandbox", policy);
     let level = client.start(start)["sandboxLevel"].clone();
@@ -162,7 +167,7 @@ fn a_limit_of_namespaces_is_named_with_its_remedy() {
 #[test]
 fn a_bundled_file_with_another_byte_is_refused() {
     let scratch = scratch();
-    let mut bytes = BUNDLED_BWRAP.unwrap().elf.to_vec();
+    let mut bytes = bundled();
     let file = scratch.path("bwrap");
     let flags = ["--sandbox-launcher", "bundled", "--bwrap", &file];
     fs::write(&file, &bytes).unwrap();
@@ -274,7 +279,7 @@ fn of_version(version: &str, mode: u32) -> Option<Trusted> {
     )
     .unwrap();
     let real = trusted.0.join("real");
-    fs::write(&real, BUNDLED_BWRAP.unwrap().elf).unwrap();
+    fs::write(&real, bundled()).unwrap();
     fs::set_permissions(&real, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(trusted.0.join("works"), "").unwrap();
     Some(trusted)
@@ -285,7 +290,7 @@ const TRACED: &str = "CVE-2026-41163, fixed in 0.11.2";
 
 #[test]
 fn a_system_bwrap_without_a_known_fault_comes_first() {
-    let Some(trusted) = Trusted::with_bwrap(BUNDLED_BWRAP.unwrap().elf, 0o755) else {
+    let Some(trusted) = Trusted::with_bwrap(&bundled(), 0o755) else {
         return;
     };
     let level = holds(&mut with_system(&trusted, &[]), "system");

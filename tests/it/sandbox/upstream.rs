@@ -61,7 +61,7 @@ impl Upstream {
             .status()
             .unwrap();
         assert!(unpacked.success(), "tar -xf {}", archive.display());
-        fs::write(upstream.bwrap(), bundled.elf).unwrap();
+        fs::write(upstream.bwrap(), bundled.elf().unwrap()).unwrap();
         fs::set_permissions(upstream.bwrap(), fs::Permissions::from_mode(0o755)).unwrap();
         Some(upstream)
     }

@@ -153,19 +153,31 @@ fn a_helper_that_hangs_holds_up_its_own_connection_only() {
     one.answer(waiting).unwrap();
 }
 
-/// A server, a connection with a write under a policy that has begun and does not end, and the
+/// Files of a tree that takes a while to be copied.
+const MANY: usize = 3000;
+
+/// A server, a connection with a copy under a policy that has begun and does not end, and the
 /// processes to let go on for it to end.
-fn with_hanging_write(stage: &Stage, path: &str) -> (Server, Client, Vec<u32>) {
+fn with_hanging_copy(stage: &Stage) -> (Server, Client, Vec<u32>) {
     let server = Server::websocket(&[]);
     let mut client = server.connect();
-    let mut write = put(path, "old");
-    write["sandbox"] = stage.workspace();
-    client.ok("fs/writeFile", write.clone());
+    let (from, to) = (stage.make("proj/many"), stage.path("proj/copied"));
+    for number in 0..MANY {
+        std::fs::write(format!("{from}/{number}"), "x").unwrap();
+    }
+    let mut copy = json!({"sourcePath": from, "destinationPath": to, "recursive": true});
+    copy["sandbox"] = stage.workspace();
+    client.ask("fs/copy", copy);
+    // Stopped in the middle: what the host shows is the proof that it has begun.
+    within(PATIENCE, "the copy has begun", || {
+        std::path::Path::new(&to).exists()
+    });
     let inside = descendants(working_children(server.pid())[0]);
     for pid in &inside {
         signal(*pid, "STOP");
     }
-    client.ask("fs/writeFile", write);
+    let copied = std::fs::read_dir(&to).unwrap().count();
+    assert!(copied < MANY, "the copy is not under way any more");
     (server, client, inside)
 }
 
@@ -174,7 +186,7 @@ fn no_file_request_of_a_lost_connection_takes_effect_behind_one_of_the_next() {
     for how in ["a cut", "a close", "a take-over"] {
         let stage = Stage::set(false);
         let path = stage.path("proj/n");
-        let (server, mut lost, inside) = with_hanging_write(&stage, &path);
+        let (server, mut lost, inside) = with_hanging_copy(&stage);
         let never: Vec<String> = (0..10)
             .map(|number| stage.path(&format!("never-{number}")))
             .collect();
@@ -229,7 +241,7 @@ fn no_file_request_of_a_lost_connection_takes_effect_behind_one_of_the_next() {
 #[test]
 fn a_full_queue_refuses_file_requests_and_nothing_else() {
     let stage = Stage::set(false);
-    let (_server, mut client, inside) = with_hanging_write(&stage, &stage.path("proj/n"));
+    let (_server, mut client, inside) = with_hanging_copy(&stage);
     client.start(Start::child("p", &["sleep"]));
     let asked: Vec<i64> = (0..16 * 1024 + 100)
         .map(|_| client.ask("fs/getMetadata", json!({"path": "/"})))
