@@ -338,7 +338,7 @@ fn a_machine_is_registered_or_the_command_line_is_wrong() {
             "--remote-transport",
             "noise",
         ],
-        1,
+        2,
         "the Noise transport is not spoken here",
     );
 }
