@@ -212,7 +212,7 @@ pub fn decode_params<'a, T: Deserialize<'a>>(params: Option<&'a RawValue>) -> Re
 }
 
 /// A position inside the parameters would mislead: the client counts from the message's start.
-fn without_position(message: &str) -> &str {
+pub(super) fn without_position(message: &str) -> &str {
     match message.rfind(" at line ") {
         Some(end) => &message[..end],
         None => message,

@@ -5,6 +5,7 @@
 //! ([`transport::Outbound`]).
 
 pub mod base64;
+pub mod bounded;
 pub mod client;
 pub mod encode;
 pub mod error;

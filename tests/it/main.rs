@@ -32,6 +32,7 @@ mod lifetime;
 mod listen;
 mod local_users;
 mod log;
+mod memory;
 mod metrics;
 mod openssh;
 mod operate;

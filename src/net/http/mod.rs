@@ -26,7 +26,7 @@ use ureq::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
 use ureq::{Agent, AsSendBody, Body, Proxy, ProxyProtocol, Timeout};
 
-pub use request::{Request, RequestError, Variable};
+pub use request::{MAX_HEADERS, Request, RequestError, Variable};
 
 use super::proxy;
 use super::trust::usual_config;

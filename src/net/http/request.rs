@@ -11,7 +11,7 @@ use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::net::url::{Url, UrlError};
 
 /// Headers that a request may have.
-const MAX_HEADERS: usize = 256;
+pub const MAX_HEADERS: usize = 256;
 /// What their names and values may have together, in bytes.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 

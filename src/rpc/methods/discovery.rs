@@ -1,14 +1,12 @@
 //! What a client asks for at the start of a session: configuration and capabilities.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Never, methods};
+use crate::rpc::bounded::at_most;
 
 methods! {
     ReadConfig = "environmentConfig/read" (ConfigReadParams<'a>) -> ConfigReadReply, extensions [];
@@ -23,38 +21,6 @@ pub const MAX_ROOTS: usize = 128;
 pub const MAX_KEY_PATHS: usize = 128;
 /// The most keys in a path.
 pub const MAX_KEYS: usize = 64;
-
-/// Reads a list of which no more than `MOST` and one are kept, however many come: one more tells
-/// that there were too many.
-fn at_most<'de, const MOST: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    struct Beginning<const MOST: usize, T>(PhantomData<T>);
-
-    impl<'de, const MOST: usize, T: Deserialize<'de>> Visitor<'de> for Beginning<MOST, T> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a sequence")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
-            let mut kept = Vec::new();
-            while kept.len() <= MOST {
-                match list.next_element()? {
-                    Some(item) => kept.push(item),
-                    None => return Ok(kept),
-                }
-            }
-            while list.next_element::<IgnoredAny>()?.is_some() {}
-            Ok(kept)
-        }
-    }
-
-    deserializer.deserialize_seq(Beginning::<MOST, T>(PhantomData))
-}
 
 /// Keys of a configuration, from the outermost table inwards.
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{Never, is_false, methods};
+use crate::net::http::MAX_HEADERS;
+use crate::rpc::bounded::at_most;
 use crate::rpc::transport::MAX_MESSAGE;
 
 /// The largest body in one piece, in bytes: in base64, with its headers around, it fits the
@@ -27,7 +29,7 @@ pub struct HttpRequestParams<'a> {
     #[serde(borrow)]
     pub url: Cow<'a, str>,
     /// In order, with repeats.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "at_most::<MAX_HEADERS, _, _>")]
     pub headers: Vec<HeaderParams<'a>>,
     /// What to send along.
     #[serde(borrow, default)]

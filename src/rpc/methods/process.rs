@@ -9,6 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Empty, Never, NoParams, is_false, methods};
+use crate::rpc::bounded;
 use crate::rpc::error::DenyingRule;
 
 methods! {
@@ -53,6 +54,7 @@ macro_rules! start_params {
             #[serde(borrow)]
             pub process_id: Cow<'a, str>,
             /// The program and its arguments; at least one.
+            #[serde(deserialize_with = "argv")]
             pub argv: Vec<String>,
             $($(#[$attribute])* pub $member: $type,)+
         }
@@ -63,6 +65,7 @@ macro_rules! start_params {
         #[serde(rename_all = "camelCase")]
         pub struct RunParams<'a> {
             /// The program and its arguments; at least one.
+            #[serde(deserialize_with = "argv")]
             pub argv: Vec<String>,
             /// All of its standard input, as base64.
             #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -115,7 +118,7 @@ start_params! {
     #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
     #[serde(
         default,
-        deserialize_with = "given",
+        deserialize_with = "env",
         skip_serializing_if = "Option::is_none"
     )]
     env: Option<BTreeMap<String, String>>,
@@ -152,7 +155,11 @@ start_params! {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
     /// Extension: resource limits by their lower-case names.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "rlimits",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     rlimits: BTreeMap<String, Rlimit>,
     /// Extension: the client tells what it has by `process/acknowledge`.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -178,6 +185,18 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Opti
     T::deserialize(from).map(Some)
 }
 
+fn argv<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    bounded::texts(from, "argv")
+}
+
+fn env<'de, D: Deserializer<'de>>(from: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    bounded::variables(from, "env").map(Some)
+}
+
+fn rlimits<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Rlimit>, D::Error> {
+    bounded::object(from, "rlimits")
+}
+
 /// How to make a child's environment. The default is what a start without one and without `env` gets.
 // The decoder's messages name the type, and clients see them.
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -189,11 +208,26 @@ pub struct EnvPolicy {
     /// Keeps names that look like credentials (`KEY`, `SECRET`, `TOKEN` anywhere in them).
     pub ignore_default_excludes: bool,
     /// Patterns (`*`, `?`, case ignored) of inherited names to drop.
+    #[serde(deserialize_with = "exclude")]
     pub exclude: Vec<String>,
     /// Variables to add after that.
+    #[serde(deserialize_with = "set")]
     pub set: BTreeMap<String, String>,
     /// If not empty: patterns of the names to keep, also among `set`.
+    #[serde(deserialize_with = "include_only")]
     pub include_only: Vec<String>,
+}
+
+fn exclude<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    bounded::texts(from, "envPolicy.exclude")
+}
+
+fn set<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    bounded::variables(from, "envPolicy.set")
+}
+
+fn include_only<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    bounded::texts(from, "envPolicy.includeOnly")
 }
 
 /// Which of the server's variables a child starts from.

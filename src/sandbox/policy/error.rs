@@ -5,13 +5,15 @@ use std::{fmt, io};
 
 use super::inputs::{PolicyInputs, Seen};
 use super::resolve::ResolvedPath;
-use super::{Access, Glob, Origin, Policy, Rule};
+use super::{Access, Glob, MAX_POLICY, Origin, Policy, Rule};
 use crate::rpc::error::{DenyingRule, ErrorKind, RpcError};
 use crate::rpc::path_uri::PathStyle;
 
 /// Why there is no policy to enforce. `Display` is the message for the client.
 #[derive(Debug)]
 pub enum PolicyError {
+    /// It has so many bytes of JSON, more than [`MAX_POLICY`].
+    TooLarge(usize),
     /// The JSON is not what it should be.
     Malformed(serde_json::Error),
     /// An entry needs a working directory, and there is none; which entry, and whether the request is of the old
@@ -59,7 +61,8 @@ impl PolicyError {
             Self::NoCwd {
                 is_native: true, ..
             } => ErrorKind::InvalidRequest,
-            Self::Malformed(_)
+            Self::TooLarge(_)
+            | Self::Malformed(_)
             | Self::NoCwd { .. }
             | Self::Pattern { .. }
             | Self::WholeMachine { .. } => ErrorKind::InvalidParams,
@@ -71,6 +74,10 @@ impl PolicyError {
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::TooLarge(bytes) => write!(
+                f,
+                "sandbox has {bytes} bytes, more than {MAX_POLICY}; name directories in the place of the files in them"
+            ),
             Self::Malformed(error) => write!(f, "invalid sandbox: {error}"),
             Self::NoCwd { entry, .. } => write!(
                 f,

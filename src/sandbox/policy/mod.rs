@@ -34,6 +34,10 @@ pub use self::rules::Waivers;
 pub use self::rules::{Inexpressible, LandlockRules};
 use crate::rpc::path_uri::PathStyle;
 
+/// The longest policy, in bytes of JSON. Longer than any list of paths that somebody wrote; what is built of it has many times
+/// as many.
+const MAX_POLICY: usize = 2 * 1024 * 1024;
+
 /// What may be done with a path, from the least to the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Access {

@@ -11,7 +11,8 @@ use super::glob::{self, Glob, Shape};
 use super::inputs::{PolicyInputs, Seen};
 use super::wire::{Entry, FileSystem, Profile, Sandbox, Special, Switch, Target, Wanted};
 use super::{
-    Access, Context, Enforcement, Network, Origin, Policy, Rule, Rules, Waivers, metadata,
+    Access, Context, Enforcement, MAX_POLICY, Network, Origin, Policy, Rule, Rules, Waivers,
+    metadata,
 };
 use crate::rpc::path_uri::{PathStyle, resolve_dots};
 use crate::sys::file::FileType;
@@ -32,7 +33,7 @@ impl Policy {
     /// Reads the `sandbox` of a request.
     ///
     /// # Errors
-    /// The JSON is malformed, an entry needs a `cwd` and there is none, or a permission leads through a link that the
+    /// The JSON is too long or malformed, an entry needs a `cwd` and there is none, or a permission leads through a link that the
     /// policy lets a program replace.
     pub fn parse(json: &str, context: &Context<'_>) -> Result<Self, PolicyError> {
         Ok(Self::parse_with_evidence(json, context)?.0)
@@ -46,6 +47,9 @@ impl Policy {
         json: &str,
         context: &Context<'_>,
     ) -> Result<(Self, PolicyInputs), PolicyError> {
+        if json.len() > MAX_POLICY {
+            return Err(PolicyError::TooLarge(json.len()));
+        }
         let sandbox: Sandbox<'_> = serde_json::from_str(json).map_err(PolicyError::Malformed)?;
         let profile = Profile::parse(sandbox.permissions.get()).map_err(PolicyError::Malformed)?;
         let cwd = sandbox.cwd.as_ref().map(|cwd| cwd.0.path.as_path());

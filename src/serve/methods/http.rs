@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::env::local::http::{self, DECODING, PIECE};
 use crate::net::Charge;
-use crate::net::http::{BodyReader, Cancel, Network, Reply, Request};
+use crate::net::http::{BodyReader, Cancel, MAX_HEADERS, Network, Reply, Request, RequestError};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
@@ -58,6 +58,9 @@ pub(crate) fn request(call: &Call<'_>, params: HttpRequestParams<'_>) -> Result<
 
 fn specify(params: &HttpRequestParams<'_>) -> Result<Request, RpcError> {
     let mut request = Request::new(&params.method, &params.url)?;
+    if params.headers.len() > MAX_HEADERS {
+        return Err(RequestError::TooManyHeaders.into());
+    }
     for header in &params.headers {
         let variable = header.value_env_var.as_deref();
         http::add_header(&mut request, &header.name, &header.value, variable)?;
