@@ -3,13 +3,17 @@
 //! Each round streams 64 MiB through `exec-server run` and copies 256 MiB with `exec-server cp`
 //! there and back, through a proxy that cuts, stalls and half-closes connections. The
 //! faults of a round follow from its seed; when things happen is up to the machine.
+//!
+//! Then so many sessions start, write, read, lose their connections and resume at random, and do what a small model says
+//! (`support::session_model`).
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use support::chaos::{Field, Sizes};
+use support::{Server, session_model};
 
-const USAGE: &str = "usage: chaos [--rounds N] [--seed N]";
+const USAGE: &str = "usage: chaos [--rounds N] [--sessions N] [--seed N]";
 
 const SIZES: Sizes = Sizes {
     output: 64 << 20,
@@ -17,10 +21,19 @@ const SIZES: Sizes = Sizes {
 };
 
 fn main() -> ExitCode {
-    let Some((rounds, seed)) = options() else {
+    let Some((rounds, sessions, seed)) = options() else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
+    if !break_networks(rounds, seed) || !play_sessions(sessions, seed) {
+        return ExitCode::FAILURE;
+    }
+    println!("{rounds} rounds and {sessions} sessions, every byte in its place");
+    ExitCode::SUCCESS
+}
+
+/// Whether every byte arrives in all rounds.
+fn break_networks(rounds: u64, seed: u64) -> bool {
     let field = Field::new(SIZES);
     for round in 0..rounds {
         let begun = Instant::now();
@@ -39,21 +52,38 @@ fn main() -> ExitCode {
                     round + 1,
                     field.server_words()
                 );
-                return ExitCode::FAILURE;
+                return false;
             }
         }
     }
-    println!("{rounds} rounds, every byte in its place");
-    ExitCode::SUCCESS
+    true
 }
 
-/// Rounds and seed.
-fn options() -> Option<(u64, u64)> {
-    let (mut rounds, mut seed) = (20, 1);
+/// Whether every session does what the model says.
+fn play_sessions(sessions: u64, seed: u64) -> bool {
+    let server = Server::websocket(&[]);
+    let begun = Instant::now();
+    for session in 0..sessions {
+        if let Err(why) = session_model::play(&server, seed.wrapping_add(session)) {
+            eprintln!(
+                "session {session} FAILED: {why}\nthe server said: {}",
+                server.stderr()
+            );
+            return false;
+        }
+    }
+    println!("{sessions} sessions: {:.1?}", begun.elapsed());
+    true
+}
+
+/// Rounds, sessions and seed.
+fn options() -> Option<(u64, u64, u64)> {
+    let (mut rounds, mut sessions, mut seed) = (20, 2000, 1);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let place = match argument.as_str() {
             "--rounds" => &mut rounds,
+            "--sessions" => &mut sessions,
             "--seed" => &mut seed,
             // cargo bench adds it, to whatever it runs.
             "--bench" => continue,
@@ -61,5 +91,5 @@ fn options() -> Option<(u64, u64)> {
         };
         *place = arguments.next()?.parse().ok()?;
     }
-    Some((rounds, seed))
+    Some((rounds, sessions, seed))
 }

@@ -8,6 +8,7 @@ extern crate support;
 
 mod architecture;
 mod auth;
+mod broken_streams;
 mod bulk;
 mod bulk_client;
 mod certificates;
@@ -44,6 +45,7 @@ mod reference_flags;
 mod resume;
 mod run_command;
 mod sandbox;
+mod session_model;
 mod sessions_takeover;
 mod tls;
 mod transcripts;

@@ -21,6 +21,7 @@ pub mod recorded;
 mod run;
 pub mod sandbox;
 mod server;
+pub mod session_model;
 pub mod sshd;
 mod start;
 mod tls;

@@ -66,7 +66,7 @@ impl Observed {
                 if chunk.is_empty() {
                     return Err("an empty chunk".into());
                 }
-                self.take(stream, &chunk);
+                self.keep(stream, &chunk);
             }
             "process/exited" => {
                 if self.exited.is_some() {
@@ -88,7 +88,7 @@ impl Observed {
         Ok(())
     }
 
-    fn take(&mut self, stream: &str, chunk: &[u8]) {
+    fn keep(&mut self, stream: &str, chunk: &[u8]) {
         if let Some(sink) = &mut self.sink {
             return sink(stream, chunk);
         }
@@ -104,6 +104,14 @@ impl Observed {
     pub fn bytes(&self, stream: &str) -> &[u8] {
         let found = self.output.iter().find(|(its, _)| its == stream);
         found.map(|(_, bytes)| bytes.as_slice()).unwrap_or_default()
+    }
+
+    /// The same, which is forgotten here.
+    pub fn take(&mut self, stream: &str) -> Vec<u8> {
+        let found = self.output.iter_mut().find(|(its, _)| its == stream);
+        found
+            .map(|(_, bytes)| std::mem::take(bytes))
+            .unwrap_or_default()
     }
 
     /// What a closed process came to.

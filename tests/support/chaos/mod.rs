@@ -4,4 +4,5 @@ mod dice;
 mod proxy;
 mod round;
 
+pub use dice::Dice;
 pub use round::{Field, Sizes};
