@@ -72,6 +72,8 @@ pub enum Reason {
     Busy,
     /// A file, program or handle does not exist.
     NotFound,
+    /// A process or session was there, and its time is over.
+    Forgotten,
     /// The system permits it not.
     Permission,
     /// It exists already.
@@ -246,6 +248,13 @@ impl RpcError {
     pub fn because(mut self, reason: Reason) -> Self {
         self.data.reason = reason;
         self
+    }
+
+    /// The same error about something that was there; why it was forgotten, if it was.
+    pub fn or_forgotten(mut self, why: Option<String>) -> Self {
+        let Some(why) = why else { return self };
+        self.message = format!("{}: {why}", self.message);
+        self.because(Reason::Forgotten)
     }
 
     /// The message, or its moment, is wrong.

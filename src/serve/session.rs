@@ -6,9 +6,14 @@
 //! refused and the old connection gets a ping; only one that shows no sign of
 //! life for [`PROBE`] after that gives its session up. Nobody waits for that:
 //! the verdict is made when the client asks again.
+//!
+//! A process that has ended is remembered for a while after its client can have heard of that: a
+//! client that acknowledges has acknowledged it, another has shown a sign of life since. While
+//! there is no connection, only the whole session is forgotten.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +33,10 @@ use crate::sys::sync::Mutex;
 const MAX_REMEMBERED: usize = 4096;
 /// Sessions that a server remembers; above it, those that have nothing to lose are ended early.
 const MAX_SESSIONS: usize = 4096;
+
+/// Ended processes that were forgotten, and sessions that were, of which it is remembered why: as many
+/// of each session, and of the server.
+const MAX_FORGOTTEN: usize = 128;
 
 /// Bytes of a client's name that are kept.
 const MAX_NAME: usize = 128;
@@ -63,6 +72,7 @@ struct State {
     /// Processes whose names are free again while others of their group live
     /// on, for which the session still answers.
     lingering: Vec<Arc<Process>>,
+    forgotten: Forgotten,
     attachment: Attachment,
 }
 
@@ -100,6 +110,11 @@ impl Session {
             line.text("name", &self.name);
             fields(line);
         });
+    }
+
+    /// Why there is no process of that name any more, if there was one not long ago.
+    pub(crate) fn why_forgotten(&self, id: &str) -> Option<String> {
+        self.state.lock().forgotten.why(id)
     }
 
     /// The process of that name.
@@ -233,10 +248,15 @@ impl Session {
             self.end_locked(&mut state);
             return true;
         }
-        state.forget(|process| process.closed_at().is_some_and(is_past));
+        if let Attachment::Attached(owner) = &mut state.attachment {
+            let heard = owner.last_heard(now);
+            let is_over = |since: Instant| is_past(since) && since < heard;
+            let is_over = |process: &Process| process.kept_since().is_some_and(is_over);
+            state.forget(is_over, Why::Time(retention));
+        }
         // To ask is to let go of the group, and of its descriptor, when the answer is yes.
         for process in state.processes.values() {
-            if process.closed_at().is_some() {
+            if process.is_closed() {
                 process.has_no_group();
             }
         }
@@ -286,29 +306,83 @@ impl State {
     }
 
     /// Frees the names of the processes that `is_over` says are.
-    fn forget(&mut self, is_over: impl Fn(&Process) -> bool) {
+    fn forget(&mut self, is_over: impl Fn(&Process) -> bool, why: Why) {
         let over = self.processes.extract_if(|_, process| is_over(process));
-        let leave_something = |process: &Arc<Process>| !process.has_no_group();
-        self.lingering
-            .extend(over.map(|(_, process)| process).filter(leave_something));
+        for (id, process) in over {
+            self.forgotten.add(&id, why);
+            if !process.has_no_group() {
+                self.lingering.push(process);
+            }
+        }
     }
 
-    /// Frees the names of the processes that ended longest ago, an eighth of the limit at once.
+    /// Frees the names of the processes that ended longest ago, an eighth of the limit at once. Those
+    /// whose client still owes an acknowledgement go last.
     fn forget_oldest(&mut self) {
-        let ended = self
-            .processes
-            .values()
-            .filter_map(|process| process.closed_at());
+        let age = |process: &Process| {
+            let kept_since = process.kept_since();
+            process
+                .is_closed()
+                .then_some((kept_since.is_none(), kept_since))
+        };
+        let ended = self.processes.values().filter_map(|process| age(process));
         let mut ended: Vec<_> = ended.collect();
         ended.sort_unstable();
         let last = ended.get(MAX_REMEMBERED / 8).or(ended.last()).copied();
-        self.forget(|process| process.closed_at().is_some_and(|at| Some(at) <= last));
+        self.forget(
+            |process| age(process).is_some_and(|age| Some(age) <= last),
+            Why::Number,
+        );
+    }
+}
+
+/// Why something is remembered no more.
+#[derive(Clone, Copy)]
+enum Why {
+    /// It was kept for so long.
+    Time(Duration),
+    /// There were too many.
+    Number,
+}
+
+/// What was forgotten last, so that who asks for it can be told.
+#[derive(Default)]
+struct Forgotten {
+    /// The digests of names and what has become of each, oldest first.
+    names: VecDeque<(u64, Instant, Why)>,
+    digest: RandomState,
+}
+
+impl Forgotten {
+    fn add(&mut self, name: &str, why: Why) {
+        if self.names.len() >= MAX_FORGOTTEN {
+            self.names.pop_front();
+        }
+        let digest = self.digest.hash_one(name);
+        self.names.push_back((digest, Instant::now(), why));
+    }
+
+    /// What is to be said of this name, if it is among them.
+    fn why(&self, name: &str) -> Option<String> {
+        let digest = self.digest.hash_one(name);
+        let mut newest_first = self.names.iter().rev();
+        let (_, at, why) = newest_first.find(|it| it.0 == digest)?;
+        let ago = at.elapsed().as_secs();
+        Some(match why {
+            Why::Time(retention) => {
+                format!("forgotten {ago} s ago, after it was kept for {retention:?}")
+            }
+            Why::Number => format!("forgotten {ago} s ago, since there were too many"),
+        })
     }
 }
 
 /// All sessions of a server.
 #[derive(Default)]
-pub(crate) struct Sessions(Mutex<HashMap<String, Arc<Session>>>);
+pub(crate) struct Sessions {
+    living: Mutex<HashMap<String, Arc<Session>>>,
+    forgotten: Mutex<Forgotten>,
+}
 
 impl Sessions {
     /// Begins a session, attached to this connection.
@@ -331,12 +405,15 @@ impl Sessions {
             state: Mutex::new(State {
                 processes: HashMap::new(),
                 lingering: Vec::new(),
+                forgotten: Forgotten::default(),
                 attachment: Attachment::Attached(session_owner),
             }),
         });
-        let mut sessions = self.0.lock();
+        let mut sessions = self.living.lock();
         if sessions.len() >= MAX_SESSIONS {
-            sessions.retain(|_, session| !session.has_nothing_to_lose());
+            let superfluous = sessions.extract_if(|_, session| session.has_nothing_to_lose());
+            let mut forgotten = self.forgotten.lock();
+            superfluous.for_each(|(id, _)| forgotten.add(&id, Why::Number));
         }
         if sessions.len() >= MAX_SESSIONS {
             let message = format!("{MAX_SESSIONS} sessions have processes; try again later");
@@ -353,19 +430,25 @@ impl Sessions {
 
     /// The session of this id, to be attached.
     pub(crate) fn find(&self, id: &str) -> Result<Arc<Session>, RpcError> {
-        self.0.lock().get(id).cloned().ok_or_else(|| unknown(id))
+        let session = self.living.lock().get(id).cloned();
+        session.ok_or_else(|| unknown(id).or_forgotten(self.forgotten.lock().why(id)))
     }
 
     /// Every session.
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
-        self.0.lock().values().cloned().collect()
+        self.living.lock().values().cloned().collect()
     }
 
     /// Ends sessions and forgets processes whose time is over.
     pub(crate) fn sweep(&self, now: Instant, retention: Duration) {
-        let mut sessions = self.0.lock();
+        let mut sessions = self.living.lock();
         let expired = sessions.extract_if(|_, session| session.sweep(now, retention));
         let expired: Vec<_> = expired.map(|(_, session)| session).collect();
+        if !expired.is_empty() {
+            let mut forgotten = self.forgotten.lock();
+            let ids = expired.iter().map(|session| session.id());
+            ids.for_each(|id| forgotten.add(id, Why::Time(retention)));
+        }
         drop(sessions);
         for session in expired {
             session.note(Event::SessionExpired, &|_| {});
@@ -381,7 +464,7 @@ impl Sessions {
 
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
+        self.living.lock().is_empty()
     }
 }
 
@@ -414,6 +497,10 @@ pub(crate) struct SessionOwner {
     subscriber: Arc<dyn Subscriber>,
     file_requests: FileRequests,
     doubt: Option<Doubt>,
+    /// The signs of life at the last look, when that was, and when the look before the last sign was.
+    signs: u64,
+    looked: Instant,
+    heard: Instant,
 }
 
 /// Somebody else asked for the session.
@@ -430,7 +517,11 @@ impl SessionOwner {
         subscriber: &Arc<dyn Subscriber>,
         file_requests: FileRequests,
     ) -> Self {
+        let now = Instant::now();
         Self {
+            signs: outbound.signs_of_life(),
+            looked: now,
+            heard: now,
             connection,
             outbound: Arc::clone(outbound),
             subscriber: Arc::clone(subscriber),
@@ -447,6 +538,16 @@ impl SessionOwner {
     /// Who gets the events of the session's processes.
     pub(crate) fn subscriber(&self) -> &Arc<dyn Subscriber> {
         &self.subscriber
+    }
+
+    /// A moment before the last sign of life, and after the one before, if this is called often.
+    fn last_heard(&mut self, now: Instant) -> Instant {
+        let signs = self.outbound.signs_of_life();
+        if std::mem::replace(&mut self.signs, signs) != signs {
+            self.heard = self.looked;
+        }
+        self.looked = now;
+        self.heard
     }
 
     /// Whether the peer is known to be gone. If not, asks it for a sign of life.

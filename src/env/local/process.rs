@@ -263,7 +263,7 @@ impl Process {
             exited: None,
             denial: None,
             closed: None,
-            closed_at: None,
+            kept_since: None,
             published: 0,
             subscriber,
             acknowledged: None,
@@ -438,6 +438,7 @@ impl Process {
         control.subscriber = Some(subscriber);
         control.published = control.next_seq - 1;
         control.catch_up_until = Instant::now().checked_add(CATCH_UP);
+        control.keep_from_now();
         control.wake();
     }
 
@@ -448,6 +449,9 @@ impl Process {
         let mut control = self.control.lock();
         let before = control.acknowledged.unwrap_or(0);
         control.acknowledged = Some(before.max(seq));
+        if control.closed.is_some_and(|closed| before < closed) {
+            control.keep_from_now();
+        }
         let before = control.output.cost();
         let over = before.saturating_sub(self.host.config().retained_output);
         let sent = control.expendable();
@@ -519,9 +523,21 @@ impl Process {
         is_empty
     }
 
-    /// When the last event was published, if it was.
-    pub fn closed_at(&self) -> Option<Instant> {
-        self.control.lock().closed_at
+    /// Whether its last event has its number.
+    pub fn is_closed(&self) -> bool {
+        self.control.lock().closed.is_some()
+    }
+
+    /// Since when it is kept for its client to ask again: the latest of its end, of the moment when the
+    /// client acknowledged that, and of the moment when the client came back. None while it runs,
+    /// while its connection has not taken its last event, and while a client that acknowledges has
+    /// not acknowledged that one.
+    pub fn kept_since(&self) -> Option<Instant> {
+        let control = self.control.lock();
+        let closed = control.closed?;
+        let is_told = control.published >= closed;
+        let is_acknowledged = control.acknowledged.is_none_or(|seq| seq >= closed);
+        control.kept_since.filter(|_| is_told && is_acknowledged)
     }
 
     /// What `process/list` tells.
@@ -633,7 +649,8 @@ struct Control {
     /// Why it is taken to have failed for its sandbox.
     denial: Option<Denial>,
     closed: Option<u64>,
-    closed_at: Option<Instant>,
+    /// See [`Process::kept_since`].
+    kept_since: Option<Instant>,
     /// The last event that the subscriber has, or will never get.
     published: u64,
     subscriber: Option<Arc<dyn Subscriber>>,
@@ -858,9 +875,16 @@ impl Control {
     fn record_close(&mut self) {
         let seq = self.take_seq();
         self.closed = Some(seq);
-        self.closed_at = Some(Instant::now());
+        self.keep_from_now();
         self.terminal = None;
         self.output.shrink();
+    }
+
+    /// Begins anew to count how long it is remembered, if it has ended.
+    fn keep_from_now(&mut self) {
+        if self.closed.is_some() {
+            self.kept_since = Some(Instant::now());
+        }
     }
 
     /// The thread has nothing more to tell; when it must still kill what is left of the group.

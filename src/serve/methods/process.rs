@@ -376,7 +376,8 @@ pub(crate) fn list(call: &Call<'_>, _: NoParams) -> Result<(), RpcError> {
 }
 
 fn find(call: &Call<'_>, id: &str) -> Result<Arc<Process>, RpcError> {
-    call.session.process(id).ok_or_else(|| unknown_process(id))
+    let process = call.session.process(id);
+    process.ok_or_else(|| unknown_process(id).or_forgotten(call.session.why_forgotten(id)))
 }
 
 /// One whose output can be asked for.
