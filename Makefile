@@ -22,7 +22,7 @@ test: export EXEC_SERVER_TESTS_SKIPPED := $(SKIPPED)
 # make keeps the job tokens of -j to itself, and cargo warns about tokens it is told of and cannot take.
 unexport MAKEFLAGS MFLAGS
 
-.PHONY: all build run test check bench interop chaos cloud-demo install dist setup setup-tools setup-bubblewrap clean help
+.PHONY: all build run test check bench interop chaos conformance cloud-demo install dist setup setup-tools setup-bubblewrap clean help
 .DEFAULT_GOAL := all
 
 all: build ## build the binary (the default)
@@ -61,6 +61,12 @@ interop: build ## hold ours against the references, by messages and by their rea
 chaos: build ## run and copy over a network that breaks at random; ARGS='--rounds 200 --seed 1'
 	cargo build $(CARGO_ARGS) --example child
 	cargo test $(CARGO_ARGS) --test chaos -- $(ARGS)
+
+conformance: build ## hold it against suites of others: Autobahn, JSONTestSuite, toml-test, bubblewrap's
+	cargo build $(CARGO_ARGS) --example child --example echo
+	tests/conformance/run.sh $(BIN) $(TARGET_DIR)/$(TARGET)/debug/examples/echo
+	cargo test $(CARGO_ARGS) --lib -- valid_document
+	cargo test $(CARGO_ARGS) --test it -- sandbox::upstream
 
 cloud-demo: build ## play a registration and a command through a rendezvous, all on this machine
 	cargo build -q $(CARGO_ARGS) --example control-plane

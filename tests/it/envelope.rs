@@ -125,13 +125,6 @@ over_both! {
         }
     }
 
-    fn text_that_is_not_utf8_is_an_error(client) {
-        survives(client, "utf8", |client| {
-            client.send_message(b"{\"id\":900,\"method\":\"\xff\xfe\"}");
-            meet(client, "invalid UTF-8", INVALID);
-        });
-    }
-
     fn deep_nesting_is_an_error_and_not_a_crash(client) {
         for levels in [1_000, 1_000_000] {
             survives(client, &format!("nested {levels}"), |client| {
@@ -197,6 +190,15 @@ fn a_last_line_without_its_end_counts_on_stdio() {
     client.end_of_input();
     assert_eq!(client.answer(900).unwrap()["status"], "ready");
     assert_eq!(client.hang_up(), Vec::<u16>::new());
+}
+
+#[test]
+fn a_line_that_is_not_utf8_is_an_error_on_stdio() {
+    let mut client = Client::stdio();
+    survives(&mut client, "utf8", |client| {
+        client.send_message(b"{\"id\":900,\"method\":\"\xff\xfe\"}");
+        meet(client, "invalid UTF-8", INVALID);
+    });
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod env_command;
 mod envelope;
 mod environments;
 mod files;
+mod framing;
 mod handshake;
 mod http;
 mod keepalive;

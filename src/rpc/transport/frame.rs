@@ -26,6 +26,8 @@ pub enum Goodbye {
     Away,
     /// The peer has broken the framing.
     Protocol,
+    /// The peer has sent a text that is not UTF-8.
+    NotText,
     /// Another connection took this one's place.
     Replaced,
 }
@@ -36,6 +38,7 @@ impl Goodbye {
             Self::Normal => CloseCode::Normal,
             Self::Away => CloseCode::Away,
             Self::Protocol => CloseCode::Protocol,
+            Self::NotText => CloseCode::Invalid,
             Self::Replaced => CloseCode::Policy,
         }
         .into()
@@ -139,9 +142,12 @@ pub(crate) fn binary_header(out: &mut Vec<u8>, payload_len: usize) {
 
 /// Appends a message whose payload is known, cut into frames.
 fn message(out: &mut Vec<u8>, masks: &mut Masks, first: Data, payload: &[u8]) {
-    let count = payload.len().div_ceil(MAX_PAYLOAD);
+    // An empty message is a frame, too.
+    let count = payload.len().div_ceil(MAX_PAYLOAD).max(1);
     out.reserve(payload.len() + count * MASKED_HEADER);
-    for (index, part) in payload.chunks(MAX_PAYLOAD).enumerate() {
+    let mut parts = payload.chunks(MAX_PAYLOAD);
+    for index in 0..count {
+        let part = parts.next().unwrap_or_default();
         let kind = if index == 0 { first } else { Data::Continue };
         append(out, masks, OpCode::Data(kind), index + 1 == count, part);
     }
@@ -313,6 +319,13 @@ mod tests {
             let joined: Vec<u8> = frames.into_iter().flat_map(|frame| frame.2).collect();
             assert!(joined == payload, "{role:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_binary_message_is_one_frame() {
+        let mut out = Vec::new();
+        binary(&mut out, &mut Masks::new(Role::Server), b"");
+        assert_eq!(out, [0x82, 0]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tungstenite::protocol::frame::FrameHeader;
-use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 use super::frame::{Role, apply_mask, mask_behind};
 use super::payload::Incoming;
@@ -35,6 +35,10 @@ pub struct WebSocketReader<S> {
     /// The frames so far of a message in several.
     assembled: Vec<u8>,
     charge: Charge,
+    /// Whether the last message is text, or the one that is arriving.
+    is_text: bool,
+    /// Bytes at the start of `assembled` that are known to be UTF-8.
+    valid: usize,
     /// Whether a message in several frames has begun.
     is_fragmented: bool,
     /// Why the message that is arriving will not be taken.
@@ -95,12 +99,19 @@ impl<S: Source> WebSocketReader<S> {
             message: Place::Assembled,
             assembled: Vec::new(),
             charge: Charge::default(),
+            is_text: false,
+            valid: 0,
             is_fragmented: false,
             refusal: None,
             to_skip: 0,
             expected: Expected::Message,
             part: None,
         }
+    }
+
+    /// Whether the last message was sent as text.
+    pub fn is_text(&self) -> bool {
+        self.is_text
     }
 
     /// `Ok(None)` when more bytes are needed, of which there must then be the given number.
@@ -123,10 +134,13 @@ impl<S: Source> WebSocketReader<S> {
     fn next_header(&self) -> Result<Option<Frame>, Need> {
         let mut cursor = Cursor::new(self.buffer.bytes());
         let parsed = FrameHeader::parse(&mut cursor)
-            .map_err(|error| Need::Goodbye(format!("broken websocket frame: {error}")))?;
+            .map_err(|error| Need::goodbye(&format!("broken websocket frame: {error}")))?;
         let Some((header, payload_len)) = parsed else {
             return Ok(None);
         };
+        if payload_len > i64::MAX as u64 {
+            return Err(Need::goodbye("the highest bit of a length is set"));
+        }
         if header.rsv1 || header.rsv2 || header.rsv3 {
             return Err(Need::goodbye("a reserved bit is set"));
         }
@@ -154,6 +168,7 @@ impl<S: Source> WebSocketReader<S> {
             Control::Ping => self.outbound.pong(payload),
             Control::Pong => {}
             Control::Close => {
+                check_close(payload)?;
                 self.outbound.say_goodbye(Goodbye::Normal);
                 return Ok(Some(Received::Closed("the peer said goodbye".into())));
             }
@@ -164,7 +179,9 @@ impl<S: Source> WebSocketReader<S> {
 
     fn take_data(&mut self, frame: &Frame) -> Result<Option<Received>, Need> {
         match (frame.opcode, self.is_fragmented) {
-            (OpCode::Data(Data::Text | Data::Binary), false) => {}
+            (OpCode::Data(kind @ (Data::Text | Data::Binary)), false) => {
+                self.is_text = kind == Data::Text;
+            }
             (OpCode::Data(Data::Continue), true) => {}
             (OpCode::Data(Data::Reserved(_)), _) => return Err(Need::goodbye("a reserved opcode")),
             _ => return Err(Need::goodbye("the frames of two messages are mixed")),
@@ -193,6 +210,9 @@ impl<S: Source> WebSocketReader<S> {
         let is_whole = frame.is_final && !self.is_fragmented;
         self.is_fragmented = !frame.is_final;
         if is_whole {
+            if self.is_text && str::from_utf8(&self.buffer.bytes()[payload.clone()]).is_err() {
+                return Err(Need::not_utf8());
+            }
             self.message = Place::Buffer(payload);
             return Ok(Some(Received::Message));
         }
@@ -201,6 +221,7 @@ impl<S: Source> WebSocketReader<S> {
         } else {
             self.assembled
                 .extend_from_slice(&self.buffer.bytes()[payload]);
+            self.check_text(frame.is_final)?;
         }
         if !frame.is_final {
             return Ok(None);
@@ -211,6 +232,28 @@ impl<S: Source> WebSocketReader<S> {
                 .take()
                 .map_or(Received::Message, Received::Refused),
         ))
+    }
+
+    /// Looks at what is new of a text in several frames; a character may be cut between two.
+    fn check_text(&mut self, is_whole: bool) -> Result<(), Need> {
+        if !self.is_text {
+            return Ok(());
+        }
+        match str::from_utf8(&self.assembled[self.valid..]) {
+            Ok(new) => self.valid += new.len(),
+            Err(error) if error.error_len().is_none() && !is_whole => {
+                self.valid += error.valid_up_to();
+            }
+            Err(_) => return Err(Need::not_utf8()),
+        }
+        Ok(())
+    }
+
+    /// Throws away what has come of a message in several frames.
+    fn drop_assembled(&mut self) {
+        self.assembled = Vec::new();
+        self.valid = 0;
+        self.charge.set(0);
     }
 
     fn begin_part(&mut self, frame: &Frame) -> Result<Option<Received>, Need> {
@@ -304,8 +347,7 @@ impl<S: Source> WebSocketReader<S> {
 
     fn refuse(&mut self, why: Refusal) {
         self.refusal.get_or_insert(why);
-        self.assembled = Vec::new();
-        self.charge.set(0);
+        self.drop_assembled();
     }
 
     fn skip(&mut self) -> Result<Option<Received>, Need> {
@@ -325,8 +367,7 @@ impl<S: Source> WebSocketReader<S> {
     fn release_last(&mut self) {
         self.buffer.consume(std::mem::take(&mut self.used));
         if matches!(self.message, Place::Assembled) && !self.is_fragmented {
-            self.assembled = Vec::new();
-            self.charge.set(0);
+            self.drop_assembled();
         }
     }
 }
@@ -356,13 +397,33 @@ enum Need {
     Bytes(usize),
     /// More of a payload.
     Part,
-    /// An end: the peer has broken the framing.
-    Goodbye(String),
+    /// An end: the peer has broken RFC 6455, and in which words to tell.
+    Goodbye(Goodbye, String),
 }
 
 impl Need {
     fn goodbye(why: &str) -> Self {
-        Self::Goodbye(why.to_owned())
+        Self::Goodbye(Goodbye::Protocol, why.to_owned())
+    }
+
+    fn not_utf8() -> Self {
+        Self::Goodbye(Goodbye::NotText, "a text message is not UTF-8".to_owned())
+    }
+}
+
+/// Whether a close frame may have this payload: nothing, or a code that may be sent and a reason.
+fn check_close(payload: &[u8]) -> Result<(), Need> {
+    let (code, reason) = match payload {
+        [] => return Ok(()),
+        [_] => return Err(Need::goodbye("a close frame has half a code")),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+    };
+    if !CloseCode::from(code).is_allowed() {
+        return Err(Need::goodbye(&format!("a close frame has the code {code}")));
+    }
+    match str::from_utf8(reason) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Need::goodbye("the reason in a close frame is not UTF-8")),
     }
 }
 
@@ -376,8 +437,8 @@ impl<S: Source> Reader for WebSocketReader<S> {
                 Ok(None) => continue,
                 Err(Need::Bytes(wanted)) => Fill::Buffer(wanted),
                 Err(Need::Part) => Fill::Part,
-                Err(Need::Goodbye(why)) => {
-                    self.outbound.say_goodbye(Goodbye::Protocol);
+                Err(Need::Goodbye(goodbye, why)) => {
+                    self.outbound.say_goodbye(goodbye);
                     return Received::Closed(why);
                 }
             };
