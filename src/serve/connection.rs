@@ -2,14 +2,14 @@
 //!
 //! What belongs to it, not to its session, ends with it ([`ConnectionState`]). A ping tells whether
 //! the peer of a websocket is still there ([`Keepalive`]). Anybody can open a connection, and needs
-//! no token to keep it open for a while; so where there are too many connections, the oldest of
-//! these makes room for the next.
+//! no token to keep it open for a while; so those have places of their own ([`PendingConnections`]),
+//! and where there are too many of them, the oldest makes room for the next.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::access::handshake::{Accepted, HANDSHAKE, LAST_WORDS, let_in};
@@ -122,19 +122,28 @@ pub(crate) fn serve_socket(
     let outbound = Arc::new(Outbound::new(entry.sink, Framing::WebSocket(Role::Server)));
     let mut reader = WebSocketReader::new(entry.source, entry.buffer, Arc::clone(&outbound));
     let (number, peer) = (caller.connection, caller.peer);
-    serve_connection(server, &mut reader, &outbound, number, peer);
+    serve_connection(
+        server,
+        &mut reader,
+        &outbound,
+        number,
+        peer,
+        Some(entry.place),
+    );
 }
 
-/// Serves an open connection to its end; whether a message has come.
+/// Serves an open connection to its end; whether a message has come. Its place, if it has one, is free
+/// as soon as its client is gone.
 pub(crate) fn serve_connection(
     server: &Arc<Server>,
     reader: &mut dyn Reader,
     outbound: &Arc<Outbound>,
     number: u64,
     peer: Peer,
+    place: Option<Place>,
 ) -> bool {
     server.register(number, outbound);
-    let has_heard = serve_messages(server, reader, outbound, number, peer);
+    let has_heard = serve_messages(server, reader, outbound, number, peer, place);
     server.unregister(number);
     hang_up(reader, outbound);
     has_heard
@@ -158,6 +167,7 @@ pub(crate) fn serve_messages(
     outbound: &Arc<Outbound>,
     number: u64,
     peer: Peer,
+    place: Option<Place>,
 ) -> bool {
     METRICS.connections.add(1);
     log::event(Level::Info, Event::ConnectionOpened, &|line| {
@@ -212,6 +222,8 @@ pub(crate) fn serve_messages(
             break format!("it is silent for {:?}", keepalive.silence());
         }
     };
+    // What its requests still do, on a file system that hangs perhaps, keeps no other client out.
+    drop(place);
     // Who ends our input may still read our output.
     let patience = matches!(peer, Peer::Stdio).then_some(LAST_REQUESTS);
     requests.end(patience);
@@ -315,9 +327,42 @@ impl Keepalive {
     }
 }
 
-/// All of them, by their numbers: the lowest is the oldest.
-#[derive(Default)]
-pub(crate) struct PendingConnections(Mutex<BTreeMap<u64, Arc<Socket>>>);
+/// Places for connections of a kind.
+pub(crate) struct Places {
+    most: usize,
+    taken: AtomicUsize,
+}
+
+/// One of them, until it is dropped.
+pub(crate) struct Place(Arc<Places>);
+
+impl Places {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        let taken = AtomicUsize::new(0);
+        Arc::new(Self { most, taken })
+    }
+
+    /// Takes one; none if all are taken.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Place> {
+        let one_more = |taken| (taken < self.most).then_some(taken + 1);
+        let updated = self
+            .taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        updated.ok().map(|_| Place(Arc::clone(self)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Connections that have not been let in yet, by their numbers: the lowest is the oldest.
+pub(crate) struct PendingConnections {
+    most: usize,
+    sockets: Mutex<BTreeMap<u64, Arc<Socket>>>,
+}
 
 /// One of them, until it is let in, closed or dropped.
 pub(crate) struct Pending {
@@ -326,30 +371,32 @@ pub(crate) struct Pending {
 }
 
 impl PendingConnections {
-    /// Adds a connection, which must be the newest.
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        let sockets = Mutex::default();
+        Arc::new(Self { most, sockets })
+    }
+
+    /// Adds a connection, which must be the newest. If there are too many then, the oldest is
+    /// closed, which wakes its thread.
     pub(crate) fn add(self: &Arc<Self>, number: u64, socket: &Arc<Socket>) -> Pending {
-        self.0.lock().insert(number, Arc::clone(socket));
+        let mut sockets = self.sockets.lock();
+        sockets.insert(number, Arc::clone(socket));
+        if sockets.len() > self.most
+            && let Some((_, oldest)) = sockets.pop_first()
+        {
+            oldest.shut_down(Shutdown::Both);
+        }
         Pending {
             all: Arc::clone(self),
             number,
         }
-    }
-
-    /// Closes the oldest, which wakes its thread; false if there is none.
-    pub(crate) fn close_oldest(&self) -> bool {
-        let oldest = self.0.lock().pop_first();
-        let Some((_, socket)) = oldest else {
-            return false;
-        };
-        socket.shut_down(Shutdown::Both);
-        true
     }
 }
 
 impl Pending {
     /// From now on it is not closed for another. False if it has been.
     pub(crate) fn keep(&self) -> bool {
-        self.all.0.lock().remove(&self.number).is_some()
+        self.all.sockets.lock().remove(&self.number).is_some()
     }
 }
 

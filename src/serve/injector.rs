@@ -41,6 +41,7 @@ impl Injector {
             &outbound,
             number,
             Peer::Rendezvous(name),
+            None,
         )
     }
 
@@ -82,7 +83,7 @@ pub(super) fn serve_lines(server: &Arc<Server>, socket: UnixStream, peer: Peer) 
         let sink = Sink::Socket(Arc::clone(&socket));
         let outbound = Arc::new(Outbound::new(sink, Framing::Lines));
         let mut reader = LineReader::new(SocketSource::new(socket), Arc::clone(&outbound));
-        serve_connection(&server, &mut reader, &outbound, number, peer);
+        serve_connection(&server, &mut reader, &outbound, number, peer, None);
     };
     thread::Builder::new()
         .name(format!("conn-{number}"))

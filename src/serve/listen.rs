@@ -9,7 +9,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{fmt, fs, thread};
 
@@ -18,7 +17,7 @@ use super::access::upgrade::UpgradePolicy;
 use super::access::{Access, Reloaded};
 use super::caller::stranger;
 use super::config::{MetricsPlace, Options, ServeError};
-use super::connection::{self, Peer, PendingConnections};
+use super::connection::{self, Peer, PendingConnections, Places};
 use super::refusal::Cause;
 use super::server::{STACK_BYTES, Server};
 use crate::log::{self, Event, Level};
@@ -131,11 +130,13 @@ impl std::error::Error for ListenUrlError {}
 
 /// Connections that are accepted before the main thread looks at its other duties.
 const ACCEPT_AT_ONCE: usize = 64;
-/// Connections above the limit that may be told so at a time, and those of strangers; others are
-/// just closed.
-const MAX_REFUSALS: usize = 16;
-/// Threads above the limit: those that are told so, and those of connections that were closed for
-/// them and whose turn has not come yet to end.
+/// Connections that have not been let in yet, at a time. Those of clients do not count here, so who
+/// only connects takes nothing from them; and this many have to come while a client asks to be let
+/// in before it is closed for them.
+const MAX_PENDING: usize = 256;
+/// Strangers that may be told at a time that they are; others are just closed.
+const MAX_STRANGERS: usize = 16;
+/// Threads of connections that were closed for others and whose turn has not come yet to end.
 const MAX_ENDING: usize = 256;
 
 /// Whom a listener is for.
@@ -158,15 +159,14 @@ pub(crate) struct Listener {
     /// Without a token, only users who have the server's rights may come in.
     own_users_only: bool,
     serves: Serves,
-    max_connections: usize,
-    /// Connections that have a thread, but for those of strangers.
-    living: Arc<AtomicUsize>,
-    /// Those of them that have not been let in yet.
+    /// Threads of connections, but for those of strangers.
+    threads: Arc<Places>,
+    /// Connections that have not been let in yet.
     pending: Arc<PendingConnections>,
-    /// Those above the limit, which are told about health or that there is no room.
-    crowded: Arc<PendingConnections>,
-    /// Connections of users who may not come in.
-    strangers: Arc<AtomicUsize>,
+    /// Those that have been.
+    clients: Arc<Places>,
+    /// Those of users who may not come in.
+    strangers: Arc<Places>,
 }
 
 /// What is listened on.
@@ -229,6 +229,10 @@ impl Listener {
         };
         let is_loopback = matches!(port, Port::Tcp(_)) && is_local;
         let is_for_all = serves == Serves::All;
+        let (max_clients, max_pending) = match is_for_all {
+            true => (options.max_connections, MAX_PENDING),
+            false => (0, MAX_ASKING),
+        };
         Ok(Some(Self {
             port,
             policy: Arc::new(UpgradePolicy {
@@ -242,14 +246,10 @@ impl Listener {
             own_users_only: access.authenticator().is_none() && !options.allow_local_users,
             serves,
             access,
-            max_connections: match is_for_all {
-                true => options.max_connections,
-                false => MAX_ASKING,
-            },
-            living: Arc::default(),
-            pending: Arc::default(),
-            crowded: Arc::default(),
-            strangers: Arc::default(),
+            threads: Places::new(max_clients + max_pending + MAX_ENDING),
+            pending: PendingConnections::new(max_pending),
+            clients: Places::new(max_clients),
+            strangers: Places::new(MAX_STRANGERS),
         }))
     }
 
@@ -333,23 +333,13 @@ impl Listener {
             connection: number,
             peer,
         };
-        let living = Living::one_more(&self.living);
-        let refused = living.count.saturating_sub(self.max_connections);
-        if refused > MAX_ENDING {
-            return caller.lost(
-                Cause::Connections,
-                "too many are refused already".to_owned(),
-            );
-        }
-        let has_room = refused == 0 || self.pending.close_oldest();
-        if !has_room && refused > MAX_REFUSALS {
-            self.crowded.close_oldest();
-        }
-        let socket = Arc::new(socket);
-        let pending = match has_room {
-            true => self.pending.add(number, &socket),
-            false => self.crowded.add(number, &socket),
+        let lost = move |cause| caller.lost(cause, "too many are refused already".to_owned());
+        let Some(thread) = self.threads.take() else {
+            return lost(Cause::Connections);
         };
+        let socket = Arc::new(socket);
+        let pending = self.pending.add(number, &socket);
+        let clients = Arc::clone(&self.clients);
         let server = Arc::clone(server);
         let policy = Arc::clone(&self.policy);
         let is_on_network = matches!(self.port, Port::Tcp(_));
@@ -357,27 +347,23 @@ impl Listener {
         let (own_users_only, strangers) = (self.own_users_only, Arc::clone(&self.strangers));
         let serve = move || {
             let stranger = own_users_only.then(|| stranger(&socket)).flatten();
-            let _living = if stranger.is_some() {
-                // They take no place of those who may come in.
-                drop(living);
-                let living = Living::one_more(&strangers);
-                if living.count > MAX_REFUSALS {
-                    return caller.lost(Cause::User, "too many are refused already".to_owned());
-                }
-                living
-            } else {
-                living
-            };
-            if stranger.is_some() {
-                // To close it would make no room.
+            let _thread = if stranger.is_some() {
+                // They take no place of those who may come in, and to close one would make none.
+                drop(thread);
                 pending.keep();
-            }
+                let Some(place) = strangers.take() else {
+                    return lost(Cause::User);
+                };
+                place
+            } else {
+                thread
+            };
             let accepted = Accepted {
                 socket,
                 tls,
                 caller,
                 pending,
-                has_room,
+                clients,
             };
             connection::serve_socket(&server, accepted, stranger.as_ref(), &policy);
         };
@@ -397,27 +383,6 @@ impl AsFd for Listener {
             Port::Tcp(socket) => socket.as_fd(),
             Port::Unix(socket) => socket.as_fd(),
         }
-    }
-}
-
-/// One connection in the count.
-struct Living {
-    all: Arc<AtomicUsize>,
-    count: usize,
-}
-
-impl Living {
-    fn one_more(all: &Arc<AtomicUsize>) -> Self {
-        Self {
-            all: Arc::clone(all),
-            count: all.fetch_add(1, Ordering::Relaxed) + 1,
-        }
-    }
-}
-
-impl Drop for Living {
-    fn drop(&mut self) {
-        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -479,5 +479,6 @@ fn serve_streams(server: &Arc<Server>, (stdin, stdout, answers): (OwnedFd, Owned
         &outbound,
         STDIO_CONNECTION,
         Peer::Stdio,
+        None,
     );
 }

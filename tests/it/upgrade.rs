@@ -300,10 +300,10 @@ fn who_shows_no_token_keeps_nobody_out() {
         socket.write_all(b"GET / HTTP/1.1\r\n").unwrap();
         socket
     };
-    let mut idle: Vec<_> = (0..10).map(|_| half_a_request()).collect();
+    let mut idle: Vec<_> = (0..300).map(|_| half_a_request()).collect();
     clients.extend((0..3).map(|_| connect()));
-    // All but these made room, long before their time was over.
-    for socket in &mut idle {
+    // The oldest made room, long before their time was over.
+    for socket in &mut idle[..300 - 256] {
         socket
             .set_read_timeout(Some(Duration::from_secs(5)))
             .unwrap();
@@ -320,6 +320,20 @@ fn who_shows_no_token_keeps_nobody_out() {
     for client in &mut clients {
         client.still_serves();
     }
+}
+
+#[test]
+fn who_only_connects_does_not_outrun_a_client_for_the_last_place() {
+    let server = Server::websocket(&["--max-connections", "2"]);
+    let mut first = server.connect();
+    let request = upgrade_head("/", Some("localhost"), "");
+    let (begin, end) = request.split_at(20);
+    let mut slow = server.dial();
+    slow.write_all(begin.as_bytes()).unwrap();
+    let silent: Vec<_> = (0..100).map(|_| server.dial()).collect();
+    assert_eq!(exchange(&mut slow, end.as_bytes()).status, 101);
+    first.still_serves();
+    drop(silent);
 }
 
 #[test]

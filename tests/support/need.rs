@@ -25,6 +25,8 @@ pub enum Need {
     Namespaces,
     /// Mount namespaces of root.
     MountNamespaces,
+    /// File systems that a program serves, which python3 mounts.
+    Fuse,
     /// A launcher of sandboxes that works for a user.
     Launcher(Launcher, Who),
     /// A kernel of this version or a newer one.
@@ -44,6 +46,7 @@ impl fmt::Display for Need {
             Self::Ipv6 => f.write_str("ipv6"),
             Self::Namespaces => f.write_str("namespaces"),
             Self::MountNamespaces => f.write_str("mount-namespaces"),
+            Self::Fuse => f.write_str("fuse"),
             Self::Launcher(launcher, Who::Myself) => write!(f, "{launcher}"),
             Self::Launcher(launcher, Who::Another) => write!(f, "{launcher}-as-another"),
             Self::Linux(major, minor) => write!(f, "linux-{major}.{minor}"),
@@ -90,6 +93,10 @@ impl Need {
                 unshare(&kinds, can_unshare)
             }
             Self::MountNamespaces => unshare(&["--mount"], has_sys_admin),
+            Self::Fuse => match fs::File::options().read(true).write(true).open("/dev/fuse") {
+                Ok(_) => Self::Program("python3").lacking(),
+                Err(error) => Lack::of_the_kernel(format!("/dev/fuse: {error}")),
+            },
             Self::Launcher(launcher, who) => lacking(launcher, who).map(|why| Lack {
                 why,
                 is_curable: launcher == Launcher::System && can_unshare(),

@@ -10,7 +10,7 @@ use super::upgrade::{self, Progress, Refused, Response, UpgradePolicy};
 use crate::log::{self, Event, Level};
 use crate::net::{InBuffer, Sink, Socket, SocketSource, Source, TlsSession, TlsSource};
 use crate::serve::caller::Stranger;
-use crate::serve::connection::{Peer, Pending};
+use crate::serve::connection::{Peer, Pending, Place, Places};
 use crate::serve::metrics::{self, METRICS};
 use crate::serve::refusal::Cause;
 use crate::serve::server::Server;
@@ -29,8 +29,8 @@ pub(crate) struct Accepted {
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) caller: Caller,
     pub(crate) pending: Pending,
-    /// Whether it may become a client's. Otherwise it is told so, or about health.
-    pub(crate) has_room: bool,
+    /// The places of clients.
+    pub(crate) clients: Arc<Places>,
 }
 
 /// Whom refusals name.
@@ -80,6 +80,7 @@ pub(crate) struct Entry {
     pub(crate) sink: Sink,
     /// What came behind the request.
     pub(crate) buffer: InBuffer,
+    pub(crate) place: Place,
 }
 
 /// Reads the HTTP request and answers it; none if it did not become a websocket. A stranger gets
@@ -95,14 +96,10 @@ pub(crate) fn let_in(
         tls,
         caller,
         pending,
-        has_room,
+        clients,
     } = accepted;
-    let patience = match has_room {
-        true => HANDSHAKE,
-        false => LAST_WORDS,
-    };
-    let deadline = Instant::now() + patience;
-    let Some((mut source, sink)) = halves(socket, tls, patience, caller)? else {
+    let deadline = Instant::now() + HANDSHAKE;
+    let Some((mut source, sink)) = halves(socket, tls, caller)? else {
         return Ok(None);
     };
     let refuse = |source: &mut dyn Source, response: &Response| {
@@ -122,12 +119,12 @@ pub(crate) fn let_in(
                 return refuse(&mut *source, &response);
             }
             Progress::Upgrade { response, head_len } => {
-                if !has_room {
-                    return refuse(&mut *source, &upgrade::too_many_connections());
-                }
                 if let Some(stranger) = stranger {
                     return refuse(&mut *source, &upgrade::not_for(stranger));
                 }
+                let Some(place) = clients.take() else {
+                    return refuse(&mut *source, &upgrade::too_many_connections());
+                };
                 if !pending.keep() {
                     // It was closed to make room for another.
                     return Ok(None);
@@ -138,6 +135,7 @@ pub(crate) fn let_in(
                     source,
                     sink,
                     buffer,
+                    place,
                 }));
             }
         }
@@ -153,11 +151,7 @@ pub(crate) fn let_in(
             Err(error) => match error.kind() {
                 io::ErrorKind::Interrupted => {}
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                    let response = match has_room {
-                        true => upgrade::timed_out(),
-                        false => upgrade::too_many_connections(),
-                    };
-                    return refuse(&mut *source, &response);
+                    return refuse(&mut *source, &upgrade::timed_out());
                 }
                 _ => return Err(error),
             },
@@ -170,14 +164,13 @@ pub(crate) fn let_in(
 fn halves(
     socket: Arc<Socket>,
     tls: Option<Arc<ServerConfig>>,
-    patience: Duration,
     caller: Caller,
 ) -> io::Result<Option<(Box<dyn Source>, Sink)>> {
     let mut source = SocketSource::new(Arc::clone(&socket));
     let Some(config) = tls else {
         return Ok(Some((Box::new(source), Sink::Socket(socket))));
     };
-    match source.peek(patience)? {
+    match source.peek(HANDSHAKE)? {
         Some(TLS_HANDSHAKE) => {}
         None => return Ok(None),
         Some(_) => {

@@ -3,6 +3,7 @@
 mod blocks;
 mod copy;
 mod directories;
+mod hung;
 mod large;
 mod links;
 mod metadata;
