@@ -1,5 +1,6 @@
 //! What is told while a command works in an environment: that its server does not answer yet, not
-//! any more, or that the connection is lost; and once, that all is well again.
+//! any more, or that the connection is lost, each with how long it is waited for; and once, that all
+//! is well again.
 
 use std::fmt;
 use std::io;
@@ -8,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::env::{ConnectionState, Environment};
+use crate::rpc::client::RECOVERY_WINDOW;
 use crate::sys::sync::{Condvar, Mutex};
 
 /// How long a server may take to answer at first before that is told.
@@ -95,16 +97,19 @@ impl Shared {
                     let since: &Instant = lost_since.get_or_insert_with(Instant::now);
                     if told != Told::Lost && since.elapsed() >= SHORT {
                         told = Told::Lost;
-                        say(format_args!("{why}\ntrying to take it up again"));
+                        let seconds = RECOVERY_WINDOW.as_secs();
+                        say(format_args!(
+                            "{why}\ntrying to take it up again, for {seconds} s at most"
+                        ));
                     }
                     continue;
                 }
-                ConnectionState::Silent(time) if has_answered => {
+                ConnectionState::Silent { time, limit } if has_answered => {
                     if told != Told::Silent {
                         told = Told::Silent;
-                        let seconds = time.as_secs();
+                        let (seconds, limit) = (time.as_secs(), limit.as_secs());
                         say(format_args!(
-                            "`{id}` has not answered for {seconds} s; waiting for it"
+                            "`{id}` has not answered for {seconds} s; waiting until it is {limit} s"
                         ));
                     }
                 }
@@ -112,7 +117,15 @@ impl Shared {
                 _ if !has_answered => {
                     if told == Told::Nothing && begun.elapsed() >= SLOW {
                         told = Told::Slow;
-                        say(format_args!("`{id}` has not answered yet; waiting for it"));
+                        match environment.patience() {
+                            Some(limit) if connection == ConnectionState::Connecting => {
+                                let seconds = limit.as_secs();
+                                say(format_args!(
+                                    "`{id}` has not answered yet; waiting for it, {seconds} s at most"
+                                ));
+                            }
+                            _ => say(format_args!("`{id}` has not answered yet; waiting for it")),
+                        }
                     }
                 }
                 _ => match std::mem::replace(&mut told, Told::Nothing) {

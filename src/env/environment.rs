@@ -9,6 +9,7 @@ use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::config::{ConfigError, Definition, Origin, Problem, Token, Transport};
 use super::{LOCAL, UnknownEnvironment};
@@ -68,6 +69,19 @@ impl Environment {
     /// Whether it has a transport.
     pub fn is_remote(&self) -> bool {
         matches!(self.reached, Reached::Defined(_))
+    }
+
+    /// How long connecting and the handshake may take together; none for this machine.
+    pub fn patience(&self) -> Option<Duration> {
+        let Reached::Defined(definition) = &self.reached else {
+            return None;
+        };
+        let connecting = match definition.transport {
+            // To start it takes no time that counts.
+            Transport::Program { .. } => Duration::ZERO,
+            _ => definition.connect_timeout,
+        };
+        Some(connecting.saturating_add(definition.initialize_timeout))
     }
 
     /// The client, for files, HTTP requests and all else. What it has to be reached by may be wrong,

@@ -193,6 +193,18 @@ fn a_last_line_without_its_end_counts_on_stdio() {
 }
 
 #[test]
+fn an_id_may_have_1024_bytes_as_it_is_written() {
+    let mut client = Client::websocket();
+    let longest = "i".repeat(1022);
+    let ask = |id: &str| json!({"id": id, "method": "environment/status"}).to_string();
+    client.send(&ask(&longest));
+    assert_eq!(client.answer(longest.as_str()).unwrap()["status"], "ready");
+    client.send(&ask(&format!("{longest}i")));
+    let (id, answer) = client.any_answer();
+    assert_eq!((id, answer.unwrap_err().code), (json!(-1), -32600));
+}
+
+#[test]
 fn a_line_that_is_not_utf8_is_an_error_on_stdio() {
     let mut client = Client::stdio();
     survives(&mut client, "utf8", |client| {

@@ -493,7 +493,7 @@ impl Streams {
             None => Self::open_pipes(spec),
         };
         let what = if spec.terminal.is_some() {
-            "a terminal"
+            "a terminal from /dev/ptmx"
         } else {
             "a pipe"
         };

@@ -124,10 +124,26 @@ impl Connection {
         }
     }
 
-    /// For how long the server has not answered, if it is time to tell.
-    pub(crate) fn silence(&self) -> Option<Duration> {
+    /// For how long nothing has come from the server, if it is time to tell, and for how long it may
+    /// be silent.
+    pub(crate) fn silence(&self) -> Option<(Duration, Duration)> {
         let millis = self.silent.load(Ordering::Relaxed);
-        (millis > 0).then(|| Duration::from_millis(millis))
+        (millis > 0).then(|| {
+            (
+                Duration::from_millis(millis),
+                self.liveness(Instant::now()).limit(),
+            )
+        })
+    }
+
+    /// What is to be found out about the server from now on.
+    fn liveness(&self, now: Instant) -> Liveness {
+        // Where there is no other connection to be had, this one gets the time for one.
+        let more = match self.outbound.framing() {
+            Framing::WebSocket(_) => Duration::ZERO,
+            Framing::Lines => self.recovery_window,
+        };
+        Liveness::new(self.ping_interval, more, now)
     }
 
     /// Why the last connection was lost, until this one has lasted.
@@ -323,15 +339,7 @@ impl Connection {
         let is_websocket = self.outbound.framing() != Framing::Lines;
         // One to this program itself needs no signs of life.
         let is_asked = is_websocket || self.command.is_some();
-        // Where there is no other connection to be had, this one gets the time for one.
-        let more = match is_websocket {
-            true => Duration::ZERO,
-            false => self.recovery_window,
-        };
-        let mut liveness = Liveness::new(self.ping_interval, more, begun);
-        if self.doubt().is_some() {
-            liveness.ask_soon(LASTING);
-        }
+        let mut liveness = self.liveness(begun);
         // Where it was last looked for events that stay away.
         let mut checked = begun;
         let mut has_gaps = false;

@@ -208,7 +208,7 @@ impl Connector {
             Link::Connecting => ConnectionState::Connecting,
             Link::Connected(connection) => match (connection.doubt(), connection.silence()) {
                 (Some(why), _) => ConnectionState::Recovering(why),
-                (None, Some(time)) => ConnectionState::Silent(time),
+                (None, Some((time, limit))) => ConnectionState::Silent { time, limit },
                 (None, None) => ConnectionState::Connected,
             },
             Link::Recovering(why) => ConnectionState::Recovering(why.clone()),

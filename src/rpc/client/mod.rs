@@ -185,8 +185,8 @@ pub struct ClientOptions {
     /// For how long a lost websocket is tried to be had again; 45 s unless set, which is below
     /// the 80 s or more that servers keep a session.
     pub recovery_window: Duration,
-    /// After how much silence a server is asked for a sign of life; 5 s unless set. One that is
-    /// silent for three such intervals is gone: a command, whose connection cannot be had again,
+    /// A server that is silent for a fifth of this is asked for a sign of life; 5 s unless set. One
+    /// that is silent for three such intervals is gone: a command, whose connection cannot be had again,
     /// for as much longer as `recovery_window` says.
     pub ping_interval: Duration,
 }
@@ -200,6 +200,9 @@ pub fn introduce_as(name: String) {
     let _ = NAME.set(name);
 }
 
+/// The recovery window unless another is set.
+pub const RECOVERY_WINDOW: Duration = Duration::from_secs(45);
+
 impl ClientOptions {
     /// The defaults.
     pub fn new(transport: Transport) -> Self {
@@ -208,7 +211,7 @@ impl ClientOptions {
             client_name: NAME.get().map_or("exec-server", |name| name).to_owned(),
             initialize_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(60),
-            recovery_window: Duration::from_secs(45),
+            recovery_window: RECOVERY_WINDOW,
             ping_interval: Duration::from_secs(5),
         }
     }
@@ -223,8 +226,13 @@ pub enum ConnectionState {
     Connecting,
     /// All is well.
     Connected,
-    /// There is a connection, and the server has not answered for so long.
-    Silent(Duration),
+    /// There is a connection, and the server does not answer.
+    Silent {
+        /// For how long nothing has come from it.
+        time: Duration,
+        /// For how long that may be before the connection is given up.
+        limit: Duration,
+    },
     /// The connection was lost, for this reason, and is being made again.
     Recovering(String),
     /// There is none, for this reason; the next use tries again.
@@ -237,7 +245,9 @@ impl fmt::Display for ConnectionState {
             Self::Idle => f.write_str("not connected yet"),
             Self::Connecting => f.write_str("connecting"),
             Self::Connected => f.write_str("connected"),
-            Self::Silent(time) => write!(f, "connected, and no answer for {} s", time.as_secs()),
+            Self::Silent { time, .. } => {
+                write!(f, "connected, and no answer for {} s", time.as_secs())
+            }
             Self::Recovering(why) => write!(f, "reconnecting: {why}"),
             Self::Failed(why) => write!(f, "failed: {why}"),
         }

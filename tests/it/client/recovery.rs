@@ -221,7 +221,7 @@ fn a_server_that_is_stopped_is_noticed_and_its_session_taken_up_when_it_goes_on(
     let process = client.start(&command(&["sleep"])).unwrap();
     signal(server.pid(), "STOP");
     within(PATIENCE, "its silence shows", || {
-        matches!(client.state(), ConnectionState::Silent(_))
+        matches!(client.state(), ConnectionState::Silent { .. })
     });
     within(PATIENCE, "the connection is given up", || {
         matches!(client.state(), ConnectionState::Recovering(_))

@@ -148,7 +148,8 @@ fn a_server_that_does_not_answer_is_told_before_it_is_given_up() {
     let mut stderr = BufReader::new(running.0.stderr.take().unwrap());
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
-    let told = format!("exec-server cp: `{url}` has not answered yet; waiting for it\n");
+    let told =
+        format!("exec-server cp: `{url}` has not answered yet; waiting for it, 20 s at most\n");
     assert_eq!(line, told);
     assert_eq!(running.0.try_wait().unwrap(), None);
 }

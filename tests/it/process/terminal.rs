@@ -1,8 +1,10 @@
 //! Processes on a terminal: one stream, a size, and the keys that mean something.
 
+use std::process::Command;
+
 use serde_json::json;
 
-use crate::support::{Start, params};
+use crate::support::{Client, Need, Server, Start, params};
 
 over_both! {
     fn all_three_streams_are_the_terminal(client) {
@@ -73,4 +75,18 @@ over_both! {
         assert_eq!(lines.len(), 20_000);
         assert!(lines.iter().all(|&line| line == "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcd"));
     }
+}
+
+#[test]
+fn a_machine_without_terminals_is_told_what_is_missing() {
+    needs!(Need::Root, Need::MountNamespaces);
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs none /dev && exec \"$0\" --listen stdio";
+    command.args(["-m", "--propagation", "private", "sh", "-c", script]);
+    command.arg(Server::command().get_program());
+    let mut client = Client::stdio_command(command);
+    let start = Start::child("p", &["true"]).tty();
+    let error = client.err("process/start", start.0);
+    let wanted = "cannot get a terminal from /dev/ptmx: No such file or directory (os error 2)";
+    assert_eq!((error.code, &*error.message), (-32603, wanted));
 }

@@ -142,7 +142,10 @@ fn an_outage_and_its_end_are_told_where_no_terminal_is() {
     proxy.refuse();
     let reason = complains(&mut stderr);
     assert!(reason.starts_with("exec-server run: "), "{reason}");
-    assert_eq!(complains(&mut stderr), "  trying to take it up again\n");
+    assert_eq!(
+        complains(&mut stderr),
+        "  trying to take it up again, for 45 s at most\n"
+    );
     proxy.accept();
     let mut rest = String::new();
     drop(stdin);
@@ -169,7 +172,7 @@ fn a_server_that_does_not_answer_is_told_before_it_is_given_up() {
     let mut stderr = BufReader::new(running.0.stderr.take().unwrap());
     assert_eq!(
         complains(&mut stderr),
-        format!("exec-server run: `{url}` has not answered yet; waiting for it\n")
+        format!("exec-server run: `{url}` has not answered yet; waiting for it, 20 s at most\n")
     );
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).unwrap();
@@ -197,8 +200,9 @@ fn a_server_that_stops_answering_in_the_middle_is_told_and_so_is_its_return() {
     signal(server, "CONT");
     let words = "exec-server run: `ws` has not answered for ";
     assert!(line.starts_with(words), "{line}");
-    // It is asked after 5 s without a word, and has 3 s to answer.
-    assert!(told_after < Duration::from_secs(11), "{told_after:?}");
+    assert!(line.ends_with(" s; waiting until it is 15 s\n"), "{line}");
+    // 3 s, and as much again for a machine that is busy.
+    assert!(told_after < Duration::from_secs(6), "{told_after:?}");
     line.clear();
     stderr.read_line(&mut line).unwrap();
     assert_eq!(line, "exec-server run: `ws` answers again\n");
