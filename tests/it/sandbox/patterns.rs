@@ -53,6 +53,20 @@ on_every_bwrap! {
         stage.allows(&policy, &["write", &later]);
     }
 
+    fn a_pattern_wins_over_a_rule_about_the_same_path(stage) {
+        let directory = stage.make_directory("workspace/hidden");
+        let secret = stage.make_file("workspace/hidden/a.env", "the-secret");
+        let free = stage.make_file("workspace/hidden/a.txt", "free");
+        let pattern = format!("{}/**/*.env", stage.workspace());
+        for policy in [
+            stage.policy().deny(&directory).read(&secret).read(&free).deny_glob(&pattern),
+            stage.policy().deny(&directory).write(&secret).write(&free).deny_glob(&pattern),
+        ] {
+            stage.refuses(&policy, &["read", &secret]);
+            assert_eq!(stage.allows(&policy, &["read", &free]), "free");
+        }
+    }
+
     fn thousands_of_patterns_take_little_time(stage) {
         let workspace = stage.workspace();
         let secret = stage.make_file("workspace/4999.env", "the-secret");
