@@ -163,13 +163,17 @@ fn parse_uri(text: &str) -> Result<WirePath, PathError> {
             uri: spell_out(&host, path),
         });
     }
-    if !host.is_empty() || starts_with_drive(&bytes) {
+    let resolved = resolve_dots(&bytes);
+    let has_drive = [&bytes[..], resolved.as_os_str().as_bytes()]
+        .into_iter()
+        .any(starts_with_drive);
+    if !host.is_empty() || has_drive {
         return Err(PathError::Foreign {
             uri: spell_out(&host, path),
         });
     }
     Ok(WirePath {
-        path: resolve_dots(&bytes),
+        path: resolved,
         style: PathStyle::Uri,
     })
 }
