@@ -22,7 +22,7 @@ test: export EXEC_SERVER_TESTS_SKIPPED := $(SKIPPED)
 # make keeps the job tokens of -j to itself, and cargo warns about tokens it is told of and cannot take.
 unexport MAKEFLAGS MFLAGS
 
-.PHONY: all build run test check bench interop chaos conformance cloud-demo install dist setup setup-tools setup-bubblewrap clean help
+.PHONY: all build run test check bench interop conformance chaos fuzz cloud-demo install dist setup setup-tools setup-bubblewrap clean help
 .DEFAULT_GOAL := all
 
 all: build ## build the binary (the default)
@@ -67,6 +67,8 @@ conformance: build ## hold it against suites of others: Autobahn, JSONTestSuite,
 	tests/conformance/run.sh $(BIN) $(TARGET_DIR)/$(TARGET)/debug/examples/echo
 	cargo test $(CARGO_ARGS) --lib -- valid_document
 	cargo test $(CARGO_ARGS) --test it -- sandbox::upstream
+fuzz: setup ## search for inputs that break what src/fuzz.rs says, T seconds a target; TARGETS='path policy' picks
+	T='$(or $(T),60)' tools/fuzz.sh
 
 cloud-demo: build ## play a registration and a command through a rendezvous, all on this machine
 	cargo build -q $(CARGO_ARGS) --example control-plane

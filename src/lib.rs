@@ -4,6 +4,8 @@ pub mod calendar;
 pub mod cli;
 pub mod cloud;
 pub mod env;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod hex;
 pub mod log;
 pub mod net;

@@ -17,7 +17,7 @@ mod exchange;
 mod login;
 mod registration;
 mod registration_loop;
-mod relay;
+pub(crate) mod relay;
 mod settings;
 mod target;
 

@@ -9,7 +9,7 @@ pub mod dial;
 pub mod http;
 mod inbuffer;
 mod lookup;
-mod proxy;
+pub(crate) mod proxy;
 pub mod redact;
 pub(crate) mod stream;
 mod tls;

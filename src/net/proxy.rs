@@ -24,7 +24,8 @@ pub(crate) fn choose(url: &Url, speaks_tls: bool) -> Result<Option<Url>, String>
     choose_by(url, speaks_tls, lossy)
 }
 
-fn choose_by(
+/// The same, by these variables.
+pub(crate) fn choose_by(
     url: &Url,
     speaks_tls: bool,
     variable: impl Fn(&str) -> Option<String>,
@@ -135,7 +136,7 @@ pub(crate) fn basic(user: &[u8], password: &[u8]) -> String {
 }
 
 /// Asks a proxy that we are connected to for a way to the server.
-pub(crate) fn tunnel(
+pub(super) fn tunnel(
     proxy: &Url,
     url: &Url,
     source: &mut dyn Source,

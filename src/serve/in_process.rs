@@ -39,10 +39,10 @@ pub fn local_environment() -> Environment {
 }
 
 /// A server for this program alone.
-struct InProcess(Arc<Server>);
+pub(crate) struct InProcess(Arc<Server>);
 
 impl InProcess {
-    fn begin() -> io::Result<Self> {
+    pub(crate) fn begin() -> io::Result<Self> {
         let options = Options::default();
         let launchers = Launchers::new(options.sandbox.clone(), Journal::open());
         let cannot = |error: io::Error| {
@@ -56,7 +56,7 @@ impl InProcess {
         Ok(Self(Arc::new(Server::new(&options, host, wake))))
     }
 
-    fn connect(&self) -> io::Result<UnixStream> {
+    pub(crate) fn connect(&self) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
         serve_lines(&self.0, theirs, Peer::InProcess)?;
         Ok(ours)

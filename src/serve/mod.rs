@@ -30,7 +30,7 @@ pub mod connection;
 mod dispatch;
 mod file_queue;
 mod files;
-mod in_process;
+pub(crate) mod in_process;
 pub mod injector;
 pub mod listen;
 mod machine_info;

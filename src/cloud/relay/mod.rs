@@ -11,7 +11,7 @@
 //! it up again over another stream.
 
 mod destination;
-mod frame;
+pub(crate) mod frame;
 mod mux;
 mod stream;
 

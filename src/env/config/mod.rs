@@ -9,7 +9,7 @@
 mod document;
 mod error;
 pub mod home;
-mod own;
+pub(crate) mod own;
 
 #[cfg(test)]
 mod tests;

@@ -92,7 +92,7 @@ impl Table {
 ///
 /// # Errors
 /// It is wrong, or says again what stands there.
-pub(super) fn add(
+pub(crate) fn add(
     config: &mut Config,
     bytes: &[u8],
     path: &Path,

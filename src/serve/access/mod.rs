@@ -11,7 +11,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod handshake;
-mod jwt;
+pub(crate) mod jwt;
 pub(crate) mod tls;
 pub(crate) mod upgrade;
 
