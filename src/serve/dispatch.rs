@@ -215,7 +215,7 @@ impl Dispatch {
             Waiting::Message(message) => {
                 self.handle(&message, Some(slot));
             }
-            Waiting::Write(mut responder, work) => {
+            Waiting::Write(responder, work) => {
                 responder.occupy(slot);
                 self.queue(responder, work);
             }

@@ -12,6 +12,7 @@ use crate::rpc::error::{ErrorKind, Reason, RpcError};
 use crate::rpc::message::{OwnedRequestId, RequestId};
 use crate::rpc::methods::Method;
 use crate::rpc::transport::{Outbound, PayloadBuffer};
+use crate::sys::sync::Mutex;
 
 /// Where a request comes from, for the log.
 #[derive(Clone, Copy, Default)]
@@ -51,8 +52,9 @@ pub(crate) struct Responder {
     id: OwnedRequestId,
     source: Source,
     outbound: Arc<Outbound>,
-    /// Counts the request as long as this is there, where requests are counted.
-    slot: Option<Slot>,
+    /// Counts the request, where requests are counted. The answer takes it, since who has answered
+    /// may keep the responder.
+    slot: Mutex<Option<Slot>>,
 }
 
 impl Responder {
@@ -62,13 +64,19 @@ impl Responder {
             id: id.to_owned(),
             source,
             outbound: Arc::clone(outbound),
-            slot: None,
+            slot: Mutex::default(),
         }
     }
 
     /// Lets `slot` count the request until it is answered.
-    pub(crate) fn occupy(&mut self, slot: Slot) {
-        self.slot = Some(slot);
+    pub(crate) fn occupy(&self, slot: Slot) {
+        *self.slot.lock() = Some(slot);
+    }
+
+    /// Adds the answer with `add`. From then on the request is not counted.
+    fn answer_with(&self, add: impl FnOnce(&Outbound)) {
+        add(&self.outbound);
+        self.slot.lock().take();
     }
 
     /// Adds the reply; who calls this sees to the flush, as with all that follow.
@@ -79,8 +87,9 @@ impl Responder {
     /// Adds an error.
     pub(crate) fn fail(&self, error: &RpcError) {
         self.source.note(error);
-        self.outbound
-            .add(|out| encode::error(out, self.id.borrow(), error));
+        self.answer_with(|outbound| {
+            outbound.add(|out| encode::error(out, self.id.borrow(), error));
+        });
     }
 
     /// Adds the reply, or an error, and sends it.
@@ -99,8 +108,9 @@ impl Responder {
 
     /// Adds a reply whose JSON is written by the caller.
     pub(crate) fn write(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.outbound
-            .add(|out| encode::result_with(out, self.id.borrow(), write));
+        self.answer_with(|outbound| {
+            outbound.add(|out| encode::result_with(out, self.id.borrow(), write));
+        });
     }
 
     /// The same with a payload behind the answer if it has any bytes.
@@ -110,19 +120,19 @@ impl Responder {
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         let write = |out: &mut Vec<u8>| encode::result_with(out, self.id.borrow(), write);
-        if payload.bytes().is_empty() {
-            self.outbound.add(write);
-        } else {
-            self.outbound.add_with_buffer(write, payload);
-        }
+        self.answer_with(|outbound| match payload.bytes().is_empty() {
+            true => outbound.add(write),
+            false => outbound.add_with_buffer(write, payload),
+        });
     }
 
     /// Adds an answer that is encoded already, with this request's id.
     pub(crate) fn add_encoded(&self, answer: &[u8]) {
-        self.outbound.add(|out| out.extend_from_slice(answer));
+        self.answer_with(|outbound| outbound.add(|out| out.extend_from_slice(answer)));
     }
 
-    /// Appends the beginning of an answer in several pieces, whose end is the caller's to write.
+    /// Appends the beginning of an answer in several pieces, whose end is the caller's to write. The
+    /// request is counted until the responder is dropped.
     pub(crate) fn begin_reply(&self, out: &mut Vec<u8>, reply: &[u8]) {
         encode::begin_result(out, self.id.borrow());
         out.extend_from_slice(reply);

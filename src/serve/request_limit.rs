@@ -98,7 +98,7 @@ impl Requests {
     /// Takes the payload of the last message.
     pub(crate) fn take_payload(&self, payload: Result<Vec<u8>, PayloadError>) {
         let mut dispatch = self.dispatch.lock();
-        let Some((mut responder, work)) = dispatch.complete(payload) else {
+        let Some((responder, work)) = dispatch.complete(payload) else {
             return;
         };
         let Some(limited) = &self.limit else {

@@ -90,7 +90,7 @@ impl Call<'_> {
 
     /// A way to answer later, from any thread.
     pub(super) fn responder(&self) -> Responder {
-        let mut responder = Responder::new(self.id, self.outbound, self.source);
+        let responder = Responder::new(self.id, self.outbound, self.source);
         if let Some(slot) = self.slot.take() {
             responder.occupy(slot);
         }

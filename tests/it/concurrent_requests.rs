@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, PATIENCE, Start, names, params, scratch, within};
+use crate::support::{Client, PATIENCE, Start, Web, names, params, scratch, within};
 
 /// A client of a server with a limit, and a process that says nothing until it is told to end.
 fn limited(limit: &str) -> Client {
@@ -153,4 +153,68 @@ fn what_waits_for_a_client_that_is_gone_is_not_begun() {
     again.ok("process/terminate", params("p", json!({})));
     again.ok("fs/getMetadata", json!({"path": dir.dir()}));
     assert!(names(&dir.dir()).is_empty());
+}
+
+#[test]
+fn every_answer_of_process_run_makes_room() {
+    let mut client = limited("2");
+    for number in 0..3 {
+        let run = |argv: &[&str]| Start::command(&format!("{argv:?} {number}"), argv);
+        client.ok("process/run", run(&["true"]).0);
+        let slow = run(&["sleep", "600"]).with("timeoutMs", 20);
+        assert_eq!(client.ok("process/run", slow.0)["timedOut"], true);
+        client.err("process/run", run(&["/nonexistent"]).0);
+        client.err("process/run", run(&[]).0);
+    }
+    let running = client.ok("process/list", json!({}));
+    assert_eq!(
+        running["processes"].as_array().unwrap().len(),
+        7,
+        "{running}"
+    );
+}
+
+#[test]
+fn every_answer_that_comes_later_makes_room() {
+    let mut client = limited("1");
+    let dir = scratch();
+    std::fs::write(dir.path("f"), "four").unwrap();
+    let web = Web::serve(|asked, wire| {
+        wire.raw(b"HTTP/1.1 200 OK\r\n\r\nabc");
+        if asked.path() == "/open" {
+            wire.await_end();
+        }
+    });
+    let http = |path: &str, id: &str, stream: bool| {
+        let url = web.url(path);
+        json!({"method": "GET", "url": url, "requestId": id, "streamResponse": stream})
+    };
+    client.ok("fs/open", json!({"handleId": "h", "path": dir.path("f")}));
+    for round in 0..2 {
+        let name = format!("n{round}");
+        client.start(Start::command(&name, &["true"]));
+        let later = [
+            ("process/read", params("p", json!({"waitMs": 1}))),
+            ("process/write", params("p", json!({"chunk": "YQ=="}))),
+            ("fs/readFile", json!({"path": dir.path("f")})),
+            (
+                "fs/readBlock",
+                json!({"handleId": "h", "offset": 0, "len": 2}),
+            ),
+            ("fs/watch", json!({"watchId": name, "path": dir.dir()})),
+            ("fs/unwatch", json!({"watchId": name})),
+            (
+                "fs/watchMissing",
+                json!({"watchId": round, "missing": [dir.path("gone")]}),
+            ),
+            ("http/request", http("/", "whole", false)),
+            ("http/request", http("/open", &name, true)),
+            ("capabilities/discoverV2", json!({"cwd": dir.dir()})),
+        ];
+        for (method, params) in later {
+            client.ok(method, params);
+        }
+        client.err("fs/readFile", json!({"path": dir.path("gone")}));
+        client.err("process/start", Start::command("q", &["/nonexistent"]).0);
+    }
 }
