@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 /// Silence after which it is asked, in parts of the interval: 1 s of 5.
 const ASKED: u32 = 5;
-/// Silence behind a question after which it is told: 1.5 s of 5. With the silence before, and with who
-/// looks twice a second whether there is something to tell, that makes 3 s.
-const TOLD: (u32, u32) = (3, 10);
+/// Silence behind a question after which it is told: 1.25 s of 5. With the silence before, and with who
+/// looks twice a second whether there is something to tell, that stays below 3 s.
+const TOLD: (u32, u32) = (1, 4);
 /// Looks in an interval while a question is open.
-const LOOKS: u32 = 20;
+const LOOKS: u32 = 25;
 /// By how much a wait may take longer than it was meant to.
 const SLACK: Duration = Duration::from_secs(1);
 /// A server that is silent for so many intervals is gone.
