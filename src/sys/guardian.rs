@@ -10,10 +10,16 @@
 //! which it runs without. It registers in memory that we share with the
 //! guardian, which sleeps until we are dead: a start costs it nothing. Should
 //! somebody kill the guardian, its successor finds the same memory.
+//!
+//! Should somebody kill us and the guardian at once, its deputy is left: a child of
+//! the guardian that waits for the same. `pkill -f` with our name finds neither:
+//! their command line is their own.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::ffi::CStr;
+use std::fs;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -38,6 +44,10 @@ const REAPED: i64 = 1;
 const KILL_TIME: Duration = Duration::from_secs(10);
 /// How long we wait for the guardian when it is not needed any more.
 const END_TIME: Duration = Duration::from_millis(200);
+/// How long a deputy without a guardian waits for our end: then there is another of both.
+const DEPUTY_TIME: libc::c_int = 2000;
+/// What they are called.
+const NAME: &CStr = c"exec-guardian";
 /// Between looks at it where the kernel has no pidfd.
 const TICK: Duration = Duration::from_millis(5);
 
@@ -54,14 +64,18 @@ struct Shared {
     table: Table,
     /// Of all processes that are to end with us.
     mark: Option<Mark>,
+    /// At its end when we have ended.
+    life: OwnedFd,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
+    /// Keeps `life` from its end. None once the guardian was told to end; closed before that is
+    /// waited for.
+    pipe: Option<OwnedFd>,
     /// None once it was told to end, or if it could not be replaced.
     current: Option<Current>,
-    is_over: bool,
     places: Places,
 }
 
@@ -71,8 +85,6 @@ struct Current {
     pid: Option<libc::pid_t>,
     /// Readable after its end. `None` where the kernel has no pidfd.
     ended: Option<Arc<OwnedFd>>,
-    /// Our end.
-    pipe: Option<File>,
 }
 
 impl Guardian {
@@ -80,14 +92,17 @@ impl Guardian {
     /// small, so do it before the first child.
     pub fn start(mark: Option<Mark>) -> io::Result<Self> {
         let table = Table::map()?;
-        let current = Current::fork(&table, mark)?;
+        let (life, pipe) = io::pipe()?;
+        let life = OwnedFd::from(life);
+        let current = Current::fork(&table, mark, &life)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 table,
                 mark,
+                life,
                 state: Mutex::new(State {
+                    pipe: Some(pipe.into()),
                     current: Some(current),
-                    is_over: false,
                     places: Places::default(),
                 }),
             }),
@@ -107,12 +122,15 @@ impl Guardian {
     pub fn replace_if_ended(&self) -> io::Result<bool> {
         let mut state = self.shared.state.lock();
         let is_there = state.current.as_mut().is_some_and(|it| !it.is_reaped());
-        if is_there || state.is_over {
+        if is_there || state.pipe.is_none() {
             return Ok(false);
         }
         // Nobody may wait for it any more, should there be no other.
         state.current = None;
-        state.current = Some(Current::fork(&self.shared.table, self.shared.mark)?);
+        let Shared {
+            table, mark, life, ..
+        } = &*self.shared;
+        state.current = Some(Current::fork(table, *mark, life)?);
         Ok(true)
     }
 
@@ -139,7 +157,7 @@ impl Guardian {
     /// is waited for, a moment at most.
     pub fn end(&self) {
         let mut state = self.shared.state.lock();
-        state.is_over = true;
+        state.pipe = None;
         state.current = None;
     }
 
@@ -282,13 +300,12 @@ impl Drop for Table {
 }
 
 impl Current {
-    fn fork(table: &Table, mark: Option<Mark>) -> io::Result<Self> {
-        let (reader, writer) = io::pipe()?;
-        let reader = OwnedFd::from(reader);
+    fn fork(table: &Table, mark: Option<Mark>, life: &OwnedFd) -> io::Result<Self> {
+        let command_line = command_line();
         // SAFETY: the child calls only async-signal-safe functions (watch) and never returns.
         let pid = check(unsafe { libc::fork() })?;
         if pid == 0 {
-            watch(&reader, table.words(), mark);
+            watch(life, table.words(), mark, command_line);
         }
         // Before there is anything to guard it is out of reach of who kills our group. The error is
         // that it has left by itself already, for a session of its own.
@@ -297,7 +314,6 @@ impl Current {
         Ok(Self {
             pid: Some(pid),
             ended: open_pidfd(pid).map(Arc::new),
-            pipe: Some(OwnedFd::from(writer).into()),
         })
     }
 
@@ -311,9 +327,8 @@ impl Current {
 }
 
 impl Drop for Current {
-    /// Tells it to end, and leaves no zombie.
+    /// Waits a moment for its end, to leave no zombie.
     fn drop(&mut self) {
-        self.pipe = None;
         let deadline = Instant::now() + END_TIME;
         while !self.is_reaped() && Instant::now() < deadline {
             match &self.ended {
@@ -330,9 +345,20 @@ fn encode(group: i32, state: i64) -> i64 {
     i64::from(group) << 1 | state
 }
 
+/// Where the kernel has put our arguments, which it shows as the command line; empty if it does not tell.
+fn command_line() -> Range<usize> {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The second field, in parentheses, may contain anything.
+    let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
+    let field = |number: usize| fields.split_whitespace().nth(number - 3)?.parse().ok();
+    match (field(48), field(49)) {
+        (Some(start), Some(end)) if start > 0 => start..end,
+        _ => 0..0,
+    }
+}
+
 /// The guardian's life. No allocation, no panic, no return.
-fn watch(pipe: &OwnedFd, words: &[AtomicI64], mark: Option<Mark>) -> ! {
-    let mut buffer = [0_u8; 8];
+fn watch(life: &OwnedFd, words: &[AtomicI64], mark: Option<Mark>, command_line: Range<usize>) -> ! {
     // Whoever kills us by a mark that we have inherited must leave it its time.
     Mark::take_off();
     // SAFETY: plain system calls on our own descriptors and buffers. Standard
@@ -342,15 +368,20 @@ fn watch(pipe: &OwnedFd, words: &[AtomicI64], mark: Option<Mark>) -> ! {
         libc::sigfillset(all.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut());
         libc::setsid();
-        libc::prctl(libc::PR_SET_NAME, c"exec-guardian".as_ptr());
+        libc::prctl(libc::PR_SET_NAME, NAME.as_ptr());
+        if command_line.len() > NAME.count_bytes() {
+            // Memory of the arguments, which nobody looks at in this process.
+            let arguments = command_line.start as *mut u8;
+            std::ptr::write_bytes(arguments, 0, command_line.len());
+            std::ptr::copy_nonoverlapping(NAME.as_ptr().cast(), arguments, NAME.count_bytes());
+        }
         libc::chdir(c"/".as_ptr());
-        if libc::dup2(pipe.as_raw_fd(), 0) != 0 {
+        if libc::dup2(life.as_raw_fd(), 0) != 0 {
             libc::_exit(1);
         }
         super::spawn::close_from(1);
-        // Nobody writes, so this is the end.
-        libc::read(0, buffer.as_mut_ptr().cast(), buffer.len());
     }
+    await_end();
     let [used, entries @ ..] = words else {
         // SAFETY: ends this process at once.
         unsafe { libc::_exit(1) }
@@ -377,6 +408,42 @@ fn watch(pipe: &OwnedFd, words: &[AtomicI64], mark: Option<Mark>) -> ! {
     unsafe { libc::_exit(0) }
 }
 
+/// Waits for the end of what is descriptor 0, in the guardian and in a deputy that it makes.
+fn await_end() {
+    let poll = |fds: &mut [libc::pollfd], timeout| {
+        // SAFETY: the slice is as long as is said. No signal can come.
+        unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) }
+    };
+    let on = |fd| libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: takes no pointers, but for clone, which takes none here: the child goes on with a copy of our
+    // memory, as behind fork. Its zombie is not wanted.
+    let (guardian, child) = unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        let guardian = libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) as libc::c_int;
+        let child = match guardian {
+            // Before Linux 5.3 there is no deputy.
+            ..0 => -1,
+            _ => libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0),
+        };
+        (guardian, child)
+    };
+    if child != 0 {
+        poll(&mut [on(0)], -1);
+        return;
+    }
+    let mut fds = [on(0), on(guardian)];
+    poll(&mut fds, -1);
+    if fds[0].revents == 0 && poll(&mut fds[..1], DEPUTY_TIME) == 0 {
+        // Only the guardian was killed, and has a successor with a deputy of its own.
+        // SAFETY: ends this process at once.
+        unsafe { libc::_exit(0) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,11 +452,13 @@ mod tests {
     fn who_kills_our_group_never_reaches_the_guardian() {
         let table = Table::map().unwrap();
         for _ in 0..20 {
-            let guardian = Current::fork(&table, None).unwrap();
+            let (life, pipe) = io::pipe().unwrap();
+            let guardian = Current::fork(&table, None, &OwnedFd::from(life)).unwrap();
             let pid = guardian.pid.unwrap();
             // SAFETY: takes no pointers.
             let group = unsafe { libc::getpgid(pid) };
             assert_eq!(group, pid);
+            drop(pipe);
         }
     }
 

@@ -53,7 +53,7 @@ fn given(directory: &Path, names: &mut BTreeSet<String>) {
             ".name(\"",
             ".name(format!(\"",
             "Workers::named(\"",
-            "PR_SET_NAME, c\"",
+            "const NAME: &CStr = c\"",
         ];
         for way in ways {
             names.extend(quoted(text, way));

@@ -262,9 +262,9 @@ fn so_do_those_of_processes_that_the_session_has_forgotten() {
     all_gone(&[pid]);
 }
 
-/// Nobody of ours is left then, and the kernel's signal reaches the processes themselves only.
+/// The guardian's deputy is left then.
 #[test]
-fn with_server_and_guardian_killed_together_the_processes_themselves_end() {
+fn with_server_and_guardian_killed_together_nothing_is_left() {
     let mut client = Client::websocket();
     let script = "setsid sleep 1000 >/dev/null 2>&1 & echo $!; exec sleep 1000";
     let daemon = daemon(&mut client, "p", script);
@@ -272,13 +272,23 @@ fn with_server_and_guardian_killed_together_the_processes_themselves_end() {
     let process = list["processes"][0]["pid"].as_u64().unwrap() as u32;
     let server = client.server_pid();
     let guardian = children_named(server, "exec-guardian")[0];
+    let mut deputy = 0;
+    within(PATIENCE, "it has a deputy", || {
+        let found = children_named(guardian, "exec-guardian");
+        deputy = found.first().copied().unwrap_or_default();
+        found.len() == 1
+    });
+    for pid in [guardian, deputy] {
+        let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        let name = command_line.split(|byte| *byte == 0).next();
+        assert_eq!(name, Some(&b"exec-guardian"[..]));
+    }
     for pid in [server, guardian] {
         signal(pid, "STOP");
     }
     signal(guardian, "KILL");
     client.server.as_mut().unwrap().kill();
-    all_gone(&[process, guardian]);
-    signal(daemon, "KILL");
+    all_gone(&[process, guardian, daemon, deputy]);
 }
 
 #[test]
