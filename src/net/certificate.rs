@@ -1,5 +1,5 @@
-//! A certificate that its own key has signed, for a server without an authority: as much of X.509
-//! (RFC 5280) as that takes, in DER.
+//! As much of X.509 (RFC 5280) as this program needs, in DER: to make a certificate that its own key
+//! has signed, for a server without an authority, and to read what a certificate may be used for.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use rustls::pki_types::ServerName;
 
-use crate::calendar::rfc3339;
+use crate::calendar::{parse_rfc3339, rfc3339};
 use crate::sys::random;
 
 /// A certificate and its key, in DER; the key is PKCS #8.
@@ -40,6 +40,8 @@ const SET: u8 = 0x31;
 /// The version of a certificate, and its extensions.
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
+/// What version 2 had to tell issuers and subjects of one name apart.
+const UNIQUE_IDS: [u8; 2] = [0x81, 0x82];
 /// A name, and an address, of a subject.
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
@@ -53,6 +55,8 @@ const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+/// The sixth bit of the usage of a key: it signs certificates.
+const KEY_CERT_SIGN: u8 = 0x04;
 const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 
 /// A certificate for these names, valid between two times in seconds since 1970.
@@ -174,9 +178,211 @@ fn der(tag: u8, value: &[u8]) -> Vec<u8> {
     encoded
 }
 
+/// What a certificate says about its own use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// When it becomes valid, in seconds since 1970.
+    pub from: i64,
+    /// The last second in which it is.
+    pub until: i64,
+    /// Whether its key may sign other certificates.
+    pub is_authority: bool,
+    /// Whether it may be a server's, or may vouch for one.
+    pub is_for_servers: bool,
+}
+
+impl Usage {
+    /// That of a certificate in DER; none if it is no certificate.
+    pub fn of(certificate: &[u8]) -> Option<Self> {
+        let mut content = Der(Der(Der(certificate).take(SEQUENCE)?).take(SEQUENCE)?);
+        content.take(VERSION);
+        // The serial number, the signature's algorithm and the issuer.
+        content.take(INTEGER)?;
+        content.take(SEQUENCE)?;
+        content.take(SEQUENCE)?;
+        let mut validity = Der(content.take(SEQUENCE)?);
+        let (from, until) = (validity.time()?, validity.time()?);
+        // The subject and its key.
+        content.take(SEQUENCE)?;
+        content.take(SEQUENCE)?;
+        for tag in UNIQUE_IDS {
+            content.take(tag);
+        }
+
+        let (mut constraints, mut key_usage, mut purposes) = (None, None, None);
+        let extensions = content.take(EXTENSIONS);
+        let extensions = extensions.map_or(Some(&[][..]), |it| Der(it).take(SEQUENCE))?;
+        let mut extensions = Der(extensions);
+        while !extensions.0.is_empty() {
+            let mut extension = Der(extensions.take(SEQUENCE)?);
+            let object = extension.take(OBJECT)?;
+            extension.take(BOOLEAN);
+            let value = Der(extension.take(OCTET_STRING)?);
+            let place = match object {
+                BASIC_CONSTRAINTS => &mut constraints,
+                KEY_USAGE => &mut key_usage,
+                EXTENDED_KEY_USAGE => &mut purposes,
+                _ => continue,
+            };
+            // Each at most once: of two, nobody could tell which one counts.
+            if place.replace(value).is_some() {
+                return None;
+            }
+        }
+        let is_ca = match constraints {
+            Some(mut value) => Der(value.take(SEQUENCE)?).take(BOOLEAN) == Some(&[0xff]),
+            None => false,
+        };
+        let may_sign = match key_usage {
+            // Behind the number of bits that do not count.
+            Some(mut value) => value.take(BIT_STRING)?.get(1).unwrap_or(&0) & KEY_CERT_SIGN != 0,
+            None => true,
+        };
+        let is_for_servers = match purposes {
+            Some(mut value) => {
+                let mut purposes = Der(value.take(SEQUENCE)?);
+                std::iter::from_fn(|| purposes.take(OBJECT)).any(|it| it == SERVER_AUTH)
+            }
+            None => true,
+        };
+        Some(Self {
+            from,
+            until,
+            is_authority: is_ca && may_sign,
+            is_for_servers,
+        })
+    }
+}
+
+/// Values in DER, one behind the other.
+struct Der<'a>(&'a [u8]);
+
+impl<'a> Der<'a> {
+    /// The content of the next value if it has this tag; else it is still the next.
+    fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let (&[seen, first], rest) = self.0.split_first_chunk()?;
+        let (length, rest) = match first {
+            0..=0x7f => (usize::from(first), rest),
+            // No certificate has a value of 16 MiB.
+            0x81..=0x83 => {
+                let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+                let digit = |number, byte: &u8| number << 8 | usize::from(*byte);
+                (digits.iter().fold(0, digit), rest)
+            }
+            _ => return None,
+        };
+        let (value, rest) = rest.split_at_checked(length)?;
+        (seen == tag).then(|| {
+            self.0 = rest;
+            value
+        })
+    }
+
+    /// A point in time, in seconds since 1970.
+    fn time(&mut self) -> Option<i64> {
+        let (year, rest) = match self.take(UTC_TIME) {
+            Some(text) => {
+                let (year, rest) = str::from_utf8(text).ok()?.split_at_checked(2)?;
+                let century = if year < "50" { "20" } else { "19" };
+                (format!("{century}{year}"), rest)
+            }
+            None => {
+                let text = str::from_utf8(self.take(GENERALIZED_TIME)?).ok()?;
+                let (year, rest) = text.split_at_checked(4)?;
+                (year.to_owned(), rest)
+            }
+        };
+        if rest.len() != 11 || !rest.is_ascii() {
+            return None;
+        }
+        let [month, day, hour, minute] = [0, 2, 4, 6].map(|at| &rest[at..at + 2]);
+        let second = &rest[8..];
+        parse_rfc3339(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_we_make_is_read() {
+        let names = [ServerName::try_from("localhost").unwrap()];
+        for (from, until) in [(0, 2_524_607_999), (2_524_608_000, 4_102_444_800)] {
+            let made = self_signed(&names, from, until).unwrap().certificate;
+            let expected = Usage {
+                from,
+                until,
+                is_authority: false,
+                is_for_servers: true,
+            };
+            assert_eq!(Usage::of(&made), Some(expected));
+        }
+    }
+
+    #[test]
+    fn no_damage_is_more_than_no_certificate() {
+        let names = [ServerName::try_from("localhost").unwrap()];
+        let made = self_signed(&names, 0, 1).unwrap().certificate;
+        for length in 0..made.len() {
+            assert_eq!(Usage::of(&made[..length]), None, "{length}");
+        }
+        for at in 0..made.len() {
+            for byte in 0..=u8::MAX {
+                let mut damaged = made.clone();
+                damaged[at] = byte;
+                // Whatever comes of it, it is an answer.
+                let _ = Usage::of(&damaged);
+            }
+        }
+    }
+
+    /// A certificate with these extensions and nothing of use besides.
+    fn with_extensions(extensions: &[(&[u8], Vec<u8>)]) -> Option<(bool, bool)> {
+        let extensions: Vec<_> = extensions
+            .iter()
+            .map(|(object, value)| sequence(&[&der(OBJECT, object), &der(OCTET_STRING, value)]))
+            .collect();
+        let extensions: Vec<_> = extensions.iter().map(Vec::as_slice).collect();
+        let empty = sequence(&[]);
+        let content = sequence(&[
+            &der(INTEGER, &[1]),
+            &empty,
+            &empty,
+            &sequence(&[&time(0), &time(1)]),
+            &empty,
+            &empty,
+            &der(EXTENSIONS, &sequence(&extensions)),
+        ]);
+        let usage = Usage::of(&sequence(&[&content]))?;
+        Some((usage.is_authority, usage.is_for_servers))
+    }
+
+    #[test]
+    fn an_authority_says_so_and_may_sign() {
+        let ca = || (BASIC_CONSTRAINTS, sequence(&[&der(BOOLEAN, &[0xff])]));
+        let not_ca = (BASIC_CONSTRAINTS, sequence(&[]));
+        let key_usage = |byte| (KEY_USAGE, bits(1, &[byte]));
+        let purpose = |object| (EXTENDED_KEY_USAGE, sequence(&[&der(OBJECT, object)]));
+        let client_auth = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
+        for (extensions, expected) in [
+            (vec![], Some((false, true))),
+            (vec![ca()], Some((true, true))),
+            (vec![not_ca.clone()], Some((false, true))),
+            (vec![ca(), key_usage(0x06)], Some((true, true))),
+            (vec![ca(), key_usage(0x82)], Some((false, true))),
+            (
+                vec![ca(), (KEY_USAGE, der(BIT_STRING, &[]))],
+                Some((false, true)),
+            ),
+            (vec![ca(), purpose(SERVER_AUTH)], Some((true, true))),
+            (vec![ca(), purpose(client_auth)], Some((true, false))),
+            (vec![not_ca, ca()], None),
+            (vec![(BASIC_CONSTRAINTS, vec![])], None),
+        ] {
+            assert_eq!(with_extensions(&extensions), expected, "{extensions:?}");
+        }
+    }
 
     #[test]
     fn lengths_take_as_many_bytes_as_they_need() {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -19,6 +20,7 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 
+use super::certificate::Usage;
 use crate::hex::{digest_from_hex, hex};
 use crate::log;
 use crate::sys::secret_file;
@@ -29,7 +31,7 @@ const ROOT_VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "CODEX_CA_CERTIFICATE"];
 /// Whom a client believes to be its server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Trust {
-    /// Who has a certificate for the name, from a root that is built in or in a file that
+    /// Who has a certificate for the name, from an authority that is built in or in a file that
     /// `SSL_CERT_FILE` or `CODEX_CA_CERTIFICATE` names, or one that is itself in such a file.
     #[default]
     Usual,
@@ -53,12 +55,13 @@ impl Fingerprint {
 impl FromStr for Fingerprint {
     type Err = NoFingerprint;
 
-    /// Reads what `Display` shows, also with the colons and large letters of openssl.
+    /// Reads what `Display` shows, also with the colons and large letters of openssl, which leaves
+    /// out the name of the digest.
     fn from_str(text: &str) -> Result<Self, NoFingerprint> {
-        let (name, digits) = text.trim().split_once(':').ok_or(NoFingerprint)?;
-        if !name.eq_ignore_ascii_case("sha256") {
-            return Err(NoFingerprint);
-        }
+        let digits = match text.trim().split_once(':') {
+            Some((name, digits)) if name.eq_ignore_ascii_case("sha256") => digits,
+            _ => text.trim(),
+        };
         let digest = digest_from_hex(&digits.replace(':', ""));
         digest.map(Self).ok_or(NoFingerprint)
     }
@@ -83,8 +86,8 @@ pub struct NoFingerprint;
 impl fmt::Display for NoFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "expected sha256: and 64 hexadecimal digits, as `openssl x509 -noout -fingerprint \
-             -sha256 -in FILE` prints them",
+            "expected sha256: and 64 hexadecimal digits, or the digits that `openssl x509 -noout \
+             -fingerprint -sha256 -in FILE` prints",
         )
     }
 }
@@ -174,17 +177,61 @@ fn config(rule: Rule) -> Arc<ClientConfig> {
 /// Certificates that vouch for others, and for themselves.
 #[derive(Debug)]
 struct Roots {
-    store: RootCertStore,
-    /// Those of files: what is in one is meant, even if it could vouch for others.
-    themselves: Vec<Fingerprint>,
+    built_in: &'static [TrustAnchor<'static>],
+    of_files: Vec<FileCertificate>,
+}
+
+/// A certificate of a file. It is believed itself, and vouches for others if it is an authority's.
+#[derive(Debug)]
+struct FileCertificate {
+    fingerprint: Fingerprint,
+    usage: Usage,
+    /// None if it vouches for nobody else.
+    anchor: Option<TrustAnchor<'static>>,
+}
+
+impl FileCertificate {
+    fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let usage = Usage::of(certificate)?;
+        let anchor = (usage.is_authority && usage.is_for_servers)
+            .then(|| {
+                let mut store = RootCertStore::empty();
+                store.add(certificate.clone().into_owned()).ok()?;
+                store.roots.pop()
+            })
+            .flatten();
+        Some(Self {
+            fingerprint: Fingerprint::of(certificate),
+            usage,
+            anchor,
+        })
+    }
+
+    /// Whether it may be a server's at this time.
+    fn check(&self, time: UnixTime) -> Result<(), CertificateError> {
+        let Usage { from, until, .. } = self.usage;
+        let point = |seconds: i64| {
+            let seconds = u64::try_from(seconds).unwrap_or(0);
+            UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+        };
+        let (not_before, not_after) = (point(from), point(until));
+        if time < not_before {
+            Err(CertificateError::NotValidYetContext { time, not_before })
+        } else if time > not_after {
+            Err(CertificateError::ExpiredContext { time, not_after })
+        } else if !self.usage.is_for_servers {
+            Err(CertificateError::InvalidPurpose)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 impl Roots {
-    fn new(anchors: &[TrustAnchor<'static>]) -> Self {
-        let roots = anchors.to_vec();
+    fn new(built_in: &'static [TrustAnchor<'static>]) -> Self {
         Self {
-            store: RootCertStore { roots },
-            themselves: Vec::new(),
+            built_in,
+            of_files: Vec::new(),
         }
     }
 
@@ -193,25 +240,42 @@ impl Roots {
         let certificates = CertificateDer::pem_slice_iter(&bytes)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let fingerprints = certificates.iter().map(|it| Fingerprint::of(it));
-        self.themselves.extend(fingerprints);
-        let (added, ignored) = self.store.add_parsable_certificates(certificates);
-        log::info!("{added} roots from {}, {ignored} unusable", file.display());
+        let read: Vec<_> = certificates.iter().map(FileCertificate::read).collect();
+        let usable = read.into_iter().flatten();
+        let before = self.of_files.len();
+        self.of_files.extend(usable);
+        let added = &self.of_files[before..];
+        log::info!(
+            "{} certificates from {}, {} of them authorities; {} unusable",
+            added.len(),
+            file.display(),
+            added.iter().filter(|it| it.anchor.is_some()).count(),
+            certificates.len() - added.len()
+        );
         Ok(())
     }
 
     fn rule(self) -> io::Result<Rule> {
-        if self.store.is_empty() {
+        if self.built_in.is_empty() && self.of_files.is_empty() {
             return Err(io::Error::other("there is none in it"));
         }
         Ok(Rule::Roots(self))
+    }
+
+    /// Who vouches for others at this time.
+    fn authorities(&self, time: UnixTime) -> RootCertStore {
+        let valid = self.of_files.iter().filter(|it| it.check(time).is_ok());
+        let anchors = valid.filter_map(|it| it.anchor.as_ref());
+        RootCertStore {
+            roots: self.built_in.iter().chain(anchors).cloned().collect(),
+        }
     }
 }
 
 /// Which certificate is believed.
 #[derive(Debug)]
 enum Rule {
-    /// What a root has issued, or is itself in a file of roots.
+    /// What an authority has issued, or is itself in a file.
     Roots(Roots),
     /// This one.
     Pin(Fingerprint),
@@ -227,20 +291,18 @@ impl Rule {
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> Result<(), Error> {
         match self {
-            Self::Roots(Roots { store, themselves }) => {
+            Self::Roots(roots) => {
                 let parsed = ParsedCertificate::try_from(certificate)?;
-                let verified = verify_server_cert_signed_by_trust_anchor(
-                    &parsed,
-                    store,
-                    intermediates,
-                    now,
-                    algorithms.all,
-                );
-                match verified {
-                    // The validity was looked at before.
-                    Err(Error::InvalidCertificate(CertificateError::Other(why)))
-                        if is_ca(&why) && themselves.contains(&Fingerprint::of(certificate)) => {}
-                    verified => verified?,
+                let seen = Fingerprint::of(certificate);
+                match roots.of_files.iter().find(|it| it.fingerprint == seen) {
+                    Some(itself) => itself.check(now)?,
+                    None => verify_server_cert_signed_by_trust_anchor(
+                        &parsed,
+                        &roots.authorities(now),
+                        intermediates,
+                        now,
+                        algorithms.all,
+                    )?,
                 }
                 verify_server_name(&parsed, name)
             }
@@ -253,12 +315,6 @@ impl Rule {
             },
         }
     }
-}
-
-/// Whether a certificate was refused because it is that of an authority, as `openssl req -x509` makes
-/// them. The crate that says so is not ours to name, so its word is looked at.
-fn is_ca(why: &OtherError) -> bool {
-    why.0.to_string() == "CaUsedAsEndEntity"
 }
 
 /// Believes who has such a certificate, and the key to it.
@@ -321,14 +377,20 @@ mod tests {
             .map(|pair| str::from_utf8(pair).unwrap())
             .collect();
         let theirs = pairs.join(":").to_uppercase();
-        for text in [format!("sha256:{theirs}"), format!(" SHA256:{theirs}\n")] {
+        for text in [
+            format!("sha256:{theirs}"),
+            format!(" SHA256:{theirs}\n"),
+            format!(" {theirs}\n"),
+            digits.clone(),
+        ] {
             assert_eq!(text.parse(), Ok(fingerprint), "{text}");
         }
         for text in [
             "",
             "sha256:",
-            &digits,
-            &theirs,
+            &digits[1..],
+            &theirs[3..],
+            &format!("sha1:{theirs}"),
             &format!("sha1:{digits}"),
             &format!("sha256:{}", &digits[1..]),
             &format!("sha256:{digits}0"),

@@ -13,6 +13,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use serde_json::json;
 
 use crate::support::{Certificate, Need, PATIENCE, Scratch, Server, finish, scratch};
 
@@ -87,6 +88,94 @@ fn only_the_very_certificate_of_the_file_is_believed() {
     }
 }
 
+/// Refused whatever names the file: variables, `ca_file`, or the request of a server.
+#[track_caller]
+fn vouches_for_nobody(dir: &Scratch, trusted: &Certificate, server: &Server) {
+    let place = url(server, "localhost");
+    for variable in ["SSL_CERT_FILE", "CODEX_CA_CERTIFICATE"] {
+        let file = [(variable, &*trusted.certificate)];
+        is_refused(&check(&place, &file, &[]), "UnknownIssuer");
+    }
+    let keys = format!("url = \"{place}\"\nca_file = {:?}", trusted.certificate);
+    is_refused(&check_configured(dir, &keys, &[]), "UnknownIssuer");
+}
+
+#[test]
+fn a_certificate_in_the_file_that_is_no_authority_vouches_for_itself_only() {
+    let dir = scratch();
+    // With and without extensions that say so, and one for a name that is not asked for.
+    made(&dir, &["cert", "--name", "localhost"]).unwrap();
+    let ours = Certificate::open(&dir.path("cert.pem"), &dir.path("key.pem"), "localhost");
+    let plain = Certificate::make_for(&dir, "plain", "localhost");
+    let elsewhere = Certificate::make_for(&dir, "elsewhere", "example.org");
+    for issuer in [&ours, &plain, &elsewhere] {
+        let minted = issuer.issue(&dir, "minted", "localhost", 2199);
+        let server = Server::websocket(&minted.flags());
+        vouches_for_nobody(&dir, issuer, &server);
+        // Itself in the file, it is believed, whoever has issued it.
+        let file = [("SSL_CERT_FILE", &*minted.certificate)];
+        is_believed(&check(&url(&server, "localhost"), &file, &[]));
+    }
+}
+
+#[test]
+fn an_authority_in_the_file_vouches_for_others_while_it_is_valid() {
+    let dir = scratch();
+    let authority = Certificate::authority(&dir, "authority", "", 2199, None);
+    let leaf = authority.issue(&dir, "leaf", "localhost", 2199);
+    let server = Server::websocket(&leaf.flags());
+    let file = [("SSL_CERT_FILE", &*authority.certificate)];
+    is_believed(&check(&url(&server, "localhost"), &file, &[]));
+    is_refused(
+        &check(&url(&server, "127.0.0.1"), &file, &[]),
+        "not valid for name",
+    );
+
+    let old = Certificate::authority(&dir, "old", "", 2021, None);
+    let leaf = old.issue(&dir, "leaf", "localhost", 2199);
+    let server = Server::websocket(&leaf.flags());
+    vouches_for_nobody(&dir, &old, &server);
+}
+
+#[test]
+fn a_certificate_in_the_file_is_believed_while_it_is_valid() {
+    let dir = scratch();
+    let authority = Certificate::authority(&dir, "authority", "", 2199, None);
+    let old = authority.issue(&dir, "old", "localhost", 2021);
+    let server = Server::websocket(&old.flags());
+    for trusted in [&authority, &old] {
+        let file = [("SSL_CERT_FILE", &*trusted.certificate)];
+        is_refused(&check(&url(&server, "localhost"), &file, &[]), "expired");
+    }
+}
+
+#[test]
+fn a_request_of_a_server_believes_as_a_client_does() {
+    let dir = scratch();
+    let plain = Certificate::make_for(&dir, "plain", "localhost");
+    let minted = plain.issue(&dir, "minted", "localhost", 2199);
+    for (certificate, status) in [(&plain, Some(200)), (&minted, None)] {
+        let page = Server::websocket(&certificate.flags());
+        let mut command = Server::command();
+        command
+            .env_remove("CODEX_CA_CERTIFICATE")
+            .env("SSL_CERT_FILE", &plain.certificate)
+            .args(["--listen", "ws://127.0.0.1:0"]);
+        let server = Server::websocket_command(command);
+        let mut client = server.connect();
+        let url = format!("https://localhost:{}/readyz", page.address().port());
+        let asked = json!({"requestId": "r", "method": "GET", "url": url});
+        match (client.request("http/request", asked), status) {
+            (Ok(reply), Some(status)) => assert_eq!(reply["status"], status, "{reply}"),
+            (Err(error), None) => {
+                let text = format!("{error:?}");
+                assert!(text.contains("UnknownIssuer"), "{text}");
+            }
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
 fn an_authority_in_the_file_is_no_server_without_a_name() {
     let dir = scratch();
@@ -140,6 +229,7 @@ fn what_openssl_makes_in_one_line_is_believed() {
     let printed = String::from_utf8(finish(openssl, b"").stdout).unwrap();
     let (_, digits) = printed.trim().split_once('=').unwrap();
     is_believed(&check(&place, &[], &["--pin", &format!("sha256:{digits}")]));
+    is_believed(&check(&place, &[], &["--pin", digits]));
 }
 
 #[test]
@@ -264,7 +354,7 @@ fn what_cannot_be_pinned_is_told() {
             "goes with a URL of wss://",
         ),
         (&["env", "--pin", &pin], "goes with a URL of wss://"),
-        (&["env", "check", "wss://h", "--pin", &digits], expects),
+        (&["env", "check", "wss://h", "--pin", &digits[1..]], expects),
         (&["env", "check", "wss://h", "--pin", &pin[..70]], expects),
         (
             &["env", "check", "wss://h", "--pin", &format!("{pin}00")],
@@ -296,7 +386,7 @@ fn what_cannot_be_pinned_is_told() {
             "url = \"ws://127.0.0.1:1\"\nca_file = \"f\"".to_owned(),
             "ca_file requires a url with wss://",
         ),
-        (format!("url = \"wss://h\"\npin = \"{digits}\""), expects),
+        (format!("url = \"wss://h\"\npin = \"{digits}0\""), expects),
         (
             format!("url = \"wss://h\"\nca_file = \"f\"\npin = \"{pin}\""),
             "both pin and ca_file",

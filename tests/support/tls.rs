@@ -8,7 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
@@ -24,6 +27,7 @@ pub struct Certificate {
     /// The PEM file of its key.
     pub key: String,
     der: CertificateDer<'static>,
+    owner: DistinguishedName,
 }
 
 impl Certificate {
@@ -52,13 +56,48 @@ impl Certificate {
         Self::signed_by_itself(dir, name, &params, &key)
     }
 
+    /// One that is in files already; `owner` is the name that its issuer has, too.
+    pub fn open(certificate: &str, key: &str, owner: &str) -> Self {
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, owner);
+        Self {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            der: CertificateDer::from_pem_file(certificate).unwrap(),
+            owner: name,
+        }
+    }
+
+    /// One for another host that the key of this one has signed, whether it may or not, until the end of a year.
+    pub fn issue(&self, dir: &Scratch, name: &str, host: &str, year: i32) -> Self {
+        let mut params = CertificateParams::new([host.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(year, 12, 31);
+        let own = KeyPair::from_pem(&fs::read_to_string(&self.key).unwrap()).unwrap();
+        let mut owner = CertificateParams::default();
+        owner.distinguished_name = self.owner.clone();
+        let issuer = Issuer::new(owner, own);
+        let pair = KeyPair::generate().unwrap();
+        let made = params.signed_by(&pair, &issuer).unwrap();
+        Self::write(dir, name, &params, &made, &pair)
+    }
+
     fn signed_by_itself(
         dir: &Scratch,
         name: &str,
         params: &CertificateParams,
         pair: &KeyPair,
     ) -> Self {
-        let made = params.self_signed(pair).unwrap();
+        Self::write(dir, name, params, &params.self_signed(pair).unwrap(), pair)
+    }
+
+    fn write(
+        dir: &Scratch,
+        name: &str,
+        params: &CertificateParams,
+        made: &rcgen::Certificate,
+        pair: &KeyPair,
+    ) -> Self {
         let certificate = dir.path(&format!("{name}.crt"));
         let key = dir.path(&format!("{name}.key"));
         fs::write(&certificate, made.pem()).unwrap();
@@ -68,6 +107,7 @@ impl Certificate {
             certificate,
             key,
             der: made.der().clone(),
+            owner: params.distinguished_name.clone(),
         }
     }
 
