@@ -8,6 +8,7 @@ pub mod env;
 pub mod fuzz;
 pub mod hex;
 pub mod log;
+pub mod memory;
 pub mod net;
 pub mod oneshot;
 pub mod rpc;

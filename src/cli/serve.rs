@@ -364,6 +364,17 @@ static FLAGS: &[Flag<ServeFlags>] = &[
     ),
     Flag::value(
         Category::Limits,
+        "memory-limit",
+        "Memory that all clients together can make the server hold: messages, requests that wait, \
+         unsent answers, kept output (suffixes k, m); without it 256m, or a quarter of the memory limit \
+         of the server's cgroup or of its address space, where that is less",
+        Value::optional("BYTES", |flags, text| {
+            flags.options.memory_limit = Some(bytes(text)?);
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Limits,
         "concurrent-requests",
         "Most requests of a connection at work at once; further ones wait, but for those that end or \
          signal a process. Without it only file requests wait for each other",

@@ -1,16 +1,17 @@
-//! The receive buffer of one connection, and the limit over all connections on memory for large
-//! messages.
+//! The receive buffer of one connection.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::stream::Source;
+use crate::memory::{self, Kind, Reserved, UNCOUNTED};
 
 /// An idle connection's buffer: a page.
 const SMALL: usize = 4 * 1024;
 /// A busy one's: dozens of requests in one system call.
-const LARGE: usize = 64 * 1024;
+const LARGE: usize = UNCOUNTED;
+/// What is kept between large messages: one with a block of a file.
+const KEPT: usize = 2 * 1024 * 1024;
 
 /// After so many small messages in a row, what a large one needed is given back.
 const CALM: u32 = 64;
@@ -21,7 +22,8 @@ pub struct InBuffer {
     data: Vec<u8>,
     start: usize,
     end: usize,
-    charge: Charge,
+    /// For what it has beyond [`LARGE`], or will have when what is announced has come.
+    reserved: Reserved,
     /// Small messages since the last large one.
     calm: u32,
     last_heard: Instant,
@@ -33,7 +35,7 @@ impl Default for InBuffer {
             data: Vec::new(),
             start: 0,
             end: 0,
-            charge: Charge::default(),
+            reserved: Reserved::none(Kind::Messages),
             calm: 0,
             last_heard: Instant::now(),
         }
@@ -70,7 +72,7 @@ impl InBuffer {
         }
         if self.data.len() > LARGE {
             self.calm = if count > LARGE { 0 } else { self.calm + 1 };
-            if self.calm >= CALM {
+            if self.calm >= CALM || self.data.len() > KEPT || memory::is_scarce() {
                 self.shrink();
             }
         }
@@ -79,21 +81,33 @@ impl InBuffer {
     /// Gives back memory that a large message needed.
     pub fn shrink(&mut self) {
         self.calm = 0;
-        self.compact();
-        let size = if self.end <= SMALL { SMALL } else { LARGE };
-        if self.end <= size && size < self.data.len() {
+        let left = self.end - self.start;
+        let size = if left <= SMALL { SMALL } else { LARGE };
+        if left <= size && size < self.data.len() {
+            self.compact();
             self.data.truncate(size);
             self.data.shrink_to_fit();
-            self.charge.set(size);
+            self.reserve(size);
         }
+    }
+
+    /// Makes sure of room for so many bytes in all, which the buffer then takes as they come; false
+    /// if there is none.
+    pub fn reserve(&mut self, bytes: usize) -> bool {
+        let bytes = bytes.max(self.data.len());
+        self.reserved.set(bytes.saturating_sub(LARGE))
+    }
+
+    /// Whether others have less room for what is here.
+    pub fn is_counted(&self) -> bool {
+        self.reserved.bytes() > 0
     }
 
     /// Reads once, making room first. `Ok(0)` is the end of the stream.
     ///
     /// `wanted` is the size of what the caller is collecting, from the first
     /// byte of [`InBuffer::bytes`]: the buffer grows towards it as bytes
-    /// arrive, never on a mere announcement. `OutOfMemory` when the common
-    /// limit on large messages forbids it.
+    /// arrive, never on a mere announcement. `OutOfMemory` when there is no room for more.
     pub fn fill(
         &mut self,
         source: &mut dyn Source,
@@ -124,67 +138,16 @@ impl InBuffer {
         let size = match self.data.len() {
             0 => SMALL,
             size if size < LARGE => LARGE,
-            size => (size * 2).min(wanted.max(size + LARGE)),
+            size => (size * 2).min(wanted.max(size + 1)),
         };
-        if !self.charge.set(size) {
+        let reserved = self.reserved.bytes() + LARGE;
+        if size > reserved && !self.reserve(size) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
+        self.data
+            .try_reserve_exact(size - self.data.len())
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
         self.data.resize(size, 0);
         Ok(())
-    }
-}
-
-/// What one connection may hold without being counted.
-const FREE: usize = 1024 * 1024;
-/// A single message may have 64 MiB, and a thousand connections could each send one. Small buffers
-/// are not counted; their number is limited already. This is what all connections may hold together
-/// beyond that.
-const TOTAL: usize = 256 * 1024 * 1024;
-
-static USED: AtomicUsize = AtomicUsize::new(0);
-
-/// What one buffer has drawn from the common limit; given back on drop.
-#[derive(Debug, Default)]
-pub struct Charge(usize);
-
-impl Charge {
-    /// Accounts for a buffer of `bytes`; false when the limit forbids it.
-    pub fn set(&mut self, bytes: usize) -> bool {
-        let wanted = bytes.saturating_sub(FREE);
-        if wanted > self.0 {
-            let more = wanted - self.0;
-            let before = USED.fetch_add(more, Ordering::Relaxed);
-            if before + more > TOTAL {
-                USED.fetch_sub(more, Ordering::Relaxed);
-                return false;
-            }
-        } else {
-            USED.fetch_sub(self.0 - wanted, Ordering::Relaxed);
-        }
-        self.0 = wanted;
-        true
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        USED.fetch_sub(self.0, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_limit_is_common_and_given_back() {
-        let mut first = Charge::default();
-        let mut second = Charge::default();
-        assert!(first.set(FREE));
-        assert!(first.set(TOTAL));
-        assert!(!second.set(FREE + TOTAL / 2));
-        assert!(second.set(FREE));
-        drop(first);
-        assert!(second.set(FREE + TOTAL / 2));
     }
 }

@@ -18,7 +18,7 @@ pub(crate) mod upgrade;
 pub mod url;
 
 pub use dial::{Dial, DialCause, DialError, Dialled, Stage, Target};
-pub use inbuffer::{Charge, InBuffer};
+pub use inbuffer::InBuffer;
 pub use stream::{Sink, Socket, SocketSource, Source, StreamSource};
 pub use tls::{TlsSession, TlsSource};
 pub use trust::{Fingerprint, NoFingerprint, Trust};

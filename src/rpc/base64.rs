@@ -21,9 +21,13 @@ pub const fn encoded_len(len: usize) -> usize {
 
 /// Decodes `text`, or says what is wrong with it.
 pub fn decode(text: &str) -> Result<Vec<u8>, DecodeError> {
+    let mut data = Vec::new();
+    data.try_reserve_exact(text.len().div_ceil(4) * 3)
+        .map_err(|_| DecodeError::Memory)?;
     STANDARD
-        .decode_to_vec(text)
-        .map_err(|_| DecodeError::explain(text.as_bytes()))
+        .decode_append(text, &mut data)
+        .map_err(|_| DecodeError::explain(text.as_bytes()))?;
+    Ok(data)
 }
 
 /// What is wrong with a text that is not base64.
@@ -45,6 +49,8 @@ pub enum DecodeError {
     },
     /// Padding that is missing, surplus or misplaced.
     Padding,
+    /// Nothing, but there is no memory for the bytes.
+    Memory,
 }
 
 impl DecodeError {
@@ -84,6 +90,7 @@ impl fmt::Display for DecodeError {
                 write!(f, "Invalid last symbol {byte}, offset {offset}.")
             }
             Self::Padding => f.write_str("Invalid padding"),
+            Self::Memory => f.write_str("no memory for so many bytes now; try again later"),
         }
     }
 }

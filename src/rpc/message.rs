@@ -84,6 +84,42 @@ impl<'a> Message<'a> {
     }
 }
 
+/// The id of a request of which only the beginning is here; none if it is not in that.
+pub fn id_in(head: &[u8]) -> Option<OwnedRequestId> {
+    let mut found = None;
+    // It ends with an error where the text does, or at the id.
+    let mut text = serde_json::Deserializer::from_slice(head);
+    let _ = (&mut text).deserialize_map(IdAlone(&mut found));
+    let id = RequestId::parse(found?).filter(|id| id.0.len() <= LONGEST_ID)?;
+    Some(id.to_owned())
+}
+
+/// Looks for the id among the first members.
+struct IdAlone<'f, 'a>(&'f mut Option<&'a str>);
+
+impl<'a> Visitor<'a> for IdAlone<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON-RPC object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(member) = map.next_key::<Member>()? {
+            if member != Member::Id {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let id = map.next_value::<&RawValue>()?.get();
+            // What follows shows that the id is whole.
+            map.next_key::<IgnoredAny>()?;
+            *self.0 = Some(id);
+            break;
+        }
+        Ok(())
+    }
+}
+
 /// The members that matter, before their combination is judged.
 #[derive(Default)]
 struct Envelope<'a> {
@@ -285,6 +321,25 @@ mod tests {
             error_of(&message(LONGEST_ID - 1)),
             "the id has 1025 bytes, more than the 1024 that are allowed"
         );
+    }
+
+    #[test]
+    fn the_id_is_found_in_a_beginning_that_has_all_of_it() {
+        let table = [
+            (r#"{"id":12,"method":"m","params":{"x":"aaaa"#, Some("12")),
+            (r#"{"method":"m","id":"a","params":["#, Some(r#""a""#)),
+            (r#"{"params":{"id":5},"id":6,"x"#, None),
+            (r#"{"params":{"id":5},"id":6,"x":"#, Some("6")),
+            (r#"{"id":12"#, None),
+            (r#"{"id":1.5,"x":1"#, None),
+            (r#"{"method":"m","params":{"id":5,"#, None),
+            ("aaaa", None),
+            ("", None),
+        ];
+        for (head, id) in table {
+            let found = id_in(head.as_bytes());
+            assert_eq!(found.as_ref().map(|id| id.borrow().0), id, "{head}");
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Options {
     pub tls: TlsFiles,
     /// Most websocket connections at once.
     pub max_connections: usize,
+    /// Most bytes that clients can make the server hold, if the machine does not say.
+    pub memory_limit: Option<usize>,
     /// Most requests of a connection at work at once, if that is limited.
     pub concurrent_requests: Option<usize>,
     /// Values of `Origin` to accept.
@@ -86,6 +88,7 @@ impl Default for Options {
             auth: auth::Settings::default(),
             tls: TlsFiles::default(),
             max_connections: 1024,
+            memory_limit: None,
             concurrent_requests: None,
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),

@@ -199,7 +199,9 @@ pub(crate) fn serve_messages(
                 }
             }
             Received::Payload(payload) => requests.take_payload(payload),
-            Received::Refused(refusal) => requests.with(|dispatch| dispatch.refuse(refusal)),
+            Received::Refused(refusal, id) => {
+                requests.with(|dispatch| dispatch.refuse(refusal, id.as_ref()));
+            }
             Received::Idle => outbound.shrink(),
             Received::Closed(why) => break why,
         }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::confined::{ConfinedRequest, Wanted};
 use super::connection::ConnectionState;
 use super::connection::Peer;
-use super::file_queue::{FileQueue, Job};
+use super::file_queue::{FileQueue, Job, Room};
 use super::files::{self, BlockWrite, FileMethod, FileWork, Prepared};
 use super::methods::{http, process, run, session, watch};
 use super::metrics::{Flow, METRICS};
@@ -23,7 +23,7 @@ use crate::env::local::Subscriber;
 use crate::log;
 use crate::rpc::encode;
 use crate::rpc::error::{ErrorKind, Reason, RpcError};
-use crate::rpc::message::{Message, RequestId, UNKNOWN_ID, decode_params};
+use crate::rpc::message::{Message, OwnedRequestId, RequestId, UNKNOWN_ID, decode_params};
 use crate::rpc::methods::discovery::{Discover, DiscoverRoots, ReadConfig};
 use crate::rpc::methods::fs::{Unwatch, Watch, WatchMissing, WriteBlock, WriteFile};
 use crate::rpc::methods::process::{
@@ -31,7 +31,7 @@ use crate::rpc::methods::process::{
 };
 use crate::rpc::methods::session::{Info, Initialize, InitializeParams, Initialized, Status};
 use crate::rpc::methods::{Method, http::Request};
-use crate::rpc::transport::{MAX_MESSAGE, Outbound, Payload, PayloadError, Refusal};
+use crate::rpc::transport::{Outbound, Payload, PayloadError, Refusal, most};
 
 /// What the reference calls the process methods in its errors.
 const PROCESSES: &str = "exec";
@@ -122,8 +122,8 @@ pub(crate) struct Dispatch {
     stage: Stage,
     file_queue: FileQueue,
     connection_state: ConnectionState,
-    /// A request whose payload is still to come.
-    awaiting: Option<(Responder, BlockWrite)>,
+    /// A request whose payload is still to come, and room for that.
+    awaiting: Option<(Responder, BlockWrite, Room)>,
     /// Counts the request that is being handled, until something else answers it.
     slot: Cell<Option<Slot>>,
 }
@@ -212,12 +212,12 @@ impl Dispatch {
     /// Handles a request that had to wait for its turn.
     pub(crate) fn go_on(&mut self, request: Waiting, slot: Slot) {
         match request {
-            Waiting::Message(message) => {
+            Waiting::Message(message, _room) => {
                 self.handle(&message, Some(slot));
             }
-            Waiting::Write(responder, work) => {
+            Waiting::Write(responder, work, room) => {
                 responder.occupy(slot);
-                self.queue(responder, work);
+                self.queue(responder, work, room);
             }
         }
     }
@@ -226,10 +226,10 @@ impl Dispatch {
     pub(crate) fn complete(
         &mut self,
         payload: Result<Vec<u8>, PayloadError>,
-    ) -> Option<(Responder, FileWork)> {
-        let (responder, write) = self.awaiting.take()?;
+    ) -> Option<(Responder, FileWork, Room)> {
+        let (responder, write, room) = self.awaiting.take()?;
         let outcome = match payload {
-            Ok(bytes) => return Some((responder, write.with(bytes))),
+            Ok(bytes) => return Some((responder, write.with(bytes), room)),
             Err(PayloadError::Missing) => "a text message came in place of the rawBytes",
             Err(PayloadError::Length) => {
                 "the binary message has not as many bytes as rawBytes says"
@@ -240,8 +240,8 @@ impl Dispatch {
     }
 
     /// Lets a file request take its turn after those before it.
-    pub(crate) fn queue(&self, responder: Responder, work: FileWork) {
-        self.file_queue.push(responder, Job::Plain(work));
+    pub(crate) fn queue(&self, responder: Responder, work: FileWork, room: Room) {
+        self.file_queue.push(responder, Job::Plain(work), room);
     }
 
     /// The request `fs/writeBlock` that so many raw bytes follow; how many are to be taken.
@@ -252,25 +252,34 @@ impl Dispatch {
         len: u64,
     ) -> Result<usize, RpcError> {
         let (write, len) = BlockWrite::decode(params, len)?;
-        let responder = self.call(id, WriteBlock::NAME, FILES)?.responder();
-        self.awaiting = Some((responder, write));
+        let call = self.call(id, WriteBlock::NAME, FILES)?;
+        let room = self.file_queue.room(len)?;
+        self.awaiting = Some((call.responder(), write, room));
         Ok(len)
     }
 
     /// Answers a message that was thrown away unread.
-    pub(crate) fn refuse(&self, refusal: Refusal) {
+    pub(crate) fn refuse(&self, refusal: Refusal, id: Option<&OwnedRequestId>) {
         let error = match refusal {
             Refusal::TooLarge => RpcError::invalid_request(format!(
-                "the message is larger than {MAX_MESSAGE} bytes and was not read; \
-                 send it in smaller parts"
+                "the message is larger than {} bytes and was not read; \
+                 send it in smaller parts",
+                most()
             ))
             .because(Reason::TooLarge),
             Refusal::Busy => RpcError::new(
                 ErrorKind::Busy,
                 "too many large messages are arriving at once; this one was not read, try again",
             ),
+            Refusal::Stalled => RpcError::new(
+                ErrorKind::Busy,
+                "the message did not go on for 10 s while others waited for its memory; it was not \
+                 read, try again",
+            ),
         };
-        self.reject(&error);
+        let id = id.map_or(UNKNOWN_ID, OwnedRequestId::borrow);
+        self.source(UNKNOWN).note(&error);
+        self.outbound.add(|out| encode::error(out, id, &error));
     }
 
     /// Answers a request that is not handled any further.
@@ -315,16 +324,20 @@ impl Dispatch {
         (name, method): (&'static str, &dyn FileMethod),
         params: Option<&RawValue>,
     ) -> Result<(), RpcError> {
+        // Before anything is decoded: what comes of it is no more than the text that it comes from.
+        let mut room = self.file_queue.room(text_len(params))?;
         let job = match method.prepare(params)? {
             Prepared::Plain(work) if work.answers_raw && self.peer.has_only_messages() => {
                 return Err(no_raw_bytes());
             }
             Prepared::Plain(work) => Job::Plain(work),
             Prepared::Confined(confinement) => {
+                // Its policy is held twice.
+                let policy = confinement.sandbox.get().len();
+                room = self.file_queue.room(text_len(params) + policy)?;
                 if name == WriteFile::NAME {
                     // Its content, about: nobody decodes it here.
-                    let len = params.map_or(0, |params| params.get().len());
-                    METRICS.flowed(Flow::FilesWritten, len / 4 * 3);
+                    METRICS.flowed(Flow::FilesWritten, text_len(params) / 4 * 3);
                 }
                 Job::Confined(ConfinedRequest::new(id, name, params, confinement))
             }
@@ -335,7 +348,7 @@ impl Dispatch {
             _ => FILES,
         };
         let call = self.call(id, name, family)?;
-        self.file_queue.push(call.responder(), job);
+        self.file_queue.push(call.responder(), job, room);
         Ok(())
     }
 
@@ -462,6 +475,11 @@ pub(crate) fn method_names() -> impl Iterator<Item = &'static str> {
 fn number_of(method: &str) -> usize {
     let known = method_names().position(|name| name == method);
     known.unwrap_or(METHODS.len() + files::METHODS.len() + 1)
+}
+
+/// How long parameters are.
+fn text_len(params: Option<&RawValue>) -> usize {
+    params.map_or(0, |params| params.get().len())
 }
 
 /// The answer to who would have bytes beside messages where only messages can pass.

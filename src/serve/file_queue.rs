@@ -19,6 +19,7 @@ use super::confined::{ConfinedFiles, ConfinedRequest, HelperCancel, Wanted};
 use super::files::{FileService, FileWork};
 use super::reply::Responder;
 use super::services::Services;
+use crate::memory::{self, Kind, Reserved};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::transport::{Outbound, shrink_blocks};
 use crate::sys::sync::{Condvar, Mutex};
@@ -26,8 +27,10 @@ use crate::workers::Workers;
 
 /// Requests that may wait.
 const MAX_WAITING: usize = 16 * 1024;
-/// Bytes that waiting requests may hold, and one request more.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// What a request takes besides what its parameters hold, about, in bytes.
+const OVERHEAD: usize = 256;
+/// Bytes of waiting requests that need no room in the server's memory.
+const UNCOUNTED: usize = memory::UNCOUNTED / 4;
 /// How long a thread waits for the next request.
 const LINGER: Duration = Duration::from_secs(3);
 /// Answers are sent together up to so many bytes. With more the next request waits until they are
@@ -51,13 +54,16 @@ pub(crate) enum Job {
     Confined(ConfinedRequest),
 }
 
-impl Job {
-    /// About how much memory it holds.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Plain(work) => work.bytes,
-            Self::Confined(request) => request.bytes(),
-        }
+/// Room in memory for one request of a connection, until that is answered or dropped.
+pub(crate) struct Room {
+    shared: Arc<Shared>,
+    bytes: usize,
+    _reserved: Option<Reserved>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.shared.queue.lock().bytes -= self.bytes;
     }
 }
 
@@ -100,7 +106,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<(Responder, Job)>,
+    waiting: VecDeque<(Responder, Job, Room)>,
+    /// What there is room for: requests that wait, and the one that is answered.
     bytes: usize,
     is_running: bool,
     /// A request is being answered.
@@ -120,10 +127,6 @@ struct Queue {
 }
 
 impl Queue {
-    fn is_full(&self) -> bool {
-        self.waiting.len() >= MAX_WAITING || self.bytes > MAX_BYTES
-    }
-
     fn is_idle(&self) -> bool {
         self.waiting.is_empty() && !self.is_busy
     }
@@ -171,7 +174,6 @@ impl FileRequests {
         let mut queue = self.0.queue.lock();
         queue.is_closed = true;
         queue.is_abandoned = true;
-        queue.bytes = 0;
         let dropped = std::mem::take(&mut queue.waiting);
         let mut unfinished = std::mem::take(&mut queue.unfinished);
         if queue.is_busy {
@@ -214,23 +216,45 @@ impl FileQueue {
         FileRequests(Arc::clone(&self.shared))
     }
 
-    /// Takes a request, which is answered later; at once, if there is no room for it. One of a
+    /// Room for a request with so many bytes of parameters, before anything is made of them. One
+    /// connection has no more than half of what there is for all, and one request.
+    pub(crate) fn room(&self, len: usize) -> Result<Room, RpcError> {
+        let bytes = OVERHEAD + len;
+        let mut queue = self.shared.queue.lock();
+        let is_full =
+            queue.waiting.len() >= MAX_WAITING || queue.bytes > Kind::Requests.share() / 2;
+        if is_full {
+            return Err(RpcError::new(
+                ErrorKind::Busy,
+                format!(
+                    "{} file requests of this connection wait already, with {} bytes; send this \
+                     one again when some of them are answered",
+                    queue.waiting.len(),
+                    queue.bytes
+                ),
+            ));
+        }
+        let is_little = queue.bytes + bytes <= UNCOUNTED;
+        let reserved = (!is_little).then(|| Reserved::of(Kind::Requests, bytes));
+        if matches!(reserved, Some(None)) {
+            let message = "too many large requests wait for files; try again later";
+            return Err(RpcError::new(ErrorKind::Busy, message));
+        }
+        queue.bytes += bytes;
+        Ok(Room {
+            shared: Arc::clone(&self.shared),
+            bytes,
+            _reserved: reserved.flatten(),
+        })
+    }
+
+    /// Takes a request, which is answered later; at once, if there is no thread. One of a
     /// connection that has lost its session is dropped.
-    pub(crate) fn push(&self, responder: Responder, job: Job) {
+    pub(crate) fn push(&self, responder: Responder, job: Job, room: Room) {
         let shared = &self.shared;
         let mut queue = shared.queue.lock();
         if queue.is_abandoned {
             return;
-        }
-        if queue.is_full() {
-            let message = format!(
-                "{} file requests of this connection wait already, with {} bytes; send this one \
-                 again when some of them are answered",
-                queue.waiting.len(),
-                queue.bytes
-            );
-            drop(queue);
-            return responder.fail(&RpcError::new(ErrorKind::Busy, message));
         }
         if !queue.is_running {
             let file_queue = Arc::clone(shared);
@@ -240,8 +264,7 @@ impl FileQueue {
             }
             queue.is_running = true;
         }
-        queue.bytes += job.bytes();
-        queue.waiting.push_back((responder, job));
+        queue.waiting.push_back((responder, job, room));
         let is_asleep = queue.is_asleep;
         drop(queue);
         if is_asleep {
@@ -299,7 +322,7 @@ impl Drop for FileQueue {
 impl Shared {
     fn run(&self) {
         let mut service = self.service.lock();
-        while let Some((responder, job)) = self.next() {
+        while let Some((responder, job, room)) = self.next() {
             let is_urgent = matches!(&job, Job::Plain(work) if work.is_urgent);
             match (self.await_former(), job) {
                 (Err(error), _) => responder.fail(&error),
@@ -309,7 +332,7 @@ impl Shared {
                         .answer(&mut service, &responder, &request, &self.cancel);
                 }
             }
-            drop(responder);
+            drop((responder, room));
             let is_last = self.finished();
             if self.outbound.unsent() > BATCH {
                 if !self.outbound.send_waiting(PATIENCE) {
@@ -364,12 +387,11 @@ impl Shared {
     }
 
     /// The next request, or none when there was none for a while.
-    fn next(&self) -> Option<(Responder, Job)> {
+    fn next(&self) -> Option<(Responder, Job, Room)> {
         let mut queue = self.queue.lock();
         let give_up = Instant::now() + LINGER;
         loop {
             if let Some(next) = queue.waiting.pop_front() {
-                queue.bytes -= next.1.bytes();
                 queue.is_busy = true;
                 return Some(next);
             }

@@ -12,6 +12,7 @@ use super::dispatch;
 use super::refusal::Cause;
 use super::server::Server;
 use crate::log;
+use crate::memory::{self, Kind};
 use crate::version;
 
 /// What the whole program has counted.
@@ -162,7 +163,7 @@ pub(crate) fn page(server: &Server) -> String {
     page.about_clients(server);
     page.about_processes(server);
     page.about_requests();
-    page.about_memory(server);
+    page.about_memory();
     page.0
 }
 
@@ -310,16 +311,18 @@ impl Page {
         }
     }
 
-    fn about_memory(&mut self, server: &Server) {
+    fn about_memory(&mut self) {
         if let Some(kibibytes) = field("status", "VmRSS:") {
             let help = "Memory of the server that is resident.";
             self.single("memory_resident_bytes", GAUGE, help, kibibytes * 1024);
         }
-        let (output, input) = server.services.host.accounted();
-        let help = "Memory for output that is kept for clients, and for input that waits.";
+        let help = "Memory that is held for clients and their programs.";
         self.family("memory_accounted_bytes", GAUGE, help);
-        self.sample("memory_accounted_bytes", &[("kind", "output")], output);
-        self.sample("memory_accounted_bytes", &[("kind", "input")], input);
+        for (kind, name) in Kind::ALL {
+            self.sample("memory_accounted_bytes", &[("kind", name)], kind.used());
+        }
+        let help = "What all kinds may have together.";
+        self.single("memory_limit_bytes", GAUGE, help, memory::limit());
     }
 }
 

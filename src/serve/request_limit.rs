@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::dispatch::Dispatch;
+use super::file_queue::Room;
 use super::files::FileWork;
 use super::reply::Responder;
+use crate::memory::{self, Kind, Reserved};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::message::{Message, RequestId};
 use crate::rpc::methods::fs::WriteBlock;
@@ -26,8 +28,6 @@ use crate::workers::Workers;
 
 /// Requests that may wait.
 const MAX_WAITING: usize = 16 * 1024;
-/// Bytes that waiting requests may hold, and one request more.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// What is handled at once, however many requests are at work.
 const AT_ONCE: [&str; 6] = [
@@ -49,6 +49,16 @@ struct Limited {
     limit: Arc<RequestLimit>,
     outbound: Arc<Outbound>,
     workers: Workers,
+}
+
+impl Limited {
+    fn too_many(&self) -> String {
+        format!(
+            "{} requests are at work, as many as --concurrent-requests lets, and too many wait; \
+             try again later",
+            self.limit.most
+        )
+    }
 }
 
 impl Requests {
@@ -88,8 +98,14 @@ impl Requests {
         match limited.limit.admit() {
             Some(slot) => self.dispatch.lock().handle(message, Some(slot)),
             None => {
-                let waiting = Waiting::Message(message.to_owned());
-                self.put_off(limited, (id, &method), waiting);
+                let room = Reserved::of(Kind::Requests, message.len());
+                match room.and_then(|room| Some((memory::copy(message)?, room))) {
+                    Some((copy, room)) => {
+                        let waiting = Waiting::Message(copy, room);
+                        self.put_off(limited, (id, &method), waiting);
+                    }
+                    None => self.refuse((id, &method), limited.too_many()),
+                }
                 None
             }
         }
@@ -98,22 +114,22 @@ impl Requests {
     /// Takes the payload of the last message.
     pub(crate) fn take_payload(&self, payload: Result<Vec<u8>, PayloadError>) {
         let mut dispatch = self.dispatch.lock();
-        let Some((responder, work)) = dispatch.complete(payload) else {
+        let Some((responder, work, room)) = dispatch.complete(payload) else {
             return;
         };
         let Some(limited) = &self.limit else {
-            return dispatch.queue(responder, work);
+            return dispatch.queue(responder, work, room);
         };
         match limited.limit.admit() {
             Some(slot) => {
                 responder.occupy(slot);
-                dispatch.queue(responder, work);
+                dispatch.queue(responder, work, room);
             }
             None => {
                 drop(dispatch);
                 let id = responder.owned_id();
                 let request = (id.borrow(), WriteBlock::NAME);
-                self.put_off(limited, request, Waiting::Write(responder, work));
+                self.put_off(limited, request, Waiting::Write(responder, work, room));
             }
         }
     }
@@ -158,35 +174,25 @@ impl Requests {
                     format!("no thread for requests that wait: {error}; try again later")
                 })
             }
-            Held::Full => Err(format!(
-                "{} requests are at work, as many as --concurrent-requests lets, and too many \
-                 wait; try again later",
-                limited.limit.most
-            )),
+            Held::Full => Err(limited.too_many()),
         };
         if let Err(message) = outcome {
-            let error = RpcError::new(ErrorKind::Busy, message);
-            self.dispatch.lock().fail(id, method, &error);
+            self.refuse((id, method), message);
         }
+    }
+
+    fn refuse(&self, (id, method): (RequestId<'_>, &str), message: String) {
+        let error = RpcError::new(ErrorKind::Busy, message);
+        self.dispatch.lock().fail(id, method, &error);
     }
 }
 
 /// A request that waits for its turn.
 pub(crate) enum Waiting {
     /// As the client has sent it.
-    Message(Vec<u8>),
+    Message(Vec<u8>, Reserved),
     /// An `fs/writeBlock` whose bytes are here.
-    Write(Responder, FileWork),
-}
-
-impl Waiting {
-    /// About how much memory it holds.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Message(message) => message.capacity(),
-            Self::Write(_, work) => work.bytes,
-        }
-    }
+    Write(Responder, FileWork, Room),
 }
 
 /// How many requests of a connection are at work, and those that wait.
@@ -201,7 +207,6 @@ struct RequestLimit {
 struct State {
     at_work: usize,
     waiting: VecDeque<Waiting>,
-    bytes: usize,
     /// Whether the thread is there.
     is_running: bool,
     /// Nothing more is handed on.
@@ -240,10 +245,9 @@ impl RequestLimit {
 
     fn hold(&self, request: Waiting) -> Held {
         let mut state = self.state.lock();
-        if state.waiting.len() >= MAX_WAITING || state.bytes > MAX_BYTES {
+        if state.waiting.len() >= MAX_WAITING {
             return Held::Full;
         }
-        state.bytes += request.bytes();
         state.waiting.push_back(request);
         if std::mem::replace(&mut state.is_running, true) {
             Held::Waits
@@ -256,7 +260,6 @@ impl RequestLimit {
     fn give_up(&self) {
         let mut state = self.state.lock();
         state.waiting.clear();
-        state.bytes = 0;
         state.is_running = false;
     }
 
@@ -277,7 +280,6 @@ impl RequestLimit {
                 self.changed.notify_all();
                 return;
             };
-            state.bytes -= request.bytes();
             state.at_work += 1;
             state.handed_on += 1;
             self.changed.notify_all();
@@ -318,7 +320,7 @@ mod tests {
     use super::*;
 
     fn message(text: &str) -> Waiting {
-        Waiting::Message(text.into())
+        Waiting::Message(text.into(), Reserved::none(Kind::Requests))
     }
 
     #[test]
@@ -340,7 +342,7 @@ mod tests {
         assert!(limit.admit().is_none(), "others are before it");
         let mut handed_on = Vec::new();
         limit.hand_on(|request, _slot| match request {
-            Waiting::Message(text) => handed_on.push(String::from_utf8(text).unwrap()),
+            Waiting::Message(text, _) => handed_on.push(String::from_utf8(text).unwrap()),
             Waiting::Write(..) => unreachable!(),
         });
         assert_eq!(handed_on, ["a", "b"]);
@@ -348,14 +350,11 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded_by_number_and_bytes() {
+    fn what_waits_is_bounded_by_number() {
         let limit = RequestLimit::new(1);
         for _ in 0..MAX_WAITING {
             assert_ne!(limit.hold(message("")), Held::Full);
         }
-        assert_eq!(limit.hold(message("")), Held::Full);
-        let limit = RequestLimit::new(1);
-        limit.hold(Waiting::Message(vec![0; MAX_BYTES + 1]));
         assert_eq!(limit.hold(message("")), Held::Full);
     }
 

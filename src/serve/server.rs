@@ -17,13 +17,14 @@ use super::injector::{Injector, ShutdownHook};
 use super::listen::{Listener, Serves};
 use super::services::Services;
 use super::session::Sessions;
-use crate::env::local::Host;
+use crate::env::local::{Host, info};
 use crate::log::{self, Event, Level};
+use crate::memory;
 use crate::net::{Sink, StreamSource};
 use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound};
 use crate::sandbox::journal::Journal;
 use crate::sandbox::launcher::Launchers;
-use crate::sys::limits::raise_descriptor_limit;
+use crate::sys::limits::{address_space_limit, raise_descriptor_limit};
 use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
 use crate::sys::signal::{Signal, SignalEvents};
 use crate::sys::socket::{is_private_stream, set_blocking, set_nonblocking, widen_pipe};
@@ -194,6 +195,8 @@ impl Server {
 pub(super) const SWEEP: Duration = Duration::from_secs(1);
 /// Time for all of [`Server::shut_down`], should something in it take longer than it may.
 const END_TIME: Duration = Duration::from_millis(1900);
+/// Less memory for clients is not to be had, however little there is.
+const LEAST_MEMORY: usize = 1024 * 1024;
 /// Room in a standard input or output that is a pipe.
 const PIPE: i32 = 1024 * 1024;
 
@@ -233,6 +236,17 @@ pub fn run_outgoing(
     }
     start(Injector::new(Arc::clone(&main.server))).map_err(system("start a thread"))?;
     main.watch_and_end()
+}
+
+/// What clients can make us hold unless we are told: no more than a quarter of what this program may
+/// have. The rest is for what no account has: threads, our own structures, and what a message becomes
+/// while it is handled.
+fn memory_limit() -> usize {
+    let limits = [info::memory_limit(), address_space_limit()];
+    let least = limits.into_iter().flatten().min().unwrap_or(u64::MAX);
+    usize::try_from(least / 4)
+        .unwrap_or(usize::MAX)
+        .clamp(LEAST_MEMORY, memory::DEFAULT)
 }
 
 fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
@@ -297,6 +311,7 @@ impl Main {
             log::warn!("not used for the notes about mount points: {fault}");
         }
         let launchers = Launchers::new(options.sandbox.clone(), journal);
+        memory::set_limit(options.memory_limit.unwrap_or_else(memory_limit));
         let host = Host::new(options.processes, launchers)
             .map(Host::with_orphans)
             .map_err(system("get what processes will need"))?;

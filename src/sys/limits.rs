@@ -85,6 +85,17 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     Ok(())
 }
 
+/// How much address space we may have, if that is limited.
+pub fn address_space_limit() -> Option<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer is to a live rlimit.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) }).ok()?;
+    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
 /// The descriptor limits from before [`raise_descriptor_limit`], if it was called.
 pub(super) fn descriptor_limit_at_start() -> Option<libc::rlimit> {
     STARTED_WITH.get().copied()

@@ -60,7 +60,7 @@ fn serve(socket: TcpStream) {
                 outbound.add(|out| out.extend_from_slice(reader.message()));
             }
             Received::Message => outbound.add_binary(reader.message()),
-            Received::Payload(_) | Received::Refused(_) => {}
+            Received::Payload(_) | Received::Refused(..) => {}
             Received::Idle | Received::Closed(_) => break,
         }
         if !outbound.wait_for_room(PATIENCE) {

@@ -1,10 +1,12 @@
 //! What a client can make the server hold: the most memory that it ever had, beside what it is allowed.
 
-use std::time::Duration;
+use std::fs::File;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{Client, peak_resident};
+use crate::support::{Client, Scratch, Server, encode, exchange, peak_resident, scratch};
 
 /// Asks by a request whose parameters are this JSON; the message of the error that must come.
 fn refused(client: &mut Client, method: &str, params: &str) -> String {
@@ -96,4 +98,290 @@ fn a_policy_that_is_too_long_is_not_read() {
     assert!(message.contains("more than 2097152"), "{message}");
     assert!(grown < 80, "{grown} MiB for a message of 16");
     client.ok("fs/getMetadata", json!({"path": "/"}));
+}
+
+/// A server with a limit on memory, and as many clients.
+fn limited(limit: &str, clients: usize) -> (Server, Vec<Client>) {
+    let server = Server::websocket(&["--memory-limit", limit, "--metrics"]);
+    let clients = (0..clients).map(|_| server.connect()).collect();
+    (server, clients)
+}
+
+/// A sample of `/metrics`.
+fn metric(server: &Server, name: &str) -> u64 {
+    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let page = exchange(&mut server.dial(), request).text();
+    let lines = page.lines();
+    let mut values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    values
+        .next()
+        .unwrap_or_else(|| panic!("{name} in {page}"))
+        .parse()
+        .unwrap()
+}
+
+/// Takes the answers to all of these; how many were refused for want of memory. Everything else
+/// must have been done.
+fn refusals(client: &mut Client, ids: Vec<i64>, mut check: impl FnMut(Value)) -> usize {
+    client.patience = Duration::from_secs(120);
+    let mut refused = 0;
+    for id in ids {
+        match client.answer(id) {
+            Ok(done) => check(done),
+            Err(error) => {
+                assert_eq!(error.code, -32000, "{error:?}");
+                refused += 1;
+            }
+        }
+    }
+    refused
+}
+
+/// A file with nothing in it that takes a while to read.
+fn sparse(scratch: &Scratch, bytes: u64) -> String {
+    let path = scratch.path("sparse");
+    File::create(&path).unwrap().set_len(bytes).unwrap();
+    path
+}
+
+#[test]
+fn requests_that_wait_have_one_limit_for_all_connections() {
+    let scratch = scratch();
+    let large = sparse(&scratch, 4 << 20);
+    let (server, mut clients) = limited("32m", 6);
+    let data = encode(&vec![b'x'; 700_000]);
+    let before = peak_resident(server.pid());
+    // Behind answers that nobody takes.
+    let asked: Vec<Vec<i64>> = clients
+        .iter_mut()
+        .enumerate()
+        .map(|(number, client)| {
+            for _ in 0..8 {
+                client.ask("fs/readFile", json!({"path": large}));
+            }
+            let path = scratch.path(&format!("w{number}"));
+            let write = |_| client.ask("fs/writeFile", json!({"path": path, "dataBase64": data}));
+            (0..30).map(write).collect()
+        })
+        .collect();
+    let mut refused = 0;
+    for (client, ids) in clients.iter_mut().zip(asked) {
+        refused += refusals(client, ids, |done| assert_eq!(done, json!({})));
+    }
+    let grown = (peak_resident(server.pid()) - before) >> 10;
+    assert!(refused > 0, "all of 160 MiB has waited");
+    assert!(grown < 32 + 24, "{grown} MiB with a limit of 32");
+    for client in &mut clients {
+        client.ok("fs/getMetadata", json!({"path": "/"}));
+    }
+    assert_eq!(
+        metric(
+            &server,
+            r#"exec_server_memory_accounted_bytes{kind="requests"}"#
+        ),
+        0
+    );
+}
+
+#[test]
+fn names_that_nobody_takes_have_one_limit_for_all_connections() {
+    let scratch = scratch();
+    for number in 0..20_000 {
+        File::create(scratch.path(&format!("{number:0200}"))).unwrap();
+    }
+    let (server, mut clients) = limited("32m", 6);
+    let before = peak_resident(server.pid());
+    let asked: Vec<Vec<i64>> = clients
+        .iter_mut()
+        .map(|client| {
+            let ask = |_| client.ask("fs/readDirectory", json!({"path": scratch.dir()}));
+            (0..4).map(ask).collect()
+        })
+        .collect();
+    for (client, ids) in clients.iter_mut().zip(asked) {
+        refusals(client, ids, |done| {
+            assert_eq!(done["entries"].as_array().unwrap().len(), 20_000);
+        });
+    }
+    let grown = (peak_resident(server.pid()) - before) >> 10;
+    assert!(grown < 32, "{grown} MiB with 8 for answers");
+}
+
+#[test]
+fn changes_of_files_that_nobody_takes_have_one_limit_for_all_watches() {
+    let scratch = scratch();
+    let (server, mut clients) = limited("8m", 4);
+    let large = sparse(&scratch, 4 << 20);
+    std::fs::create_dir(scratch.path("d")).unwrap();
+    for client in &mut clients {
+        for number in 0..16 {
+            let watch = json!({"watchId": format!("w{number}"), "path": scratch.path("d")});
+            client.ok("fs/watch", watch);
+        }
+        for _ in 0..8 {
+            client.ask("fs/readFile", json!({"path": large}));
+        }
+    }
+    let before = peak_resident(server.pid());
+    for _ in 0..3 {
+        for number in 0..1000 {
+            File::create(scratch.path(&format!("d/{number:0200}"))).unwrap();
+        }
+        for number in 0..1000 {
+            std::fs::remove_file(scratch.path(&format!("d/{number:0200}"))).unwrap();
+        }
+    }
+    let grown = (peak_resident(server.pid()) - before) >> 10;
+    assert!(grown < 16, "{grown} MiB with a limit of 8");
+    clients[0].patience = Duration::from_secs(120);
+    clients[0].ok("fs/unwatch", json!({"watchId": "w0"}));
+}
+
+/// A request with an id of its own that is as long, in one frame.
+fn long_frame(id: &str, length: usize) -> Vec<u8> {
+    let mut frame = vec![0x81, 0x80 | 127];
+    frame.extend((length as u64).to_be_bytes());
+    frame.extend([0; 4]);
+    let head = format!(r#"{{"id":"{id}","method":"environment/status","padding":""#);
+    frame.extend(head.as_bytes());
+    frame.resize(14 + length - 2, b'x');
+    frame.extend(b"\"}");
+    frame
+}
+
+/// What a message of 2 MiB is answered with.
+fn two(client: &mut Client) -> Result<Value, i64> {
+    client.send_raw(long_frame("two", 2 << 20));
+    client.answer("two").map_err(|error| error.code)
+}
+
+const HALF: usize = 16 << 20;
+
+/// Sends the beginning of a message, and waits until nobody else gets so much memory.
+fn hold(server: &Server, client: &mut Client, id: &str) -> Vec<u8> {
+    let before = metric(
+        server,
+        r#"exec_server_memory_accounted_bytes{kind="messages"}"#,
+    );
+    let mut frame = long_frame(id, HALF);
+    let rest = frame.split_off(1 << 20);
+    client.send_raw(frame);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while metric(
+        server,
+        r#"exec_server_memory_accounted_bytes{kind="messages"}"#,
+    ) < before + (HALF as u64) - (1 << 16)
+    {
+        assert!(Instant::now() < deadline, "the message is not counted");
+        std::thread::yield_now();
+    }
+    rest
+}
+
+#[test]
+fn the_message_that_came_first_is_served_to_its_end_and_a_later_one_is_refused_by_its_id() {
+    let (server, mut clients) = limited("32m", 3);
+    let rests: Vec<_> = (0..2)
+        .map(|number| hold(&server, &mut clients[number], "first"))
+        .collect();
+    assert_eq!(two(&mut clients[2]), Err(-32000));
+    for (client, rest) in clients.iter_mut().zip(rests) {
+        client.send_raw(rest);
+        assert_eq!(client.answer("first").unwrap()["status"], "ready");
+    }
+    assert_eq!(two(&mut clients[2]).unwrap()["status"], "ready");
+}
+
+#[test]
+fn a_message_that_stalls_makes_room_for_others_after_10_s() {
+    let begun = Instant::now();
+    let (server, mut clients) = limited("32m", 3);
+    let rests: Vec<_> = (0..2)
+        .map(|number| hold(&server, &mut clients[number], "stalled"))
+        .collect();
+    let mut waiting = clients.pop().unwrap();
+    while two(&mut waiting).is_err() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(90),
+            "they keep their place"
+        );
+        std::thread::park_timeout(Duration::from_millis(300));
+    }
+    assert!(
+        begun.elapsed() > Duration::from_secs(9),
+        "{:?}",
+        begun.elapsed()
+    );
+    let mut dropped = 0;
+    for (client, rest) in clients.iter_mut().zip(rests) {
+        client.send_raw(rest);
+        if let Err(error) = client.answer("stalled") {
+            let message = &error.message;
+            assert!(
+                error.code == -32000 && message.contains("did not go on"),
+                "{error:?}"
+            );
+            dropped += 1;
+        }
+        client.still_serves();
+    }
+    assert!(dropped > 0, "room came from elsewhere");
+}
+
+#[test]
+fn without_others_who_want_memory_a_slow_message_keeps_its_place() {
+    let (server, mut clients) = limited("32m", 1);
+    let rest = hold(&server, &mut clients[0], "slow");
+    std::thread::park_timeout(Duration::from_secs(11));
+    clients[0].send_raw(rest);
+    assert_eq!(clients[0].answer("slow").unwrap()["status"], "ready");
+}
+
+#[test]
+fn a_message_above_the_memory_limit_is_refused_by_its_id() {
+    let (_server, mut clients) = limited("1m", 1);
+    clients[0].send_raw(long_frame("large", 2 << 20));
+    let error = &clients[0].whole_answer("large")["error"];
+    assert_eq!(
+        (&error["code"], &error["data"]["kind"]),
+        (&json!(-32600), &json!("tooLarge"))
+    );
+    assert!(
+        error["message"].as_str().unwrap().contains("1048576 bytes"),
+        "{error:?}"
+    );
+    clients[0].still_serves();
+}
+
+#[test]
+fn a_limit_on_the_address_space_costs_large_requests_and_not_the_server() {
+    let program = Server::command();
+    let program = program.get_program().to_str().unwrap();
+    let mut shell = Command::new("/bin/sh");
+    let script = format!("ulimit -v 131072; exec '{program}' --metrics --listen ws://127.0.0.1:0");
+    shell.args(["-c", &script]);
+    let server = Server::websocket_command(shell);
+    assert_eq!(metric(&server, "exec_server_memory_limit_bytes"), 32 << 20);
+    let scratch = scratch();
+    let mut clients: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send_raw(long_frame("large", 60 << 20));
+        client.send_raw(long_frame("half", HALF));
+        let arguments = r#""a","#.repeat(2_000_000);
+        client.send(&format!(r#"{{"id":"argv","method":"process/start","params":{{"processId":"p","argv":[{arguments}"a"]}}}}"#));
+        let data = encode(&vec![b'x'; 8 << 20]);
+        client.ask(
+            "fs/writeFile",
+            json!({"path": scratch.path("f"), "dataBase64": data}),
+        );
+    }
+    let mut done = 0;
+    for client in &mut clients {
+        client.patience = Duration::from_secs(120);
+        assert_eq!(client.answer("large").unwrap_err().code, -32600);
+        done += usize::from(client.answer("half").is_ok());
+        client.answer("argv").unwrap_err();
+        client.still_serves();
+    }
+    assert!(done > 0, "nobody's half was taken");
 }

@@ -49,6 +49,7 @@ fn defaults() {
                 tls: TlsFiles::default(),
                 max_connections: 1024,
                 concurrent_requests: None,
+                memory_limit: None,
                 allow_origins: vec![],
                 allow_hosts: vec![],
                 allow_local_users: false,
@@ -86,7 +87,7 @@ fn a_server_in_process_has_the_defaults_of_one_that_listens() {
 fn every_value_is_taken() {
     let words = "--listen=stdio --ws-auth signed-bearer-token --ws-token-file /t --ws-token-sha256 00 \
                  --ws-shared-secret-file s --ws-issuer i --ws-audience a \
-                 --ws-max-clock-skew-seconds 0 --tls-cert c --tls-key k --max-connections 3 --concurrent-requests 5 --allow-origin https://a.example \
+                 --ws-max-clock-skew-seconds 0 --tls-cert c --tls-key k --max-connections 3 --concurrent-requests 5 --memory-limit 32m --allow-origin https://a.example \
                  --allow-origin=null --allow-host b.example --allow-host c.example:81 --allow-local-users \
                  --session-retention 0.25 --retained-output 2048 --retained-total 3K \
                  --cloud --cloud-base-url b --cloud-environment-id e --cloud-name n --remote r \
@@ -134,6 +135,7 @@ fn every_value_is_taken() {
                 },
                 max_connections: 3,
                 concurrent_requests: Some(5),
+                memory_limit: Some(32 << 20),
                 allow_origins: vec!["https://a.example".into(), "null".into()],
                 allow_hosts: vec!["b.example".into(), "c.example:81".into()],
                 ping_interval: Duration::from_millis(1500),

@@ -133,7 +133,7 @@ fn pass_on(client: UnixStream, outbound: &Arc<Outbound>, patience: Duration) {
             // None was asked for.
             Received::Payload(_) => {}
             // No frame is so large.
-            Received::Refused(_) | Received::Closed(_) => return,
+            Received::Refused(..) | Received::Closed(_) => return,
         }
     }
 }
@@ -169,7 +169,7 @@ fn pass_back(
             Received::Idle => outbound.shrink(),
             // None was asked for.
             Received::Payload(_) => {}
-            Received::Refused(_) => return "the server has sent too large a message".to_owned(),
+            Received::Refused(..) => return "the server has sent too large a message".to_owned(),
             Received::Closed(why) => return format!("the server has hung up: {why}"),
         }
         if !keepalive.check(server.last_heard(), outbound) {

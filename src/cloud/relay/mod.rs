@@ -63,10 +63,10 @@ pub(super) fn serve(
             Received::Message => mux.take(reader.message()),
             // None was asked for.
             Received::Payload(_) => {}
-            Received::Refused(Refusal::TooLarge) => {
+            Received::Refused(Refusal::TooLarge, _) => {
                 log::warn!("a relay frame of more than 64 MiB is dropped");
             }
-            Received::Refused(Refusal::Busy) => {
+            Received::Refused(Refusal::Busy | Refusal::Stalled, _) => {
                 log::warn!("a large relay frame is dropped: too many are arriving at once");
             }
             Received::Idle => outbound.shrink(),

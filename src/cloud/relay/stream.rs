@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::destination::EndReason;
 use super::frame::{Body, Data};
-use crate::net::Charge;
+use crate::memory::{Reserved, UNCOUNTED};
 use crate::rpc::transport::MAX_MESSAGE;
 use crate::sys::socket::send_now;
 
@@ -233,7 +233,7 @@ struct Backlog {
     bytes: Vec<u8>,
     /// How many of them are done with.
     used: usize,
-    charge: Charge,
+    room: Reserved,
 }
 
 impl Backlog {
@@ -266,7 +266,9 @@ impl Backlog {
         if self.used > self.bytes.len() / 2 {
             self.bytes.drain(..std::mem::take(&mut self.used));
         }
-        match self.charge.set(self.bytes.len() + count) {
+        let all = self.bytes.len() + count;
+        let has_room = self.room.set(all.saturating_sub(UNCOUNTED));
+        match has_room && self.bytes.try_reserve(count).is_ok() {
             true => Ok(()),
             false => Err(StreamError::Busy),
         }

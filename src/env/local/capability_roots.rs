@@ -68,7 +68,7 @@ impl Discovery {
         let walked = files::walk(path, WALK, |found| {
             // A link to a file is not looked at, as in the reference.
             if found.kind != Some(FileType::Regular) || found.is_link {
-                return;
+                return true;
             }
             if found
                 .path
@@ -81,6 +81,7 @@ impl Discovery {
             {
                 plugins.push(plugin.to_owned());
             }
+            true
         });
         match walked {
             Ok(report) => {

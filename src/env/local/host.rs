@@ -12,6 +12,7 @@ use super::descendants::{Descendants, Owner};
 use super::leftovers::Leftovers;
 use super::process::Process;
 use crate::log;
+use crate::memory::{self, Kind};
 use crate::sandbox::launcher::{Available, Launchers, Refusal, SpawnContext, Stage};
 use crate::sys::guardian::Guardian;
 use crate::sys::process;
@@ -52,12 +53,6 @@ const ACKNOWLEDGEMENT_WINDOW: usize = 4 * 1024 * 1024;
 /// The same when there is too much of all: above what a client may acknowledge together.
 const CROWDED_WINDOW: usize = 512 * 1024;
 
-/// Bytes for standard inputs that may wait in memory, all processes together.
-const STDIN_TOTAL: usize = 128 * 1024 * 1024;
-
-/// Bytes of output that may be kept for answers that come when a process has ended.
-const COLLECTED_TOTAL: usize = 512 * 1024 * 1024;
-
 /// This machine as a place where processes run. One a server, shared by all sessions.
 pub struct Host {
     config: HostConfig,
@@ -69,7 +64,6 @@ pub struct Host {
     retained: AtomicUsize,
     /// Ended processes with output, oldest first: the first to lose it.
     ended: Mutex<Ended>,
-    queued_stdin: AtomicUsize,
     collected: AtomicUsize,
     leftovers: Leftovers,
     launchers: Launchers,
@@ -79,7 +73,8 @@ pub struct Host {
 
 impl Host {
     /// A host with these limits, and this way to confine.
-    pub fn new(config: HostConfig, launchers: Launchers) -> io::Result<Self> {
+    pub fn new(mut config: HostConfig, launchers: Launchers) -> io::Result<Self> {
+        config.retained_total = config.retained_total.min(Kind::Output.share());
         let workers = Workers::named("process");
         let descendants = Descendants::new(workers.clone(), config.keeps_daemons);
         Ok(Self {
@@ -91,7 +86,6 @@ impl Host {
             null: open_null()?,
             retained: AtomicUsize::new(0),
             ended: Mutex::default(),
-            queued_stdin: AtomicUsize::new(0),
             collected: AtomicUsize::new(0),
             leftovers: Leftovers::new()?,
             launchers,
@@ -209,12 +203,6 @@ impl Host {
         *self.running.lock()
     }
 
-    /// Bytes of output that are kept, and of input that waits.
-    pub fn accounted(&self) -> (usize, usize) {
-        let load = |count: &AtomicUsize| count.load(Ordering::Relaxed);
-        (load(&self.retained), load(&self.queued_stdin))
-    }
-
     /// Waits until no process runs, at most until `deadline`; whether none does.
     pub fn wait_until_idle(&self, deadline: Instant) -> bool {
         let mut running = self.running.lock();
@@ -230,6 +218,7 @@ impl Host {
 
     /// Accounts for a change of retained output; the bytes above the common limit.
     pub(crate) fn account_retained(&self, before: usize, after: usize) -> usize {
+        memory::count(Kind::Output, before, after);
         if after < before {
             let freed = before - after;
             self.retained.fetch_sub(freed, Ordering::Relaxed);
@@ -242,7 +231,7 @@ impl Host {
 
     /// Whether the retained output of all is above its limit.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.retained.load(Ordering::Relaxed) > self.config.retained_total
+        self.retained.load(Ordering::Relaxed) > self.config.retained_total || memory::is_scarce()
     }
 
     /// How much output a process may have that its client has not acknowledged.
@@ -283,31 +272,25 @@ impl Host {
 
     /// Accounts for bytes that begin to wait for a standard input; false when too many do.
     pub(crate) fn queue_stdin(&self, bytes: usize) -> bool {
-        let before = self.queued_stdin.fetch_add(bytes, Ordering::Relaxed);
-        // One message is always let through, so that the limit cannot make a legal one impossible.
-        if before > 0 && before + bytes > STDIN_TOTAL {
-            self.queued_stdin.fetch_sub(bytes, Ordering::Relaxed);
-            return false;
-        }
-        true
+        memory::take(Kind::Input, bytes)
     }
 
     /// Accounts for a byte or two that must not be refused.
     pub(crate) fn add_to_stdin(&self, bytes: usize) {
-        self.queued_stdin.fetch_add(bytes, Ordering::Relaxed);
+        memory::count(Kind::Input, 0, bytes);
     }
 
     /// Accounts for bytes that no longer wait.
     pub(crate) fn unqueue_stdin(&self, bytes: usize) {
-        self.queued_stdin.fetch_sub(bytes, Ordering::Relaxed);
+        memory::count(Kind::Input, bytes, 0);
     }
 
-    /// Takes room for so much output of a process, until the result is dropped; none if too much is
-    /// taken already.
+    /// Makes sure that so much output of a process may be kept, until the result is dropped; none if
+    /// all that may be kept is more than the memory that there is. It counts as it comes.
     pub fn collect(self: &Arc<Self>, bytes: usize) -> Option<Collecting> {
         let before = self.collected.fetch_add(bytes, Ordering::Relaxed);
         let collecting = Collecting(Arc::clone(self), bytes);
-        (before + bytes <= COLLECTED_TOTAL).then_some(collecting)
+        (before + bytes <= memory::limit()).then_some(collecting)
     }
 
     /// What a start gets at best. What is not known yet is found out by a sandbox or two, which takes

@@ -53,7 +53,7 @@ pub fn read_whole(
         if body.len() + count > MAX_BODY {
             return Err(too_large());
         }
-        if !may_hold(body.len() + count) {
+        if !may_hold(body.len() + count) || body.try_reserve(count).is_err() {
             let message = "too many large bodies are being read at once; try again later, \
                            or use streamResponse: true";
             return Err(RpcError::new(ErrorKind::Busy, message));

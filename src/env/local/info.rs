@@ -188,6 +188,11 @@ fn find_user(passwd: &[u8], user_id: u32) -> Option<UserEntry<'_>> {
     })
 }
 
+/// How much memory our group, or one around it, lets all its programs have.
+pub fn memory_limit() -> Option<u64> {
+    cgroup_limits()?.memory_limit_bytes
+}
+
 /// The tightest limits of our group and the groups around it; `None` if there are none.
 fn cgroup_limits() -> Option<CgroupLimits> {
     let membership = fs::read_to_string("/proc/self/cgroup").ok()?;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::watch::Bounds;
+use crate::memory::{Kind, Reserved};
 use crate::rpc::transport::Offer;
 use crate::sys::inotify::{
     ADDED, DIRECTORY, GONE, Inotify, MODIFIED, MOVED_FROM, MOVED_TO, NAMED_ONLY, NO_LINK, OVERFLOW,
@@ -147,6 +148,11 @@ impl FileChange {
             _ => 0,
         };
         self.path.as_os_str().len() + from
+    }
+
+    /// About how much memory it takes while it waits, with its path among the fresh ones.
+    fn cost(&self) -> usize {
+        2 * (size_of::<Self>() + self.bytes())
     }
 }
 
@@ -631,7 +637,7 @@ impl Tree {
 }
 
 /// Changes that wait to be told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Changes {
     waiting: VecDeque<FileChange>,
     /// Paths whose last change that waits says already that they are new or modified.
@@ -641,6 +647,21 @@ struct Changes {
     is_overflow: bool,
     /// When the first of them came.
     since: Option<Instant>,
+    /// Memory for all that wait.
+    room: Reserved,
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            fresh: HashSet::new(),
+            bytes: 0,
+            is_overflow: false,
+            since: None,
+            room: Reserved::none(Kind::Watches),
+        }
+    }
 }
 
 impl Changes {
@@ -664,7 +685,8 @@ impl Changes {
             }
         }
         self.bytes += change.bytes();
-        if self.waiting.len() >= MAX_WAITING || self.bytes > MAX_BYTES {
+        let has_room = self.room.set(self.room.bytes() + change.cost());
+        if self.waiting.len() >= MAX_WAITING || self.bytes > MAX_BYTES || !has_room {
             self.overflow();
             return;
         }
@@ -685,6 +707,7 @@ impl Changes {
         self.waiting = VecDeque::new();
         self.fresh = HashSet::new();
         self.bytes = 0;
+        self.room.set(0);
         self.is_overflow = true;
         self.since.get_or_insert_with(Instant::now);
     }

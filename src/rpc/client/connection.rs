@@ -391,7 +391,7 @@ impl Connection {
                 Received::Payload(Err(error)) => {
                     break format!("the server announced bytes that did not come: {error:?}");
                 }
-                Received::Refused(refusal) => {
+                Received::Refused(refusal, _) => {
                     break format!("a message of the server is not taken: {refusal:?}");
                 }
                 Received::Idle => {

@@ -557,7 +557,9 @@ impl Handshake<'_> {
                 Received::Message => {}
                 // A payload comes only where one was announced.
                 Received::Idle | Received::Payload(_) => continue,
-                Received::Refused(why) => return Err(HandshakeError::Protocol(format!("{why:?}"))),
+                Received::Refused(why, _) => {
+                    return Err(HandshakeError::Protocol(format!("{why:?}")));
+                }
                 Received::Closed(why) => return Err(HandshakeError::Lost(why)),
             }
             let message = self.reader.message();

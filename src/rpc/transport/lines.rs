@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::payload::Incoming;
-use super::{MAX_MESSAGE, Outbound, Payload, Reader, Received, Refusal};
+use super::{HEAD, MAX_MESSAGE, Outbound, Payload, Reader, Received, Refusal, most};
 use crate::net::{InBuffer, Source};
+use crate::rpc::message::{OwnedRequestId, id_in};
 
 /// The reading half of a connection whose messages are lines.
 ///
@@ -22,7 +23,7 @@ pub struct LineReader<S> {
     used: usize,
     /// How far the buffer is known to have no line feed.
     searched: usize,
-    refusal: Option<Refusal>,
+    refusal: Option<(Refusal, Option<OwnedRequestId>)>,
     /// The payload that is arriving.
     payload: Option<Incoming>,
     /// Bytes of an unwanted one that are still to come.
@@ -67,8 +68,8 @@ impl<S: Source> LineReader<S> {
             None if self.is_at_end => (self.buffer.bytes().len(), self.buffer.bytes().len()),
             None => {
                 self.searched = self.buffer.bytes().len();
-                if self.searched > MAX_MESSAGE {
-                    self.refusal.get_or_insert(Refusal::TooLarge);
+                if self.searched > most() {
+                    self.refuse(Refusal::TooLarge);
                 }
                 if self.refusal.is_some() {
                     self.forget(self.searched);
@@ -77,12 +78,12 @@ impl<S: Source> LineReader<S> {
             }
         };
         self.searched = 0;
-        if end > MAX_MESSAGE {
-            self.refusal.get_or_insert(Refusal::TooLarge);
+        if end > most() {
+            self.refuse(Refusal::TooLarge);
         }
-        if let Some(refusal) = self.refusal.take() {
+        if let Some((why, id)) = self.refusal.take() {
             self.forget(used);
-            return Some(Line::Received(Received::Refused(refusal)));
+            return Some(Line::Received(Received::Refused(why, id)));
         }
         if self.buffer.bytes()[..end].trim_ascii().is_empty() {
             self.forget(used);
@@ -132,6 +133,13 @@ impl<S: Source> LineReader<S> {
         // One byte more than allowed, so that a line of just the limit fits with its end.
         let wanted = MAX_MESSAGE + 1;
         self.buffer.fill(&mut self.source, wanted, timeout)
+    }
+
+    /// Takes no more of the line that is arriving, whose beginning is in the buffer.
+    fn refuse(&mut self, why: Refusal) {
+        let here = self.buffer.bytes();
+        let head = &here[..here.len().min(HEAD)];
+        self.refusal.get_or_insert_with(|| (why, id_in(head)));
     }
 
     fn release_last(&mut self) {
@@ -186,7 +194,7 @@ impl<S: Source> Reader for LineReader<S> {
                     }
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::OutOfMemory => {
-                        self.refusal.get_or_insert(Refusal::Busy);
+                        self.refuse(Refusal::Busy);
                         self.forget(self.buffer.bytes().len());
                     }
                     io::ErrorKind::BrokenPipe => {

@@ -24,6 +24,11 @@ pub use payload::{
 };
 pub use websocket::WebSocketReader;
 
+use std::time::{Duration, Instant};
+
+use super::message::OwnedRequestId;
+use crate::memory;
+
 /// The largest message taken from a peer, in bytes: the reference's limit.
 pub const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
@@ -34,8 +39,9 @@ pub enum Received {
     Message,
     /// The payload of the last message, as [`Reader::expect`] has asked for.
     Payload(Result<Vec<u8>, PayloadError>),
-    /// A message that was thrown away unread.
-    Refused(Refusal),
+    /// A message that was thrown away unread, and the id of the request that it was, if its beginning
+    /// has told it.
+    Refused(Refusal, Option<OwnedRequestId>),
     /// Nothing within the time allowed.
     Idle,
     /// The peer is gone, or has broken the framing; nothing more will come.
@@ -45,17 +51,69 @@ pub enum Received {
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is larger than [`MAX_MESSAGE`].
+    /// It is larger than [`most`].
     TooLarge,
-    /// Too many large messages are being received at the moment.
+    /// The memory for large messages is used up at the moment.
     Busy,
+    /// It has not gone on, and others wait for the memory that it has.
+    Stalled,
+}
+
+/// The largest message that is taken, in bytes: there is memory for one at least.
+pub fn most() -> usize {
+    MAX_MESSAGE.min(memory::limit())
+}
+
+/// Bytes of a message that is refused which are looked through for its id.
+const HEAD: usize = 4096;
+
+/// How long a message that holds memory may bring less than [`PROGRESS`] bytes, while others are
+/// refused for want of it.
+const STALL: Duration = Duration::from_secs(10);
+/// What a slow line carries in that time, in bytes.
+const PROGRESS: usize = 64 * 1024;
+
+/// How the message that is arriving gets on.
+struct Pace {
+    /// What had come of it.
+    bytes: usize,
+    since: Instant,
+    /// How many had been refused.
+    refusals: usize,
+}
+
+impl Pace {
+    fn new(bytes: usize) -> Self {
+        Self {
+            bytes,
+            since: Instant::now(),
+            refusals: memory::refusals(),
+        }
+    }
+
+    /// Whether it has to make room for others, so many bytes of it being here.
+    fn is_stalled(&mut self, bytes: usize) -> bool {
+        let has_moved = bytes < self.bytes || bytes - self.bytes >= PROGRESS;
+        let is_over = self.since.elapsed() >= STALL;
+        let is_stalled = is_over && !has_moved && memory::refusals() != self.refusals;
+        if has_moved || is_over {
+            *self = Self::new(bytes);
+        }
+        is_stalled
+    }
+
+    /// How long until that has to be looked at again.
+    fn left(&self) -> Duration {
+        let left = STALL.saturating_sub(self.since.elapsed());
+        left.max(Duration::from_millis(10))
+    }
 }
 
 /// One thread's end of a connection.
 pub trait Reader {
     /// The next message, or what happened instead. What was added to the
     /// outbound half is sent before this waits.
-    fn receive(&mut self, timeout: std::time::Duration) -> Received;
+    fn receive(&mut self, timeout: Duration) -> Received;
 
     /// The message of the last [`Received::Message`].
     fn message(&self) -> &[u8];
@@ -67,5 +125,5 @@ pub trait Reader {
     fn shrink(&mut self);
 
     /// When the peer was last heard of.
-    fn last_heard(&self) -> std::time::Instant;
+    fn last_heard(&self) -> Instant;
 }

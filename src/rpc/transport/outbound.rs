@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::frame::{self, Goodbye, Masks, Role};
 use super::payload::PayloadBuffer;
+use crate::memory::{self, Kind, Reserved, UNCOUNTED};
 use crate::net::Sink;
 use crate::sys::poll::{self, PollFd, WRITABLE, WakeEvent};
 use crate::sys::socket::unacknowledged_bytes;
@@ -30,6 +31,9 @@ const OUTPUT_LIMIT: usize = 256 * 1024;
 /// must first take the answers it has. Above what output alone can reach, so
 /// that a flood of output never keeps a `terminate` from being read.
 const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
+/// The same two where memory is scarce. The output of one read comes on top of the first.
+const SCARCE_OUTPUT: usize = UNCOUNTED;
+const SCARCE_ANSWERS: usize = 512 * 1024;
 /// What an idle connection's buffer may keep.
 const IDLE_KEEP: usize = 16 * 1024;
 /// What a busy one's may: the largest block of a file with its announcement, and a little output.
@@ -194,7 +198,7 @@ impl Outbound {
         if state.is_dead {
             return Offer::Dead;
         }
-        if state.ahead_of_output() > OUTPUT_LIMIT {
+        if state.ahead_of_output() > output_limit() {
             state.remember(waker);
             return Offer::Full;
         }
@@ -206,7 +210,7 @@ impl Outbound {
     /// room either. If not, the waker will be set when there is room.
     pub fn has_room(&self, waker: &Arc<WakeEvent>) -> bool {
         let mut state = self.state.lock();
-        let has_room = state.is_dead || state.unsent() <= ANSWER_LIMIT;
+        let has_room = state.is_dead || state.unsent() <= answer_limit();
         if !has_room {
             state.remember(waker);
         }
@@ -304,6 +308,7 @@ impl Outbound {
         if state.buffer.is_empty() && state.buffer.capacity() > IDLE_KEEP {
             state.buffer = Vec::new();
         }
+        state.count();
     }
 
     /// Tells the peer that nothing more will come, so that it can hang up.
@@ -358,7 +363,12 @@ impl Outbound {
             }
         }
         state.sent = 0;
-        if state.buffer.capacity() > BUSY_KEEP && !state.has_long {
+        let keep = if memory::is_scarce() {
+            UNCOUNTED
+        } else {
+            BUSY_KEEP
+        };
+        if state.buffer.capacity() > keep && !state.has_long {
             state.buffer = Vec::new();
         } else {
             state.buffer.clear();
@@ -368,12 +378,13 @@ impl Outbound {
     }
 
     fn announce_room(&self, state: &mut State) {
-        if state.ahead_of_output() <= OUTPUT_LIMIT / 2 {
+        state.count();
+        if state.ahead_of_output() <= output_limit() / 2 {
             for waker in state.wakers.drain(..) {
                 waker.set();
             }
         }
-        if state.waiting > 0 && state.unsent() <= ANSWER_LIMIT {
+        if state.waiting > 0 && state.unsent() <= answer_limit() {
             self.room.notify_all();
         }
     }
@@ -428,6 +439,35 @@ struct State {
     owed_pong: Option<Vec<u8>>,
     /// For the frames that are added.
     masks: Masks,
+    /// The memory of both buffers.
+    counted: Counted,
+}
+
+/// The part of the server's memory that unsent bytes have. They must be kept: where there is too
+/// little, nothing more is read instead.
+#[derive(Debug)]
+struct Counted(Reserved);
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self(Reserved::none(Kind::Answers))
+    }
+}
+
+fn output_limit() -> usize {
+    if memory::is_scarce() {
+        SCARCE_OUTPUT
+    } else {
+        OUTPUT_LIMIT
+    }
+}
+
+fn answer_limit() -> usize {
+    if memory::is_scarce() {
+        SCARCE_ANSWERS
+    } else {
+        ANSWER_LIMIT
+    }
 }
 
 impl State {
@@ -435,6 +475,15 @@ impl State {
         Self {
             masks,
             ..Self::default()
+        }
+    }
+
+    /// Counts what the buffers have by now.
+    fn count(&mut self) {
+        let held = self.buffer.capacity() + self.behind.capacity();
+        let its = held.saturating_sub(UNCOUNTED);
+        if its != self.counted.0.bytes() {
+            self.counted.0.count(its);
         }
     }
 
@@ -522,7 +571,7 @@ impl Outbound {
     /// Waits until the client has taken enough of its answers. False, and the
     /// end of the connection, when it takes nothing for as long as `patience`.
     pub fn wait_for_room(self: &Arc<Self>, patience: Duration) -> bool {
-        self.wait_until_below(ANSWER_LIMIT, patience)
+        self.wait_until_below(answer_limit(), patience)
     }
 
     /// The same for who answers much and leaves room for others: waits until at most `limit`

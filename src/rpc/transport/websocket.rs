@@ -11,9 +11,11 @@ use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 use super::frame::{Role, apply_mask, mask_behind};
 use super::payload::Incoming;
 use super::{
-    Framing, Goodbye, MAX_MESSAGE, Outbound, Payload, PayloadError, Reader, Received, Refusal,
+    Framing, Goodbye, HEAD, Outbound, Pace, Payload, PayloadError, Reader, Received, Refusal, most,
 };
-use crate::net::{Charge, InBuffer, Source};
+use crate::memory::{Kind, Reserved, UNCOUNTED};
+use crate::net::{InBuffer, Source};
+use crate::rpc::message::{OwnedRequestId, id_in};
 
 /// The longest header of a masked frame.
 const MAX_HEADER: usize = 14;
@@ -34,15 +36,18 @@ pub struct WebSocketReader<S> {
     message: Place,
     /// The frames so far of a message in several.
     assembled: Vec<u8>,
-    charge: Charge,
     /// Whether the last message is text, or the one that is arriving.
     is_text: bool,
     /// Bytes at the start of `assembled` that are known to be UTF-8.
     valid: usize,
+    /// For those frames.
+    reserved: Reserved,
+    /// Of a message that holds memory.
+    pace: Option<Pace>,
     /// Whether a message in several frames has begun.
     is_fragmented: bool,
-    /// Why the message that is arriving will not be taken.
-    refusal: Option<Refusal>,
+    /// Why the message that is arriving will not be taken, and its id.
+    refusal: Option<(Refusal, Option<OwnedRequestId>)>,
     /// Bytes of a refused frame still to come.
     to_skip: u64,
     expected: Expected,
@@ -98,9 +103,10 @@ impl<S: Source> WebSocketReader<S> {
             used: 0,
             message: Place::Assembled,
             assembled: Vec::new(),
-            charge: Charge::default(),
             is_text: false,
             valid: 0,
+            reserved: Reserved::none(Kind::Messages),
+            pace: None,
             is_fragmented: false,
             refusal: None,
             to_skip: 0,
@@ -196,9 +202,15 @@ impl<S: Source> WebSocketReader<S> {
                 return Ok(Some(Received::Payload(Err(PayloadError::Missing))));
             }
         }
-        let so_far = self.assembled.len() as u64;
-        if so_far.saturating_add(frame.payload_len) > MAX_MESSAGE as u64 {
-            self.refuse(Refusal::TooLarge);
+        if self.refusal.is_none()
+            && let Err(why) = self.make_room(frame)
+        {
+            // For the id that is in its beginning.
+            let head = frame.header_len + frame.payload_len.min(HEAD as u64) as usize;
+            if self.assembled.is_empty() && self.buffer.bytes().len() < head {
+                return Err(Need::Bytes(head));
+            }
+            self.refuse(why, Some(frame));
         }
         if self.refusal.is_some() {
             self.is_fragmented = !frame.is_final;
@@ -216,22 +228,35 @@ impl<S: Source> WebSocketReader<S> {
             self.message = Place::Buffer(payload);
             return Ok(Some(Received::Message));
         }
-        if !self.charge.set(self.assembled.len() + payload.len()) {
-            self.refuse(Refusal::Busy);
-        } else {
+        // There is room for it, but perhaps no memory.
+        if self.assembled.try_reserve(payload.len()).is_ok() {
             self.assembled
                 .extend_from_slice(&self.buffer.bytes()[payload]);
             self.check_text(frame.is_final)?;
+        } else {
+            self.refuse(Refusal::Busy, None);
         }
         if !frame.is_final {
             return Ok(None);
         }
         self.message = Place::Assembled;
-        Ok(Some(
-            self.refusal
-                .take()
-                .map_or(Received::Message, Received::Refused),
-        ))
+        Ok(Some(self.take_refusal().unwrap_or(Received::Message)))
+    }
+
+    /// Makes sure of memory for all of a frame before any of it is waited for, so that who comes
+    /// first is served to the end.
+    fn make_room(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        let so_far = self.assembled.len();
+        if (so_far as u64).saturating_add(frame.payload_len) > most() as u64 {
+            return Err(Refusal::TooLarge);
+        }
+        // It is small enough for that now.
+        let len = frame.payload_len as usize;
+        let is_whole = frame.is_final && !self.is_fragmented;
+        let assembled = if is_whole { 0 } else { so_far + len };
+        let has_room = self.buffer.reserve(frame.header_len + len)
+            && self.reserved.set(assembled.saturating_sub(UNCOUNTED));
+        has_room.then_some(()).ok_or(Refusal::Busy)
     }
 
     /// Looks at what is new of a text in several frames; a character may be cut between two.
@@ -253,7 +278,7 @@ impl<S: Source> WebSocketReader<S> {
     fn drop_assembled(&mut self) {
         self.assembled = Vec::new();
         self.valid = 0;
-        self.charge.set(0);
+        self.reserved.set(0);
     }
 
     fn begin_part(&mut self, frame: &Frame) -> Result<Option<Received>, Need> {
@@ -345,9 +370,32 @@ impl<S: Source> WebSocketReader<S> {
         Ok(frame.header_len..end)
     }
 
-    fn refuse(&mut self, why: Refusal) {
-        self.refusal.get_or_insert(why);
+    /// Takes no more of the message that is arriving, of which `frame` comes next.
+    fn refuse(&mut self, why: Refusal, frame: Option<&Frame>) {
+        if self.refusal.is_some() {
+            return;
+        }
+        let mut head = std::mem::take(&mut self.assembled);
+        if let Some(frame) = frame.filter(|_| head.is_empty()) {
+            let payload = self.buffer.bytes().get(frame.header_len..);
+            let payload = payload.unwrap_or_default();
+            let len = payload
+                .len()
+                .min(frame.payload_len.min(HEAD as u64) as usize);
+            head.extend_from_slice(&payload[..len]);
+            if let Some(mask) = frame.mask {
+                apply_mask(&mut head, mask);
+            }
+        }
+        head.truncate(HEAD);
+        self.refusal = Some((why, id_in(&head)));
         self.drop_assembled();
+        self.buffer.reserve(0);
+    }
+
+    fn take_refusal(&mut self) -> Option<Received> {
+        let (why, id) = self.refusal.take()?;
+        Some(Received::Refused(why, id))
     }
 
     fn skip(&mut self) -> Result<Option<Received>, Need> {
@@ -361,13 +409,44 @@ impl<S: Source> WebSocketReader<S> {
         if self.is_fragmented {
             return Ok(None);
         }
-        Ok(self.refusal.take().map(Received::Refused))
+        Ok(self.take_refusal())
     }
 
     fn release_last(&mut self) {
         self.buffer.consume(std::mem::take(&mut self.used));
         if matches!(self.message, Place::Assembled) && !self.is_fragmented {
             self.drop_assembled();
+        }
+    }
+
+    /// Whether a message that has more than the memory that is everybody's is on its way.
+    fn is_held(&self) -> bool {
+        let is_counted = self.buffer.is_counted() || self.reserved.bytes() > 0;
+        is_counted && self.refusal.is_none() && self.part.is_none()
+    }
+
+    /// How long to wait for more of the message that is arriving.
+    fn patience(&mut self, timeout: Duration) -> Duration {
+        if !self.is_held() {
+            self.pace = None;
+            return timeout;
+        }
+        let here = self.arrived();
+        let pace = self.pace.get_or_insert_with(|| Pace::new(here));
+        timeout.min(pace.left())
+    }
+
+    fn arrived(&self) -> usize {
+        self.buffer.bytes().len() + self.assembled.len()
+    }
+
+    /// Gives up a message that keeps others out and does not go on.
+    fn drop_if_stalled(&mut self) {
+        let here = self.arrived();
+        let pace = self.pace.as_mut();
+        if pace.is_some_and(|pace| pace.is_stalled(here)) {
+            let frame = self.next_header().ok().flatten();
+            self.refuse(Refusal::Stalled, frame.as_ref());
         }
     }
 }
@@ -444,7 +523,10 @@ impl<S: Source> Reader for WebSocketReader<S> {
             };
             // The answers to all that has arrived go out at once, and before any wait.
             self.outbound.flush();
-            match self.fill(need, timeout) {
+            let patience = self.patience(timeout);
+            let filled = self.fill(need, patience);
+            self.drop_if_stalled();
+            match filled {
                 Ok(0) => return Received::Closed("the peer hung up".into()),
                 Ok(_) => {
                     self.outbound.note_heard();
@@ -460,7 +542,10 @@ impl<S: Source> Reader for WebSocketReader<S> {
                     }
                     io::ErrorKind::Interrupted => {}
                     // The frame stays unread in part: skip it when its header comes up again.
-                    io::ErrorKind::OutOfMemory => self.refuse(Refusal::Busy),
+                    io::ErrorKind::OutOfMemory => {
+                        let frame = self.next_header().ok().flatten();
+                        self.refuse(Refusal::Busy, frame.as_ref());
+                    }
                     _ => return Received::Closed(format!("reading failed: {error}")),
                 },
             }

@@ -12,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::memory::{Kind, Reserved, UNCOUNTED};
 use crate::rpc::message::RequestId;
 use crate::rpc::transport::MAX_MESSAGE;
 use crate::sandbox::policy::{Policy, Purpose};
@@ -39,6 +40,8 @@ pub(crate) enum ChannelError {
     Silent(Duration),
     /// It says what it should not.
     Nonsense(&'static str),
+    /// There is no memory for its answer.
+    NoRoom,
     /// The socket failed.
     Io(io::Error),
 }
@@ -49,6 +52,7 @@ impl fmt::Display for ChannelError {
             Self::Ended => f.write_str("it has ended"),
             Self::Silent(limit) => write!(f, "it has not answered within {} s", limit.as_secs()),
             Self::Nonsense(what) => f.write_str(what),
+            Self::NoRoom => f.write_str("its answer needs more memory than is free"),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -84,11 +88,6 @@ impl Framed {
     pub(crate) fn json(&self) -> &[u8] {
         &self.0[4..]
     }
-
-    /// Bytes of memory that it holds.
-    pub(crate) fn bytes(&self) -> usize {
-        self.0.capacity()
-    }
 }
 
 /// The server's end of the socket to one helper.
@@ -98,6 +97,8 @@ pub(crate) struct Channel {
     chunk: Box<[u8]>,
     /// What has come of the present answer.
     answer: Vec<u8>,
+    /// For that.
+    room: Reserved,
     /// Up to where it is known to have no end.
     searched: usize,
     passed: Option<OwnedFd>,
@@ -111,6 +112,7 @@ impl Channel {
             socket,
             chunk: vec![0; CHUNK].into(),
             answer: Vec::new(),
+            room: Reserved::none(Kind::Answers),
             searched: 0,
             passed: None,
         })
@@ -186,7 +188,20 @@ impl Channel {
     pub(crate) fn shrink(&mut self) {
         if self.answer.capacity() > CHUNK {
             self.answer = Vec::new();
+            self.room.set(0);
         }
+    }
+
+    /// Makes sure of memory for so many bytes more.
+    fn has_room(&mut self, count: usize) -> bool {
+        let len = self.answer.len() + count;
+        if len <= self.answer.capacity() {
+            return true;
+        }
+        let larger = len + len / 8;
+        let its = larger.saturating_sub(UNCOUNTED);
+        let more = larger - self.answer.len();
+        self.room.set(its) && self.answer.try_reserve_exact(more).is_ok()
     }
 
     fn has_end(&mut self) -> Result<bool, ChannelError> {
@@ -219,7 +234,11 @@ impl Channel {
                         // The line that it travels on.
                         said = said.strip_suffix(b"\n").unwrap_or(said);
                     }
-                    self.answer.extend_from_slice(said);
+                    let said = said.len();
+                    if !self.has_room(said) {
+                        return Err(ChannelError::NoRoom);
+                    }
+                    self.answer.extend_from_slice(&self.chunk[..said]);
                     return Ok(());
                 }
                 Err(error) => match error.kind() {

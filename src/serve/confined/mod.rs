@@ -41,7 +41,7 @@ use super::files::{FileConfinement, FileService, FileWork, METHODS};
 use super::reply::Responder;
 use crate::env::local::{Helper, Helpers, Host, ProcessSpec, StartError, StartedHelper};
 use crate::log;
-use crate::rpc::error::{DenyingRule, ErrorData, Reason, RpcError};
+use crate::rpc::error::{DenyingRule, ErrorData, ErrorKind, Reason, RpcError};
 use crate::rpc::message::{Message, RequestId};
 use crate::rpc::path_uri::WirePath;
 use crate::sandbox::launcher::{Confinement, LauncherKind};
@@ -222,6 +222,7 @@ impl ConfinedFiles {
                 Ok(())
             }
             Ok(Relayed::Untaken) => Ok(()),
+            Err(ChannelError::NoRoom) => Err(ConfinedError::NoRoom),
             Err(error) => Err(ConfinedError::Helper(Failure::of(&idle.helper, error))),
         }
     }
@@ -461,17 +462,6 @@ impl ConfinedRequest {
         };
         Some(first.or_else(second)?.rule(it.path.style))
     }
-
-    /// About how much memory it holds.
-    pub(crate) fn bytes(&self) -> usize {
-        let it = &self.confinement;
-        let destination = it.destination.as_ref();
-        self.framed.bytes()
-            + it.sandbox.get().len()
-            + it.path.path.capacity()
-            + destination.map_or(0, |path| path.path.capacity())
-            + size_of::<Self>()
-    }
 }
 
 /// A framed request, for who carries it out.
@@ -509,6 +499,8 @@ pub(crate) enum ConfinedError {
     FreeModes,
     /// The helper did not answer.
     Helper(Failure),
+    /// There was no memory for its answer.
+    NoRoom,
     /// The connection is gone.
     GivenUp,
 }
@@ -547,6 +539,9 @@ impl fmt::Display for Failure {
 impl ConfinedError {
     /// The error of a request whose first path the client wrote as `path`.
     pub(crate) fn into_rpc(self, path: String) -> RpcError {
+        if matches!(self, Self::NoRoom) {
+            return RpcError::new(ErrorKind::Busy, self.to_string());
+        }
         if let Self::Start(error) = &self {
             let told = RpcError::from(error);
             if told.data.reason == Reason::SandboxFailed {
@@ -562,6 +557,7 @@ impl ConfinedError {
                 ChannelError::Io(error) => ("helper", error.raw_os_error()),
                 _ => ("helper", None),
             },
+            Self::NoRoom => ("answer", None),
             Self::GivenUp => ("connection", None),
         };
         RpcError::failed(self.to_string()).with_data(ErrorData {
@@ -590,6 +586,9 @@ impl fmt::Display for ConfinedError {
             Self::Helper(failure) => write!(
                 f,
                 "the helper in the sandbox failed, and how far it came is not known: {failure}"
+            ),
+            Self::NoRoom => f.write_str(
+                "the answer needs more memory than is free for answers; try again later, or ask for less",
             ),
             Self::GivenUp => {
                 f.write_str("its connection ended before it began, so nothing was done")

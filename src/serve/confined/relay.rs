@@ -59,10 +59,11 @@ pub(crate) struct Answers<'a> {
 
 impl Answers<'_> {
     /// Adds an answer as it is; to an error, the rule that is why.
-    fn add(&self, answer: &[u8], is_success: bool) {
-        match self.explained(answer).filter(|_| !is_success) {
+    fn add(&self, service: &FileService, answer: &[u8], is_success: bool) {
+        let explained = (!is_success).then(|| self.explained(answer)).flatten();
+        match explained {
             Some(error) => self.responder.fail(&error),
-            None => self.responder.add_encoded(answer),
+            None => service.add_long(self.responder, [answer, b"", b""]),
         }
     }
 
@@ -139,7 +140,7 @@ pub(crate) fn relay(
         // What is around the content is not worth a look.
         METRICS.flowed(Flow::FilesRead, channel.answer().len() / 4 * 3);
     }
-    answers.add(channel.answer(), is_success);
+    answers.add(service, channel.answer(), is_success);
     Ok(Relayed::Whole)
 }
 
@@ -299,7 +300,7 @@ pub(crate) fn keep_opened(
         (None, false) => {}
         _ => return Err(ChannelError::Nonsense("its answer and its file do not fit")),
     }
-    answers.add(channel.answer(), is_success);
+    answers.add(service, channel.answer(), is_success);
     Ok(Relayed::Whole)
 }
 

@@ -12,9 +12,10 @@ use super::{BlockWrite, Fault, File, FileMethod, FileWork, Scope, TREE, reading,
 use crate::env::local::files::{
     self, CopyOptions, FileError, Found, Links, Listed, Mode, RemoveOptions, Skipped, WalkOptions,
 };
+use crate::memory::{Kind, Reserved, UNCOUNTED};
 use crate::rpc::base64;
 use crate::rpc::encode::json;
-use crate::rpc::error::RpcError;
+use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::methods::Method;
 use crate::rpc::methods::discovery::{DiscoverRoots, ReadConfig};
 use crate::rpc::methods::fs::{
@@ -184,9 +185,8 @@ fn get_metadata(params: GetMetadataParams<'_>) -> Result<FileWork, RpcError> {
 
 fn read_directory(params: PathParams<'_>) -> Result<FileWork, RpcError> {
     let path = native(&params.path)?;
-    Ok(FileWork::answering(move |_, responder| {
-        let reply = list_directory(&path)?;
-        responder.write(|out| out.extend_from_slice(&reply));
+    Ok(FileWork::answering(move |service, responder| {
+        service.reply_long(responder, &list_directory(&path)?.json);
         Ok(())
     }))
 }
@@ -295,9 +295,8 @@ fn walk(params: WalkParams<'_>) -> Result<FileWork, RpcError> {
         follow: params.options.follow_directory_symlinks,
         prune_hidden: params.options.prune_hidden_directories,
     };
-    Ok(FileWork::answering(move |_, responder| {
-        let reply = list_tree(&path, options)?;
-        responder.write(|out| out.extend_from_slice(&reply));
+    Ok(FileWork::answering(move |service, responder| {
+        service.reply_long(responder, &list_tree(&path, options)?.json);
         Ok(())
     }))
 }
@@ -383,15 +382,44 @@ const ENVELOPE: usize = 64 * 1024;
 /// length.
 const ROOM: usize = MAX_MESSAGE - ENVELOPE;
 
+/// A list of names as JSON, with the memory that it takes.
+struct NameList {
+    json: Vec<u8>,
+    room: Reserved,
+}
+
+impl NameList {
+    fn beginning_with(json: &[u8]) -> Self {
+        Self {
+            json: json.to_vec(),
+            room: Reserved::none(Kind::Answers),
+        }
+    }
+
+    /// Makes sure of memory for one name more, and for the rest of the message.
+    fn has_room(&mut self) -> bool {
+        let (len, capacity) = (self.json.len(), self.json.capacity());
+        if capacity - len >= ENVELOPE {
+            return true;
+        }
+        // Not doubled: what is above the limit in the end would be nobody's.
+        let larger = capacity + (capacity / 8).max(2 * ENVELOPE);
+        let its = larger.saturating_sub(UNCOUNTED);
+        self.room.set(its) && self.json.try_reserve_exact(larger - len).is_ok()
+    }
+}
+
 /// The reply of `fs/readDirectory`.
-fn list_directory(path: &Path) -> Result<Vec<u8>, Fault> {
-    let mut out = b"{\"entries\":[".to_vec();
+fn list_directory(path: &Path) -> Result<NameList, Fault> {
+    let mut list = NameList::beginning_with(b"{\"entries\":[");
     let mut is_too_large = false;
+    let mut has_room = true;
     files::list(path, |listed| {
-        is_too_large |= out.len() > ROOM;
+        is_too_large |= list.json.len() > ROOM;
+        has_room = has_room && (is_too_large || list.has_room());
         let name = OsStr::from_bytes(listed.name.to_bytes());
-        if !is_too_large && !is_mount_point(listed.kind, &path.join(name)) {
-            write_listed(&mut out, &listed);
+        if has_room && !is_too_large && !is_mount_point(listed.kind, &path.join(name)) {
+            write_listed(&mut list.json, &listed);
         }
     })?;
     if is_too_large {
@@ -401,9 +429,17 @@ fn list_directory(path: &Path) -> Result<Vec<u8>, Fault> {
         ))
         .into());
     }
-    end_array(&mut out);
-    out.push(b'}');
-    Ok(out)
+    if !has_room {
+        return Err(RpcError::new(
+            ErrorKind::Busy,
+            "the names in this directory need more memory than is free for answers; try again \
+             later, or ask fs/walk for fewer",
+        )
+        .into());
+    }
+    end_array(&mut list.json);
+    list.json.push(b'}');
+    Ok(list)
 }
 
 /// Whether a directory is there only because some sandbox has to mount something on it: it will
@@ -431,43 +467,53 @@ fn write_listed(out: &mut Vec<u8>, listed: &Listed<'_>) {
 }
 
 /// The reply of `fs/walk`.
-fn list_tree(top: &WirePath, options: WalkOptions) -> Result<Vec<u8>, FileError> {
-    let mut out = b"{\"entries\":[".to_vec();
-    let mut others = Vec::new();
+fn list_tree(top: &WirePath, options: WalkOptions) -> Result<NameList, FileError> {
+    let mut list = NameList::beginning_with(b"{\"entries\":[");
+    let mut others = NameList::beginning_with(b"");
     let mut is_too_large = false;
     let report = files::walk(&top.path, options, |found| {
-        is_too_large |= out.len() + others.len() > ROOM;
+        let used = list.json.len() + others.json.len();
+        is_too_large |= used > ROOM || !list.has_room();
         match found.kind {
-            _ if is_too_large || is_mount_point(found.kind, found.path) => {}
-            Some(FileType::Regular | FileType::Directory) => write_found(&mut out, top, &found),
+            _ if is_too_large => return false,
+            _ if is_mount_point(found.kind, found.path) => {}
+            Some(FileType::Regular | FileType::Directory) => {
+                write_found(&mut list.json, top, &found);
+            }
             // Clients know two kinds only.
-            _ => write_found(&mut others, top, &found),
+            _ if others.has_room() => write_found(&mut others.json, top, &found),
+            _ => is_too_large = true,
         }
+        !is_too_large
     })?;
-    end_array(&mut out);
-    out.extend_from_slice(b",\"errors\":[");
+    end_array(&mut list.json);
+    list.json.extend_from_slice(b",\"errors\":[");
     for (path, message) in &report.errors {
-        is_too_large |= out.len() + others.len() > ROOM;
+        let used = list.json.len() + others.json.len();
+        is_too_large |= used > ROOM || !list.has_room();
         if is_too_large {
             break;
         }
+        let out = &mut list.json;
         let error = WalkError {
             path: top.style.render(path).into(),
             message: message.into(),
         };
-        json(&mut out, &error);
+        json(out, &error);
         out.push(b',');
     }
+    let mut out = std::mem::take(&mut list.json);
     end_array(&mut out);
     out.extend_from_slice(b",\"truncated\":");
     json(&mut out, &(report.is_truncated || is_too_large));
-    if !others.is_empty() {
+    if !others.json.is_empty() {
+        out.reserve_exact(others.json.len() + ENVELOPE);
         out.extend_from_slice(b",\"others\":[");
-        out.extend_from_slice(&others);
+        out.extend_from_slice(&others.json);
         end_array(&mut out);
     }
     out.push(b'}');
-    Ok(out)
+    Ok(NameList { json: out, ..list })
 }
 
 fn write_found(out: &mut Vec<u8>, top: &WirePath, found: &Found<'_>) {

@@ -30,6 +30,8 @@ use crate::sys::pass::send_descriptor;
 
 pub(crate) use self::methods::METHODS;
 
+/// Answers above so many bytes go in pieces of as many.
+const LONG: usize = 256 * 1024;
 /// Room for small answers that is kept between requests.
 const KEEP: usize = 64 * 1024;
 
@@ -92,6 +94,31 @@ impl FileService {
     /// Begins an answer in pieces; none when the connection is dead.
     pub(crate) fn begin_long(&self) -> Option<LongMessage> {
         self.outbound.begin_long(self.patience)
+    }
+
+    /// Adds an answer that may be long: piece by piece, at the pace of the client and without
+    /// another copy of it.
+    pub(crate) fn add_long(&self, responder: &Responder, parts: [&[u8]; 3]) {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if len <= LONG {
+            return responder.add_encoded(&parts.concat());
+        }
+        let Some(mut message) = self.begin_long() else {
+            return;
+        };
+        for piece in parts.into_iter().flat_map(|part| part.chunks(LONG)) {
+            if !message.add(|out| out.extend_from_slice(piece)) {
+                return;
+            }
+        }
+        message.finish(|_| ());
+    }
+
+    /// Adds a reply that may be long, of which the JSON is here.
+    fn reply_long(&self, responder: &Responder, reply: &[u8]) {
+        let mut start = Vec::new();
+        responder.begin_reply(&mut start, b"");
+        self.add_long(responder, [&start, reply, b"}"]);
     }
 
     /// Closes every file that is open.
@@ -171,8 +198,6 @@ impl FileService {
 const ONE_FILE: Duration = Duration::from_secs(120);
 /// How long a helper may take for a tree.
 const TREE: Duration = Duration::from_secs(3600);
-/// What work takes besides what its parameters hold, about.
-const OVERHEAD: usize = 256;
 
 /// A method of the table.
 pub(crate) trait FileMethod: Sync {
@@ -212,8 +237,6 @@ impl<M: Method> FileMethod for File<M> {
         }
         let mut work = (self.1)(decoded)?;
         work.path = path;
-        // No more than the text that it was decoded from.
-        work.bytes = OVERHEAD + params.map_or(0, |params| params.get().len());
         Ok(Prepared::Plain(work))
     }
 
@@ -318,8 +341,6 @@ pub(crate) struct FileWork {
     pub(crate) act: Box<Act>,
     /// The first path of the request as the client wrote it, for its error.
     pub(crate) path: Option<String>,
-    /// About how much memory it holds.
-    pub(crate) bytes: usize,
     /// Whether its answer is sent at once, whatever waits.
     pub(crate) is_urgent: bool,
     /// Whether raw bytes follow its answer.
@@ -351,7 +372,6 @@ impl FileWork {
         Self {
             act: Box::new(act),
             path: None,
-            bytes: OVERHEAD,
             is_urgent: false,
             answers_raw: false,
         }
@@ -399,7 +419,6 @@ impl BlockWrite {
 
     /// The work, with the bytes.
     pub(crate) fn with(self, data: Vec<u8>) -> FileWork {
-        let bytes = data.capacity();
         METRICS.flowed(Flow::FilesWritten, data.len());
         let act = move |service: &mut FileService| {
             let file = service.open.find(&self.handle);
@@ -408,7 +427,6 @@ impl BlockWrite {
             written
         };
         FileWork {
-            bytes: OVERHEAD + bytes,
             is_urgent: true,
             ..FileWork::done::<fs::WriteBlock>(act)
         }

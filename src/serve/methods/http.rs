@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::env::local::http::{self, DECODING, PIECE};
-use crate::net::Charge;
+use crate::memory::{Kind, Reserved, UNCOUNTED};
 use crate::net::http::{BodyReader, Cancel, MAX_HEADERS, Network, Reply, Request, RequestError};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
@@ -29,6 +29,11 @@ use crate::sys::sync::Mutex;
 
 /// A request's thread's stack, of which only the touched pages count.
 const STACK_BYTES: usize = 512 * 1024;
+
+/// Bytes of a whole body that are encoded at once; a multiple of 3, so that their base64 joins.
+const WHOLE_PIECE: usize = 192 * 1024;
+/// A client that takes nothing of an answer for so long is gone.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// `http/request`.
 pub(crate) fn request(call: &Call<'_>, params: HttpRequestParams<'_>) -> Result<(), RpcError> {
@@ -112,10 +117,9 @@ impl Job {
         };
         let Some(id) = stream else {
             match read_whole(&mut reply) {
-                Ok((body, _charge)) => {
+                Ok((body, _room)) => {
                     drop(held);
-                    responder.write(|out| write_reply(out, &reply, &body));
-                    outbound.flush();
+                    write_whole(&outbound, &responder, &reply, &body);
                 }
                 Err(error) => failed(held, error),
             }
@@ -127,21 +131,40 @@ impl Job {
                 return failed(held, RpcError::failed(format!("cannot stream: {error}")));
             }
         };
-        responder.write(|out| write_reply(out, &reply, &[]));
+        responder.write(|out| {
+            begin_reply(out, &reply);
+            out.extend_from_slice(b"\"}");
+        });
         outbound.flush();
         stream_body(reply.body, deltas, held);
     }
 }
 
-/// Reads a body that is answered in one piece, and accounts for its memory.
-fn read_whole(reply: &mut Reply) -> Result<(Vec<u8>, Charge), RpcError> {
-    let mut charge = Charge::default();
-    let body = http::read_whole(reply, |bytes| charge.set(bytes))?;
-    Ok((body, charge))
+/// Reads a body that is answered in one piece, with room for its memory.
+fn read_whole(reply: &mut Reply) -> Result<(Vec<u8>, Reserved), RpcError> {
+    let mut room = Reserved::none(Kind::Messages);
+    let body = http::read_whole(reply, |bytes| room.set(bytes.saturating_sub(UNCOUNTED)))?;
+    Ok((body, room))
 }
 
-fn write_reply(out: &mut Vec<u8>, reply: &Reply, body: &[u8]) {
-    out.reserve(base64::encoded_len(body.len()) + 1024);
+/// Sends the answer piece by piece, at the pace of the client.
+fn write_whole(outbound: &Arc<Outbound>, responder: &Responder, reply: &Reply, body: &[u8]) {
+    let mut start = Vec::new();
+    begin_reply(&mut start, reply);
+    let Some(mut message) = outbound.begin_long(PATIENCE) else {
+        return;
+    };
+    let mut is_alive = message.add(|out| responder.begin_reply(out, &start));
+    for piece in body.chunks(WHOLE_PIECE) {
+        is_alive = is_alive && message.add(|out| base64::encode_into(piece, out));
+    }
+    if is_alive {
+        message.finish(|out| out.extend_from_slice(b"\"}}"));
+    }
+}
+
+/// Appends the reply as far as its body.
+fn begin_reply(out: &mut Vec<u8>, reply: &Reply) {
     out.extend_from_slice(b"{\"status\":");
     number(out, reply.status.into());
     out.extend_from_slice(b",\"headers\":");
@@ -151,8 +174,6 @@ fn write_reply(out: &mut Vec<u8>, reply: &Reply, body: &[u8]) {
     });
     json(out, &headers.collect::<Vec<_>>());
     out.extend_from_slice(b",\"bodyBase64\":\"");
-    base64::encode_into(body, out);
-    out.extend_from_slice(b"\"}");
 }
 
 /// Passes a body on, piece by piece. `held` is given back before the last piece is sent.

@@ -7,6 +7,7 @@ use crate::env::local::variables::{add_shell, child_environment, server_environm
 use crate::env::local::{
     self, Process, ProcessSpec, ReadQuery, ReadView, Started, Subscriber, refusal,
 };
+use crate::memory;
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, Reason, RpcError};
@@ -215,12 +216,23 @@ fn limit_of(name: &str, limit: Rlimit) -> Result<Limit, RpcError> {
     })
 }
 
+/// Bytes of output that a read is answered with at most where memory is scarce.
+const SCARCE_READ: u64 = 64 * 1024;
+
 /// `process/read`.
 pub(crate) fn read(call: &Call<'_>, params: ReadParams<'_>) -> Result<(), RpcError> {
     let process = find_with_output(call, &params.process_id)?;
     let query = ReadQuery {
         after: params.after_seq.unwrap_or(0),
-        max_bytes: params.max_bytes,
+        max_bytes: match memory::is_scarce() {
+            // The client asks for the rest when it has this.
+            true => Some(
+                params
+                    .max_bytes
+                    .map_or(SCARCE_READ, |most| most.min(SCARCE_READ)),
+            ),
+            false => params.max_bytes,
+        },
         wait: Duration::from_millis(params.wait_ms.unwrap_or(0)),
     };
     let responder = call.responder();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::process::{begin, sandbox_type};
 use crate::env::local::{Collecting, Event, Process, ProcessExit, Stream, Subscriber, WriteError};
+use crate::memory::{Kind, Reserved};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
@@ -95,19 +96,23 @@ fn feed(process: &Process, stdin: Vec<u8>) -> Result<(), RpcError> {
 }
 
 /// The beginning and the end of what one stream has carried.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Captured {
     most: usize,
     head: Vec<u8>,
     tail: VecDeque<u8>,
     total: u64,
+    counted: Reserved,
 }
 
 impl Captured {
     fn new(most: usize) -> Self {
         Self {
             most,
-            ..Self::default()
+            head: Vec::new(),
+            tail: VecDeque::new(),
+            total: 0,
+            counted: Reserved::none(Kind::Output),
         }
     }
 
@@ -129,6 +134,10 @@ impl Captured {
             self.tail.reserve_exact(capacity - self.tail.len());
         }
         self.tail.extend(rest);
+        let held = self.head.capacity() + self.tail.capacity();
+        if held != self.counted.bytes() {
+            self.counted.count(held);
+        }
     }
 
     fn write(self, out: &mut Vec<u8>) {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::FileError;
 use super::names::{Links, PathAt, c_path};
+use crate::memory::{Kind, Reserved, UNCOUNTED};
 use crate::sys::directory::{Entry, Names};
 use crate::sys::file::{self, Access, FileType, LastLink, ROOTED};
 
@@ -116,12 +117,13 @@ pub struct WalkReport {
     pub is_truncated: bool,
 }
 
-/// Hands every name below `top` to `each`: level by level, sorted within a directory. A top
-/// that is no directory, or a link that is not to be followed, has nothing below it.
+/// Hands every name below `top` to `each`, as long as that wants more: level by level, sorted
+/// within a directory. A top that is no directory, or a link that is not to be followed, has nothing
+/// below it. Where there is no memory for more names, the walk is cut short.
 pub fn walk(
     top: &Path,
     options: WalkOptions,
-    each: impl FnMut(Found<'_>),
+    each: impl FnMut(Found<'_>) -> bool,
 ) -> Result<WalkReport, FileError> {
     options.check()?;
     let place = PathAt::find(top, Links::Follow)?;
@@ -144,13 +146,18 @@ pub fn walk(
         directories: 0,
         entries: 0,
         report: WalkReport::default(),
+        held: cost(top.as_os_str().len()),
+        room: Reserved::none(Kind::Answers),
     };
     while let Some((path, depth)) = walk.to_visit.pop_front() {
+        walk.held -= cost(path.as_os_str().len());
         if walk.directories == options.directories {
             walk.report.is_truncated = true;
             break;
         }
-        if let Err(error) = walk.visit(&path, depth) {
+        if let Err(error) = walk.visit(&path, depth)
+            && walk.hold(path.as_os_str().len())
+        {
             walk.report.errors.push((path, error.to_string()));
         }
         if walk.report.is_truncated {
@@ -170,9 +177,26 @@ struct Walk<F> {
     directories: u64,
     entries: u64,
     report: WalkReport,
+    /// Bytes that directories to visit and errors hold.
+    held: usize,
+    /// For these and the names of a directory.
+    room: Reserved,
 }
 
-impl<F: FnMut(Found<'_>)> Walk<F> {
+/// What a name or a path so long takes, about.
+fn cost(len: usize) -> usize {
+    len + 96
+}
+
+impl<F: FnMut(Found<'_>) -> bool> Walk<F> {
+    /// Whether there is room for a path so long besides what is held; if not, the walk is cut short.
+    fn hold(&mut self, len: usize) -> bool {
+        self.held += cost(len);
+        let has_room = self.room.set(self.held.saturating_sub(UNCOUNTED));
+        self.report.is_truncated |= !has_room;
+        has_room
+    }
+
     fn visit(&mut self, path: &Path, depth: u64) -> io::Result<()> {
         let links = if self.options.follow {
             Access::DIRECTORY
@@ -199,13 +223,21 @@ impl<F: FnMut(Found<'_>)> Walk<F> {
                 own
             };
             let path = path.join(OsStr::from_bytes(name.to_bytes()));
-            (self.each)(Found {
+            let wants_more = (self.each)(Found {
                 path: &path,
                 kind,
                 is_link,
             });
+            if !wants_more {
+                self.report.is_truncated = true;
+                break;
+            }
             let is_pruned = self.options.prune_hidden && name.to_bytes().starts_with(b".");
-            if kind == Some(FileType::Directory) && !is_pruned && depth < self.options.depth {
+            if kind == Some(FileType::Directory)
+                && !is_pruned
+                && depth < self.options.depth
+                && self.hold(path.as_os_str().len())
+            {
                 self.to_visit.push_back((path, depth + 1));
             }
         }
@@ -219,12 +251,19 @@ impl<F: FnMut(Found<'_>)> Walk<F> {
         most: usize,
     ) -> io::Result<Vec<(CString, Option<FileType>)>> {
         let mut found: Vec<(CString, Option<FileType>)> = Vec::new();
+        let mut bytes = 0;
         self.names.restart();
         while let Some(entry) = self.names.next_in(dir)? {
+            bytes += cost(entry.name.count_bytes());
+            if !self.room.set((self.held + bytes).saturating_sub(UNCOUNTED)) {
+                self.report.is_truncated = true;
+                break;
+            }
             found.push((entry.name.to_owned(), own_kind(dir, &entry)));
             // However large a directory is, no more are kept than could be wanted.
             if found.len() > 2 * most.max(1024) {
                 self.cut(&mut found, most);
+                bytes = found.iter().map(|(name, _)| cost(name.count_bytes())).sum();
             }
         }
         self.cut(&mut found, most);
