@@ -150,16 +150,18 @@ impl ExecServerClient {
             process.call_with::<Start>(&|out| out.extend_from_slice(&params), limit, false)
         });
         let confined = started.and_then(|answer| {
-            let reply = answer.reply::<Start>()?;
-            let confined = confined(reply.sandbox_type.as_deref(), reply.sandbox_level)?;
-            if must_be_confined(command) && confined.is_none() {
-                // It has run for a moment already. Should even this fail, its session's end ends it.
-                let _ = process.terminate(Duration::ZERO);
-                return Err(ClientError::NotConfined(
-                    "and the command was ended at once",
-                ));
-            }
-            Ok(confined)
+            let confined = answer.reply::<Start>().and_then(|reply| {
+                let wanted = Wanted::of(command);
+                confined(wanted, reply.sandbox_type.as_deref(), reply.sandbox_level)
+            });
+            confined.map_err(|error| match Wanted::of(command) {
+                Wanted::Nothing => error,
+                Wanted::Network | Wanted::Files => {
+                    // It has run for a moment already. Should even this fail, its session's end ends it.
+                    let _ = process.terminate(Duration::ZERO);
+                    ClientError::NotConfined("and the command was ended at once")
+                }
+            })
         });
         match confined {
             Ok(confined) => process.confined = confined,
@@ -210,10 +212,8 @@ impl ExecServerClient {
             CallError::Failed(error) => error,
         })?;
         let reply = answer.reply::<Run>()?;
-        let confined = confined(reply.sandbox_type.as_deref(), reply.sandbox_level)?;
-        if must_be_confined(command) && confined.is_none() {
-            return Err(ClientError::NotConfined("and the command has run"));
-        }
+        let wanted = Wanted::of(command);
+        let confined = confined(wanted, reply.sandbox_type.as_deref(), reply.sandbox_level)?;
         Ok(Finished {
             exit: reply.exit.into(),
             stdout: captured(&reply.stdout)?,
@@ -456,7 +456,7 @@ fn start_json(session: &Session, id: &str, command: &Command) -> Result<Vec<u8>,
 /// The confinement that a command asks for, for the wire.
 fn sandbox_of(session: &Session, command: &Command) -> Result<Option<Box<RawValue>>, ClientError> {
     // One that tells nothing about itself is 0.130, which ignores it.
-    if must_be_confined(command) && session.facts.style == PathStyle::Native {
+    if Wanted::of(command) != Wanted::Nothing && session.facts.style == PathStyle::Native {
         return Err(ClientError::NotConfined(
             "as far as it tells, so nothing was started",
         ));
@@ -509,13 +509,49 @@ fn on_one_line(json: &str) -> Result<Box<RawValue>, serde_json::Error> {
     to_raw_value(&value)
 }
 
-/// Whether a command runs only if it is confined; one without a confinement may ask for none, too.
-fn must_be_confined(command: &Command) -> bool {
-    let Some(sandbox) = &command.sandbox else {
-        return false;
-    };
-    let sandbox: Value = serde_json::from_str(sandbox).unwrap_or_default();
-    sandbox["permissions"]["type"] != "disabled"
+/// What has to be confined, or the command must not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Nothing,
+    /// The network alone.
+    Network,
+    /// Its files, with or without the network.
+    Files,
+}
+
+impl Wanted {
+    fn of(command: &Command) -> Self {
+        let Some(sandbox) = &command.sandbox else {
+            return Self::Nothing;
+        };
+        let sandbox: Value = serde_json::from_str(sandbox).unwrap_or_default();
+        let permissions = &sandbox["permissions"];
+        let leaves_files = permissions["type"] == "external"
+            || permissions["file_system"]["type"] == "unrestricted";
+        if permissions["type"] == "disabled"
+            || (leaves_files && permissions["network"] == "enabled")
+        {
+            return Self::Nothing;
+        }
+        match leaves_files {
+            true => Self::Network,
+            false => Self::Files,
+        }
+    }
+
+    /// Whether what a server tells is a confinement of it. The reference tells no launcher.
+    fn is_met(self, sandbox_type: Option<&str>, launcher: Option<&str>) -> bool {
+        const TYPES: [&str; 3] = ["linuxSeccomp", "macosSeatbelt", "windowsRestrictedToken"];
+        let is_confined = sandbox_type.is_some_and(|it| TYPES.contains(&it));
+        match self {
+            Self::Nothing => true,
+            Self::Network if launcher == Some("seccomp") => is_confined,
+            Self::Network | Self::Files => {
+                let confines_files = |it| ["system", "bundled", "landlock"].contains(&it);
+                is_confined && launcher.is_none_or(confines_files)
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -525,29 +561,32 @@ struct LevelReply {
     weaker: Vec<String>,
 }
 
-/// The confinement, if there is proof of one: 0.130 ignores a `sandbox` and says nothing.
+/// The confinement that a server tells, which must be one of what is wanted: 0.130 ignores a `sandbox`
+/// and says nothing.
 fn confined(
+    wanted: Wanted,
     sandbox_type: Option<&str>,
     sandbox_level: Option<Value>,
 ) -> Result<Option<Confined>, ClientError> {
+    let level: Option<LevelReply> = sandbox_level
+        .map(serde_json::from_value)
+        .transpose()
+        .map_err(|error| ClientError::Protocol(format!("sandboxLevel: {error}")))?;
+    let launcher = level.as_ref().map(|level| level.launcher.as_str());
+    if !wanted.is_met(sandbox_type, launcher) {
+        return Err(ClientError::NotConfined("and the command has run"));
+    }
     let Some(sandbox_type) = sandbox_type else {
         return Ok(None);
     };
-    if sandbox_type == "none" && sandbox_level.is_none() {
+    if sandbox_type == "none" && level.is_none() {
         return Ok(None);
     }
-    let (launcher, weaker) = match sandbox_level {
-        Some(level) => {
-            let level: LevelReply = serde_json::from_value(level)
-                .map_err(|error| ClientError::Protocol(format!("sandboxLevel: {error}")))?;
-            (Some(level.launcher), level.weaker)
-        }
-        None => (None, Vec::new()),
-    };
+    let (launcher, weaker) = level.map(|level| (level.launcher, level.weaker)).unzip();
     Ok(Some(Confined {
         sandbox_type: sandbox_type.to_owned(),
         launcher,
-        weaker,
+        weaker: weaker.unwrap_or_default(),
     }))
 }
 

@@ -19,6 +19,11 @@ fn confined() -> Command {
     }
 }
 
+/// What a server tells of the confinement in force.
+fn level(kind: &str, launcher: &str) -> Value {
+    json!({"sandboxType": kind, "sandboxLevel": {"launcher": launcher, "weaker": []}})
+}
+
 fn greet_as_one_that_tells(line: &mut Line) {
     line.greet_with(&json!({"shell": {"name": "sh", "path": "/bin/sh"}, "cwd": "file:///w"}));
 }
@@ -44,6 +49,16 @@ fn without_proof_of_a_confinement_the_command_is_ended() {
         json!({}),
         json!({"sandboxType": null}),
         json!({"sandboxType": "none"}),
+        json!({"sandboxType": "other"}),
+        json!({"sandboxType": 7}),
+        level("none", "none"),
+        level("none", "bundled"),
+        level("linuxSeccomp", "none"),
+        level("linuxSeccomp", "seccomp"),
+        level("linuxSeccomp", "bogus"),
+        json!({"sandboxType": "linuxSeccomp", "sandboxLevel": {}}),
+        json!({"sandboxType": "linuxSeccomp", "sandboxLevel": {"launcher": null}}),
+        json!({"sandboxType": "linuxSeccomp", "sandboxLevel": 5}),
     ] {
         let answer = result.clone();
         let server = Scripted::new(move |_, line| {
@@ -80,5 +95,25 @@ fn the_confinement_that_the_server_tells_is_there_for_the_caller() {
     let confined = process.confined().unwrap();
     assert_eq!(confined.launcher.as_deref(), Some("landlock"));
     assert_eq!(confined.weaker, ["a sentence"]);
+    server.await_end();
+}
+
+#[test]
+fn a_network_alone_may_be_confined_by_a_filter_alone() {
+    let server = Scripted::new(|_, line| {
+        greet_as_one_that_tells(line);
+        let request = line.await_request("process/start");
+        line.answer(&request, level("linuxSeccomp", "seccomp"));
+    });
+    let permissions = json!({"type": "external", "network": "restricted"});
+    let command = Command {
+        sandbox: Some(
+            json!({"permissions": permissions, "windowsSandboxLevel": "disabled"}).to_string(),
+        ),
+        ..confined()
+    };
+    let process = client(server.url()).start(&command).unwrap();
+    let confined = process.confined().unwrap();
+    assert_eq!(confined.launcher.as_deref(), Some("seccomp"));
     server.await_end();
 }

@@ -87,3 +87,28 @@ fn an_exit_code_that_no_process_can_have_is_no_success() {
         assert!(stderr.contains(words), "{code}: {stderr}");
     }
 }
+
+#[test]
+fn a_confinement_that_is_none_is_that_of_a_refused_sandbox() {
+    for level in [json!({ "launcher": "none" }), json!({})] {
+        let scratch = scratch();
+        let server = Scripted::new(move |_, line| {
+            line.greet_with(&json!({ "cwd": "file:///" }));
+            let request = line.await_request("process/start");
+            line.answer(
+                &request,
+                json!({ "sandboxType": "linuxSeccomp", "sandboxLevel": level }),
+            );
+            let ended = line.await_request("process/terminate");
+            line.answer(&ended, json!({ "running": true }));
+        });
+        let mut command = command_line(&scratch.dir());
+        let sandbox = ["run", "--sandbox", "read-only", "-e", server.url(), "id"];
+        command.args(sandbox);
+        let output = finish(command, b"");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{stderr}");
+        assert!(stderr.contains("was ended at once"), "{stderr}");
+        server.await_end();
+    }
+}
