@@ -812,7 +812,7 @@ fn say_confined(confined: &Confined) {
 /// All that the server's own environment has; it keeps what is secret to itself.
 fn as_a_login_has() -> EnvPolicy {
     EnvPolicy {
-        inherit: Inherit::All,
+        inherit: Some(Inherit::All),
         ignore_default_excludes: true,
         exclude: Vec::new(),
         set: BTreeMap::new(),

@@ -112,7 +112,7 @@ fn apply(
     let server: Vec<_> = server.chain([("PWD".into(), cwd.into())]).collect();
     check_cost(&server, policy)?;
     let inherits = |name: &OsStr| {
-        let wanted = match policy.inherit {
+        let wanted = match policy.inherit.unwrap_or_default() {
             Inherit::All => true,
             Inherit::Core => is_one_of(&CORE, name),
             Inherit::None => false,
@@ -237,7 +237,7 @@ mod tests {
 
     fn policy(inherit: Inherit) -> EnvPolicy {
         EnvPolicy {
-            inherit,
+            inherit: Some(inherit),
             ignore_default_excludes: true,
             exclude: Vec::new(),
             set: BTreeMap::new(),

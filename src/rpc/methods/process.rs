@@ -203,8 +203,11 @@ fn rlimits<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Rlimit
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, expecting = "struct ExecEnvPolicy")]
 pub struct EnvPolicy {
-    /// Which variables of the server to start from.
-    pub inherit: Inherit,
+    /// Which variables of the server to start from. Left out, that is `core` where files are confined,
+    /// and else `all`.
+    #[cfg_attr(test, schemars(with = "Inherit"))]
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub inherit: Option<Inherit>,
     /// Keeps names that look like credentials (`KEY`, `SECRET`, `TOKEN` anywhere in them).
     pub ignore_default_excludes: bool,
     /// Patterns (`*`, `?`, case ignored) of inherited names to drop.
@@ -620,7 +623,7 @@ mod tests {
                 "set":{"B":"1"},"includeOnly":["C"],"later":1}"#,
         )
         .unwrap();
-        assert_eq!(policy.inherit, Inherit::Core);
+        assert_eq!(policy.inherit, Some(Inherit::Core));
         assert!(policy.ignore_default_excludes);
         assert_eq!(policy.exclude, ["A*"]);
         assert_eq!(policy.set["B"], "1");
@@ -630,7 +633,6 @@ mod tests {
     #[test]
     fn members_that_are_left_out_have_defaults() {
         let members = [
-            ("inherit", r#""all""#),
             ("ignoreDefaultExcludes", "false"),
             ("exclude", "[]"),
             ("set", "{}"),
@@ -651,7 +653,7 @@ mod tests {
         assert_eq!(
             core,
             EnvPolicy {
-                inherit: Inherit::Core,
+                inherit: Some(Inherit::Core),
                 ..EnvPolicy::default()
             }
         );
@@ -664,6 +666,7 @@ mod tests {
                 r#"{"inherit":"zzz"}"#,
                 "unknown variant `zzz`, expected one of `core`, `all`, `none`",
             ),
+            (r#"{"inherit":null}"#, "expected value"),
             (
                 r#"{"exclude":null}"#,
                 "invalid type: null, expected a sequence",

@@ -54,6 +54,14 @@ const CLONE_NEWUSER: u32 = 0x1000_0000;
 const TIOCSTI: u32 = 0x5412;
 /// Does so on a console, among other things.
 const TIOCLINUX: u32 = 0x541c;
+/// Sends what is written to the machine's console to a terminal.
+const TIOCCONS: u32 = 0x541d;
+/// Gives a terminal another line discipline, which may load a module of the kernel.
+const TIOCSETD: u32 = 0x5423;
+/// What no program does to a terminal.
+const TERMINAL_DENIED: [u32; 4] = [TIOCSTI, TIOCLINUX, TIOCCONS, TIOCSETD];
+/// The number of the first process in a namespace, which is this program.
+const FIRST_PROCESS: u32 = 1;
 /// `FS_IOC_SETFLAGS`, its form for 32 bits, and `FS_IOC_FSSETXATTR`.
 const SET_FLAGS: [u32; 3] = [0x4008_6602, 0x4004_6602, 0x401c_5820];
 /// All processes of a user.
@@ -148,7 +156,10 @@ fn rules(architecture: Architecture, network: Network) -> Program {
     program.deny_as_unknown(CLONE3);
     program.deny_with_bits(UNSHARE, Argument::First, CLONE_NEWUSER);
     program.deny_with_bits(CLONE, Argument::First, CLONE_NEWUSER);
-    program.deny_values(IOCTL, Argument::Second, &[TIOCSTI, TIOCLINUX]);
+    program.deny_values(IOCTL, Argument::Second, &TERMINAL_DENIED);
+    for (call, argument) in OF_ITSELF {
+        program.deny_values(*call, *argument, &[FIRST_PROCESS]);
+    }
     let families: &[u32] = match network {
         Network::Restricted => {
             for call in NETWORK_DENIED {

@@ -359,7 +359,8 @@ pub(crate) const SHARED_DENIED: &[Call] = &[
     call("move_pages", 279, 239),
 ];
 
-/// What a program may call about itself only, which the number 0 stands for, and where that is.
+/// What a program may not call about the first process of its namespace, and without one about itself only, which the
+/// number 0 stands for; and where that number is.
 pub(crate) const OF_ITSELF: &[(Call, Argument)] = &[
     (call("prlimit64", 302, 261), Argument::First),
     (call("sched_setaffinity", 203, 122), Argument::First),

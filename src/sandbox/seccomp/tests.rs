@@ -175,12 +175,12 @@ fn user_namespaces_are_denied_and_other_clones_are_not() {
 }
 
 #[test]
-fn characters_cannot_be_put_into_a_terminal() {
+fn a_terminal_gets_no_characters_and_no_other_discipline() {
     const TCGETS: u64 = 0x5401;
     let garbage = 0xdead_beef_0000_0000;
     for network in NETWORKS {
         assert_eq!(answer(network, IOCTL, &[0, TCGETS]), Answer::Allow);
-        for request in [TIOCSTI, TIOCLINUX].map(u64::from) {
+        for request in TERMINAL_DENIED.map(u64::from) {
             assert_eq!(answer(network, IOCTL, &[0, request]), Answer::Errno(1));
             // The kernel ignores the upper half, so it must not matter to us either.
             assert_eq!(
@@ -450,6 +450,23 @@ fn in_a_namespace_of_its_own_a_program_may_trace() {
 }
 
 #[test]
+fn in_a_namespace_of_its_own_a_program_does_not_govern_the_first_process() {
+    for network in NETWORKS {
+        for (call, argument) in OF_ITSELF {
+            let about = |who: u64| match argument {
+                Argument::First => answer(network, *call, &[who, 0]),
+                _ => answer(network, *call, &[0, who]),
+            };
+            assert_eq!(about(1), Answer::Errno(1), "{}", call.name);
+            assert_eq!(about(1 << 32 | 1), Answer::Errno(1), "{}", call.name);
+            for who in [0, 2, 77] {
+                assert_eq!(about(who), Answer::Allow, "{} {who}", call.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn without_namespaces_a_program_reaches_itself_only() {
     for (architecture, audit) in BOTH {
         for network in NETWORKS {
@@ -472,7 +489,9 @@ fn without_namespaces_a_program_reaches_itself_only() {
                     other => panic!("{other:?}"),
                 };
                 assert_eq!(answer(*call, &of(0)), Answer::Allow, "{}", call.name);
-                assert_eq!(answer(*call, &of(77)), Answer::Errno(1), "{}", call.name);
+                for other in [1, 77] {
+                    assert_eq!(answer(*call, &of(other)), Answer::Errno(1), "{}", call.name);
+                }
             }
             assert_eq!(answer(SETPRIORITY, &[2, 0]), Answer::Errno(1));
             assert_eq!(answer(IOPRIO_SET, &[3, 0]), Answer::Errno(1));

@@ -12,9 +12,9 @@ use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, Reason, RpcError};
 use crate::rpc::methods::process::{
-    Acknowledge, AcknowledgeParams, CloseStdin, CloseStdinParams, EnvPolicy, List, ListReply,
-    ListedProcess, ReadParams, Resize, ResizeParams, Rlimit, Signal, SignalParams, Start,
-    StartParams, StartReply, Terminate, TerminateParams, TerminateReply, Write, WriteParams,
+    Acknowledge, AcknowledgeParams, CloseStdin, CloseStdinParams, EnvPolicy, Inherit, List,
+    ListReply, ListedProcess, ReadParams, Resize, ResizeParams, Rlimit, Signal, SignalParams,
+    Start, StartParams, StartReply, Terminate, TerminateParams, TerminateReply, Write, WriteParams,
     WriteReply, WriteStatus,
 };
 use crate::rpc::methods::{Empty, NoParams};
@@ -158,7 +158,14 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     let limits = limits.collect::<Result<_, _>>()?;
     // An `env` alone is all that the process gets.
     let default_policy = params.env.is_none().then(EnvPolicy::default);
-    let policy = params.env_policy.or(default_policy);
+    let mut policy = params.env_policy.or(default_policy);
+    // What a program may not read in a file is not to be had from a variable, unless it is asked for.
+    let confines_files = |it: &Confinement| !it.policy.has_full_write();
+    if let Some(policy) = &mut policy
+        && confinement.as_ref().is_some_and(confines_files)
+    {
+        policy.inherit.get_or_insert(Inherit::Core);
+    }
     let env = params.env.unwrap_or_default();
     // Looked at only where a policy lets something of it through.
     let server = std::iter::once_with(server_environment).flatten();

@@ -21,6 +21,14 @@ pub fn attempt(arguments: &[&str]) -> Option<Tried> {
             libc::SYS_ioctl,
             &[0, libc::TIOCLINUX as usize, at(&[2_u8, 0])],
         )),
+        ["tiocsetd", discipline] => done(call(
+            libc::SYS_ioctl,
+            &[
+                0,
+                libc::TIOCSETD as usize,
+                at(&[discipline.parse::<i32>().unwrap()]),
+            ],
+        )),
         ["tiocsti-on", path] => {
             File::options()
                 .read(true)

@@ -6,6 +6,7 @@ use std::os::linux::fs::MetadataExt;
 use serde_json::{Value, json};
 
 use crate::sandbox::read_only;
+use crate::support::sandbox::Sandbox;
 use crate::support::{Client, Server, Start};
 
 /// A server whose own environment is known.
@@ -250,6 +251,52 @@ fn without_env_and_a_policy_it_is_the_servers_but_for_what_looks_like_a_secret()
     );
     let alone = left_out().with("env", json!({}));
     assert!(environment(client, "alone", alone).is_empty());
+}
+
+#[test]
+fn a_confined_process_inherits_core_alone_unless_more_is_asked_for() {
+    let mut command = Server::command();
+    command.env_clear().args(["--listen", "stdio"]);
+    command.envs([("HOME", "/x"), ("DB_PASSWORD", "hunter2")]);
+    let client = &mut Client::stdio_command(command);
+    let mut inherited = |id: &str, more: Value| {
+        let mut start = Start::child("", &["env"]).without("env");
+        start = start.with("sandbox", Sandbox::read_only().json());
+        for (member, value) in more.as_object().unwrap() {
+            start = start.with(member, value.clone());
+        }
+        let mut found = environment(client, id, start);
+        found.remove("PWD");
+        found
+    };
+    let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect()
+    };
+    let core = map(&[("HOME", "/x")]);
+    for policy in [
+        json!({}),
+        json!({"ignoreDefaultExcludes": true}),
+        json!({"includeOnly": ["*"]}),
+    ] {
+        assert_eq!(
+            inherited(&policy.to_string(), json!({"envPolicy": policy})),
+            core
+        );
+    }
+    assert_eq!(inherited("nothing", json!({})), core);
+    let named = json!({"env": {"DB_PASSWORD": "mine"}});
+    assert_eq!(inherited("named", named), map(&[("DB_PASSWORD", "mine")]));
+    let all = map(&[("HOME", "/x"), ("DB_PASSWORD", "hunter2")]);
+    assert_eq!(
+        inherited("all", json!({"envPolicy": {"inherit": "all"}})),
+        all
+    );
+    let permissions = json!({"type": "external", "network": "restricted"});
+    let network = json!({"permissions": permissions, "windowsSandboxLevel": "disabled"});
+    assert_eq!(inherited("network", json!({"sandbox": network})), all);
 }
 
 #[test]

@@ -146,6 +146,16 @@ on_every_bwrap! {
         }
     }
 
+    fn the_first_process_cannot_be_governed(stage) {
+        for attempt in ["prlimit", "nice", "affinity", "scheduler", "ioprio"] {
+            for policy in [Sandbox::read_only(), Sandbox::read_only().online()] {
+                let outcome = stage.refuses(&policy, &[attempt, "1"]);
+                assert!(outcome.stdout.contains("os error 1)"), "{attempt}: {outcome:?}");
+            }
+        }
+        stage.allows(&Sandbox::read_only(), &["prlimit", "0"]);
+    }
+
     fn no_process_outside_can_be_seen(stage) {
         let victim = stage.outsider(&["sleep"]);
         let pid = victim.pid();

@@ -17,6 +17,17 @@ on_every_launcher! {
         }
     }
 
+    fn a_terminal_keeps_its_line_discipline(stage) {
+        for discipline in ["0", "27"] {
+            let start = stage.attempt(&["tiocsetd", discipline]).tty();
+            let outcome = stage.client.run(start.with("sandbox", Sandbox::read_only().json()));
+            assert!(outcome.pty.starts_with("failed") && outcome.pty.contains("os error 1)"), "{outcome:?}");
+        }
+        let start = stage.attempt(&["tiocsetd", "0"]).tty();
+        let outcome = stage.client.run(start);
+        assert!(outcome.pty.starts_with("did"), "without a sandbox it works: {outcome:?}");
+    }
+
     fn nothing_reaches_the_terminal_of_another(stage) {
         let start = stage.child(&["pid-then-sleep"]).tty();
         let other = start.id();
