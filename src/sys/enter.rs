@@ -117,11 +117,12 @@ pub fn lead_session(has_terminal: bool) -> Result<(), (Stage, i32)> {
 /// when it has failed. Nothing must be open but what is the program's and closes on exec: so no
 /// path that a client has named leads to anything that bwrap or the server held open.
 pub fn become_program(image: &Image, open_program: Option<&OwnedFd>) -> (Stage, i32) {
-    if let Err(failure) = set_limits(&image.limits) {
-        return failure;
-    }
     if let Err(error) = enter_directory(&image.cwd) {
         return (Stage::Directory, error.raw_os_error().unwrap_or(0));
+    }
+    // They are for the program: to enter the directory takes a descriptor.
+    if let Err(failure) = set_limits(&image.limits) {
+        return failure;
     }
     // The server has given every signal its default when it started the launcher, which leaves them
     // so; this one is ignored by the runtime of our own program.

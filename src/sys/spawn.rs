@@ -387,7 +387,6 @@ fn prepare(shared: &mut Shared<'_>) -> Result<(), (Stage, i32)> {
         // SAFETY: the kernel reads one rlimit. What was ours at start cannot be refused.
         unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     }
-    set_limits(launch.limits)?;
     if launch.has_terminal {
         take_terminal(launch.stdin.as_raw_fd()).map_err(|errno| (Stage::Terminal, errno))?;
     }
@@ -397,6 +396,8 @@ fn prepare(shared: &mut Shared<'_>) -> Result<(), (Stage, i32)> {
     }
     restrict_files(&launch.restrictions)?;
     place_descriptors(shared).map_err(|errno| (Stage::Descriptors, errno))?;
+    // They are for the program: what comes before may need more descriptors.
+    set_limits(launch.limits)?;
     reset_signals(shared.ignored);
     if let Some(filter) = launch.restrictions.filter {
         // The last step: a filter need not allow any of the others.

@@ -751,10 +751,12 @@ fn order(
             };
             let write = flags.write.iter();
             let write = write.map(|path| environments::absolute(environment, facts, path));
+            let write = write.collect::<Result<Vec<_>, _>>()?;
+            for path in &write {
+                tell_if_missing(environment, path)?;
+            }
             let widened = Widened {
-                write: write
-                    .map(|path| path.map(PathBuf::from))
-                    .collect::<Result<_, _>>()?,
+                write: write.into_iter().map(PathBuf::from).collect(),
                 network: flags.has_network,
                 waivers: flags.waivers,
             };
@@ -775,6 +777,19 @@ fn order(
         rlimits: flags.rlimits.clone(),
         ..env::Command::default()
     })
+}
+
+/// What is to be written may be made by the command, if it can be made there, or be a wrong name.
+fn tell_if_missing(environment: &Environment, path: &str) -> Result<(), EnvironmentError> {
+    if let Err(error) = environment.client()?.metadata(path, true)
+        && error.is_not_found()
+    {
+        SPEAKER.say(format_args!(
+            "--write {path}: there is no such file or directory, so the command can only make it, \
+             where it may write in the directory above"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether a variable of ours is about the terminal that a command is used on, as ssh has it.

@@ -68,6 +68,17 @@ over_both! {
         assert_eq!((error.code, error.message.contains("must not be above")), (-32602, true), "{error:?}");
     }
 
+    fn a_limit_of_descriptors_is_for_the_program_alone(client) {
+        for limit in 0..5 {
+            for (kind, sandbox) in [("plain", json!(null)), ("confined", crate::sandbox::read_only())] {
+                let start = Start::child(&format!("{kind} {limit}"), &["exit", "7"]);
+                let start = start.with("rlimits", json!({"nofile": limit})).with("sandbox", sandbox);
+                let outcome = client.run(start);
+                assert_eq!(outcome.code, 7, "{kind} {limit}: {outcome:?}");
+            }
+        }
+    }
+
     fn no_limit_is_raised_above_the_servers_for_root_neither(client) {
         let own = client.run(Start::shell("own", "ulimit -Hn")).stdout;
         let own: u64 = own.trim().parse().unwrap();

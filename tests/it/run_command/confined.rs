@@ -114,6 +114,53 @@ fn what_is_named_may_be_written_too() {
 }
 
 #[test]
+fn what_is_named_and_missing_is_told() {
+    let environments = Environments::start();
+    for environment in EVERY {
+        let place = scratch();
+        for missing in ["/nonexistent/x", "~root"] {
+            let flags = ["--sandbox", "workspace-write", "--write", missing];
+            let output = script(&environments, environment, &flags, &place.dir(), "true");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{environment}: {stderr}");
+            let told = stderr.contains("there is no such file or directory");
+            assert!(told && stderr.contains(missing), "{environment}: {stderr}");
+        }
+        let there = ["--sandbox", "workspace-write", "--write", &place.dir()];
+        let output = script(&environments, environment, &there, &place.dir(), "true");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("no such file"), "{environment}: {stderr}");
+    }
+}
+
+#[test]
+fn the_variables_of_the_environment_are_there_as_without_a_sandbox() {
+    let environments = Environments::start();
+    for environment in EVERY {
+        let place = scratch();
+        let variables = |flags: &[&str]| {
+            let output = script(
+                &environments,
+                environment,
+                flags,
+                &place.dir(),
+                "env | sort",
+            );
+            let text = String::from_utf8(output.stdout).unwrap();
+            let lines = text.lines().filter(|line| !line.starts_with("PWD="));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let free = variables(&[]);
+        assert!(!free.is_empty(), "{environment}");
+        assert_eq!(
+            variables(&["--sandbox", "read-only"]),
+            free,
+            "{environment}"
+        );
+    }
+}
+
+#[test]
 fn a_network_is_there_only_if_it_is_asked_for() {
     let environments = Environments::start();
     for environment in EVERY {
