@@ -27,10 +27,11 @@ use crate::rpc::message::{Message, OwnedRequestId, RequestId, UNKNOWN_ID, decode
 use crate::rpc::methods::discovery::{Discover, DiscoverRoots, ReadConfig};
 use crate::rpc::methods::fs::{Unwatch, Watch, WatchMissing, WriteBlock, WriteFile};
 use crate::rpc::methods::process::{
-    Acknowledge, CloseStdin, List, Read, Resize, Run, Signal, Start, Terminate, Write,
+    Acknowledge, CloseStdin, List, Read, Resize, Run, Signal, Start, Terminate, TerminateReply,
+    Write,
 };
 use crate::rpc::methods::session::{Info, Initialize, InitializeParams, Initialized, Status};
-use crate::rpc::methods::{Method, http::Request};
+use crate::rpc::methods::{Empty, Method, http::Request};
 use crate::rpc::transport::{Outbound, Payload, PayloadError, Refusal, most};
 
 /// What the reference calls the process methods in its errors.
@@ -171,13 +172,14 @@ impl Dispatch {
 
     /// Handles one message, whose request `slot` counts until it is answered; a fault in it concerns
     /// it alone. The payload that follows it, if one does.
-    pub(crate) fn handle(&mut self, message: &[u8], slot: Option<Slot>) -> Option<Payload> {
+    pub(crate) fn handle(
+        &mut self,
+        message: Result<Message<'_>, String>,
+        slot: Option<Slot>,
+    ) -> Option<Payload> {
         self.slot.set(slot);
         let mut payload = None;
-        let decoded = std::str::from_utf8(message)
-            .map_err(|error| format!("invalid UTF-8: {error}"))
-            .and_then(Message::decode);
-        match decoded {
+        match message {
             Ok(Message::Request { id, method, params }) => {
                 let number = number_of(&method);
                 METRICS.requested(number);
@@ -212,14 +214,46 @@ impl Dispatch {
     /// Handles a request that had to wait for its turn.
     pub(crate) fn go_on(&mut self, request: Waiting, slot: Slot) {
         match request {
-            Waiting::Message(message, _room) => {
-                self.handle(&message, Some(slot));
+            Waiting::Message { text, .. } => {
+                self.handle(decode(&text), Some(slot));
             }
             Waiting::Write(responder, work, room) => {
                 responder.occupy(slot);
                 self.queue(responder, work, room);
             }
         }
+    }
+
+    /// Answers a request that had to wait, and whose process was told to end meanwhile.
+    pub(crate) fn give_up(&self, request: &Waiting) {
+        if let Waiting::Message { text, .. } = request
+            && let Ok(Message::Request { id, method, .. }) = decode(text)
+        {
+            METRICS.requested(number_of(&method));
+            let message = "the process was told to end before its start began";
+            self.fail(id, &method, &RpcError::failed(message));
+        }
+    }
+
+    /// Answers a request that ends a process, whose start it has taken from what waits.
+    pub(crate) fn answer_end(&self, id: RequestId<'_>, method: &str) {
+        METRICS.requested(number_of(method));
+        self.outbound.add(|out| match method {
+            Terminate::NAME => encode::result(out, id, &TerminateReply { running: true }),
+            _ => encode::result(out, id, &Empty {}),
+        });
+    }
+
+    /// Whether there is a process of this name.
+    pub(crate) fn has_process(&self, process_id: &str) -> bool {
+        self.session()
+            .is_some_and(|session| session.process(process_id).is_some())
+    }
+
+    /// Whether another connection has taken the session over.
+    pub(crate) fn has_lost_session(&self) -> bool {
+        self.session()
+            .is_some_and(|session| !session.is_attached_to(self.connection))
     }
 
     /// The request that this payload completes, if its bytes are what it has announced.
@@ -459,6 +493,13 @@ impl Dispatch {
         let message = format!("client must {missing} before using {family} methods");
         Err(RpcError::invalid_request(message))
     }
+}
+
+/// A message as it has come.
+pub(crate) fn decode(message: &[u8]) -> Result<Message<'_>, String> {
+    std::str::from_utf8(message)
+        .map_err(|error| format!("invalid UTF-8: {error}"))
+        .and_then(Message::decode)
 }
 
 /// What stands for every method that there is not.

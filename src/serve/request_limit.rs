@@ -4,40 +4,41 @@
 //! A request is at work until it is answered, however long that takes. What comes beyond the limit
 //! waits in the order in which it came, and a thread of its own goes on with it, so that the
 //! connection's reader never waits: what ends a process, or lets its output go on, is handled at
-//! once.
+//! once. What ends a process whose start waits takes that from what waits; what else is about
+//! such a process waits behind its start.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::dispatch::Dispatch;
+use serde_json::value::RawValue;
+
+use super::dispatch::{Dispatch, decode};
 use super::file_queue::Room;
 use super::files::FileWork;
 use super::reply::Responder;
+use crate::env::local::refusal::signal_named;
 use crate::memory::{self, Kind, Reserved};
 use crate::rpc::error::{ErrorKind, RpcError};
-use crate::rpc::message::{Message, RequestId};
+use crate::rpc::message::{Message, RequestId, decode_params};
 use crate::rpc::methods::fs::WriteBlock;
-use crate::rpc::methods::process::{Acknowledge, Signal, Terminate};
+use crate::rpc::methods::process::{
+    Acknowledge, AcknowledgeParams, Run, RunParams, Signal, SignalParams, Start, StartParams,
+    Terminate, TerminateParams,
+};
 use crate::rpc::methods::session::{Info, Initialize, Status};
 use crate::rpc::methods::{self, Method};
 use crate::rpc::transport::{Outbound, Payload, PayloadError};
+use crate::sys::signal;
 use crate::sys::sync::{Condvar, Mutex};
 use crate::workers::Workers;
 
 /// Requests that may wait.
 const MAX_WAITING: usize = 16 * 1024;
 
-/// What is handled at once, however many requests are at work.
-const AT_ONCE: [&str; 6] = [
-    Initialize::NAME,
-    Info::NAME,
-    Status::NAME,
-    Signal::NAME,
-    Terminate::NAME,
-    Acknowledge::NAME,
-];
+/// What is handled at once, however many requests are at work, and is about no process.
+const AT_ONCE: [&str; 3] = [Initialize::NAME, Info::NAME, Status::NAME];
 
 /// The way of messages to a dispatch.
 pub(crate) struct Requests {
@@ -92,23 +93,42 @@ impl Requests {
 
     /// Takes one message; the payload that follows it, if one does.
     pub(crate) fn take(&self, message: &[u8]) -> Option<Payload> {
-        let Some((limited, id, method)) = self.limited(message) else {
-            return self.dispatch.lock().handle(message, None);
+        let decoded = decode(message);
+        // Held to the end: no waiting request begins meanwhile.
+        let mut dispatch = self.dispatch.lock();
+        let (Some(limited), Ok(Message::Request { id, method, params })) = (&self.limit, &decoded)
+        else {
+            return dispatch.handle(decoded, None);
         };
-        match limited.limit.admit() {
-            Some(slot) => self.dispatch.lock().handle(message, Some(slot)),
-            None => {
-                let room = Reserved::of(Kind::Requests, message.len());
-                match room.and_then(|room| Some((memory::copy(message)?, room))) {
-                    Some((copy, room)) => {
-                        let waiting = Waiting::Message(copy, room);
-                        self.put_off(limited, (id, &method), waiting);
-                    }
-                    None => self.refuse((id, &method), limited.too_many()),
+        let slot = match Turn::of(method, *params) {
+            Turn::AtOnce => None,
+            Turn::Ends(process_id) => {
+                let given_up = limited.limit.give_up_start(&process_id);
+                given_up
+                    .iter()
+                    .for_each(|request| dispatch.give_up(request));
+                if !given_up.is_empty() && !dispatch.has_process(&process_id) {
+                    dispatch.answer_end(*id, method);
+                    return None;
                 }
                 None
             }
-        }
+            Turn::BehindStart(process_id) if !limited.limit.has_start(&process_id) => None,
+            Turn::BehindStart(_) => {
+                let request = Waiting::message(message, None);
+                self.put_off(&dispatch, limited, (*id, method), request);
+                return None;
+            }
+            Turn::Counts => match limited.limit.admit() {
+                Some(slot) => Some(slot),
+                None => {
+                    let request = Waiting::message(message, started_by(method, *params));
+                    self.put_off(&dispatch, limited, (*id, method), request);
+                    return None;
+                }
+            },
+        };
+        dispatch.handle(decoded, slot)
     }
 
     /// Takes the payload of the last message.
@@ -126,10 +146,10 @@ impl Requests {
                 dispatch.queue(responder, work, room);
             }
             None => {
-                drop(dispatch);
                 let id = responder.owned_id();
                 let request = (id.borrow(), WriteBlock::NAME);
-                self.put_off(limited, request, Waiting::Write(responder, work, room));
+                let waiting = Waiting::Write(responder, work, room);
+                self.put_off(&dispatch, limited, request, Some(waiting));
             }
         }
     }
@@ -143,31 +163,32 @@ impl Requests {
         self.dispatch.lock().end();
     }
 
-    /// The limit that holds for this message, its id and its method.
-    fn limited<'a>(&self, message: &'a [u8]) -> Option<(&Limited, RequestId<'a>, Cow<'a, str>)> {
-        let limited = self.limit.as_ref()?;
-        let message = Message::decode(str::from_utf8(message).ok()?).ok()?;
-        let Message::Request { id, method, params } = message else {
-            return None;
-        };
-        let is_at_once = AT_ONCE.contains(&&*method) || methods::all().all(|it| it.0 != method);
-        // A request that raw bytes follow is at work once they are here.
-        let has_payload = super::files::payload_len(&method, params).is_some();
-        (!is_at_once && !has_payload).then_some((limited, id, method))
-    }
-
     /// Lets a request wait for its turn.
-    fn put_off(&self, limited: &Limited, (id, method): (RequestId<'_>, &str), request: Waiting) {
-        let outcome = match limited.limit.hold(request) {
+    fn put_off(
+        &self,
+        dispatch: &Dispatch,
+        limited: &Limited,
+        (id, method): (RequestId<'_>, &str),
+        request: Option<Waiting>,
+    ) {
+        // None where there is no memory for it.
+        let held = request.map_or(Held::Full, |request| limited.limit.hold(request));
+        let outcome = match held {
             Held::Waits => return,
             Held::NeedsThread => {
                 let (dispatch, limit) = (Arc::clone(&self.dispatch), Arc::clone(&limited.limit));
                 let outbound = Arc::clone(&limited.outbound);
                 let run = move || {
-                    limit.hand_on(|request, slot| {
-                        dispatch.lock().go_on(request, slot);
-                        outbound.flush();
-                    });
+                    while limit.await_turn() {
+                        let mut dispatch = dispatch.lock();
+                        if dispatch.has_lost_session() {
+                            limit.close();
+                        } else if let Some((request, slot)) = limit.next() {
+                            dispatch.go_on(request, slot);
+                            drop(dispatch);
+                            outbound.flush();
+                        }
+                    }
                 };
                 limited.workers.run(Box::new(run)).map_err(|error| {
                     limited.limit.give_up();
@@ -177,22 +198,91 @@ impl Requests {
             Held::Full => Err(limited.too_many()),
         };
         if let Err(message) = outcome {
-            self.refuse((id, method), message);
+            let error = RpcError::new(ErrorKind::Busy, message);
+            dispatch.fail(id, method, &error);
         }
     }
+}
 
-    fn refuse(&self, (id, method): (RequestId<'_>, &str), message: String) {
-        let error = RpcError::new(ErrorKind::Busy, message);
-        self.dispatch.lock().fail(id, method, &error);
+/// When a request is handled.
+enum Turn<'a> {
+    /// However many are at work.
+    AtOnce,
+    /// The same; it ends the process of this name, also one whose start waits.
+    Ends(Cow<'a, str>),
+    /// The same, unless the start of this process waits.
+    BehindStart(Cow<'a, str>),
+    /// When fewer are at work than may be.
+    Counts,
+}
+
+impl<'a> Turn<'a> {
+    fn of(method: &str, params: Option<&'a RawValue>) -> Self {
+        match method {
+            Terminate::NAME => match decode_params::<TerminateParams<'_>>(params) {
+                Ok(terminate) => Self::Ends(terminate.process_id),
+                Err(_) => Self::AtOnce,
+            },
+            Signal::NAME => match decode_params::<SignalParams<'_>>(params) {
+                Ok(SignalParams { process_id, signal }) => match signal_named(&signal) {
+                    Ok(signal::Signal::KILL | signal::Signal::TERMINATE) => Self::Ends(process_id),
+                    Ok(_) => Self::BehindStart(process_id),
+                    Err(_) => Self::AtOnce,
+                },
+                Err(_) => Self::AtOnce,
+            },
+            Acknowledge::NAME => match decode_params::<AcknowledgeParams<'_>>(params) {
+                Ok(acknowledge) => Self::BehindStart(acknowledge.process_id),
+                Err(_) => Self::AtOnce,
+            },
+            _ if AT_ONCE.contains(&method) || methods::all().all(|it| it.0 != method) => {
+                Self::AtOnce
+            }
+            // A request that raw bytes follow is at work once they are here.
+            _ if super::files::payload_len(method, params).is_some() => Self::AtOnce,
+            _ => Self::Counts,
+        }
     }
+}
+
+/// The name of the process that a request starts, if it does.
+fn started_by(method: &str, params: Option<&RawValue>) -> Option<String> {
+    let process_id = match method {
+        Start::NAME => Some(decode_params::<StartParams<'_>>(params).ok()?.process_id),
+        Run::NAME => decode_params::<RunParams<'_>>(params).ok()?.process_id,
+        _ => None,
+    };
+    process_id.map(Cow::into_owned)
 }
 
 /// A request that waits for its turn.
 pub(crate) enum Waiting {
     /// As the client has sent it.
-    Message(Vec<u8>, Reserved),
+    Message {
+        text: Vec<u8>,
+        /// The name of the process that it starts.
+        starts: Option<String>,
+        _room: Reserved,
+    },
     /// An `fs/writeBlock` whose bytes are here.
     Write(Responder, FileWork, Room),
+}
+
+impl Waiting {
+    /// None where there is no memory for it.
+    fn message(text: &[u8], starts: Option<String>) -> Option<Self> {
+        let len = text.len() + starts.as_ref().map_or(0, String::len);
+        Some(Self::Message {
+            _room: Reserved::of(Kind::Requests, len)?,
+            text: memory::copy(text)?,
+            starts,
+        })
+    }
+
+    /// Whether it starts the process of this name.
+    fn starts(&self, process_id: &str) -> bool {
+        matches!(self, Self::Message { starts: Some(it), .. } if it == process_id)
+    }
 }
 
 /// How many requests of a connection are at work, and those that wait.
@@ -263,29 +353,54 @@ impl RequestLimit {
         state.is_running = false;
     }
 
-    /// The life of the thread: hands on what waits, in order, until nothing does.
-    fn hand_on(self: &Arc<Self>, mut handle: impl FnMut(Waiting, Slot)) {
-        loop {
-            let mut state = self.state.lock();
-            while !state.is_closed && !state.waiting.is_empty() && state.at_work >= self.most {
-                state = self.changed.wait(state);
-            }
-            let next = match state.is_closed {
-                true => None,
-                false => state.waiting.pop_front(),
-            };
-            let Some(request) = next else {
-                state.waiting.clear();
-                state.is_running = false;
-                self.changed.notify_all();
-                return;
-            };
-            state.at_work += 1;
-            state.handed_on += 1;
-            self.changed.notify_all();
-            drop(state);
-            handle(request, Slot(Arc::clone(self)));
+    /// Whether the start of this process waits.
+    fn has_start(&self, process_id: &str) -> bool {
+        let state = self.state.lock();
+        state.waiting.iter().any(|it| it.starts(process_id))
+    }
+
+    /// Takes out what waits to start this process.
+    fn give_up_start(&self, process_id: &str) -> VecDeque<Waiting> {
+        let mut state = self.state.lock();
+        let waiting = std::mem::take(&mut state.waiting).into_iter();
+        let (given_up, left) = waiting.partition(|request| request.starts(process_id));
+        state.waiting = left;
+        // The thread may have no reason to wait any more.
+        self.changed.notify_all();
+        given_up
+    }
+
+    /// Waits until one of what waits may begin. False, and the end of the thread, when nothing waits.
+    fn await_turn(&self) -> bool {
+        let mut state = self.state.lock();
+        while !state.is_closed && !state.waiting.is_empty() && state.at_work >= self.most {
+            state = self.changed.wait(state);
         }
+        if state.is_closed || state.waiting.is_empty() {
+            state.waiting.clear();
+            state.is_running = false;
+            self.changed.notify_all();
+        }
+        state.is_running
+    }
+
+    /// The one that begins, if one still waits.
+    fn next(self: &Arc<Self>) -> Option<(Waiting, Slot)> {
+        let mut state = self.state.lock();
+        if state.is_closed {
+            return None;
+        }
+        let request = state.waiting.pop_front()?;
+        state.at_work += 1;
+        state.handed_on += 1;
+        self.changed.notify_all();
+        Some((request, Slot(Arc::clone(self))))
+    }
+
+    /// Nothing more begins.
+    fn close(&self) {
+        self.state.lock().is_closed = true;
+        self.changed.notify_all();
     }
 
     /// Ends the thread: at once, or when nothing waits or nothing went on for `patience`.
@@ -300,8 +415,8 @@ impl RequestLimit {
                 progress = (state.handed_on, Instant::now());
             }
         }
-        state.is_closed = true;
-        self.changed.notify_all();
+        drop(state);
+        self.close();
     }
 }
 
@@ -320,7 +435,26 @@ mod tests {
     use super::*;
 
     fn message(text: &str) -> Waiting {
-        Waiting::Message(text.into(), Reserved::none(Kind::Requests))
+        starting(text, None)
+    }
+
+    fn starting(text: &str, starts: Option<&str>) -> Waiting {
+        Waiting::Message {
+            text: text.into(),
+            starts: starts.map(str::to_owned),
+            _room: Reserved::none(Kind::Requests),
+        }
+    }
+
+    /// What is handed on, each answered at once.
+    fn handed_on(limit: &Arc<RequestLimit>) -> Vec<String> {
+        let mut handed_on = Vec::new();
+        while limit.await_turn() {
+            if let Some((Waiting::Message { text, .. }, _slot)) = limit.next() {
+                handed_on.push(String::from_utf8(text).unwrap());
+            }
+        }
+        handed_on
     }
 
     #[test]
@@ -340,13 +474,20 @@ mod tests {
         assert_eq!(limit.hold(message("b")), Held::Waits);
         drop(slot);
         assert!(limit.admit().is_none(), "others are before it");
-        let mut handed_on = Vec::new();
-        limit.hand_on(|request, _slot| match request {
-            Waiting::Message(text, _) => handed_on.push(String::from_utf8(text).unwrap()),
-            Waiting::Write(..) => unreachable!(),
-        });
-        assert_eq!(handed_on, ["a", "b"]);
+        assert_eq!(handed_on(&limit), ["a", "b"]);
         assert!(limit.admit().is_some());
+    }
+
+    #[test]
+    fn the_starts_of_one_process_are_given_up_and_nothing_else() {
+        let limit = RequestLimit::new(1);
+        for (text, starts) in [("a", "p"), ("b", "q"), ("c", "p")] {
+            limit.hold(starting(text, Some(starts)));
+        }
+        assert!(limit.has_start("p") && !limit.has_start("r"));
+        assert_eq!(limit.give_up_start("p").len(), 2);
+        assert!(limit.give_up_start("p").is_empty() && !limit.has_start("p"));
+        assert_eq!(handed_on(&limit), ["b"]);
     }
 
     #[test]
@@ -363,7 +504,8 @@ mod tests {
         let limit = RequestLimit::new(1);
         limit.hold(message("a"));
         limit.end(None);
-        limit.hand_on(|_, _| panic!("the client is gone"));
+        assert!(limit.next().is_none());
+        assert!(handed_on(&limit).is_empty());
         assert!(!limit.state.lock().is_running);
     }
 }

@@ -122,6 +122,11 @@ impl Session {
         self.state.lock().processes.get(id).cloned()
     }
 
+    /// Whether the connection of this number has it.
+    pub(crate) fn is_attached_to(&self, connection: u64) -> bool {
+        self.state.lock().attachment.is_to(connection)
+    }
+
     /// All processes, in the order of their names.
     pub(crate) fn processes(&self) -> Vec<Arc<Process>> {
         let mut processes: Vec<_> = self.state.lock().processes.values().cloned().collect();

@@ -218,3 +218,72 @@ fn every_answer_that_comes_later_makes_room() {
         client.err("process/start", Start::command("q", &["/nonexistent"]).0);
     }
 }
+
+/// Asks for a process that waits for its turn, and that says so in a file should it ever run.
+fn waiting_start(client: &mut Client, method: &str, made: &str) -> (i64, i64) {
+    let poll = long_poll(client);
+    let start = Start::command("q", &["sh", "-c", "echo x >$0; exec sleep 600", made]);
+    (poll, client.ask(method, start.0))
+}
+
+#[test]
+fn a_start_that_waits_is_given_up_for_what_ends_its_process() {
+    let ends = [
+        ("process/terminate", json!({}), json!({"running": true})),
+        (
+            "process/terminate",
+            json!({"graceMs": 600_000}),
+            json!({"running": true}),
+        ),
+        ("process/signal", json!({"signal": "KILL"}), json!({})),
+        ("process/signal", json!({"signal": "SIGTERM"}), json!({})),
+    ];
+    let mut client = limited("1");
+    let dir = scratch();
+    for start in ["process/start", "process/run"] {
+        for (end, more, answer) in &ends {
+            let (poll, id) = waiting_start(&mut client, start, &dir.path("made"));
+            let write = client.ask("process/write", params("q", json!({"chunk": "YQ=="})));
+            assert_eq!(&client.ok(end, params("q", more.clone())), answer);
+            let error = client.answer(id).unwrap_err();
+            assert_eq!(error.code, -32603);
+            assert!(error.message.contains("told to end"), "{error:?}");
+            // Nothing of it was ever there, and nothing else was given up.
+            client.ok("process/signal", params("p", json!({"signal": "STOP"})));
+            assert_eq!(
+                client.ok("process/terminate", params("q", json!({})))["running"],
+                false
+            );
+            assert!(!client.has_answer(poll) && !client.has_answer(write));
+            client.ok("process/terminate", params("p", json!({})));
+            client.answer(poll).unwrap();
+            assert_eq!(client.answer(write).unwrap()["status"], "unknownProcess");
+            client.closed("p");
+            client = limited("1");
+        }
+    }
+    assert!(names(&dir.dir()).is_empty());
+}
+
+#[test]
+fn what_else_is_about_a_process_waits_behind_its_start() {
+    let mut client = limited("1");
+    let poll = long_poll(&mut client);
+    let start = client.ask("process/start", Start::child("q", &["cat"]).pipe_stdin().0);
+    let acknowledge = client.ask("process/acknowledge", params("q", json!({"seq": 0})));
+    let signal = client.ask("process/signal", params("q", json!({"signal": "WINCH"})));
+    // Of another process it does not.
+    client.ok("process/acknowledge", params("p", json!({"seq": 0})));
+    for id in [start, acknowledge, signal] {
+        assert!(!client.has_answer(id));
+    }
+    client.ok("process/terminate", params("p", json!({})));
+    for id in [poll, start, acknowledge, signal] {
+        client.answer(id).unwrap();
+    }
+    assert_eq!(
+        client.ok("process/terminate", params("q", json!({})))["running"],
+        true
+    );
+    client.closed("q");
+}
