@@ -3,6 +3,7 @@
 pub mod calendar;
 pub mod cli;
 pub mod cloud;
+pub mod deadline;
 pub mod env;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -42,7 +42,7 @@ static GRAMMAR: Grammar<CertFlags> = Grammar {
             Category::General,
             None,
             "force",
-            "Put the files in the place of those that are there",
+            "Put the files in the place of regular files that are there",
             FlagKind::Switch(|flags| flags.replaces = true),
         ),
         Flag::help(),
@@ -91,6 +91,12 @@ fn make(flags: &CertFlags) -> Result<String, String> {
 
     let directory = flags.directory.as_deref().unwrap_or(Path::new(""));
     let [key, certificate] = ["key.pem", "cert.pem"].map(|name| directory.join(name));
+    if flags.replaces {
+        // Neither without the other.
+        for path in [&key, &certificate] {
+            secret_file::may_be_replaced(path).map_err(|error| not_made(path, &error))?;
+        }
+    }
     let write = |path: &PathBuf, label: &str, der: &[u8], mode| {
         secret_file::make(path, pem(label, der).as_bytes(), mode, flags.replaces)
             .map_err(|error| not_made(path, &error))

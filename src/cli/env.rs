@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, duration, parsed, path};
 use super::output::{Speaker, table};
 use super::{Command, environments, with_flags};
+use crate::deadline;
 use crate::env::config::{Origin, Sources};
 use crate::env::{Environment, EnvironmentError, EnvironmentFacts, SandboxFacts, configured};
 use crate::net::Fingerprint;
@@ -484,7 +485,7 @@ const TRIPS: usize = 5;
 
 /// Checks all of them at the same time; why, for those that are not well within `limit`.
 fn check(environments: &[Arc<Environment>], limit: Duration) -> Vec<Result<Health, String>> {
-    let deadline = Instant::now() + limit;
+    let deadline = deadline::after(limit);
     let begin = |environment: &Arc<Environment>| {
         let environment = Arc::clone(environment);
         let (sender, receiver) = oneshot::channel();

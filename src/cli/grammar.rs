@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser};
 
+use crate::deadline::FOREVER;
 use crate::suggest::closest;
 
 /// A command's arguments.
@@ -577,7 +578,9 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     if !text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return Err("expected seconds, such as 90 or 0.5".to_owned());
     }
-    Duration::try_from_secs_f64(parsed(text)?).map_err(|error| error.to_string())
+    let seconds = Duration::try_from_secs_f64(parsed(text)?);
+    let seconds = seconds.map_err(|error| error.to_string())?;
+    Ok(seconds.min(FOREVER))
 }
 
 /// Seconds, or a number with one of the units `ms`, `s`, `m` and `h`.

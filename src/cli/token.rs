@@ -26,7 +26,7 @@ static GRAMMAR: Grammar<TokenFlags> = Grammar {
             Category::General,
             None,
             "force",
-            "Put the file in the place of one that is there",
+            "Put the file in the place of a regular file that is there",
             FlagKind::Switch(|flags: &mut TokenFlags| flags.replaces = true),
         ),
         Flag::help(),

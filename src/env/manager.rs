@@ -1,5 +1,6 @@
 //! All environments of a program, by name.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ impl EnvironmentManager {
                 address: "this machine".to_owned(),
             });
         }
+        let mut ids = HashSet::new();
         for definition in config.environments {
             let id = &*definition.id;
             if id.is_empty() {
@@ -50,7 +52,7 @@ impl EnvironmentManager {
             if id == LOCAL {
                 return Err(Problem::LocalId.into());
             }
-            if find(&environments, id).is_some() {
+            if !ids.insert(id.to_owned()) {
                 return Err(Problem::DuplicateId(id.to_owned()).into());
             }
             environments.push(Listed {

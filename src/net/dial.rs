@@ -25,6 +25,7 @@ use super::trust::{Fingerprint, Trust, WrongPin, config_for};
 use super::upgrade::{Failure, Upgrade};
 use super::url::{Url, UrlError};
 use super::{lookup, proxy};
+use crate::deadline;
 use crate::log;
 use crate::sys::socket::connect_unix;
 
@@ -91,7 +92,7 @@ impl Dial {
         let attempt = Attempt {
             label: self.target.label(),
             limit: self.timeout,
-            deadline: Instant::now() + self.timeout,
+            deadline: deadline::after(self.timeout),
         };
         let (stream, authority, path) = match &self.target {
             Target::Unix(path) => {

@@ -17,6 +17,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
 use super::stream::{Socket, SocketSource, Source};
+use crate::deadline;
 use crate::sys::poll::{self, PollFd, WRITABLE};
 use crate::sys::socket::{send_now, send_vectored_now};
 use crate::sys::sync::Mutex;
@@ -251,7 +252,7 @@ impl TlsSource {
         timeout: Duration,
         mut step: impl FnMut(&TlsSession, &mut Cipher) -> io::Result<Opened>,
     ) -> io::Result<Option<usize>> {
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline::after(timeout);
         let mut left = timeout;
         loop {
             match step(&self.session, &mut self.cipher)? {

@@ -75,12 +75,15 @@ fn read_whole(mut file: &File) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Makes a file of this mode that holds this: all of it, or nothing. In the place of another one only
-/// if `replaces`, at one stroke, and never through a link.
+/// Makes a file of this mode that holds this: all of it, or nothing. In the place of another regular
+/// file only if `replaces`, at one stroke, and never through a link.
 ///
 /// # Errors
-/// There is one already, or the system refuses.
+/// There is one already, or something else, or the system refuses.
 pub fn make(path: &Path, content: &[u8], mode: u32, replaces: bool) -> io::Result<()> {
+    if replaces {
+        may_be_replaced(path)?;
+    }
     let written = match replaces {
         true => beside(path)?,
         false => path.to_owned(),
@@ -103,6 +106,19 @@ pub fn make(path: &Path, content: &[u8], mode: u32, replaces: bool) -> io::Resul
         let _ = fs::remove_file(&written);
     }
     made
+}
+
+/// # Errors
+/// Something is there that is no regular file: a device as `/dev/null`, a pipe, or a link that leads
+/// to what is meant.
+pub fn may_be_replaced(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(metadata) if !metadata.is_file() => Err(io::Error::other(
+            "what is there is no regular file, and only such a one is replaced",
+        )),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// A name for what will be at `path`.

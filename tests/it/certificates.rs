@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::thread;
@@ -503,12 +504,40 @@ fn no_link_leads_a_token_elsewhere() {
     symlink(&target, &link).unwrap();
     made(&dir, &["token", "link"]).unwrap_err();
     assert!(!fs::exists(&target).unwrap());
-    made(&dir, &["token", "link", "--force"]).unwrap();
+    made(&dir, &["token", "link", "--force"]).unwrap_err();
     assert!(!fs::exists(&target).unwrap());
-    assert!(fs::symlink_metadata(&link).unwrap().is_file());
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     for arguments in [["token", "no/such"], ["token", "/dev/full"], ["token", "."]] {
         made(&dir, &arguments).unwrap_err();
     }
+}
+
+#[test]
+fn only_a_regular_file_is_replaced() {
+    let dir = scratch();
+    let run = |program: &str, argument: &str| {
+        let mut command = Command::new(program);
+        let done = command.current_dir(dir.dir()).arg(argument).status();
+        assert!(done.unwrap().success());
+    };
+    run("mkfifo", "pipe");
+    run("mkdir", "directory");
+    let _socket = UnixListener::bind(dir.path("socket")).unwrap();
+    for name in ["pipe", "directory", "socket"] {
+        let path = dir.path(name);
+        let before = fs::symlink_metadata(&path).unwrap();
+        let refused = made(&dir, &["token", "--force", &path]).unwrap_err();
+        assert!(refused.contains("no regular file"), "{refused}");
+        let after = fs::symlink_metadata(&path).unwrap();
+        assert_eq!((before.ino(), before.mode()), (after.ino(), after.mode()));
+    }
+
+    // Of a key and its certificate, neither is replaced where one cannot be.
+    fs::write(dir.path("key.pem"), "old").unwrap();
+    run("mkfifo", "cert.pem");
+    let refused = made(&dir, &["cert", "--force"]).unwrap_err();
+    assert!(refused.contains("cert.pem: what is there"), "{refused}");
+    assert_eq!(fs::read_to_string(dir.path("key.pem")).unwrap(), "old");
 }
 
 #[test]

@@ -26,6 +26,7 @@ use super::grammar::{
 use super::outage::OutageWatch;
 use super::output::{Speaker, begin_log};
 use super::{Command, with_flags};
+use crate::deadline;
 use crate::env::{
     self, Confined, Environment, EnvironmentError, EnvironmentFacts, Exit, ProcessEvent, Stream,
     TerminalSize,
@@ -582,7 +583,7 @@ impl<'a> Session<'a> {
             exit: None,
             lost: 0,
             unwanted: None,
-            time_is_up: own_timing.map(|timeout| Instant::now() + timeout),
+            time_is_up: own_timing.map(deadline::after),
             has_timed_out: false,
             last_moment: None,
             _outages: outages,

@@ -11,6 +11,7 @@ use toml::Spanned;
 use tungstenite::client::IntoClientRequest;
 
 use super::{ConfigError, Definition, Origin, Position, Problem, Token, Transport, own};
+use crate::deadline::FOREVER;
 use crate::net::Trust;
 use crate::net::redact::{redacted, redacted_in_place};
 use crate::net::upgrade::is_header_value;
@@ -85,7 +86,7 @@ pub(super) fn seconds<'de, D: Deserializer<'de>>(
 ) -> Result<Option<Spanned<Duration>>, D::Error> {
     let seconds = Spanned::<f64>::deserialize(value)?;
     let duration = Duration::try_from_secs_f64(*seconds.get_ref()).map_err(D::Error::custom)?;
-    Ok(Some(Spanned::new(seconds.span(), duration)))
+    Ok(Some(Spanned::new(seconds.span(), duration.min(FOREVER))))
 }
 
 /// What an item defines; a relative `cwd` starts at `directory`.
@@ -315,11 +316,18 @@ fn explain(mut error: toml::de::Error) -> String {
 pub(super) struct Lines<'a> {
     path: &'a Path,
     bytes: &'a [u8],
+    /// Where each line begins, but the first.
+    starts: Vec<usize>,
 }
 
 impl<'a> Lines<'a> {
     pub(super) fn new(path: &'a Path, bytes: &'a [u8]) -> Self {
-        Self { path, bytes }
+        let starts = memchr::memchr_iter(b'\n', bytes).map(|end| end + 1);
+        Self {
+            path,
+            bytes,
+            starts: starts.collect(),
+        }
     }
 
     /// What stands in the file.
@@ -345,14 +353,14 @@ impl<'a> Lines<'a> {
     }
 
     pub(super) fn position(&self, offset: usize) -> Position {
-        let before = &self.bytes[..offset.min(self.bytes.len())];
-        let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+        let offset = offset.min(self.bytes.len());
+        let lines_before = self.starts.partition_point(|start| *start <= offset);
+        let begun = lines_before.checked_sub(1).map_or(0, |at| self.starts[at]);
+        let before = String::from_utf8_lossy(&self.bytes[begun..offset]);
         Position {
             path: self.path.to_owned(),
-            line: 1 + memchr::memchr_iter(b'\n', before).count(),
-            column: 1 + String::from_utf8_lossy(&before[line_start..])
-                .chars()
-                .count(),
+            line: 1 + lines_before,
+            column: 1 + before.chars().count(),
         }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) mod own;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -297,10 +297,10 @@ impl Config {
         let lines = Lines::new(path, bytes);
         let document: Document = lines.document()?;
         let mut config = Self::local_only();
+        let mut ids = HashSet::new();
         for item in &document.environments {
             let definition = document::validate(item, &lines, directory)?;
-            let mut before = config.environments.iter();
-            if before.any(|before| before.id == definition.id) {
+            if !ids.insert(item.id.get_ref()) {
                 let problem = Problem::DuplicateId(definition.id);
                 return Err(problem.at(lines.position(item.id.span().start)));
             }

@@ -3,7 +3,7 @@
 //! A table adds our keys to the environment of that id in `environments.toml`, or defines an
 //! environment that is not there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -102,12 +102,13 @@ pub(crate) fn add(
     let document: Document = lines.document()?;
     let mut tables: Vec<_> = document.environments.into_iter().collect();
     tables.sort_by_key(|(id, _)| id.span().start);
-    let defined_there = config.environments.len();
+    let ids = config.environments.iter().map(|it| it.id.clone());
+    let defined_there: HashMap<_, _> = ids.enumerate().map(|(at, id)| (id, at)).collect();
     for (id, table) in tables {
         let (item, ours) = table.split(id);
-        let before = &mut config.environments[..defined_there];
-        match before.iter_mut().find(|it| it.id == *item.id.get_ref()) {
-            Some(definition) => {
+        match defined_there.get(item.id.get_ref()) {
+            Some(at) => {
+                let definition = &mut config.environments[*at];
                 if let Some((key, span)) = first_key(&item) {
                     let problem = Problem::DefinedElsewhere {
                         id: definition.id.clone(),

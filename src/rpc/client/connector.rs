@@ -24,6 +24,7 @@ use super::events::EventQueue;
 use super::session::{ServerFacts, Session};
 use super::throttle::ReadThrottle;
 use super::{ClientError, ClientOptions, ConnectionState, Transport};
+use crate::deadline;
 use crate::log;
 use crate::net::{Dial, DialError, Sink, Socket, SocketSource};
 use crate::rpc::encode;
@@ -493,7 +494,7 @@ impl Handshake<'_> {
         client_name: &str,
         resume: Option<&str>,
     ) -> Result<HandshakeResult, HandshakeError> {
-        let deadline = Instant::now() + self.limit;
+        let deadline = deadline::after(self.limit);
         self.request::<Initialize>(
             1,
             &InitializeParams {

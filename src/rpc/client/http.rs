@@ -10,6 +10,7 @@ use super::process::millis;
 use super::session::Session;
 use super::throttle::{EVENT_COST, ReadThrottle};
 use super::{ClientError, ExecServerClient};
+use crate::deadline;
 use crate::rpc::methods::Method;
 use crate::rpc::methods::http::{
     BodyDeltaParams, Header, HeaderParams, HttpRequestParams, MAX_BODY, RedirectPolicy, Request,
@@ -92,7 +93,7 @@ impl ExecServerClient {
             session: Arc::clone(&session),
             id,
             queue,
-            deadline: request.timeout.map(|limit| Instant::now() + limit + SLACK),
+            deadline: request.timeout.map(|limit| deadline::after(limit) + SLACK),
             _client: self.clone(),
         };
         let header = |(name, value): &'_ (String, String)| HeaderParams {

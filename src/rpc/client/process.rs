@@ -14,6 +14,7 @@ use super::connection::{Answer, CallError, Params};
 use super::events::EventQueue;
 use super::session::Session;
 use super::{ClientError, ExecServerClient};
+use crate::deadline;
 use crate::rpc::methods::Method;
 use crate::rpc::methods::process::{
     CapturedOutput, CloseStdin, CloseStdinParams, Denial, EnvPolicy, ExitFacts, MissingBytes,
@@ -362,7 +363,7 @@ impl Process {
     /// # Errors
     /// The session is lost, or time is up.
     pub fn collect(&self, limit: Duration) -> Result<Vec<ProcessEvent>, ClientError> {
-        let deadline = Instant::now() + limit;
+        let deadline = deadline::after(limit);
         let mut events = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
