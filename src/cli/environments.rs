@@ -64,7 +64,8 @@ pub(crate) fn at_url(url: &str, pin: Option<Fingerprint>) -> Option<Arc<Environm
     if !matches!(scheme, "unix" | "ws" | "wss") {
         return None;
     }
-    let is_set = std::env::var_os(TOKEN).is_some_and(|token| !token.is_empty());
+    // A blank one is an error where it is used: whoever sets it means to send a token.
+    let is_set = std::env::var_os(TOKEN).is_some();
     let token = is_set.then(|| Token::Variable(TOKEN.to_owned()));
     let mut transport = Transport::from_url(url, token);
     if let (Transport::WebSocket { trust, .. }, Some(pin)) = (&mut transport, pin) {

@@ -221,14 +221,35 @@ impl Settings {
                 )
             }
         };
+        let connect = match &self.connect {
+            None => None,
+            Some(target) => {
+                // Read once: with that it is a variable no more.
+                let bearer = variable(SERVER_TOKEN);
+                if bearer.as_deref() == Some("") {
+                    let text = format!(
+                        "{SERVER_TOKEN} is set, and empty; put the token there, or unset it"
+                    );
+                    return Err(CloudError::Configuration(form.service(), text));
+                }
+                Some(Dial {
+                    bearer,
+                    ..Dial::new(target.clone())
+                })
+            }
+        };
+        if connect.as_ref().is_some_and(Dial::would_tell_token) {
+            let text = format!(
+                "--connect leads to another machine in clear text, where the token in {SERVER_TOKEN} \
+                 could be read; connect by wss://, or unset {SERVER_TOKEN}"
+            );
+            return Err(CloudError::Configuration(form.service(), text));
+        }
         Ok(Plan {
             form,
             authority,
             max_delay: self.reconnect_max_delay,
-            connect: self.connect.clone().map(|target| Dial {
-                bearer: filled(SERVER_TOKEN),
-                ..Dial::new(target)
-            }),
+            connect,
             exits_on_stdin_close: self.exit_on_stdin_close || is_on(filled(EXIT_ON_STDIN_CLOSE)),
         })
     }

@@ -5,6 +5,7 @@
 //! error names the environment, the stage that failed and what to do; nothing is ever done elsewhere
 //! instead.
 
+use std::env::VarError;
 use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use super::config::{ConfigError, Definition, Origin, Problem, Token, Transport};
 use super::{LOCAL, UnknownEnvironment};
+use crate::net::upgrade::is_header_value;
 use crate::net::{Dial, Target, Trust};
 use crate::rpc::client::{
     self, ClientError, ClientOptions, ExecServerClient, Process, StdioCommand,
@@ -165,7 +167,7 @@ impl Environment {
 
 /// The client's transport for what is defined.
 fn transport(definition: &Definition) -> Result<client::Transport, String> {
-    let (target, token, trust) = match &definition.transport {
+    let (target, token, trust, allows_local_users) = match &definition.transport {
         Transport::Program {
             program,
             args,
@@ -181,13 +183,21 @@ fn transport(definition: &Definition) -> Result<client::Transport, String> {
         }
         Transport::WebSocket { url, token, trust } => {
             let target = Target::parse(url).map_err(|error| error.to_string())?;
-            (target, token, trust)
+            (target, token, trust, false)
         }
-        Transport::Unix { path, token } => (Target::Unix(path.clone()), token, &Trust::Usual),
+        Transport::Unix {
+            path,
+            token,
+            allows_local_users,
+        } => {
+            let target = Target::Unix(path.clone());
+            (target, token, &Trust::Usual, *allows_local_users)
+        }
     };
     let mut dial = Dial::new(target);
     dial.timeout = definition.connect_timeout;
     dial.trust = trust.clone();
+    dial.allows_local_users = allows_local_users;
     dial.bearer = match token {
         Some(token) => Some(found(token, &definition.origin)?),
         None => None,
@@ -197,35 +207,42 @@ fn transport(definition: &Definition) -> Result<client::Transport, String> {
 
 /// The token itself; warns if it is in a file that other users can read.
 fn found(token: &Token, origin: &Origin) -> Result<String, String> {
-    match token {
+    let (token, place) = match token {
         Token::Text(token) => {
             if let Origin::File(position) = origin {
                 secret_file::warn_if_exposed(&position.path);
             }
-            Ok(token.clone())
+            return Ok(token.clone());
         }
-        Token::Variable(variable) => match std::env::var(variable) {
-            Ok(token) if !token.trim().is_empty() => Ok(token.trim().to_owned()),
-            Ok(_) => Err(format!(
-                "bearer_token_env names {variable}, which is empty; put the token there"
-            )),
-            Err(_) => Err(format!(
-                "bearer_token_env names {variable}, which is not set; put the token there"
-            )),
-        },
-        Token::File(path) => {
-            let wrong = |why: &str| {
-                let path = path.display();
-                format!("bearer_token_file names {path}: {why}; put the token there")
+        Token::Variable(variable) => {
+            let place = match origin {
+                Origin::File(_) => format!("bearer_token_env names {variable}, which"),
+                _ => format!("the token is in the variable {variable}, which"),
             };
-            let bytes = secret_file::read(path).map_err(|error| wrong(&error.to_string()))?;
-            secret_file::warn_if_exposed(path);
-            match str::from_utf8(&bytes).map(str::trim) {
-                Ok("") => Err(wrong("it is empty")),
-                Ok(token) => Ok(token.to_owned()),
-                Err(_) => Err(wrong("it is not UTF-8")),
-            }
+            let token = std::env::var(variable).map_err(|error| match error {
+                VarError::NotPresent => format!("{place} is not set; put the token there"),
+                VarError::NotUnicode(_) => format!("{place} is not UTF-8; put the token there"),
+            })?;
+            (token, place)
         }
+        Token::File(path) => {
+            let place = format!("bearer_token_file names {}: it", path.display());
+            let bytes = secret_file::read_regular(path).map_err(|error| {
+                let path = path.display();
+                format!("bearer_token_file names {path}: {error}; put the token there")
+            })?;
+            secret_file::warn_if_exposed(path);
+            let token = String::from_utf8(bytes)
+                .map_err(|_| format!("{place} is not UTF-8; put the token there"))?;
+            (token, place)
+        }
+    };
+    match token.trim() {
+        "" => Err(format!("{place} is empty; put the token there")),
+        token if !is_header_value(token) => Err(format!(
+            "{place} has a line end or another control character inside; put the token alone there"
+        )),
+        token => Ok(token.to_owned()),
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use super::config::{Config, DefaultSelection, Origin, Problem, Sources};
+use super::config::{Config, DefaultSelection, Origin, Problem, Sources, Token};
 use super::{Environment, EnvironmentError, LOCAL};
+use crate::rpc::methods::process::never_pass;
 use crate::suggest::closest;
 
 /// An environment, and where it was defined.
@@ -54,6 +55,9 @@ impl EnvironmentManager {
             }
             if !ids.insert(id.to_owned()) {
                 return Err(Problem::DuplicateId(id.to_owned()).into());
+            }
+            if let Some(Token::Variable(name)) = definition.transport.token() {
+                never_pass(name);
             }
             environments.push(Listed {
                 origin: definition.origin.clone(),

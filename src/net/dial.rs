@@ -11,6 +11,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::inbuffer::InBuffer;
+use super::local_user::other_user;
 use super::stream::{Sink, Socket, SocketSource, Source};
 use super::tls::{TlsSession, TlsSource};
 use super::trust::{Fingerprint, Trust, WrongPin, config_for};
@@ -27,7 +29,8 @@ use super::url::{Url, UrlError};
 use super::{lookup, proxy};
 use crate::deadline;
 use crate::log;
-use crate::sys::socket::connect_unix;
+use crate::sys::process::user_id;
+use crate::sys::socket::{connect_unix, peer_user};
 
 /// The reference's limit on connecting.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,6 +55,8 @@ pub struct Dial {
     pub timeout: Duration,
     /// Whose certificate is believed, where there is TLS; all but the usual asks for it.
     pub trust: Trust,
+    /// Whether a Unix socket may be any user's of this machine, not only ours or root's.
+    pub allows_local_users: bool,
 }
 
 /// Both directions of an open websocket, on which we are the client.
@@ -81,6 +86,17 @@ impl Dial {
             headers: Vec::new(),
             timeout: TIMEOUT,
             trust: Trust::Usual,
+            allows_local_users: false,
+        }
+    }
+
+    /// Whether the token would go to another machine in clear text.
+    pub fn would_tell_token(&self) -> bool {
+        match &self.target {
+            Target::WebSocket(url) => {
+                self.bearer.is_some() && !url.is_encrypted() && !url.is_this_machine()
+            }
+            Target::Unix(_) => false,
         }
     }
 
@@ -96,11 +112,11 @@ impl Dial {
         };
         let (stream, authority, path) = match &self.target {
             Target::Unix(path) => {
-                let stream = attempt.connect_unix(path)?;
+                let stream = attempt.connect_unix(path, self.allows_local_users)?;
                 (stream, "localhost".to_owned(), "/".to_owned())
             }
             Target::WebSocket(url) => {
-                if self.bearer.is_some() && !url.is_encrypted() && !url.is_this_machine() {
+                if self.would_tell_token() {
                     return Err(attempt.error(Stage::Address, DialCause::Plaintext));
                 }
                 let stream = attempt.connect(url, &self.trust)?;
@@ -162,6 +178,10 @@ impl Target {
                 "the path must be absolute, and a file's",
             ));
         }
+        // Some read it as a slash, and some as a part of the host or of a user's name.
+        if text.contains('\\') {
+            return Err(invalid("…", "a URL has no backslash"));
+        }
         Url::parse_websocket(text)
             .map(Self::WebSocket)
             .map_err(|error| match error {
@@ -213,6 +233,8 @@ pub enum DialCause {
     Plaintext,
     /// The server has another certificate than the one that is pinned: that of this fingerprint.
     WrongPin(Fingerprint),
+    /// Neither our user nor root listens on a Unix socket; who does instead, and where.
+    OtherUser(String),
     /// The time for all stages is up.
     TimedOut(Duration),
     /// The system or the peer failed; the text names the address that was spoken to.
@@ -256,7 +278,10 @@ impl DialError {
     /// trusted, and an answer that says the fault is ours.
     pub fn is_temporary(&self) -> bool {
         match &self.cause {
-            DialCause::Invalid(_) | DialCause::Plaintext | DialCause::WrongPin(_) => false,
+            DialCause::Invalid(_)
+            | DialCause::Plaintext
+            | DialCause::WrongPin(_)
+            | DialCause::OtherUser(_) => false,
             DialCause::TimedOut(_) => true,
             DialCause::Failed { kind, .. } => *kind != Some(io::ErrorKind::InvalidData),
             DialCause::Refused { status, .. } => *status >= 500 || matches!(status, 408 | 429),
@@ -287,6 +312,10 @@ impl DialError {
                 Some(io::ErrorKind::PermissionDenied) => "; the socket is another user's",
                 _ => "; check the address, and the network on the way to it",
             },
+            (Stage::Connect, DialCause::OtherUser(_)) => {
+                "; if that user may have what you send there, its environment in exec-server.toml says \
+                 so with allow_local_users = true"
+            }
             (Stage::Connect, _) => "; check the address, and firewalls on the way to it",
             (Stage::Proxy, _) => proxy::ADVICE,
             (Stage::Tls, DialCause::Invalid(_)) => "",
@@ -340,7 +369,9 @@ impl fmt::Display for Reason<'_> {
         let DialError { stage, cause, .. } = self.0;
         write!(f, "{stage}: ")?;
         match cause {
-            DialCause::Invalid(text) | DialCause::Failed { text, .. } => f.write_str(text),
+            DialCause::Invalid(text)
+            | DialCause::OtherUser(text)
+            | DialCause::Failed { text, .. } => f.write_str(text),
             DialCause::Plaintext => f.write_str(PLAINTEXT),
             DialCause::WrongPin(seen) => WrongPin(*seen).fmt(f),
             DialCause::TimedOut(limit) => write!(f, "timed out after {limit:?}"),
@@ -378,11 +409,22 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn connect_unix(&self, path: &Path) -> Result<Stream, DialError> {
+    fn connect_unix(&self, path: &Path, allows_local_users: bool) -> Result<Stream, DialError> {
         let peer = path.display().to_string();
         let left = self.left(Stage::Connect)?;
-        let socket =
-            connect_unix(path, left).map_err(|error| self.failed(Stage::Connect, &peer, &error))?;
+        let failed = |error: &io::Error| self.failed(Stage::Connect, &peer, error);
+        let socket = connect_unix(path, left).map_err(|error| failed(&error))?;
+        if !allows_local_users {
+            // Who listened there: anybody may have made a socket where a server's was.
+            let user = peer_user(socket.as_fd()).map_err(|error| failed(&error))?;
+            if let Some(other) = other_user(user) {
+                let text = format!(
+                    "{peer}: {other} listens there, and this is user {}",
+                    user_id()
+                );
+                return Err(self.error(Stage::Connect, DialCause::OtherUser(text)));
+            }
+        }
         Ok(plain(Arc::new(Socket::Unix(socket)), peer))
     }
 

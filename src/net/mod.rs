@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod dial;
 pub mod http;
 mod inbuffer;
+pub(crate) mod local_user;
 mod lookup;
 pub(crate) mod proxy;
 pub mod redact;

@@ -7,10 +7,12 @@ pub fn redacted(url: &str) -> String {
         Some(at) => url.split_at(at + 3),
         None => ("", url),
     };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let host = match authority.rsplit_once('@') {
         Some((_, host)) => host,
+        // Whether that is the host depends on who reads it.
+        None if path.starts_with('\\') && path.contains('@') => return format!("{scheme}..."),
         // A password with one of `/?#` in it ends the authority early.
         None if path.contains('@') && authority.contains(':') => return format!("{scheme}..."),
         None => authority,
@@ -90,6 +92,9 @@ mod tests {
             ("ws://u:p/q@h/x", "ws://..."),
             ("ws://u:p?q@h/x", "ws://..."),
             ("ws://u:p#q@h/x", "ws://..."),
+            ("ws://127.0.0.1\\@192.0.2.2:7720", "ws://..."),
+            ("ws://u\\x:p@h", "ws://..."),
+            ("ws://h\\x", "ws://h\\x"),
             ("http://u:p@h", "http://h"),
             ("u:p@h?x", "h"),
             ("garbage", "garbage"),

@@ -1,13 +1,14 @@
 //! Files with secrets in them, and those that say where secrets are: small, and read whole.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::poll::{self, PollFd, READABLE};
+use super::process::user_id;
 use super::random;
 use crate::hex::hex;
 use crate::log;
@@ -18,6 +19,12 @@ const LARGEST: u64 = 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Any access of users who are neither the owner nor in the group.
 const OTHERS: u32 = 0o007;
+/// Any access of those in the group.
+const GROUP: u32 = 0o070;
+/// Anybody's right to write.
+const WRITE: u32 = 0o222;
+/// Of a directory: only the owner of a file may remove it or put another in its place.
+const STICKY: u32 = 0o1000;
 
 /// Reads a file whole, which may also be a pipe, as `<(command)` of a shell is.
 ///
@@ -132,12 +139,66 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
 
 /// Warns about a secret that other users of this machine can read.
 pub fn warn_if_exposed(path: &Path) {
-    let is_exposed = fs::metadata(path)
-        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & OTHERS != 0);
-    if is_exposed {
-        let path = path.display();
-        log::warn!("every user of this machine can use {path}; chmod 600 {path}");
+    let Ok(metadata) = fs::metadata(path) else {
+        return;
+    };
+    let (mode, path) = (metadata.mode(), path.display());
+    if !metadata.is_file() {
+        return;
     }
+    if mode & OTHERS != 0 {
+        log::warn!("every user of this machine can use {path}; chmod 600 {path}");
+    } else if mode & GROUP != 0 && !is_private_group(&metadata) {
+        let group = metadata.gid();
+        log::warn!("every user of group {group} can use {path}; chmod 600 {path}");
+    }
+    if let Some(why) = other_owner(&metadata) {
+        log::warn!(
+            "{why} {path}, and can read and change it; chown {} {path}",
+            user_id()
+        );
+    }
+}
+
+/// Why a file is not to be believed that says what is run: another user than ours and root can write
+/// to it, or put another file in its place. None if nobody else can, and for what is no file.
+pub fn other_author(path: &Path) -> Option<String> {
+    // What cannot be found is told by whoever reads it.
+    let real = path.canonicalize().ok()?;
+    if !real.is_file() {
+        return None;
+    }
+    let directories = [path, &real].map(|path| path.parent().unwrap_or(Path::new("/")));
+    [&*real].into_iter().chain(directories).find_map(|path| {
+        let metadata = path.metadata().ok()?;
+        let (mode, shown) = (metadata.mode(), path.display());
+        if let Some(why) = other_owner(&metadata) {
+            return Some(format!("{why} {shown}; chown {} {shown}", user_id()));
+        }
+        if metadata.is_dir() && mode & STICKY != 0 {
+            // What is in there can be replaced by its owner alone.
+            return None;
+        }
+        if mode & OTHERS & WRITE != 0 {
+            return Some(format!(
+                "every user of this machine can write to {shown}; chmod o-w {shown}"
+            ));
+        }
+        let group = metadata.gid();
+        (mode & GROUP & WRITE != 0 && !is_private_group(&metadata))
+            .then(|| format!("every user of group {group} can write to {shown}; chmod g-w {shown}"))
+    })
+}
+
+/// Whether nobody is in the group of a file but its owner, ourselves or root, as far as numbers tell:
+/// a user's own group has that user's number.
+fn is_private_group(metadata: &Metadata) -> bool {
+    [0, metadata.uid(), user_id()].contains(&metadata.gid())
+}
+
+fn other_owner(metadata: &Metadata) -> Option<String> {
+    let owner = metadata.uid();
+    (owner != 0 && owner != user_id()).then(|| format!("user {owner} owns"))
 }
 
 #[cfg(test)]

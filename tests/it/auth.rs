@@ -3,10 +3,12 @@
 //! Texts and rules are those of the reference, recorded from version 0.169.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 
+use crate::support::sandbox::ORDINARY;
 use crate::support::{
-    Client, PATIENCE, Server, Start, exchange, fails, scratch, signal, upgrade_head, within,
+    Client, Need, PATIENCE, Server, Start, exchange, fails, finish, scratch, signal, upgrade_head,
+    within,
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -225,6 +227,76 @@ fn a_secret_that_others_can_read_is_told() {
             server.stderr().contains("chmod 600") == is_told
         });
     }
+}
+
+#[test]
+fn a_secret_of_another_user_or_group_is_told() {
+    needs!(Need::Root);
+    let dir = scratch();
+    let file = dir.path("token");
+    fs::write(&file, "word").unwrap();
+    for (owner, group, mode, words) in [
+        (
+            0,
+            ORDINARY,
+            0o640,
+            format!("every user of group {ORDINARY} can use {file}"),
+        ),
+        (ORDINARY, 0, 0o600, format!("user {ORDINARY} owns {file}")),
+    ] {
+        chown(&file, Some(owner), Some(group)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let server =
+            Server::websocket(&["--ws-auth", "capability-token", "--ws-token-file", &file]);
+        within(PATIENCE, "the warning", || server.stderr().contains(&words));
+    }
+}
+
+#[test]
+fn a_blank_token_starts_no_server_that_asks_for_none() {
+    for blank in ["", " \n"] {
+        let mut command = Server::command();
+        command
+            .env("EXEC_SERVER_TOKEN", blank)
+            .args(["--listen", "ws://127.0.0.1:0"]);
+        let output = finish(command, b"");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            (output.status.code(), &*output.stdout),
+            (Some(1), &b""[..]),
+            "{stderr}"
+        );
+        assert!(
+            stderr.contains("EXEC_SERVER_TOKEN is set, and empty"),
+            "{stderr}"
+        );
+        // On standard input nobody is asked for one.
+        let mut command = Server::command();
+        command
+            .env("EXEC_SERVER_TOKEN", blank)
+            .args(["--listen", "stdio"]);
+        let output = finish(command, b"");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+}
+
+#[test]
+fn a_token_that_no_client_can_send_starts_no_server() {
+    let dir = scratch();
+    let file = dir.path("token");
+    let words = format!("Error: no client could send the token in {file}: ");
+    for token in [&b"two\nlines"[..], b"a\0b", b"\xff", &[b'x'; 8193]] {
+        fs::write(&file, token).unwrap();
+        fails(
+            &["--ws-auth", "capability-token", "--ws-token-file", &file],
+            1,
+            &words,
+        );
+    }
+    let longest = "x".repeat(8192);
+    fs::write(&file, &longest).unwrap();
+    let server = Server::websocket(&["--ws-auth", "capability-token", "--ws-token-file", &file]);
+    assert_eq!(try_token(&server, &longest), let_in());
 }
 
 #[test]

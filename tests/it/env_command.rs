@@ -1,13 +1,15 @@
 //! `exec-server env`: the list, and the check.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::support::{Environments, Scratch, Server, child, finish, scratch};
+use crate::support::sandbox::ORDINARY;
+use crate::support::{Environments, Need, Scratch, Server, child, finish, scratch};
 
 #[test]
 fn the_list_has_ids_addresses_and_origins_with_the_default_marked() {
@@ -170,16 +172,10 @@ fn a_check_tells_which_policies_cannot_be_had_and_what_to_do() {
     assert!(refused["remedy"].as_str().is_some_and(|it| !it.is_empty()));
 }
 
-/// `env` with a home of its own, where these files are, and these variables, in which DIR is that home.
-fn at_home(files: &[(&str, &str)], variables: &[(&str, &str)]) -> (Output, Scratch) {
-    let home = scratch();
-    for (name, text) in files {
-        let path = home.path(name);
-        fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
+/// The program with this home, and nothing else that says where files are.
+fn in_home(home: &Scratch, arguments: &[&str]) -> Command {
     let mut command = Server::command();
-    command.env("HOME", home.dir()).arg("env");
+    command.env("HOME", home.dir()).args(arguments);
     for name in [
         "EXEC_SERVER_HOME",
         "CODEX_HOME",
@@ -188,6 +184,18 @@ fn at_home(files: &[(&str, &str)], variables: &[(&str, &str)]) -> (Output, Scrat
     ] {
         command.env_remove(name);
     }
+    command
+}
+
+/// `env` with a home of its own, where these files are, and these variables, in which DIR is that home.
+fn at_home(files: &[(&str, &str)], variables: &[(&str, &str)]) -> (Output, Scratch) {
+    let home = scratch();
+    for (name, text) in files {
+        let path = home.path(name);
+        fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let mut command = in_home(&home, &["env"]);
     for (name, value) in variables {
         command.env(name, value.replace("DIR", &home.dir()));
     }
@@ -298,4 +306,239 @@ fn a_token_in_a_file_or_in_the_shared_file_is_sent_and_shown_to_nobody() {
     environments.fails(&["run", "-e", "it", "/bin/true"], 255, &words);
     fs::remove_file(&file).unwrap();
     environments.fails(&["run", "-e", "it", "/bin/true"], 255, "No such file");
+}
+
+#[test]
+fn no_time_limit_is_too_long() {
+    let environments = Environments::start();
+    let url = format!("ws://{}", environments.ws.address());
+    for limit in ["9223372036854775807", "1e19"] {
+        let limits = format!("connect_timeout_sec = {limit}\ninitialize_timeout_sec = {limit}\n");
+        environments.configure_own(&format!(
+            "[environments.it]\nurl = \"{url}\"\nbearer_token_env = \"TEST_TOKEN\"\n{limits}"
+        ));
+        assert_eq!(
+            environments.stdout(&["run", "-e", "it", "/bin/echo", "x"]),
+            "x\n"
+        );
+    }
+    for limit in ["9223372036854775807", "5000000000000000h"] {
+        environments.stdout(&["env", "--timeout", limit, "check", "local"]);
+        environments.stdout(&["run", "--timeout", limit, "-e", "local", "/bin/true"]);
+    }
+}
+
+#[test]
+fn a_token_file_that_holds_no_token_is_told_by_its_name() {
+    let environments = Environments::start();
+    let url = format!("ws://{}", environments.ws.address());
+    environments.configure_own(&format!(
+        "[environments.it]\nurl = \"{url}\"\nbearer_token_file = \"it\"\n"
+    ));
+    let file = environments.scratch.path("it");
+    let run = ["run", "-e", "it", "/bin/true"];
+    for (content, words) in [
+        (
+            &b"two\nlines"[..],
+            "it has a line end or another control character",
+        ),
+        (b"a\0b", "it has a line end or another control character"),
+        (b"\xff", "it is not UTF-8"),
+    ] {
+        fs::write(&file, content).unwrap();
+        let words = format!("bearer_token_file names {file}: {words}");
+        environments.fails(&run, 255, &words);
+    }
+    // Nobody writes to it, and nobody waits for that.
+    fs::remove_file(&file).unwrap();
+    let made = Command::new("mkfifo").arg(&file).status().unwrap();
+    assert!(made.success());
+    let words = format!("bearer_token_file names {file}: it is not a regular file");
+    environments.fails(&run, 255, &words);
+}
+
+#[test]
+fn a_blank_token_is_an_error_and_not_none() {
+    let environments = Environments::start();
+    let url = format!("ws://{}", environments.ws.address());
+    for blank in ["", " "] {
+        let mut command = environments.command(&["run", "-e", &url, "/bin/true"]);
+        command.env("EXEC_SERVER_TOKEN", blank);
+        let output = finish(command, b"");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(255), "{stderr}");
+        assert!(
+            stderr.contains("the variable EXEC_SERVER_TOKEN, which is empty"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn the_variable_of_a_token_is_passed_to_no_program() {
+    let environments = Environments::start();
+    let program = environments.scratch.path("program");
+    let server = Server::command().get_program().to_owned();
+    let server = server.to_str().unwrap();
+    let shown = environments.scratch.path("shown");
+    fs::write(
+        &program,
+        format!("env >{shown}; exec {server} --listen stdio\n"),
+    )
+    .unwrap();
+    environments.configure_own(&format!(
+        "[environments.there]\nurl = \"ws://127.0.0.1:1\"\nbearer_token_env = \"MY_PASS\"\n\
+         [environments.by]\nprogram = \"sh\"\nargs = [\"{program}\"]\n"
+    ));
+    let run = |place: &str| {
+        let mut command = environments.command(&["run", "-e", place, "env"]);
+        command.env("MY_PASS", "canary").env("HARMLESS", "shown");
+        let output = finish(command, b"");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let local = run("local");
+    assert!(
+        local.contains("HARMLESS=shown") && !local.contains("canary"),
+        "{local}"
+    );
+    run("by");
+    let by = fs::read_to_string(&shown).unwrap();
+    assert!(
+        by.contains("HARMLESS=shown") && !by.contains("canary"),
+        "{by}"
+    );
+}
+
+#[test]
+fn a_url_with_a_backslash_is_refused_and_not_called_by_its_end() {
+    let environments = Environments::start();
+    let arguments = ["run", "-e", "ws://127.0.0.1\\@192.0.2.2:7720", "/bin/true"];
+    let stderr = environments.fails(&arguments, 255, "a URL has no backslash");
+    assert!(!stderr.contains("192.0.2.2"), "{stderr}");
+}
+
+#[test]
+fn a_home_that_leads_nowhere_runs_nothing_here() {
+    let home = scratch();
+    fs::create_dir(home.path(".config")).unwrap();
+    for link in [".codex", ".config/exec-server"] {
+        symlink("/nowhere", home.path(link)).unwrap();
+        let output = finish(in_home(&home, &["run", "/bin/echo", "x"]), b"");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            (output.status.code(), &*output.stdout),
+            (Some(255), &b""[..]),
+            "{stderr}"
+        );
+        let words = format!("`{}` is a link that leads nowhere", home.path(link));
+        assert!(stderr.contains(&words), "{stderr}");
+        fs::remove_file(home.path(link)).unwrap();
+    }
+}
+
+#[test]
+fn files_in_a_relative_xdg_directory_are_an_error_and_not_ignored() {
+    let home = scratch();
+    let run = || {
+        let mut command = in_home(&home, &["run", "/bin/echo", "x"]);
+        command
+            .env("XDG_CONFIG_HOME", "here")
+            .current_dir(home.dir());
+        finish(command, b"")
+    };
+    let output = run();
+    assert_eq!(output.stdout, b"x\n", "{output:?}");
+    fs::create_dir_all(home.path("here/exec-server")).unwrap();
+    fs::write(home.path("here/exec-server/exec-server.toml"), "").unwrap();
+    let output = run();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        (output.status.code(), &*output.stdout),
+        (Some(255), &b""[..]),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("XDG_CONFIG_HOME is a relative path"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_configuration_that_is_not_ours_alone_runs_nothing() {
+    let environments = Environments::start();
+    environments.configure("[[environments]]\nid = \"it\"\nprogram = \"true\"\n");
+    let file = environments.scratch.path("environments.toml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let run = ["run", "-e", "it", "/bin/true"];
+    environments.fails(&run, 255, &format!("chmod o-w {file}"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    // An environment that is wrong is no configuration that is refused.
+    let stderr = environments.fails(&run, 255, "environment `it`");
+    assert!(!stderr.contains("chmod"), "{stderr}");
+}
+
+#[test]
+fn a_configuration_of_another_user_or_group_runs_nothing() {
+    needs!(Need::Root);
+    let environments = Environments::start();
+    environments.configure("[[environments]]\nid = \"it\"\nprogram = \"true\"\n");
+    let file = environments.scratch.path("environments.toml");
+    let run = ["run", "-e", "it", "/bin/true"];
+    chown(&file, Some(ORDINARY), None).unwrap();
+    environments.fails(
+        &run,
+        255,
+        &format!("user {ORDINARY} owns {file}; chown 0 {file}"),
+    );
+    chown(&file, Some(0), Some(ORDINARY)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
+    environments.fails(
+        &run,
+        255,
+        &format!("every user of group {ORDINARY} can write to {file}"),
+    );
+    // A directory in which another user can put files in the place of ours.
+    chown(&file, Some(0), Some(0)).unwrap();
+    let directory = environments.scratch.dir();
+    chown(&directory, Some(ORDINARY), None).unwrap();
+    environments.fails(&run, 255, &format!("user {ORDINARY} owns {directory}"));
+}
+
+#[test]
+fn a_unix_socket_of_another_user_is_sent_nothing() {
+    needs!(Need::Root);
+    let environments = Environments::start();
+    let directory = environments.scratch.path("theirs");
+    fs::create_dir(&directory).unwrap();
+    chown(&directory, Some(ORDINARY), Some(ORDINARY)).unwrap();
+    fs::set_permissions(
+        environments.scratch.dir(),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    let url = format!("unix://{directory}/socket");
+    let mut command = Server::command();
+    command
+        .args(["--listen", &url])
+        .current_dir(&directory)
+        .env("HOME", &directory)
+        .uid(ORDINARY)
+        .gid(ORDINARY);
+    let _server = Server::websocket_command(command);
+    let words = format!("user {ORDINARY} listens there");
+    environments.fails(&["run", "-e", &url, "/bin/true"], 255, &words);
+    environments.configure_own(&format!(
+        "[environments.it]\nurl = \"{url}\"\nallow_local_users = true\n"
+    ));
+    assert_eq!(
+        environments.stdout(&["run", "-e", "it", "/bin/echo", "x"]),
+        "x\n"
+    );
+    environments.configure_own("[environments.it]\nurl = \"ws://h\"\nallow_local_users = true\n");
+    environments.fails(
+        &["env"],
+        255,
+        "allow_local_users requires a url with unix://",
+    );
 }

@@ -191,6 +191,7 @@ fn transport_to(
         return Ok(Transport::Unix {
             path: PathBuf::from(path),
             token: None,
+            allows_local_users: false,
         });
     }
     if url.is_empty() {

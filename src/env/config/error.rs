@@ -39,12 +39,15 @@ impl ConfigError {
             | Problem::Noise(_)
             | Problem::Missing(_)
             | Problem::Empty(_)
+            | Problem::OtherAuthor(..)
+            | Problem::RelativeHome(..)
             | Problem::Variable(_)
             | Problem::Unusable { .. }
             | Problem::NoTime { .. }
             | Problem::DefinedElsewhere { .. }
             | Problem::SecondToken { .. }
             | Problem::NeedsTls { .. }
+            | Problem::NeedsSocket(_)
             | Problem::NoFingerprint { .. }
             | Problem::PinAndFile(_) => return false,
             Problem::Inspect(path, _) | Problem::Read(path, _) | Problem::Parse(path, _) => {
@@ -108,6 +111,11 @@ pub enum Problem {
     Inspect(PathBuf, String),
     /// The file cannot be read.
     Read(PathBuf, String),
+    /// Somebody else can have written the file.
+    OtherAuthor(PathBuf, String),
+    /// This variable names a directory of configuration in the current one, which is ignored; the
+    /// file of ours that is in there.
+    RelativeHome(&'static str, PathBuf),
     /// The file is no TOML, or its keys and values are of the wrong kind. The text has the place.
     Parse(PathBuf, String),
     /// This variable is not UTF-8.
@@ -159,6 +167,8 @@ pub enum Problem {
     SecondToken { id: String, origin: String },
     /// A certificate to believe, where there is none.
     NeedsTls { id: String, key: &'static str },
+    /// Other users who may be the server, where that is not on a Unix socket.
+    NeedsSocket(String),
     /// A pin that is no fingerprint.
     NoFingerprint { id: String, why: NoFingerprint },
     /// Two certificates to believe.
@@ -236,6 +246,19 @@ impl fmt::Display for Problem {
                 let path = path.display();
                 write!(f, "failed to read environment config `{path}`: {why}")
             }
+            Self::OtherAuthor(path, why) => {
+                let path = path.display();
+                write!(
+                    f,
+                    "environment config `{path}` is not read, as another user can have written it: {why}"
+                )
+            }
+            Self::RelativeHome(variable, path) => write!(
+                f,
+                "{variable} is a relative path, which counts for nothing, yet `{}` is there; make it \
+                 an absolute one, or unset it",
+                path.display()
+            ),
             Self::Parse(path, why) => {
                 let (path, why) = (path.display(), why.trim_end());
                 write!(f, "failed to parse environment config `{path}`: {why}")
@@ -291,6 +314,10 @@ impl fmt::Display for Problem {
             Self::NeedsTls { id, key } => {
                 write!(f, "environment `{id}` {key} requires a url with wss://")
             }
+            Self::NeedsSocket(id) => write!(
+                f,
+                "environment `{id}` allow_local_users requires a url with unix://"
+            ),
             Self::NoFingerprint { id, why } => write!(f, "environment `{id}` pin: {why}"),
             Self::PinAndFile(id) => write!(
                 f,

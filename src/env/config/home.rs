@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Config, ConfigError, DefaultSelection, Definition, Origin, Problem, Sources, Transport,
+    Config, ConfigError, DefaultSelection, Definition, Origin, Problem, Sources, Transport, own,
 };
+
 /// The name of the file that the reference reads too, in its directory.
 pub(super) const NAME: &str = "environments.toml";
 
@@ -18,6 +19,9 @@ const NOISE: [&str; 3] = [
 
 /// The variable for one environment, where there is no file.
 const URL_VARIABLE: &str = "CODEX_EXEC_SERVER_URL";
+
+/// The variable for the directory in which every program has its own.
+const XDG: &str = "XDG_CONFIG_HOME";
 
 /// The id of the environment that the variable defines.
 const REMOTE: &str = "remote";
@@ -97,8 +101,22 @@ fn directories(
         }
         .into());
     }
-    // A relative one is to be ignored, as the specification of these directories has it.
-    let xdg = path_in("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
+    // A relative one is to be ignored, as the specification of these directories has it. But who has
+    // files of ours there means them.
+    let (xdg, relative) = match path_in(XDG) {
+        Some(path) if path.is_relative() => (None, Some(path)),
+        path => (path, None),
+    };
+    let unread = relative.into_iter().flat_map(|path| {
+        let ours = path.join("exec-server");
+        [NAME, own::NAME].map(|name| ours.join(name))
+    });
+    if let Some(file) = unread
+        .into_iter()
+        .find(|file| file.symlink_metadata().is_ok())
+    {
+        return Err(Problem::RelativeHome(XDG, file).into());
+    }
     let xdg = xdg.or_else(|| user_home.map(|home| home.join(".config")));
     let codex = user_home.map(|home| home.join(".codex"));
     let ours = xdg.map(|path| path.join("exec-server"));
@@ -206,7 +224,7 @@ mod tests {
 
     const EXEC: (&str, &str) = ("EXEC_SERVER_HOME", "DIR/exec");
     const CODEX: (&str, &str) = ("CODEX_HOME", "DIR/codex");
-    const XDG: (&str, &str) = ("XDG_CONFIG_HOME", "DIR/xdg");
+    const XDG: (&str, &str) = (super::XDG, "DIR/xdg");
     const URL: (&str, &str) = ("CODEX_EXEC_SERVER_URL", "ws://h");
 
     #[test]
@@ -376,6 +394,49 @@ mod tests {
         fs::write(&file, "unknown = 1").expect("a file");
         let error = scratch.default(None, &[CODEX, URL]).expect_err("wrong");
         assert!(error.contains("unknown field `unknown`"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_is_a_link_to_nowhere_is_an_error() {
+        let scratch = Scratch::new("dangling");
+        for link in ["home/.codex", "home/.config/exec-server", "home/.config"] {
+            let place = scratch.0.join(link);
+            fs::remove_dir_all(&place).expect("removed");
+            symlink("nowhere", &place).expect("a link");
+            let error = scratch.default(None, &[URL]).expect_err("no directory");
+            let words = format!("`DIR/{link}` is a link that leads nowhere");
+            assert!(error.ends_with(&words), "{error}");
+            fs::remove_file(&place).expect("removed");
+        }
+        // Where there is nothing at all, nothing is meant.
+        assert_eq!(scratch.default(None, &[URL]).as_deref(), Ok("remote"));
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_can_write_is_not_read() {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = Scratch::new("writable");
+        scratch.write("exec/environments.toml", "exec");
+        let set = |name: &str, mode| {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(scratch.0.join(name), mode).expect("a mode");
+        };
+        let file = "exec/environments.toml";
+        for (name, mode, usual) in [(file, 0o666, 0o644), ("exec", 0o777, 0o755)] {
+            set(name, mode);
+            for named in [None, Some(file), Some("exec")] {
+                let error = scratch.default(named, &[EXEC]).expect_err("not ours alone");
+                let words = format!(
+                    "another user can have written it: every user of this machine can write to \
+                     DIR/{name}; chmod o-w DIR/{name}"
+                );
+                assert!(error.ends_with(&words), "{error}");
+            }
+            set(name, usual);
+        }
+        // As of /tmp.
+        set("exec", 0o1777);
+        assert_eq!(scratch.default(None, &[EXEC]).as_deref(), Ok("exec"));
     }
 
     #[test]

@@ -116,6 +116,8 @@ pub enum Transport {
         /// Of the socket; absolute.
         path: PathBuf,
         token: Option<Token>,
+        /// Whether any user of this machine may be the server, not only ours or root.
+        allows_local_users: bool,
     },
     /// A program that speaks on its standard input and output.
     Program {
@@ -141,12 +143,21 @@ pub enum Token {
 }
 
 impl Transport {
+    /// What is logged in with, where anything is.
+    pub(super) fn token(&self) -> Option<&Token> {
+        match self {
+            Self::WebSocket { token, .. } | Self::Unix { token, .. } => token.as_ref(),
+            Self::Program { .. } => None,
+        }
+    }
+
     /// What a URL leads to that nobody has looked at: a socket of this machine, or a websocket.
     pub fn from_url(url: &str, token: Option<Token>) -> Self {
         match url.strip_prefix("unix://") {
             Some(path) => Self::Unix {
                 path: PathBuf::from(path),
                 token,
+                allows_local_users: false,
             },
             None => Self::WebSocket {
                 url: url.to_owned(),
@@ -236,8 +247,7 @@ impl Config {
             return Err(Problem::Missing(path.clone()).into());
         }
         // Whoever names a file may mean the output of a command.
-        let bytes = secret_file::read(path)
-            .map_err(|error| Problem::Read(path.clone(), error.to_string()))?;
+        let bytes = trusted(path, secret_file::read)?;
         let directory = path.parent();
         let mut config = match own::is_own(path) {
             true => Self::local_only(),
@@ -267,10 +277,7 @@ impl Config {
         if !has_shared && !has_own {
             return Ok(None);
         }
-        let read = |path: &PathBuf| {
-            secret_file::read_regular(path)
-                .map_err(|error| Problem::Read(path.clone(), error.to_string()))
-        };
+        let read = |path: &PathBuf| trusted(path, secret_file::read_regular);
         let mut config = match has_shared {
             true => Self::parse(&read(&shared)?, &shared, Some(directory))?,
             false => Self::local_only(),
@@ -343,11 +350,35 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Whether something is there. A link that leads nowhere is no missing file.
-fn exists(path: &Path) -> Result<bool, ConfigError> {
-    match path.symlink_metadata() {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Problem::Inspect(path.to_owned(), error.to_string()).into()),
+/// The content of a file that nobody else can have written.
+fn trusted(
+    path: &Path,
+    read: impl FnOnce(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Vec<u8>, ConfigError> {
+    if let Some(why) = secret_file::other_author(path) {
+        return Err(Problem::OtherAuthor(path.to_owned(), why).into());
     }
+    read(path).map_err(|error| Problem::Read(path.to_owned(), error.to_string()).into())
+}
+
+/// Whether something is there. A link that leads nowhere is no missing file, nor is what would be
+/// behind such a link.
+fn exists(path: &Path) -> Result<bool, ConfigError> {
+    let inspect = |why: String| Problem::Inspect(path.to_owned(), why).into();
+    match path.symlink_metadata() {
+        Ok(_) => return Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(inspect(error.to_string())),
+    }
+    for directory in path.ancestors().skip(1) {
+        match directory.symlink_metadata() {
+            Ok(there) if there.is_symlink() && !directory.exists() => {
+                let link = directory.display();
+                return Err(inspect(format!("`{link}` is a link that leads nowhere")));
+            }
+            Ok(_) => break,
+            Err(_) => {}
+        }
+    }
+    Ok(false)
 }

@@ -20,7 +20,13 @@ use crate::suggest::closest;
 pub(super) const NAME: &str = "exec-server.toml";
 
 /// The keys of an environment that the reference does not have.
-pub(super) const KEYS: &[&str] = &["bearer_token_env", "bearer_token_file", "ca_file", "pin"];
+pub(super) const KEYS: &[&str] = &[
+    "bearer_token_env",
+    "bearer_token_file",
+    "ca_file",
+    "pin",
+    "allow_local_users",
+];
 
 /// Whether a path is that of such a file.
 pub(super) fn is_own(path: &Path) -> bool {
@@ -53,6 +59,7 @@ struct Table {
     bearer_token_file: Option<Spanned<String>>,
     ca_file: Option<Spanned<String>>,
     pin: Option<Spanned<String>>,
+    allow_local_users: Option<Spanned<bool>>,
 }
 
 /// The keys of a table that are ours alone.
@@ -61,6 +68,7 @@ struct Ours {
     bearer_token_file: Option<Spanned<String>>,
     ca_file: Option<Spanned<String>>,
     pin: Option<Spanned<String>>,
+    allow_local_users: Option<Spanned<bool>>,
 }
 
 impl Table {
@@ -79,6 +87,7 @@ impl Table {
             initialize_timeout_sec: self.initialize_timeout_sec,
         };
         let ours = Ours {
+            allow_local_users: self.allow_local_users,
             bearer_token_env: self.bearer_token_env,
             bearer_token_file: self.bearer_token_file,
             ca_file: self.ca_file,
@@ -202,6 +211,17 @@ impl Ours {
                     *trust = value;
                 }
                 _ => return Err(Problem::NeedsTls { id, key }.at(at)),
+            }
+        }
+        if let Some(given) = &self.allow_local_users {
+            match &mut definition.transport {
+                Transport::Unix {
+                    allows_local_users, ..
+                } => *allows_local_users = *given.get_ref(),
+                _ => {
+                    let at = lines.position(given.span().start);
+                    return Err(Problem::NeedsSocket(definition.id.clone()).at(at));
+                }
             }
         }
         Ok(())

@@ -37,6 +37,20 @@ fn item(keys: &str) -> String {
 }
 
 #[test]
+fn ten_thousand_environments_are_read_and_a_second_one_is_found() {
+    let item = |id: usize| format!("[[environments]]\nid = \"e{id}\"\nurl = \"ws://h\"\n");
+    let mut text: String = (0..10_000).map(item).collect();
+    let read = |text: &str| Config::parse(text.as_bytes(), Path::new("/p"), None);
+    assert_eq!(read(&text).unwrap().environments.len(), 10_000);
+    text += &item(5);
+    let error = read(&text).unwrap_err().to_string();
+    assert!(
+        error.contains("`e5` is duplicated (at /p:30002:6)"),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_the_parser_refuses_has_its_words_and_its_place() {
     let long = item("url = \"ws://h\"\nconnect_timeout_sec = 1e300");
     let negative = item("url = \"ws://h\"\ninitialize_timeout_sec = -1");
@@ -607,7 +621,7 @@ fn mistakes_in_our_file_are_told_in_our_words_with_their_place() {
             "[environments.b]\nport = 1",
             "failed to parse environment config `/etc/exec/exec-server.toml`: unknown field `port`, \
              expected one of `url`, `program`, `args`, `env`, `cwd`, `connect_timeout_sec`, \
-             `initialize_timeout_sec`, `bearer_token_env`, `bearer_token_file`, `ca_file`, `pin`",
+             `initialize_timeout_sec`, `bearer_token_env`, `bearer_token_file`, `ca_file`, `pin`, `allow_local_users`",
             "2:1",
         ),
         (
@@ -620,14 +634,14 @@ fn mistakes_in_our_file_are_told_in_our_words_with_their_place() {
             "[environments.a]\nurl = \"ws://h\"",
             "`url` of environment `a` belongs where it is defined, at \
              /etc/exec/environments.toml:2:6; exec-server.toml only adds bearer_token_env, \
-             bearer_token_file, ca_file, pin to it",
+             bearer_token_file, ca_file, pin, allow_local_users to it",
             "2:7",
         ),
         (
             "[environments.b]\nprogram = \"q\"",
             "`program` of environment `b` belongs where it is defined, at \
              /etc/exec/environments.toml:6:6; exec-server.toml only adds bearer_token_env, \
-             bearer_token_file, ca_file, pin to it",
+             bearer_token_file, ca_file, pin, allow_local_users to it",
             "2:11",
         ),
         (

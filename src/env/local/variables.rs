@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::env::local::info::login_variables;
 use crate::rpc::methods::process::{
-    EnvPolicy, Inherit, NEVER_INHERITED, NEVER_PASSED, OF_THE_SERVICE,
+    EnvPolicy, Inherit, NEVER_INHERITED, OF_THE_SERVICE, is_never_passed,
 };
 
 /// What `inherit: "core"` lets through.
@@ -80,7 +80,7 @@ pub fn child_environment(
     };
     child.extend(owned(env));
     // Neither an empty name nor one of ours can be meant.
-    child.retain(|name, _| !name.is_empty() && !is_one_of(&NEVER_PASSED, name));
+    child.retain(|name, _| !name.is_empty() && !is_never_passed(name));
     Ok(child.into_iter().collect())
 }
 
@@ -95,7 +95,7 @@ pub fn add_shell(env: &mut Vec<(OsString, OsString)>, shell: &str) {
 /// naming one is enough, apart from those that are never passed.
 pub fn variable_for_client(name: &str) -> Option<OsString> {
     let is_name = !name.is_empty() && !name.contains(['=', '\0']);
-    if !is_name || is_one_of(&NEVER_PASSED, name.as_ref()) {
+    if !is_name || is_never_passed(name.as_ref()) {
         return None;
     }
     std::env::var_os(name)

@@ -23,6 +23,7 @@ fn definition(id: &str) -> Definition {
         transport: Transport::Unix {
             path: "/nowhere".into(),
             token: None,
+            allows_local_users: false,
         },
         connect_timeout: Definition::DEFAULT_TIMEOUT,
         initialize_timeout: Definition::DEFAULT_TIMEOUT,

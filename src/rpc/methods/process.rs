@@ -1,8 +1,8 @@
 //! The `process/*` family, and what of the server's environment a child may have.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::{Empty, Never, NoParams, is_false, methods};
 use crate::rpc::bounded;
 use crate::rpc::error::DenyingRule;
+use crate::sys::sync::Mutex;
 
 methods! {
     Acknowledge = "process/acknowledge" (AcknowledgeParams<'a>) -> Empty,
@@ -558,7 +559,7 @@ pub struct Denial {
 }
 
 /// What no child gets, whoever asks: they open the server itself or the account it acts for.
-pub const NEVER_PASSED: [&str; 7] = [
+const NEVER_PASSED: [&str; 7] = [
     "CODEX_EXEC_SERVER_EXIT_ON_STDIN_CLOSE",
     "CODEX_EXEC_SERVER_NOISE_AUTH_TOKEN",
     "EXEC_SERVER_TOKEN",
@@ -567,6 +568,22 @@ pub const NEVER_PASSED: [&str; 7] = [
     "OPENAI_IDENTITY_TOKEN_FILE",
     "OPENAI_WORKLOAD_IDENTITY_CONTEXT",
 ];
+
+/// More of those: what holds the token for a server that this program is a client of.
+static TOKEN_VARIABLES: Mutex<BTreeSet<OsString>> = Mutex::new(BTreeSet::new());
+
+/// From now on passes this variable to no child: it holds the token for a server.
+pub fn never_pass(name: &str) {
+    TOKEN_VARIABLES.lock().insert(name.into());
+}
+
+/// Whether a variable is passed to no child, whoever asks.
+pub fn is_never_passed(name: &OsStr) -> bool {
+    NEVER_PASSED
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
+        || TOKEN_VARIABLES.lock().contains(name)
+}
 
 /// What a child gets only when the client spells it out, never by inheritance: keys that the
 /// operator gave to the server, which a client that asks for "all" does not mean to have.
@@ -592,10 +609,10 @@ pub const OF_THE_SERVICE: [&str; 7] = [
 /// Whether a variable of ours is a secret that a program between us and a server must not inherit:
 /// those above, and what is called a bearer token.
 pub fn is_our_secret(name: &OsStr) -> bool {
-    let known = NEVER_PASSED.iter().chain(&NEVER_INHERITED);
-    known
-        .into_iter()
-        .any(|known| name.eq_ignore_ascii_case(known))
+    is_never_passed(name)
+        || NEVER_INHERITED
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
         || name
             .to_string_lossy()
             .to_ascii_uppercase()

@@ -13,13 +13,17 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::jwt::{self, Claims};
+use super::upgrade::MAX_HEAD;
 use super::{Moment, read_secret};
 use crate::hex::digest_from_hex;
+use crate::net::upgrade::is_header_value;
 use crate::sys::secret_file::warn_if_exposed;
 use crate::sys::sync::Mutex;
 
 /// A signing secret shorter than its hash could be guessed.
 const MIN_SECRET: usize = 32;
+/// A longer token leaves no room for the rest of a client's request.
+const LONGEST_TOKEN: usize = MAX_HEAD / 2;
 /// By how many seconds clocks may differ, unless told.
 const DEFAULT_SKEW: u64 = 30;
 
@@ -89,12 +93,14 @@ impl Settings {
             .token
             .map(|token| token.into_string().map_err(|_| AuthError::Variable))
             .transpose()?;
-        // A blank variable is how some launchers say that there is none.
+        let is_blank = token.as_ref().is_some_and(|token| token.trim().is_empty());
         let token = named(token);
         let mode = match self.mode {
             None if for_capability || for_signed => return Err(AuthError::NoMode),
             // Who sets a token wants it asked for: to ignore it would be the dangerous mistake.
             None if token.is_some() => Mode::CapabilityToken,
+            // So does who sets it to what a command prints that has failed.
+            None if is_blank => return Err(AuthError::Blank),
             None => return Ok(None),
             Some(mode) => mode,
         };
@@ -106,7 +112,10 @@ impl Settings {
                 (None, Some(hex), _) => digest_from_hex(&hex)
                     .map(Rule::TokenDigest)
                     .ok_or(AuthError::NoDigest),
-                (None, None, Some(token)) => Ok(Rule::TokenDigest(digest(token.as_bytes()))),
+                (None, None, Some(token)) => match can_be_shown(token.as_bytes()) {
+                    true => Ok(Rule::TokenDigest(digest(token.as_bytes()))),
+                    false => Err(AuthError::UnusableVariable),
+                },
                 (None, None, None) => Err(AuthError::NoToken),
             },
             Mode::SignedBearerToken if for_capability => Err(AuthError::CapabilityOnly),
@@ -155,7 +164,10 @@ impl Rule {
     /// What clients are checked against; reads the file.
     fn key(&self, moment: Moment) -> Result<Key, AuthError> {
         match self {
-            Self::TokenFile(file) => read(file, moment).map(|token| Key::Token(digest(&token))),
+            Self::TokenFile(file) => match read(file, moment)? {
+                token if can_be_shown(&token) => Ok(Key::Token(digest(&token))),
+                _ => Err(AuthError::Unusable(file.clone())),
+            },
             Self::TokenDigest(digest) => Ok(Key::Token(*digest)),
             Self::Signed {
                 secret_file,
@@ -179,6 +191,11 @@ fn read(file: &Path, moment: Moment) -> Result<Vec<u8>, AuthError> {
         return Err(AuthError::Empty(file.into()));
     }
     Ok(secret.to_vec())
+}
+
+/// Whether any client could send this token: it has to fit into the value of a header.
+fn can_be_shown(token: &[u8]) -> bool {
+    token.len() <= LONGEST_TOKEN && str::from_utf8(token).is_ok_and(is_header_value)
 }
 
 enum Key {
@@ -246,6 +263,10 @@ fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
+/// What a token has to be.
+const TOKEN_FORM: &str =
+    "a token is one line of UTF-8, without control characters, and has at most 8192 bytes";
+
 /// Why nobody could be let in. The texts are the reference's.
 #[derive(Debug)]
 pub enum AuthError {
@@ -263,6 +284,12 @@ pub enum AuthError {
     NoDigest,
     /// The token in the environment is no text.
     Variable,
+    /// The token in the environment is blank.
+    Blank,
+    /// No client could send the token in the environment.
+    UnusableVariable,
+    /// No client could send the token in the file.
+    Unusable(PathBuf),
     /// Signed tokens are wanted, and no secret is known.
     NoSecret,
     /// Whoever is on standard input has started us already.
@@ -302,6 +329,16 @@ impl fmt::Display for AuthError {
                 f.write_str("--ws-token-sha256 must be a 64-character hex SHA-256 digest")
             }
             Self::Variable => f.write_str("the token in EXEC_SERVER_TOKEN is not UTF-8"),
+            Self::Blank => f.write_str(
+                "the variable EXEC_SERVER_TOKEN is set, and empty; put the token there, or unset it to \
+                 ask nobody for one",
+            ),
+            Self::UnusableVariable => write!(f, "no client could send EXEC_SERVER_TOKEN: {TOKEN_FORM}"),
+            Self::Unusable(path) => write!(
+                f,
+                "no client could send the token in {}: {TOKEN_FORM}",
+                path.display()
+            ),
             Self::NoSecret => f.write_str(
                 "`--ws-shared-secret-file` is required when `--ws-auth signed-bearer-token` is set",
             ),

@@ -73,15 +73,16 @@ impl Access {
 pub(crate) type Reloaded = (&'static str, Result<(), String>);
 
 fn authenticator(config: &Config) -> Result<Option<Arc<Authenticator>>, AuthError> {
-    let rules = config.options.auth.clone().rules()?;
+    let rules = config.options.auth.clone().rules();
     if config.listen == ListenAddress::Stdio {
         // A token that is merely in the environment is not meant for us then.
-        return match config.options.auth.mode {
-            Some(_) => Err(AuthError::Stdio),
-            None => Ok(None),
+        return match (config.options.auth.mode, rules) {
+            (None, Ok(_) | Err(AuthError::Blank)) => Ok(None),
+            (Some(_), Ok(_)) => Err(AuthError::Stdio),
+            (_, Err(error)) => Err(error),
         };
     }
-    rules
+    rules?
         .map(|rules| Authenticator::open(rules).map(Arc::new))
         .transpose()
 }

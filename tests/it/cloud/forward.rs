@@ -72,6 +72,28 @@ fn the_server_is_shown_its_own_token_and_nobody_else_is() {
 }
 
 #[test]
+fn a_token_that_would_be_sent_in_clear_text_registers_nothing() {
+    let plane = Plane::start(Style::Relay);
+    for (server, token, words) in [
+        ("ws://192.0.2.1:1", "server-secret", "in clear text"),
+        (
+            "ws://127.0.0.1:1",
+            " ",
+            "EXEC_SERVER_TOKEN is set, and empty",
+        ),
+    ] {
+        let mut command = forward(&plane, server);
+        command.env("EXEC_SERVER_TOKEN", token);
+        let output = finish(command, b"");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(words), "{stderr}");
+        assert!(!stderr.contains("server-secret"), "{stderr}");
+    }
+    assert_eq!(plane.asked().len(), 0);
+}
+
+#[test]
 fn a_server_that_cannot_be_reached_ends_the_stream_with_the_reason() {
     // Nobody listens there any more.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
