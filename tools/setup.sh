@@ -112,5 +112,8 @@ crates() {
 rust_target
 packages
 for_tests openssh-server /usr/sbin/sshd "the tests over ssh will say that they are skipped"
+if [ "$(uname -m)" = x86_64 ]; then
+    for_tests user-mode-linux /usr/bin/linux.uml "the tests in a virtual machine will fail"
+fi
 for_tests bubblewrap /usr/bin/bwrap "the tests of the machine's own bwrap will fail or say that they are skipped"
 crates

@@ -93,6 +93,7 @@ fn survey() -> std::io::Result<Vec<Surveyed>> {
         standard: [None; 3],
         null: null.as_fd(),
         guardian: &guardian,
+        cgroup: None,
         cancel: None,
     }))
 }

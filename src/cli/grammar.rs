@@ -13,6 +13,7 @@ use std::time::Duration;
 use lexopt::{Arg, Parser};
 
 use crate::deadline::FOREVER;
+use crate::env::local::CpuLimit;
 use crate::suggest::closest;
 
 /// A command's arguments.
@@ -565,12 +566,22 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
         (digits, 1 << 10)
     } else if let Some(digits) = lower.strip_suffix('m') {
         (digits, 1 << 20)
+    } else if let Some(digits) = lower.strip_suffix('g') {
+        (digits, 1 << 30)
     } else {
         (&lower[..], 1)
     };
     count(digits)?
         .checked_mul(unit)
         .ok_or_else(|| "number too large".to_owned())
+}
+
+/// A number of processors, as limits have it.
+pub(crate) fn processors(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok();
+    number
+        .filter(|number| CpuLimit::of(*number).is_some())
+        .ok_or_else(|| "expected a number of processors, such as 2 or 0.5".to_owned())
 }
 
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {

@@ -12,7 +12,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::output::Speaker;
-use crate::env::local::{Confined, ProcessSpec, StartError, helper_confinement, launch_confined};
+use crate::env::local::{
+    CgroupLimits, Confined, ProcessSpec, StartError, helper_confinement, launch_confined,
+};
 use crate::sandbox::helper_form::{HelperForm, NAME};
 use crate::sandbox::journal::Journal;
 use crate::sandbox::launcher::{Config, Confinement, Launchers, SpawnContext};
@@ -94,6 +96,7 @@ fn carry_out(form: HelperForm, confinement: &Confinement) -> Result<u8, Failed> 
         pipe_stdin: false,
         timeout: None,
         limits: Vec::new(),
+        cgroup_limits: CgroupLimits::default(),
         socket: None,
         confinement: None,
     };
@@ -101,6 +104,7 @@ fn carry_out(form: HelperForm, confinement: &Confinement) -> Result<u8, Failed> 
         standard: standard.each_ref().map(|fd| Some(fd.as_fd())),
         null: null.as_fd(),
         guardian: &guardian,
+        cgroup: None,
         // A signal ends us while the sandbox is not there yet.
         cancel: Some(signals.as_fd()),
     };

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use super::grammar::{
     Category, Flag, FlagKind, Form, Grammar, Operands, Unused, Value, bytes, count, host, origin,
-    parsed, path, seconds,
+    parsed, path, processors, seconds,
 };
 use super::{Command, RunError, UsageError, told, with_flags};
 use crate::cloud::{self, Transport};
+use crate::env::local::CpuLimit;
 use crate::log::{self, Format, Level};
 use crate::net::Target;
 use crate::sandbox::launcher;
@@ -392,6 +393,42 @@ static FLAGS: &[Flag<ServeFlags>] = &[
             Ok(())
         }),
     ),
+    Flag::value(
+        Category::Limits,
+        "session-memory",
+        "Most memory of all that a session runs together (suffixes k, m, g); needs a delegated cgroup v2",
+        Value::optional("BYTES", |flags, text| {
+            flags.options.cgroups.session.memory = Some(bytes(text)? as u64);
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Limits,
+        "session-pids",
+        "Most processes and threads of a session together; needs a delegated cgroup v2",
+        Value::optional("N", |flags, text| {
+            flags.options.cgroups.session.pids = Some(count(text)? as u64);
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Limits,
+        "session-cpu",
+        "Most processors' time of a session together, such as 1.5; needs a delegated cgroup v2",
+        Value::optional("N", |flags, text| {
+            flags.options.cgroups.session.cpu = CpuLimit::of(processors(text)?);
+            Ok(())
+        }),
+    ),
+    Flag::value(
+        Category::Limits,
+        "cgroup",
+        "Make the cgroups for limits in this one, a directory that the server may write; its own unless given",
+        Value::optional("DIR", |flags, text| {
+            flags.options.cgroups.base = Some(path(text)?);
+            Ok(())
+        }),
+    ),
     Flag::switch(
         Category::Limits,
         None,
@@ -412,7 +449,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
     Flag::value(
         Category::Limits,
         "retained-output",
-        "Output kept for each process, for clients that come back (suffixes k, m)",
+        "Output kept for each process, for clients that come back (suffixes k, m, g)",
         Value::new("BYTES", "1m", |flags, text| {
             flags.options.processes.retained_output = bytes(text)?;
             Ok(())
@@ -421,7 +458,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
     Flag::value(
         Category::Limits,
         "retained-total",
-        "Output kept for all processes together (suffixes k, m)",
+        "Output kept for all processes together (suffixes k, m, g)",
         Value::new("BYTES", "64m", |flags, text| {
             flags.options.processes.retained_total = bytes(text)?;
             Ok(())

@@ -8,7 +8,7 @@ use std::{fmt, io};
 use super::access::auth::{self, AuthError};
 use super::access::tls::{TlsError, TlsFiles};
 use super::listen::ListenAddress;
-use crate::env::local::HostConfig;
+use crate::env::local::{CgroupConfig, CgroupError, HostConfig};
 use crate::sandbox::launcher;
 
 /// Where and how to serve.
@@ -45,6 +45,8 @@ pub struct Options {
     pub session_retention: Duration,
     /// The limits on processes.
     pub processes: HostConfig,
+    /// The limits on sessions, and where cgroups are made.
+    pub cgroups: CgroupConfig,
     /// Who confines programs.
     pub sandbox: launcher::Config,
     /// Make no HTTP requests for clients.
@@ -96,6 +98,7 @@ impl Default for Options {
             ping_interval: Duration::from_secs(30),
             session_retention: Duration::from_secs(90),
             processes: HostConfig::default(),
+            cgroups: CgroupConfig::default(),
             sandbox: launcher::Config::default(),
             no_http: false,
             allow_link_local: false,
@@ -118,6 +121,8 @@ pub enum ServeError {
     Bind(SocketAddr, io::Error),
     /// The path cannot be listened on.
     BindPath(PathBuf, io::Error),
+    /// Sessions cannot be limited as they are to be.
+    Cgroup(CgroupError),
     /// The system refused something that every server needs.
     System(&'static str, io::Error),
 }
@@ -145,6 +150,7 @@ impl fmt::Display for ServeError {
                 "{error}\ncannot listen on ws://{address}; another address, or port 0 for any \
                  free port, may do"
             ),
+            Self::Cgroup(error) => write!(f, "cannot limit sessions by a cgroup: {error}"),
             Self::System(what, error) => write!(f, "cannot {what}: {error}"),
         }
     }

@@ -74,6 +74,7 @@ impl Drop for InProcess {
         }
         let confined = &server.services.confined;
         confined.wait_until_none(Instant::now() + KILL_TIME);
+        server.services.host.cgroups().end();
         server.hang_up();
     }
 }

@@ -95,10 +95,12 @@ pub(crate) enum Ending {
     TimedOut,
     /// Its client, or the end of its session.
     Terminated,
+    /// The kernel, as its cgroup had no memory left.
+    OutOfMemory,
 }
 
 impl Ending {
-    const ALL: [&str; 4] = ["exited", "signalled", "timedOut", "terminated"];
+    const ALL: [&str; 5] = ["exited", "signalled", "timedOut", "terminated", "oom"];
 }
 
 /// Bytes on their way.

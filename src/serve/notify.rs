@@ -98,6 +98,9 @@ pub(crate) fn write_exit_extensions(
     if exit.timed_out {
         out.extend_from_slice(b",\"timedOut\":true");
     }
+    if exit.oom_killed {
+        out.extend_from_slice(b",\"oomKilled\":true");
+    }
     if let Some(denial) = denial {
         out.extend_from_slice(b",\"sandboxDenial\":");
         json(out, &denial.data());

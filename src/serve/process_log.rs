@@ -73,6 +73,7 @@ impl ProcessLog {
                         code,
                         signal,
                         timed_out,
+                        oom_killed,
                         sandbox_denied,
                     } = exit;
                     line.value("code", code);
@@ -83,6 +84,9 @@ impl ProcessLog {
                     line.value("timedOut", timed_out);
                     line.value("terminated", was_terminated);
                     line.value("denied", sandbox_denied);
+                    if *oom_killed {
+                        line.value("oomKilled", oom_killed);
+                    }
                 });
             }
         }
@@ -104,6 +108,9 @@ impl ProcessLog {
 
 fn ending(exit: &ProcessExit, was_terminated: bool) -> Ending {
     match exit {
+        ProcessExit {
+            oom_killed: true, ..
+        } => Ending::OutOfMemory,
         ProcessExit {
             timed_out: true, ..
         } => Ending::TimedOut,

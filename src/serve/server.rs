@@ -131,6 +131,7 @@ impl Server {
         self.sessions.sweep(now, self.retention);
         self.services.machine.sweep(now);
         self.services.confined.sweep(now);
+        self.services.host.cgroups().sweep();
         true
     }
 
@@ -168,6 +169,7 @@ impl Server {
         }
         confined.wait_until_none(Instant::now() + KILL_TIME);
         host.end_descendants(Instant::now() + KILL_TIME);
+        host.cgroups().end();
         let connections: Vec<_> = self.connections.lock().values().cloned().collect();
         let shutdown_hook = self.shutdown_hook.lock().clone();
         // Processes may have taken longer than they are given.
@@ -314,7 +316,9 @@ impl Main {
         memory::set_limit(options.memory_limit.unwrap_or_else(memory_limit));
         let host = Host::new(options.processes, launchers)
             .map(Host::with_orphans)
-            .map_err(system("get what processes will need"))?;
+            .map_err(system("get what processes will need"))?
+            .with_cgroups(options.cgroups.clone())
+            .map_err(ServeError::Cgroup)?;
         let host = Arc::new(host);
         let wake = Arc::new(WakeEvent::new().map_err(system("make an event"))?);
         log::wake_on_repeats(Arc::clone(&wake));
@@ -378,6 +382,7 @@ impl Main {
             ];
             let must_sweep = !self.server.sessions.is_empty()
                 || self.server.services.confined.has_idle()
+                || self.server.services.host.cgroups().has_leftovers()
                 || log::has_repeats();
             let until_sweep = (swept_at + SWEEP).saturating_duration_since(Instant::now());
             poll::wait(&mut fds, must_sweep.then_some(until_sweep))?;

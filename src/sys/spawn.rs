@@ -72,6 +72,8 @@ pub struct Launch<'a> {
     pub limits: &'a [Limit],
     /// Become descriptors 3, 4 and so on; no other is left.
     pub descriptors: &'a [BorrowedFd<'a>],
+    /// Where a `0` puts who writes it into a cgroup.
+    pub cgroup: Option<BorrowedFd<'a>>,
     /// What the program must not be able to do.
     pub restrictions: Restrictions<'a>,
     /// Who kills the group when we die.
@@ -107,6 +109,8 @@ pub enum Stage {
     Clone,
     /// The child got no session of its own.
     Session,
+    /// The cgroup could not be entered.
+    Cgroup,
     /// The terminal could not be taken.
     Terminal,
     /// The limit at this place of the list was refused.
@@ -383,6 +387,9 @@ fn prepare(shared: &mut Shared<'_>) -> Result<(), (Stage, i32)> {
             libc::_exit(127);
         }
     }
+    if let Some(cgroup) = launch.cgroup {
+        enter_cgroup(cgroup).map_err(|errno| (Stage::Cgroup, errno))?;
+    }
     if let Some(limit) = shared.descriptor_limit {
         // SAFETY: the kernel reads one rlimit. What was ours at start cannot be refused.
         unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
@@ -404,6 +411,16 @@ fn prepare(shared: &mut Shared<'_>) -> Result<(), (Stage, i32)> {
         seccomp::install(filter).map_err(|errno| (Stage::Seccomp, errno))?;
     }
     Ok(())
+}
+
+/// Puts this process into the cgroup.
+fn enter_cgroup(cgroup: BorrowedFd<'_>) -> Result<(), i32> {
+    // SAFETY: the kernel reads one byte.
+    let written = unsafe { libc::write(cgroup.as_raw_fd(), c"0".as_ptr().cast(), 1) };
+    match written {
+        1 => Ok(()),
+        _ => Err(errno()),
+    }
 }
 
 /// Gives up privileges and files, in the order in which the kernel lets it.

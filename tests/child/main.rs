@@ -47,6 +47,11 @@ fn main() -> ExitCode {
         ["stat"] => say(&std::fs::read_to_string("/proc/self/stat").unwrap()),
         ["limits"] => say(&std::fs::read_to_string("/proc/self/limits").unwrap()),
         ["oom"] => say(&std::fs::read_to_string("/proc/self/oom_score_adj").unwrap()),
+        ["allocate", mebibytes] => {
+            let bytes = vec![1_u8; number(mebibytes) as usize * 1024 * 1024];
+            let pages = bytes.chunks(4096).filter(|page| page[0] == 1);
+            say(&pages.count().to_string());
+        }
         ["cwd"] => say(std::env::current_dir().unwrap().to_str().unwrap()),
         ["argv0"] => say(&std::env::args().next().unwrap()),
         ["terminal"] => say(&format!(

@@ -12,6 +12,7 @@ mod broken_streams;
 mod bulk;
 mod bulk_client;
 mod certificates;
+mod cgroups;
 mod chaos;
 mod claims;
 mod client;

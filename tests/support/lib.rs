@@ -26,6 +26,7 @@ pub mod sshd;
 mod start;
 mod tls;
 mod transcript;
+pub mod vm;
 mod web;
 mod websocket;
 mod within;

@@ -122,6 +122,7 @@ impl Observed {
             code: exited["exitCode"].as_i64().unwrap_or(i64::MIN),
             signal: exited["signal"].as_str().map(str::to_string),
             timed_out: exited["timedOut"].as_bool().unwrap_or(false),
+            oom_killed: exited["oomKilled"].as_bool().unwrap_or(false),
             stdout: text("stdout"),
             stderr: text("stderr"),
             pty: text("pty"),
@@ -138,6 +139,7 @@ pub struct Outcome {
     pub signal: Option<String>,
     /// Whether its own time limit ended it.
     pub timed_out: bool,
+    pub oom_killed: bool,
     pub stdout: String,
     pub stderr: String,
     pub pty: String,

@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 
 use super::environments::{self, NoDirectory};
 use super::grammar::{
-    Category, Flag, FlagKind, Grammar, Operands, Value, bytes, duration, parsed, path,
+    Category, Flag, FlagKind, Grammar, Operands, Value, bytes, count, duration, parsed, path,
+    processors,
 };
 use super::outage::OutageWatch;
 use super::output::{Speaker, begin_log};
@@ -146,10 +147,38 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
             Category::Command,
             "rlimit",
             "Limit what it may have, as prlimit does: NAME=N or NAME=SOFT:HARD, with NAME as, core, cpu, \
-             data, fsize, memlock, nofile, nproc or stack; sizes may end in k or m. May be repeated",
+             data, fsize, memlock, nofile, nproc or stack; sizes may end in k, m or g. May be repeated",
             Value::list("LIMIT", |flags: &mut RunFlags, text| {
                 let (name, limit) = rlimit(text)?;
                 flags.rlimits.insert(name, limit);
+                Ok(())
+            }),
+        ),
+        Flag::value(
+            Category::Command,
+            "memory",
+            "Most memory of it and all that it starts together; sizes may end in k, m or g. Above \
+             that it is killed. Like the next two, where the server has a cgroup for it",
+            Value::optional("SIZE", |flags: &mut RunFlags, text| {
+                flags.memory = Some(bytes(text)? as u64);
+                Ok(())
+            }),
+        ),
+        Flag::value(
+            Category::Command,
+            "pids",
+            "Most processes and threads of it",
+            Value::optional("N", |flags: &mut RunFlags, text| {
+                flags.pids = Some(count(text)? as u64);
+                Ok(())
+            }),
+        ),
+        Flag::value(
+            Category::Command,
+            "cpu",
+            "Most processors' time of it, such as 2 or 0.5",
+            Value::optional("N", |flags: &mut RunFlags, text| {
+                flags.cpu = Some(processors(text)?);
                 Ok(())
             }),
         ),
@@ -234,6 +263,9 @@ struct RunFlags {
     variables: Vec<(String, Option<String>)>,
     timeout: Option<Duration>,
     rlimits: BTreeMap<String, Rlimit>,
+    memory: Option<u64>,
+    pids: Option<u64>,
+    cpu: Option<f64>,
     sandbox: Option<Preset>,
     /// Paths as given.
     write: Vec<String>,
@@ -668,6 +700,9 @@ impl<'a> Session<'a> {
         if self.is_confined && exit.sandbox_denied {
             SPEAKER.say(denied::line(exit.denial.as_ref(), self.has_network));
         }
+        if exit.oom_killed {
+            SPEAKER.say("the command was killed: it had no memory left that it may use");
+        }
         if exit.timed_out || self.has_timed_out {
             if self.is_verbose {
                 SPEAKER.say("its time was up");
@@ -776,6 +811,9 @@ fn order(
         terminal: flags.has_terminal.then_some(size),
         timeout: flags.timeout,
         rlimits: flags.rlimits.clone(),
+        memory_max: flags.memory,
+        pids_max: flags.pids,
+        cpu_max: flags.cpu,
         ..env::Command::default()
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::cli::grammar::{Request, UsageError};
-use crate::env::local::HostConfig;
+use crate::env::local::{CgroupConfig, CgroupLimits, CpuLimit, HostConfig};
 use crate::sandbox::launcher;
 use crate::sandbox::policy::Waivers;
 use crate::serve::access::auth;
@@ -62,6 +62,7 @@ fn defaults() {
                     max_processes: 1024,
                     keeps_daemons: false,
                 },
+                cgroups: CgroupConfig::default(),
                 sandbox: launcher::Config::default(),
                 no_http: false,
                 allow_link_local: false,
@@ -94,7 +95,7 @@ fn every_value_is_taken() {
                  --executor-id x --environment-id i --name m --remote-transport direct --registration-bearer-stdin \
                  --chatgpt-token-stdin --chatgpt-account-id a --exit-on-stdin-close \
                  --reconnect-max-delay 0.5 \
-                 --ping-interval 1.5 --drain-window 0 --max-processes=7 --keep-daemons --no-http --allow-link-local --sandbox-launcher landlock --bwrap /b --accept-weaker metadata \
+                 --ping-interval 1.5 --drain-window 0 --max-processes=7 --cgroup /c --session-memory 2G --session-pids 9 --session-cpu 1.5 --keep-daemons --no-http --allow-link-local --sandbox-launcher landlock --bwrap /b --accept-weaker metadata \
                  --log-level DEBUG --log-format json --log /l --log-argv --metrics /m";
     let words: Vec<&str> = words.split_whitespace().collect();
     assert_eq!(
@@ -146,6 +147,14 @@ fn every_value_is_taken() {
                     drain_window: Duration::ZERO,
                     max_processes: 7,
                     keeps_daemons: true,
+                },
+                cgroups: CgroupConfig {
+                    base: Some("/c".into()),
+                    session: CgroupLimits {
+                        memory: Some(2 << 30),
+                        pids: Some(9),
+                        cpu: CpuLimit::of(1.5),
+                    },
                 },
                 sandbox: launcher::Config {
                     pinned: Some(launcher::LauncherKind::Landlock),

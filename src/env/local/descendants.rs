@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::cgroup::{Cgroups, SessionCgroup};
 use crate::log;
 use crate::sys::mark::{self, Mark, OWNERS};
 use crate::sys::process;
@@ -194,6 +195,7 @@ pub struct Owner {
     /// None where nothing is marked.
     number: Option<(Mark, Arc<Number>)>,
     started: Mutex<u32>,
+    cgroup: Arc<SessionCgroup>,
 }
 
 /// The number of an owner, which is free again when this is dropped.
@@ -203,7 +205,7 @@ struct Number {
 }
 
 impl Owner {
-    pub(crate) fn new(descendants: &Arc<Descendants>) -> Self {
+    pub(crate) fn new(descendants: &Arc<Descendants>, cgroups: &Arc<Cgroups>) -> Self {
         let number = descendants.mark.and_then(|mark| {
             let number = descendants.take_number()?;
             Some((mark.of_owner(number.number), Arc::new(number)))
@@ -212,6 +214,7 @@ impl Owner {
             descendants: Arc::clone(descendants),
             number,
             started: Mutex::default(),
+            cgroup: Arc::new(SessionCgroup::new(cgroups)),
         }
     }
 
@@ -226,8 +229,14 @@ impl Owner {
         })
     }
 
+    /// Where its processes go.
+    pub(crate) fn cgroup(&self) -> &Arc<SessionCgroup> {
+        &self.cgroup
+    }
+
     /// Kills everything that was started for it.
     pub fn end(&self) {
+        self.cgroup.kill();
         if let Some((mark, owner)) = &self.number {
             self.descendants.send(Errand {
                 mark: *mark,

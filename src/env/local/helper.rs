@@ -92,7 +92,7 @@ impl Helpers {
         let (sender, receiver) = oneshot::channel();
         let job = move || {
             let host = &living.0.host;
-            let launched = launch(host, &spec, None, Some(shared.stop.as_fd()));
+            let launched = launch(host, &spec, None, None, Some(shared.stop.as_fd()));
             // The program alone is to hold its end of the socket.
             drop(spec);
             match launched {

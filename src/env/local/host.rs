@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::cgroup::{CgroupConfig, CgroupError, Cgroups};
 use super::descendants::{Descendants, Owner};
 use super::leftovers::Leftovers;
 use super::process::Process;
@@ -59,6 +60,7 @@ pub struct Host {
     workers: Workers,
     guardian: Mutex<Option<Guardian>>,
     descendants: Arc<Descendants>,
+    cgroups: Arc<Cgroups>,
     takes_orphans: bool,
     null: OwnedFd,
     retained: AtomicUsize,
@@ -82,6 +84,7 @@ impl Host {
             workers,
             guardian: Mutex::default(),
             descendants,
+            cgroups: Cgroups::new(CgroupConfig::default(), !config.keeps_daemons),
             takes_orphans: false,
             null: open_null()?,
             retained: AtomicUsize::new(0),
@@ -104,6 +107,21 @@ impl Host {
             Err(error) => log::warn!("orphans are left to process 1: {error}"),
         }
         self
+    }
+
+    /// The same with these limits on sessions, and cgroups where an operator wants them.
+    ///
+    /// # Errors
+    /// Sessions are to be limited, and cannot be.
+    pub fn with_cgroups(mut self, config: CgroupConfig) -> Result<Self, CgroupError> {
+        self.cgroups = Cgroups::new(config, !self.config.keeps_daemons);
+        self.cgroups.prepare()?;
+        Ok(self)
+    }
+
+    /// Where the cgroups of processes are made.
+    pub(crate) fn cgroups(&self) -> &Cgroups {
+        &self.cgroups
     }
 
     pub fn config(&self) -> &HostConfig {
@@ -131,7 +149,7 @@ impl Host {
 
     /// Who is to answer for processes from now on.
     pub fn owner(&self) -> Owner {
-        Owner::new(&self.descendants)
+        Owner::new(&self.descendants, &self.cgroups)
     }
 
     /// The process that kills what is left should we be killed; started on first use.
@@ -309,6 +327,7 @@ impl Host {
             standard: [None; 3],
             null: null.as_fd(),
             guardian: &guardian,
+            cgroup: None,
             cancel: None,
         })
     }

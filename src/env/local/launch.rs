@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cgroup::{Cgroup, CgroupError, CgroupLimits};
 use super::host::Host;
 use super::streams::Stream;
 use crate::rpc::error::{DenyingRule, RpcError};
@@ -54,6 +55,8 @@ pub struct ProcessSpec {
     /// How long it may run.
     pub timeout: Option<Duration>,
     pub limits: Vec<Limit>,
+    /// What it may have together with all that descends from it.
+    pub cgroup_limits: CgroupLimits,
     /// What it must be kept from.
     pub confinement: Option<Confinement>,
 }
@@ -88,6 +91,8 @@ pub enum StartError {
     NotOnPath(String, OsString, io::Error),
     /// A resource limit was refused.
     Limit(Limit, io::Error),
+    /// Its group cannot be limited.
+    Cgroup(CgroupError),
     /// It could not be confined as it must be.
     Sandbox(Box<Refusal>),
 }
@@ -162,6 +167,7 @@ impl fmt::Display for StartError {
                     "cannot set the resource limit {name} to {soft}, at most {hard}: {error}{more}"
                 )
             }
+            Self::Cgroup(error) => write!(f, "cannot limit the process by a cgroup: {error}"),
             Self::Sandbox(refusal) => refusal.fmt(f),
         }
     }
@@ -213,13 +219,16 @@ pub(crate) struct Launched {
     pub(crate) level: Option<Level>,
     /// To be kept until the last process of the sandbox has ended.
     pub(crate) claim: Option<Claim>,
+    /// What limits it.
+    pub(crate) cgroup: Option<Arc<Cgroup>>,
 }
 
-/// Starts the program, with this mark. The calling thread must stay until it has ended.
+/// Starts the program, with this mark, in this cgroup. The calling thread must stay until it has ended.
 pub(crate) fn launch(
     host: &Host,
     spec: &ProcessSpec,
     mark: Option<Mark>,
+    cgroup: Option<Arc<Cgroup>>,
     cancel: Option<BorrowedFd<'_>>,
 ) -> Result<Launched, StartError> {
     let strings = Strings::new(spec)?;
@@ -228,6 +237,9 @@ pub(crate) fn launch(
         .guardian()
         .map_err(|error| StartError::Resources("a guardian process", error))?
         .marking(mark);
+    let entrance = cgroup.as_deref().map(Cgroup::entrance).transpose();
+    let entrance = entrance.map_err(StartError::Cgroup)?;
+    let entrance = entrance.as_ref().map(AsFd::as_fd);
     let null = host.null();
     let standard = streams
         .child
@@ -239,20 +251,30 @@ pub(crate) fn launch(
                 standard,
                 null,
                 guardian: &guardian,
+                cgroup: entrance,
                 cancel,
             };
             confined(host.launchers(), spec, &strings, confinement, &context)
         }
         None => {
             let standard = standard.map(|fd| fd.unwrap_or(null));
-            plain(spec, &strings, standard, &guardian)
+            plain(spec, &strings, standard, entrance, &guardian)
         }
     };
     let Confined {
         leader,
         level,
         claim,
-    } = started.map_err(|failure| strings.tell(spec, failure))?;
+    } = started.map_err(|failure| match (failure, &cgroup) {
+        (
+            Failure::Program(SpawnError {
+                stage: Stage::Cgroup,
+                error,
+            }),
+            Some(cgroup),
+        ) => StartError::Cgroup(cgroup.closed(error)),
+        (failure, _) => strings.tell(spec, failure),
+    })?;
     Ok(Launched {
         leader,
         guardian,
@@ -261,6 +283,7 @@ pub(crate) fn launch(
         terminal: streams.terminal,
         level,
         claim,
+        cgroup,
     })
 }
 
@@ -295,6 +318,7 @@ fn plain(
     spec: &ProcessSpec,
     strings: &Strings,
     standard: [BorrowedFd<'_>; 3],
+    cgroup: Option<BorrowedFd<'_>>,
     guardian: &Guardian,
 ) -> Result<Confined, Failure> {
     let [stdin, stdout, stderr] = standard;
@@ -309,6 +333,7 @@ fn plain(
         has_terminal: spec.terminal.is_some(),
         limits: &spec.limits,
         descriptors: &[],
+        cgroup,
         restrictions: Restrictions::default(),
         guardian,
     };
@@ -437,6 +462,7 @@ impl Strings {
             }
             Stage::Clone => StartError::Resources("a process", error),
             Stage::Session => StartError::Resources("a session", error),
+            Stage::Cgroup => StartError::Resources("into the cgroup", error),
             Stage::Terminal => StartError::Resources("control of the terminal", error),
             Stage::Descriptors => StartError::Resources("the standard descriptors", error),
             Stage::Capabilities => StartError::Resources("rid of capabilities", error),

@@ -20,6 +20,7 @@
 //! Locks are taken in the order session, process, outbound, and never back.
 
 pub(crate) mod capability_roots;
+mod cgroup;
 pub(crate) mod codex_config;
 mod denial_detector;
 mod descendants;
@@ -38,6 +39,7 @@ mod trees;
 pub mod variables;
 mod watch;
 
+pub use cgroup::{CgroupConfig, CgroupError, CgroupLimits, CpuLimit};
 pub use descendants::Owner;
 pub use helper::{Helper, Helpers, StartedHelper};
 pub use host::{Collecting, Host, HostConfig};

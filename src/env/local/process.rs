@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::cgroup::{Cgroup, SessionCgroup};
 use super::descendants::{Marked, Owner};
 use super::host::Host;
 use super::launch::{ProcessSpec, StartError, Started};
@@ -36,6 +37,8 @@ pub struct ProcessExit {
     pub signal: Option<Signal>,
     /// Whether its time was up.
     pub timed_out: bool,
+    /// Whether the kernel has ended it, or what descends from it, as its cgroup had no memory left.
+    pub oom_killed: bool,
     /// Whether it failed for its sandbox, as far as can be told.
     pub sandbox_denied: bool,
 }
@@ -236,6 +239,7 @@ pub struct Process {
     /// See [`Subscriber::is_the_only_one`].
     has_audience: bool,
     host: Arc<Host>,
+    session_cgroup: Arc<SessionCgroup>,
     control: Mutex<Control>,
 }
 
@@ -256,6 +260,7 @@ impl Process {
             pid: None,
             group: None,
             marked: owner.next(),
+            cgroup: None,
             waker: None,
             cancel: None,
             output: Retained::default(),
@@ -286,6 +291,7 @@ impl Process {
             has_terminal,
             has_audience,
             host: Arc::clone(host),
+            session_cgroup: Arc::clone(owner.cgroup()),
             control: Mutex::new(control),
         })
     }
@@ -520,6 +526,10 @@ impl Process {
         if is_empty {
             control.drop_group();
         }
+        let cgroup = control.take_empty_cgroup();
+        drop(control);
+        // To remove it takes a moment.
+        drop(cgroup);
         is_empty
     }
 
@@ -639,6 +649,8 @@ struct Control {
     group: Option<(Leader, Guardian)>,
     /// All that descend from it. None where they are not marked.
     marked: Option<Marked>,
+    /// What limits all of them together, while it may have members.
+    cgroup: Option<Arc<Cgroup>>,
     /// Wakes the process's thread; gone with it.
     waker: Option<Arc<WakeEvent>>,
     /// Ends a confined start that has not come to its program yet.
@@ -742,6 +754,9 @@ impl Control {
 
     fn kill_marked(&mut self) {
         self.is_asked_to_end = false;
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
         if let Some(marked) = &self.marked {
             marked.kill();
         }
@@ -765,8 +780,8 @@ impl Control {
 
     fn began(
         &mut self,
-        leader: Leader,
-        guardian: Guardian,
+        (leader, guardian): (Leader, Guardian),
+        cgroup: Option<Arc<Cgroup>>,
         waker: Arc<WakeEvent>,
         terminal: Option<Arc<File>>,
         timeout: Option<Duration>,
@@ -775,6 +790,7 @@ impl Control {
         self.cancel = None;
         self.pid = Some(leader.program_pid());
         self.group = Some((leader, guardian));
+        self.cgroup = cgroup;
         self.waker = Some(waker);
         self.terminal = terminal;
         self.timeout_at = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -849,18 +865,25 @@ impl Control {
         }
     }
 
+    fn take_empty_cgroup(&mut self) -> Option<Arc<Cgroup>> {
+        let is_over = !matches!(self.phase, Phase::Starting | Phase::Running);
+        self.cgroup.take_if(|cgroup| is_over && cgroup.is_empty())
+    }
+
     /// Numbers the exit.
     fn record_exit(
         &mut self,
         code: i32,
         signal: Option<Signal>,
         denial: Option<Denial>,
+        oom_killed: bool,
     ) -> Milestone {
         let seq = self.take_seq();
         let exit = ProcessExit {
             code,
             signal,
             timed_out: self.has_timed_out,
+            oom_killed,
             sandbox_denied: denial.is_some(),
         };
         self.denial = denial;

@@ -56,6 +56,11 @@ impl From<&StartError> for RpcError {
             StartError::TooMany(_) => (Reason::Busy, "start", None, None),
             StartError::Resources(_, error) => (Reason::of(error), "start", Some(error), None),
             StartError::Limit(_, error) => (Reason::of(error), "limit", Some(error), None),
+            StartError::Cgroup(error) => {
+                let (path, error) = error.parts();
+                let reason = error.map_or(Reason::Failed, Reason::of);
+                (reason, "cgroup", error, path)
+            }
             StartError::Directory(path, error) => (
                 Reason::BadCwd,
                 "directory",

@@ -353,6 +353,7 @@ impl Prepared {
             has_terminal: false,
             limits: &[],
             descriptors: &[],
+            cgroup: None,
             restrictions: Restrictions::default(),
             guardian,
         };

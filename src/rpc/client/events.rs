@@ -410,6 +410,7 @@ mod tests {
             code: 3,
             signal: None,
             timed_out: false,
+            oom_killed: false,
             sandbox_denied: false,
             denial: None,
         }

@@ -45,6 +45,12 @@ pub struct Command {
     pub timeout: Option<Duration>,
     /// What it may have of the system's resources, by their names for `prlimit`.
     pub rlimits: BTreeMap<String, Rlimit>,
+    /// Bytes of memory that it may have together with all that descends from it.
+    pub memory_max: Option<u64>,
+    /// Processes and threads that these may be.
+    pub pids_max: Option<u64>,
+    /// Processors whose time they may use, such as 1.5.
+    pub cpu_max: Option<f64>,
     /// The confinement, as JSON of the wire.
     pub sandbox: Option<String>,
 }
@@ -116,6 +122,8 @@ pub struct Exit {
     pub signal: Option<String>,
     /// Whether its time was up, where the server tells.
     pub timed_out: bool,
+    /// Whether its group had no memory left and the kernel has ended it, where the server tells.
+    pub oom_killed: bool,
     /// Whether the sandbox is what it failed of, as far as the server can tell.
     pub sandbox_denied: bool,
     /// What was denied, where the server tells.
@@ -486,6 +494,15 @@ fn start_params<'a>(
     if command.rlimits.values().any(is_each) {
         facts.needs("process/start.softRlimits")?;
     }
+    for (is_wanted, name) in [
+        (command.memory_max.is_some(), "process/start.memoryMax"),
+        (command.pids_max.is_some(), "process/start.pidsMax"),
+        (command.cpu_max.is_some(), "process/start.cpuMax"),
+    ] {
+        if is_wanted {
+            facts.needs(name)?;
+        }
+    }
     let size = command.terminal.filter(|_| facts.has("process/start.size"));
     Ok(StartParams {
         process_id: id.into(),
@@ -500,6 +517,9 @@ fn start_params<'a>(
         size,
         timeout_ms: command.timeout.map(millis),
         rlimits: command.rlimits.clone(),
+        memory_max: command.memory_max,
+        pids_max: command.pids_max,
+        cpu_max: command.cpu_max,
         ..StartParams::default()
     })
 }
@@ -608,6 +628,7 @@ impl From<ExitFacts> for Exit {
             }),
             signal,
             timed_out: facts.timed_out.unwrap_or(false),
+            oom_killed: facts.oom_killed.unwrap_or(false),
             sandbox_denied: facts.sandbox_denied.unwrap_or(false),
             denial: facts.sandbox_denial,
         }

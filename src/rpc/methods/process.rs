@@ -23,17 +23,18 @@ methods! {
     Resize = "process/resize" (ResizeParams<'a>) -> Empty, extensions ["process/resize"];
     Output = "process/output" (OutputParams<'a>) -> Never, extensions [];
     Exited = "process/exited" (EndParams<'a>) -> Never,
-        extensions ["process/exited.sandboxDenial", "process/exited.signal", "process/exited.timedOut"];
+        extensions ["process/exited.oomKilled", "process/exited.sandboxDenial", "process/exited.signal", "process/exited.timedOut"];
     Closed = "process/closed" (EndParams<'a>) -> Never, extensions [];
     Read = "process/read" (ReadParams<'a>) -> ReadReply<'a>,
         extensions [
-            "process/read.firstRetainedSeq", "process/read.sandboxDenial", "process/read.signal",
-            "process/read.timedOut",
+            "process/read.firstRetainedSeq", "process/read.oomKilled", "process/read.sandboxDenial",
+            "process/read.signal", "process/read.timedOut",
         ];
     Signal = "process/signal" (SignalParams<'a>) -> Empty, extensions ["process/signal.anySignal"];
     Start = "process/start" (StartParams<'a>) -> StartReply<'a>,
         extensions [
-            "process/start.acceptWeaker", "process/start.acknowledges", "process/start.defaults",
+            "process/start.acceptWeaker", "process/start.acknowledges", "process/start.cpuMax",
+            "process/start.defaults", "process/start.memoryMax", "process/start.pidsMax",
             "process/start.rlimits", "process/start.sandboxLevel", "process/start.size",
             "process/start.softRlimits", "process/start.timeoutMs",
         ];
@@ -165,6 +166,15 @@ start_params! {
     /// Extension: the client tells what it has by `process/acknowledge`.
     #[serde(default, skip_serializing_if = "is_false")]
     acknowledges: bool,
+    /// Extension: bytes of memory that it may have together with all that descends from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory_max: Option<u64>,
+    /// Extension: processes and threads that these may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pids_max: Option<u64>,
+    /// Extension: processors whose time they may use, such as 1.5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpu_max: Option<f64>,
 }
 
 /// A resource limit.
@@ -536,6 +546,9 @@ pub struct ExitFacts {
     /// Extension: whether its time was up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timed_out: Option<bool>,
+    /// Extension: whether the kernel has ended it, as its group had no memory left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_killed: Option<bool>,
     /// Extension: what was denied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox_denial: Option<Denial>,
@@ -707,7 +720,7 @@ mod tests {
             (r#"{"processId":"p"}"#, "missing field `argv`"),
             (
                 "[]",
-                "invalid length 0, expected struct StartParams with 17 elements",
+                "invalid length 0, expected struct StartParams with 20 elements",
             ),
             (
                 r#"["p",["true"],null]"#,

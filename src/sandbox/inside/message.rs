@@ -83,6 +83,7 @@ fn number(stage: Stage) -> (i32, usize) {
         Stage::Device => (12, 0),
         Stage::Mount(place) => (13, place),
         Stage::Interpreter(place, _) => (14, place),
+        Stage::Cgroup => (15, 0),
     }
 }
 
@@ -102,6 +103,7 @@ fn stage(code: i32, place: usize, name: [u8; Interpreter::MAX]) -> Option<Stage>
         12 => Stage::Device,
         13 => Stage::Mount(place),
         14 => Stage::Interpreter(place, Interpreter::from_bytes(name)),
+        15 => Stage::Cgroup,
         _ => return None,
     })
 }

@@ -107,6 +107,7 @@ fn direct(
         has_terminal: request.has_terminal,
         limits: &image.limits,
         descriptors: &[],
+        cgroup: context.cgroup,
         restrictions,
         guardian: context.guardian,
     };

@@ -436,6 +436,7 @@ fn said(
         has_terminal: false,
         limits: &[],
         descriptors: &[],
+        cgroup: None,
         restrictions: Restrictions::default(),
         guardian: context.guardian,
     };

@@ -133,7 +133,12 @@ impl Launchers {
             });
         } else if self.may_use_bwrap() {
             let inside = own_file()?;
-            let found = self.choose(confinement, inside, context, &mut rejected)?;
+            // What is found out of a launcher holds for those that no cgroup limits, too.
+            let unlimited = SpawnContext {
+                cgroup: None,
+                ..*context
+            };
+            let found = self.choose(confinement, inside, &unlimited, &mut rejected)?;
             if let Some(fit) = found {
                 return self.with_bwrap(&fit, confinement, request, inside, context);
             }

@@ -115,6 +115,7 @@ pub(crate) fn start(
         has_terminal: false,
         limits: &[],
         descriptors: &descriptors,
+        cgroup: context.cgroup,
         restrictions: Restrictions::default(),
         guardian: context.guardian,
     };
@@ -304,6 +305,8 @@ pub struct SpawnContext<'a> {
     pub null: BorrowedFd<'a>,
     /// Who kills what we started when we die.
     pub guardian: &'a Guardian,
+    /// The cgroup to start in, by what [`Launch::cgroup`] is written to.
+    pub cgroup: Option<BorrowedFd<'a>>,
     /// Becomes readable when the start is to be given up.
     pub cancel: Option<BorrowedFd<'a>>,
 }

@@ -39,7 +39,9 @@ use self::helper::{Channel, ChannelError, Framed};
 use self::relay::{Answers, Passing, Relayed};
 use super::files::{FileConfinement, FileService, FileWork, METHODS};
 use super::reply::Responder;
-use crate::env::local::{Helper, Helpers, Host, ProcessSpec, StartError, StartedHelper};
+use crate::env::local::{
+    CgroupLimits, Helper, Helpers, Host, ProcessSpec, StartError, StartedHelper,
+};
 use crate::log;
 use crate::rpc::error::{DenyingRule, ErrorData, ErrorKind, Reason, RpcError};
 use crate::rpc::message::{Message, RequestId};
@@ -304,6 +306,7 @@ impl ConfinedFiles {
             socket: Some(theirs.into()),
             timeout: None,
             limits: Vec::new(),
+            cgroup_limits: CgroupLimits::default(),
             confinement: Some(Confinement {
                 policy: Policy::clone(&stamp.cached.policy),
                 cwd: "/".into(),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::env::local::variables::{add_shell, child_environment, server_environment};
 use crate::env::local::{
-    self, Process, ProcessSpec, ReadQuery, ReadView, Started, Subscriber, refusal,
+    self, CgroupLimits, CpuLimit, Process, ProcessSpec, ReadQuery, ReadView, Started, Subscriber,
+    refusal,
 };
 use crate::memory;
 use crate::rpc::base64;
@@ -139,6 +140,7 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     };
     let cwd =
         WirePath::parse(cwd).map_err(|error| RpcError::invalid_params(error.cwd_message()))?;
+    let cgroup_limits = cgroup_limits(&params)?;
     let (mut argv, mut arg0, mut directory) = (params.argv, params.arg0, cwd.path.clone());
     let confinement = match params.sandbox {
         Some(sandbox) => Some(local::confinement(sandbox.get(), &cwd)?),
@@ -192,7 +194,25 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
         pipe_stdin: params.pipe_stdin,
         timeout: params.timeout_ms.map(Duration::from_millis),
         limits,
+        cgroup_limits,
         confinement,
+    })
+}
+
+fn cgroup_limits(params: &StartParams<'_>) -> Result<CgroupLimits, RpcError> {
+    let at_least_one = |name: &str, count: Option<u64>| match count {
+        Some(0) => Err(RpcError::invalid_params(format!("{name} must not be 0"))),
+        count => Ok(count),
+    };
+    let cpu = params.cpu_max.map(|processors| {
+        CpuLimit::of(processors).ok_or_else(|| {
+            RpcError::invalid_params("cpuMax must be a number of processors from 0.01 to 10000")
+        })
+    });
+    Ok(CgroupLimits {
+        memory: at_least_one("memoryMax", params.memory_max)?,
+        pids: at_least_one("pidsMax", params.pids_max)?,
+        cpu: cpu.transpose()?,
     })
 }
 

@@ -28,6 +28,18 @@ fn a_wrong_command_line_gives_2() {
             "invalid value 'nofile=many'",
         ),
         (
+            &["run", "--memory", "much", "x"],
+            "invalid value 'much' for '--memory <SIZE>'",
+        ),
+        (
+            &["run", "--pids", "0", "x"],
+            "invalid value '0' for '--pids <N>'",
+        ),
+        (
+            &["run", "--cpu", "0", "x"],
+            "expected a number of processors, such as 2 or 0.5",
+        ),
+        (
             &["run", "-i", "-n", "x"],
             "'--input' cannot be used with '--no-input'",
         ),

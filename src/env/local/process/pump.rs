@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Milestone, Observer, Process, StartReply, Subscriber};
+use crate::env::local::cgroup::Cgroup;
 use crate::env::local::denial_detector::DenialDetector;
 use crate::env::local::host::Running;
 use crate::env::local::launch::{self, Launched, ProcessSpec, Started};
@@ -70,6 +71,7 @@ pub(crate) fn run(
         terminal,
         level,
         claim,
+        cgroup,
     } = launched;
     let exit_event = leader.exit_event();
     let milestone = Milestone::Started {
@@ -81,7 +83,9 @@ pub(crate) fn run(
         // The answer first: nobody else can publish an event of this process.
         started(Ok(Started { level }));
         let shared = terminal.clone();
-        control.began(leader, guardian, Arc::clone(&waker), shared, spec.timeout);
+        let group = (leader, guardian);
+        let waker = Arc::clone(&waker);
+        control.began(group, cgroup.clone(), waker, shared, spec.timeout);
         if let Some(pipe) = stdin {
             control.stdin.open_pipe(Arc::new(pipe));
         }
@@ -106,6 +110,7 @@ pub(crate) fn run(
             })
             .collect(),
         exit: None,
+        cgroup,
         claim,
         denial_detector: spec.confinement.map(DenialDetector::new),
         drain_until: None,
@@ -134,10 +139,11 @@ fn begin(
         process.control.lock().watch_for_cancel(Arc::clone(cancel));
     }
     let cancel = cancel.as_ref().map(|cancel| cancel.as_fd());
-    Ok((
-        waker,
-        launch::launch(process.host(), spec, process.mark(), cancel)?,
-    ))
+    let cgroup = process.session_cgroup.for_process(&spec.cgroup_limits);
+    let cgroup = cgroup.map_err(launch::StartError::Cgroup)?;
+    let host = process.host();
+    let launched = launch::launch(host, spec, process.mark(), cgroup, cancel)?;
+    Ok((waker, launched))
 }
 
 /// One stream of output.
@@ -162,6 +168,8 @@ struct Pump<'a> {
     outputs: Vec<Output>,
     /// The exit that was seen but not recorded yet.
     exit: Option<Exit>,
+    /// What limits it, until its exit is recorded.
+    cgroup: Option<Arc<Cgroup>>,
     /// The mount points that its sandbox needs, until it has ended.
     claim: Option<Claim>,
     /// Sees why it fails, if it is confined.
@@ -416,9 +424,16 @@ impl Pump<'_> {
                 Exit::Killed(signal) => (128 + signal.number(), Some(signal)),
             };
             let denial = self.denial_detector.take().and_then(|it| it.judge(code));
+            let oom_killed = self
+                .cgroup
+                .take()
+                .is_some_and(|it| it.has_run_out_of_memory());
             let mut control = self.process.control.lock();
-            let milestone = control.record_exit(code, signal, denial);
+            let milestone = control.record_exit(code, signal, denial, oom_killed);
+            let cgroup = control.take_empty_cgroup();
             drop(control);
+            // To remove it takes a moment.
+            drop(cgroup);
             (self.observer)(&milestone);
             self.exit = None;
             let window = self.process.host().config().drain_window;
