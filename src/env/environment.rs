@@ -21,8 +21,8 @@ use crate::rpc::client::{
 };
 pub use crate::rpc::client::{
     Command, Confined, ConnectionState, EnvironmentFacts, Exit, FileBlock, FileKind, FileMetadata,
-    HttpRequest, HttpResponse, Links, Listing, Names, OpenFor, PolicyFacts, ProcessEvent,
-    SandboxFacts, Stream, TerminalSize,
+    HttpRequest, HttpResponse, Links, Listing, Names, NewMetadata, OpenFor, PolicyFacts,
+    ProcessEvent, SandboxFacts, Stream, TerminalSize,
 };
 pub use crate::rpc::error::DenyingRule;
 pub use crate::rpc::methods::process::Denial;

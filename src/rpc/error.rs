@@ -90,6 +90,8 @@ pub enum Reason {
     NotEmpty,
     /// Above a size that something may have.
     TooLarge,
+    /// A file was changed while it was read.
+    Changed,
     /// Time was up.
     TimedOut,
     /// The program is there and cannot be run.

@@ -5,6 +5,7 @@
 //! astray by whoever renames and links at the same time.
 
 use std::ffi::{CStr, CString, OsString};
+use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ops::BitOr;
@@ -17,6 +18,11 @@ use super::check;
 /// The directory of a path that is absolute, so that any would do.
 // SAFETY: AT_FDCWD is no descriptor that could be closed, and every call here knows it.
 pub const ROOTED: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) };
+
+/// The least hole of a file.
+pub const PAGE: u64 = 4096;
+/// What a directory has that gives its entries access rules of their own.
+const DEFAULT_ACL: &CStr = c"system.posix_acl_default";
 
 /// The longest target of a symbolic link that is read.
 const MAX_LINK: usize = 64 * 1024;
@@ -270,15 +276,42 @@ pub struct Status {
     pub incarnation: i64,
     /// When anything of it last changed, in nanoseconds since 1970; nobody can set that.
     pub changed: i64,
-    /// When its content last changed, in milliseconds since 1970.
+    /// When its content last changed, in nanoseconds since 1970.
+    pub modified: i64,
+    /// The same in milliseconds.
     pub modified_ms: i64,
+    /// Bytes that it takes on its disk.
+    pub allocated: u64,
     /// When it was made; none where the file system does not keep that.
     pub created_ms: Option<i64>,
+}
+
+impl Status {
+    /// A text that is another after each change of the file, of its content or of anything else.
+    pub fn version(&self) -> String {
+        let Identity(_, _, inode) = self.identity;
+        format!(
+            "{inode:x}-{:x}-{:x}-{:x}",
+            self.size, self.modified, self.changed
+        )
+    }
+
+    /// Whether it is a file with holes, which are worth to be kept: a page of them at least.
+    pub fn is_sparse(&self) -> bool {
+        self.kind == FileType::Regular && self.allocated.saturating_add(PAGE) <= self.size
+    }
 }
 
 /// Device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity(u32, u32, u64);
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(major, minor, inode) = self;
+        write!(f, "{major:x}:{minor:x}:{inode:x}")
+    }
+}
 
 impl Identity {
     /// Whether both are on one device.
@@ -352,7 +385,9 @@ fn status(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) -> io::Result<St
         links: found.stx_nlink,
         size: found.stx_size,
         identity: Identity(found.stx_dev_major, found.stx_dev_minor, found.stx_ino),
+        modified: nanos(found.stx_mtime),
         modified_ms: millis(found.stx_mtime),
+        allocated: found.stx_blocks.saturating_mul(512),
         created_ms: has_birth.then(|| millis(found.stx_btime)),
         incarnation: match kind {
             _ if has_birth => nanos(found.stx_btime),
@@ -444,6 +479,27 @@ pub fn remove_directory_at(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
     check(unsafe { libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), libc::AT_REMOVEDIR) }).map(drop)
 }
 
+/// Opens a new file that has no name yet, and never gets one if its process ends before
+/// [`give_name`]. Not every file system has such files.
+pub fn open_unnamed(dir: BorrowedFd<'_>, mode: u32) -> io::Result<OwnedFd> {
+    open_at(dir, c".", Access(libc::O_TMPFILE | libc::O_WRONLY), mode)
+}
+
+/// Gives a file that is open a name, which must be free.
+pub fn give_name(file: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    let (path, flags) = (path_of(file), libc::AT_SYMLINK_FOLLOW);
+    let (from, to) = (libc::AT_FDCWD, dir.as_raw_fd());
+    // SAFETY: both are C strings.
+    check(unsafe { libc::linkat(from, path.as_ptr(), to, name.as_ptr(), flags) }).map(drop)
+}
+
+/// Gives a file one more name, which must be free. A symbolic link gets one itself.
+pub fn hard_link_at(from: (BorrowedFd<'_>, &CStr), to: (BorrowedFd<'_>, &CStr)) -> io::Result<()> {
+    let (from_dir, to_dir) = (from.0.as_raw_fd(), to.0.as_raw_fd());
+    // SAFETY: both are C strings.
+    check(unsafe { libc::linkat(from_dir, from.1.as_ptr(), to_dir, to.1.as_ptr(), 0) }).map(drop)
+}
+
 /// Makes a symbolic link at `path`.
 pub fn link_at(target: &CStr, dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
     // SAFETY: both are C strings.
@@ -504,7 +560,7 @@ pub fn change_mode(file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
         // Before Linux 6.6, or a filter of system calls is older than the kernel. fchmod takes no
         // such descriptor, but the name that the kernel gives it does.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
-            let path = CString::new(format!("/proc/self/fd/{number}"))?;
+            let path = path_of(file);
             // SAFETY: the path is a terminated string.
             check(unsafe { libc::chmod(path.as_ptr(), mode) }).map(drop)
         }
@@ -518,6 +574,154 @@ pub fn change_owner(file: BorrowedFd<'_>, user: u32, group: u32) -> io::Result<(
     let (number, flags) = (file.as_raw_fd(), libc::AT_EMPTY_PATH);
     // SAFETY: the path is a terminated string.
     check(unsafe { libc::fchownat(number, c"".as_ptr(), user, group, flags) }).map(drop)
+}
+
+/// Sets the permission bits of a file or directory, and those of `mode` beyond them besides what it
+/// has of them: a new directory has setgid from the one that it is in. Where that one has given it
+/// access rules, no bit is added.
+pub fn change_permissions(file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
+    let found = status_of(file)?;
+    let is_ruled = found.kind == FileType::Directory && has_default_acl(file);
+    let bits = match is_ruled {
+        true => mode & found.mode,
+        false => mode,
+    };
+    let wanted = (bits & 0o777) | ((mode | found.mode) & 0o7000);
+    // To set the same again would take setgid from who is not in the group.
+    if wanted == found.mode {
+        return Ok(());
+    }
+    change_mode(file, wanted)
+}
+
+/// Whether entries of this directory get access rules of its choice.
+fn has_default_acl(directory: BorrowedFd<'_>) -> bool {
+    attribute(directory, DEFAULT_ACL).is_ok_and(|rules| !rules.is_empty())
+}
+
+/// The names of a file's extended attributes, access rules among them.
+pub fn attribute_names(file: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
+    let path = path_of(file);
+    let names = filled(|room, size| {
+        // SAFETY: the path is a C string, and the room is of the size that is given.
+        unsafe { libc::listxattr(path.as_ptr(), room.cast(), size) }
+    })?;
+    let names = names.split(|byte| *byte == 0);
+    Ok(names
+        .filter(|name| !name.is_empty())
+        .filter_map(|name| CString::new(name).ok())
+        .collect())
+}
+
+/// The value of one of them.
+pub fn attribute(file: BorrowedFd<'_>, name: &CStr) -> io::Result<Vec<u8>> {
+    let path = path_of(file);
+    filled(|room, size| {
+        // SAFETY: both are C strings, and the room is of the size that is given.
+        unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), room.cast(), size) }
+    })
+}
+
+/// Sets one of them.
+pub fn set_attribute(file: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> io::Result<()> {
+    let path = path_of(file);
+    // SAFETY: both are C strings, and the pointer and the length are those of one slice.
+    check(unsafe {
+        libc::setxattr(
+            path.as_ptr(),
+            name.as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// What `call` writes: it gets room and its size, says how much it has filled, and without room how
+/// much it needs.
+fn filled(call: impl Fn(*mut u8, usize) -> isize) -> io::Result<Vec<u8>> {
+    loop {
+        let needed = call(std::ptr::null_mut(), 0);
+        let needed = usize::try_from(needed).map_err(|_| io::Error::last_os_error())?;
+        if needed == 0 {
+            return Ok(Vec::new());
+        }
+        let mut out = vec![0; needed];
+        match usize::try_from(call(out.as_mut_ptr(), out.len())) {
+            Ok(count) => {
+                out.truncate(count);
+                return Ok(out);
+            }
+            Err(_) => match io::Error::last_os_error() {
+                // It has grown meanwhile.
+                error if error.raw_os_error() == Some(libc::ERANGE) => {}
+                error => return Err(error),
+            },
+        }
+    }
+}
+
+/// The path by which the kernel finds what is open, also as a place only.
+fn path_of(file: BorrowedFd<'_>) -> CString {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // A number has no NUL.
+    CString::new(path).unwrap_or_default()
+}
+
+/// Sets when the content of a file last changed, in nanoseconds since 1970.
+pub fn change_modified(file: BorrowedFd<'_>, modified: i64) -> io::Result<()> {
+    const SECOND: i64 = 1_000_000_000;
+    let kept = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: libc::UTIME_OMIT,
+    };
+    let wanted = libc::timespec {
+        tv_sec: modified.div_euclid(SECOND),
+        tv_nsec: modified.rem_euclid(SECOND),
+    };
+    let times = [kept, wanted];
+    let path = path_of(file);
+    // SAFETY: the path is a C string, and there are two times. The path also finds what was opened
+    // as a place only.
+    match check(unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), times.as_ptr(), 0) }) {
+        // There is no /proc.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // SAFETY: there are two times.
+            check(unsafe { libc::futimens(file.as_raw_fd(), times.as_ptr()) }).map(drop)
+        }
+        set => set.map(drop),
+    }
+}
+
+/// Cuts a file that is open for writing, or lets it end in a hole.
+pub fn change_size(file: BorrowedFd<'_>, size: u64) -> io::Result<()> {
+    let size = i64::try_from(size).map_err(|_| invalid())?;
+    // SAFETY: takes no pointers.
+    retry(|| unsafe { libc::ftruncate(file.as_raw_fd(), size) }).map(drop)
+}
+
+/// Where the next bytes of a file are from `offset` on that are no hole; none up to its end. A file
+/// system that has no holes says `offset`.
+pub fn next_data(file: BorrowedFd<'_>, offset: u64) -> io::Result<Option<u64>> {
+    seek(file, offset, libc::SEEK_DATA)
+}
+
+/// Where the next hole of a file is from `offset` on, which its end is too; none behind it.
+pub fn next_hole(file: BorrowedFd<'_>, offset: u64) -> io::Result<Option<u64>> {
+    seek(file, offset, libc::SEEK_HOLE)
+}
+
+fn seek(file: BorrowedFd<'_>, offset: u64, whence: libc::c_int) -> io::Result<Option<u64>> {
+    let offset = i64::try_from(offset).map_err(|_| invalid())?;
+    // SAFETY: takes no pointers.
+    match unsafe { libc::lseek(file.as_raw_fd(), offset, whence) } {
+        -1 => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+            error => Err(error),
+        },
+        found => Ok(u64::try_from(found).ok()),
+    }
 }
 
 /// Reads up to `length` bytes at `offset` to the end of `out`; how many, 0 at the file's end.

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::hard_links::{Claim, FirstName, HardLinks};
 use super::progress::Progress;
 use super::queue::{Directory, Forgotten, Job, Queue, Sort, Stop, Work};
-use super::side::{BLOCK, Block, Blocks, CopyError, Found, Purpose, Settings, Side};
-use super::transfer::{File, PartNames, SHORTER, Transfer, trusted};
-use crate::env::{EnvironmentError, FileKind, Listing};
+use super::side::{BLOCK, Block, Blocks, CopyError, Found, Purpose, Side};
+use super::transfer::{CHANGED, File, PartNames, SHORTER, Transfer, trusted};
+use crate::env::{EnvironmentError, FileKind, Listing, NewMetadata};
 use crate::sys::sync::Mutex;
 
 /// The permission bits that are kept: what they let others do, and no more.
@@ -26,12 +27,16 @@ const LONGEST_PATH: usize = 4096;
 const MAX_CANDIDATES: usize = 8;
 
 /// What a link is known by while it has another name.
-const NOTHING: Found = Found {
+pub(crate) const NOTHING: Found = Found {
     kind: FileKind::Symlink,
     is_link: true,
     size: None,
-    modified_ms: None,
+    modified: None,
     mode: None,
+    version: None,
+    is_sparse: false,
+    id: None,
+    links: 1,
 };
 
 /// A part that is open to be written, and its path.
@@ -45,6 +50,9 @@ pub(crate) struct Copy {
     pub(crate) progress: Arc<Progress>,
     pub(crate) continues: bool,
     pub(crate) is_verbose: bool,
+    /// Whether extended attributes are kept, which both sides have.
+    pub(crate) keeps_attributes: bool,
+    pub(crate) hard_links: Mutex<HardLinks>,
     /// What was lost, once an environment is.
     pub(crate) lost: Mutex<Option<EnvironmentError>>,
 }
@@ -72,6 +80,12 @@ impl Copy {
     fn report(&self, error: CopyError) {
         match error {
             CopyError::File(why) | CopyError::Irreplaceable(why) => self.progress.fail(why),
+            // Whatever is under way fails for the same reason.
+            CopyError::Full(why) => {
+                if self.queue.stop(Stop::Full) {
+                    self.progress.fail(why);
+                }
+            }
             CopyError::Lost(error) => {
                 let mut lost = self.lost.lock();
                 lost.get_or_insert(error);
@@ -111,19 +125,16 @@ impl Copy {
         }
         // One that an earlier copy has left is of the source's choice, and leads where it wants.
         let there = self.target.look(&to, false)?;
-        if there.is_some_and(|there| there.is_link) {
+        if there.as_ref().is_some_and(|there| there.is_link) {
             let name = self.target.name(&to);
             return Err(CopyError::of(name, "a link, and the source is a directory"));
         }
         // Nobody else sees on the way what is not for everyone, nor if we are stopped.
         let open = found.mode.map(|mode| (mode & KEPT) | OWN_DIRECTORY);
-        if there.is_none_or(|there| there.kind != FileKind::Directory) {
+        if (there.as_ref()).is_none_or(|there| there.kind != FileKind::Directory) {
             self.target.make_directory(&to, self.settable(open))?;
         }
-        let Listing { entries, unnamed } = self.source.list(&from)?;
-        for (name, _) in unnamed.iter() {
-            self.report(self.fault(&from.join(name), "the name is not UTF-8; left out"));
-        }
+        let Listing { entries } = self.source.list(&from)?;
         let directory = Arc::new(Directory {
             from,
             to,
@@ -195,6 +206,68 @@ impl Copy {
         if found.is_link && !job.follows {
             return self.link(job);
         }
+        // Of several files that are named on the command line, each is copied for itself.
+        if job.parent.is_none() || !self.target.abilities().makes_hard_links {
+            return self.copy_file(job, found, None);
+        }
+        let claimed = self.hard_links.lock().claim(job, &found);
+        match claimed {
+            Claim::Alone(job) => self.copy_file(job, found, None),
+            Claim::Link(job, first) => self.hard_link(&first, job, found),
+            Claim::Waits => Ok(()),
+            Claim::First(job, first) => {
+                let copied = self.copy_file(job, found, Some(first.clone()));
+                // Unless it is under way, or was told before.
+                copied.inspect_err(|_| self.finish_links(&first, None))
+            }
+        }
+    }
+
+    /// Makes one more name of a file that was copied, or where that cannot be another copy of it.
+    fn hard_link(&self, first: &Path, job: Job, found: Found) -> Result<(), CopyError> {
+        let link = || {
+            let Err(error) = self.target.hard_link(first, &job.to) else {
+                return Ok(());
+            };
+            // The name is taken, or something else is wrong, which shows again.
+            if self.target.look(&job.to, false)?.is_none() {
+                return Err(error);
+            }
+            let part = self.draw(&PartNames::of(
+                &job.to,
+                &self.source.name(&job.from),
+                &NOTHING,
+            ))?;
+            self.target.hard_link(first, &part)?;
+            let replaced = self.target.replace(&part, &job.to);
+            // If both were names of one file already, it is still there.
+            let _ = self.target.remove(&part);
+            replaced
+        };
+        match link() {
+            Ok(()) => {
+                self.tell(&job.from, &job.to);
+                Ok(())
+            }
+            Err(error @ CopyError::Lost(_)) => Err(error),
+            Err(_) => self.copy_file(job, found, None),
+        }
+    }
+
+    /// Lets the names become links that have waited for the first one of their file, or the next of
+    /// them be the first.
+    fn finish_links(&self, first: &FirstName, copied: Option<&Path>) {
+        let waiting = (self.hard_links.lock()).finish(first, copied.map(Path::to_owned));
+        for job in waiting {
+            let share = job.parent.clone();
+            if let Err(error) = self.perform(job) {
+                self.report(error);
+            }
+            Directory::give_back(share, |directory| self.settle_directory(directory));
+        }
+    }
+
+    fn copy_file(&self, job: Job, found: Found, first: Option<FirstName>) -> Result<(), CopyError> {
         let Job {
             from,
             to,
@@ -208,15 +281,20 @@ impl Copy {
             false => None,
         };
         // A device is nobody's copy.
-        let settings = match in_place {
-            true => Settings::default(),
-            false => Settings {
-                modified_ms: found.modified_ms,
-                mode: self.settable(found.mode.map(|mode| mode & KEPT)),
+        let new = match in_place {
+            true => NewMetadata::default(),
+            false => NewMetadata {
+                permissions: self.settable(found.mode.map(|mode| mode & KEPT)),
+                modified: found.modified,
+                size: None,
             },
         };
+        let takes_metadata = self.target.abilities().takes_metadata;
+        let keeps_holes = found.is_sparse && takes_metadata && parts.is_some();
         let file = |part| File {
             from: from.clone(),
+            found: found.clone(),
+            first: first.clone(),
             part,
             last: to.clone(),
             parent: parent.clone(),
@@ -224,13 +302,13 @@ impl Copy {
         let is_small = found
             .size
             .is_some_and(|size| 0 < size && size <= BLOCK as u64);
-        if is_small {
+        if is_small && !keeps_holes && !self.keeps_attributes {
             let part = self.new_part(parts.as_ref(), &to)?;
-            return self.small_file(file(part), settings, found.size);
+            return self.small_file(file(part), new, found.size);
         }
-        let Some(source) = self.source.open(&from, Purpose::Reading)? else {
+        let Some(source) = self.source.open_source(&from, &found)? else {
             let part = self.new_part(parts.as_ref(), &to)?;
-            return self.small_file(file(part), settings, None);
+            return self.small_file(file(part), new, None);
         };
         let old = match &parts {
             Some(parts) if self.continues => self.old_part(&*source, parts, &found)?,
@@ -249,28 +327,28 @@ impl Copy {
         // An old server on one side: whole files or nothing.
         let Some((target, part)) = opened else {
             let part = self.new_part(parts.as_ref(), &to)?;
-            return self.small_file(file(part), settings, None);
+            return self.small_file(file(part), new, None);
         };
-        let mut later = settings;
-        if parts.is_some() {
-            let now = settings.mode.map(|mode| (mode | OWN) & !NOT_YET);
-            let private = Settings {
-                modified_ms: None,
-                mode: now,
+        let mut later = new;
+        if keeps_holes {
+            later.size = found.size;
+        }
+        // Elsewhere it is its owner's alone from the start.
+        if parts.is_some() && !takes_metadata {
+            let now = new.permissions.map(|mode| (mode | OWN) & !NOT_YET);
+            let private = NewMetadata {
+                permissions: now,
+                ..NewMetadata::default()
             };
             if let Err(error) = target.settle(private) {
                 return Err(self.discard(&file(part), error));
             }
-            later.mode = settings.mode.filter(|_| settings.mode != now);
+            later.permissions = new.permissions.filter(|_| new.permissions != now);
         }
         self.progress.skip(start);
-        self.queue.open(Transfer::new(
-            (source, target),
-            file(part),
-            &found,
-            later,
-            start,
-        ));
+        let sides = (source, target);
+        self.queue
+            .open(Transfer::new(sides, file(part), later, start));
         Ok(())
     }
 
@@ -337,24 +415,20 @@ impl Copy {
         let Some(last) = start.checked_sub(BLOCK as u64) else {
             return Ok(0);
         };
-        let Some(before) = self.target.open(part, Purpose::Reading)? else {
+        let Some(before) = self.target.open_source(part, &NOTHING)? else {
             return Ok(0);
         };
         let (mut ours, mut theirs) = (Block::default(), Block::default());
-        source.read(last, &mut theirs)?;
-        before.read(last, &mut ours)?;
+        source.read(last, false, &mut theirs)?;
+        before.read(last, false, &mut ours)?;
         let is_right = ours.data().len() == BLOCK && ours.data() == theirs.data();
         Ok(if is_right { start } else { 0 })
     }
 
     /// All of a file at once, which has no more bytes than `most`.
-    fn small_file(
-        &self,
-        file: File,
-        settings: Settings,
-        size: Option<u64>,
-    ) -> Result<(), CopyError> {
-        let data = self.source.read_whole(&file.from, size.map(|_| BLOCK))?;
+    fn small_file(&self, file: File, new: NewMetadata, size: Option<u64>) -> Result<(), CopyError> {
+        let most = size.map(|_| BLOCK);
+        let data = self.source.read_whole(&file.from, &file.found, most)?;
         if size.is_some() && data.len() > BLOCK {
             let why = "it has grown while it was copied; copy it again";
             return Err(self.fault(&file.from, why));
@@ -363,9 +437,7 @@ impl Copy {
             return Err(self.fault(&file.from, SHORTER));
         }
         let purpose = purpose(&file.part, &file.last);
-        let written = self
-            .target
-            .write_whole(&file.part, purpose, &data, settings);
+        let written = self.target.write_whole(&file.part, purpose, &data, new);
         self.progress.add(data.len() as u64);
         self.give_name(&file, written)
     }
@@ -386,7 +458,11 @@ impl Copy {
             return (None, Ok(()));
         };
         let name = self.source.name(&transfer.file.from);
+        let (from, part) = (&transfer.file.from, &transfer.file.part);
+        // Before the mode, which may keep even us out.
+        let kept = self.keep_attributes(from, part);
         let (file, copied) = transfer.close(&name);
+        let copied = copied.and(kept);
         let named = self.give_name(&file, copied);
         (file.parent, named)
     }
@@ -397,7 +473,7 @@ impl Copy {
             true => Ok(()),
             false => self.target.replace(&file.part, &file.last),
         });
-        match named {
+        let done = match named {
             Ok(()) => {
                 self.tell(&file.from, &file.last);
                 Ok(())
@@ -406,7 +482,11 @@ impl Copy {
                 let error = self.discard(file, error);
                 self.write_over(file, error)
             }
+        };
+        if let Some(first) = &file.first {
+            self.finish_links(first, done.is_ok().then_some(&file.last));
         }
+        done
     }
 
     /// Copies a file once more over the one that is there, if that is all that can be done.
@@ -419,7 +499,7 @@ impl Copy {
         if there.filter(is_file).is_none() {
             return Err(error);
         }
-        let opened = match self.source.open(&file.from, Purpose::Reading)? {
+        let opened = match self.source.open_source(&file.from, &file.found)? {
             Some(source) => {
                 let target = self.target.open(&file.last, Purpose::Over)?;
                 target.map(|target| (source, target))
@@ -428,15 +508,15 @@ impl Copy {
         };
         match opened {
             None => {
-                let data = self.source.read_whole(&file.from, None)?;
-                let settings = Settings::default();
+                let data = self.source.read_whole(&file.from, &file.found, None)?;
+                let new = NewMetadata::default();
                 self.target
-                    .write_whole(&file.last, Purpose::Over, &data, settings)?;
+                    .write_whole(&file.last, Purpose::Over, &data, new)?;
             }
             Some((source, target)) => {
                 let (mut block, mut offset) = (Block::default(), 0);
                 loop {
-                    let is_last = source.read(offset, &mut block)?;
+                    let is_last = source.read(offset, false, &mut block)?.is_last;
                     if !block.data().is_empty() {
                         target.write(offset, block.data())?;
                     }
@@ -449,11 +529,36 @@ impl Copy {
                         return Err(CopyError::of(name, "stopped; it is incomplete"));
                     }
                 }
+                // What is there by now is no copy of anything.
+                let sized = file.found.size.filter(|size| *size > 0);
+                if sized.is_some_and(|size| size != offset) {
+                    let why = format!("{CHANGED}; what was written over is incomplete");
+                    return Err(self.fault(&file.from, &why));
+                }
+                source.close()?;
+                if self.target.abilities().takes_metadata {
+                    // Who may write to a file may not set its time, unless it is theirs.
+                    let _ = target.settle(NewMetadata {
+                        modified: file.found.modified,
+                        ..NewMetadata::default()
+                    });
+                }
                 target.close()?;
             }
         }
         self.tell(&file.from, &file.last);
         Ok(())
+    }
+
+    fn keep_attributes(&self, from: &Path, to: &Path) -> Result<(), CopyError> {
+        if !self.keeps_attributes {
+            return Ok(());
+        }
+        let attributes = self.source.attributes(from)?;
+        match attributes.is_empty() {
+            true => Ok(()),
+            false => self.target.set_attributes(to, &attributes),
+        }
     }
 
     /// A mode, if the target can set one.
@@ -496,21 +601,37 @@ impl Copy {
         }
     }
 
+    /// Removes the parts of files whose copying was stopped.
+    pub(crate) fn remove_parts(&self) {
+        for transfer in self.queue.abandoned() {
+            if transfer.file.part != transfer.file.last {
+                // What is left behind hurts nobody.
+                let _ = self.target.remove(&transfer.file.part);
+            }
+        }
+    }
+
     /// Gives a directory that we have made its time and mode, when all is in it.
     fn settle_directory(&self, directory: &Directory) {
         let Directory {
-            to, found, is_ours, ..
+            from,
+            to,
+            found,
+            is_ours,
+            ..
         } = directory;
         if !is_ours || self.queue.stopped().is_some() {
             return;
         }
         let mode = found.mode.map(|mode| mode & KEPT);
-        let settings = Settings {
-            modified_ms: found.modified_ms,
+        let new = NewMetadata {
+            modified: found.modified,
             // It has the right one already, unless we ourselves needed more.
-            mode: self.settable(mode.filter(|mode| mode & OWN_DIRECTORY != OWN_DIRECTORY)),
+            permissions: self.settable(mode.filter(|mode| mode & OWN_DIRECTORY != OWN_DIRECTORY)),
+            size: None,
         };
-        if let Err(error) = self.target.settle_directory(to, settings) {
+        let kept = self.keep_attributes(from, to);
+        if let Err(error) = kept.and_then(|()| self.target.settle_directory(to, new)) {
             self.report(error);
         }
     }
@@ -519,7 +640,7 @@ impl Copy {
 /// None where a file is the trouble.
 fn or_none<T>(result: Result<Option<T>, CopyError>) -> Result<Option<T>, CopyError> {
     match result {
-        Err(CopyError::File(_) | CopyError::Irreplaceable(_)) => Ok(None),
+        Err(CopyError::File(_) | CopyError::Irreplaceable(_) | CopyError::Full(_)) => Ok(None),
         result => result,
     }
 }

@@ -5,17 +5,22 @@
 //! a tree that names links, nor who else writes to these directories, leads us anywhere else.
 
 use std::ffi::{CString, OsStr};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
-use super::side::{Abilities, Block, Blocks, CopyError, Found, Purpose, Settings, Side};
-use crate::env::local::files::{replace_as, write_at};
-use crate::env::{FileKind, Listing};
+use super::side::{
+    Abilities, Attributes, BLOCK, Block, Blocks, CopyError, Found, Purpose, ReadBlock, Side,
+};
+use super::transfer::CHANGED;
+use crate::env::local::files::{
+    attributes_of, change_metadata, hole_at, make_directory_as, replace_as, set_attributes_of,
+    write_at,
+};
+use crate::env::{FileKind, Listing, NewMetadata};
 use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
 use crate::sys::process;
@@ -47,8 +52,6 @@ enum Parent<'a> {
 
 /// Who may read a file until its mode is set: its owner.
 const PRIVATE: u32 = 0o600;
-/// The same of a directory.
-const PRIVATE_DIRECTORY: u32 = 0o700;
 /// Of a directory that gets no other mode; the umask takes away of it.
 const USUAL_DIRECTORY: u32 = 0o777;
 /// Who may write to a file besides its owner.
@@ -148,9 +151,12 @@ impl Side for LocalFs {
         Abilities {
             renames: true,
             sets_modes: true,
+            takes_metadata: true,
             makes_links: true,
             reads_links: true,
             updates: true,
+            makes_hard_links: true,
+            has_attributes: true,
         }
     }
 
@@ -181,8 +187,12 @@ impl Side for LocalFs {
                 kind: kind(status.kind),
                 is_link,
                 size: Some(status.size),
-                modified_ms: Some(status.modified_ms),
+                modified: Some(status.modified),
                 mode: Some(status.mode),
+                version: Some(status.version()),
+                is_sparse: status.is_sparse(),
+                id: Some(status.identity.to_string()),
+                links: status.links,
             })
         });
         match looked {
@@ -231,40 +241,71 @@ impl Side for LocalFs {
         Self::result(path, make())
     }
 
+    fn attributes(&self, path: &Path) -> Result<Attributes, CopyError> {
+        let opened = self.place(path).and_then(|place| place.open(Access::READ));
+        let found = opened.and_then(|opened| attributes_of(opened.as_fd()));
+        let found = Self::result(path, found)?.into_iter();
+        // Names that are no text are not told.
+        let texts = found.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Ok(texts.collect())
+    }
+
+    fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Result<(), CopyError> {
+        let set = || {
+            let opened = self.place(path)?.open(Access::READ)?;
+            let named = attributes.iter().map(|(name, value)| {
+                let name = c_string(OsStr::new(name))?;
+                Ok((name, value.clone()))
+            });
+            set_attributes_of(opened.as_fd(), &named.collect::<io::Result<Vec<_>>>()?)
+        };
+        Self::result(path, set())
+    }
+
+    fn hard_link(&self, existing: &Path, path: &Path) -> Result<(), CopyError> {
+        let link = || {
+            let (from, to) = (self.place(existing)?, self.place(path)?);
+            file::hard_link_at((from.directory(), &from.name), (to.directory(), &to.name))
+        };
+        Self::result(path, link())
+    }
+
     fn make_directory(&self, path: &Path, mode: Option<u32>) -> Result<(), CopyError> {
         if self.base.is_none() {
             return Self::result(path, fs::create_dir_all(path));
         }
         let make = || {
             let place = self.place(path)?;
-            let first = mode.map_or(USUAL_DIRECTORY, |_| PRIVATE_DIRECTORY);
-            match file::make_directory_at(place.directory(), &place.name, first) {
+            let (directory, name) = (place.directory(), &place.name);
+            let made = match mode {
+                Some(mode) => make_directory_as(directory, name, mode),
+                None => file::make_directory_at(directory, name, USUAL_DIRECTORY),
+            };
+            match made {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                     match place.status(LastLink::Keep)?.kind {
-                        FileType::Directory => return Ok(()),
-                        _ => return Err(error),
+                        FileType::Directory => Ok(()),
+                        _ => Err(error),
                     }
                 }
-                made => made?,
-            }
-            match mode {
-                Some(mode) => {
-                    let made = place.open(Access::READ | Access::DIRECTORY)?;
-                    made.set_permissions(Permissions::from_mode(mode))
-                }
-                None => Ok(()),
+                made => made,
             }
         };
         Self::result(path, make())
     }
 
-    fn read_whole(&self, path: &Path, most: Option<usize>) -> Result<Vec<u8>, CopyError> {
+    fn read_whole(
+        &self,
+        path: &Path,
+        found: &Found,
+        most: Option<usize>,
+    ) -> Result<Vec<u8>, CopyError> {
         let read = || {
             let mut data = Vec::new();
             let limit = most.map_or(u64::MAX, |most| most as u64 + 1);
-            self.open_to_read(path)?
-                .take(limit)
-                .read_to_end(&mut data)?;
+            let file = self.open_to_read(path)?;
+            (&file).take(limit).read_to_end(&mut data)?;
+            check_version(&file, found.version_to_read())?;
             Ok(data)
         };
         Self::result(path, read())
@@ -275,12 +316,12 @@ impl Side for LocalFs {
         path: &Path,
         purpose: Purpose,
         data: &[u8],
-        settings: Settings,
+        new: NewMetadata,
     ) -> Result<(), CopyError> {
         let write = || {
             let mut file = self.open_to_write(path, purpose)?;
             file.write_all(data)?;
-            settle(&file, settings)
+            change_metadata(file.as_fd(), new)
         };
         match purpose {
             Purpose::NewPart => Self::of_replacing(path, write()),
@@ -288,25 +329,30 @@ impl Side for LocalFs {
         }
     }
 
-    fn open(&self, path: &Path, purpose: Purpose) -> Result<Option<Box<dyn Blocks>>, CopyError> {
-        let file = match purpose {
-            Purpose::Reading => self.open_to_read(path),
-            _ => self.open_to_write(path, purpose),
-        };
-        Ok(Some(Box::new(OpenLocal {
-            path: path.to_owned(),
-            file: match purpose {
-                Purpose::NewPart => Self::of_replacing(path, file)?,
-                _ => Self::result(path, file)?,
-            },
-            writing: Mutex::default(),
-        })))
+    fn open_source(
+        &self,
+        path: &Path,
+        found: &Found,
+    ) -> Result<Option<Box<dyn Blocks>>, CopyError> {
+        let file = Self::result(path, self.open_to_read(path))?;
+        let version = found.version_to_read().map(str::to_owned);
+        Ok(Some(OpenLocal::boxed(path, file, version)))
     }
 
-    fn settle_directory(&self, path: &Path, settings: Settings) -> Result<(), CopyError> {
+    fn open(&self, path: &Path, purpose: Purpose) -> Result<Option<Box<dyn Blocks>>, CopyError> {
+        let file = self.open_to_write(path, purpose);
+        let file = match purpose {
+            Purpose::NewPart => Self::of_replacing(path, file)?,
+            _ => Self::result(path, file)?,
+        };
+        Ok(Some(OpenLocal::boxed(path, file, None)))
+    }
+
+    fn settle_directory(&self, path: &Path, new: NewMetadata) -> Result<(), CopyError> {
         let place = self.place(path);
         let opened = place.and_then(|place| place.open(Access::READ | Access::DIRECTORY));
-        Self::result(path, opened.and_then(|opened| settle(&opened, settings)))
+        let settled = opened.and_then(|opened| change_metadata(opened.as_fd(), new));
+        Self::result(path, settled)
     }
 
     fn replace(&self, from: &Path, to: &Path) -> Result<(), CopyError> {
@@ -360,7 +406,7 @@ impl LocalFs {
                 }
                 Ok(file)
             }
-            Purpose::Reading | Purpose::InPlace => {
+            Purpose::InPlace => {
                 let is_device =
                     |of| matches!(of, FileType::CharacterDevice | FileType::BlockDevice);
                 // Looked at first for the sake of the words, since a pipe without reader does not
@@ -387,15 +433,13 @@ fn is_our_part(file: &File) -> io::Result<bool> {
         && found.mode() & WRITTEN_BY_OTHERS == 0)
 }
 
-/// The mode last: it may keep even us out.
-fn settle(file: &File, settings: Settings) -> io::Result<()> {
-    let modified = settings.modified_ms.map(u64::try_from);
-    if let Some(Ok(millis)) = modified {
-        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))?;
-    }
-    match settings.mode {
-        Some(mode) => file.set_permissions(Permissions::from_mode(mode)),
-        None => Ok(()),
+/// An error unless a file is of this version, if one is named.
+fn check_version(file: &File, version: Option<&str>) -> io::Result<()> {
+    match version {
+        Some(version) if file::status_of(file.as_fd())?.version() != version => {
+            Err(io::Error::other(CHANGED))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -403,20 +447,62 @@ fn settle(file: &File, settings: Settings) -> io::Result<()> {
 struct OpenLocal {
     path: PathBuf,
     file: File,
+    /// What its version must be whenever it is read, if that matters.
+    version: Option<String>,
     /// The kernel takes one writer of a file at a time, and has the others spin.
     writing: Mutex<()>,
 }
 
+impl OpenLocal {
+    fn boxed(path: &Path, file: File, version: Option<String>) -> Box<dyn Blocks> {
+        Box::new(Self {
+            path: path.to_owned(),
+            file,
+            version,
+            writing: Mutex::default(),
+        })
+    }
+
+    fn read(&self, offset: u64, skips_holes: bool, block: &mut Block) -> io::Result<ReadBlock> {
+        let hole = match skips_holes {
+            true => hole_at(self.file.as_fd(), offset, BLOCK)?,
+            false => None,
+        };
+        let read = match hole {
+            Some((until, is_last)) => ReadBlock {
+                is_last,
+                hole_until: Some(until),
+            },
+            None => {
+                let mut is_last = false;
+                block.fill(|filled, room| {
+                    let count = self.file.read_at(room, offset + filled as u64)?;
+                    is_last = count == 0;
+                    Ok(count)
+                })?;
+                ReadBlock {
+                    is_last,
+                    hole_until: None,
+                }
+            }
+        };
+        check_version(&self.file, self.version.as_deref())?;
+        Ok(read)
+    }
+}
+
 impl Blocks for OpenLocal {
-    fn read(&self, offset: u64, block: &mut Block) -> Result<bool, CopyError> {
-        let mut at_end = false;
-        let filled = block.fill(|filled, room| {
-            let count = self.file.read_at(room, offset + filled as u64)?;
-            at_end = count == 0;
-            Ok(count)
-        });
-        LocalFs::result(&self.path, filled)?;
-        Ok(at_end)
+    fn read(
+        &self,
+        offset: u64,
+        skips_holes: bool,
+        block: &mut Block,
+    ) -> Result<ReadBlock, CopyError> {
+        LocalFs::result(&self.path, self.read(offset, skips_holes, block))
+    }
+
+    fn least_hole(&self) -> usize {
+        file::PAGE as usize
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), CopyError> {
@@ -424,8 +510,8 @@ impl Blocks for OpenLocal {
         LocalFs::result(&self.path, write_at(&self.file, data, offset))
     }
 
-    fn settle(&self, settings: Settings) -> Result<(), CopyError> {
-        LocalFs::result(&self.path, settle(&self.file, settings))
+    fn settle(&self, new: NewMetadata) -> Result<(), CopyError> {
+        LocalFs::result(&self.path, change_metadata(self.file.as_fd(), new))
     }
 
     fn close(self: Box<Self>) -> Result<(), CopyError> {

@@ -8,6 +8,7 @@
 //! tells when an environment does not answer ([`OutageWatch`]).
 
 mod copy;
+mod hard_links;
 mod local_fs;
 mod plan;
 mod progress;
@@ -101,6 +102,16 @@ static GRAMMAR: Grammar<CopyFlags> = Grammar {
         ),
         Flag::switch(
             Category::Copying,
+            Some('a'),
+            "archive",
+            "As -r, and keep extended attributes and access rules (ACLs)",
+            FlagKind::Switch(|flags| {
+                flags.is_recursive = true;
+                flags.is_archive = true;
+            }),
+        ),
+        Flag::switch(
+            Category::Copying,
             None,
             "continue",
             "Go on where an interrupted copy of the same files stopped",
@@ -141,13 +152,16 @@ static GRAMMAR: Grammar<CopyFlags> = Grammar {
             A file appears under its name when it is complete; until then it is beside\n\
             it as .NAME.PART-xxxxxxxx-yyyyyyyyyyyyyyyy, from which --continue goes on if\n\
             nobody else can have written to it. Below the destination no link is\n\
-            followed. A new file gets the permissions of its source, and on this machine\n\
-            the time of modification; one that is replaced keeps its owner, group and\n\
-            permissions. Where none can take its place, since its directory may not be\n\
-            written, its owner is another or it is a mount point, it is written over, and\n\
-            is incomplete until that is done. A directory that was there before stays as\n\
-            it is. What a file has grown by since the copy looked at it is not copied, nor\n\
-            a path of 4096 bytes or more; one that has become shorter is an error.\n\n\
+            followed. Files and directories keep their permissions and the time of\n\
+            modification, files their holes; several names of one file stay that. A new\n\
+            directory gets setgid and the access rules that the one above it gives. A file\n\
+            that is replaced keeps its owner, group and permissions. Where none can take\n\
+            its place, since its directory may not be written, its owner is another or it\n\
+            is a mount point, it is written over, and is incomplete until that is done. A\n\
+            directory that was there before stays as it is. A file that is changed while\n\
+            it is copied is an error, and not copied; so is a path of 4096 bytes or more.\n\
+            No room at the destination ends the copy.\n\
+            Servers that are not exec-server keep less: neither times nor holes.\n\n\
             Exit code: 0 if all was copied, 1 if something was not, 255 if an\n\
             environment was not reached or lost, 2 for a wrong command line.\n",
 };
@@ -159,6 +173,7 @@ struct CopyFlags {
     environment: Option<String>,
     pin: Option<Fingerprint>,
     is_recursive: bool,
+    is_archive: bool,
     continues: bool,
     is_quiet: bool,
     is_verbose: bool,
@@ -176,6 +191,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long threads that were stopped may take to finish what they are at.
 const LAST_PIECE: Duration = Duration::from_secs(2);
 
+/// Something was not copied.
+const NOT_ALL: u8 = 1;
 /// An environment was not reached, or lost.
 const LOST: u8 = 255;
 
@@ -251,7 +268,10 @@ fn start(flags: &CopyFlags) -> Result<u8, StartError> {
         }
     }
     progress.finish();
-    Ok(u8::from(progress.failures() > 0))
+    Ok(match progress.failures() {
+        0 => 0,
+        _ => NOT_ALL,
+    })
 }
 
 /// Copies one source; a code if nothing more is to be done.
@@ -267,6 +287,10 @@ fn one(
         Err(CopyError::File(why) | CopyError::Irreplaceable(why)) => {
             progress.fail(why);
             return Ok(None);
+        }
+        Err(CopyError::Full(why)) => {
+            progress.fail(why);
+            return Ok(Some(NOT_ALL));
         }
         Err(CopyError::Lost(error)) => return Err(error.into()),
     };
@@ -312,6 +336,10 @@ fn one(
                     Ok(Some(LOST))
                 }
                 (Stop::Lost, None) => Ok(Some(LOST)),
+                (Stop::Full, _) => {
+                    copy.remove_parts();
+                    Ok(Some(NOT_ALL))
+                }
             }
         }
     }
@@ -338,13 +366,19 @@ fn begin(
     if let (Some(directory), None) = (&plan.source, &source.environment) {
         from = from.below(directory)?;
     }
+    let has_attributes = [&from, &to].map(|side| side.abilities().has_attributes) == [true; 2];
+    if flags.is_archive && !has_attributes {
+        progress.say("extended attributes are left out: one side does not know them");
+    }
     let copy = Arc::new(Copy {
+        keeps_attributes: flags.is_archive && has_attributes,
         source: from,
         target: to,
         queue: Queue::default(),
         progress: Arc::clone(progress),
         continues: flags.continues,
         is_verbose: flags.is_verbose,
+        hard_links: Mutex::default(),
         lost: Mutex::default(),
     });
     Ok((copy, plan.job))
@@ -513,7 +547,9 @@ impl Stopping {
                 let is_first = self.signal.swap(number, Ordering::AcqRel) == 0;
                 let copy = self.copy.lock();
                 match &*copy {
-                    Some(copy) if is_first => copy.queue.stop(Stop::Signal(number)),
+                    Some(copy) if is_first => {
+                        copy.queue.stop(Stop::Signal(number));
+                    }
                     _ => std::process::exit(128 + number),
                 }
             }

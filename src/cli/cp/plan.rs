@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::copy::last_name;
+use super::copy::{NOTHING, last_name};
 use super::queue::Job;
 use super::side::{CopyError, Found, Side};
+use super::transfer::PartNames;
 use crate::env::FileKind;
 
 /// One end of a copy as it was named.
@@ -70,7 +71,7 @@ pub(crate) fn plan(source: &End<'_>, target: &End<'_>, rules: Rules) -> Result<P
     }
 
     let there = target.look(true)?;
-    let is_into = there.is_some_and(|there| there.kind == FileKind::Directory);
+    let is_into = (there.as_ref()).is_some_and(|there| there.kind == FileKind::Directory);
     if !is_into && rules.is_one_of_many {
         return Err(CopyError::of(target.name(), "not a directory"));
     }
@@ -107,7 +108,12 @@ pub(crate) fn plan(source: &End<'_>, target: &End<'_>, rules: Rules) -> Result<P
         }
         None => {}
     }
-    if is_directory && rules.is_one_side && is_inside(source, &to)? {
+    let is_inside = is_directory
+        && match rules.is_one_side {
+            true => is_inside(source, &to)?,
+            false => is_seen_inside(source, target.side, &to)?,
+        };
+    if is_inside {
         let name = target.side.name(&to);
         return Err(CopyError::of(
             source.name(),
@@ -144,19 +150,53 @@ fn parent_of(path: &Path) -> PathBuf {
     path.parent().unwrap_or(path).to_owned()
 }
 
-/// Whether `to`, which need not exist, is in a directory or is it.
-fn is_inside(source: &End<'_>, to: &Path) -> Result<bool, CopyError> {
-    let directory = source.side.real_path(source.path)?;
-    let mut known = to;
-    while source.side.look(known, true)?.is_none() {
+/// The deepest directory above a path, or the path itself, that is there.
+fn deepest<'p>(side: &dyn Side, path: &'p Path) -> Result<&'p Path, CopyError> {
+    let mut known = path;
+    while side.look(known, true)?.is_none() {
         known = match known.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
     }
+    Ok(known)
+}
+
+/// Whether `to`, which need not exist, is in a directory or is it.
+fn is_inside(source: &End<'_>, to: &Path) -> Result<bool, CopyError> {
+    let directory = source.side.real_path(source.path)?;
+    let known = deepest(source.side, to)?;
     let rest = to.strip_prefix(known).unwrap_or(Path::new("")).to_owned();
     let real: PathBuf = source.side.real_path(known)?.join(rest);
     Ok(real.starts_with(directory))
+}
+
+/// Whether `to`, which need not exist, is in a directory of another side, or is it, since both sides
+/// are of one machine. A directory above `to` is a candidate if both sides tell the same of it; what
+/// proves it is that a name which we make there is seen by the source.
+fn is_seen_inside(source: &End<'_>, target: &dyn Side, to: &Path) -> Result<bool, CopyError> {
+    let Some(id) = source.look(true)?.and_then(|found| found.id) else {
+        return Ok(false);
+    };
+    let real = target.real_path(deepest(target, to)?)?;
+    for above in real.ancestors() {
+        let found = target.look(above, true)?;
+        if found.and_then(|found| found.id).as_ref() != Some(&id) {
+            continue;
+        }
+        let drawn = PartNames::of(&real.join("probe"), "", &NOTHING).draw();
+        let probe = drawn.map_err(|error| CopyError::system(target.name(&real), &error))?;
+        // To what is there, since servers tell nothing of a link that leads nowhere. What cannot be
+        // written to takes no copy either.
+        if target.make_link(Path::new("."), &probe).is_err() {
+            return Ok(false);
+        }
+        let below = probe.strip_prefix(above).unwrap_or(&probe);
+        let seen = source.side.look(&source.path.join(below), false);
+        target.remove(&probe)?;
+        return Ok(seen?.is_some());
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -99,6 +99,8 @@ pub(crate) enum Stop {
     Signal(i32),
     /// An environment is lost.
     Lost,
+    /// There is no room at the destination.
+    Full,
 }
 
 /// The work of one copy, shared by its threads.
@@ -212,10 +214,13 @@ impl Queue {
         }
     }
 
-    /// Ends everything after the pieces that are under way.
-    pub(crate) fn stop(&self, why: Stop) {
-        self.state.lock().stop.get_or_insert(why);
+    /// Ends everything after the pieces that are under way; whether nothing else has before.
+    pub(crate) fn stop(&self, why: Stop) -> bool {
+        let mut state = self.state.lock();
+        let is_first = state.stop.is_none();
+        state.stop.get_or_insert(why);
         self.changed.notify_all();
+        is_first
     }
 
     pub(crate) fn stopped(&self) -> Option<Stop> {
@@ -370,8 +375,12 @@ mod tests {
                 kind: FileKind::Directory,
                 is_link: false,
                 size: None,
-                modified_ms: None,
+                modified: None,
                 mode: None,
+                version: None,
+                is_sparse: false,
+                id: None,
+                links: 1,
             },
             is_ours: true,
             parent: None,

@@ -17,18 +17,31 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::side::{Abilities, BLOCK, Block, Blocks, CopyError, Found, Purpose, Settings, Side};
+use super::side::{
+    Abilities, Attributes, BLOCK, Block, Blocks, CopyError, Found, Purpose, ReadBlock, Side,
+};
+use super::transfer::CHANGED;
 use crate::env::{
     Environment, EnvironmentError, EnvironmentFacts, FileKind, FileMetadata, Links, Listing,
-    OpenFor,
+    NewMetadata, OpenFor,
 };
 use crate::rpc::client::{ClientError, ExecServerClient, OpenFile};
 use crate::rpc::error::ErrorKind;
+use crate::rpc::path_uri::to_uri;
 use crate::sys::sync::Mutex;
 use crate::visible::Visible;
 
 /// For how long one thing is asked for again and again: longer than the client's window of 45 s.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// What a server must know that keeps what it is given.
+const KEEPING: [&str; 4] = [
+    "fs/createDirectory.permissions",
+    "fs/open.create",
+    "fs/setMetadata",
+    "fs/writeFile.metadata",
+];
+/// Zeros in a row that are worth another request.
+const LEAST_HOLE: usize = 64 * 1024;
 /// Between two attempts, so that a server that hangs up at once does not keep us busy.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -43,13 +56,15 @@ struct Remote {
     environment: Arc<Environment>,
     client: ExecServerClient,
     abilities: Abilities,
+    /// Whether it takes names, and targets of links, that are not UTF-8.
+    takes_odd_names: bool,
 }
 
 /// The directory that all is in.
 struct Base {
     path: PathBuf,
     /// The same without links; none where the server cannot tell.
-    real: Option<String>,
+    real: Option<PathBuf>,
 }
 
 impl RemoteFs {
@@ -62,9 +77,13 @@ impl RemoteFs {
         let abilities = Abilities {
             renames: knows("fs/rename"),
             sets_modes: knows("fs/setPermissions"),
+            takes_metadata: KEEPING.iter().all(|name| knows(name)),
             makes_links: knows("fs/symlink"),
             reads_links: knows("fs/readLink"),
             updates: knows("fs/open.update"),
+            makes_hard_links: knows("fs/hardLink"),
+            has_attributes: knows("fs/getMetadata.attributes")
+                && knows("fs/setMetadata.attributes"),
         };
         let client = environment.client()?.clone();
         Ok(Self {
@@ -72,6 +91,8 @@ impl RemoteFs {
                 environment,
                 client,
                 abilities,
+                takes_odd_names: knows("fs/readDirectory.fileNameBase64")
+                    && knows("fs/symlink.targetBase64"),
             }),
             base: None,
         })
@@ -88,28 +109,54 @@ impl RemoteFs {
         answer.map_err(|error| self.explained(path, error))
     }
 
-    /// The path as the server gets it: the wire has texts only.
+    /// The path as the server gets it: the wire has texts only, and what is none is in a URI.
     fn wanted<'a>(&self, path: &'a Path) -> Result<Cow<'a, str>, CopyError> {
-        let why = "the name is not UTF-8, which this environment needs";
-        let text = |path: &'a Path| {
-            path.to_str()
-                .ok_or_else(|| CopyError::of(self.name(path), why))
-        };
         let Some((base, real)) = self.real_base() else {
-            return text(path).map(Cow::Borrowed);
+            return match path.to_str() {
+                Some(text) => Ok(text.into()),
+                None => self.odd(path, path).map(Cow::Owned),
+            };
         };
-        match path.strip_prefix(base) {
-            Ok(rest) if rest.as_os_str().is_empty() => Ok(real.to_owned().into()),
-            Ok(rest) => Ok(format!("{}/{}", real.trim_end_matches('/'), text(rest)?).into()),
-            Err(_) => Err(CopyError::of(
-                self.name(path),
-                "it is outside of what is copied",
-            )),
+        let rest = path
+            .strip_prefix(base)
+            .map_err(|_| CopyError::of(self.name(path), "it is outside of what is copied"))?;
+        let whole = match rest.as_os_str().is_empty() {
+            true => real.to_owned(),
+            false => real.join(rest),
+        };
+        match whole.into_os_string().into_string() {
+            Ok(text) => Ok(text.into()),
+            Err(odd) => self.odd(path, odd.as_ref()).map(Cow::Owned),
         }
+    }
+
+    /// A path that is not UTF-8, as the server gets it.
+    fn odd(&self, path: &Path, whole: &Path) -> Result<String, CopyError> {
+        if self.remote.takes_odd_names {
+            return Ok(to_uri(whole));
+        }
+        let why = "the name is not UTF-8, which this environment needs";
+        Err(CopyError::of(self.name(path), why))
     }
 
     fn explained(&self, path: &Path, error: ClientError) -> CopyError {
         self.remote.explained(&self.name(path), error)
+    }
+
+    fn opening(
+        &self,
+        path: &Path,
+        purpose: OpenFor,
+        version: Option<String>,
+    ) -> Result<Opening, CopyError> {
+        Ok(Opening {
+            remote: Arc::clone(&self.remote),
+            path: self.wanted(path)?.into_owned(),
+            name: self.name(path),
+            purpose,
+            version,
+            links: self.links(),
+        })
     }
 
     /// The error of writing for this purpose.
@@ -118,7 +165,7 @@ impl RemoteFs {
         self.explained(path, error).of_replacing(errno)
     }
 
-    fn real_base(&self) -> Option<(&Path, &str)> {
+    fn real_base(&self) -> Option<(&Path, &Path)> {
         let base = self.base.as_ref()?;
         Some((&base.path, base.real.as_deref()?))
     }
@@ -144,10 +191,11 @@ impl Remote {
     /// The error of a file, unless the environment itself is lost.
     fn explained(&self, name: &str, error: ClientError) -> CopyError {
         let is_lost = !matches!(error, ClientError::Protocol(_)) && error.code().is_none();
+        let errno = errno_of(&error);
         let error = self.environment.error(error);
         match is_lost {
             true => CopyError::Lost(error),
-            false => CopyError::of(name, Visible(words(&error))),
+            false => CopyError::of(name, Visible(words(&error))).of_room(errno),
         }
     }
 }
@@ -193,8 +241,12 @@ impl Side for RemoteFs {
             },
             is_link: found.is_symlink,
             size: found.size,
-            modified_ms: Some(found.modified_ms),
+            modified: Some(found.modified),
             mode: found.mode,
+            version: found.version,
+            is_sparse: found.is_sparse,
+            id: found.id,
+            links: found.links.unwrap_or(1),
         }))
     }
 
@@ -204,33 +256,60 @@ impl Side for RemoteFs {
 
     fn real_path(&self, path: &Path) -> Result<PathBuf, CopyError> {
         self.ask(path, |files, path| files.canonicalize(path))
-            .map(PathBuf::from)
     }
 
     fn link_target(&self, path: &Path) -> Result<PathBuf, CopyError> {
         self.ask(path, |files, path| files.read_link(path))
-            .map(PathBuf::from)
     }
 
     fn make_link(&self, target: &Path, path: &Path) -> Result<(), CopyError> {
         let why = "a link to what is not UTF-8, which this environment needs";
-        let target = target.to_str();
-        let target = target.ok_or_else(|| CopyError::of(self.name(path), why))?;
+        if target.to_str().is_none() && !self.remote.takes_odd_names {
+            return Err(CopyError::of(self.name(path), why));
+        }
         // Where the first of two was done, the second finds the name taken, as by another's.
         self.ask(path, |files, path| {
             files.symlink(target, path, self.links())
         })
     }
 
+    fn attributes(&self, path: &Path) -> Result<Attributes, CopyError> {
+        self.ask(path, |files, path| files.attributes(path))
+    }
+
+    fn set_attributes(&self, path: &Path, attributes: &Attributes) -> Result<(), CopyError> {
+        self.ask(path, |files, path| {
+            files.set_attributes(path, attributes, self.links())
+        })
+    }
+
+    fn hard_link(&self, existing: &Path, path: &Path) -> Result<(), CopyError> {
+        let old = self.wanted(existing)?;
+        self.ask(path, |files, path| {
+            files.hard_link(&old, path, self.links())
+        })
+    }
+
     fn make_directory(&self, path: &Path, mode: Option<u32>) -> Result<(), CopyError> {
+        if self.remote.abilities.takes_metadata {
+            return self.ask(path, |files, path| {
+                files.create_directory_as(path, self.links(), mode)
+            });
+        }
         self.ask(path, |files, path| {
             files.create_directory(path, self.links())
         })?;
         self.set_mode(path, mode)
     }
 
-    fn read_whole(&self, path: &Path, _: Option<usize>) -> Result<Vec<u8>, CopyError> {
-        self.ask(path, |files, path| files.read_file(path))
+    fn read_whole(
+        &self,
+        path: &Path,
+        found: &Found,
+        _: Option<usize>,
+    ) -> Result<Vec<u8>, CopyError> {
+        let version = found.version_to_read();
+        self.ask(path, |files, path| files.read_file_of(path, version))
     }
 
     fn write_whole(
@@ -238,29 +317,48 @@ impl Side for RemoteFs {
         path: &Path,
         purpose: Purpose,
         data: &[u8],
-        settings: Settings,
+        new: NewMetadata,
     ) -> Result<(), CopyError> {
         let wanted = self.wanted(path)?;
-        let written = again(|| {
-            let files = &self.remote.client;
-            files.write_file(&wanted, data, false, self.links())
-        });
+        let (files, links) = (&self.remote.client, self.links());
+        if self.remote.abilities.takes_metadata && purpose == Purpose::NewPart {
+            let made = making(|was_lost| match was_lost {
+                false => files.create_file(&wanted, data, new, links),
+                // Nobody else knows its name: it is what we have begun.
+                true => files
+                    .write_file(&wanted, data, false, links)
+                    .and_then(|()| files.set_metadata(&wanted, new, links)),
+            });
+            return made.map_err(|error| self.of_writing(path, purpose, error));
+        }
+        let written = again(|| files.write_file(&wanted, data, false, links));
         written.map_err(|error| self.of_writing(path, purpose, error))?;
-        self.set_mode(path, settings.mode)
+        self.set_mode(path, new.permissions)
+    }
+
+    fn open_source(
+        &self,
+        path: &Path,
+        found: &Found,
+    ) -> Result<Option<Box<dyn Blocks>>, CopyError> {
+        let version = found.version_to_read().map(str::to_owned);
+        let opening = self.opening(path, OpenFor::Reading, version)?;
+        match opening.open() {
+            Ok(file) => Ok(Some(Box::new(file))),
+            // As 0.130 has it.
+            Err(error) if is_unknown_method(&error) => Ok(None),
+            Err(error) => Err(self.explained(path, error)),
+        }
     }
 
     fn open(&self, path: &Path, purpose: Purpose) -> Result<Option<Box<dyn Blocks>>, CopyError> {
-        let opening = Opening {
-            remote: Arc::clone(&self.remote),
-            path: self.wanted(path)?.into_owned(),
-            name: self.name(path),
-            purpose: match purpose {
-                Purpose::Reading => OpenFor::Reading,
-                Purpose::NewPart | Purpose::InPlace | Purpose::Over => OpenFor::Replacing,
-                Purpose::OldPart => OpenFor::Updating,
-            },
-            links: self.links(),
+        let takes_metadata = self.remote.abilities.takes_metadata;
+        let purpose_there = match purpose {
+            Purpose::NewPart if takes_metadata => OpenFor::Creating,
+            Purpose::NewPart | Purpose::InPlace | Purpose::Over => OpenFor::Replacing,
+            Purpose::OldPart => OpenFor::Updating,
         };
+        let opening = self.opening(path, purpose_there, None)?;
         match opening.open() {
             Ok(file) => Ok(Some(Box::new(file))),
             // As 0.130 has it.
@@ -269,8 +367,13 @@ impl Side for RemoteFs {
         }
     }
 
-    fn settle_directory(&self, path: &Path, settings: Settings) -> Result<(), CopyError> {
-        self.set_mode(path, settings.mode)
+    fn settle_directory(&self, path: &Path, new: NewMetadata) -> Result<(), CopyError> {
+        match self.remote.abilities.takes_metadata {
+            true => self.ask(path, |files, path| {
+                files.set_metadata(path, new, self.links())
+            }),
+            false => self.set_mode(path, new.permissions),
+        }
     }
 
     fn replace(&self, from: &Path, to: &Path) -> Result<(), CopyError> {
@@ -300,13 +403,15 @@ struct Opening {
     name: String,
     path: String,
     purpose: OpenFor,
+    /// What the version of a file to be read must be, where its server tells that.
+    version: Option<String>,
     links: Links,
 }
 
 /// An open file of an environment.
 struct OpenRemote {
     opening: Opening,
-    /// How a file that is read looked at first.
+    /// How a file that is read looked at first, where its server tells no version.
     looked: Option<FileMetadata>,
     state: Mutex<State>,
 }
@@ -336,10 +441,17 @@ impl From<ClientError> for ReopenError {
 impl Opening {
     /// Opens it for the first time.
     fn open(self) -> Result<OpenRemote, ClientError> {
-        let file = again(|| self.open_for(self.purpose))?;
-        let looked = match self.purpose {
-            OpenFor::Reading => Some(again(|| self.look())?),
-            OpenFor::Replacing | OpenFor::Updating => None,
+        let file = making(|was_lost| {
+            self.open_for(match self.purpose {
+                // Nobody else knows its name: it is what we have made.
+                OpenFor::Creating if was_lost => OpenFor::Replacing,
+                purpose => purpose,
+            })
+        })?;
+        let is_unknown = self.purpose == OpenFor::Reading && self.version.is_none();
+        let looked = match is_unknown {
+            true => Some(again(|| self.look())?),
+            false => None,
         };
         Ok(OpenRemote {
             opening: self,
@@ -354,7 +466,8 @@ impl Opening {
     }
 
     fn open_for(&self, purpose: OpenFor) -> Result<OpenFile, ClientError> {
-        self.remote.client.open(&self.path, purpose, self.links)
+        let (files, version) = (&self.remote.client, self.version.as_deref());
+        files.open_of(&self.path, purpose, self.links, version)
     }
 
     fn explained(&self, error: ClientError) -> CopyError {
@@ -415,16 +528,16 @@ impl OpenRemote {
 
     fn opened_anew(&self, written: u64) -> Result<OpenFile, ReopenError> {
         let open = |purpose| again(|| self.opening.open_for(purpose));
-        match &self.looked {
-            Some(looked) => {
+        match (&self.looked, self.opening.purpose) {
+            (Some(looked), _) => {
                 let file = open(OpenFor::Reading)?;
                 if again(|| self.opening.look())? != *looked {
-                    let why = "it was changed while its connection was lost; copy it again";
-                    return Err(ReopenError::Other(why));
+                    return Err(ReopenError::Other(CHANGED));
                 }
                 Ok(file)
             }
-            None => {
+            (None, OpenFor::Reading) => Ok(open(OpenFor::Reading)?),
+            (None, _) => {
                 // Opening would make it.
                 let size = again(|| self.opening.look())?.size.unwrap_or(0);
                 if size < written {
@@ -439,10 +552,25 @@ impl OpenRemote {
 }
 
 impl Blocks for OpenRemote {
-    fn read(&self, offset: u64, block: &mut Block) -> Result<bool, CopyError> {
-        let read = self.ask(|file| file.read_block(offset, BLOCK))?;
+    fn read(
+        &self,
+        offset: u64,
+        skips_holes: bool,
+        block: &mut Block,
+    ) -> Result<ReadBlock, CopyError> {
+        let read = self.ask(|file| match skips_holes {
+            true => file.read_block_or_hole(offset, BLOCK),
+            false => file.read_block(offset, BLOCK),
+        })?;
         block.set(read.data);
-        Ok(read.is_last)
+        Ok(ReadBlock {
+            is_last: read.is_last,
+            hole_until: read.data_at,
+        })
+    }
+
+    fn least_hole(&self) -> usize {
+        LEAST_HOLE
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), CopyError> {
@@ -452,20 +580,43 @@ impl Blocks for OpenRemote {
         Ok(())
     }
 
-    fn settle(&self, settings: Settings) -> Result<(), CopyError> {
-        let Some(mode) = settings.mode else {
+    fn settle(&self, new: NewMetadata) -> Result<(), CopyError> {
+        if new == NewMetadata::default() {
             return Ok(());
-        };
+        }
         let opening = &self.opening;
         let Opening { path, links, .. } = opening;
-        let set = again(|| opening.remote.client.set_permissions(path, mode, *links));
+        let files = &opening.remote.client;
+        let set = again(
+            || match (opening.remote.abilities.takes_metadata, new.permissions) {
+                (true, _) => files.set_metadata(path, new, *links),
+                (false, Some(mode)) => files.set_permissions(path, mode, *links),
+                (false, None) => Ok(()),
+            },
+        );
         set.map_err(|error| opening.explained(error))
     }
 
     fn close(self: Box<Self>) -> Result<(), CopyError> {
         let can_reopen = self.can_reopen();
-        let Self { opening, state, .. } = *self;
+        let Self {
+            opening,
+            looked,
+            state,
+        } = *self;
         let state = state.into_inner();
+        if opening.purpose == OpenFor::Reading {
+            // What was only read has nothing to lose.
+            drop(state);
+            let Some(looked) = looked else {
+                return Ok(());
+            };
+            let found = again(|| opening.look()).map_err(|error| opening.explained(error))?;
+            return match found == looked {
+                true => Ok(()),
+                false => Err(CopyError::of(&opening.name, CHANGED)),
+            };
+        }
         let closed = match Arc::into_inner(state.file) {
             Some(file) => file.close(),
             None => Ok(()),
@@ -485,6 +636,31 @@ impl Blocks for OpenRemote {
             closed => closed.map_err(|error| opening.explained(error)),
         }
     }
+}
+
+/// Makes something whose name must be free, as [`again`]; `make` is told whether the answer to an
+/// earlier attempt was lost, and the name is there: it was made then.
+fn making<T>(mut make: impl FnMut(bool) -> Result<T, ClientError>) -> Result<T, ClientError> {
+    let mut was_lost = false;
+    again(|| match make(false) {
+        Err(error) if was_lost && errno_of(&error) == Some(libc::EEXIST) => make(true),
+        made => {
+            was_lost |= matches!(&made, Err(error) if error.is_disconnect());
+            made
+        }
+    })
+}
+
+/// The number of the system's error; the reference has it in its words only.
+fn errno_of(error: &ClientError) -> Option<i32> {
+    let told = |error: &ClientError| match error {
+        ClientError::Rejected { message, .. } => {
+            let (_, number) = message.rsplit_once("(os error ")?;
+            number.strip_suffix(')')?.parse().ok()
+        }
+        _ => None,
+    };
+    error.errno().or_else(|| told(error))
 }
 
 /// Asks until there is an answer, be it an error. A connection that cannot be had any more is one.

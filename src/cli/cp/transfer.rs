@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::WORKERS;
+use super::hard_links::FirstName;
 use super::queue::Directory;
-use super::side::{BLOCK, Block, Blocks, CopyError, Found, Settings};
+use super::side::{BLOCK, Block, Blocks, CopyError, Found, between_holes};
+use crate::env::NewMetadata;
 use crate::hex::hex;
 use crate::sys::random;
 use crate::sys::sync::Mutex;
@@ -37,6 +39,8 @@ const WINDOW: u64 = 32 * BLOCK as u64;
 const NAME_KEPT: usize = 200;
 /// Why a file is not copied that has lost bytes since it was looked at.
 pub(crate) const SHORTER: &str = "it became shorter while it was copied; copy it again";
+/// Why a file is not copied that has become another.
+pub(crate) const CHANGED: &str = "it was changed while it was copied; copy it again";
 /// Digits of the number that is drawn.
 const DRAWN: usize = 16;
 
@@ -46,7 +50,9 @@ pub(crate) struct Transfer {
     target: Box<dyn Blocks>,
     pub(crate) file: File,
     /// What it gets when all is there.
-    settings: Settings,
+    new: NewMetadata,
+    /// Whether holes are left out on the way.
+    keeps_holes: bool,
     /// How many bytes it had when it was looked at; no more are copied. None where nobody knew, or
     /// as of files of `/proc`, which have bytes and no size.
     size: Option<u64>,
@@ -56,6 +62,10 @@ pub(crate) struct Transfer {
 /// Which file that is.
 pub(crate) struct File {
     pub(crate) from: PathBuf,
+    /// How the source looked.
+    pub(crate) found: Found,
+    /// If it is the first name of a file that has several.
+    pub(crate) first: Option<FirstName>,
     /// What is written: the part, or where the target cannot rename the file itself.
     pub(crate) part: PathBuf,
     pub(crate) last: PathBuf,
@@ -93,16 +103,17 @@ impl Transfer {
     pub(crate) fn new(
         (source, target): (Box<dyn Blocks>, Box<dyn Blocks>),
         file: File,
-        found: &Found,
-        settings: Settings,
+        new: NewMetadata,
         start: u64,
     ) -> Self {
-        let size = found.size.filter(|size| *size > 0);
+        let size = file.found.size.filter(|size| *size > 0);
         Self {
             source,
             target,
             file,
-            settings,
+            new,
+            // The size alone makes the one at the end.
+            keeps_holes: new.size.is_some(),
             size,
             progress: Mutex::new(Progress {
                 next: start,
@@ -162,6 +173,10 @@ impl Transfer {
         let bytes = match copied {
             Ok((count, is_last)) => {
                 let behind = offset + count;
+                // A hole goes on behind the block.
+                let next = behind / BLOCK as u64 * BLOCK as u64;
+                let skipped = next.saturating_sub(progress.next);
+                progress.next += skipped;
                 if is_last {
                     progress.end = Some(progress.end.map_or(behind, |end| end.min(behind)));
                 } else if self.size.is_none() {
@@ -170,7 +185,7 @@ impl Transfer {
                 if count > 0 {
                     progress.furthest = progress.furthest.max(behind);
                 }
-                count
+                count.min(BLOCK as u64) + skipped
             }
             Err(error) => {
                 progress.error.get_or_insert(error);
@@ -182,10 +197,18 @@ impl Transfer {
         (bytes, is_over && progress.taken.is_empty())
     }
 
-    /// How many bytes it had, and whether it was the last.
+    /// How many bytes it had, which are more than a block's where a hole goes on behind it, and
+    /// whether it was the last.
     fn copy_block(&self, offset: u64) -> Result<(u64, bool), CopyError> {
         let mut block = Block::default();
-        let mut is_last = self.source.read(offset, &mut block)?;
+        let read = self.source.read(offset, self.keeps_holes, &mut block)?;
+        let mut is_last = read.is_last;
+        if let (Some(size), Some(until)) = (self.size, read.hole_until) {
+            let until = until.min(size);
+            if until >= size.min(offset + BLOCK as u64) && until > offset {
+                return Ok((until - offset, until == size));
+            }
+        }
         if let Some(size) = self.size {
             // What it has grown by since it was looked at would have no end.
             let left = size.saturating_sub(offset);
@@ -196,7 +219,11 @@ impl Transfer {
             let why = "the server sent less than a block, and not the end";
             return Err(CopyError::of(Visible(self.file.from.display()), why));
         }
-        if !block.data().is_empty() {
+        if self.keeps_holes {
+            for (start, part) in between_holes(block.data(), self.target.least_hole()) {
+                self.target.write(offset + start as u64, part)?;
+            }
+        } else if !block.data().is_empty() {
             self.target.write(offset, block.data())?;
         }
         Ok((block.data().len() as u64, is_last))
@@ -205,8 +232,7 @@ impl Transfer {
     /// Gives the file what it is to have, and closes both; an error of a block is that of the file.
     pub(crate) fn close(self, name: &str) -> (File, Result<(), CopyError>) {
         let progress = self.progress.into_inner();
-        // What was only read has nothing to lose.
-        drop(self.source);
+        let unchanged = self.source.close();
         let copied = match progress.error {
             Some(error) => Err(error),
             None if progress.end != Some(progress.furthest)
@@ -214,7 +240,7 @@ impl Transfer {
             {
                 Err(CopyError::of(name, SHORTER))
             }
-            None => self.target.settle(self.settings),
+            None => unchanged.and_then(|()| self.target.settle(self.new)),
         };
         let closed = self.target.close();
         (self.file, copied.and(closed))
@@ -235,7 +261,7 @@ impl PartNames {
         digest.update(source.as_bytes());
         digest.update([0]);
         digest.update(found.size.unwrap_or_default().to_le_bytes());
-        digest.update(found.modified_ms.unwrap_or_default().to_le_bytes());
+        digest.update(found.modified.unwrap_or_default().to_le_bytes());
         let suffix = format!(".PART-{}-", hex(&digest.finalize()[..4]));
         let name = last.file_name().unwrap_or_default();
         let mut start = OsString::from(".");
@@ -278,6 +304,7 @@ pub(crate) fn trusted(size: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::side::ReadBlock;
     use super::*;
     use crate::env::FileKind;
 
@@ -285,15 +312,19 @@ mod tests {
     struct Idle;
 
     impl Blocks for Idle {
-        fn read(&self, _: u64, _: &mut Block) -> Result<bool, CopyError> {
+        fn read(&self, _: u64, _: bool, _: &mut Block) -> Result<ReadBlock, CopyError> {
             unreachable!("no block is copied")
+        }
+
+        fn least_hole(&self) -> usize {
+            BLOCK
         }
 
         fn write(&self, _: u64, _: &[u8]) -> Result<(), CopyError> {
             unreachable!("no block is copied")
         }
 
-        fn settle(&self, _: Settings) -> Result<(), CopyError> {
+        fn settle(&self, _: NewMetadata) -> Result<(), CopyError> {
             Ok(())
         }
 
@@ -304,20 +335,18 @@ mod tests {
 
     fn transfer(size: u64) -> Transfer {
         let sides: (Box<dyn Blocks>, Box<dyn Blocks>) = (Box::new(Idle), Box::new(Idle));
-        let found = Found {
-            kind: FileKind::Regular,
-            is_link: false,
-            size: Some(size),
-            modified_ms: None,
-            mode: None,
-        };
         let file = File {
             from: PathBuf::new(),
+            found: Found {
+                size: Some(size),
+                ..FOUND
+            },
+            first: None,
             part: PathBuf::new(),
             last: PathBuf::new(),
             parent: None,
         };
-        Transfer::new(sides, file, &found, Settings::default(), 0)
+        Transfer::new(sides, file, NewMetadata::default(), 0)
     }
 
     /// How many blocks are under way when so many were copied, each in that time.
@@ -354,6 +383,19 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_takes_the_blocks_that_are_all_in_it_away() {
+        let block = BLOCK as u64;
+        let transfer = transfer(100 * block);
+        assert_eq!(transfer.claim(), Claim::Block(0));
+        assert_eq!(transfer.claim(), Claim::Block(block));
+        let hole = transfer.settle(0, Ok((50 * block + 7, false)), Duration::ZERO);
+        assert_eq!(hole, (block + 48 * block, false));
+        assert_eq!(transfer.claim(), Claim::Later, "the second is far behind");
+        transfer.settle(block, Ok((block, false)), Duration::ZERO);
+        assert_eq!(transfer.claim(), Claim::Block(50 * block));
+    }
+
+    #[test]
     fn slow_blocks_call_for_more_of_them() {
         assert_eq!(under_way(0, Duration::ZERO), FEW);
         assert_eq!(under_way(3, SLOW), FEW);
@@ -364,8 +406,12 @@ mod tests {
         kind: FileKind::Regular,
         is_link: false,
         size: Some(5),
-        modified_ms: Some(7),
+        modified: Some(7),
         mode: None,
+        version: None,
+        is_sparse: false,
+        id: None,
+        links: 1,
     };
 
     #[test]
@@ -378,7 +424,7 @@ mod tests {
         assert!(name.to_str().unwrap().starts_with(".f.PART-") && name.len() == 33);
         assert!(names("a", &FOUND).has(name));
         let newer = Found {
-            modified_ms: Some(8),
+            modified: Some(8),
             ..FOUND
         };
         assert!(!names("a", &newer).has(name));

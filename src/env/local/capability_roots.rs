@@ -212,7 +212,7 @@ impl Discovery {
 
 /// The whole of a regular file of at most so many bytes.
 pub(crate) fn read_at_most(path: &Path, most: usize) -> Result<Vec<u8>, FileError> {
-    let mut content = Content::open(path, Links::Follow)?;
+    let mut content = Content::open(path, Links::Follow, None)?;
     let mut bytes = Vec::new();
     // One more than there may be tells that there are more.
     match content.fill(&mut bytes, most + 1)? {

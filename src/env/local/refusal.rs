@@ -19,6 +19,7 @@ impl From<FileError> for RpcError {
             FileError::HandleExists(_) => Some(Reason::Exists),
             FileError::ManyHandles => Some(Reason::Busy),
             FileError::CopyNeedsRecursive => Some(Reason::IsDirectory),
+            FileError::Changed => Some(Reason::Changed),
             _ => None,
         };
         let kind = match &error {
@@ -30,7 +31,7 @@ impl From<FileError> for RpcError {
                 _ => ErrorKind::Failed,
             },
             FileError::UnknownHandle(_) => ErrorKind::NotFound,
-            FileError::Moved => ErrorKind::Failed,
+            FileError::Moved | FileError::Changed => ErrorKind::Failed,
             _ => ErrorKind::InvalidRequest,
         };
         let told = Self::new(kind, error.to_string());

@@ -1,8 +1,9 @@
 //! Files on the server, whole and in blocks. Paths are native and absolute.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,17 +11,25 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::connection::{Answer, CallError, Connection, decode_result};
-use super::session::native;
 use super::{ClientError, ExecServerClient, RejectionData};
 use crate::rpc::methods::Method;
 use crate::rpc::methods::fs::{
     Canonicalize, CanonicalizeReply, Close, CloseParams, Copy, CopyParams, CreateDirectory,
-    CreateDirectoryParams, DirectoryEntry, GetMetadata, GetMetadataParams, Open, OpenMode,
-    OpenParams, PathParams, RawBlockReply, ReadBlock, ReadBlockParams, ReadDirectory, ReadFile,
-    ReadFileParams, ReadLink, Remove, RemoveParams, Rename, RenameParams, SetPermissions,
-    SetPermissionsParams, Symlink, SymlinkParams, WriteBlock, WriteFile,
+    CreateDirectoryParams, DirectoryEntry, GetMetadata, GetMetadataParams, HardLink,
+    HardLinkParams, NewMetadata as SentMetadata, Open, OpenMode, OpenParams, PathParams,
+    RawBlockReply, ReadBlock, ReadBlockParams, ReadDirectory, ReadFile, ReadFileParams, ReadLink,
+    ReadLinkReply, Remove, RemoveParams, Rename, RenameParams, SetMetadata, SetMetadataParams,
+    SetPermissions, SetPermissionsParams, Symlink, SymlinkParams, WriteBlock, WriteFile,
 };
+use crate::rpc::path_uri::WirePath;
 use crate::rpc::{base64, encode};
+
+/// What tells that a file was changed, and the rest that goes with it.
+const VERSION: &str = "fs/getMetadata.version";
+/// A file with all that it is to have, which must not be there yet.
+const WRITE_WITH_METADATA: &str = "fs/writeFile.metadata";
+/// Nanoseconds in a millisecond.
+const NANOS_OF_MILLI: i64 = 1_000_000;
 
 /// A rename that gives a file what the file has that it replaces.
 const RENAME_AS_REPLACED: &str = "fs/rename.asReplaced";
@@ -39,7 +48,7 @@ pub enum FileKind {
 }
 
 /// What is known about a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileMetadata {
     /// What it is, or what a link leads to.
     pub kind: FileKind,
@@ -47,21 +56,50 @@ pub struct FileMetadata {
     pub is_symlink: bool,
     /// Bytes, where the server tells; 0.130 does not.
     pub size: Option<u64>,
-    /// Milliseconds since 1970.
-    pub modified_ms: i64,
+    /// Nanoseconds since 1970; whole milliseconds of the reference.
+    pub modified: i64,
     /// The permission bits, where the server tells.
     pub mode: Option<u32>,
+    /// What is another after each change of the file, where the server tells.
+    pub version: Option<String>,
+    /// Whether it is known to have holes.
+    pub is_sparse: bool,
+    /// Which file it is on its machine, where the server tells.
+    pub id: Option<String>,
+    /// How many names it has, where the server tells.
+    pub links: Option<u32>,
+}
+
+/// What a file or a directory is to have; what is left out stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewMetadata {
+    /// The permission bits, at most 0777. A directory keeps setgid that it has from the one above it,
+    /// and gets no bit that the access rules of that one take away.
+    pub permissions: Option<u32>,
+    /// When its content last changed, in nanoseconds since 1970.
+    pub modified: Option<i64>,
+    /// Bytes: a file is cut, or ends in a hole.
+    pub size: Option<u64>,
+}
+
+impl From<NewMetadata> for SentMetadata {
+    fn from(new: NewMetadata) -> Self {
+        let rest = |nanos: i64| nanos.rem_euclid(NANOS_OF_MILLI) as u32;
+        Self {
+            permissions: new.permissions,
+            modified_at_ms: new.modified.map(|nanos| nanos.div_euclid(NANOS_OF_MILLI)),
+            modified_ns: new.modified.map(rest).filter(|rest| *rest > 0),
+            size: new.size,
+        }
+    }
 }
 
 /// What is in a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// The names, sorted, and what each is; a link is [`FileKind::Other`] where the server does not
-    /// look behind it.
+    /// look behind it. Not all are UTF-8: calls take a path with such a name as a `file:` URI.
     pub entries: Names,
-    /// Names that are not UTF-8, with other characters for what is not: to be shown only, since
-    /// no call takes them.
-    pub unnamed: Names,
 }
 
 /// What is done about symbolic links in a path where something is written or changed.
@@ -83,6 +121,8 @@ pub enum OpenFor {
     Replacing,
     /// Writing blocks into what is there, for a transfer that goes on; an extension.
     Updating,
+    /// Writing blocks into a file that must not be there yet, and is its owner's alone; an extension.
+    Creating,
 }
 
 /// A piece of a file.
@@ -92,6 +132,8 @@ pub struct FileBlock {
     pub data: Vec<u8>,
     /// Whether the file ends here.
     pub is_last: bool,
+    /// Up to where there is a hole, if that is all.
+    pub data_at: Option<u64>,
 }
 
 impl ExecServerClient {
@@ -100,9 +142,15 @@ impl ExecServerClient {
     /// # Errors
     /// The file's, or the connection's; so for all that follow.
     pub fn read_file(&self, path: &str) -> Result<Vec<u8>, ClientError> {
+        self.read_file_of(path, None)
+    }
+
+    /// The same of a file that is an error if it is not of this version from start to end.
+    pub fn read_file_of(&self, path: &str, version: Option<&str>) -> Result<Vec<u8>, ClientError> {
         let path = self.session()?.facts.path(path);
         let answer = self.call::<ReadFile>(&ReadFileParams {
             path: path.into(),
+            version: version.map(Into::into),
             ..ReadFileParams::default()
         })?;
         let reply = answer.reply::<ReadFile>()?;
@@ -146,13 +194,51 @@ impl ExecServerClient {
         self.call_with(WriteFile::NAME, &write).map(drop)
     }
 
+    /// Makes a file that must not be there yet, with all that it is to have. An extension.
+    pub fn create_file(
+        &self,
+        path: &str,
+        data: &[u8],
+        new: NewMetadata,
+        links: Links,
+    ) -> Result<(), ClientError> {
+        let session = self.session()?;
+        session.facts.needs(WRITE_WITH_METADATA)?;
+        let path = session.facts.path(path);
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"{\"path\":");
+            encode::json(out, &path);
+            out.extend_from_slice(b",\"overwrite\":false,\"metadata\":");
+            encode::json(out, &SentMetadata::from(new));
+            if links == Links::Refuse {
+                out.extend_from_slice(b",\"followSymlinks\":false");
+            }
+            out.extend_from_slice(b",\"dataBase64\":\"");
+            base64::encode_into(data, out);
+            out.extend_from_slice(b"\"}");
+        };
+        self.call_with(WriteFile::NAME, &write).map(drop)
+    }
+
     /// Makes a directory, with those above it; one that exists will do.
     pub fn create_directory(&self, path: &str, links: Links) -> Result<(), ClientError> {
+        self.create_directory_as(path, links, None)
+    }
+
+    /// The same, where a new one gets these permissions; a server that does not know that makes one
+    /// as usual.
+    pub fn create_directory_as(
+        &self,
+        path: &str,
+        links: Links,
+        permissions: Option<u32>,
+    ) -> Result<(), ClientError> {
         let path = self.session()?.facts.path(path);
         self.carry_out::<CreateDirectory>(&CreateDirectoryParams {
             path: path.into(),
             recursive: Some(true),
             follow_symlinks: follow(links),
+            permissions,
             ..CreateDirectoryParams::default()
         })
     }
@@ -160,9 +246,10 @@ impl ExecServerClient {
     /// What is there; a link is looked behind if `follows_links`. Otherwise a link is told by
     /// `is_symlink`, and `kind` is [`FileKind::Symlink`].
     pub fn metadata(&self, path: &str, follows_links: bool) -> Result<FileMetadata, ClientError> {
-        let path = self.session()?.facts.path(path);
+        let session = self.session()?;
         let answer = self.call::<GetMetadata>(&GetMetadataParams {
-            path: path.into(),
+            path: session.facts.path(path).into(),
+            version: session.facts.has(VERSION),
             ..GetMetadataParams::default()
         })?;
         let reply = answer.reply::<GetMetadata>()?;
@@ -176,8 +263,13 @@ impl ExecServerClient {
             kind,
             is_symlink: reply.is_symlink,
             size: reply.size,
-            modified_ms: reply.modified_at_ms,
+            modified: (reply.modified_at_ms.saturating_mul(NANOS_OF_MILLI))
+                .saturating_add(reply.modified_ns.unwrap_or(0).into()),
             mode: reply.mode,
+            version: reply.version,
+            is_sparse: reply.is_sparse,
+            id: reply.file_id,
+            links: reply.links,
         })
     }
 
@@ -224,13 +316,32 @@ impl ExecServerClient {
     }
 
     /// The path without links and dots.
-    pub fn canonicalize(&self, path: &str) -> Result<String, ClientError> {
+    pub fn canonicalize(&self, path: &str) -> Result<PathBuf, ClientError> {
         let path = self.session()?.facts.path(path);
         let answer = self.call::<Canonicalize>(&at(&path))?;
         let CanonicalizeReply { path } = answer.reply::<Canonicalize>()?;
-        native(&path).ok_or_else(|| {
+        let parsed = WirePath::parse(&path).map_err(|_| {
             let method = Canonicalize::NAME;
             ClientError::Protocol(format!("{method} gave what is no path here: {path}"))
+        })?;
+        Ok(parsed.path)
+    }
+
+    /// Gives a file or a directory what it is to have. An extension.
+    pub fn set_metadata(
+        &self,
+        path: &str,
+        new: NewMetadata,
+        links: Links,
+    ) -> Result<(), ClientError> {
+        let session = self.session()?;
+        let facts = &session.facts;
+        facts.needs(SetMetadata::NAME)?;
+        self.carry_out::<SetMetadata>(&SetMetadataParams {
+            path: facts.path(path).into(),
+            metadata: new.into(),
+            follow_symlinks: follow(links),
+            ..SetMetadataParams::default()
         })
     }
 
@@ -265,6 +376,56 @@ impl ExecServerClient {
         })
     }
 
+    /// The extended attributes of a file. An extension.
+    pub fn attributes(&self, path: &str) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
+        let session = self.session()?;
+        session.facts.needs("fs/getMetadata.attributes")?;
+        let answer = self.call::<GetMetadata>(&GetMetadataParams {
+            path: session.facts.path(path).into(),
+            attributes: true,
+            ..GetMetadataParams::default()
+        })?;
+        let found = answer.reply::<GetMetadata>()?.attributes;
+        let values = found.unwrap_or_default().into_iter().map(|(name, value)| {
+            let value = from_base64(GetMetadata::NAME, &value)?;
+            Ok((name, value))
+        });
+        values.collect()
+    }
+
+    /// Sets extended attributes; others stay. An extension.
+    pub fn set_attributes(
+        &self,
+        path: &str,
+        attributes: &[(String, Vec<u8>)],
+        links: Links,
+    ) -> Result<(), ClientError> {
+        let session = self.session()?;
+        let facts = &session.facts;
+        facts.needs("fs/setMetadata.attributes")?;
+        let texts = attributes.iter();
+        let texts = texts.map(|(name, value)| (name.clone(), base64::encode(value)));
+        self.carry_out::<SetMetadata>(&SetMetadataParams {
+            path: facts.path(path).into(),
+            attributes: texts.collect(),
+            follow_symlinks: follow(links),
+            ..SetMetadataParams::default()
+        })
+    }
+
+    /// Gives a file one more name, which must be free. An extension.
+    pub fn hard_link(&self, from: &str, to: &str, links: Links) -> Result<(), ClientError> {
+        let session = self.session()?;
+        let facts = &session.facts;
+        facts.needs(HardLink::NAME)?;
+        self.carry_out::<HardLink>(&HardLinkParams {
+            source_path: facts.path(from).into(),
+            destination_path: facts.path(to).into(),
+            follow_symlinks: follow(links),
+            ..HardLinkParams::default()
+        })
+    }
+
     /// Sets permission bits. An extension.
     pub fn set_permissions(&self, path: &str, mode: u32, links: Links) -> Result<(), ClientError> {
         let session = self.session()?;
@@ -279,25 +440,46 @@ impl ExecServerClient {
     }
 
     /// Makes a symbolic link that says `target`. An extension.
-    pub fn symlink(&self, target: &str, path: &str, links: Links) -> Result<(), ClientError> {
+    pub fn symlink(
+        &self,
+        target: impl AsRef<Path>,
+        path: &str,
+        links: Links,
+    ) -> Result<(), ClientError> {
+        let target = target.as_ref();
         let session = self.session()?;
         let facts = &session.facts;
         facts.needs(Symlink::NAME)?;
+        let odd = match target.to_str() {
+            Some(_) => None,
+            None => {
+                facts.needs("fs/symlink.targetBase64")?;
+                Some(base64::encode(target.as_os_str().as_bytes()))
+            }
+        };
         self.carry_out::<Symlink>(&SymlinkParams {
             path: facts.path(path).into(),
-            target: target.into(),
+            target: target.to_str().unwrap_or_default().into(),
+            target_base64: odd.map(Into::into),
             follow_symlinks: follow(links),
             ..SymlinkParams::default()
         })
     }
 
     /// What a symbolic link says. An extension.
-    pub fn read_link(&self, path: &str) -> Result<String, ClientError> {
+    pub fn read_link(&self, path: &str) -> Result<PathBuf, ClientError> {
         let session = self.session()?;
         let facts = &session.facts;
         facts.needs(ReadLink::NAME)?;
         let answer = self.call::<ReadLink>(&at(&facts.path(path)))?;
-        Ok(answer.reply::<ReadLink>()?.target)
+        let ReadLinkReply {
+            target,
+            target_base64,
+        } = answer.reply::<ReadLink>()?;
+        Ok(match target_base64 {
+            Some(bytes) => OsString::from_vec(from_base64(ReadLink::NAME, &bytes)?).into(),
+            None => target.into(),
+        })
     }
 
     /// Calls a method whose reply says nothing of use.
@@ -318,6 +500,7 @@ pub struct OpenFile {
     /// Whether the server gives blocks as they are, and takes them so.
     gives_raw: bool,
     takes_raw: bool,
+    knows_holes: bool,
     is_closed: bool,
     /// Keeps the client.
     _client: ExecServerClient,
@@ -334,6 +517,17 @@ impl ExecServerClient {
         purpose: OpenFor,
         links: Links,
     ) -> Result<OpenFile, ClientError> {
+        self.open_of(path, purpose, links, None)
+    }
+
+    /// The same of a file to be read that is an error whenever it is not of this version.
+    pub fn open_of(
+        &self,
+        path: &str,
+        purpose: OpenFor,
+        links: Links,
+        version: Option<&str>,
+    ) -> Result<OpenFile, ClientError> {
         let limit = self.call_timeout();
         loop {
             let (session, connection) = self.connector().ready()?;
@@ -342,9 +536,12 @@ impl ExecServerClient {
                 OpenFor::Reading => OpenMode::Read,
                 OpenFor::Replacing => OpenMode::Replace,
                 OpenFor::Updating => OpenMode::Update,
+                OpenFor::Creating => OpenMode::Create,
             };
-            if mode == OpenMode::Update {
-                session.facts.needs("fs/open.update")?;
+            match mode {
+                OpenMode::Read | OpenMode::Replace => {}
+                OpenMode::Update => session.facts.needs("fs/open.update")?,
+                OpenMode::Create => session.facts.needs("fs/open.create")?,
             }
             let can_refuse = session.facts.has("fs/open.followSymlinks");
             let params = OpenParams {
@@ -352,6 +549,7 @@ impl ExecServerClient {
                 path: session.facts.path(path).into(),
                 mode,
                 follow_symlinks: follow(links).filter(|_| can_refuse),
+                version: version.map(Into::into),
                 ..OpenParams::default()
             };
             let write = |out: &mut Vec<u8>| encode::json(out, &params);
@@ -363,6 +561,7 @@ impl ExecServerClient {
                         limit,
                         gives_raw: session.facts.has("fs/readBlock.raw"),
                         takes_raw: session.facts.has("fs/writeBlock.rawBytes"),
+                        knows_holes: session.facts.has("fs/readBlock.skipHoles"),
                         is_closed: false,
                         _client: self.clone(),
                     });
@@ -380,11 +579,24 @@ impl OpenFile {
     /// # Errors
     /// The file's, or the connection's.
     pub fn read_block(&self, offset: u64, len: usize) -> Result<FileBlock, ClientError> {
+        self.read(offset, len, false)
+    }
+
+    /// The same, but none where all of them are in a hole, if the server knows that.
+    ///
+    /// # Errors
+    /// The file's, or the connection's.
+    pub fn read_block_or_hole(&self, offset: u64, len: usize) -> Result<FileBlock, ClientError> {
+        self.read(offset, len, true)
+    }
+
+    fn read(&self, offset: u64, len: usize, skips_holes: bool) -> Result<FileBlock, ClientError> {
         let params = ReadBlockParams {
             handle_id: (&*self.handle).into(),
             offset,
             len,
             raw: self.gives_raw,
+            skip_holes: skips_holes && self.knows_holes,
         };
         if self.gives_raw {
             let write = |out: &mut Vec<u8>| encode::json(out, &params);
@@ -393,11 +605,12 @@ impl OpenFile {
                 .call_for_block(ReadBlock::NAME, &write, self.limit);
             let block = block.map_err(explain)?;
             let reply: RawBlockReply = decode_result(ReadBlock::NAME, &block.json)?;
-            return at_most(len, block.bytes, reply.eof);
+            return at_most(len, block.bytes, reply.eof, reply.data_at);
         }
         let answer = self.call::<ReadBlock>(&params)?;
         let reply = answer.reply::<ReadBlock>()?;
-        at_most(len, from_base64(ReadBlock::NAME, &reply.chunk)?, reply.eof)
+        let data = from_base64(ReadBlock::NAME, &reply.chunk)?;
+        at_most(len, data, reply.eof, reply.data_at)
     }
 
     /// Writes 1 byte to [`MAX_BLOCK`] at `offset`.
@@ -450,13 +663,22 @@ impl OpenFile {
 }
 
 /// A block, if it is not longer than what was asked for.
-fn at_most(len: usize, data: Vec<u8>, is_last: bool) -> Result<FileBlock, ClientError> {
+fn at_most(
+    len: usize,
+    data: Vec<u8>,
+    is_last: bool,
+    data_at: Option<u64>,
+) -> Result<FileBlock, ClientError> {
     match data.len() {
         count if count > len => Err(ClientError::Protocol(format!(
             "{} gave {count} bytes where {len} were asked for",
             ReadBlock::NAME
         ))),
-        _ => Ok(FileBlock { data, is_last }),
+        _ => Ok(FileBlock {
+            data_at: data_at.filter(|_| data.is_empty()),
+            data,
+            is_last,
+        }),
     }
 }
 
@@ -522,12 +744,16 @@ impl Entries {
             _ => FileKind::Other,
         };
         let name = &*entry.file_name;
-        let names = match &entry.file_name_base64 {
-            Some(_) if name.len() <= MAX_SHOWN_NAME => &mut self.0.unnamed,
-            None if is_name(name) => &mut self.0.entries,
-            _ => return Err(format!("{} is no name of a file", shortened(name))),
+        let odd = match entry.file_name_base64.as_deref().map(base64::decode) {
+            Some(Ok(bytes)) if str::from_utf8(&bytes).is_err() => Some(bytes),
+            Some(_) => return Err(format!("{} has no bytes", shortened(name))),
+            None => None,
         };
-        match names.push(name.as_ref(), kind) {
+        let bytes = odd.as_deref().unwrap_or(name.as_bytes());
+        if !is_name(bytes) {
+            return Err(format!("{} is no name of a file", shortened(name)));
+        }
+        match self.0.entries.push(OsStr::from_bytes(bytes), kind) {
             true => Ok(()),
             false => Err("there are too many names".to_owned()),
         }
@@ -560,12 +786,11 @@ impl<'de> Deserialize<'de> for Entries {
 
 /// The longest name of a file, in bytes: that of the kernel.
 const MAX_NAME: usize = 255;
-/// The same of one that is not UTF-8, as it is shown: a byte becomes a character of three.
-const MAX_SHOWN_NAME: usize = 3 * MAX_NAME;
 
 /// Whether it names something in a directory, and nothing elsewhere.
-fn is_name(name: &str) -> bool {
-    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']) && name.len() <= MAX_NAME
+fn is_name(name: &[u8]) -> bool {
+    let is_path = name.iter().any(|byte| matches!(byte, b'/' | b'\0'));
+    !matches!(name, b"" | b"." | b"..") && !is_path && name.len() <= MAX_NAME
 }
 
 /// The beginning of what is no name, quoted.

@@ -39,7 +39,9 @@ use serde::de::value::Error as ValueError;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-pub use files::{FileBlock, FileKind, FileMetadata, Links, Listing, Names, OpenFile, OpenFor};
+pub use files::{
+    FileBlock, FileKind, FileMetadata, Links, Listing, Names, NewMetadata, OpenFile, OpenFor,
+};
 pub use http::{HttpBody, HttpRequest, HttpResponse};
 pub use process::{Captured, Command, Confined, Exit, Finished, Process, ProcessEvent};
 pub use session::{EnvironmentFacts, PolicyFacts, SandboxFacts};

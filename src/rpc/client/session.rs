@@ -248,6 +248,9 @@ impl Session {
     }
 }
 
+/// What a path begins with that is a URI; others begin with a slash.
+const URI: &str = "file:";
+
 /// What is known of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerFacts {
@@ -322,9 +325,12 @@ impl ServerFacts {
         })
     }
 
-    /// A native path as it wants it.
-    pub(crate) fn path(&self, native: &str) -> String {
-        self.style.render(Path::new(native))
+    /// A native path as it wants it; a URI, which can have bytes that are not UTF-8, as it is.
+    pub(crate) fn path(&self, path: &str) -> String {
+        match path.starts_with(URI) {
+            true => path.to_owned(),
+            false => self.style.render(Path::new(path)),
+        }
     }
 
     /// Whether it announces an extension.

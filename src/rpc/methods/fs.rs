@@ -1,39 +1,52 @@
 //! The `fs/*` family. The order of the fields is 0.169's; extensions come last.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Empty, Never, is_false, methods};
+use crate::rpc::bounded;
 
 methods! {
     Changed = "fs/changed" (ChangedParams<'a>) -> Never, extensions ["fs/changed"];
+    HardLink = "fs/hardLink" (HardLinkParams<'a>) -> Empty, extensions ["fs/hardLink"];
     MissingChanged = "fs/missingChanged" (MissingChangedParams) -> Never, extensions [];
     Canonicalize = "fs/canonicalize" (PathParams<'a>) -> CanonicalizeReply, extensions [];
     Close = "fs/close" (CloseParams<'a>) -> Empty, extensions [];
     Copy = "fs/copy" (CopyParams<'a>) -> CopyReply,
-        extensions ["fs/copy.preserveSetuid", "fs/copy.skipped"];
-    CreateDirectory = "fs/createDirectory" (CreateDirectoryParams<'a>) -> Empty, extensions [];
+        extensions ["fs/copy.preserve", "fs/copy.preserveSetuid", "fs/copy.skipped"];
+    CreateDirectory = "fs/createDirectory" (CreateDirectoryParams<'a>) -> Empty,
+        extensions ["fs/createDirectory.permissions"];
     GetMetadata = "fs/getMetadata" (GetMetadataParams<'a>) -> GetMetadataReply,
-        extensions ["fs/getMetadata.mode"];
+        extensions [
+            "fs/getMetadata.attributes", "fs/getMetadata.mode", "fs/getMetadata.version"
+        ];
     Open = "fs/open" (OpenParams<'a>) -> OpenReply<'a>,
-        extensions ["fs/open.followSymlinks", "fs/open.update"];
+        extensions [
+            "fs/open.create", "fs/open.followSymlinks", "fs/open.update", "fs/open.version"
+        ];
     /// With `raw` the reply is a [`RawBlockReply`].
     ReadBlock = "fs/readBlock" (ReadBlockParams<'a>) -> ReadBlockReply<'a>,
-        extensions ["fs/readBlock.raw"];
+        extensions ["fs/readBlock.raw", "fs/readBlock.skipHoles"];
     ReadDirectory = "fs/readDirectory" (PathParams<'a>) -> ReadDirectoryReply<'a>,
         extensions ["fs/readDirectory.fileNameBase64", "fs/readDirectory.isSymlink"];
     ReadFile = "fs/readFile" (ReadFileParams<'a>) -> ReadFileReply<'a>,
-        extensions ["fs/readFile.incomplete", "fs/readFile.maxMessageBytes"];
-    ReadLink = "fs/readLink" (PathParams<'a>) -> ReadLinkReply, extensions ["fs/readLink"];
+        extensions [
+            "fs/readFile.incomplete", "fs/readFile.maxMessageBytes", "fs/readFile.version"
+        ];
+    ReadLink = "fs/readLink" (PathParams<'a>) -> ReadLinkReply,
+        extensions ["fs/readLink", "fs/readLink.targetBase64"];
     Remove = "fs/remove" (RemoveParams<'a>) -> Empty, extensions [];
     Rename = "fs/rename" (RenameParams<'a>) -> Empty,
         extensions ["fs/rename", "fs/rename.followSymlinks", "fs/rename.asReplaced"];
+    SetMetadata = "fs/setMetadata" (SetMetadataParams<'a>) -> Empty,
+        extensions ["fs/setMetadata", "fs/setMetadata.attributes"];
     SetPermissions = "fs/setPermissions" (SetPermissionsParams<'a>) -> Empty,
         extensions ["fs/setPermissions"];
     Symlink = "fs/symlink" (SymlinkParams<'a>) -> Empty,
-        extensions ["fs/symlink", "fs/symlink.followSymlinks"];
+        extensions ["fs/symlink", "fs/symlink.followSymlinks", "fs/symlink.targetBase64"];
     Unwatch = "fs/unwatch" (UnwatchParams<'a>) -> Empty, extensions ["fs/unwatch"];
     Walk = "fs/walk" (WalkParams<'a>) -> WalkReply<'a>,
         extensions ["fs/walk.isSymlink", "fs/walk.others"];
@@ -42,7 +55,8 @@ methods! {
     /// With `rawBytes` the parameters are [`RawWriteBlockParams`].
     WriteBlock = "fs/writeBlock" (WriteBlockParams<'a>) -> Empty,
         extensions ["fs/writeBlock.rawBytes"];
-    WriteFile = "fs/writeFile" (WriteFileParams<'a>) -> Empty, extensions ["fs/writeFile.atomic"];
+    WriteFile = "fs/writeFile" (WriteFileParams<'a>) -> Empty,
+        extensions ["fs/writeFile.atomic", "fs/writeFile.metadata", "fs/writeFile.overwrite"];
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -60,6 +74,9 @@ pub struct ReadFileParams<'a> {
     /// Extension: the longest message in bytes that the client takes; 64 MiB when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_message_bytes: Option<u64>,
+    /// Extension: what `fs/getMetadata` has told; the file must be the same until it is read.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Cow<'a, str>>,
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -77,6 +94,53 @@ pub struct WriteFileParams<'a> {
     /// Extension: the file is replaced at once and for good, or not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub atomic: Option<bool>,
+    /// Extension: false, and the file must not be there yet; true when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overwrite: Option<bool>,
+    /// Extension: what the file gets when it has its content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<NewMetadata>,
+}
+
+/// What a file or a directory is to have. An extension.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewMetadata {
+    /// 0 to 511 (octal 777). Setuid, setgid and sticky stay as they are; to a directory that has its
+    /// access rules from the one above it none is added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<u32>,
+    /// Milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified_at_ms: Option<i64>,
+    /// Nanoseconds beyond the milliseconds, 0 to 999,999.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified_ns: Option<u32>,
+    /// Bytes: a file is cut, or ends in a hole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+}
+
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetMetadataParams<'a> {
+    #[serde(borrow)]
+    pub path: Cow<'a, str>,
+    /// What is left out stays as it is.
+    pub metadata: NewMetadata,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow_symlinks: Option<bool>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<&'a RawValue>,
+    /// Extended attributes as `fs/getMetadata` tells them; others stay.
+    #[serde(
+        default,
+        deserialize_with = "attributes",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub attributes: BTreeMap<String, String>,
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -92,6 +156,10 @@ pub struct CreateDirectoryParams<'a> {
     pub follow_symlinks: Option<bool>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<&'a RawValue>,
+    /// Extension: what a new directory gets, as in [`NewMetadata`]; 0777 less the umask when left
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<u32>,
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -104,6 +172,12 @@ pub struct GetMetadataParams<'a> {
     pub follow_symlinks: Option<bool>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<&'a RawValue>,
+    /// Extension: whether the reply is to have what begins with `version`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub version: bool,
+    /// Extension: whether the reply is to have `attributes`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub attributes: bool,
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -129,6 +203,24 @@ pub struct GetMetadataReply {
     /// Extension: the permission bits, setuid, setgid and sticky included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<u32>,
+    /// Extension: a text that is another after each change of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Extension: nanoseconds beyond the milliseconds of `modifiedAtMs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified_ns: Option<u32>,
+    /// Extension: whether it has holes.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_sparse: bool,
+    /// Extension: which file it is on its machine: equal for two names of one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_id: Option<String>,
+    /// Extension: how many names it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<u32>,
+    /// Extension: its extended attributes, `user.*` and access rules, each with its value in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<BTreeMap<String, String>>,
 }
 
 /// Parameters of `fs/readDirectory` and `fs/canonicalize`.
@@ -182,6 +274,10 @@ pub struct CopyParams<'a> {
     /// Extension: copies keep setuid and setgid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preserve_setuid: Option<bool>,
+    /// Extension: copies keep owners as far as that is possible, times, attributes, and which names
+    /// are those of one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preserve: Option<bool>,
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -217,6 +313,10 @@ pub struct OpenParams<'a> {
     pub follow_symlinks: Option<bool>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<&'a RawValue>,
+    /// Extension: what `fs/getMetadata` has told of a file to be read; it must be the same now, and
+    /// after each block.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Cow<'a, str>>,
 }
 
 /// What a file is opened for.
@@ -230,6 +330,8 @@ pub enum OpenMode {
     Replace,
     /// `fs/writeBlock` into what is there. An extension.
     Update,
+    /// `fs/writeBlock` into a file that must not be there yet, and is its owner's alone. An extension.
+    Create,
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -252,6 +354,9 @@ pub struct ReadBlockParams<'a> {
     /// Whether the bytes are to follow the answer as they are. An extension.
     #[serde(default, skip_serializing_if = "is_false")]
     pub raw: bool,
+    /// Whether no bytes are to come where all are those of a hole. An extension.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub skip_holes: bool,
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -329,6 +434,23 @@ pub struct WalkOptions {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+pub struct HardLinkParams<'a> {
+    /// A file; a symbolic link gets one more name itself.
+    #[serde(borrow)]
+    pub source_path: Cow<'a, str>,
+    /// Its new name, which must be free, in the same file system.
+    #[serde(borrow)]
+    pub destination_path: Cow<'a, str>,
+    /// As in [`ReadFileParams`], of the directories on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow_symlinks: Option<bool>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<&'a RawValue>,
+}
+
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RenameParams<'a> {
     /// What; a link is renamed itself.
     #[serde(borrow)]
@@ -366,9 +488,13 @@ pub struct SetPermissionsParams<'a> {
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ReadLinkReply {
     /// What the link says, as it is.
     pub target: String,
+    /// Extension: the bytes of what is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_base64: Option<String>,
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -386,6 +512,9 @@ pub struct SymlinkParams<'a> {
     pub follow_symlinks: Option<bool>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<&'a RawValue>,
+    /// Extension: the bytes of what it is to say, in place of `target`.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub target_base64: Option<Cow<'a, str>>,
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -434,6 +563,10 @@ pub struct WatchReply {
 pub struct UnwatchParams<'a> {
     #[serde(borrow)]
     pub watch_id: Cow<'a, str>,
+}
+
+fn attributes<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    bounded::variables(from, "attributes")
 }
 
 impl OpenMode {
@@ -542,6 +675,9 @@ pub struct ReadBlockReply<'a> {
     pub chunk: Cow<'a, str>,
     /// Whether the file ends behind it.
     pub eof: bool,
+    /// Extension: up to where there is a hole, if that is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_at: Option<u64>,
 }
 
 /// The same where the bytes follow as they are. An extension.
@@ -553,6 +689,9 @@ pub struct RawBlockReply {
     pub eof: bool,
     /// How many follow.
     pub raw_bytes: usize,
+    /// As in [`ReadBlockReply`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_at: Option<u64>,
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -158,8 +158,8 @@ impl ConfinedFiles {
         if cached.is_free {
             return answer_here(service, responder, request);
         }
-        if let Some((handle, _)) = &request.confinement.handle {
-            service.check_free(handle)?;
+        if let Some(handle) = &request.confinement.handle {
+            service.check_free(&handle.id)?;
         }
         self.answer_inside(service, responder, (request, &cached), cancel)
             .map_err(|error| {
@@ -206,9 +206,7 @@ impl ConfinedFiles {
         };
         let answered = match &request.confinement.handle {
             None => relay::relay(channel, &answers, service, request.passing(), limit),
-            Some((handle, mode)) => {
-                relay::keep_opened(channel, &answers, service, (handle, *mode), limit)
-            }
+            Some(handle) => relay::keep_opened(channel, &answers, service, handle, limit),
         };
         match answered {
             Ok(Relayed::Whole) => {

@@ -11,11 +11,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::helper::{Channel, ChannelError};
-use crate::env::local::files::{BlockFile, Mode};
+use crate::env::local::files::BlockFile;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{DenyingRule, ErrorData, ErrorKind, Reason, RpcError};
 use crate::rpc::transport::LongMessage;
-use crate::serve::files::{FileService, OPERATION};
+use crate::serve::files::{FileService, HandleToOpen, OPERATION};
 use crate::serve::metrics::{Flow, METRICS};
 use crate::serve::reply::Responder;
 
@@ -284,18 +284,18 @@ pub(crate) fn keep_opened(
     channel: &mut Channel,
     answers: &Answers<'_>,
     service: &mut FileService,
-    (handle, mode): (&str, Mode),
+    handle: &HandleToOpen,
     limit: Duration,
 ) -> Result<Relayed, ChannelError> {
     channel.receive(limit, None)?;
     let is_success = check(channel.answer(), answers.responder)?;
     match (channel.take_passed(), is_success) {
         (Some(file), true) => {
-            let file = BlockFile::received(file, mode);
+            let file = BlockFile::received(file, handle.mode, handle.version.clone());
             let file = file.ok_or(ChannelError::Nonsense(
                 "what it has opened is not what was asked for",
             ))?;
-            service.keep(handle, file);
+            service.keep(&handle.id, file);
         }
         (None, false) => {}
         _ => return Err(ChannelError::Nonsense("its answer and its file do not fit")),

@@ -3,14 +3,16 @@
 //! are written as JSON name by name.
 
 use std::borrow::Cow;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::discovery::{discover_roots, read_config, scope_of_roots};
 use super::{BlockWrite, Fault, File, FileMethod, FileWork, Scope, TREE, reading, writing};
 use crate::env::local::files::{
-    self, CopyOptions, FileError, Found, Links, Listed, Mode, RemoveOptions, Skipped, WalkOptions,
+    self, Attribute, Content, CopyOptions, FileError, Found, Links, Listed, Mode, NewMetadata,
+    RemoveOptions, Skipped, WalkOptions,
 };
 use crate::memory::{Kind, Reserved, UNCOUNTED};
 use crate::rpc::base64;
@@ -20,10 +22,10 @@ use crate::rpc::methods::Method;
 use crate::rpc::methods::discovery::{DiscoverRoots, ReadConfig};
 use crate::rpc::methods::fs::{
     self, CanonicalizeReply, CloseParams, CopyParams, CopyReply, CreateDirectoryParams,
-    DirectoryEntry, GetMetadataParams, GetMetadataReply, OpenMode, OpenParams, OpenReply,
-    PathParams, ReadBlockParams, ReadFileParams, ReadLinkReply, RemoveParams, RenameParams,
-    SetPermissionsParams, SkippedEntry, SymlinkParams, WalkEntry, WalkError, WalkParams,
-    WriteBlockParams, WriteFileParams,
+    DirectoryEntry, GetMetadataParams, GetMetadataReply, HardLinkParams, OpenMode, OpenParams,
+    OpenReply, PathParams, ReadBlockParams, ReadFileParams, ReadLinkReply, RemoveParams,
+    RenameParams, SetMetadataParams, SetPermissionsParams, SkippedEntry, SymlinkParams, WalkEntry,
+    WalkError, WalkParams, WriteBlockParams, WriteFileParams,
 };
 use crate::rpc::path_uri::WirePath;
 use crate::rpc::transport::MAX_MESSAGE;
@@ -46,7 +48,10 @@ pub(crate) static METHODS: &[(&str, &dyn FileMethod)] = &[
         write_file,
     )),
     row(&File::<fs::CreateDirectory>(
-        Some(|it| writing(it.sandbox, &it.path)),
+        Some(|it| Scope {
+            changes_mode: it.permissions.is_some(),
+            ..writing(it.sandbox, &it.path)
+        }),
         create_directory,
     )),
     row(&File::<fs::GetMetadata>(
@@ -80,10 +85,12 @@ pub(crate) static METHODS: &[(&str, &dyn FileMethod)] = &[
     )),
     row(&File::<fs::Open>(
         Some(|it| Scope {
-            handle: Some((&it.handle_id, mode(it.mode))),
+            handle: Some((&it.handle_id, mode(it.mode), it.version.as_deref())),
             ..match it.mode {
                 OpenMode::Read => reading(it.sandbox, &it.path),
-                OpenMode::Replace | OpenMode::Update => writing(it.sandbox, &it.path),
+                OpenMode::Replace | OpenMode::Update | OpenMode::Create => {
+                    writing(it.sandbox, &it.path)
+                }
             }
         }),
         open,
@@ -98,6 +105,14 @@ pub(crate) static METHODS: &[(&str, &dyn FileMethod)] = &[
         }),
         walk,
     )),
+    row(&File::<fs::HardLink>(
+        // Who has one more name of a file may write to it by that.
+        Some(|it| Scope {
+            destination: Some(&it.destination_path),
+            ..writing(it.sandbox, &it.source_path)
+        }),
+        hard_link,
+    )),
     row(&File::<fs::Rename>(
         Some(|it| Scope {
             with_below: true,
@@ -106,6 +121,13 @@ pub(crate) static METHODS: &[(&str, &dyn FileMethod)] = &[
             ..writing(it.sandbox, &it.source_path)
         }),
         rename,
+    )),
+    row(&File::<fs::SetMetadata>(
+        Some(|it| Scope {
+            changes_mode: true,
+            ..writing(it.sandbox, &it.path)
+        }),
+        set_metadata,
     )),
     row(&File::<fs::SetPermissions>(
         Some(|it| Scope {
@@ -134,8 +156,10 @@ const fn row<M: Method>(method: &'static File<M>) -> (&'static str, &'static dyn
 fn read_file(params: ReadFileParams<'_>) -> Result<FileWork, RpcError> {
     let path = native(&params.path)?;
     let (links, max_message) = (links(params.follow_symlinks), max_message(&params));
+    let version = params.version.map(Cow::into_owned);
     Ok(FileWork::answering(move |service, responder| {
-        service.read_file(responder, &path, links, max_message)
+        let content = Content::open(&path, links, version)?;
+        service.read_file(responder, &path, content, max_message)
     }))
 }
 
@@ -148,6 +172,19 @@ fn write_file(params: WriteFileParams<'_>) -> Result<FileWork, RpcError> {
     })?;
     METRICS.flowed(Flow::FilesWritten, data.len());
     let links = links(params.follow_symlinks);
+    if params.overwrite == Some(false) {
+        if params.atomic == Some(true) {
+            return Err(RpcError::invalid_params("atomic needs overwrite: true"));
+        }
+        let new = params.metadata.map(new_metadata).transpose()?;
+        let new = new.unwrap_or_default();
+        return Ok(FileWork::done::<fs::WriteFile>(move |_| {
+            files::create(&path, &data, new, links)
+        }));
+    }
+    if params.metadata.is_some() {
+        return Err(RpcError::invalid_params("metadata needs overwrite: false"));
+    }
     let write = match params.atomic {
         Some(true) => files::replace,
         _ => files::write,
@@ -161,24 +198,99 @@ fn create_directory(params: CreateDirectoryParams<'_>) -> Result<FileWork, RpcEr
     let path = native(&params.path)?;
     let recursive = params.recursive.unwrap_or(true);
     let links = links(params.follow_symlinks);
+    let permissions = params.permissions.map(permission_bits).transpose()?;
     Ok(FileWork::done::<fs::CreateDirectory>(move |_| {
-        files::make_directory(&path, recursive, links)
+        files::make_directory(&path, recursive, links, permissions)
     }))
+}
+
+/// The permissions of a file, without what makes programs of it that run as somebody else.
+fn permission_bits(bits: u32) -> Result<u32, RpcError> {
+    match bits {
+        0..=0o777 => Ok(bits),
+        _ => Err(RpcError::invalid_params(format!(
+            "permissions {bits} are more than 511 (octal 777)"
+        ))),
+    }
+}
+
+/// What a file is to have, as it was sent.
+fn new_metadata(sent: fs::NewMetadata) -> Result<NewMetadata, RpcError> {
+    let modified = match sent.modified_at_ms {
+        Some(ms) => {
+            let rest = i64::from(sent.modified_ns.unwrap_or(0));
+            let whole = ms.checked_mul(NANOS_OF_MILLI);
+            let sum = whole.and_then(|whole| whole.checked_add(rest));
+            let is_time = rest < NANOS_OF_MILLI;
+            let wrong = "modifiedAtMs or modifiedNs is no time that a file can have";
+            let sum = sum.filter(|_| is_time);
+            Some(sum.ok_or_else(|| RpcError::invalid_params(wrong))?)
+        }
+        None => None,
+    };
+    Ok(NewMetadata {
+        permissions: sent.permissions.map(permission_bits).transpose()?,
+        modified,
+        size: sent.size,
+    })
+}
+
+/// Attributes as they are told. Names that are no text are not.
+fn told(attributes: Vec<Attribute>) -> BTreeMap<String, String> {
+    let texts = attributes.into_iter().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        Some((name, base64::encode(&value)))
+    });
+    texts.collect()
+}
+
+fn set_metadata(params: SetMetadataParams<'_>) -> Result<FileWork, RpcError> {
+    let path = native(&params.path)?;
+    let (new, links) = (
+        new_metadata(params.metadata)?,
+        links(params.follow_symlinks),
+    );
+    let attributes = (params.attributes.into_iter())
+        .map(|(name, value)| attribute(name, &value))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(FileWork::done::<fs::SetMetadata>(move |_| {
+        files::set_metadata(&path, new, &attributes, links)
+    }))
+}
+
+/// An attribute as it was sent.
+fn attribute(name: String, value: &str) -> Result<Attribute, RpcError> {
+    let wrong = |why: &str| RpcError::invalid_params(format!("attribute `{name}`: {why}"));
+    let value = base64::decode(value).map_err(|error| wrong(&error.to_string()))?;
+    match CString::new(name.as_bytes()) {
+        Ok(name) if files::is_common(&name) => Ok((name, value)),
+        _ => Err(wrong("neither user.* nor access rules")),
+    }
 }
 
 fn get_metadata(params: GetMetadataParams<'_>) -> Result<FileWork, RpcError> {
     let path = native(&params.path)?;
-    let links = links(params.follow_symlinks);
+    let (links, tells_version) = (links(params.follow_symlinks), params.version);
+    let tells_attributes = params.attributes;
     Ok(FileWork::replying::<fs::GetMetadata>(move |_| {
-        let found = files::metadata(&path, links)?;
+        let files::Metadata { status, is_link } = files::metadata(&path, links)?;
         Ok(GetMetadataReply {
-            is_directory: found.status.kind == FileType::Directory,
-            is_file: found.status.kind == FileType::Regular,
-            is_symlink: found.is_link,
-            size: Some(found.status.size),
-            created_at_ms: found.status.created_ms.unwrap_or(0),
-            modified_at_ms: found.status.modified_ms,
-            mode: Some(found.status.mode),
+            is_directory: status.kind == FileType::Directory,
+            is_file: status.kind == FileType::Regular,
+            is_symlink: is_link,
+            size: Some(status.size),
+            created_at_ms: status.created_ms.unwrap_or(0),
+            modified_at_ms: status.modified_ms,
+            mode: Some(status.mode),
+            version: tells_version.then(|| status.version()),
+            modified_ns: tells_version.then(|| status.modified.rem_euclid(NANOS_OF_MILLI) as u32),
+            is_sparse: tells_version && status.is_sparse(),
+            file_id: tells_version.then(|| status.identity.to_string()),
+            links: tells_version.then_some(status.links),
+            attributes: match tells_attributes {
+                true => Some(told(files::attributes(&path, links)?)),
+                false => None,
+            },
         })
     }))
 }
@@ -209,12 +321,13 @@ fn copy(params: CopyParams<'_>) -> Result<FileWork, RpcError> {
     let options = CopyOptions {
         recursive: params.recursive,
         keep_special: params.preserve_setuid.unwrap_or(false),
+        preserve: params.preserve.unwrap_or(false),
     };
     Ok(FileWork::replying::<fs::Copy>(move |_| {
         let skipped = files::copy(&source.path, &destination, options)?;
         let tell = |entry: Skipped| SkippedEntry {
             path: source.style.render(&entry.path),
-            reason: format!("a {} is not copied", entry.kind),
+            reason: entry.reason,
         };
         Ok(CopyReply {
             skipped: skipped.into_iter().map(tell).collect(),
@@ -236,8 +349,9 @@ fn open(params: OpenParams<'_>) -> Result<FileWork, RpcError> {
     let path = native(&params.path)?;
     let (mode, links) = (mode(params.mode), links(params.follow_symlinks));
     let handle = params.handle_id.into_owned();
+    let version = params.version.map(Cow::into_owned);
     Ok(FileWork::replying::<fs::Open>(move |service| {
-        service.open(&handle, &path, mode, links)?;
+        service.open(&handle, &path, (mode, version), links)?;
         Ok(OpenReply {
             handle_id: handle.into(),
         })
@@ -249,20 +363,21 @@ fn mode(mode: OpenMode) -> Mode {
         OpenMode::Read => Mode::Read,
         OpenMode::Replace => Mode::Replace,
         OpenMode::Update => Mode::Update,
+        OpenMode::Create => Mode::Create,
     }
 }
 
 fn read_block(params: ReadBlockParams<'_>) -> Result<FileWork, RpcError> {
     let handle = params.handle_id.into_owned();
-    let (offset, length) = (params.offset, params.len);
+    let wanted = (params.offset, params.len, params.skip_holes);
     Ok(match params.raw {
         false => FileWork::answering(move |service, responder| {
-            service.read_block(responder, &handle, offset, length)
+            service.read_block(responder, &handle, wanted)
         }),
         true => FileWork {
             answers_raw: true,
             ..FileWork::answering(move |service, responder| {
-                service.read_raw_block(responder, &handle, offset, length)
+                service.read_raw_block(responder, &handle, wanted)
             })
         },
     })
@@ -301,6 +416,15 @@ fn walk(params: WalkParams<'_>) -> Result<FileWork, RpcError> {
     }))
 }
 
+fn hard_link(params: HardLinkParams<'_>) -> Result<FileWork, RpcError> {
+    let source = native(&params.source_path)?;
+    let destination = native(&params.destination_path)?;
+    let links = links(params.follow_symlinks);
+    Ok(FileWork::done::<fs::HardLink>(move |_| {
+        files::hard_link(&source, &destination, links)
+    }))
+}
+
 fn rename(params: RenameParams<'_>) -> Result<FileWork, RpcError> {
     let source = native(&params.source_path)?;
     let destination = native(&params.destination_path)?;
@@ -327,12 +451,17 @@ fn set_permissions(params: SetPermissionsParams<'_>) -> Result<FileWork, RpcErro
 
 fn symlink(params: SymlinkParams<'_>) -> Result<FileWork, RpcError> {
     let path = native(&params.path)?;
-    let target = target(&params.target)?;
+    let target = match &params.target_base64 {
+        Some(bytes) => raw_target(bytes)?,
+        None => target(&params.target)?,
+    };
     let links = links(params.follow_symlinks);
     Ok(FileWork::done::<fs::Symlink>(move |_| {
         files::make_link(&target, &path, links)
     }))
 }
+
+const NUL_IN_TARGET: &str = "the target of a link cannot contain a NUL byte";
 
 /// What a link is to say. A URI is a path of this machine; other text is taken as it is, since a
 /// relative target is relative to the link, and `..` in it may lead through another link.
@@ -342,20 +471,40 @@ fn target(text: &str) -> Result<PathBuf, RpcError> {
         return native(text);
     }
     if text.contains('\0') {
-        let message = "the target of a link cannot contain a NUL byte";
-        return Err(RpcError::invalid_params(message));
+        return Err(RpcError::invalid_params(NUL_IN_TARGET));
     }
     Ok(Path::new(text).to_owned())
+}
+
+/// What a link is to say that is not UTF-8.
+fn raw_target(base64: &str) -> Result<PathBuf, RpcError> {
+    let bytes = base64::decode(base64)
+        .map_err(|error| RpcError::invalid_params(format!("targetBase64: {error}")))?;
+    if bytes.contains(&0) {
+        return Err(RpcError::invalid_params(NUL_IN_TARGET));
+    }
+    Ok(OsString::from_vec(bytes).into())
 }
 
 fn read_link(params: PathParams<'_>) -> Result<FileWork, RpcError> {
     let path = native(&params.path)?;
     Ok(FileWork::replying::<fs::ReadLink>(move |_| {
-        Ok(ReadLinkReply {
-            target: files::read_link(&path)?,
+        let target = files::read_link(&path)?.into_os_string();
+        Ok(match target.into_string() {
+            Ok(target) => ReadLinkReply {
+                target,
+                target_base64: None,
+            },
+            Err(odd) => ReadLinkReply {
+                target: odd.to_string_lossy().into_owned(),
+                target_base64: Some(base64::encode(odd.as_bytes())),
+            },
         })
     }))
 }
+
+/// Nanoseconds in a millisecond.
+const NANOS_OF_MILLI: i64 = 1_000_000;
 
 /// What a path names on this machine.
 fn native(path: &str) -> Result<PathBuf, RpcError> {
@@ -553,6 +702,9 @@ mod tests {
             ("fs/open", json!({"handleId": "h", "mode": "replace"})),
             ("fs/open", json!({"handleId": "h", "mode": "update"})),
             ("fs/rename", json!({})),
+            ("fs/hardLink", json!({})),
+            ("fs/open", json!({"handleId": "h", "mode": "create"})),
+            ("fs/setMetadata", json!({"metadata": {}})),
             ("fs/setPermissions", json!({"mode": 0})),
             ("fs/symlink", json!({"target": "t"})),
         ];

@@ -138,13 +138,15 @@ impl FileService {
         &mut self,
         handle: &str,
         path: &Path,
-        mode: Mode,
+        (mode, version): (Mode, Option<String>),
         links: Links,
     ) -> Result<(), FileError> {
         match &self.hand_over {
-            None => self.open.open(handle.to_owned(), path, mode, links),
+            None => self
+                .open
+                .open(handle.to_owned(), path, mode, links, version),
             Some(socket) => {
-                let file = BlockFile::open(path, mode, links)?;
+                let file = BlockFile::open(path, mode, links, version)?;
                 send_descriptor(socket.as_fd(), b'\n', file.as_fd()).map_err(FileError::System)
             }
         }
@@ -154,12 +156,12 @@ impl FileService {
         &mut self,
         responder: &Responder,
         handle: &str,
-        offset: u64,
-        length: usize,
+        (offset, length, skips_holes): (u64, usize, bool),
     ) -> Result<(), Fault> {
         let buffer = &mut self.buffer;
         buffer.clear();
-        let block = self.open.find(handle)?.read(offset, length, buffer)?;
+        let file = self.open.find(handle)?;
+        let block = file.read(offset, length, skips_holes, buffer)?;
         METRICS.flowed(Flow::FilesRead, buffer.len());
         responder.write(|out| {
             out.reserve(base64::encoded_len(buffer.len()) + 64);
@@ -167,7 +169,7 @@ impl FileService {
             base64::encode_into(buffer, out);
             out.extend_from_slice(b"\",\"eof\":");
             json(out, &block.is_last);
-            out.push(b'}');
+            end_block(out, block.data_at);
         });
         Ok(())
     }
@@ -176,11 +178,11 @@ impl FileService {
         &mut self,
         responder: &Responder,
         handle: &str,
-        offset: u64,
-        length: usize,
+        (offset, length, skips_holes): (u64, usize, bool),
     ) -> Result<(), Fault> {
         let raw = &mut self.raw;
-        let block = self.open.find(handle)?.read(offset, length, raw.begin())?;
+        let file = self.open.find(handle)?;
+        let block = file.read(offset, length, skips_holes, raw.begin())?;
         let count = raw.bytes().len();
         METRICS.flowed(Flow::FilesRead, count);
         responder.write_with_payload(raw, |out| {
@@ -188,10 +190,19 @@ impl FileService {
             json(out, &block.is_last);
             out.extend_from_slice(b",\"rawBytes\":");
             number(out, count as i64);
-            out.push(b'}');
+            end_block(out, block.data_at);
         });
         Ok(())
     }
+}
+
+/// Ends the reply of `fs/readBlock`: with where the hole ends that it has found.
+fn end_block(out: &mut Vec<u8>, data_at: Option<u64>) {
+    if let Some(data_at) = data_at {
+        out.extend_from_slice(b",\"dataAt\":");
+        json(out, &data_at);
+    }
+    out.push(b'}');
 }
 
 /// How long a helper may take for one file: as long as a very slow disk.
@@ -265,8 +276,8 @@ pub(crate) struct Scope<'p> {
     pub(crate) with_below: bool,
     /// The path that something is to come to besides.
     pub(crate) destination: Option<&'p str>,
-    /// The handle that is to be opened, and what for.
-    pub(crate) handle: Option<(&'p str, Mode)>,
+    /// The handle that is to be opened, what for, and the version that the file must be of.
+    pub(crate) handle: Option<(&'p str, Mode, Option<&'p str>)>,
     /// The longest message that the client takes, if the answer may be long.
     pub(crate) max_message: Option<u64>,
     /// Whether it changes a file by its path, which Landlock does not confine.
@@ -312,7 +323,11 @@ impl Scope<'_> {
             purpose: self.purpose,
             wanted: self.wanted,
             with_below: self.with_below,
-            handle: self.handle.map(|(id, mode)| (id.to_owned(), mode)),
+            handle: self.handle.map(|(id, mode, version)| HandleToOpen {
+                id: id.to_owned(),
+                mode,
+                version: version.map(str::to_owned),
+            }),
             max_message: self.max_message,
             changes_mode: self.changes_mode,
             limit: self.limit,
@@ -328,10 +343,18 @@ pub(crate) struct FileConfinement {
     pub(crate) purpose: Purpose,
     pub(crate) wanted: Access,
     pub(crate) with_below: bool,
-    pub(crate) handle: Option<(String, Mode)>,
+    pub(crate) handle: Option<HandleToOpen>,
     pub(crate) max_message: Option<u64>,
     pub(crate) changes_mode: bool,
     pub(crate) limit: Duration,
+}
+
+/// A handle that a request opens under a policy.
+pub(crate) struct HandleToOpen {
+    pub(crate) id: String,
+    pub(crate) mode: Mode,
+    /// What the file must be whenever it is read.
+    pub(crate) version: Option<String>,
 }
 
 type Act = dyn FnOnce(&mut FileService, &Responder) -> Result<(), Fault> + Send;

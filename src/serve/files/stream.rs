@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::Fault;
 use super::FileService;
-use crate::env::local::files::{Content, FileError, Links, Part};
+use crate::env::local::files::{Content, FileError, Part};
 use crate::log;
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
@@ -33,10 +33,9 @@ impl FileService {
         &mut self,
         responder: &Responder,
         path: &Path,
-        links: Links,
+        mut content: Content,
         max_message: u64,
     ) -> Result<(), Fault> {
-        let mut content = Content::open(path, links)?;
         let used = ENVELOPE + responder.id().len() as u64;
         let most = max_message.saturating_sub(used) / 4 * 3;
         if content.size() > most {

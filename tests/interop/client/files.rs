@@ -36,7 +36,10 @@ pub fn are_written_read_listed_and_removed(scene: &Scene) {
         (metadata.kind, metadata.is_symlink),
         (FileKind::Regular, false)
     );
-    assert!(metadata.modified_ms > 1_500_000_000_000, "{metadata:?}");
+    assert!(
+        metadata.modified > 1_500_000_000_000_000_000,
+        "{metadata:?}"
+    );
     assert!(
         metadata.size.is_none_or(|size| size == 100_000),
         "{metadata:?}"

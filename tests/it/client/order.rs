@@ -1,5 +1,6 @@
 //! What a client makes of what a server says in whatever order.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use exec_server::rpc::client::{
@@ -26,7 +27,7 @@ fn the_handshake_is_the_references_and_paths_are_native_for_a_silent_server() {
         line.hear();
     });
     let client = client(server.url());
-    assert_eq!(client.canonicalize("/a b").unwrap(), "/c d");
+    assert_eq!(client.canonicalize("/a b").unwrap(), Path::new("/c d"));
     let error = client.rename("/a", "/b", Links::Follow).unwrap_err();
     assert_eq!(error, ClientError::Unsupported("fs/rename".to_owned()));
     drop(client);
@@ -46,7 +47,7 @@ fn gets_uris(greet: impl Fn(&mut Line, Value) + Send + Sync + 'static) {
         line.hear();
     });
     let client = client(server.url());
-    assert_eq!(client.canonicalize("/a b").unwrap(), "/c d");
+    assert_eq!(client.canonicalize("/a b").unwrap(), Path::new("/c d"));
     assert_eq!(client.facts().unwrap().cwd.as_deref(), Some("/w d"));
 }
 
@@ -152,7 +153,7 @@ fn an_answer_before_the_end_counts_and_a_call_after_it_connects_afresh() {
     options.recovery_window = Duration::ZERO;
     let client = ExecServerClient::new(options);
     for _ in 0..5 {
-        assert_eq!(client.canonicalize("/a").unwrap(), "/x");
+        assert_eq!(client.canonicalize("/a").unwrap(), Path::new("/x"));
         server.await_end();
         within(PATIENCE, "the end is noticed", || {
             matches!(client.state(), ConnectionState::Failed(_))
@@ -177,7 +178,7 @@ fn a_call_in_flight_fails_and_is_not_made_again() {
     let client = client(server.url());
     let error = client.remove("/a").unwrap_err();
     assert!(matches!(error, ClientError::Disconnected(_)), "{error:?}");
-    assert_eq!(client.canonicalize("/a").unwrap(), "/x");
+    assert_eq!(client.canonicalize("/a").unwrap(), Path::new("/x"));
 }
 
 #[test]

@@ -156,23 +156,6 @@ fn what_is_there_is_replaced_and_a_link_to_it_kept() {
 }
 
 #[test]
-fn the_time_of_modification_is_kept_here() {
-    let environments = Environments::start();
-    let there = format!("{}/old", environments.there);
-    fs::write(&there, "x").unwrap();
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
-    fs::File::options()
-        .write(true)
-        .open(&there)
-        .unwrap()
-        .set_modified(time)
-        .unwrap();
-    let here = environments.scratch.path("here");
-    environments.stdout(&["cp", "ws:old", &here]);
-    assert_eq!(fs::metadata(&here).unwrap().modified().unwrap(), time);
-}
-
-#[test]
 fn files_without_a_size_are_read_to_their_end() {
     let environments = Environments::start();
     let here = environments.scratch.path("version");

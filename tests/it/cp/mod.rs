@@ -4,6 +4,7 @@ mod endless;
 mod failures;
 mod files;
 mod hostile;
+mod kept;
 mod latency;
 mod links;
 mod replaced;

@@ -1,7 +1,6 @@
 //! Directories with all below them.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
@@ -150,32 +149,33 @@ fn what_is_no_file_is_left_out_and_told() {
 }
 
 #[test]
-fn a_name_that_is_no_text_is_told_and_the_others_are_copied() {
-    let environments = Environments::start();
-    let here = environments.scratch.path("tree");
-    fs::create_dir(&here).unwrap();
-    fs::write(format!("{here}/file"), "f").unwrap();
-    let odd = std::path::Path::new(&here).join(std::ffi::OsStr::from_bytes(b"odd\xff"));
-    fs::write(odd, "o").unwrap();
-    let back = environments.scratch.path("back");
-    for (from, to, copy) in [
-        (
-            here.as_str(),
-            "ws:out",
-            format!("{}/out", environments.there),
-        ),
-        (&format!("unix:{here}"), back.as_str(), back.clone()),
-    ] {
-        let words = "the name is not UTF-8";
-        environments.fails(&["cp", "-r", from, to], 1, words);
-        assert_eq!(fs::read(format!("{copy}/file")).unwrap(), b"f");
-    }
-}
-
-#[test]
 fn a_directory_is_not_copied_into_itself() {
     let environments = Environments::start();
     fs::create_dir(format!("{}/dir", environments.there)).unwrap();
     let arguments = ["cp", "-r", "ws:dir", "ws:dir/sub"];
     environments.fails(&arguments, 1, "is inside it");
+}
+
+#[test]
+fn a_directory_is_not_copied_into_itself_by_another_way_to_its_machine() {
+    let environments = Environments::start();
+    let directory = format!("{}/dir", environments.there);
+    fs::create_dir_all(format!("{directory}/sub/deep")).unwrap();
+    fs::write(format!("{directory}/file"), "f").unwrap();
+    symlink("dir", format!("{}/link", environments.there)).unwrap();
+    for (from, to) in [
+        ("ws:dir", "unix:dir/sub/deep/new"),
+        ("stdio:dir", "ws:link/sub"),
+        ("unix:dir/.", "ws:dir"),
+        (&directory, "unix:dir/new"),
+        ("ws:link/", &format!("{directory}/sub")),
+        ("stdio:dir", &directory),
+    ] {
+        environments.fails(&["cp", "-r", from, to], 1, "is inside it");
+        let names = fs::read_dir(&directory).unwrap().count();
+        assert_eq!(names, 2, "{from} to {to}");
+    }
+    // A directory beside it is another one.
+    environments.stdout(&["cp", "-r", "ws:dir", "unix:beside"]);
+    environments.stdout(&["cp", "-r", "ws:dir/sub", "unix:beside"]);
 }

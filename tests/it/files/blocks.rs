@@ -132,7 +132,7 @@ over_both! {
             open(client, handle, &path, "read");
         }
         refused(client, "fs/open", json!({"handleId": "", "path": path}), -32600, "file handle `` already exists");
-        let message = "unknown variant `x`, expected one of `read`, `replace`, `update`";
+        let message = "unknown variant `x`, expected one of `read`, `replace`, `update`, `create`";
         refused(client, "fs/open", json!({"handleId": "h", "path": path, "mode": "x"}), -32602, message);
         for name in [scratch.dir(), scratch.path("fifo")] {
             refused(client, "fs/open", json!({"handleId": "h", "path": name}), -32600, &format!("path `{name}` is not a file"));

@@ -4,6 +4,7 @@ mod blocks;
 mod copy;
 mod directories;
 mod hung;
+mod kept;
 mod large;
 mod links;
 mod metadata;

@@ -63,6 +63,8 @@ over_both! {
                 ("fs/rename", json!({"sourcePath": scratch.dir(), "destinationPath": path})),
                 ("fs/setPermissions", json!({"path": scratch.dir(), "mode": 0})), ("fs/symlink", json!({"path": path, "target": "x"})),
                 ("fs/readLink", json!({"path": "/proc/self"})),
+                ("fs/hardLink", json!({"sourcePath": "/proc/version", "destinationPath": path})),
+                ("fs/setMetadata", json!({"path": scratch.dir(), "metadata": {"permissions": 0}})),
             ] {
                 params["sandbox"] = sandbox.clone();
                 let error = client.err(method, params);
@@ -108,6 +110,7 @@ fn extensions_are_announced() {
     for name in [
         "fs/readLink",
         "fs/rename",
+        "fs/setMetadata",
         "fs/setPermissions",
         "fs/symlink",
         "fs/writeFile.atomic",

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::FileError;
 use super::names::Links;
-use super::read::open_regular;
-use super::write::{empty, open_to_fill, write_at};
+use super::read::{check_version, open_regular};
+use super::write::{empty, make_private, open_to_fill, write_at};
 use crate::sys::file::{self, Access, FileType};
 
 /// The largest block in bytes; the reference's limit, as those below.
@@ -28,15 +28,21 @@ pub enum Mode {
     Replace,
     /// To be written where it is: it is made if need be, and keeps what it has.
     Update,
+    /// To be written where nothing is yet: it is made, for its owner alone.
+    Create,
 }
 
 /// A regular file that is open for blocks.
 #[derive(Debug)]
-pub struct BlockFile(File);
+pub struct BlockFile {
+    file: File,
+    /// What its version must be whenever it is read, if that matters.
+    version: Option<String>,
+}
 
 impl AsFd for BlockFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.file.as_fd()
     }
 }
 
@@ -45,27 +51,39 @@ impl AsFd for BlockFile {
 pub struct Block {
     /// Whether there was nothing behind it.
     pub is_last: bool,
+    /// Up to where there is a hole, if that is all that was found.
+    pub data_at: Option<u64>,
 }
 
 impl BlockFile {
-    /// Opens a file.
-    pub fn open(path: &Path, mode: Mode, links: Links) -> Result<Self, FileError> {
+    /// Opens a file; one to be read must be of this version, if one is named.
+    pub fn open(
+        path: &Path,
+        mode: Mode,
+        links: Links,
+        version: Option<String>,
+    ) -> Result<Self, FileError> {
         let file = match mode {
-            Mode::Read => open_regular(path, links)?.0,
+            Mode::Read => {
+                let (file, status) = open_regular(path, links)?;
+                check_version(&status, version.as_deref())?;
+                file
+            }
             Mode::Replace => {
                 let (file, status) = open_to_fill(path, links)?;
                 empty(&file, &status)?;
                 file
             }
             Mode::Update => open_to_fill(path, links)?.0,
+            Mode::Create => make_private(path, links)?,
         };
-        Ok(Self(file))
+        Ok(Self { file, version })
     }
 
     /// Takes a file that somebody else has opened, who need not be trusted. None if it is not such a
     /// one as [`BlockFile::open`] opens, or one of `/proc` to be written, which could be the memory of
     /// who has opened it.
-    pub fn received(file: OwnedFd, mode: Mode) -> Option<Self> {
+    pub fn received(file: OwnedFd, mode: Mode, version: Option<String>) -> Option<Self> {
         let kind = file::status_of(file.as_fd()).ok()?.kind;
         let is_right = match mode {
             Mode::Read => {
@@ -73,18 +91,53 @@ impl BlockFile {
                     && file::is_open_for(file.as_fd(), Access::READ)
                     && !file::is_process_memory(file.as_fd())
             }
-            Mode::Replace | Mode::Update => {
+            Mode::Replace | Mode::Update | Mode::Create => {
                 matches!(kind, FileType::Regular | FileType::CharacterDevice)
                     && file::is_open_for(file.as_fd(), Access::WRITE)
                     && !file::is_in_proc(file.as_fd())
             }
         };
-        is_right.then(|| Self(file.into()))
+        is_right.then(|| Self {
+            file: file.into(),
+            version,
+        })
     }
 
-    /// Reads `length` bytes at `offset` to the end of `out`, fewer only at the end of the file.
-    /// An error adds nothing.
-    pub fn read(&self, offset: u64, length: usize, out: &mut Vec<u8>) -> Result<Block, FileError> {
+    /// Reads `length` bytes at `offset` to the end of `out`, fewer only at the end of the file, and
+    /// none where all of them are in a hole and that is to be skipped. An error adds nothing.
+    pub fn read(
+        &self,
+        offset: u64,
+        length: usize,
+        skips_holes: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Block, FileError> {
+        let start = out.len();
+        let hole = match skips_holes {
+            true => hole_at(self.as_fd(), offset, length)?,
+            false => None,
+        };
+        let block = match hole {
+            Some((data_at, is_last)) => Block {
+                is_last,
+                data_at: Some(data_at),
+            },
+            None => self.read_bytes(offset, length, out)?,
+        };
+        if let Some(version) = &self.version {
+            let checked = file::status_of(self.as_fd()).map_err(FileError::from);
+            let checked = checked.and_then(|status| check_version(&status, Some(version)));
+            checked.inspect_err(|_| out.truncate(start))?;
+        }
+        Ok(block)
+    }
+
+    fn read_bytes(
+        &self,
+        offset: u64,
+        length: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Block, FileError> {
         if !(1..=MAX_BLOCK).contains(&length) {
             return Err(FileError::ReadLength);
         }
@@ -101,7 +154,7 @@ impl BlockFile {
                 break;
             }
             let at = offset.saturating_add(filled as u64);
-            match file::read_behind(self.0.as_fd(), at, room - filled, out) {
+            match file::read_behind(self.as_fd(), at, room - filled, out) {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -117,6 +170,7 @@ impl BlockFile {
         out.truncate(start + filled.min(length));
         Ok(Block {
             is_last: filled <= length,
+            data_at: None,
         })
     }
 
@@ -129,8 +183,24 @@ impl BlockFile {
         if i64::try_from(end).is_err() {
             return Err(FileError::WriteRange);
         }
-        Ok(write_at(&self.0, data, offset)?)
+        Ok(write_at(&self.file, data, offset)?)
     }
+}
+
+/// The hole that all of these bytes of a file are in: up to where it goes, and whether that is the end
+/// of the file.
+pub(crate) fn hole_at(
+    file: BorrowedFd<'_>,
+    offset: u64,
+    length: usize,
+) -> io::Result<Option<(u64, bool)>> {
+    let size = file::status_of(file)?.size;
+    if offset >= size {
+        return Ok(None);
+    }
+    let data_at = file::next_data(file, offset)?.map_or(size, |at| at.min(size));
+    let is_hole = data_at >= size.min(offset.saturating_add(length as u64));
+    Ok(is_hole.then_some((data_at, data_at == size)))
 }
 
 /// The open files of one connection, by the ids that the client gave them.
@@ -145,9 +215,10 @@ impl OpenFiles {
         path: &Path,
         mode: Mode,
         links: Links,
+        version: Option<String>,
     ) -> Result<(), FileError> {
         self.check_free(&id)?;
-        let file = BlockFile::open(path, mode, links)?;
+        let file = BlockFile::open(path, mode, links, version)?;
         self.0.insert(id, file);
         Ok(())
     }
@@ -199,8 +270,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("exec-server-blocks-{}", std::process::id()));
         std::fs::write(&path, "content").unwrap();
         let path = path.to_str().unwrap();
-        let taken = |file: OwnedFd, mode| BlockFile::received(file, mode).is_some();
-        for mode in [Mode::Read, Mode::Replace, Mode::Update] {
+        let taken = |file: OwnedFd, mode| BlockFile::received(file, mode, None).is_some();
+        for mode in [Mode::Read, Mode::Replace, Mode::Update, Mode::Create] {
             let writes = mode != Mode::Read;
             assert_eq!(taken(opened(path, Access::READ), mode), !writes, "{mode:?}");
             assert_eq!(taken(opened(path, Access::WRITE), mode), writes, "{mode:?}");

@@ -1,22 +1,28 @@
 //! Copying a file, a link, or a tree.
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
-use std::fs::{File, Permissions};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::FileError;
-use super::names::{Links, c_path, make_directory};
+use super::attributes::{attributes_of, set_attributes_of};
+use super::names::{Links, c_path, make_directory, make_directory_as};
+use super::read::check_version;
 use super::walk::own_kind;
 use crate::sys::directory::Names;
-use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
+use crate::sys::file::{self, Access, FileType, Identity, LastLink, ROOTED, Status};
 
 /// setuid and setgid.
 const SPECIAL_BITS: u32 = 0o6000;
-/// While it is being filled, a copied directory is its owner's alone.
+/// Memory for the names of files that have several. Above it they become files of their own.
+const MOST_NAMES: usize = 16 * 1024 * 1024;
+/// The user for whom a file's owner stays as it is.
+const KEPT_OWNER: u32 = u32::MAX;
+/// What we need of a copied directory while it is being filled.
 const FILLING: u32 = 0o700;
 
 /// How to copy.
@@ -26,6 +32,9 @@ pub struct CopyOptions {
     pub recursive: bool,
     /// Copies are setuid and setgid where the originals are.
     pub keep_special: bool,
+    /// Copies get the owner, as far as we may give files away, the times and the attributes of the
+    /// originals, and names of one file in a tree stay names of one.
+    pub preserve: bool,
 }
 
 impl CopyOptions {
@@ -42,8 +51,8 @@ impl CopyOptions {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Skipped {
     pub path: PathBuf,
-    /// What it is: a FIFO, a socket or a device.
-    pub kind: &'static str,
+    /// Why: it is no file, or it was changed meanwhile.
+    pub reason: String,
 }
 
 /// Copies `source` to `destination`. A file replaces a file's content; a directory is merged
@@ -58,7 +67,7 @@ pub fn copy(
     let target = c_path(destination)?;
     let status = file::status_at(ROOTED, &name, LastLink::Keep)?;
     match status.kind {
-        FileType::Link => copy_link((ROOTED, &name), (ROOTED, &target))?,
+        FileType::Link => copy_link((ROOTED, &name), (ROOTED, &target), options)?,
         FileType::Regular => {
             copy_file((ROOTED, &name), (ROOTED, &target), Links::Follow, options)?;
         }
@@ -72,9 +81,48 @@ pub fn copy(
 /// A directory and a name in it.
 type Spot<'a> = (BorrowedFd<'a>, &'a CStr);
 
-fn copy_link(from: Spot<'_>, to: Spot<'_>) -> Result<(), FileError> {
+fn copy_link(from: Spot<'_>, to: Spot<'_>, options: CopyOptions) -> Result<(), FileError> {
     let target = file::read_link_at(from.0, from.1)?;
-    Ok(file::link_at(&c_path(Path::new(&target))?, to.0, to.1)?)
+    file::link_at(&c_path(Path::new(&target))?, to.0, to.1)?;
+    if options.preserve {
+        let status = file::status_at(from.0, from.1, LastLink::Keep)?;
+        let made = file::open_at(to.0, to.1, Access::LOCATE | Access::NO_LINK, 0)?;
+        keep_owner(made.as_fd(), &status);
+        file::change_modified(made.as_fd(), status.modified)?;
+    }
+    Ok(())
+}
+
+/// Gives a copy the owner and the group of its original, as far as we may.
+fn keep_owner(copy: BorrowedFd<'_>, original: &Status) {
+    let is_given = file::change_owner(copy, original.user, original.group);
+    if is_given.is_err() {
+        // Only root gives files away; a group may still be ours to give.
+        let _ = file::change_owner(copy, KEPT_OWNER, original.group);
+    }
+}
+
+/// Gives a copy all that is kept of its original. The mode comes behind the owner, whose change takes
+/// setuid away, and the time behind everything.
+fn settle(
+    (copy, mode): (BorrowedFd<'_>, u32),
+    original: BorrowedFd<'_>,
+    status: &Status,
+    options: CopyOptions,
+) -> io::Result<()> {
+    if options.preserve {
+        keep_owner(copy, status);
+        set_attributes_of(copy, &attributes_of(original)?)?;
+    }
+    match status.kind {
+        // What it has from the one above it stays.
+        FileType::Directory => file::change_permissions(copy, mode)?,
+        _ => file::change_mode(copy, mode)?,
+    }
+    match options.preserve {
+        true => file::change_modified(copy, status.modified),
+        false => Ok(()),
+    }
 }
 
 /// Copies a regular file's bytes and mode.
@@ -114,9 +162,38 @@ fn copy_file(
             return Err(FileError::NotAFile(path));
         }
     }
-    // Within the kernel where both file systems can.
-    io::copy(&mut File::from(source), &mut target)?;
-    Ok(target.set_permissions(Permissions::from_mode(options.mode(&status)))?)
+    let source = File::from(source);
+    copy_content(&source, &mut target, &status)?;
+    let mode = options.mode(&status);
+    settle((target.as_fd(), mode), source.as_fd(), &status, options)?;
+    // Files of /proc have no size, and change whenever they are looked at.
+    match status.size {
+        0 => Ok(()),
+        _ => check_version(&file::status_of(source.as_fd())?, Some(&status.version())),
+    }
+}
+
+/// Copies the bytes of a file to an empty one, within the kernel where both file systems can, and
+/// leaves holes where there are some.
+fn copy_content(mut source: &File, target: &mut File, status: &Status) -> io::Result<()> {
+    if !status.is_sparse() {
+        return io::copy(&mut source, target).map(drop);
+    }
+    let mut at = 0;
+    while let Some(start) = file::next_data(source.as_fd(), at)? {
+        let Some(end) = file::next_hole(source.as_fd(), start)? else {
+            break;
+        };
+        source.seek(SeekFrom::Start(start))?;
+        target.seek(SeekFrom::Start(start))?;
+        let copied = io::copy(&mut source.take(end - start), target)?;
+        at = start + copied;
+        if copied < end - start {
+            // It has become shorter.
+            break;
+        }
+    }
+    target.set_len(file::status_of(source.as_fd())?.size)
 }
 
 fn copy_tree(
@@ -128,12 +205,13 @@ fn copy_tree(
         return Err(FileError::CopyIntoItself);
     }
     if let Some(parent) = destination.parent() {
-        make_directory(parent, true, Links::Follow)?;
+        make_directory(parent, true, Links::Follow, None)?;
     }
     let from = open_directory((ROOTED, &c_path(source)?))?;
     let status = file::status_of(from.as_fd())?;
     let name = c_path(destination)?;
-    let is_new = fill_directory((ROOTED, &name), LastLink::Follow)?;
+    let mode = options.mode(&status);
+    let is_new = fill_directory((ROOTED, &name), LastLink::Follow, mode)?;
     let into = Access::LOCATE | Access::DIRECTORY;
     let mut tree = Tree {
         from,
@@ -141,16 +219,18 @@ fn copy_tree(
         options,
         source,
         to_visit: vec![PathBuf::new()],
-        modes: Vec::new(),
+        made: Vec::new(),
+        names: HashMap::new(),
+        held: 0,
         skipped: Vec::new(),
     };
     if is_new {
-        tree.modes.push((PathBuf::new(), options.mode(&status)));
+        tree.made.push((PathBuf::new(), status));
     }
     while let Some(below) = tree.to_visit.pop() {
         tree.copy_names(&below)?;
     }
-    tree.set_modes()?;
+    tree.settle_directories()?;
     Ok(tree.skipped)
 }
 
@@ -161,8 +241,12 @@ struct Tree<'a> {
     options: CopyOptions,
     source: &'a Path,
     to_visit: Vec<PathBuf>,
-    /// What the new directories are to have when they are full, those above before those below.
-    modes: Vec<(PathBuf, u32)>,
+    /// The new directories and the originals, those above before those below.
+    made: Vec<(PathBuf, Status)>,
+    /// The copies of files that have other names, too.
+    names: HashMap<Identity, PathBuf>,
+    /// Bytes of these paths.
+    held: usize,
     skipped: Vec<Skipped>,
 }
 
@@ -178,39 +262,84 @@ impl Tree<'_> {
             let path = || below.join(OsStr::from_bytes(entry.name.to_bytes()));
             match kind {
                 Some(FileType::Regular) => {
-                    copy_file(original, copied, Links::Refuse, self.options)?;
+                    let path = path();
+                    match self.copy_name(original, copied, &path) {
+                        Err(FileError::Changed) => self.skipped.push(Skipped {
+                            path: self.source.join(path),
+                            reason: FileError::Changed.to_string(),
+                        }),
+                        copied => copied?,
+                    }
                 }
-                Some(FileType::Link) => copy_link(original, copied)?,
+                Some(FileType::Link) => copy_link(original, copied, self.options)?,
                 Some(FileType::Directory) => {
                     let status = file::status_at(original.0, original.1, LastLink::Keep)?;
-                    if fill_directory(copied, LastLink::Keep)? {
-                        self.modes.push((path(), self.options.mode(&status)));
+                    let mode = self.options.mode(&status);
+                    if fill_directory(copied, LastLink::Keep, mode)? {
+                        self.made.push((path(), status));
                     }
                     self.to_visit.push(path());
                 }
                 other => self.skipped.push(Skipped {
                     path: self.source.join(path()),
-                    kind: other.map_or("unknown", FileType::name),
+                    reason: format!(
+                        "a {} is not copied",
+                        other.map_or("unknown", FileType::name)
+                    ),
                 }),
             }
         }
         Ok(())
     }
 
+    /// Copies a file, or makes the name one more of a copy that is there.
+    fn copy_name(
+        &mut self,
+        original: Spot<'_>,
+        copied: Spot<'_>,
+        path: &Path,
+    ) -> Result<(), FileError> {
+        if !self.options.preserve {
+            return copy_file(original, copied, Links::Refuse, self.options);
+        }
+        let status = file::status_at(original.0, original.1, LastLink::Keep)?;
+        if let Some(first) = self.names.get(&status.identity)
+            && self.link(first, copied).is_ok()
+        {
+            return Ok(());
+        }
+        copy_file(original, copied, Links::Refuse, self.options)?;
+        let size = path.as_os_str().len() + size_of::<PathBuf>();
+        if status.links > 1 && self.held + size <= MOST_NAMES {
+            self.held += size;
+            self.names.insert(status.identity, path.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Makes a name one more of this copy; it must be free.
+    fn link(&self, first: &Path, copied: Spot<'_>) -> io::Result<()> {
+        let directory = locate(self.to.as_fd(), first.parent().unwrap_or(Path::new("")))?;
+        let name = c_path(Path::new(first.file_name().unwrap_or_default()))?;
+        file::hard_link_at((directory.as_fd(), &name), copied)
+    }
+
     /// From below, because a directory's mode may forbid to go into it.
-    fn set_modes(&self) -> Result<(), FileError> {
-        for (below, mode) in self.modes.iter().rev() {
-            let located = locate(self.to.as_fd(), below)?;
-            let directory = File::from(open_directory((located.as_fd(), c"."))?);
-            directory.set_permissions(Permissions::from_mode(*mode))?;
+    fn settle_directories(&self) -> Result<(), FileError> {
+        for (below, status) in self.made.iter().rev() {
+            let copy = locate(self.to.as_fd(), below)?;
+            let original = locate(self.from.as_fd(), below)?;
+            let mode = self.options.mode(status);
+            settle((copy.as_fd(), mode), original.as_fd(), status, self.options)?;
         }
         Ok(())
     }
 }
 
-/// Makes a directory to be filled; whether it is new. One that exists is filled as it is.
-fn fill_directory(spot: Spot<'_>, last: LastLink) -> Result<bool, FileError> {
-    match file::make_directory_at(spot.0, spot.1, FILLING) {
+/// Makes a directory to be filled, which will have this mode; whether it is new. One that exists is
+/// filled as it is.
+fn fill_directory(spot: Spot<'_>, last: LastLink, mode: u32) -> Result<bool, FileError> {
+    match make_directory_as(spot.0, spot.1, mode & 0o777 | FILLING) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let is_directory = file::status_at(spot.0, spot.1, last)?.kind == FileType::Directory;

@@ -11,11 +11,13 @@
 //!   walk           the names in one directory, or in a tree
 //!   copy, remove   one file, or a tree
 //!   blocks         files that stay open between requests
+//!   attributes     extended attributes
 //! ```
 //!
 //! No call waits for another process: a FIFO, a socket or a device is opened
 //! without waiting, and then mostly refused.
 
+mod attributes;
 mod blocks;
 mod copy;
 mod names;
@@ -30,17 +32,20 @@ use std::path::PathBuf;
 
 use blocks::{MAX_ID, MAX_OPEN};
 
+pub use attributes::{Attribute, attributes, is_common};
+pub(crate) use attributes::{attributes_of, set_attributes_of};
+pub(crate) use blocks::hole_at;
 pub use blocks::{Block, BlockFile, MAX_BLOCK, Mode, OpenFiles};
 pub use copy::{CopyOptions, Skipped, copy};
-pub(crate) use names::replace_as;
 pub use names::{
-    Links, Metadata, canonicalize, make_directory, make_link, metadata, read_link, rename,
-    rename_as_replaced, set_permissions,
+    Links, Metadata, NewMetadata, canonicalize, change_metadata, hard_link, make_directory,
+    make_link, metadata, read_link, rename, rename_as_replaced, set_metadata, set_permissions,
 };
+pub(crate) use names::{make_directory_as, replace_as};
 pub use read::{Content, MAX_READ, Part};
 pub use remove::{RemoveOptions, remove};
 pub use walk::{Found, Listed, WalkOptions, WalkReport, list, walk};
-pub use write::{replace, write, write_at};
+pub use write::{create, replace, write, write_at};
 
 /// Why a file operation failed. `Display` is what a client reads; where the
 /// reference has words for it, they are the reference's.
@@ -69,8 +74,8 @@ pub enum FileError {
     WalkLimitHigh,
     /// Permission bits beyond 0o7777.
     BadMode(u32),
-    /// What a link says is no text.
-    OddTarget,
+    /// The file is not of the version any more that it was to be of.
+    Changed,
     /// An id of a handle above [`MAX_ID`].
     LongHandle,
     /// [`MAX_OPEN`] handles are open.
@@ -138,7 +143,7 @@ impl fmt::Display for FileError {
                     "mode {mode} is no set of permissions: at most 4095 (octal 7777)"
                 )
             }
-            Self::OddTarget => f.write_str("the link's target is not UTF-8"),
+            Self::Changed => f.write_str("the file was changed while it was read; read it again"),
             Self::LongHandle => write!(f, "file handle ID must not exceed {MAX_ID} bytes"),
             Self::ManyHandles => write!(
                 f,

@@ -10,7 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::FileError;
-pub use crate::rpc::client::Links;
+use super::attributes::{Attribute, set_attributes_of};
+pub use crate::rpc::client::{Links, NewMetadata};
 use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
 
 impl Links {
@@ -154,6 +155,16 @@ pub(crate) fn replace_as(
     file::rename_at(from, to, true)
 }
 
+/// Gives a file one more name, which must be free, in the same file system. A symbolic link gets one
+/// itself.
+pub fn hard_link(from: &Path, to: &Path, links: Links) -> Result<(), FileError> {
+    let (from, to) = (PathAt::find(from, links)?, PathAt::find(to, links)?);
+    Ok(file::hard_link_at(
+        (from.dir(), from.path()),
+        (to.dir(), to.path()),
+    )?)
+}
+
 /// Makes a symbolic link at `path` that says `target`, whether or not there is such a file.
 /// The name must be free.
 pub fn make_link(target: &Path, path: &Path, links: Links) -> Result<(), FileError> {
@@ -161,10 +172,9 @@ pub fn make_link(target: &Path, path: &Path, links: Links) -> Result<(), FileErr
     Ok(file::link_at(&c_path(target)?, place.dir(), place.path())?)
 }
 
-/// What a symbolic link says. Texts alone can be told.
-pub fn read_link(path: &Path) -> Result<String, FileError> {
-    let target = fs::read_link(path)?.into_os_string();
-    target.into_string().map_err(|_| FileError::OddTarget)
+/// What a symbolic link says.
+pub fn read_link(path: &Path) -> Result<PathBuf, FileError> {
+    Ok(fs::read_link(path)?)
 }
 
 /// Sets the permission bits, setuid, setgid and sticky included; the umask does not count.
@@ -183,11 +193,70 @@ pub fn set_permissions(path: &Path, mode: u32, links: Links) -> Result<(), FileE
     Ok(file::change_mode(located.as_fd(), mode)?)
 }
 
+/// Gives it what it is to have; by its path.
+pub fn set_metadata(
+    path: &Path,
+    new: NewMetadata,
+    attributes: &[Attribute],
+    links: Links,
+) -> Result<(), FileError> {
+    let place = PathAt::find(path, links)?;
+    if let Some(size) = new.size {
+        let opened = place.open(Access::WRITE)?;
+        if file::status_of(opened.as_fd())?.kind != FileType::Regular {
+            return Err(FileError::NotAFile(path.to_owned()));
+        }
+        file::change_size(opened.as_fd(), size)?;
+    }
+    let located = place.open(Access::LOCATE)?;
+    // A link has no mode of its own.
+    if file::status_of(located.as_fd())?.kind == FileType::Link {
+        return Err(FileError::Link);
+    }
+    set_attributes_of(located.as_fd(), attributes)?;
+    let rest = NewMetadata { size: None, ..new };
+    Ok(change_metadata(located.as_fd(), rest)?)
+}
+
+/// The same of what is open, for writing where it gets another size. The mode comes last: it may
+/// keep even us out.
+pub fn change_metadata(opened: BorrowedFd<'_>, new: NewMetadata) -> io::Result<()> {
+    if let Some(size) = new.size {
+        file::change_size(opened, size)?;
+    }
+    if let Some(modified) = new.modified {
+        file::change_modified(opened, modified)?;
+    }
+    match new.permissions {
+        Some(mode) => file::change_permissions(opened, mode),
+        None => Ok(()),
+    }
+}
+
 /// The mode of a new directory, of which the umask takes away.
 const DIRECTORY_MODE: u32 = 0o777;
 
-/// Makes a directory; with `recursive` also those above it, and then one that exists is fine.
-pub fn make_directory(path: &Path, recursive: bool, links: Links) -> Result<(), FileError> {
+/// Makes a directory; with `recursive` also those above it, and then one that exists is fine. A new
+/// one gets `permissions`, if there are any.
+pub fn make_directory(
+    path: &Path,
+    recursive: bool,
+    links: Links,
+    permissions: Option<u32>,
+) -> Result<(), FileError> {
+    if let Some(permissions) = permissions {
+        if let (true, Some(parent)) = (recursive, path.parent()) {
+            make_directory(parent, true, links, None)?;
+        }
+        let place = PathAt::find(path, links)?;
+        return match make_directory_as(place.dir(), place.path(), permissions) {
+            Err(error) if recursive && error.kind() == io::ErrorKind::AlreadyExists => {
+                // Nothing is changed of one that exists.
+                make_directory(path, true, links, None)
+            }
+            made => Ok(made?),
+        };
+    }
     match (recursive, links) {
         (true, Links::Follow) => DirBuilder::new().recursive(true).create(path)?,
         (true, Links::Refuse) => make_all_without_links(path)?,
@@ -197,6 +266,20 @@ pub fn make_directory(path: &Path, recursive: bool, links: Links) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Makes a directory with these permission bits, whatever the umask. It has setgid and access rules
+/// as the one that it is in gives them to new ones; where there are such rules, it gets no bit that
+/// they take away.
+pub(crate) fn make_directory_as(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    permissions: u32,
+) -> io::Result<()> {
+    file::make_directory_at(dir, name, permissions & 0o777)?;
+    let access = Access::LOCATE | Access::DIRECTORY | Access::NO_LINK;
+    let made = file::open_at(dir, name, access, 0)?;
+    file::change_permissions(made.as_fd(), permissions)
 }
 
 fn make_all_without_links(path: &Path) -> io::Result<()> {

@@ -22,6 +22,14 @@ pub(crate) fn open_regular(path: &Path, links: Links) -> Result<(File, Status), 
     Ok((File::from(fd), status))
 }
 
+/// An error unless a file is of this version, if one is named.
+pub(crate) fn check_version(status: &Status, version: Option<&str>) -> Result<(), FileError> {
+    match version {
+        Some(version) if status.version() != version => Err(FileError::Changed),
+        _ => Ok(()),
+    }
+}
+
 /// Room for a file that says it has no size, as those of `/proc` do.
 const SIZE_UNKNOWN: usize = 4096;
 
@@ -32,6 +40,8 @@ pub struct Content {
     size: u64,
     taken: u64,
     limit: u64,
+    /// What its version must be from the start to the end, if that matters.
+    version: Option<String>,
 }
 
 /// What [`Content::fill`] has come to.
@@ -44,9 +54,11 @@ pub enum Part {
 }
 
 impl Content {
-    /// Opens a regular file. One that has more than [`MAX_READ`] bytes is refused.
-    pub fn open(path: &Path, links: Links) -> Result<Self, FileError> {
+    /// Opens a regular file, of this version if one is named. One that has more than [`MAX_READ`]
+    /// bytes is refused.
+    pub fn open(path: &Path, links: Links, version: Option<String>) -> Result<Self, FileError> {
         let (file, status) = open_regular(path, links)?;
+        check_version(&status, version.as_deref())?;
         if status.size > MAX_READ {
             return Err(FileError::TooLargeToRead);
         }
@@ -55,6 +67,7 @@ impl Content {
             size: status.size,
             taken: 0,
             limit: MAX_READ,
+            version,
         })
     }
 
@@ -74,7 +87,7 @@ impl Content {
     }
 
     /// Reads on until `buffer` has `wanted` bytes or the file ends. A file that has grown beyond
-    /// the limit meanwhile is an error.
+    /// the limit meanwhile is an error, and so is one that is no more of its version at the end.
     pub fn fill(&mut self, buffer: &mut Vec<u8>, wanted: usize) -> Result<Part, FileError> {
         // Room for one byte more than there should be shows the end in the same call.
         let expected = usize::try_from(self.size.saturating_sub(self.taken)).unwrap_or(wanted);
@@ -105,6 +118,10 @@ impl Content {
             }
         };
         buffer.truncate(filled);
+        if part == Part::Last && self.version.is_some() {
+            let status = file::status_of(self.file.as_fd())?;
+            check_version(&status, self.version.as_deref())?;
+        }
         Ok(part)
     }
 }
@@ -127,7 +144,7 @@ mod tests {
             let content: Vec<u8> = (0..size).map(|byte| byte as u8).collect();
             let path = file_of(&size.to_string(), &content);
             for wanted in [10, 4096, 100_000] {
-                let mut reader = Content::open(&path, Links::Follow).unwrap();
+                let mut reader = Content::open(&path, Links::Follow, None).unwrap();
                 let (mut read, mut buffer) = (Vec::new(), Vec::new());
                 loop {
                     let part = reader.fill(&mut buffer, wanted).unwrap();
@@ -146,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_file_that_does_not_tell_its_size_is_read_whole() {
-        let mut reader = Content::open(Path::new("/proc/self/smaps"), Links::Follow).unwrap();
+        let mut reader = Content::open(Path::new("/proc/self/smaps"), Links::Follow, None).unwrap();
         assert_eq!(reader.size(), 0);
         let mut buffer = Vec::new();
         assert_eq!(reader.fill(&mut buffer, 1 << 20).unwrap(), Part::Last);
@@ -160,20 +177,20 @@ mod tests {
             "/proc/thread-self/mem",
             "/proc/self/root/proc/self/mem",
         ] {
-            let opened = Content::open(Path::new(path), Links::Follow);
+            let opened = Content::open(Path::new(path), Links::Follow, None);
             assert!(matches!(opened, Err(FileError::NotAFile(_))), "{path}");
         }
-        assert!(Content::open(Path::new("/proc/meminfo"), Links::Follow).is_ok());
+        assert!(Content::open(Path::new("/proc/meminfo"), Links::Follow, None).is_ok());
     }
 
     #[test]
     fn a_file_may_grow_up_to_the_limit() {
         let path = file_of("grows", b"12345");
-        let mut reader = Content::open(&path, Links::Follow).unwrap();
+        let mut reader = Content::open(&path, Links::Follow, None).unwrap();
         reader.limit(6);
         std::fs::write(&path, b"123456").unwrap();
         assert_eq!(reader.fill(&mut Vec::new(), 100).unwrap(), Part::Last);
-        let mut reader = Content::open(&path, Links::Follow).unwrap();
+        let mut reader = Content::open(&path, Links::Follow, None).unwrap();
         reader.limit(6);
         std::fs::write(&path, b"1234567").unwrap();
         assert!(reader.fill(&mut Vec::new(), 100).is_err());

@@ -7,7 +7,7 @@
 //! of a megabyte where it can, and long runs are those that nobody has used for long. A virtual
 //! machine may have given them back to its host, and waits for every page that is touched again.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{File, Permissions};
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,9 +16,14 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::FileError;
-use super::names::{Links, PathAt, c_path};
+use super::names::{Links, NewMetadata, PathAt, c_path, change_metadata};
 use crate::sys::file::{self, Access, FileType, LastLink, ROOTED, Status};
 use crate::sys::random;
+
+/// The mode of a file that is its owner's alone.
+const PRIVATE: u32 = 0o600;
+/// That of a usual new file, of which the umask takes away.
+const USUAL: u32 = 0o666;
 
 /// Opens a file to be written from its start: made if there is none, with links followed or
 /// refused, and not emptied yet. Neither a FIFO nor a socket nor a disk is opened, nor the
@@ -31,6 +36,31 @@ pub(crate) fn open_to_fill(path: &Path, links: Links) -> Result<(File, Status), 
         FileType::Regular | FileType::CharacterDevice => Ok((File::from(fd), status)),
         _ => Err(FileError::NotAFile(path.to_owned())),
     }
+}
+
+/// Makes a file that must not be there yet, and is its owner's alone.
+pub(crate) fn make_private(path: &Path, links: Links) -> Result<File, FileError> {
+    Ok(make_new(&PathAt::find(path, links)?, PRIVATE)?)
+}
+
+fn make_new(place: &PathAt, mode: u32) -> io::Result<File> {
+    let access = Access::WRITE | Access::CREATE_NEW | Access::NO_LINK | Access::NO_WAIT;
+    file::open_at(place.dir(), place.path(), access, mode).map(File::from)
+}
+
+/// Makes a file with this content, which must not be there yet, and gives it what it is to have;
+/// until then it is its owner's alone. Without permissions it has 0666 less the umask. One that
+/// cannot be completed is removed.
+pub fn create(path: &Path, data: &[u8], new: NewMetadata, links: Links) -> Result<(), FileError> {
+    let place = PathAt::find(path, links)?;
+    let file = make_new(&place, new.permissions.map_or(USUAL, |_| PRIVATE))?;
+    let made = write_all(&file, data).and_then(|()| change_metadata(file.as_fd(), new));
+    if let Err(error) = made {
+        // The error that is told is the one that led here.
+        let _ = file::unlink_at(place.dir(), place.path());
+        return Err(error.into());
+    }
+    Ok(())
 }
 
 /// Empties a file that is to be filled again; a device has nothing to empty.
@@ -97,14 +127,44 @@ pub fn replace(path: &Path, data: &[u8], links: Links) -> Result<(), FileError> 
         Err(error) => return Err(error.into()),
     };
     let temporary = temporary_name(&name)?;
-    let written = fill(dir, &temporary, data, old)
-        .and_then(|()| file::rename_at((dir, &temporary), (dir, &name), true));
-    if let Err(error) = written {
+    let written = write_beside(dir, (&name, &temporary), data, old);
+    let named = written.and_then(|is_named| match is_named {
+        true => Ok(()),
+        false => file::rename_at((dir, &temporary), (dir, &name), true),
+    });
+    if let Err(error) = named {
         // Whether or not it was made; nobody else uses that name.
         let _ = file::unlink_at(dir, &temporary);
         return Err(error.into());
     }
     Ok(sync_names(dir)?)
+}
+
+/// Writes a new file that is to take the place of the old one, if there is one, and gives it the
+/// temporary name; or its own if that is free, which is then true. Where the file system can, it has
+/// no name until it is complete: so nothing of it is left if we are killed, unless that happens
+/// between these two names.
+fn write_beside(
+    dir: BorrowedFd<'_>,
+    (name, temporary): (&CStr, &CStr),
+    data: &[u8],
+    old: Option<Status>,
+) -> io::Result<bool> {
+    // Until it has the old one's mode, nobody else may read it.
+    let mode = if old.is_some() { PRIVATE } else { USUAL };
+    if let Ok(file) = file::open_unnamed(dir, mode).map(File::from) {
+        fill(&file, data, old)?;
+        if old.is_none() && file::give_name(file.as_fd(), dir, name).is_ok() {
+            return Ok(true);
+        }
+        // There may be no /proc, or rules that know no such files.
+        if file::give_name(file.as_fd(), dir, temporary).is_ok() {
+            return Ok(false);
+        }
+    }
+    let access = Access::WRITE | Access::CREATE_NEW;
+    let file = File::from(file::open_at(dir, temporary, access, mode)?);
+    fill(&file, data, old).map(|()| false)
 }
 
 /// Makes the new name outlive a crash, where the system lets us.
@@ -160,17 +220,9 @@ fn temporary_name(name: &CString) -> io::Result<CString> {
     c_path(Path::new(OsStr::from_bytes(&temporary)))
 }
 
-fn fill(
-    dir: BorrowedFd<'_>,
-    temporary: &CString,
-    data: &[u8],
-    old: Option<Status>,
-) -> io::Result<()> {
-    // Until it has the old one's mode, nobody else may read it.
-    let mode = if old.is_some() { 0o600 } else { 0o666 };
-    let fd = file::open_at(dir, temporary, Access::WRITE | Access::CREATE_NEW, mode)?;
-    let file = File::from(fd);
-    write_all(&file, data)?;
+/// Gives a new file its content and what the old one has, and lets it outlive a crash.
+fn fill(file: &File, data: &[u8], old: Option<Status>) -> io::Result<()> {
+    write_all(file, data)?;
     if let Some(old) = old {
         let new = file::status_of(file.as_fd())?;
         if (new.user, new.group) != (old.user, old.group)

@@ -1,13 +1,49 @@
 //! Ways out that lead nowhere.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
+use exec_server::sys::file::{attribute, set_attribute};
 use serde_json::json;
 
 use super::{DENIED, MISSING, READ_ONLY, as_each_user, changes, entry, put, restricted, special};
+use crate::support::encode;
 
 as_each_user! {
+    fn one_more_name_makes_no_file_writable(stage) {
+        let before = stage.host();
+        for (policy, from) in [
+            (stage.workspace(), "other/o.txt"),
+            (stage.workspace(), "proj/.git/config"),
+            (stage.denying(), "proj/sub/s"),
+            (stage.denying(), "proj/in/s"),
+        ] {
+            let (from, to) = (stage.path(from), stage.path("proj/src/more"));
+            let link = json!({"sourcePath": from, "destinationPath": to});
+            assert!(stage.ask(&policy, "hardLink", link).is_err(), "{from}");
+            assert!(fs::symlink_metadata(&to).is_err(), "{from}");
+        }
+        stage.assert_host(&before);
+    }
+
+    fn a_copy_preserves_no_attribute_of_the_system(stage) {
+        let source = stage.path("proj/src/a.txt");
+        let opened = fs::File::open(&source).unwrap();
+        set_attribute(opened.as_fd(), c"user.note", b"note").unwrap();
+        // Only root sets such a one.
+        let _ = set_attribute(opened.as_fd(), c"security.note", b"note");
+        let policy = stage.workspace();
+        let to = stage.path("proj/copy");
+        let copy = json!({"sourcePath": source, "destinationPath": to, "recursive": false, "preserve": true});
+        stage.ok(&policy, "copy", copy);
+        let copied = fs::File::open(&to).unwrap();
+        assert_eq!(attribute(copied.as_fd(), c"user.note").unwrap(), b"note");
+        assert!(attribute(copied.as_fd(), c"security.note").is_err());
+        let told = stage.ok(&policy, "getMetadata", json!({"path": source, "attributes": true}));
+        assert_eq!(told["attributes"], json!({"user.note": encode(b"note")}));
+    }
+
     fn a_link_out_of_the_root_leads_to_nothing_that_can_be_changed(stage) {
         let policy = stage.workspace();
         let before = stage.host();

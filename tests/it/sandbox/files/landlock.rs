@@ -60,9 +60,11 @@ as_each_user! {
         let before = stage.host();
         for directory in ["other", "proj/out", "proj/../other", "proj/src/../out"] {
             for (method, params) in changes(&stage.path(directory), "o.txt") {
+                let sets_mode = method == "createDirectory" && params.get("permissions").is_some();
                 match method {
                     // Changes of modes are nothing that Landlock could deny.
-                    "setPermissions" => stage.refused(&policy, method, params, (-32603, "Landlock")),
+                    _ if sets_mode => stage.refused(&policy, method, params, (-32603, "Landlock")),
+                    "setMetadata" | "setPermissions" => stage.refused(&policy, method, params, (-32603, "Landlock")),
                     _ => stage.refused(&policy, method, params, DENIED),
                 }
             }

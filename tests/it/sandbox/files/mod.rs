@@ -259,6 +259,26 @@ fn changes(directory: &str, file: &str) -> Vec<(&'static str, Value)> {
         ("symlink", json!({"path": at("link"), "target": "anything"})),
         ("setPermissions", json!({"path": at(file), "mode": 0o600})),
         (
+            "setMetadata",
+            json!({"path": at(file), "metadata": {"permissions": 0o600, "modifiedAtMs": 0, "size": 1}}),
+        ),
+        (
+            "createDirectory",
+            json!({"path": at("made-so"), "permissions": 0o700}),
+        ),
+        (
+            "writeFile",
+            json!({"path": at("made-new"), "dataBase64": "", "overwrite": false}),
+        ),
+        (
+            "open",
+            json!({"handleId": "c", "path": at("opened-new"), "mode": "create"}),
+        ),
+        (
+            "hardLink",
+            json!({"sourcePath": at(file), "destinationPath": at("hard")}),
+        ),
+        (
             "open",
             json!({"handleId": "w", "path": at(file), "mode": "replace"}),
         ),
