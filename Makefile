@@ -22,7 +22,7 @@ test: export EXEC_SERVER_TESTS_SKIPPED := $(SKIPPED)
 # make keeps the job tokens of -j to itself, and cargo warns about tokens it is told of and cannot take.
 unexport MAKEFLAGS MFLAGS
 
-.PHONY: all build run test check bench interop conformance chaos fuzz cloud-demo install dist setup setup-tools setup-bubblewrap clean help
+.PHONY: all build run test check bench interop conformance chaos soak fuzz cloud-demo install dist setup setup-tools setup-bubblewrap clean help
 .DEFAULT_GOAL := all
 
 all: build ## build the binary (the default)
@@ -62,11 +62,16 @@ chaos: build ## run and copy over a network that breaks at random; ARGS='--round
 	cargo build $(CARGO_ARGS) --example child
 	cargo test $(CARGO_ARGS) --test chaos -- $(ARGS)
 
+soak: build ## play sessions at random for 20 minutes, and find nothing left behind; ARGS='--minutes 60'
+	cargo build $(CARGO_ARGS) --example child
+	cargo test $(CARGO_ARGS) --test chaos -- --rounds 0 --sessions 0 --minutes 20 $(ARGS)
+
 conformance: build ## hold it against suites of others: Autobahn, JSONTestSuite, toml-test, bubblewrap's
 	cargo build $(CARGO_ARGS) --example child --example echo
 	tests/conformance/run.sh $(BIN) $(TARGET_DIR)/$(TARGET)/debug/examples/echo
 	cargo test $(CARGO_ARGS) --lib -- valid_document
 	cargo test $(CARGO_ARGS) --test it -- sandbox::upstream
+
 fuzz: setup ## search for inputs that break what src/fuzz.rs says, T seconds a target; TARGETS='path policy' picks
 	T='$(or $(T),60)' tools/fuzz.sh
 

@@ -6,14 +6,20 @@
 //!
 //! Then so many sessions start, write, read, lose their connections and resume at random, and do what a small model says
 //! (`support::session_model`).
+//!
+//! `make soak` plays such sessions for minutes, four at a time, and looks each minute at what the server holds: its
+//! memory, descriptors and threads must not grow.
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use support::chaos::{Field, Sizes};
-use support::{Server, session_model};
+use support::{Server, descriptors, resident, session_model, threads};
 
-const USAGE: &str = "usage: chaos [--rounds N] [--sessions N] [--seed N]";
+const USAGE: &str = "usage: chaos [--rounds N] [--sessions N] [--minutes N] [--seed N]";
 
 const SIZES: Sizes = Sizes {
     output: 64 << 20,
@@ -21,11 +27,20 @@ const SIZES: Sizes = Sizes {
 };
 
 fn main() -> ExitCode {
-    let Some((rounds, sessions, seed)) = options() else {
+    let Some(Options {
+        rounds,
+        sessions,
+        minutes,
+        seed,
+    }) = options()
+    else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    if !break_networks(rounds, seed) || !play_sessions(sessions, seed) {
+    let is_well = break_networks(rounds, seed)
+        && play_sessions(sessions, seed)
+        && (minutes == 0 || soak(minutes, seed));
+    if !is_well {
         return ExitCode::FAILURE;
     }
     println!("{rounds} rounds and {sessions} sessions, every byte in its place");
@@ -76,20 +91,101 @@ fn play_sessions(sessions: u64, seed: u64) -> bool {
     true
 }
 
-/// Rounds, sessions and seed.
-fn options() -> Option<(u64, u64, u64)> {
-    let (mut rounds, mut sessions, mut seed) = (20, 2000, 1);
+/// What a server holds.
+struct Held {
+    /// In kB.
+    memory: u64,
+    descriptors: u64,
+    threads: u64,
+}
+
+/// Whether sessions at random, four at a time, do what the model says for so long, and leave nothing behind.
+fn soak(minutes: u64, seed: u64) -> bool {
+    let server = Server::websocket(&["--session-retention", "5"]);
+    let (processes, cuts) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let next = AtomicU64::new(seed);
+    let failure = Mutex::new(None);
+    let end = Instant::now() + Duration::from_secs(60 * minutes);
+    let play = || {
+        while Instant::now() < end && failure.lock().unwrap().is_none() {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            match session_model::play(&server, seed) {
+                Ok(played) => {
+                    processes.fetch_add(played.processes, Ordering::Relaxed);
+                    cuts.fetch_add(played.cuts, Ordering::Relaxed);
+                }
+                Err(why) => *failure.lock().unwrap() = Some(why),
+            }
+        }
+    };
+    let mut held = Vec::new();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(play);
+        }
+        for minute in 1..=minutes {
+            let look = Instant::now() + Duration::from_secs(60);
+            while Instant::now() < look && failure.lock().unwrap().is_none() {
+                thread::sleep(Duration::from_millis(200));
+            }
+            let pid = server.pid();
+            let now = Held {
+                memory: resident(pid),
+                descriptors: descriptors(pid) as u64,
+                threads: threads(pid),
+            };
+            println!(
+                "minute {minute}: {} processes, {} cuts; {} kB, {} descriptors, {} threads",
+                processes.load(Ordering::Relaxed),
+                cuts.load(Ordering::Relaxed),
+                now.memory,
+                now.descriptors,
+                now.threads
+            );
+            held.push(now);
+        }
+    });
+    if let Some(why) = failure.into_inner().unwrap() {
+        eprintln!("FAILED: {why}\nthe server said: {}", server.stderr());
+        return false;
+    }
+    // What a busy moment needs differs; what is not given back adds up.
+    let (first, last) = held.split_at(held.len() / 2);
+    let most = |held: &[Held], of: fn(&Held) -> u64| held.iter().map(of).max().unwrap_or(0);
+    let grows = |of: fn(&Held) -> u64| held.len() > 3 && most(last, of) > 2 * most(first, of);
+    if grows(|held| held.memory) || grows(|held| held.descriptors) || grows(|held| held.threads) {
+        eprintln!("FAILED: the second half held more than twice what the first did");
+        return false;
+    }
+    true
+}
+
+struct Options {
+    rounds: u64,
+    sessions: u64,
+    minutes: u64,
+    seed: u64,
+}
+
+fn options() -> Option<Options> {
+    let mut options = Options {
+        rounds: 20,
+        sessions: 2000,
+        minutes: 0,
+        seed: 1,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let place = match argument.as_str() {
-            "--rounds" => &mut rounds,
-            "--sessions" => &mut sessions,
-            "--seed" => &mut seed,
+            "--rounds" => &mut options.rounds,
+            "--sessions" => &mut options.sessions,
+            "--minutes" => &mut options.minutes,
+            "--seed" => &mut options.seed,
             // cargo bench adds it, to whatever it runs.
             "--bench" => continue,
             _ => return None,
         };
         *place = arguments.next()?.parse().ok()?;
     }
-    Some((rounds, sessions, seed))
+    Some(options)
 }

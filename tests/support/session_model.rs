@@ -78,19 +78,28 @@ struct Process {
     chunks: BTreeMap<u64, Vec<u8>>,
 }
 
+/// What a round was made of.
+#[derive(Clone, Copy, Default)]
+pub struct Played {
+    pub processes: usize,
+    pub cuts: usize,
+}
+
 /// One client of a server, its session, and the model of it.
 struct Round<'a> {
     server: &'a Server,
     client: Client,
     session: String,
     processes: Vec<(String, Process)>,
+    cuts: usize,
 }
 
 /// Plays the round of a seed. The error is what went wrong, with the fewest steps found that lead there.
-pub fn play(server: &Server, seed: u64) -> Result<(), String> {
+pub fn play(server: &Server, seed: u64) -> Result<Played, String> {
     let mut steps = steps(seed);
-    let Err(mut why) = try_steps(server, &steps) else {
-        return Ok(());
+    let mut why = match try_steps(server, &steps) {
+        Ok(played) => return Ok(played),
+        Err(why) => why,
     };
     let mut size = steps.len() / 2;
     while size > 0 {
@@ -100,7 +109,7 @@ pub fn play(server: &Server, seed: u64) -> Result<(), String> {
             fewer.drain(start..(start + size).min(steps.len()));
             match try_steps(server, &fewer) {
                 Err(again) => (steps, why) = (fewer, again),
-                Ok(()) => start += size,
+                Ok(_) => start += size,
             }
         }
         size /= 2;
@@ -108,7 +117,7 @@ pub fn play(server: &Server, seed: u64) -> Result<(), String> {
     Err(format!("seed {seed}: {why}\nafter {steps:?}"))
 }
 
-fn try_steps(server: &Server, steps: &[Step]) -> Result<(), String> {
+fn try_steps(server: &Server, steps: &[Step]) -> Result<Played, String> {
     let play = AssertUnwindSafe(|| {
         let client = server.connect();
         let mut round = Round {
@@ -116,9 +125,10 @@ fn try_steps(server: &Server, steps: &[Step]) -> Result<(), String> {
             session: client.session.clone(),
             client,
             processes: Vec::new(),
+            cuts: 0,
         };
         steps.iter().for_each(|step| round.take(*step));
-        round.end();
+        round.end()
     });
     catch_unwind(play).map_err(|cause| {
         let text = cause.downcast_ref::<String>().cloned();
@@ -262,6 +272,7 @@ impl Round<'_> {
 
     /// Drops the connection, takes the session up again, and reads what was missed.
     fn reconnect(&mut self) {
+        self.cuts += 1;
         for at in 0..self.processes.len() {
             self.collect(at);
         }
@@ -332,7 +343,7 @@ impl Round<'_> {
     }
 
     /// Every process ends, and has said what it must.
-    fn end(mut self) {
+    fn end(mut self) -> Played {
         for at in 0..self.processes.len() {
             self.collect(at);
             let id = self.processes[at].0.clone();
@@ -352,6 +363,10 @@ impl Round<'_> {
             if !self.processes[at].1.is_killed {
                 assert_eq!(read["exitCode"], 0, "{id}: {read}");
             }
+        }
+        Played {
+            processes: self.processes.len(),
+            cuts: self.cuts,
         }
     }
 }
