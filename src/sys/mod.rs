@@ -33,6 +33,8 @@ pub mod socket;
 pub mod spawn;
 pub mod sync;
 pub mod terminal;
+#[cfg(panic = "abort")]
+mod unwind;
 
 use std::io;
 
