@@ -396,6 +396,14 @@ fn policy(data: &[u8]) {
     let Ok(policy) = Policy::parse(&sandbox.to_string(), &context) else {
         return;
     };
+    // What goes by the rules alone, as Landlock's list does, must not permit more.
+    for rule in policy.rules() {
+        let permitted = policy.access(&rule.path);
+        assert!(
+            rule.access <= permitted,
+            "{rule:?} for {permitted:?} by {sandbox}"
+        );
+    }
     let Ok(plan) = MountPlan::build(&policy, Path::new("/"), &tree.journal, Cancel::default())
     else {
         return;

@@ -141,6 +141,10 @@ fn what_waits_for_a_client_that_is_gone_is_not_begun() {
         "fs/writeFile",
         json!({"path": dir.path("f"), "dataBase64": ""}),
     );
+    for (method, id) in [("process/start", "started"), ("process/run", "run")] {
+        let start = Start::shell(id, &format!(": >{}", dir.path(id)));
+        client.ask(method, start.0);
+    }
     // An answer to what does not wait: everything before it has arrived.
     client.ok("environment/status", Value::Null);
     let server = client.server.take().unwrap();
@@ -152,6 +156,16 @@ fn what_waits_for_a_client_that_is_gone_is_not_begun() {
     again.skip_to("p", 0);
     again.ok("process/terminate", params("p", json!({})));
     again.ok("fs/getMetadata", json!({"path": dir.dir()}));
+    // A process that is started now has its turn behind any that would have begun.
+    again.run(Start::shell("last", ":"));
+    let begun =
+        ["started", "run"].map(|id| again.request("process/terminate", params(id, json!({}))));
+    assert!(
+        begun
+            .iter()
+            .all(|it| matches!(it, Ok(answer) if answer["running"] == false) || it.is_err()),
+        "{begun:?}"
+    );
     assert!(names(&dir.dir()).is_empty());
 }
 

@@ -390,19 +390,22 @@ fn the_variable_of_a_token_is_passed_to_no_program() {
         "[environments.there]\nurl = \"ws://127.0.0.1:1\"\nbearer_token_env = \"MY_PASS\"\n\
          [environments.by]\nprogram = \"sh\"\nargs = [\"{program}\"]\n"
     ));
-    let run = |place: &str| {
-        let mut command = environments.command(&["run", "-e", place, "env"]);
+    let run = |place: &str, flags: &[&str]| {
+        let words = [&["run", "-e", place], flags, &["env"]].concat();
+        let mut command = environments.command(&words);
         command.env("MY_PASS", "canary").env("HARMLESS", "shown");
         let output = finish(command, b"");
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    let local = run("local");
-    assert!(
-        local.contains("HARMLESS=shown") && !local.contains("canary"),
-        "{local}"
-    );
-    run("by");
+    for flags in [&[][..], &["--sandbox", "read-only"]] {
+        let local = run("local", flags);
+        assert!(
+            local.contains("HARMLESS=shown") && !local.contains("canary"),
+            "{flags:?}: {local}"
+        );
+    }
+    run("by", &[]);
     let by = fs::read_to_string(&shown).unwrap();
     assert!(
         by.contains("HARMLESS=shown") && !by.contains("canary"),

@@ -310,6 +310,37 @@ fn a_client_that_does_not_read_gets_an_overflow_and_costs_no_memory() {
 }
 
 #[test]
+fn a_full_client_hears_of_the_overflow_whatever_others_take() {
+    const WATCHES: usize = 4;
+    let server = Server::websocket(&[]);
+    let scratch = scratch();
+    fs::create_dir(scratch.path("d")).unwrap();
+    let large = scratch.path("large");
+    fs::File::create(&large).unwrap().set_len(4 << 20).unwrap();
+    let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        for number in 0..WATCHES {
+            watch(client, &number.to_string(), &scratch.path("d"), false);
+        }
+        for _ in 0..8 {
+            client.ask("fs/readFile", json!({"path": large}));
+        }
+    }
+    for _ in 0..3 {
+        let names = (0..1000).map(|number| scratch.path(&format!("d/{number:0200}")));
+        let names: Vec<_> = names.collect();
+        names.iter().for_each(|name| fs::write(name, "").unwrap());
+        names.iter().for_each(|name| fs::remove_file(name).unwrap());
+    }
+    // Nobody else takes anything meanwhile.
+    for client in &mut clients {
+        for _ in 0..WATCHES {
+            while client.notice("fs/changed")["overflow"] != true {}
+        }
+    }
+}
+
+#[test]
 fn a_watch_ends_with_its_connection() {
     let server = Server::websocket(&[]);
     let scratch = scratch();

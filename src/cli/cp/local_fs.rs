@@ -505,9 +505,10 @@ impl Blocks for OpenLocal {
         file::PAGE as usize
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), CopyError> {
+    fn write(&self, offset: u64, data: &[u8]) -> Result<bool, CopyError> {
         let _turn = self.writing.lock();
-        LocalFs::result(&self.path, write_at(&self.file, data, offset))
+        LocalFs::result(&self.path, write_at(&self.file, data, offset))?;
+        Ok(false)
     }
 
     fn settle(&self, new: NewMetadata) -> Result<(), CopyError> {

@@ -353,8 +353,8 @@ fn begin(
     rules: Rules,
 ) -> Result<(Arc<Copy>, Job), CopyError> {
     let (mut from, mut to) = (
-        source.side().map_err(CopyError::Lost)?,
-        target.side().map_err(CopyError::Lost)?,
+        source.side(progress).map_err(CopyError::Lost)?,
+        target.side(progress).map_err(CopyError::Lost)?,
     );
     let end = |side, path| End { side, path };
     let plan = plan::plan(&end(&*from, &source.path), &end(&*to, &target.path), rules)?;
@@ -393,9 +393,11 @@ struct Located {
 }
 
 impl Located {
-    fn side(&self) -> Result<Box<dyn Side>, EnvironmentError> {
+    fn side(&self, progress: &Arc<Progress>) -> Result<Box<dyn Side>, EnvironmentError> {
         Ok(match &self.environment {
-            Some((environment, facts)) => Box::new(RemoteFs::new(Arc::clone(environment), facts)?),
+            Some((environment, facts)) => {
+                Box::new(RemoteFs::new(Arc::clone(environment), facts, progress)?)
+            }
             None => Box::new(LocalFs::named()),
         })
     }

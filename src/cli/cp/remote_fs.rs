@@ -6,17 +6,22 @@
 //!
 //! The client makes a lost websocket again and takes the session up, but what was under way on it
 //! fails: a server may have done it or not. Of what a copy asks for, all can be done twice, and is
-//! asked for [`again`]. A handle is gone with its connection, so an open file is opened anew by its
-//! path, once for all who use it. What must not happen is that the path means another file by then:
+//! asked for [again](Attempts::again). A handle is gone with its connection, so an open file is opened
+//! anew by its path, once for all who use it. What must not happen is that the path means another file by then:
 //! one that is read has to look as it did, and one that is written has to hold all that its server
 //! has acknowledged.
+//!
+//! What a server has no room for at the moment, since others copy too, it refuses as busy before it has
+//! begun. That is asked for again as well, with longer and longer pauses ([`Attempts`]).
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::progress::Progress;
 use super::side::{
     Abilities, Attributes, BLOCK, Block, Blocks, CopyError, Found, Purpose, ReadBlock, Side,
 };
@@ -44,6 +49,10 @@ const KEEPING: [&str; 4] = [
 const LEAST_HOLE: usize = 64 * 1024;
 /// Between two attempts, so that a server that hangs up at once does not keep us busy.
 const PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause of those that double while a server is busy.
+const LONG_PAUSE: Duration = Duration::from_millis(800);
+/// How long a server may be busy before that is told.
+const BUSY: Duration = Duration::from_millis(2500);
 
 /// Files of an environment.
 pub(crate) struct RemoteFs {
@@ -58,6 +67,18 @@ struct Remote {
     abilities: Abilities,
     /// Whether it takes names, and targets of links, that are not UTF-8.
     takes_odd_names: bool,
+    attempts: Attempts,
+}
+
+/// What is asked for again.
+struct Attempts {
+    /// What the environment is called.
+    name: String,
+    progress: Arc<Progress>,
+    /// Whether it was told that the server is busy.
+    has_told: AtomicBool,
+    /// When a request last got through.
+    last_good: Mutex<Instant>,
 }
 
 /// The directory that all is in.
@@ -72,6 +93,7 @@ impl RemoteFs {
     pub(crate) fn new(
         environment: Arc<Environment>,
         facts: &EnvironmentFacts,
+        progress: &Arc<Progress>,
     ) -> Result<Self, EnvironmentError> {
         let knows = |name: &str| facts.extensions.iter().any(|known| known == name);
         let abilities = Abilities {
@@ -88,6 +110,7 @@ impl RemoteFs {
         let client = environment.client()?.clone();
         Ok(Self {
             remote: Arc::new(Remote {
+                attempts: Attempts::new(environment.id(), progress),
                 environment,
                 client,
                 abilities,
@@ -105,8 +128,13 @@ impl RemoteFs {
         call: impl Fn(&ExecServerClient, &str) -> Result<T, ClientError>,
     ) -> Result<T, CopyError> {
         let wanted = self.wanted(path)?;
-        let answer = again(|| call(&self.remote.client, &wanted));
+        let answer = self.again(|| call(&self.remote.client, &wanted));
         answer.map_err(|error| self.explained(path, error))
+    }
+
+    /// Asks until there is an answer.
+    fn again<T>(&self, ask: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+        self.remote.attempts.again(ask)
     }
 
     /// The path as the server gets it: the wire has texts only, and what is none is in a URI.
@@ -322,7 +350,7 @@ impl Side for RemoteFs {
         let wanted = self.wanted(path)?;
         let (files, links) = (&self.remote.client, self.links());
         if self.remote.abilities.takes_metadata && purpose == Purpose::NewPart {
-            let made = making(|was_lost| match was_lost {
+            let made = self.remote.attempts.making(|was_lost| match was_lost {
                 false => files.create_file(&wanted, data, new, links),
                 // Nobody else knows its name: it is what we have begun.
                 true => files
@@ -331,7 +359,7 @@ impl Side for RemoteFs {
             });
             return made.map_err(|error| self.of_writing(path, purpose, error));
         }
-        let written = again(|| files.write_file(&wanted, data, false, links));
+        let written = self.again(|| files.write_file(&wanted, data, false, links));
         written.map_err(|error| self.of_writing(path, purpose, error))?;
         self.set_mode(path, new.permissions)
     }
@@ -380,7 +408,7 @@ impl Side for RemoteFs {
         let (old, new) = (self.wanted(from)?, self.wanted(to)?);
         let files = &self.remote.client;
         let mut was_lost = false;
-        let renamed = again(|| match files.replace(&old, &new, self.links()) {
+        let renamed = self.again(|| match files.replace(&old, &new, self.links()) {
             // The one whose answer was lost has been done.
             Err(error) if was_lost && error.is_not_found() => files.metadata(&new, false).map(drop),
             renamed => {
@@ -422,8 +450,6 @@ struct State {
     generation: u64,
     /// The end of the furthest block that was acknowledged.
     written: u64,
-    /// When a block last got through.
-    last_good: Instant,
 }
 
 /// Why a file is not opened anew.
@@ -441,7 +467,7 @@ impl From<ClientError> for ReopenError {
 impl Opening {
     /// Opens it for the first time.
     fn open(self) -> Result<OpenRemote, ClientError> {
-        let file = making(|was_lost| {
+        let file = self.remote.attempts.making(|was_lost| {
             self.open_for(match self.purpose {
                 // Nobody else knows its name: it is what we have made.
                 OpenFor::Creating if was_lost => OpenFor::Replacing,
@@ -450,7 +476,7 @@ impl Opening {
         })?;
         let is_unknown = self.purpose == OpenFor::Reading && self.version.is_none();
         let looked = match is_unknown {
-            true => Some(again(|| self.look())?),
+            true => Some(self.again(|| self.look())?),
             false => None,
         };
         Ok(OpenRemote {
@@ -460,7 +486,6 @@ impl Opening {
                 file: Arc::new(file),
                 generation: 0,
                 written: 0,
-                last_good: Instant::now(),
             }),
         })
     }
@@ -474,15 +499,24 @@ impl Opening {
         self.remote.explained(&self.name, error)
     }
 
+    fn again<T>(&self, ask: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+        self.remote.attempts.again(ask)
+    }
+
     fn look(&self) -> Result<FileMetadata, ClientError> {
         self.remote.client.metadata(&self.path, true)
     }
 }
 
 impl OpenRemote {
-    /// Does something with the file, anew when its connection was lost on the way.
-    fn ask<T>(&self, call: impl Fn(&OpenFile) -> Result<T, ClientError>) -> Result<T, CopyError> {
-        let begun = Instant::now();
+    /// Does something with the file, anew when its connection was lost on the way; also whether the
+    /// server was busy at first.
+    fn ask<T>(
+        &self,
+        call: impl Fn(&OpenFile) -> Result<T, ClientError>,
+    ) -> Result<(T, bool), CopyError> {
+        let attempts = &self.opening.remote.attempts;
+        let mut request = Request::new();
         loop {
             let (file, generation) = {
                 let state = self.state.lock();
@@ -490,18 +524,21 @@ impl OpenRemote {
             };
             let error = match call(&file) {
                 Ok(value) => {
-                    self.state.lock().last_good = Instant::now();
-                    return Ok(value);
+                    attempts.got_through();
+                    return Ok((value, request.was_busy()));
                 }
                 Err(error) => error,
             };
             drop(file);
+            let is_lost = error.is_disconnect();
             // Others may get their blocks through, while this one is unlucky.
-            let since = begun.max(self.state.lock().last_good);
-            if !self.can_reopen() || !error.is_disconnect() || since.elapsed() > PATIENCE {
+            request.begun = request.begun.max(*attempts.last_good.lock());
+            if is_lost && !self.can_reopen() || !attempts.go_on(&mut request, &error) {
                 return Err(self.opening.explained(error));
             }
-            self.reopen(generation)?;
+            if is_lost {
+                self.reopen(generation)?;
+            }
         }
     }
 
@@ -527,11 +564,11 @@ impl OpenRemote {
     }
 
     fn opened_anew(&self, written: u64) -> Result<OpenFile, ReopenError> {
-        let open = |purpose| again(|| self.opening.open_for(purpose));
+        let open = |purpose| self.opening.again(|| self.opening.open_for(purpose));
         match (&self.looked, self.opening.purpose) {
             (Some(looked), _) => {
                 let file = open(OpenFor::Reading)?;
-                if again(|| self.opening.look())? != *looked {
+                if self.opening.again(|| self.opening.look())? != *looked {
                     return Err(ReopenError::Other(CHANGED));
                 }
                 Ok(file)
@@ -539,7 +576,11 @@ impl OpenRemote {
             (None, OpenFor::Reading) => Ok(open(OpenFor::Reading)?),
             (None, _) => {
                 // Opening would make it.
-                let size = again(|| self.opening.look())?.size.unwrap_or(0);
+                let size = self
+                    .opening
+                    .again(|| self.opening.look())?
+                    .size
+                    .unwrap_or(0);
                 if size < written {
                     let why = "what was written is gone since its connection was lost; copy it \
                                again";
@@ -558,7 +599,7 @@ impl Blocks for OpenRemote {
         skips_holes: bool,
         block: &mut Block,
     ) -> Result<ReadBlock, CopyError> {
-        let read = self.ask(|file| match skips_holes {
+        let (read, _) = self.ask(|file| match skips_holes {
             true => file.read_block_or_hole(offset, BLOCK),
             false => file.read_block(offset, BLOCK),
         })?;
@@ -573,11 +614,11 @@ impl Blocks for OpenRemote {
         LEAST_HOLE
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), CopyError> {
-        self.ask(|file| file.write_block(offset, data))?;
+    fn write(&self, offset: u64, data: &[u8]) -> Result<bool, CopyError> {
+        let ((), was_busy) = self.ask(|file| file.write_block(offset, data))?;
         let mut state = self.state.lock();
         state.written = state.written.max(offset + data.len() as u64);
-        Ok(())
+        Ok(was_busy)
     }
 
     fn settle(&self, new: NewMetadata) -> Result<(), CopyError> {
@@ -587,13 +628,14 @@ impl Blocks for OpenRemote {
         let opening = &self.opening;
         let Opening { path, links, .. } = opening;
         let files = &opening.remote.client;
-        let set = again(
-            || match (opening.remote.abilities.takes_metadata, new.permissions) {
-                (true, _) => files.set_metadata(path, new, *links),
-                (false, Some(mode)) => files.set_permissions(path, mode, *links),
-                (false, None) => Ok(()),
-            },
-        );
+        let set =
+            opening.again(
+                || match (opening.remote.abilities.takes_metadata, new.permissions) {
+                    (true, _) => files.set_metadata(path, new, *links),
+                    (false, Some(mode)) => files.set_permissions(path, mode, *links),
+                    (false, None) => Ok(()),
+                },
+            );
         set.map_err(|error| opening.explained(error))
     }
 
@@ -611,7 +653,9 @@ impl Blocks for OpenRemote {
             let Some(looked) = looked else {
                 return Ok(());
             };
-            let found = again(|| opening.look()).map_err(|error| opening.explained(error))?;
+            let found = opening
+                .again(|| opening.look())
+                .map_err(|error| opening.explained(error))?;
             return match found == looked {
                 true => Ok(()),
                 false => Err(CopyError::of(&opening.name, CHANGED)),
@@ -625,7 +669,7 @@ impl Blocks for OpenRemote {
             // Every block was acknowledged, and a file that is closed with its connection is
             // closed; what is left to be known is whether it is still the one.
             Err(error) if can_reopen && error.is_disconnect() => {
-                let found = again(|| opening.look());
+                let found = opening.again(|| opening.look());
                 let found = found.map_err(|error| opening.explained(error))?;
                 if found.size.is_some_and(|size| size < state.written) {
                     let why = "what was written is gone since its connection was lost";
@@ -638,17 +682,100 @@ impl Blocks for OpenRemote {
     }
 }
 
-/// Makes something whose name must be free, as [`again`]; `make` is told whether the answer to an
-/// earlier attempt was lost, and the name is there: it was made then.
-fn making<T>(mut make: impl FnMut(bool) -> Result<T, ClientError>) -> Result<T, ClientError> {
-    let mut was_lost = false;
-    again(|| match make(false) {
-        Err(error) if was_lost && errno_of(&error) == Some(libc::EEXIST) => make(true),
-        made => {
-            was_lost |= matches!(&made, Err(error) if error.is_disconnect());
-            made
+/// How often one thing was asked for.
+struct Request {
+    begun: Instant,
+    /// When the server was busy for the first time.
+    busy_since: Option<Instant>,
+    pause: Duration,
+}
+
+impl Request {
+    fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            busy_since: None,
+            pause: PAUSE,
         }
-    })
+    }
+
+    fn was_busy(&self) -> bool {
+        self.busy_since.is_some()
+    }
+}
+
+impl Attempts {
+    fn new(name: &str, progress: &Arc<Progress>) -> Self {
+        Self {
+            name: name.to_owned(),
+            progress: Arc::clone(progress),
+            has_told: AtomicBool::new(false),
+            last_good: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// A request got through.
+    fn got_through(&self) {
+        *self.last_good.lock() = Instant::now();
+    }
+
+    /// Whether a request is made again, after a pause: its connection was lost, or the server is busy,
+    /// and it is not hopeless yet.
+    fn go_on(&self, request: &mut Request, error: &ClientError) -> bool {
+        let is_busy = error.is_busy();
+        let since = match is_busy {
+            // Others have the room at the moment.
+            true => request.begun.max(*self.last_good.lock()),
+            false => request.begun,
+        };
+        if !(is_busy || error.is_disconnect()) || since.elapsed() >= PATIENCE {
+            return false;
+        }
+        thread::sleep(request.pause);
+        if is_busy {
+            let busy_since = request.busy_since.get_or_insert_with(Instant::now);
+            if busy_since.elapsed() >= BUSY && !self.has_told.swap(true, Ordering::Relaxed) {
+                self.progress.say(format_args!(
+                    "`{}` is busy; going on when it has room, unless it has none for {} s",
+                    self.name,
+                    PATIENCE.as_secs()
+                ));
+            }
+            request.pause = LONG_PAUSE.min(request.pause * 2);
+        }
+        true
+    }
+
+    /// Asks until there is an answer, be it an error. A connection that cannot be had any more is one.
+    fn again<T>(&self, mut ask: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+        let mut request = Request::new();
+        loop {
+            match ask() {
+                Ok(value) => {
+                    self.got_through();
+                    return Ok(value);
+                }
+                Err(error) if !self.go_on(&mut request, &error) => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Makes something whose name must be free, as [`Attempts::again`]; `make` is told whether the
+    /// answer to an earlier attempt was lost, and the name is there: it was made then.
+    fn making<T>(
+        &self,
+        mut make: impl FnMut(bool) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let mut was_lost = false;
+        self.again(|| match make(false) {
+            Err(error) if was_lost && errno_of(&error) == Some(libc::EEXIST) => make(true),
+            made => {
+                was_lost |= matches!(&made, Err(error) if error.is_disconnect());
+                made
+            }
+        })
+    }
 }
 
 /// The number of the system's error; the reference has it in its words only.
@@ -661,19 +788,6 @@ fn errno_of(error: &ClientError) -> Option<i32> {
         _ => None,
     };
     error.errno().or_else(|| told(error))
-}
-
-/// Asks until there is an answer, be it an error. A connection that cannot be had any more is one.
-fn again<T>(mut ask: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
-    let begun = Instant::now();
-    loop {
-        match ask() {
-            Err(error) if error.is_disconnect() && begun.elapsed() < PATIENCE => {
-                thread::sleep(PAUSE);
-            }
-            outcome => return outcome,
-        }
-    }
 }
 
 /// What the other side said, without what is of no use to a person.
@@ -696,16 +810,36 @@ fn is_unknown_method(error: &ClientError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::output::Speaker;
+    use crate::rpc::client::RejectionData;
+
+    /// What comes of these outcomes, one an attempt, and how many were left.
+    fn asked(mut outcomes: Vec<Result<(), ClientError>>) -> (Result<(), ClientError>, usize) {
+        let progress = Arc::new(Progress::new(Speaker("cp"), true));
+        outcomes.reverse();
+        let attempts = Attempts::new("there", &progress);
+        let outcome = attempts.again(|| outcomes.pop().unwrap());
+        (outcome, outcomes.len())
+    }
 
     #[test]
-    fn only_a_lost_connection_is_a_reason_to_ask_again() {
-        let mut outcomes = vec![
-            Err(ClientError::Connect("refused".to_owned())),
-            Err(ClientError::Disconnected("cut".to_owned())),
-            Err(ClientError::Disconnected("cut".to_owned())),
-        ];
-        let outcome: Result<(), _> = again(|| outcomes.pop().unwrap());
-        assert_eq!(outcome, Err(ClientError::Connect("refused".to_owned())));
-        assert!(outcomes.is_empty());
+    fn a_lost_connection_and_a_busy_server_are_reasons_to_ask_again() {
+        let lost = || Err(ClientError::Disconnected("cut".to_owned()));
+        let rejected = |kind: ErrorKind| {
+            Err(ClientError::Rejected {
+                code: kind.code().into(),
+                message: String::new(),
+                data: RejectionData::default(),
+            })
+        };
+        let busy = || rejected(ErrorKind::Busy);
+        let refused = || Err(ClientError::Connect("refused".to_owned()));
+        assert_eq!(
+            asked(vec![lost(), lost(), refused(), Ok(())]),
+            (refused(), 1)
+        );
+        assert_eq!(asked(vec![busy(), lost(), busy(), Ok(())]), (Ok(()), 0));
+        let failed = || rejected(ErrorKind::Failed);
+        assert_eq!(asked(vec![busy(), failed(), Ok(())]), (failed(), 1));
     }
 }

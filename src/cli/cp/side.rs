@@ -223,7 +223,8 @@ pub(crate) trait Blocks: Send + Sync {
         block: &mut Block,
     ) -> Result<ReadBlock, CopyError>;
 
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), CopyError>;
+    /// Writes a block; whether it had to wait for room that others had.
+    fn write(&self, offset: u64, data: &[u8]) -> Result<bool, CopyError>;
 
     /// The least hole that is worth a write less, in bytes.
     fn least_hole(&self) -> usize;

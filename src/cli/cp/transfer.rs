@@ -27,7 +27,8 @@ use crate::visible::Visible;
 /// Blocks under way at first. Where the other side is near, more are no faster, and do not fit the
 /// processor's cache.
 const FEW: usize = 6;
-/// A block that takes longer calls for more of them at once.
+/// A block that takes longer calls for more of them at once, unless it had to wait for room: then it
+/// calls for half as many.
 const SLOW: Duration = Duration::from_millis(16);
 
 /// How far apart the blocks of a file that are on their way at once can be. A part holds whatever
@@ -88,6 +89,17 @@ struct Progress {
     /// How many blocks may be under way.
     at_once: usize,
     error: Option<CopyError>,
+}
+
+/// A block that was copied.
+#[derive(Debug)]
+struct Copied {
+    /// How many bytes it had, which are more than a block's where a hole goes on behind it.
+    count: u64,
+    /// Whether it was the last.
+    is_last: bool,
+    /// Whether it had to wait for room at the target that others had.
+    was_crowded: bool,
 }
 
 /// What a thread has to do with a transfer.
@@ -162,16 +174,18 @@ impl Transfer {
     fn settle(
         &self,
         offset: u64,
-        copied: Result<(u64, bool), CopyError>,
+        copied: Result<Copied, CopyError>,
         time: Duration,
     ) -> (u64, bool) {
         let mut progress = self.progress.lock();
         progress.taken.remove(&offset);
-        if time > SLOW {
+        if matches!(&copied, Ok(copied) if copied.was_crowded) {
+            progress.at_once = 1.max(progress.at_once / 2);
+        } else if time > SLOW {
             progress.at_once = WORKERS.min(progress.at_once + 1);
         }
         let bytes = match copied {
-            Ok((count, is_last)) => {
+            Ok(Copied { count, is_last, .. }) => {
                 let behind = offset + count;
                 // A hole goes on behind the block.
                 let next = behind / BLOCK as u64 * BLOCK as u64;
@@ -197,16 +211,18 @@ impl Transfer {
         (bytes, is_over && progress.taken.is_empty())
     }
 
-    /// How many bytes it had, which are more than a block's where a hole goes on behind it, and
-    /// whether it was the last.
-    fn copy_block(&self, offset: u64) -> Result<(u64, bool), CopyError> {
+    fn copy_block(&self, offset: u64) -> Result<Copied, CopyError> {
         let mut block = Block::default();
         let read = self.source.read(offset, self.keeps_holes, &mut block)?;
         let mut is_last = read.is_last;
         if let (Some(size), Some(until)) = (self.size, read.hole_until) {
             let until = until.min(size);
             if until >= size.min(offset + BLOCK as u64) && until > offset {
-                return Ok((until - offset, until == size));
+                return Ok(Copied {
+                    count: until - offset,
+                    is_last: until == size,
+                    was_crowded: false,
+                });
             }
         }
         if let Some(size) = self.size {
@@ -219,14 +235,19 @@ impl Transfer {
             let why = "the server sent less than a block, and not the end";
             return Err(CopyError::of(Visible(self.file.from.display()), why));
         }
+        let mut was_crowded = false;
         if self.keeps_holes {
             for (start, part) in between_holes(block.data(), self.target.least_hole()) {
-                self.target.write(offset + start as u64, part)?;
+                was_crowded |= self.target.write(offset + start as u64, part)?;
             }
         } else if !block.data().is_empty() {
-            self.target.write(offset, block.data())?;
+            was_crowded = self.target.write(offset, block.data())?;
         }
-        Ok((block.data().len() as u64, is_last))
+        Ok(Copied {
+            count: block.data().len() as u64,
+            is_last,
+            was_crowded,
+        })
     }
 
     /// Gives the file what it is to have, and closes both; an error of a block is that of the file.
@@ -320,7 +341,7 @@ mod tests {
             BLOCK
         }
 
-        fn write(&self, _: u64, _: &[u8]) -> Result<(), CopyError> {
+        fn write(&self, _: u64, _: &[u8]) -> Result<bool, CopyError> {
             unreachable!("no block is copied")
         }
 
@@ -349,6 +370,14 @@ mod tests {
         Transfer::new(sides, file, NewMetadata::default(), 0)
     }
 
+    fn copied_block(count: u64, is_last: bool) -> Result<Copied, CopyError> {
+        Ok(Copied {
+            count,
+            is_last,
+            was_crowded: false,
+        })
+    }
+
     /// How many blocks are under way when so many were copied, each in that time.
     fn under_way(copied: usize, time: Duration) -> usize {
         let transfer = transfer(100 * BLOCK as u64);
@@ -358,7 +387,7 @@ mod tests {
         });
         let first: Vec<_> = claims.by_ref().collect();
         for offset in &first[..copied] {
-            transfer.settle(*offset, Ok((BLOCK as u64, false)), time);
+            transfer.settle(*offset, copied_block(BLOCK as u64, false), time);
         }
         first.len() - copied + claims.count()
     }
@@ -374,7 +403,7 @@ mod tests {
                 };
                 let left = end.saturating_sub(offset).min(BLOCK as u64);
                 let is_last = offset + left == end;
-                transfer.settle(offset, Ok((left, is_last)), Duration::ZERO);
+                transfer.settle(offset, copied_block(left, is_last), Duration::ZERO);
                 assert!(number * BLOCK as u64 <= end);
             }
             let (_, copied) = transfer.close("source");
@@ -388,10 +417,10 @@ mod tests {
         let transfer = transfer(100 * block);
         assert_eq!(transfer.claim(), Claim::Block(0));
         assert_eq!(transfer.claim(), Claim::Block(block));
-        let hole = transfer.settle(0, Ok((50 * block + 7, false)), Duration::ZERO);
+        let hole = transfer.settle(0, copied_block(50 * block + 7, false), Duration::ZERO);
         assert_eq!(hole, (block + 48 * block, false));
         assert_eq!(transfer.claim(), Claim::Later, "the second is far behind");
-        transfer.settle(block, Ok((block, false)), Duration::ZERO);
+        transfer.settle(block, copied_block(block, false), Duration::ZERO);
         assert_eq!(transfer.claim(), Claim::Block(50 * block));
     }
 
@@ -400,6 +429,28 @@ mod tests {
         assert_eq!(under_way(0, Duration::ZERO), FEW);
         assert_eq!(under_way(3, SLOW), FEW);
         assert_eq!(under_way(3, SLOW * 2), FEW + 3);
+    }
+
+    #[test]
+    fn a_block_that_had_to_wait_for_room_halves_them() {
+        let transfer = transfer(100 * BLOCK as u64);
+        for most in [FEW, FEW / 2, FEW / 4, 1] {
+            let claims = std::iter::from_fn(|| match transfer.claim() {
+                Claim::Block(offset) => Some(offset),
+                Claim::Later => None,
+            });
+            let taken: Vec<u64> = claims.collect();
+            assert_eq!(taken.len(), most);
+            let (last, others) = taken.split_last().unwrap();
+            let crowded = Copied {
+                was_crowded: true,
+                ..copied_block(BLOCK as u64, false).unwrap()
+            };
+            transfer.settle(*last, Ok(crowded), SLOW * 2);
+            for offset in others {
+                transfer.settle(*offset, copied_block(BLOCK as u64, false), Duration::ZERO);
+            }
+        }
     }
 
     const FOUND: Found = Found {

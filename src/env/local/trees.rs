@@ -33,8 +33,10 @@ const MAX_DIRECTORIES: usize = 8192;
 /// Directories of all trees.
 const MAX_ALL_DIRECTORIES: usize = 65_536;
 
-/// Reads after which others have their turn; more than the kernel keeps at a time.
-const MAX_READS: usize = 256;
+/// Reads after which what has changed is told, and others have their turn.
+const READS_AT_ONCE: usize = 8;
+/// More of them than the kernel keeps events without a name.
+const ALL_READS: usize = 256;
 /// What is of interest about a directory.
 const ALL: u32 = ADDED | REMOVED | MODIFIED | SELF_MOVED | NAMED_ONLY;
 
@@ -176,6 +178,8 @@ pub(crate) struct Trees {
     trees: BTreeMap<Key, Tree>,
     /// Where each watched directory is in which trees.
     places: HashMap<WatchNumber, Vec<(Key, PathBuf)>>,
+    /// Whether there may be more to be taken in.
+    has_more: bool,
 }
 
 /// As [`Change`](crate::sys::inotify::Change), to keep.
@@ -193,6 +197,7 @@ impl Trees {
             wake,
             trees: BTreeMap::new(),
             places: HashMap::new(),
+            has_more: false,
         })
     }
 
@@ -201,8 +206,11 @@ impl Trees {
         self.inotify.as_fd()
     }
 
-    /// When there is something to report.
+    /// When there is something to report, or to take in.
     pub(crate) fn due(&self) -> Option<Instant> {
+        if self.has_more {
+            return Some(Instant::now());
+        }
         let willing = self.trees.values().filter(|tree| !tree.is_stalled);
         willing.filter_map(|tree| tree.changes.due()).min()
     }
@@ -255,7 +263,7 @@ impl Trees {
         for key in self.keys_of(client) {
             self.end(&key);
             // The end of a watch is an event: those of many trees would be more than the kernel keeps.
-            self.take_changes()?;
+            self.take(ALL_READS)?;
         }
         Ok(())
     }
@@ -271,9 +279,15 @@ impl Trees {
         self.trees.remove(key);
     }
 
-    /// Takes in what has changed.
+    /// Takes in what has changed, or a part of it: with many trees all of it takes a second, in which
+    /// nobody would be told anything.
     pub(crate) fn take_changes(&mut self) -> io::Result<()> {
-        for _ in 0..MAX_READS {
+        self.take(READS_AT_ONCE)
+    }
+
+    fn take(&mut self, reads: usize) -> io::Result<()> {
+        self.has_more = true;
+        for _ in 0..reads {
             let mut events = Vec::new();
             let is_more = self.inotify.take(|change| {
                 events.push(Event {
@@ -287,11 +301,15 @@ impl Trees {
                 self.handle(&event);
             }
             if !is_more {
+                self.has_more = false;
                 break;
             }
         }
-        for key in self.trees.keys().cloned().collect::<Vec<_>>() {
-            self.settle(&key);
+        // Where something has gone to may be in what is still to be taken in.
+        if !self.has_more {
+            for key in self.trees.keys().cloned().collect::<Vec<_>>() {
+                self.settle(&key);
+            }
         }
         Ok(())
     }
@@ -314,6 +332,11 @@ impl Trees {
     fn change(&mut self, key: &Key, directory: &Path, event: &Event) {
         let is_directory = event.what & DIRECTORY != 0;
         let came = event.what & MOVED_TO != 0;
+        let tree = self.trees.get_mut(key);
+        if let Some(tree) = tree.filter(|tree| tree.has_lost(event)) {
+            tree.left = None;
+            return;
+        }
         let path = directory.join(&event.name);
         let tree = self.trees.get_mut(key);
         let left = tree.and_then(|tree| {
@@ -583,6 +606,12 @@ impl Tree {
             is_stalled: false,
             report,
         }
+    }
+
+    /// Whether an event about a name changes nothing: neither what is told, which is that changes were
+    /// lost, nor what is watched.
+    fn has_lost(&self, event: &Event) -> bool {
+        self.changes.is_overflow && !self.is_recursive && !event.name.is_empty()
     }
 
     fn push(&mut self, path: &Path, kind: ChangeKind, is_directory: bool) {
@@ -969,6 +998,23 @@ mod tests {
         fixture.trees.retry();
         assert_eq!(fixture.told(), ["Created a", "Removed a", "Removed "]);
         assert!(fixture.trees.trees.is_empty());
+    }
+
+    #[test]
+    fn what_has_changed_is_told_while_more_is_to_be_taken_in() {
+        const FILES: usize = 3 * MAX_WAITING;
+        let mut fixture = Fixture::new("turns");
+        for number in 0..FILES {
+            fs::File::create(fixture.root.join(format!("{number:0200}"))).unwrap();
+        }
+        let mut told = fixture.told();
+        assert!(!told.is_empty() && told.len() < FILES / 2, "{}", told.len());
+        while fixture.trees.has_more {
+            assert!(fixture.trees.due().is_some_and(|due| due <= Instant::now()));
+            told.extend(fixture.told());
+        }
+        assert_eq!(told.len(), FILES);
+        assert!(told.iter().all(|change| change.starts_with("Created ")));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Files on the server, whole and in blocks. Paths are native and absolute.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -334,15 +335,7 @@ impl ExecServerClient {
         new: NewMetadata,
         links: Links,
     ) -> Result<(), ClientError> {
-        let session = self.session()?;
-        let facts = &session.facts;
-        facts.needs(SetMetadata::NAME)?;
-        self.carry_out::<SetMetadata>(&SetMetadataParams {
-            path: facts.path(path).into(),
-            metadata: new.into(),
-            follow_symlinks: follow(links),
-            ..SetMetadataParams::default()
-        })
+        self.set(SetMetadata::NAME, path, (new, BTreeMap::new()), links)
     }
 
     /// Renames within a file system, over what is there. An extension.
@@ -400,14 +393,27 @@ impl ExecServerClient {
         attributes: &[(String, Vec<u8>)],
         links: Links,
     ) -> Result<(), ClientError> {
-        let session = self.session()?;
-        let facts = &session.facts;
-        facts.needs("fs/setMetadata.attributes")?;
         let texts = attributes.iter();
         let texts = texts.map(|(name, value)| (name.clone(), base64::encode(value)));
+        let changes = (NewMetadata::default(), texts.collect());
+        self.set("fs/setMetadata.attributes", path, changes, links)
+    }
+
+    /// Changes what a file has besides its content, on a server that announces this extension.
+    fn set(
+        &self,
+        extension: &str,
+        path: &str,
+        (metadata, attributes): (NewMetadata, BTreeMap<String, String>),
+        links: Links,
+    ) -> Result<(), ClientError> {
+        let session = self.session()?;
+        let facts = &session.facts;
+        facts.needs(extension)?;
         self.carry_out::<SetMetadata>(&SetMetadataParams {
             path: facts.path(path).into(),
-            attributes: texts.collect(),
+            metadata: metadata.into(),
+            attributes,
             follow_symlinks: follow(links),
             ..SetMetadataParams::default()
         })

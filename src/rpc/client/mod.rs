@@ -339,6 +339,11 @@ impl ClientError {
         matches!(self, Self::Disconnected(_))
     }
 
+    /// Whether the server has reached a limit, and has done nothing; later it may.
+    pub fn is_busy(&self) -> bool {
+        self.code() == Some(i64::from(ErrorKind::Busy.code()))
+    }
+
     /// Whether the server said that there is no such file or handle.
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(i64::from(ErrorKind::NotFound.code()))

@@ -191,10 +191,6 @@ fn steps(
         if path == Path::new("/") || path == Path::new("/dev") {
             continue;
         }
-        // A pattern that denies the path of a rule is stricter than the rule, and the search has found it.
-        if !is_match && access >= Access::Read && policy.access(&path) == Access::Deny {
-            continue;
-        }
         if path.starts_with("/proc") {
             weaker.push(format!(
                 "{}: /proc in the sandbox is that of its own processes",

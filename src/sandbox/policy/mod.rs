@@ -125,7 +125,8 @@ impl Policy {
         self.network
     }
 
-    /// The rules, one a path and in the order of the paths. None if files are free.
+    /// The rules, one a path and in the order of the paths. None if files are free. No rule permits what
+    /// a pattern denies.
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &Rule> {
         self.rules.iter()
     }
@@ -168,6 +169,18 @@ impl Policy {
             Access::Deny
         } else {
             rule.map_or(Access::None, |rule| rule.access)
+        }
+    }
+
+    /// Drops the rules that permit a path that a pattern denies: the pattern is stricter, and mounts and
+    /// Landlock go by the rules alone.
+    fn drop_denied(&mut self) {
+        let permits = |rule: &&Rule| rule.access >= Access::Read;
+        let denied = |rule: &&Rule| self.access(&rule.path) == Access::Deny;
+        let denied = self.rules.iter().filter(permits).filter(denied);
+        let denied: Vec<_> = denied.map(|rule| rule.path.clone()).collect();
+        for path in denied {
+            self.rules.remove(&path);
         }
     }
 

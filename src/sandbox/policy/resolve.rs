@@ -142,6 +142,7 @@ fn resolve(
         weaker: Vec::new(),
         waivers: Waivers::default(),
     };
+    policy.drop_denied();
     if !policy.has_full_write() {
         metadata::protect(&mut policy, collected.inputs)?;
     }

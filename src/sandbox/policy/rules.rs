@@ -48,6 +48,10 @@ impl Rules {
         }
     }
 
+    pub(crate) fn remove(&mut self, path: &Path) {
+        self.0.remove(path);
+    }
+
     /// The rule about this very path.
     pub(crate) fn at(&self, path: &Path) -> Option<&Rule> {
         self.0.get(path)

@@ -150,6 +150,32 @@ fn the_strictest_of_equal_rules_counts() {
 }
 
 #[test]
+fn no_rule_permits_what_a_pattern_denies() {
+    let there = Project::new();
+    let policy = parsed(&managed(vec![
+        path(there.text("proj"), "deny"),
+        path(there.text("proj/src"), "read"),
+        path(there.text("proj/src/a.txt"), "write"),
+        path(there.text("proj/sub.txt"), "read"),
+        path(there.text("proj/sub.txt/a"), "read"),
+        pattern(&there.text("proj/**/*.txt"), "deny"),
+    ]));
+    let rules: Vec<_> = policy.rules().map(|rule| rule.path.clone()).collect();
+    assert_eq!(
+        rules,
+        ["proj", "proj/src", "proj/sub.txt/a"].map(|path| there.at(path))
+    );
+    for (path, access) in [
+        ("proj/src", Access::Read),
+        ("proj/src/a.txt", Access::Deny),
+        ("proj/sub.txt/b", Access::Deny),
+        ("proj/sub.txt/a/b", Access::Read),
+    ] {
+        assert_eq!(there.access(&policy, path), access, "{path}");
+    }
+}
+
+#[test]
 fn the_untagged_profile_is_the_same() {
     let there = Project::new();
     let profile = |permissions: Value| {

@@ -30,6 +30,14 @@ fn both_ways(environments: &Environments, environment: &str, source: &str) -> [S
     [there, back]
 }
 
+/// Makes a directory with one in it, and files that go as a whole and in blocks.
+fn make_files(outer: &str, inner: &str) {
+    fs::create_dir_all(format!("{outer}/{inner}")).unwrap();
+    fs::write(format!("{outer}/small"), "s").unwrap();
+    fs::write(format!("{outer}/none"), "").unwrap();
+    fs::write(format!("{outer}/{inner}/large"), patterned(3 << 20)).unwrap();
+}
+
 fn set_time(path: &str, time: SystemTime) {
     fs::File::open(path).unwrap().set_modified(time).unwrap();
 }
@@ -38,10 +46,7 @@ fn set_time(path: &str, time: SystemTime) {
 fn times_of_modification_are_kept_both_ways() {
     let environments = Environments::start();
     let here = environments.scratch.path("tree");
-    fs::create_dir_all(format!("{here}/a/b")).unwrap();
-    fs::write(format!("{here}/a/small"), "s").unwrap();
-    fs::write(format!("{here}/a/none"), "").unwrap();
-    fs::write(format!("{here}/a/b/large"), patterned(3 << 20)).unwrap();
+    make_files(&format!("{here}/a"), "b");
     let names = ["a/small", "a/none", "a/b/large", "a/b", "a", ""];
     let at = |number: usize| {
         let back = Duration::new(1_000_000 * (number as u64 + 1), 123_456_789);
@@ -319,10 +324,7 @@ fn attribute_of(path: &str, name: &CStr) -> Option<Vec<u8>> {
 fn an_archive_keeps_attributes_and_access_rules() {
     let environments = Environments::start();
     let here = environments.scratch.path("tree");
-    fs::create_dir_all(format!("{here}/d")).unwrap();
-    fs::write(format!("{here}/small"), "s").unwrap();
-    fs::write(format!("{here}/none"), "").unwrap();
-    fs::write(format!("{here}/d/large"), patterned(3 << 20)).unwrap();
+    make_files(&here, "d");
     let names = ["small", "none", "d/large", "d"];
     for name in names {
         let opened = fs::File::open(format!("{here}/{name}")).unwrap();

@@ -1,5 +1,6 @@
 //! `exec-server cp`, between this machine and environments of every kind.
 
+mod crowded;
 mod endless;
 mod failures;
 mod files;

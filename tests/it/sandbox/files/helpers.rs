@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Stage, as_each_user, entry, everything, put, restricted};
 use crate::support::{
@@ -93,7 +93,7 @@ fn a_helper_ends_with_the_connection_that_it_works_for() {
             let all = working_children(server.pid()).into_iter();
             all.filter(|pid| !before.contains(pid)).collect()
         };
-        let (mut one, mut two) = (server.connect(), server.connect());
+        let (mut one, two) = (server.connect(), server.connect());
         params["sandbox"] = policy;
         one.ok(method, params.clone());
         let hanging = helpers();
@@ -104,18 +104,7 @@ fn a_helper_ends_with_the_connection_that_it_works_for() {
         for &pid in &processes {
             signal(pid, "STOP");
         }
-        // One of them gets the helper that does not answer.
-        let first = one.ask(method, params.clone());
-        let second = two.ask(method, params.clone());
-        within(PATIENCE, "another helper answers", || {
-            one.settle(LOOK, |client| client.has_answer(first));
-            two.settle(LOOK, |client| client.has_answer(second));
-            one.has_answer(first) || two.has_answer(second)
-        });
-        let (leaves, mut stays) = match one.has_answer(first) {
-            true => (two, one),
-            false => (one, two),
-        };
+        let (leaves, _, mut stays) = one_waits([one, two], method, &params);
         drop(leaves);
         within(PATIENCE, "the helper ends", || {
             !processes.iter().any(|pid| alive(*pid))
@@ -131,10 +120,9 @@ fn a_helper_ends_with_the_connection_that_it_works_for() {
 fn a_helper_that_hangs_holds_up_its_own_connection_only() {
     let stage = Stage::set(false);
     let server = Server::websocket(&[]);
-    let (mut one, mut two) = (server.connect(), server.connect());
-    let policy = stage.workspace();
+    let (mut one, two) = (server.connect(), server.connect());
     let mut write = put(&stage.path("proj/n"), "x");
-    write["sandbox"] = policy;
+    write["sandbox"] = stage.workspace();
     one.ok("fs/writeFile", write.clone());
     let helper = working_children(server.pid());
     // Stopped, it takes a request and does not answer.
@@ -142,15 +130,31 @@ fn a_helper_that_hangs_holds_up_its_own_connection_only() {
     for pid in &inside {
         signal(*pid, "STOP");
     }
-    let waiting = one.ask("fs/writeFile", write.clone());
-    let known = one.ok("environment/status", json!({}));
+    let (mut held_up, waiting, _) = one_waits([one, two], "fs/writeFile", &write);
+    let known = held_up.ok("environment/status", json!({}));
     assert_eq!(known["status"], "ready", "the connection is read on");
-    two.ok("fs/writeFile", write);
-    assert!(!one.has_answer(waiting));
+    assert!(!held_up.has_answer(waiting));
     for pid in &inside {
         signal(*pid, "CONT");
     }
-    one.answer(waiting).unwrap();
+    held_up.answer(waiting).unwrap();
+}
+
+/// Two clients ask for the same while the only helper is stopped. Which of them gets it is a matter of
+/// their threads: that one, with its request, and the other, which a new helper has answered.
+fn one_waits(clients: [Client; 2], method: &str, params: &Value) -> (Client, i64, Client) {
+    let [mut one, mut two] = clients;
+    let first = one.ask(method, params.clone());
+    let second = two.ask(method, params.clone());
+    within(PATIENCE, "another helper answers", || {
+        one.settle(LOOK, |client| client.has_answer(first));
+        two.settle(LOOK, |client| client.has_answer(second));
+        one.has_answer(first) || two.has_answer(second)
+    });
+    match one.has_answer(first) {
+        true => (two, second, one),
+        false => (one, first, two),
+    }
 }
 
 /// Files of a tree that takes a while to be copied.
