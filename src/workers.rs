@@ -1,4 +1,4 @@
-//! Threads that are kept for a moment after use.
+//! Threads: how one is started, and those that are kept for a moment after use.
 //!
 //! Starting a thread costs a good part of what starting a small program
 //! costs, so a thread that is done waits a little for the next job.
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use crate::sys::reserve;
 use crate::sys::sync::{Condvar, Mutex};
 
 /// How long a thread waits for more work.
@@ -17,6 +18,22 @@ const IDLE: Duration = Duration::from_secs(5);
 const STACK_BYTES: usize = 256 * 1024;
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// Starts a thread with a stack of so many bytes.
+///
+/// # Errors
+/// The system gives no more threads, or there is no memory for what one needs besides its stack.
+pub fn start_thread(
+    name: impl Into<String>,
+    stack: usize,
+    job: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    if !reserve::is_kept() {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    let thread = thread::Builder::new().name(name.into()).stack_size(stack);
+    thread.spawn(job).map(drop)
+}
 
 /// A set of threads that grows with the work.
 #[derive(Clone)]
@@ -56,14 +73,10 @@ impl Workers {
         }
         drop(state);
         let shared = Arc::clone(&self.0);
-        thread::Builder::new()
-            .name(shared.name.into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || {
-                job();
-                shared.work_on();
-            })?;
-        Ok(())
+        start_thread(shared.name, STACK_BYTES, move || {
+            job();
+            shared.work_on();
+        })
     }
 }
 

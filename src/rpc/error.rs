@@ -123,7 +123,10 @@ impl Reason {
             Kind::DirectoryNotEmpty => Self::NotEmpty,
             Kind::FileTooLarge | Kind::ArgumentListTooLong => Self::TooLarge,
             Kind::TimedOut => Self::TimedOut,
-            Kind::ResourceBusy | Kind::ExecutableFileBusy | Kind::WouldBlock => Self::Busy,
+            Kind::ResourceBusy
+            | Kind::ExecutableFileBusy
+            | Kind::WouldBlock
+            | Kind::OutOfMemory => Self::Busy,
             Kind::InvalidInput | Kind::InvalidFilename => Self::InvalidRequest,
             _ => Self::Failed,
         }
@@ -267,6 +270,14 @@ impl RpcError {
     /// The parameters do not fit.
     pub fn invalid_params(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidParams, message)
+    }
+
+    /// There is no memory for it at the moment.
+    pub fn no_memory() -> Self {
+        Self::new(
+            ErrorKind::Busy,
+            "the server has no memory for this; try again later",
+        )
     }
 
     /// The operation failed.

@@ -25,7 +25,7 @@ use crate::rpc::encode;
 use crate::rpc::error::{ErrorKind, Reason, RpcError};
 use crate::rpc::message::{Message, OwnedRequestId, RequestId, UNKNOWN_ID, decode_params};
 use crate::rpc::methods::discovery::{Discover, DiscoverRoots, ReadConfig};
-use crate::rpc::methods::fs::{Unwatch, Watch, WatchMissing, WriteBlock, WriteFile};
+use crate::rpc::methods::fs::{Close, Unwatch, Watch, WatchMissing, WriteBlock, WriteFile};
 use crate::rpc::methods::process::{
     Acknowledge, CloseStdin, List, Read, Resize, Run, Signal, Start, Terminate, TerminateReply,
     Write,
@@ -33,6 +33,7 @@ use crate::rpc::methods::process::{
 use crate::rpc::methods::session::{Info, Initialize, InitializeParams, Initialized, Status};
 use crate::rpc::methods::{Empty, Method, http::Request};
 use crate::rpc::transport::{Outbound, Payload, PayloadError, Refusal, most};
+use crate::sys::reserve;
 
 /// What the reference calls the process methods in its errors.
 const PROCESSES: &str = "exec";
@@ -264,6 +265,10 @@ impl Dispatch {
         let (responder, write, room) = self.awaiting.take()?;
         let outcome = match payload {
             Ok(bytes) => return Some((responder, write.with(bytes), room)),
+            Err(PayloadError::Memory) => {
+                responder.fail(&RpcError::no_memory());
+                return None;
+            }
             Err(PayloadError::Missing) => "a text message came in place of the rawBytes",
             Err(PayloadError::Length) => {
                 "the binary message has not as many bytes as rawBytes says"
@@ -285,6 +290,7 @@ impl Dispatch {
         params: Option<&RawValue>,
         len: u64,
     ) -> Result<usize, RpcError> {
+        check_memory(WriteBlock::NAME)?;
         let (write, len) = BlockWrite::decode(params, len)?;
         let call = self.call(id, WriteBlock::NAME, FILES)?;
         let room = self.file_queue.room(len)?;
@@ -336,6 +342,7 @@ impl Dispatch {
         method: &str,
         params: Option<&RawValue>,
     ) -> Result<(), RpcError> {
+        check_memory(method)?;
         if let Some((_, found)) = METHODS.get(number) {
             return found.handle(self, id, params);
         }
@@ -373,7 +380,8 @@ impl Dispatch {
                     // Its content, about: nobody decodes it here.
                     METRICS.flowed(Flow::FilesWritten, text_len(params) / 4 * 3);
                 }
-                Job::Confined(ConfinedRequest::new(id, name, params, confinement))
+                let request = ConfinedRequest::new(id, name, params, confinement);
+                Job::Confined(request.ok_or_else(RpcError::no_memory)?)
             }
         };
         let family = match name {
@@ -493,6 +501,28 @@ impl Dispatch {
         let message = format!("client must {missing} before using {family} methods");
         Err(RpcError::invalid_request(message))
     }
+}
+
+/// The methods that are served when memory is out: they give some back, or take next to none.
+const ALWAYS: [&str; 10] = [
+    Acknowledge::NAME,
+    Close::NAME,
+    CloseStdin::NAME,
+    Initialize::NAME,
+    List::NAME,
+    Read::NAME,
+    Signal::NAME,
+    Status::NAME,
+    Terminate::NAME,
+    Unwatch::NAME,
+];
+
+/// Refuses what would begin while not even the reserve of memory is there.
+fn check_memory(method: &str) -> Result<(), RpcError> {
+    if reserve::is_kept() || ALWAYS.contains(&method) {
+        return Ok(());
+    }
+    Err(RpcError::no_memory())
 }
 
 /// A message as it has come.

@@ -3,7 +3,6 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connection::{Peer, serve_connection};
@@ -11,6 +10,7 @@ use super::server::{STACK_BYTES, Server};
 use crate::net::Dialled;
 use crate::net::{Sink, Socket, SocketSource};
 use crate::rpc::transport::{Framing, LineReader, Outbound, Role, WebSocketReader};
+use crate::workers::start_thread;
 
 /// What has something to say when the server ends, after all connections have.
 pub trait ShutdownHook: Send + Sync {
@@ -85,9 +85,5 @@ pub(super) fn serve_lines(server: &Arc<Server>, socket: UnixStream, peer: Peer) 
         let mut reader = LineReader::new(SocketSource::new(socket), Arc::clone(&outbound));
         serve_connection(&server, &mut reader, &outbound, number, peer, None);
     };
-    thread::Builder::new()
-        .name(format!("conn-{number}"))
-        .stack_size(STACK_BYTES)
-        .spawn(serve)
-        .map(drop)
+    start_thread(format!("conn-{number}"), STACK_BYTES, serve)
 }

@@ -24,6 +24,7 @@ use crate::log::{self, Event, Level};
 use crate::net::Socket;
 use crate::oneshot;
 use crate::sys::socket::listen_unix;
+use crate::workers::start_thread;
 
 /// What `--listen` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -367,10 +368,7 @@ impl Listener {
             };
             connection::serve_socket(&server, accepted, stranger.as_ref(), &policy);
         };
-        let thread = thread::Builder::new()
-            .name(format!("conn-{number}"))
-            .stack_size(STACK_BYTES);
-        if let Err(error) = thread.spawn(serve) {
+        if let Err(error) = start_thread(format!("conn-{number}"), STACK_BYTES, serve) {
             let why = format!("no thread to serve it: {error}");
             caller.lost(Cause::Connections, why);
         }

@@ -113,17 +113,37 @@ impl Responder {
         });
     }
 
-    /// The same with a payload behind the answer if it has any bytes.
+    /// The same for a result of so many bytes, if there is memory for it.
+    pub(crate) fn write_long(
+        &self,
+        bytes: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), RpcError> {
+        // What is around a result, besides the id.
+        const AROUND: usize = 64;
+        if !self.outbound.make_room(bytes + self.id().len() + AROUND) {
+            return Err(RpcError::no_memory());
+        }
+        self.write(write);
+        Ok(())
+    }
+
+    /// The same with a payload behind the answer if it has any bytes, if there is memory for it.
     pub(crate) fn write_with_payload(
         &self,
         payload: &mut PayloadBuffer,
         write: impl FnOnce(&mut Vec<u8>),
-    ) {
+    ) -> Result<(), RpcError> {
+        if payload.bytes().is_empty() {
+            self.write(write);
+            return Ok(());
+        }
         let write = |out: &mut Vec<u8>| encode::result_with(out, self.id.borrow(), write);
-        self.answer_with(|outbound| match payload.bytes().is_empty() {
-            true => outbound.add(write),
-            false => outbound.add_with_buffer(write, payload),
-        });
+        if !self.outbound.add_with_buffer(write, payload) {
+            return Err(RpcError::no_memory());
+        }
+        self.answer_with(|_| ());
+        Ok(())
     }
 
     /// Adds an answer that is encoded already, with this request's id.

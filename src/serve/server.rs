@@ -26,6 +26,7 @@ use crate::sandbox::journal::Journal;
 use crate::sandbox::launcher::Launchers;
 use crate::sys::limits::{address_space_limit, raise_descriptor_limit};
 use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
+use crate::sys::reserve;
 use crate::sys::signal::{Signal, SignalEvents};
 use crate::sys::socket::{is_private_stream, set_blocking, set_nonblocking, widen_pipe};
 use crate::sys::sync::Mutex;
@@ -314,6 +315,7 @@ impl Main {
         }
         let launchers = Launchers::new(options.sandbox.clone(), journal);
         memory::set_limit(options.memory_limit.unwrap_or_else(memory_limit));
+        reserve::keep(address_space_limit());
         let host = Host::new(options.processes, launchers)
             .map(Host::with_orphans)
             .map_err(system("get what processes will need"))?

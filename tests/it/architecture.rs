@@ -52,6 +52,8 @@ fn given(directory: &Path, names: &mut BTreeSet<String>) {
         let ways = [
             ".name(\"",
             ".name(format!(\"",
+            "start_thread(\"",
+            "start_thread(format!(\"",
             "Workers::named(\"",
             "const NAME: &CStr = c\"",
         ];
@@ -60,8 +62,8 @@ fn given(directory: &Path, names: &mut BTreeSet<String>) {
         }
         let builders = text.matches("thread::Builder::new()").count();
         let named: usize = ways[..2].iter().map(|way| text.matches(way).count()).sum();
-        // Those of `Workers` are named by whoever makes the set.
-        let by_others = text.matches(".name(shared.name").count();
+        // `start_thread` gets the name.
+        let by_others = text.matches(".name(name.into())").count();
         assert_eq!(
             builders,
             named + by_others,

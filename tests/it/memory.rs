@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Scratch, Server, encode, exchange, peak_resident, scratch};
+use crate::support::{
+    Client, Scratch, Server, Start, address_space, encode, exchange, peak_resident, scratch,
+};
 
 /// Asks by a request whose parameters are this JSON; the message of the error that must come.
 fn refused(client: &mut Client, method: &str, params: &str) -> String {
@@ -384,4 +386,112 @@ fn a_limit_on_the_address_space_costs_large_requests_and_not_the_server() {
         client.still_serves();
     }
     assert!(done > 0, "nobody's half was taken");
+}
+
+/// Lets a server have so many bytes of address space from now on, or any number.
+fn limit_address_space(server: &Server, bytes: Option<u64>) {
+    let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+    let words = [format!("--pid={}", server.pid()), format!("--as={limit}:")];
+    let set = Command::new("prlimit").args(words).status().unwrap();
+    assert!(set.success(), "prlimit, of util-linux");
+}
+
+#[test]
+fn whatever_address_space_is_left_each_request_is_answered_and_the_server_lives() {
+    let scratch = scratch();
+    let large = sparse(&scratch, 4 << 20);
+    let names = scratch.path("names");
+    std::fs::create_dir(&names).unwrap();
+    for number in 0..2000 {
+        File::create(format!("{names}/{number:0100}")).unwrap();
+    }
+    let server = Server::websocket(&["--log-level", "error"]);
+    let mut client = server.connect();
+    // What is there once, such as the guardian, is there.
+    client.run(Start::child("first", &["true"]));
+    let (mut refused, mut number) = (0, 0);
+    for left in [
+        8 << 20,
+        4 << 20,
+        2 << 20,
+        1 << 20,
+        512 << 10,
+        256 << 10,
+        64 << 10,
+        0,
+    ] {
+        for _ in 0..3 {
+            number += 1;
+            limit_address_space(&server, Some(address_space(server.pid()) + left));
+            let start = |kind: &str, start: Start| {
+                let id = format!("{kind}-{number}");
+                start.with("processId", id).0
+            };
+            let handle = format!("h{number}");
+            let data = encode(&vec![b'x'; 1 << 20]);
+            // Each character of this base64 has to be decoded once more.
+            let escaped = "\\u0041".repeat(1 << 18);
+            let requests = [
+                ("process/start", start("pipes", Start::child("", &["true"]))),
+                (
+                    "process/start",
+                    start("tty", Start::child("", &["true"]).tty()),
+                ),
+                ("process/run", start("run", Start::child("", &["true"]))),
+                (
+                    "fs/open",
+                    json!({"handleId": handle, "path": large, "mode": "read"}),
+                ),
+                (
+                    "fs/readBlock",
+                    json!({"handleId": handle, "offset": 0, "len": 1 << 20}),
+                ),
+                ("fs/readFile", json!({"path": large})),
+                (
+                    "fs/writeFile",
+                    json!({"path": scratch.path("w"), "dataBase64": data}),
+                ),
+                ("fs/readDirectory", json!({"path": names})),
+                ("fs/walk", json!({"path": names})),
+                ("fs/watch", json!({"watchId": handle, "path": names})),
+                (
+                    "http/request",
+                    json!({"requestId": handle, "method": "GET", "url": "http://127.0.0.1:1/"}),
+                ),
+                ("environment/info", json!({})),
+                ("fs/close", json!({"handleId": handle})),
+                ("fs/unwatch", json!({"watchId": handle})),
+            ];
+            let mut ids: Vec<i64> = requests
+                .into_iter()
+                .map(|(method, params)| client.ask(method, params))
+                .collect();
+            let escaped = format!(
+                r#"{{"id":{number}000000,"method":"fs/writeFile","params":{{"path":"{}","dataBase64":"{escaped}"}}}}"#,
+                scratch.path("w")
+            );
+            client.send(&escaped);
+            ids.push(number * 1_000_000);
+            // One more connection, which may be refused.
+            let another = server.dial();
+            for id in ids {
+                client.settle(Duration::from_secs(60), |client| client.has_answer(id));
+                assert!(
+                    client.has_answer(id) || client.is_gone(),
+                    "no answer to {id} with {left} bytes left"
+                );
+                if client.has_answer(id) {
+                    refused += usize::from(client.answer(id).is_err());
+                }
+            }
+            drop(another);
+            limit_address_space(&server, None);
+            if client.is_gone() {
+                client = server.connect();
+            }
+            client.still_serves();
+        }
+    }
+    assert!(refused > 0, "nothing was refused");
+    client.run(Start::child("last", &["true"]));
 }

@@ -87,6 +87,11 @@ pub fn resident(pid: u32) -> u64 {
     status(pid, "VmRSS:")
 }
 
+/// Address space of the process, in bytes.
+pub fn address_space(pid: u32) -> u64 {
+    status(pid, "VmSize:") << 10
+}
+
 /// Processor time the process has used, in ticks.
 pub fn cpu_ticks(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();

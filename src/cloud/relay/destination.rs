@@ -21,6 +21,7 @@ use crate::rpc::transport::{
     Framing, Goodbye, LineReader, Outbound, Reader, Received, Role, WebSocketReader,
 };
 use crate::serve::connection::Keepalive;
+use crate::workers::start_thread;
 
 /// The stack of a thread, of which only the touched pages count.
 const STACK_BYTES: usize = 512 * 1024;
@@ -54,23 +55,19 @@ impl Destination {
         reason: EndReason,
     ) -> io::Result<()> {
         let destination = Arc::clone(self);
-        thread::Builder::new()
-            .name("forward".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || {
-                let told = match destination.dial.run() {
-                    Ok(websocket) => destination.connect(&connection, websocket, &reason),
-                    Err(error) => {
-                        format!("cannot connect to {}: {}", error.label, error.reason())
-                    }
-                };
-                log::info!("forward: {told}");
-                // The first reason is the cause.
-                let _ = reason.set(told);
-                // Already disconnected is as good.
-                let _ = connection.shutdown(Shutdown::Both);
-            })
-            .map(drop)
+        start_thread("forward", STACK_BYTES, move || {
+            let told = match destination.dial.run() {
+                Ok(websocket) => destination.connect(&connection, websocket, &reason),
+                Err(error) => {
+                    format!("cannot connect to {}: {}", error.label, error.reason())
+                }
+            };
+            log::info!("forward: {told}");
+            // The first reason is the cause.
+            let _ = reason.set(told);
+            // Already disconnected is as good.
+            let _ = connection.shutdown(Shutdown::Both);
+        })
     }
 
     /// Passes messages on until either side ends; why it has.

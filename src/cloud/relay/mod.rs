@@ -17,7 +17,6 @@ mod stream;
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 pub(super) use self::destination::Destination;
@@ -27,6 +26,7 @@ use crate::net::Dialled;
 use crate::rpc::transport::{Framing, Outbound, Reader, Received, Refusal, Role, WebSocketReader};
 use crate::serve::connection::Keepalive;
 use crate::serve::injector::{Injector, ShutdownHook};
+use crate::workers::start_thread;
 
 /// The stack of the pump, of which only the touched pages count: a piece of output is on it.
 const STACK_BYTES: usize = 256 * 1024;
@@ -49,10 +49,7 @@ pub(super) fn serve(
     let mux = RelayMux::new(injector.clone(), destination, Arc::clone(&outbound))?;
     let mux = Arc::new(mux);
     let pump = Arc::clone(&mux);
-    thread::Builder::new()
-        .name("relay".into())
-        .stack_size(STACK_BYTES)
-        .spawn(move || pump.pump())?;
+    start_thread("relay", STACK_BYTES, move || pump.pump())?;
     injector.set_shutdown_hook(Some(Arc::clone(&mux) as Arc<dyn ShutdownHook>));
     let mut reader =
         WebSocketReader::new(websocket.source, websocket.buffer, Arc::clone(&outbound));

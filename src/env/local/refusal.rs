@@ -28,6 +28,7 @@ impl From<FileError> for RpcError {
                 std::io::ErrorKind::InvalidInput | std::io::ErrorKind::PermissionDenied => {
                     ErrorKind::InvalidRequest
                 }
+                std::io::ErrorKind::OutOfMemory => ErrorKind::Busy,
                 _ => ErrorKind::Failed,
             },
             FileError::UnknownHandle(_) => ErrorKind::NotFound,

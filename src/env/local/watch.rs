@@ -15,7 +15,6 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use super::trees::{TreeWatch, Trees, WatchError};
@@ -24,6 +23,7 @@ use crate::sys::file;
 use crate::sys::inotify::{ADDED, GONE, Inotify, OVERFLOW, REMOVED, WatchNumber};
 use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
 use crate::sys::sync::Mutex;
+use crate::workers::start_thread;
 
 /// Wishes that may wait for the thread; more are refused.
 const MAX_WAITING: usize = 1024;
@@ -136,10 +136,7 @@ impl Watches {
             shared: Arc::clone(&shared),
             missing: Missing::new()?,
         };
-        thread::Builder::new()
-            .name("watch".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || watcher.run())?;
+        start_thread("watch", STACK_BYTES, move || watcher.run())?;
         *running = Some(Arc::clone(&shared));
         Ok(shared)
     }

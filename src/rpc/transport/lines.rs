@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::payload::Incoming;
-use super::{HEAD, MAX_MESSAGE, Outbound, Payload, Reader, Received, Refusal, most};
+use super::{HEAD, MAX_MESSAGE, Outbound, Payload, PayloadError, Reader, Received, Refusal, most};
 use crate::net::{InBuffer, Source};
 use crate::rpc::message::{OwnedRequestId, id_in};
 
@@ -28,6 +28,8 @@ pub struct LineReader<S> {
     payload: Option<Incoming>,
     /// Bytes of an unwanted one that are still to come.
     to_skip: u64,
+    /// Whether it is one that there is no memory for, which is told at its end.
+    lacks_memory: bool,
     is_at_end: bool,
 }
 
@@ -44,6 +46,7 @@ impl<S: Source> LineReader<S> {
             refusal: None,
             payload: None,
             to_skip: 0,
+            lacks_memory: false,
             is_at_end: false,
         }
     }
@@ -107,7 +110,8 @@ impl<S: Source> LineReader<S> {
         let skipped = (here.len() as u64).min(self.to_skip);
         self.to_skip -= skipped;
         self.forget(skipped as usize);
-        None
+        let lacks_memory = self.to_skip == 0 && std::mem::take(&mut self.lacks_memory);
+        lacks_memory.then_some(Received::Payload(Err(PayloadError::Memory)))
     }
 
     /// What is whole by now.
@@ -213,7 +217,13 @@ impl<S: Source> Reader for LineReader<S> {
 
     fn expect(&mut self, payload: Payload) {
         match payload {
-            Payload::Take(len) => self.payload = Some(Incoming::new(len)),
+            Payload::Take(len) => match Incoming::new(len) {
+                Some(payload) => self.payload = Some(payload),
+                None => {
+                    self.to_skip = len as u64;
+                    self.lacks_memory = true;
+                }
+            },
             Payload::Skip(len) => self.to_skip = len,
         }
     }

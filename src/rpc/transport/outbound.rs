@@ -14,7 +14,6 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::frame::{self, Goodbye, Masks, Role};
@@ -24,6 +23,7 @@ use crate::net::Sink;
 use crate::sys::poll::{self, PollFd, WRITABLE, WakeEvent};
 use crate::sys::socket::unacknowledged_bytes;
 use crate::sys::sync::{Condvar, Mutex};
+use crate::workers::start_thread;
 
 /// Above this many unsent bytes, process output waits in its pipe.
 const OUTPUT_LIMIT: usize = 256 * 1024;
@@ -38,6 +38,8 @@ const SCARCE_ANSWERS: usize = 512 * 1024;
 const IDLE_KEEP: usize = 16 * 1024;
 /// What a busy one's may: the largest block of a file with its announcement, and a little output.
 const BUSY_KEEP: usize = frame::MAX_PAYLOAD + OUTPUT_LIMIT;
+/// A flushing thread's stack.
+const STACK_BYTES: usize = 64 * 1024;
 /// How long a flushing thread sleeps at most between looks at a dead connection.
 const FLUSH_TICK: Duration = Duration::from_secs(1);
 
@@ -107,6 +109,15 @@ impl Outbound {
         }
     }
 
+    /// Whether there is memory for a message of so many bytes, to be added next.
+    #[must_use]
+    pub fn make_room(&self, bytes: usize) -> bool {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        state.compact();
+        state.end().0.try_reserve(bytes).is_ok()
+    }
+
     /// Adds a binary message, on a websocket.
     pub fn add_binary(&self, message: &[u8]) {
         let mut guard = self.state.lock();
@@ -134,10 +145,17 @@ impl Outbound {
     }
 
     /// The same without copying the payload where nothing is unsent: the buffer is then exchanged.
-    pub fn add_with_buffer(&self, write: impl FnOnce(&mut Vec<u8>), payload: &mut PayloadBuffer) {
+    /// False, and nothing is added, where there is no memory for a copy.
+    #[must_use]
+    pub fn add_with_buffer(
+        &self,
+        write: impl FnOnce(&mut Vec<u8>),
+        payload: &mut PayloadBuffer,
+    ) -> bool {
         let is_client = matches!(self.framing, Framing::WebSocket(Role::Client));
         if is_client || payload.bytes().len() > frame::MAX_PAYLOAD {
-            return self.add_with_payload(write, payload.bytes());
+            self.add_with_payload(write, payload.bytes());
+            return true;
         }
         let mut head = Vec::with_capacity(PayloadBuffer::ROOM);
         match self.framing {
@@ -153,19 +171,23 @@ impl Outbound {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if state.is_dead {
-            return;
+            return true;
         }
         if state.unsent() == 0
             && !state.has_long
             && let Some(start) = payload.exchange(&head, &mut state.buffer)
         {
             state.sent = start;
-            return;
+            return true;
         }
         state.compact();
         let (out, _) = state.end();
+        if out.try_reserve(head.len() + payload.bytes().len()).is_err() {
+            return false;
+        }
         out.extend_from_slice(&head);
         out.extend_from_slice(payload.bytes());
+        true
     }
 
     /// Adds a message and sends what the stream takes.
@@ -183,10 +205,8 @@ impl Outbound {
         state.has_flusher = true;
         drop(state);
         let outbound = Arc::clone(self);
-        let thread = thread::Builder::new()
-            .name("flush".into())
-            .stack_size(64 * 1024);
-        if thread.spawn(move || outbound.flush_until_done()).is_err() {
+        let flush = move || outbound.flush_until_done();
+        if start_thread("flush", STACK_BYTES, flush).is_err() {
             // Without a thread nobody would ever send the rest.
             self.kill();
         }

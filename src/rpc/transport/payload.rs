@@ -26,6 +26,8 @@ pub enum PayloadError {
     Missing,
     /// A websocket's binary message had another length.
     Length,
+    /// There is no memory for it.
+    Memory,
 }
 
 /// A payload that is arriving.
@@ -36,11 +38,12 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    pub(crate) fn new(len: usize) -> Self {
-        Self {
-            data: take_block(len),
+    /// None where there is no memory for it.
+    pub(crate) fn new(len: usize) -> Option<Self> {
+        Some(Self {
+            data: try_block(len)?,
             filled: 0,
-        }
+        })
     }
 
     /// Bytes that are missing.
@@ -137,15 +140,30 @@ static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// Room for a block of `len` bytes, which are to be overwritten: they are those of an older one.
 pub fn take_block(len: usize) -> Vec<u8> {
-    let kept = if len < LEAST { None } else { FREE.lock().pop() };
-    match kept {
-        Some(mut block) => {
-            block.resize(len, 0);
-            block
-        }
-        // Pages of zeros cost nothing until bytes arrive.
-        None => vec![0; len],
+    // Pages of zeros cost nothing until bytes arrive.
+    kept_block(len).unwrap_or_else(|| vec![0; len])
+}
+
+/// The same; none where there is no memory for it.
+fn try_block(len: usize) -> Option<Vec<u8>> {
+    kept_block(len).or_else(|| {
+        let mut block = Vec::new();
+        block.try_reserve_exact(len).ok()?;
+        block.resize(len, 0);
+        Some(block)
+    })
+}
+
+/// A block that somebody has given back.
+fn kept_block(len: usize) -> Option<Vec<u8>> {
+    if len < LEAST {
+        return None;
     }
+    let mut block = FREE.lock().pop()?;
+    let more = len.saturating_sub(block.len());
+    block.try_reserve_exact(more).ok()?;
+    block.resize(len, 0);
+    Some(block)
 }
 
 /// Takes a block back.

@@ -561,7 +561,10 @@ impl<S: Source> Reader for WebSocketReader<S> {
 
     fn expect(&mut self, payload: Payload) {
         self.expected = match payload {
-            Payload::Take(len) => Expected::Payload(Incoming::new(len)),
+            Payload::Take(len) => match Incoming::new(len) {
+                Some(payload) => Expected::Payload(payload),
+                None => Expected::Unwanted(Some(PayloadError::Memory)),
+            },
             Payload::Skip(0) => Expected::Message,
             Payload::Skip(_) => Expected::Unwanted(None),
         };

@@ -63,8 +63,8 @@ impl fmt::Display for ChannelError {
 pub(crate) struct Framed(Vec<u8>);
 
 impl Framed {
-    /// Frames a request.
-    pub(crate) fn new(id: RequestId<'_>, method: &str, params: &str) -> Self {
+    /// Frames a request; none where there is no memory for it.
+    pub(crate) fn new(id: RequestId<'_>, method: &str, params: &str) -> Option<Self> {
         let parts = [
             "{\"id\":",
             id.as_json(),
@@ -75,13 +75,14 @@ impl Framed {
             "}",
         ];
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        let mut framed = Vec::with_capacity(4 + len);
+        let mut framed = Vec::new();
+        framed.try_reserve_exact(4 + len).ok()?;
         // A message has at most 64 MiB, and the id was part of it.
         framed.extend_from_slice(&(len as u32).to_le_bytes());
         for part in parts {
             framed.extend_from_slice(part.as_bytes());
         }
-        Self(framed)
+        Some(Self(framed))
     }
 
     /// The request.
@@ -430,7 +431,7 @@ mod tests {
     #[test]
     fn a_request_arrives_with_its_length() {
         let (mut channel, mut helper) = pair();
-        let request = Framed::new(UNKNOWN_ID, "fs/walk", "[1,\n2]");
+        let request = Framed::new(UNKNOWN_ID, "fs/walk", "[1,\n2]").unwrap();
         assert_eq!(
             request.json(),
             b"{\"id\":-1,\"method\":\"fs/walk\",\"params\":[1,\n2]}"
@@ -493,7 +494,7 @@ mod tests {
             channel.receive(LIMIT, None),
             Err(ChannelError::Ended)
         ));
-        let request = Framed::new(UNKNOWN_ID, "fs/walk", "{}");
+        let request = Framed::new(UNKNOWN_ID, "fs/walk", "{}").unwrap();
         assert!(matches!(channel.send(&request), Err(ChannelError::Ended)));
         let (mut channel, mut helper) = pair();
         helper.write_all(b"{}\n{}\n").unwrap();

@@ -429,17 +429,18 @@ pub(crate) struct ConfinedRequest {
 }
 
 impl ConfinedRequest {
+    /// None where there is no memory for it.
     pub(crate) fn new(
         id: RequestId<'_>,
         method: &str,
         params: Option<&RawValue>,
         confinement: FileConfinement,
-    ) -> Self {
+    ) -> Option<Self> {
         let params = params.map_or("null", RawValue::get);
-        Self {
-            framed: Framed::new(id, method, params),
+        Some(Self {
+            framed: Framed::new(id, method, params)?,
             confinement,
-        }
+        })
     }
 
     /// How its answer passes.

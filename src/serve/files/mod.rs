@@ -32,6 +32,8 @@ pub(crate) use self::methods::METHODS;
 
 /// Answers above so many bytes go in pieces of as many.
 const LONG: usize = 256 * 1024;
+/// What is around the bytes of a file in a result.
+const AROUND: usize = 64;
 /// Room for small answers that is kept between requests.
 const KEEP: usize = 64 * 1024;
 
@@ -163,15 +165,14 @@ impl FileService {
         let file = self.open.find(handle)?;
         let block = file.read(offset, length, skips_holes, buffer)?;
         METRICS.flowed(Flow::FilesRead, buffer.len());
-        responder.write(|out| {
-            out.reserve(base64::encoded_len(buffer.len()) + 64);
+        let len = base64::encoded_len(buffer.len()) + AROUND;
+        Ok(responder.write_long(len, |out| {
             out.extend_from_slice(b"{\"chunk\":\"");
             base64::encode_into(buffer, out);
             out.extend_from_slice(b"\",\"eof\":");
             json(out, &block.is_last);
             end_block(out, block.data_at);
-        });
-        Ok(())
+        })?)
     }
 
     fn read_raw_block(
@@ -185,14 +186,13 @@ impl FileService {
         let block = file.read(offset, length, skips_holes, raw.begin())?;
         let count = raw.bytes().len();
         METRICS.flowed(Flow::FilesRead, count);
-        responder.write_with_payload(raw, |out| {
+        Ok(responder.write_with_payload(raw, |out| {
             out.extend_from_slice(b"{\"eof\":");
             json(out, &block.is_last);
             out.extend_from_slice(b",\"rawBytes\":");
             number(out, count as i64);
             end_block(out, block.data_at);
-        });
-        Ok(())
+        })?)
     }
 }
 

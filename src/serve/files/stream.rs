@@ -10,8 +10,7 @@
 
 use std::path::Path;
 
-use super::Fault;
-use super::FileService;
+use super::{AROUND, Fault, FileService};
 use crate::env::local::files::{Content, FileError, Part};
 use crate::log;
 use crate::rpc::base64;
@@ -50,13 +49,13 @@ impl FileService {
         })?;
         let buffer = &self.buffer;
         METRICS.flowed(Flow::FilesRead, buffer.len());
+        let len = base64::encoded_len(buffer.len()) + AROUND;
         match first {
-            Part::Last => responder.write(|out| {
-                out.reserve(base64::encoded_len(buffer.len()) + 64);
+            Part::Last => responder.write_long(len, |out| {
                 out.extend_from_slice(b"{\"dataBase64\":\"");
                 base64::encode_into(buffer, out);
                 out.extend_from_slice(b"\"}");
-            }),
+            })?,
             Part::Full => self.stream(responder, path, content),
         }
         Ok(())

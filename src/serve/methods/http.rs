@@ -11,7 +11,6 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use crate::env::local::http::{self, DECODING, PIECE};
@@ -26,6 +25,7 @@ use crate::serve::reply::Responder;
 use crate::serve::services::Call;
 use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
 use crate::sys::sync::Mutex;
+use crate::workers::start_thread;
 
 /// A request's thread's stack, of which only the touched pages count.
 const STACK_BYTES: usize = 512 * 1024;
@@ -51,14 +51,10 @@ pub(crate) fn request(call: &Call<'_>, params: HttpRequestParams<'_>) -> Result<
         outbound: Arc::clone(call.outbound),
         stream: stream.map(str::to_owned),
     };
-    let thread = thread::Builder::new()
-        .name("http".into())
-        .stack_size(STACK_BYTES);
-    thread.spawn(|| job.run()).map_err(|error| {
+    start_thread("http", STACK_BYTES, || job.run()).map_err(|error| {
         let message = format!("no thread for the request: {error}; try again later");
         RpcError::new(ErrorKind::Busy, message)
-    })?;
-    Ok(())
+    })
 }
 
 fn specify(params: &HttpRequestParams<'_>) -> Result<Request, RpcError> {

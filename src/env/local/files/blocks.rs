@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::FileError;
 use super::names::Links;
+use super::no_memory;
 use super::read::{check_version, open_regular};
 use super::write::{empty, make_private, open_to_fill, write_at};
 use crate::sys::file::{self, Access, FileType};
@@ -147,7 +148,7 @@ impl BlockFile {
         // One byte more than asked for tells whether there is more.
         let room = usize::try_from(behind).map_or(length + 1, |behind| behind.min(length + 1));
         let start = out.len();
-        out.reserve(room);
+        out.try_reserve(room).map_err(|_| no_memory())?;
         loop {
             let filled = out.len() - start;
             if filled == room {

@@ -92,6 +92,11 @@ pub enum FileError {
     WriteRange,
 }
 
+/// There is no memory for what is read.
+fn no_memory() -> FileError {
+    FileError::System(io::ErrorKind::OutOfMemory.into())
+}
+
 impl From<io::Error> for FileError {
     fn from(error: io::Error) -> Self {
         Self::System(error)

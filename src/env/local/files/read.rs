@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::FileError;
 use super::names::{Links, PathAt};
+use super::no_memory;
 use crate::sys::file::{self, Access, FileType, Status};
 
 /// The largest file that is read at once, in bytes: the reference's limit.
@@ -91,14 +92,15 @@ impl Content {
     pub fn fill(&mut self, buffer: &mut Vec<u8>, wanted: usize) -> Result<Part, FileError> {
         // Room for one byte more than there should be shows the end in the same call.
         let expected = usize::try_from(self.size.saturating_sub(self.taken)).unwrap_or(wanted);
-        buffer.resize(wanted.min(expected.saturating_add(1).max(SIZE_UNKNOWN)), 0);
+        let first = wanted.min(expected.saturating_add(1).max(SIZE_UNKNOWN));
+        resize(buffer, first)?;
         let mut filled = 0;
         let part = loop {
             if filled == buffer.len() {
                 if filled == wanted {
                     break Part::Full;
                 }
-                buffer.resize(wanted.min(filled * 2), 0);
+                resize(buffer, wanted.min(filled * 2))?;
             }
             match self.file.read(&mut buffer[filled..]) {
                 Ok(0) => break Part::Last,
@@ -124,6 +126,14 @@ impl Content {
         }
         Ok(part)
     }
+}
+
+/// Makes the buffer so long.
+fn resize(buffer: &mut Vec<u8>, len: usize) -> Result<(), FileError> {
+    let more = len.saturating_sub(buffer.len());
+    buffer.try_reserve_exact(more).map_err(|_| no_memory())?;
+    buffer.resize(len, 0);
+    Ok(())
 }
 
 #[cfg(test)]
