@@ -314,9 +314,13 @@ fn a_full_client_hears_of_the_overflow_whatever_others_take() {
     const WATCHES: usize = 4;
     let server = Server::websocket(&[]);
     let scratch = scratch();
-    fs::create_dir(scratch.path("d")).unwrap();
+    for name in ["d", "e"] {
+        fs::create_dir(scratch.path(name)).unwrap();
+    }
     let large = scratch.path("large");
     fs::File::create(&large).unwrap().set_len(4 << 20).unwrap();
+    let mut other = server.connect();
+    watch(&mut other, "e", &scratch.path("e"), false);
     let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();
     for client in &mut clients {
         for number in 0..WATCHES {
@@ -332,6 +336,9 @@ fn a_full_client_hears_of_the_overflow_whatever_others_take() {
         names.iter().for_each(|name| fs::write(name, "").unwrap());
         names.iter().for_each(|name| fs::remove_file(name).unwrap());
     }
+    // What comes behind all that is told, so all that was taken in.
+    fs::write(scratch.path("e/end"), "").unwrap();
+    changes_to(&mut other, "e", "created", &scratch.path("e/end"));
     // Nobody else takes anything meanwhile.
     for client in &mut clients {
         for _ in 0..WATCHES {
