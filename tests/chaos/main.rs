@@ -125,7 +125,10 @@ fn soak(minutes: u64, seed: u64) -> bool {
         }
         for minute in 1..=minutes {
             let look = Instant::now() + Duration::from_secs(60);
-            while Instant::now() < look && failure.lock().unwrap().is_none() {
+            while Instant::now() < look {
+                if failure.lock().unwrap().is_some() {
+                    return;
+                }
                 thread::sleep(Duration::from_millis(200));
             }
             let pid = server.pid();

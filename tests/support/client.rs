@@ -116,7 +116,7 @@ impl Client {
         answers.store(false, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// After a resume: everything up to `seq` is known by other means, and what comes next must follow it.
+    /// After a resume: a read has told everything up to `seq`, and what comes of later events must follow it.
     pub fn skip_to(&mut self, process: &str, seq: u64) {
         let seen = self.observed(process);
         assert!(
@@ -125,6 +125,7 @@ impl Client {
         );
         *seen = Observed {
             last_seq: Some(seq),
+            read_to: seq,
             ..Observed::default()
         };
     }

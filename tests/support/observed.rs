@@ -25,6 +25,8 @@ pub struct Observed {
     pub started: bool,
     /// The last number seen; the next must be one more. `None` before the first on a resumed connection.
     pub last_seq: Option<u64>,
+    /// Up to here a read has told everything; notifications of the same may still come.
+    pub read_to: u64,
     /// Every event, in order.
     pub events: Vec<Event>,
     /// Output by stream, unless a sink takes it.
@@ -50,6 +52,9 @@ impl Observed {
     /// Files one notification; says what promise it breaks, if it does.
     pub fn file(&mut self, method: &str, params: &Value) -> Result<(), String> {
         let seq = params["seq"].as_u64().ok_or("no seq")?;
+        if seq <= self.read_to {
+            return Ok(());
+        }
         if let Some(last) = self.last_seq
             && seq != last + 1
         {
