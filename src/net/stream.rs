@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::tls::TlsSession;
 use crate::sys::poll::{self, BROKEN, PollFd, READABLE, WRITABLE};
+use crate::sys::retry;
 use crate::sys::socket::{peek, send_now};
 
 /// A connected stream socket, across a network or within this machine; it stays in blocking mode.
@@ -92,7 +93,7 @@ impl SocketSource {
     pub fn peek(&mut self, timeout: Duration) -> io::Result<Option<u8>> {
         self.sleep_at_most(timeout)?;
         let mut first = [0];
-        let count = peek(self.socket.as_fd(), &mut first)?;
+        let count = retry(|| peek(self.socket.as_fd(), &mut first))?;
         Ok((count > 0).then_some(first[0]))
     }
 
@@ -108,7 +109,8 @@ impl SocketSource {
 impl Source for SocketSource {
     fn read(&mut self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
         self.sleep_at_most(timeout)?;
-        self.socket.read(buffer)
+        // Where there is a timeout, the kernel does not go on by itself behind a stop of this process.
+        retry(|| self.socket.read(buffer))
     }
 }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::file::FileType;
+use super::{counted, retry};
 
 /// Bytes of entries taken at a time: some thousand names.
 const BUFFER: usize = 64 * 1024;
@@ -76,18 +77,16 @@ impl Names {
         if self.buffer.is_empty() {
             self.buffer = vec![0; BUFFER];
         }
-        // SAFETY: the pointer and the length describe one writable slice.
-        let count = unsafe {
-            libc::syscall(
-                libc::SYS_getdents64,
-                dir.as_raw_fd(),
-                self.buffer.as_mut_ptr(),
-                self.buffer.len(),
-            )
-        };
-        self.filled = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        self.filled = entries(dir, &mut self.buffer)?;
         Ok(self.filled > 0)
     }
+}
+
+/// Fills `buffer` with entries, `struct linux_dirent64` one after the other; how many bytes. Async-signal-safe.
+pub(super) fn entries(dir: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let (fd, into, room) = (dir.as_raw_fd(), buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: the pointer and the length describe one writable slice.
+    retry(|| counted(unsafe { libc::syscall(libc::SYS_getdents64, fd, into, room) } as isize))
 }
 
 /// What the kernel gave is no list of entries.

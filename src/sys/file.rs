@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use super::check;
+use super::{check, counted, retry};
 
 /// The directory of a path that is absolute, so that any would do.
 // SAFETY: AT_FDCWD is no descriptor that could be closed, and every call here knows it.
@@ -79,7 +79,7 @@ impl BitOr for Access {
 pub fn open_at(dir: BorrowedFd<'_>, path: &CStr, access: Access, mode: u32) -> io::Result<OwnedFd> {
     let flags = access.0 | libc::O_CLOEXEC | libc::O_NOCTTY;
     // SAFETY: the path is a C string.
-    retry(|| unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags, mode) }).map(owned)
+    retry(|| check(unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags, mode) })).map(owned)
 }
 
 /// Opens a directory as [`Access::LOCATE`], with no symbolic link anywhere in `path`.
@@ -145,16 +145,16 @@ fn resolve(dir: BorrowedFd<'_>, path: &CStr, more: Access, rules: u64) -> io::Re
     how.flags = (libc::O_PATH | libc::O_CLOEXEC | more.0) as u64;
     how.resolve = rules;
     // SAFETY: the path is a C string, and the structure is live and of the size given.
-    retry(|| unsafe {
+    let open = || unsafe {
         libc::syscall(
             libc::SYS_openat2,
             dir.as_raw_fd(),
             path.as_ptr(),
             &raw const how,
             size_of::<libc::open_how>(),
-        ) as libc::c_int
-    })
-    .map(owned)
+        )
+    };
+    retry(|| check(open() as libc::c_int)).map(owned)
 }
 
 fn locate_step_by_step(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> {
@@ -177,15 +177,6 @@ pub fn is_open_for(file: BorrowedFd<'_>, access: Access) -> bool {
     // SAFETY: takes no pointers.
     let flags = check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) });
     flags.is_ok_and(|flags| flags & (libc::O_ACCMODE | libc::O_PATH) == access.0)
-}
-
-fn retry(mut call: impl FnMut() -> libc::c_int) -> io::Result<libc::c_int> {
-    loop {
-        match check(call()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
 }
 
 fn owned(fd: libc::c_int) -> OwnedFd {
@@ -519,7 +510,7 @@ pub fn read_link_at(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OsString> {
                 target.len(),
             )
         };
-        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        let count = counted(count)?;
         // A full buffer may have cut it.
         if count < target.len() || count >= MAX_LINK {
             target.truncate(count);
@@ -698,7 +689,7 @@ pub fn change_modified(file: BorrowedFd<'_>, modified: i64) -> io::Result<()> {
 pub fn change_size(file: BorrowedFd<'_>, size: u64) -> io::Result<()> {
     let size = i64::try_from(size).map_err(|_| invalid())?;
     // SAFETY: takes no pointers.
-    retry(|| unsafe { libc::ftruncate(file.as_raw_fd(), size) }).map(drop)
+    retry(|| check(unsafe { libc::ftruncate(file.as_raw_fd(), size) })).map(drop)
 }
 
 /// Where the next bytes of a file are from `offset` on that are no hole; none up to its end. A file
@@ -734,9 +725,9 @@ pub fn read_behind(
     let offset = i64::try_from(offset).map_err(|_| invalid())?;
     out.reserve(length);
     let room = &mut out.spare_capacity_mut()[..length];
+    let (fd, into) = (file.as_raw_fd(), room.as_mut_ptr().cast());
     // SAFETY: the room is `length` writable bytes.
-    let count = unsafe { libc::pread(file.as_raw_fd(), room.as_mut_ptr().cast(), length, offset) };
-    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    let count = retry(|| counted(unsafe { libc::pread(fd, into, length, offset) }))?;
     // SAFETY: the kernel has written `count` bytes of the room behind the vector's bytes.
     unsafe { out.set_len(out.len() + count) };
     Ok(count)

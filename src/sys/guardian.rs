@@ -27,9 +27,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::check;
 use super::mark::{self, Mark};
 use super::process::open_pidfd;
+use super::{check, retry};
 
 use crate::sys::sync::Mutex;
 
@@ -321,7 +321,8 @@ impl Current {
     fn is_reaped(&mut self) -> bool {
         // SAFETY: a null status is allowed.
         let reap = |pid| unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
-        self.pid = self.pid.filter(|&pid| reap(pid) == 0);
+        let lives = |pid: &libc::pid_t| retry(|| check(reap(*pid))).is_ok_and(|ended| ended == 0);
+        self.pid = self.pid.filter(lives);
         self.pid.is_none()
     }
 }
@@ -411,8 +412,9 @@ fn watch(life: &OwnedFd, words: &[AtomicI64], mark: Option<Mark>, command_line: 
 /// Waits for the end of what is descriptor 0, in the guardian and in a deputy that it makes.
 fn await_end() {
     let poll = |fds: &mut [libc::pollfd], timeout| {
-        // SAFETY: the slice is as long as is said. No signal can come.
-        unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) }
+        let (first, count) = (fds.as_mut_ptr(), fds.len() as libc::nfds_t);
+        // SAFETY: the slice is as long as is said.
+        retry(|| check(unsafe { libc::poll(first, count, timeout) })).unwrap_or_default()
     };
     let on = |fd| libc::pollfd {
         fd,

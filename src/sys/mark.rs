@@ -19,13 +19,13 @@
 
 use std::fmt::{self, Write};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::null;
 use std::time::{Duration, Instant};
 
 use super::process::{open_pidfd, own_pid, send_by_pidfd};
-use super::random;
 use super::signal::Signal;
+use super::{check, counted, directory, random, retry};
 
 /// Bits of a mark, from the lowest: the process, its owner, its server. The highest is not used.
 const OWNER_AT: u32 = 18;
@@ -179,7 +179,7 @@ fn until_none(
 /// What one look at all processes has found.
 #[derive(Clone, Copy, Default)]
 struct Seen {
-    /// How many that were wanted got the signal.
+    /// How many that were wanted got the signal, or may have to get it yet.
     reached: usize,
     /// The sum of the numbers of all that were wanted, living or not.
     numbers: u64,
@@ -194,8 +194,7 @@ fn look(
     let own = own_pid();
     let mut seen = Seen::default();
     let signal = signal.map_or(0, Signal::number);
-    // Without /proc there is nothing to look at.
-    let _ = for_each_process(&mut |pid| {
+    let looked = for_each_process(&mut |pid| {
         if pid == own || !wanted(pid) {
             return;
         }
@@ -215,6 +214,11 @@ fn look(
         };
         seen.reached += usize::from(is_reached);
     });
+    // Without /proc there is nothing to look at. Where it cannot be read now, as for want of descriptors, somebody may
+    // live who was not seen.
+    if looked.is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+        seen.reached += 1;
+    }
     seen
 }
 
@@ -242,7 +246,7 @@ fn is_zombie(pid: i32) -> bool {
         let end = text.iter().rposition(|byte| *byte == b')')?;
         text.get(end + 2).copied()
     });
-    matches!(state, None | Some(b'Z' | b'X'))
+    matches!(state, Some(b'Z' | b'X'))
 }
 
 /// Calls `act` with the number of every process.
@@ -250,17 +254,10 @@ fn for_each_process(act: &mut dyn FnMut(i32)) -> io::Result<()> {
     /// Where the parts of an entry are (`struct linux_dirent64`): its length, its name.
     const LENGTH_AT: usize = 16;
     const NAME_AT: usize = 19;
-    let directory = open(c"/proc", libc::O_DIRECTORY)?;
+    let proc = open(c"/proc", libc::O_DIRECTORY)?;
     let mut buffer = [0_u8; 4096];
     loop {
-        // SAFETY: the pointer and the length describe one writable buffer.
-        let count = unsafe {
-            let (fd, into) = (directory.as_raw_fd(), buffer.as_mut_ptr());
-            libc::syscall(libc::SYS_getdents64, fd, into, buffer.len())
-        };
-        let Ok(count) = usize::try_from(count) else {
-            return Err(io::Error::last_os_error());
-        };
+        let count = directory::entries(proc.as_fd(), &mut buffer)?;
         let mut rest = buffer.get(..count).unwrap_or_default();
         if rest.is_empty() {
             return Ok(());
@@ -320,16 +317,16 @@ fn read<'a>(pid: i32, file: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     let mut path = Path::default();
     write!(path, "/proc/{pid}/{file}").ok()?;
     let file = open(path.as_c_str()?, 0).ok()?;
+    let (fd, into, room) = (file.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len());
     // SAFETY: the pointer and the length describe one writable slice.
-    let count = unsafe { libc::read(file.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-    buffer.get(..usize::try_from(count).ok()?)
+    let count = retry(|| counted(unsafe { libc::read(fd, into, room) })).ok()?;
+    buffer.get(..count)
 }
 
 fn open(path: &std::ffi::CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | flags;
     // SAFETY: the path is a terminated string.
-    let fd = super::check(unsafe {
-        libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC | flags)
-    })?;
+    let fd = retry(|| check(unsafe { libc::open(path.as_ptr(), flags) }))?;
     // SAFETY: the descriptor is fresh and owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

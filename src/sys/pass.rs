@@ -5,6 +5,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::null_mut;
 
+use super::{counted, retry};
+
 /// Room for the control message of one descriptor, aligned as its header must be.
 #[repr(C)]
 union Control {
@@ -42,18 +44,9 @@ pub fn send_descriptor(
             .cast::<libc::c_int>()
             .write_unaligned(descriptor.as_raw_fd());
     }
-    loop {
-        // SAFETY: the message describes one readable byte and one control message.
-        let sent =
-            unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
-        if sent >= 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
+    let (fd, message) = (socket.as_raw_fd(), &raw const message);
+    // SAFETY: the message describes one readable byte and one control message.
+    retry(|| counted(unsafe { libc::sendmsg(fd, message, libc::MSG_NOSIGNAL) })).map(drop)
 }
 
 /// Reads some bytes, 0 at the end, and the descriptor that came with the last of them, if one did.
@@ -68,7 +61,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
     // SAFETY: the message describes writable memory that outlives the call.
     let count =
         unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
-    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    let count = counted(count)?;
     // SAFETY: the kernel has written whole control messages into `control` and said how long they
     // are; a descriptor among them is fresh and owned by nobody else.
     let descriptor = unsafe {

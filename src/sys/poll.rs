@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::check;
+use super::{check, counted, retry};
 
 /// Readable, at end of file, or in error.
 pub const READABLE: i16 = libc::POLLIN;
@@ -104,15 +104,18 @@ impl WakeEvent {
     /// Makes the descriptor readable. Never blocks.
     pub fn set(&self) {
         let one = 1_u64;
-        // SAFETY: the buffer is eight readable bytes. A full counter (EAGAIN) is readable already.
-        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+        let (fd, from) = (self.0.as_raw_fd(), (&raw const one).cast());
+        // A full counter (EAGAIN) is readable already.
+        // SAFETY: the buffer is eight readable bytes.
+        let _ = retry(|| counted(unsafe { libc::write(fd, from, 8) }));
     }
 
     /// Takes the wake-up, if there is one.
     pub fn take(&self) {
         let mut count = 0_u64;
+        let (fd, into) = (self.0.as_raw_fd(), (&raw mut count).cast());
         // SAFETY: the buffer is eight writable bytes; EAGAIN leaves it alone.
-        unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), 8) };
+        let _ = retry(|| counted(unsafe { libc::read(fd, into, 8) }));
     }
 }
 

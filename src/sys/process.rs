@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::null;
 use std::sync::Arc;
 
-use super::check;
 use super::signal::Signal;
+use super::{check, retry};
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP` of Linux 6.9, which libc does not name yet.
 const SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
@@ -150,12 +150,8 @@ impl Leader {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         // SAFETY: waitid fills the structure, which is valid when zeroed too.
         let (pid, code, status) = unsafe {
-            check(libc::waitid(
-                libc::P_PID,
-                self.pid as libc::id_t,
-                info.as_mut_ptr(),
-                libc::WEXITED | libc::WNOHANG,
-            ))?;
+            let (child, flags) = (self.pid as libc::id_t, libc::WEXITED | libc::WNOHANG);
+            retry(|| check(libc::waitid(libc::P_PID, child, info.as_mut_ptr(), flags)))?;
             let info = info.assume_init();
             (info.si_pid(), info.si_code, info.si_status())
         };
@@ -260,7 +256,7 @@ pub(super) fn reap_any() -> io::Result<(i32, Exit)> {
     let mut status = 0;
     loop {
         // SAFETY: the kernel writes one int.
-        let pid = check(unsafe { libc::waitpid(-1, &raw mut status, 0) })?;
+        let pid = retry(|| check(unsafe { libc::waitpid(-1, &raw mut status, 0) }))?;
         if libc::WIFSTOPPED(status) {
             trace_no_more(pid, libc::WSTOPSIG(status));
         } else if libc::WIFSIGNALED(status) {
@@ -314,10 +310,8 @@ pub fn reap_orphans() -> impl Iterator<Item = i32> {
             let mut status = 0;
             let flags = libc::WNOHANG | libc::__WNOTHREAD;
             // SAFETY: the kernel writes one int.
-            let pid = unsafe { libc::waitpid(-1, &raw mut status, flags) };
-            if pid <= 0 {
-                return None;
-            }
+            let waited = retry(|| check(unsafe { libc::waitpid(-1, &raw mut status, flags) }));
+            let pid = waited.ok().filter(|pid| *pid > 0)?;
             if !libc::WIFSTOPPED(status) {
                 return Some(pid);
             }

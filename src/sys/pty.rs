@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::check;
+use super::{check, retry};
 
 /// Both ends of a new pseudo-terminal.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ fn open_peer(master: &OwnedFd) -> io::Result<OwnedFd> {
 
 fn open_path(path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: the path is a terminated string.
-    let fd = check(unsafe { libc::open(path.as_ptr(), flags) })?;
+    let fd = retry(|| check(unsafe { libc::open(path.as_ptr(), flags) }))?;
     // SAFETY: the descriptor is fresh and owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -8,6 +8,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
+use super::socket::send_now;
+use super::{counted, retry};
+
 /// One end of a TCP connection on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpEnd {
@@ -71,18 +74,12 @@ impl SockDiag {
     /// # Errors
     /// `NotFound`: there is none, or the kernel has no such question.
     pub fn tcp_end(&self, local: SocketAddr, remote: SocketAddr) -> io::Result<TcpEnd> {
-        super::socket::send_now(self.0.as_fd(), &request(local, remote))?;
+        let request = request(local, remote);
+        retry(|| send_now(self.0.as_fd(), &request))?;
         let mut answer = [0; 512];
+        let (fd, into, room) = (self.0.as_raw_fd(), answer.as_mut_ptr().cast(), answer.len());
         // SAFETY: the pointer and the length describe one writable slice.
-        let count = unsafe {
-            libc::recv(
-                self.0.as_raw_fd(),
-                answer.as_mut_ptr().cast(),
-                answer.len(),
-                libc::MSG_DONTWAIT,
-            )
-        };
-        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        let count = retry(|| counted(unsafe { libc::recv(fd, into, room, libc::MSG_DONTWAIT) }))?;
         tcp_end(&answer[..count])
     }
 }

@@ -22,7 +22,7 @@ pub fn send_now(socket: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
             libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
         )
     };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    super::counted(sent)
 }
 
 /// The same for several slices, of which the kernel takes the first 1024.
@@ -40,7 +40,7 @@ pub fn send_vectored_now(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::
             libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
         )
     };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    super::counted(sent)
 }
 
 /// Reads without taking: the same bytes come again. Sleeps as a read does.
@@ -54,7 +54,7 @@ pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
             libc::MSG_PEEK,
         )
     };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    super::counted(count)
 }
 
 /// Connects to the Unix stream socket at `path`. `WouldBlock` when its listener has not made room
@@ -180,10 +180,10 @@ pub fn receive_from(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(us
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control) as _;
+    let fd = socket.as_raw_fd();
     // SAFETY: the message describes writable memory that outlives the call.
-    let count =
-        unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
-    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    let mut receive = || unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+    let count = super::retry(|| super::counted(receive()))?;
     let mut sender = 0;
     // SAFETY: the kernel has filled the control buffer as far as it says, and the macros stay
     // inside; the data of this type is a ucred, perhaps unaligned.

@@ -18,7 +18,7 @@ use super::guardian::{Entry, Guardian};
 use super::limits::{Limit, Starting, descriptor_limit_at_start};
 use super::process::{Leader, open_pidfd};
 use super::seccomp::Instruction;
-use super::{capabilities, landlock, seccomp, signal};
+use super::{capabilities, check, counted, landlock, retry, seccomp, signal};
 
 /// Enough for the few frames between clone and exec; only touched pages count.
 const STACK_BYTES: usize = 32 * 1024;
@@ -670,15 +670,12 @@ fn head_of<'a>(path: &CStr, head: &'a mut [u8; HEAD]) -> Option<&'a [u8]> {
     // SAFETY: a terminated string; the descriptor is this function's own; the kernel writes into
     // `head` as many bytes as there are at most.
     let count = unsafe {
-        let file = libc::open(path.as_ptr(), flags);
-        if file < 0 {
-            return None;
-        }
-        let count = libc::read(file, head.as_mut_ptr().cast(), HEAD);
+        let file = retry(|| check(libc::open(path.as_ptr(), flags))).ok()?;
+        let count = retry(|| counted(libc::read(file, head.as_mut_ptr().cast(), HEAD)));
         libc::close(file);
         count
     };
-    head.get(..usize::try_from(count).ok()?)
+    head.get(..count.ok()?)
 }
 
 /// The error of the last call that failed.

@@ -30,6 +30,7 @@ mod files;
 mod framing;
 mod handshake;
 mod http;
+mod interrupted_calls;
 mod keepalive;
 mod lifetime;
 mod listen;

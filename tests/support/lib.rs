@@ -42,7 +42,7 @@ pub use procfs::{
     address_space, alive, children_named, cpu_ticks, descendants, descriptors, peak_resident,
     resident, session, signal, threads, working_children, zombies_of,
 };
-pub use program::{Scratch, child, example, names, scratch, through_child};
+pub use program::{Scratch, child, example, names, scratch, through, through_child};
 pub use proxy::Proxy;
 pub use run::{fails, run};
 pub use server::Server;

@@ -33,6 +33,8 @@ pub enum Need {
     Linux(u32, u32),
     /// The daemon of OpenSSH and its key generator.
     Sshd,
+    /// The program strace, which the kernel lets trace.
+    Strace,
     /// A program in one of the system's directories.
     Program(&'static str),
     /// A file of this project that only some builds have.
@@ -51,6 +53,7 @@ impl fmt::Display for Need {
             Self::Launcher(launcher, Who::Another) => write!(f, "{launcher}-as-another"),
             Self::Linux(major, minor) => write!(f, "linux-{major}.{minor}"),
             Self::Sshd => f.write_str("sshd"),
+            Self::Strace => f.write_str("strace"),
             Self::Program(name) | Self::File(name) => f.write_str(name),
         }
     }
@@ -113,6 +116,17 @@ impl Need {
             Self::Sshd => ["sshd", "ssh-keygen", "ssh"]
                 .into_iter()
                 .find_map(|name| Self::Program(name).lacking()),
+            Self::Strace => Self::Program("strace").lacking().or_else(|| {
+                let tried = Command::new("strace")
+                    .args(["-f", "-o", "/dev/null", "true"])
+                    .output();
+                let why = match tried {
+                    Ok(output) if output.status.success() => return None,
+                    Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                Lack::of_the_kernel(why)
+            }),
             Self::Program(name) => {
                 let places = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
                 match places

@@ -11,7 +11,12 @@ pub fn child() -> String {
 
 /// The child program with these arguments, which becomes or starts the command.
 pub fn through_child(arguments: &[&str], plain: &Command) -> Command {
-    let mut command = Command::new(child());
+    through(&child(), arguments, plain)
+}
+
+/// The same of another program.
+pub fn through(program: &str, arguments: &[&str], plain: &Command) -> Command {
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .arg(plain.get_program())

@@ -34,6 +34,7 @@ use crate::sys::enter::{self, Forked};
 use crate::sys::file::{self, Access, ROOTED};
 use crate::sys::mount::{self, Devices};
 use crate::sys::process::{self, user_id};
+use crate::sys::retry;
 use crate::sys::spawn::Stage;
 
 pub use self::message::{Message, SIZE};
@@ -161,7 +162,7 @@ fn is_permitted(control: &OwnedFd) -> io::Result<bool> {
     let mut socket = File::from(control.try_clone()?);
     let mut permission = [0];
     let is_told = socket.write_all(&Message::Ready.encode()).is_ok();
-    Ok(is_told && matches!(socket.read(&mut permission), Ok(1)))
+    Ok(is_told && matches!(retry(|| socket.read(&mut permission)), Ok(1)))
 }
 
 /// This program's own file, if that is to be run.

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::hex::hex;
 use crate::sandbox::bundled::BUNDLED_BWRAP;
 use crate::sys::memfd::{self, Use};
+use crate::sys::retry;
 
 /// A file as it was when it was looked at. Another one, or a newer one, is another identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -217,7 +218,7 @@ fn digest(program: &OwnedFd) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = [0; 16 * 1024];
     loop {
-        match file.read(&mut buffer)? {
+        match retry(|| file.read(&mut buffer))? {
             0 => break,
             count => hash.update(&buffer[..count]),
         }

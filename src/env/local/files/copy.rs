@@ -15,6 +15,7 @@ use super::read::check_version;
 use super::walk::own_kind;
 use crate::sys::directory::Names;
 use crate::sys::file::{self, Access, FileType, Identity, LastLink, ROOTED, Status};
+use crate::sys::retry;
 
 /// setuid and setgid.
 const SPECIAL_BITS: u32 = 0o6000;
@@ -154,7 +155,7 @@ fn copy_file(
         FileType::Regular if !file::is_process_memory(target.as_fd()) => target.set_len(0)?,
         // It takes the bytes, and keeps its own mode.
         FileType::CharacterDevice => {
-            io::copy(&mut File::from(source), &mut target)?;
+            copy_all(&mut File::from(source), &mut target)?;
             return Ok(());
         }
         _ => {
@@ -173,11 +174,16 @@ fn copy_file(
     }
 }
 
+/// Copies up to the end. Where the kernel copies, the standard library gives up when a signal comes.
+fn copy_all(source: &mut impl Read, target: &mut File) -> io::Result<()> {
+    retry(|| io::copy(source, target)).map(drop)
+}
+
 /// Copies the bytes of a file to an empty one, within the kernel where both file systems can, and
 /// leaves holes where there are some.
 fn copy_content(mut source: &File, target: &mut File, status: &Status) -> io::Result<()> {
     if !status.is_sparse() {
-        return io::copy(&mut source, target).map(drop);
+        return copy_all(&mut source, target);
     }
     let mut at = 0;
     while let Some(start) = file::next_data(source.as_fd(), at)? {
@@ -186,9 +192,10 @@ fn copy_content(mut source: &File, target: &mut File, status: &Status) -> io::Re
         };
         source.seek(SeekFrom::Start(start))?;
         target.seek(SeekFrom::Start(start))?;
-        let copied = io::copy(&mut source.take(end - start), target)?;
-        at = start + copied;
-        if copied < end - start {
+        let mut data = source.take(end - start);
+        copy_all(&mut data, target)?;
+        at = end;
+        if data.limit() > 0 {
             // It has become shorter.
             break;
         }
