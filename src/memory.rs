@@ -8,9 +8,16 @@
 //! Little things are not counted, so that they cost no atomic operation, and get through when there
 //! is no room for large ones. Of each connection those are [`UNCOUNTED`] bytes of its receive buffer
 //! and as many of what is unsent, and a quarter of that of requests that wait: 144 KiB. A thousand
-//! connections that all use them have 144 MiB beside the limit.
+//! connections that all use them have 144 MiB beside the limit. Answers that are not read hold more
+//! than theirs only while there is room: then large ones go in small pieces, which need none.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
+use crate::sys::sync::Mutex;
 
 /// The limit unless another is set, in bytes.
 pub const DEFAULT: usize = 256 * 1024 * 1024;
@@ -67,12 +74,22 @@ impl Kind {
     pub fn used(self) -> usize {
         USED[self as usize].load(Ordering::Relaxed)
     }
+
+    /// Whether there is hardly any room left for it: an eighth of its share, or of all.
+    pub fn is_spent(self) -> bool {
+        let (share, limit) = (self.share(), limit());
+        self.used() > share - share / 8 || ALL.load(Ordering::Relaxed) > limit - limit / 8
+    }
 }
 
 static LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT);
 static ALL: AtomicUsize = AtomicUsize::new(0);
 static USED: [AtomicUsize; Kind::ALL.len()] = [const { AtomicUsize::new(0) }; Kind::ALL.len()];
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
+
+/// Set when something is given back, then forgotten.
+static WAKERS: Mutex<Vec<Arc<WakeEvent>>> = Mutex::new(Vec::new());
+static HAS_WAKERS: AtomicBool = AtomicBool::new(false);
 
 /// The limit of all kinds together.
 pub fn limit() -> usize {
@@ -98,23 +115,42 @@ pub fn refusals() -> usize {
 /// Takes room, to be counted back; false if there is not as much.
 pub fn take(kind: Kind, bytes: usize) -> bool {
     let used = &USED[kind as usize];
+    // In one order with the wakers: who finds no room is woken by what is given back later.
     let its = used
-        .fetch_add(bytes, Ordering::Relaxed)
+        .fetch_add(bytes, Ordering::SeqCst)
         .saturating_add(bytes);
-    let all = ALL
-        .fetch_add(bytes, Ordering::Relaxed)
-        .saturating_add(bytes);
+    let all = ALL.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
     if its <= kind.share() && all <= limit() {
         return true;
     }
-    give_back(kind, bytes);
+    subtract(kind, bytes);
     REFUSED.fetch_add(1, Ordering::Relaxed);
     false
 }
 
+fn subtract(kind: Kind, bytes: usize) {
+    USED[kind as usize].fetch_sub(bytes, Ordering::SeqCst);
+    ALL.fetch_sub(bytes, Ordering::SeqCst);
+}
+
 fn give_back(kind: Kind, bytes: usize) {
-    USED[kind as usize].fetch_sub(bytes, Ordering::Relaxed);
-    ALL.fetch_sub(bytes, Ordering::Relaxed);
+    subtract(kind, bytes);
+    if bytes > 0 && HAS_WAKERS.load(Ordering::SeqCst) {
+        let mut wakers = WAKERS.lock();
+        HAS_WAKERS.store(false, Ordering::SeqCst);
+        for waker in wakers.drain(..) {
+            waker.set();
+        }
+    }
+}
+
+/// Keeps a waker for when something is given back. Who finds no room then keeps it again.
+pub fn remember(waker: &Arc<WakeEvent>) {
+    let mut wakers = WAKERS.lock();
+    if !wakers.iter().any(|known| Arc::ptr_eq(known, waker)) {
+        wakers.push(Arc::clone(waker));
+    }
+    HAS_WAKERS.store(true, Ordering::SeqCst);
 }
 
 /// Counts what is held whether or not there is room: who holds it has other means to hold less.
@@ -153,6 +189,29 @@ impl Reserved {
         take(kind, bytes).then(|| Self { kind, bytes })
     }
 
+    /// The same for who may wait for it, at most for `patience`.
+    pub fn within(kind: Kind, bytes: usize, patience: Duration) -> Option<Self> {
+        let deadline = Instant::now() + patience;
+        let mut waker = None;
+        loop {
+            if let Some(reserved) = Self::of(kind, bytes) {
+                return Some(reserved);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let Some(waker) = &waker else {
+                waker = Some(Arc::new(WakeEvent::new().ok()?));
+                waker.as_ref().inspect(|waker| remember(waker));
+                continue;
+            };
+            poll::wait(&mut [PollFd::new(waker.as_fd(), READABLE)], Some(left)).ok()?;
+            waker.take();
+            remember(waker);
+        }
+    }
+
     /// Makes it more or less. False if there is no room for more: then it is what it was.
     pub fn set(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes {
@@ -189,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_has_its_share_and_gives_it_back() {
+    fn a_kind_has_its_share_and_gives_it_back_to_who_waits() {
         let share = Kind::Requests.share();
         let mut first = Reserved::of(Kind::Requests, share).unwrap();
         let before = refusals();
@@ -205,5 +264,14 @@ mod tests {
         assert_eq!(Kind::Requests.used(), share + 1);
         drop(second);
         assert_eq!(Kind::Requests.used(), 0);
+        let held = Reserved::of(Kind::Requests, share).unwrap();
+        assert!(Kind::Requests.is_spent());
+        assert!(Reserved::within(Kind::Requests, 1, Duration::from_millis(10)).is_none());
+        let waits = || Reserved::within(Kind::Requests, 1, Duration::from_secs(20));
+        let waiting = std::thread::spawn(waits);
+        // It has begun to wait, or will find the room.
+        drop(held);
+        assert!(waiting.join().unwrap().is_some());
+        assert!(!Kind::Requests.is_spent());
     }
 }

@@ -19,10 +19,15 @@ pub const fn encoded_len(len: usize) -> usize {
     len.div_ceil(3) * 4
 }
 
+/// How many bytes so many characters become, at most.
+pub const fn decoded_len(len: usize) -> usize {
+    len.div_ceil(4) * 3
+}
+
 /// Decodes `text`, or says what is wrong with it.
 pub fn decode(text: &str) -> Result<Vec<u8>, DecodeError> {
     let mut data = Vec::new();
-    data.try_reserve_exact(text.len().div_ceil(4) * 3)
+    data.try_reserve_exact(decoded_len(text.len()))
         .map_err(|_| DecodeError::Memory)?;
     STANDARD
         .decode_append(text, &mut data)

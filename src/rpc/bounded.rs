@@ -9,7 +9,9 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visito
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::error::{ErrorKind, RpcError};
 use super::message::without_position;
+use crate::memory::{Kind, Reserved, UNCOUNTED};
 
 /// The most arguments, variables or patterns of a request, each kind for itself.
 pub const MAX_TEXTS: usize = 128 * 1024;
@@ -17,6 +19,42 @@ pub const MAX_TEXTS: usize = 128 * 1024;
 pub const MAX_TEXT_BYTES: usize = 6 * 1024 * 1024;
 /// The most bytes of JSON of an object that is small where it makes sense.
 pub const MAX_OBJECT: usize = 64 * 1024;
+
+/// Parameters of at most so many bytes need no room in the server's memory.
+const LITTLE: usize = UNCOUNTED / 4;
+/// What a string takes besides its bytes, about.
+const STRING: usize = 64;
+
+/// How much memory is taken by what is made of parameters, at most, about: bytes that are decoded,
+/// strings that are copied, of which each is a piece of its own, and what the decoder makes of
+/// escapes.
+pub fn weight(params: &str) -> usize {
+    let (text, len) = (params.as_bytes(), params.len());
+    if len <= LITTLE {
+        return len;
+    }
+    let strings = memchr::memchr_iter(b'"', text).count() / 2;
+    let unescaped = memchr::memchr(b'\\', text).map_or(0, |_| 2 * len);
+    // No request has more than two full lists of them.
+    len + strings.min(2 * MAX_TEXTS) * STRING + unescaped
+}
+
+/// Room for what is made of the parameters of a request, to be had before they are decoded.
+///
+/// # Errors
+/// There is none now.
+pub fn room(params: Option<&RawValue>) -> Result<Reserved, RpcError> {
+    let mut room = Reserved::none(Kind::Requests);
+    let params = params.map_or("", RawValue::get);
+    if params.len() > LITTLE && !room.set(weight(params)) {
+        let message = format!(
+            "there is no memory now for what {} bytes of parameters become; try again later",
+            params.len()
+        );
+        return Err(RpcError::new(ErrorKind::Busy, message));
+    }
+    Ok(room)
+}
 
 /// Reads the list of texts that is the member `name`.
 pub(super) fn texts<'de, D: Deserializer<'de>>(

@@ -150,6 +150,9 @@ impl From<ErrorKind> for Reason {
 /// Bytes of a text in an error that a client is told; the texts repeat what it has sent itself.
 const LONGEST: usize = 4096;
 
+/// Bytes of a name that it is told.
+const LONGEST_NAME: usize = 100;
+
 /// Of these the last ones, where the cause stands.
 const LAST: usize = 1024;
 
@@ -163,6 +166,15 @@ pub fn shortened(text: &str) -> Cow<'_, str> {
     let end = &text[text.ceil_char_boundary(text.len() - LAST)..];
     let missing = text.len() - start.len() - end.len();
     format!("{start}... ({missing} bytes more) ...{end}").into()
+}
+
+/// A name that a client has sent and nobody knows, as an error repeats it: its beginning, if it is long.
+pub fn quoted(name: &str) -> Cow<'_, str> {
+    if name.len() <= LONGEST_NAME {
+        return name.into();
+    }
+    let start = &name[..name.floor_char_boundary(LONGEST_NAME)];
+    format!("{start}... ({} bytes)", name.len()).into()
 }
 
 fn shorten<S: Serializer>(text: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
@@ -308,6 +320,15 @@ impl From<PathError> for RpcError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        let fits = "x".repeat(LONGEST_NAME);
+        assert_eq!(quoted(&fits), fits);
+        let start = "x".repeat(LONGEST_NAME - 1);
+        let cut = quoted(&format!("{start}\u{fc}")).into_owned();
+        assert_eq!(cut, format!("{start}... (101 bytes)"));
+    }
 
     #[test]
     fn a_long_text_is_cut_between_characters_and_says_so() {

@@ -7,13 +7,16 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::error::RpcError;
+use super::error::{RpcError, shortened};
 
 /// The id that answers a message whose own id could not be told.
 pub const UNKNOWN_ID: RequestId<'static> = RequestId("-1");
 
 /// The longest id, in bytes of JSON: it is held and echoed.
 const LONGEST_ID: usize = 1024;
+
+/// The longest text of a method, in bytes of JSON, that is looked through for escapes.
+const LONGEST_METHOD: usize = 1024;
 
 /// A request's id as it was written: an integer or a string. Echoed unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +108,8 @@ impl<'a> Visitor<'a> for IdAlone<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(member) = map.next_key::<Member>()? {
+        while let Some(name) = map.next_key::<&RawValue>()? {
+            let member = Member::named(name.get());
             if member != Member::Id {
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -158,16 +162,35 @@ impl<'a> Envelope<'a> {
 }
 
 /// The envelope's member names.
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
-#[serde(field_identifier, rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Member {
     Id,
     Method,
     Params,
     Result,
     Error,
-    #[serde(other)]
     Other,
+}
+
+impl Member {
+    /// The longest name, in bytes of JSON with every letter escaped and its quotes.
+    const LONGEST: usize = 6 * "params".len() + 2;
+
+    /// The member that this JSON string names. A long one is not decoded: that would take a copy.
+    fn named(json: &str) -> Self {
+        match json {
+            "\"id\"" => Self::Id,
+            "\"method\"" => Self::Method,
+            "\"params\"" => Self::Params,
+            "\"result\"" => Self::Result,
+            "\"error\"" => Self::Error,
+            _ if json.len() > Self::LONGEST || !json.contains('\\') => Self::Other,
+            _ => {
+                let name: Option<String> = serde_json::from_str(json).ok();
+                name.map_or(Self::Other, |name| Self::named(&format!("\"{name}\"")))
+            }
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Envelope<'de> {
@@ -184,7 +207,8 @@ impl<'de> Deserialize<'de> for Envelope<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
                 let mut envelope = Envelope::default();
                 let mut seen = [false; 5];
-                while let Some(member) = map.next_key::<Member>()? {
+                while let Some(name) = map.next_key::<&RawValue>()? {
+                    let member = Member::named(name.get());
                     if let Some(seen) = seen.get_mut(member as usize) {
                         if *seen {
                             return Err(duplicate(member));
@@ -232,7 +256,10 @@ fn text_of<E: serde::de::Error>(raw: &str) -> Result<Cow<'_, str>, E> {
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'));
     match inner {
-        Some(text) if !text.contains('\\') => Ok(Cow::Borrowed(text)),
+        // No method's name is so long, however it is written.
+        Some(text) if text.len() > LONGEST_METHOD || !text.contains('\\') => {
+            Ok(Cow::Borrowed(text))
+        }
         Some(_) => serde_json::from_str(raw).map(Cow::Owned).map_err(E::custom),
         None => Err(E::custom("the method must be a string")),
     }
@@ -244,7 +271,24 @@ fn text_of<E: serde::de::Error>(raw: &str) -> Result<Cow<'_, str>, E> {
 /// order of the fields.
 pub fn decode_params<'a, T: Deserialize<'a>>(params: Option<&'a RawValue>) -> Result<T, RpcError> {
     serde_json::from_str(params.map_or("null", RawValue::get))
-        .map_err(|error| RpcError::invalid_params(without_position(&error.to_string())))
+        .map_err(|error| RpcError::invalid_params(without_position(&told(&error))))
+}
+
+/// What an error of the decoder says, which may repeat whatever was sent.
+fn told(error: &serde_json::Error) -> String {
+    struct Told(String);
+
+    impl fmt::Write for Told {
+        fn write_str(&mut self, piece: &str) -> fmt::Result {
+            self.0.push_str(&shortened(piece));
+            Ok(())
+        }
+    }
+
+    let mut told = Told(String::new());
+    // Writing there cannot fail.
+    let _ = fmt::Write::write_fmt(&mut told, format_args!("{error}"));
+    told.0
 }
 
 /// A position inside the parameters would mislead: the client counts from the message's start.

@@ -41,12 +41,19 @@ pub struct WirePath {
     pub style: PathStyle,
 }
 
+/// The longest text that is read as a path, in bytes. The kernel takes paths up to 4,095 bytes; with
+/// every byte encoded, and some `..` between, there is room for one here.
+pub const MAX_TEXT: usize = 64 * 1024;
+
 impl WirePath {
     /// Reads a path in either style.
     ///
     /// # Errors
-    /// The text is neither an absolute path nor a `file:` URI of this machine.
+    /// The text is neither an absolute path nor a `file:` URI of this machine, or too long.
     pub fn parse(text: &str) -> Result<WirePath, PathError> {
+        if text.len() > MAX_TEXT {
+            return Err(PathError::Long(text.len()));
+        }
         if !text.starts_with('/') {
             return parse_uri(text);
         }
@@ -65,6 +72,8 @@ impl WirePath {
 /// Why a text is no path of this machine. `Display` is the message for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathError {
+    /// So many bytes, more than [`MAX_TEXT`].
+    Long(usize),
     /// Neither absolute nor a URI.
     Relative,
     /// The host part of the URI is no host name; the field says what is wrong with it.
@@ -107,6 +116,9 @@ impl PathError {
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            PathError::Long(len) => {
+                write!(f, "a path has {len} bytes, more than {MAX_TEXT}")
+            }
             PathError::Relative => f.write_str("invalid URI: relative URL without a base"),
             PathError::Host(fault) => write!(f, "invalid URI: {fault}"),
             PathError::Scheme(scheme) => write!(f, "unsupported path URI scheme `{scheme}`"),

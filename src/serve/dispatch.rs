@@ -21,8 +21,7 @@ use super::session::Session;
 use super::session::SessionOwner;
 use crate::env::local::Subscriber;
 use crate::log;
-use crate::rpc::encode;
-use crate::rpc::error::{ErrorKind, Reason, RpcError};
+use crate::rpc::error::{ErrorKind, Reason, RpcError, quoted};
 use crate::rpc::message::{Message, OwnedRequestId, RequestId, UNKNOWN_ID, decode_params};
 use crate::rpc::methods::discovery::{Discover, DiscoverRoots, ReadConfig};
 use crate::rpc::methods::fs::{Close, Unwatch, Watch, WatchMissing, WriteBlock, WriteFile};
@@ -33,6 +32,7 @@ use crate::rpc::methods::process::{
 use crate::rpc::methods::session::{Info, Initialize, InitializeParams, Initialized, Status};
 use crate::rpc::methods::{Empty, Method, http::Request};
 use crate::rpc::transport::{Outbound, Payload, PayloadError, Refusal, most};
+use crate::rpc::{bounded, encode};
 use crate::sys::reserve;
 
 /// What the reference calls the process methods in its errors.
@@ -344,6 +344,7 @@ impl Dispatch {
     ) -> Result<(), RpcError> {
         check_memory(method)?;
         if let Some((_, found)) = METHODS.get(number) {
+            let _room = bounded::room(params)?;
             return found.handle(self, id, params);
         }
         let number = number - METHODS.len();
@@ -351,11 +352,15 @@ impl Dispatch {
             return self.file_request(id, *found, params);
         }
         if number == files::METHODS.len() {
+            let _room = bounded::room(params)?;
             return self.initialize(id, &decode_params(params)?);
         }
         Err(RpcError::new(
             ErrorKind::UnknownMethod,
-            format!("exec-server stub does not implement `{method}` yet"),
+            format!(
+                "exec-server stub does not implement `{}` yet",
+                quoted(method)
+            ),
         ))
     }
 
@@ -366,7 +371,8 @@ impl Dispatch {
         params: Option<&RawValue>,
     ) -> Result<(), RpcError> {
         // Before anything is decoded: what comes of it is no more than the text that it comes from.
-        let mut room = self.file_queue.room(text_len(params))?;
+        let weight = params.map_or(0, |params| bounded::weight(params.get()));
+        let mut room = self.file_queue.room(weight)?;
         let job = match method.prepare(params)? {
             Prepared::Plain(work) if work.answers_raw && self.peer.has_only_messages() => {
                 return Err(no_raw_bytes());
@@ -375,7 +381,7 @@ impl Dispatch {
             Prepared::Confined(confinement) => {
                 // Its policy is held twice.
                 let policy = confinement.sandbox.get().len();
-                room = self.file_queue.room(text_len(params) + policy)?;
+                room = self.file_queue.room(weight + policy)?;
                 if name == WriteFile::NAME {
                     // Its content, about: nobody decodes it here.
                     METRICS.flowed(Flow::FilesWritten, text_len(params) / 4 * 3);
@@ -463,7 +469,11 @@ impl Dispatch {
 
     fn notification(&mut self, method: &str) {
         if method != Initialized::NAME {
-            log::info!("{}: ignored the unknown notification {method}", self.peer);
+            log::info!(
+                "{}: ignored the unknown notification {}",
+                self.peer,
+                quoted(method)
+            );
             return;
         }
         self.stage = match std::mem::replace(&mut self.stage, Stage::New) {

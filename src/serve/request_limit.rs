@@ -20,6 +20,7 @@ use super::files::FileWork;
 use super::reply::Responder;
 use crate::env::local::refusal::signal_named;
 use crate::memory::{self, Kind, Reserved};
+use crate::rpc::bounded::{self, MAX_OBJECT};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::message::{Message, RequestId, decode_params};
 use crate::rpc::methods::fs::WriteBlock;
@@ -122,7 +123,9 @@ impl Requests {
             Turn::Counts => match limited.limit.admit() {
                 Some(slot) => Some(slot),
                 None => {
-                    let request = Waiting::message(message, started_by(method, *params));
+                    let room = bounded::room(*params).ok();
+                    let request =
+                        room.and_then(|_| Waiting::message(message, started_by(method, *params)));
                     self.put_off(&dispatch, limited, (*id, method), request);
                     return None;
                 }
@@ -218,7 +221,10 @@ enum Turn<'a> {
 
 impl<'a> Turn<'a> {
     fn of(method: &str, params: Option<&'a RawValue>) -> Self {
+        let is_long = params.is_some_and(|params| params.get().len() > MAX_OBJECT);
         match method {
+            // No process has so long a name.
+            Terminate::NAME | Signal::NAME | Acknowledge::NAME if is_long => Self::AtOnce,
             Terminate::NAME => match decode_params::<TerminateParams<'_>>(params) {
                 Ok(terminate) => Self::Ends(terminate.process_id),
                 Err(_) => Self::AtOnce,

@@ -13,7 +13,7 @@ use super::limits::Limit;
 use super::process::{self, Exit};
 use super::signal::Signal;
 use super::spawn::{
-    Arguments, Stage, close_from, errno, exec_first, exec_open, place_standard, pointers,
+    Arguments, Search, Stage, close_from, errno, exec_first, exec_open, place_standard, pointers,
     reset_signals, set_limits, take_terminal,
 };
 use super::{capabilities, landlock, seccomp};
@@ -21,8 +21,8 @@ use super::{capabilities, landlock, seccomp};
 /// The program to run.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Paths to try in turn.
-    pub programs: Vec<CString>,
+    /// Where it is.
+    pub program: Search,
     /// The arguments, the first being the name that the program sees.
     pub argv: Vec<CString>,
     /// `NAME=value`, the whole environment.
@@ -130,7 +130,7 @@ pub fn become_program(image: &Image, open_program: Option<&OwnedFd>) -> (Stage, 
     let (mut argv, env) = (Arguments::new(&image.argv), pointers(&image.env));
     match open_program {
         Some(file) => exec_open(file.as_raw_fd(), &argv, &env),
-        None => exec_first(&image.programs, &mut argv, &env),
+        None => exec_first(&image.program, &mut argv, &env),
     }
 }
 

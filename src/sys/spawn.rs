@@ -12,6 +12,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::ptr::null;
 
 use super::guardian::{Entry, Guardian};
@@ -26,27 +27,68 @@ const STACK_BYTES: usize = 32 * 1024;
 /// Where programs are looked for when the child's environment has no PATH.
 pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Where a program may be, for [`Launch::programs`]: a name without `/` in every directory of
-/// `path`.
-///
-/// # Errors
-/// A NUL byte in one of them.
-pub fn candidates(name: &str, path: Option<&OsStr>) -> Result<Vec<CString>, NulError> {
-    if name.contains('/') {
-        return Ok(vec![CString::new(name)?]);
+/// Bytes of a path, with its end, that the kernel takes at most.
+pub const PATH_MAX: usize = libc::PATH_MAX as usize;
+/// Bytes of a name without `/` that any file system takes at most.
+pub const NAME_MAX: usize = 255;
+
+/// Where a program is: at a path, or in one of several directories. These and its name are joined
+/// one at a time, when each is tried: all of them together would take as much memory as the product
+/// of both.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// A path, or the name to look for.
+    pub name: CString,
+    /// The directories, with `:` between them; none if the name is a path.
+    pub path: Option<CString>,
+}
+
+impl Search {
+    /// As a shell looks for `name`: one without `/` in every directory of `path`.
+    ///
+    /// # Errors
+    /// A NUL byte in one of them.
+    pub fn new(name: &str, path: Option<&OsStr>) -> Result<Self, NulError> {
+        let directories = || path.unwrap_or(OsStr::new(DEFAULT_PATH)).as_bytes();
+        let path = (!name.contains('/')).then(|| CString::new(directories()));
+        Ok(Self {
+            name: CString::new(name)?,
+            path: path.transpose()?,
+        })
     }
-    let path = path.unwrap_or(OsStr::new(DEFAULT_PATH));
-    let candidate = |directory: &[u8]| {
-        // An empty entry means the working directory, as it always has.
-        let directory: &[u8] = if directory.is_empty() {
-            b"."
-        } else {
-            directory
+
+    /// What to put before the name in turn; nothing, once, where that is a path.
+    fn directories(&self) -> impl Iterator<Item = &[u8]> {
+        let path = self.path.as_deref().map_or(&b""[..], CStr::to_bytes);
+        path.split(|byte| *byte == b':')
+    }
+
+    /// The path that one of [`Search::directories`] makes; none if it is too long for the kernel.
+    /// Async-signal-safe.
+    fn join<'b>(&self, directory: &[u8], buffer: &'b mut [u8; PATH_MAX]) -> Option<&'b CStr> {
+        let (directory, slash): (&[u8], &[u8]) = match &self.path {
+            None => (b"", b""),
+            // An empty entry means the working directory, as it always has.
+            Some(_) if directory.is_empty() => (b".", b"/"),
+            Some(_) => (directory, b"/"),
         };
-        CString::new([directory, b"/", name.as_bytes()].concat())
-    };
-    let directories = path.as_bytes().split(|byte| *byte == b':');
-    directories.map(candidate).collect()
+        let mut len = 0;
+        for part in [directory, slash, self.name.to_bytes_with_nul()] {
+            let end = len + part.len();
+            buffer.get_mut(len..end)?.copy_from_slice(part);
+            len = end;
+        }
+        CStr::from_bytes_with_nul(buffer.get(..len)?).ok()
+    }
+
+    /// The path that was tried as number `place`.
+    pub fn candidate(&self, place: usize) -> PathBuf {
+        let mut buffer = [0; PATH_MAX];
+        let directory = self.directories().nth(place);
+        let path = directory.and_then(|directory| self.join(directory, &mut buffer));
+        let path = path.unwrap_or(&self.name).to_bytes();
+        OsStr::from_bytes(path).into()
+    }
 }
 
 /// Everything that a start needs, made before it, since the child cannot allocate.
@@ -83,8 +125,8 @@ pub struct Launch<'a> {
 /// A program to run.
 #[derive(Clone, Copy, Debug)]
 pub enum Program<'a> {
-    /// Paths to try in turn, as a search along PATH makes them.
-    Paths(&'a [CString]),
+    /// Wherever it is found first.
+    Search(&'a Search),
     /// An open file, which is run whatever has become of its name.
     Open(BorrowedFd<'a>),
 }
@@ -456,7 +498,7 @@ fn place_descriptors(shared: &mut Shared<'_>) -> Result<(), i32> {
     let count = launch.descriptors.len() as libc::c_int;
     let program = match launch.program {
         Program::Open(file) => Some(file),
-        Program::Paths(_) => None,
+        Program::Search(_) => None,
     };
     // To above every place that is wanted, so that none is overwritten before it has moved.
     let above = 3 + count + 1;
@@ -565,7 +607,7 @@ pub(in crate::sys) fn reset_signals(ignored: u64) {
 
 fn exec(shared: &mut Shared<'_>) -> (Stage, i32) {
     match shared.launch.program {
-        Program::Paths(programs) => exec_first(programs, shared.argv, shared.env),
+        Program::Search(search) => exec_first(search, shared.argv, shared.env),
         Program::Open(_) => {
             let place = 3 + shared.launch.descriptors.len() as libc::c_int;
             exec_open(place, shared.argv, shared.env)
@@ -625,13 +667,18 @@ fn path_of(number: libc::c_int) -> [u8; 32] {
 /// passed over, unless it is the only one and what should be a directory is none, what is no binary is run by the shell, anything else ends the search. `env` ends
 /// with a null pointer. Async-signal-safe.
 pub(in crate::sys) fn exec_first(
-    programs: &[CString],
+    search: &Search,
     argv: &mut Arguments,
     env: &[*const c_char],
 ) -> (Stage, i32) {
     let mut failure = (Stage::Exec(0), libc::ENOENT);
     let mut head = [0; HEAD];
-    for (place, program) in programs.iter().enumerate() {
+    let mut path = [0; PATH_MAX];
+    let is_only_one = search.directories().nth(1).is_none();
+    for (place, directory) in search.directories().enumerate() {
+        let Some(program) = search.join(directory, &mut path) else {
+            return (Stage::Exec(place), libc::ENAMETOOLONG);
+        };
         // SAFETY: the path is a terminated string, both arrays are null-terminated.
         unsafe { libc::execve(program.as_ptr(), argv.plain(), env.as_ptr()) };
         match errno() {
@@ -642,7 +689,7 @@ pub(in crate::sys) fn exec_first(
                     failure = (missing, libc::ENOENT);
                 }
             }
-            libc::ENOTDIR if programs.len() == 1 => failure = (Stage::Exec(place), libc::ENOTDIR),
+            libc::ENOTDIR if is_only_one => failure = (Stage::Exec(place), libc::ENOTDIR),
             libc::ENOTDIR => {}
             libc::EACCES => failure = (Stage::Exec(place), libc::EACCES),
             libc::ENOEXEC => {

@@ -1,13 +1,15 @@
 //! What a client can make the server hold: the most memory that it ever had, beside what it is allowed.
 
 use std::fs::File;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Scratch, Server, Start, address_space, encode, exchange, peak_resident, scratch,
+    Client, PATIENCE, Scratch, Server, Start, address_space, encode, exchange, peak_resident,
+    scratch, within, working_children,
 };
 
 /// Asks by a request whose parameters are this JSON; the message of the error that must come.
@@ -494,4 +496,305 @@ fn whatever_address_space_is_left_each_request_is_answered_and_the_server_lives(
     }
     assert!(refused > 0, "nothing was refused");
     client.run(Start::child("last", &["true"]));
+}
+
+/// What a server with a limit of 64 MiB may have at most, in MiB: the limit, and what itself is.
+const MOST_RESIDENT: u64 = 64 + 32;
+
+/// Sends a request with these parameters to a server with a limit of 64 MiB; the code and the message
+/// of the error that must come.
+fn attacked(method: &str, params: &str) -> (i64, String) {
+    let (server, mut clients) = limited("64m", 1);
+    let client = &mut clients[0];
+    client.patience = Duration::from_secs(120);
+    client.send(&format!(
+        r#"{{"id":"large","method":"{method}","params":{params}}}"#
+    ));
+    let error = client.answer("large").unwrap_err();
+    let peak = peak_resident(server.pid()) >> 10;
+    let name = &method[..method.len().min(40)];
+    assert!(peak <= MOST_RESIDENT, "{peak} MiB for {name}: {error:?}");
+    client.still_serves();
+    (error.code, error.message)
+}
+
+#[test]
+fn a_program_s_name_is_joined_to_one_directory_of_path_at_a_time() {
+    let path = ":".repeat(1000);
+    let long = "x".repeat(3 << 20);
+    for method in ["process/run", "process/start"] {
+        let params = format!(r#"{{"processId":"p","argv":["{long}"],"env":{{"PATH":"{path}"}}}}"#);
+        let (code, message) = attacked(method, &params);
+        assert_eq!(code, -32603, "{message}");
+        assert!(message.contains("name too long"), "{message}");
+    }
+    let (name, path) = ("x".repeat(255), "a:".repeat(60_000));
+    let params = format!(r#"{{"argv":["{name}"],"env":{{"PATH":"{path}"}}}}"#);
+    let (code, message) = attacked("process/run", &params);
+    assert_eq!(code, -32603, "{message}");
+    assert!(message.contains("cannot find the program"), "{message}");
+}
+
+#[test]
+fn long_parts_of_an_http_request_are_refused_before_they_are_copied() {
+    let long = "\u{e9}".repeat(28 << 20);
+    let url = "http://127.0.0.1:1/";
+    let request = |method: &str, url: &str, name: &str, value: &str| {
+        format!(
+            r#"{{"requestId":"r","method":"{method}","url":"{url}","headers":[{{"name":"{name}","value":"{value}"}}]}}"#
+        )
+    };
+    for (params, expected) in [
+        (
+            request("GET", &format!("{url}{long}"), "a", "b"),
+            "url is invalid: it has more than 65536",
+        ),
+        (
+            request("GET", &format!("s{long}:"), "a", "b"),
+            "url is invalid: it has more than 65536",
+        ),
+        (
+            request(&long, url, "a", "b"),
+            "method is invalid: it has more than 64",
+        ),
+        (request("GET", url, &long, "b"), "headers are too large"),
+        (request("GET", url, "a", &long), "headers are too large"),
+        (
+            format!(
+                r#"{{"requestId":"{long}","method":"GET","url":"{url}","streamResponse":true}}"#
+            ),
+            "requestId must not",
+        ),
+    ] {
+        let (code, message) = attacked("http/request", &params);
+        // There may be no room to look at it at all.
+        assert!(
+            code == -32000 || code == -32602 && message.contains(expected),
+            "{code} {message}, {expected}"
+        );
+    }
+    let params = request("GET", &format!("{url}{}", &long[..1 << 20]), "a", "b");
+    assert_eq!(attacked("http/request", &params).0, -32602);
+}
+
+#[test]
+fn base64_is_weighed_before_it_is_decoded() {
+    let data = "A".repeat(56 << 20);
+    for (method, params) in [
+        (
+            "process/run",
+            format!(r#"{{"argv":["true"],"stdin":"{data}"}}"#),
+        ),
+        (
+            "process/write",
+            format!(r#"{{"processId":"p","chunk":"{data}"}}"#),
+        ),
+        (
+            "http/request",
+            format!(
+                r#"{{"requestId":"r","method":"PUT","url":"http://127.0.0.1:1/","bodyBase64":"{data}"}}"#
+            ),
+        ),
+    ] {
+        let (code, message) = attacked(method, &params);
+        assert_eq!(code, -32000, "{method}: {message}");
+    }
+}
+
+#[test]
+fn input_of_many_clients_has_one_limit() {
+    let (server, mut clients) = limited("64m", 8);
+    let data = "A".repeat(12 << 20);
+    let asked: Vec<Vec<i64>> = clients
+        .iter_mut()
+        .map(|client| {
+            let params = json!({"argv": ["/bin/sleep", "1"], "stdin": data});
+            vec![client.ask("process/run", params)]
+        })
+        .collect();
+    for (client, ids) in clients.iter_mut().zip(asked) {
+        refusals(client, ids, |done| assert_eq!(done["exitCode"], 0));
+    }
+    let peak = peak_resident(server.pid()) >> 10;
+    assert!(peak <= MOST_RESIDENT, "{peak} MiB");
+}
+
+#[test]
+fn names_that_nobody_knows_are_not_copied() {
+    let long = "m".repeat(60 << 20);
+    let (code, message) = attacked(&long, "{}");
+    assert_eq!(code, -32601);
+    assert!(message.len() < 300, "{message}");
+    let (code, _) = attacked(&format!("\\u0041{long}"), "{}");
+    assert_eq!(code, -32601);
+    let (code, _) = attacked("none", &format!(r#"0,"\u0041{long}":0"#));
+    assert_eq!(code, -32601);
+    for (method, params) in [
+        (
+            "process/signal",
+            format!(r#"{{"processId":"p","signal":"{long}"}}"#),
+        ),
+        (
+            "process/run",
+            format!(r#"{{"argv":["true"],"timeoutMs":"{long}"}}"#),
+        ),
+        (
+            "process/run",
+            format!(r#"{{"argv":["true"],"timeoutMs":"x","\u0041{long}":0}}"#),
+        ),
+        ("fs/getMetadata", format!(r#"{{"path":"/{long}"}}"#)),
+        (
+            "process/run",
+            format!(r#"{{"argv":["true"],"cwd":"/{long}"}}"#),
+        ),
+    ] {
+        let (code, message) = attacked(method, &params);
+        assert!(
+            code == -32000 || code == -32602,
+            "{method}: {code} {message}"
+        );
+        let short = params.replace(&long, &long[..1 << 20]);
+        let (code, message) = attacked(method, &short);
+        assert!(
+            code == -32602 || code == -32603,
+            "{method}: {code} {message}"
+        );
+        assert!(message.len() < 5000, "{method}: {message}");
+    }
+}
+
+/// A server with a limit of 64 MiB on a Unix socket, whose buffers are small and do not grow, and as
+/// many clients.
+fn on_a_unix_socket(scratch: &Scratch, clients: usize) -> (Server, Vec<Client>) {
+    let path = scratch.path("socket");
+    let mut command = Server::command();
+    command.args(["--memory-limit", "64m", "--listen"]);
+    command.arg(format!("unix://{path}"));
+    let server = Server::websocket_command(command);
+    let connect = |_| {
+        let mut client = Client::over(UnixStream::connect(&path).unwrap(), "");
+        client.initialize();
+        client
+    };
+    (server, (0..clients).map(connect).collect())
+}
+
+/// Fails if the server had more memory than it may have, as soon as it has.
+#[track_caller]
+fn assert_bounded(server: &Server, what: &str) {
+    let peak = peak_resident(server.pid()) >> 10;
+    assert!(peak <= MOST_RESIDENT, "{peak} MiB for {what}");
+}
+
+#[test]
+fn files_that_nobody_takes_have_one_limit_for_all_connections_and_are_read_nevertheless() {
+    let scratch = scratch();
+    let large = sparse(&scratch, 3 << 20);
+    let (server, mut clients) = on_a_unix_socket(&scratch, 150);
+    let ids: Vec<i64> = clients
+        .iter_mut()
+        .map(|client| client.ask("fs/readFile", json!({"path": large})))
+        .collect();
+    // All have begun: those that came last are small, and wait for their clients like the others.
+    let mut last = clients.pop().unwrap();
+    last.patience = Duration::from_secs(120);
+    let done = last.answer(ids[149]).unwrap();
+    assert_eq!(done["dataBase64"].as_str().unwrap().len(), 4 << 20);
+    assert_bounded(&server, "150 files of 3 MiB");
+    for (client, id) in clients.iter_mut().zip(ids).take(20) {
+        client.patience = Duration::from_secs(120);
+        let done = client.answer(id).unwrap();
+        assert_eq!(done["dataBase64"].as_str().unwrap().len(), 4 << 20);
+    }
+    assert_bounded(&server, "150 files of 3 MiB, some of which were taken");
+}
+
+#[test]
+fn blocks_that_nobody_takes_have_one_limit_for_all_connections() {
+    let scratch = scratch();
+    let large = sparse(&scratch, 8 << 20);
+    let (server, mut clients) = on_a_unix_socket(&scratch, 60);
+    let asked: Vec<Vec<i64>> = clients
+        .iter_mut()
+        .enumerate()
+        .map(|(number, client)| {
+            client.ok("fs/open", json!({"handleId": "h", "path": large}));
+            let read =
+                json!({"handleId": "h", "offset": 0, "len": 1 << 20, "raw": number % 2 == 1});
+            let ask = |_| client.ask("fs/readBlock", read.clone());
+            (0..2).map(ask).collect()
+        })
+        .collect();
+    let mut read = 0;
+    for (number, (client, ids)) in clients.iter_mut().zip(asked).enumerate() {
+        if number % 2 == 0 {
+            refusals(client, ids, |_| read += 1);
+        }
+    }
+    assert!(read > 0, "every block was refused");
+    assert_bounded(&server, "120 blocks of 1 MiB");
+}
+
+#[test]
+fn output_of_process_run_that_nobody_takes_has_one_limit_for_all_connections() {
+    let scratch = scratch();
+    let (server, mut clients) = on_a_unix_socket(&scratch, 60);
+    let large = sparse(&scratch, 2_000_000);
+    let mut asked = Vec::new();
+    for client in &mut clients {
+        let run = json!({"argv": ["/bin/cat", large], "maxOutputBytes": 2_000_000, "env": {}});
+        asked.push(vec![client.ask("process/run", run)]);
+        // Handled, and ended.
+        client.ok("fs/getMetadata", json!({"path": "/"}));
+        within(PATIENCE, "it ends", || {
+            working_children(server.pid()).is_empty()
+        });
+    }
+    let mut done = 0;
+    for (client, ids) in clients.iter_mut().zip(asked) {
+        refusals(client, ids, |run| {
+            assert_eq!(run["stdout"]["totalBytes"], 2_000_000);
+            done += 1;
+        });
+    }
+    assert!(done > 0, "every run was refused");
+    assert_bounded(&server, "60 runs with 2 MB of output");
+}
+
+#[test]
+fn a_list_of_processes_that_is_larger_than_memory_is_refused() {
+    let (_server, mut clients) = limited("8m", 1);
+    let client = &mut clients[0];
+    for number in 0..100 {
+        let id = format!("{}{number:03}", "\u{1}".repeat(4000));
+        client.ok(
+            "process/run",
+            json!({"processId": id, "argv": ["/bin/true"], "maxOutputBytes": 100}),
+        );
+    }
+    let error = client.err("process/list", json!({}));
+    assert_eq!(error.code, -32000, "{error:?}");
+    assert!(error.message.len() < 200, "{error:?}");
+    client.still_serves();
+}
+
+#[test]
+fn directories_that_are_watched_have_one_limit_for_all_watches() {
+    let scratch = scratch();
+    let (server, mut clients) = limited("8m", 1);
+    let client = &mut clients[0];
+    let before = peak_resident(server.pid());
+    let deep: String = (0..3).map(|_| format!("{}/", "d".repeat(250))).collect();
+    for number in 0..1000 {
+        std::fs::create_dir_all(scratch.path(&format!("t/{deep}/{number}"))).unwrap();
+    }
+    let tree = scratch.path("t");
+    let watch = json!({"watchId": "t", "path": tree, "recursive": true});
+    let error = client.err("fs/watch", watch);
+    assert_eq!(error.code, -32000, "{error:?}");
+    let small =
+        json!({"watchId": "s", "path": scratch.path(&format!("t/{deep}/1")), "recursive": true});
+    client.ok("fs/watch", small);
+    let grown = (peak_resident(server.pid()) - before) >> 10;
+    assert!(grown < 16, "{grown} MiB with a limit of 8");
 }

@@ -25,7 +25,7 @@ const WALK: WalkOptions = WalkOptions {
 /// The largest file that is told of, in bytes; the reference's limit.
 const MAX_FILE: usize = 1024 * 1024;
 /// All texts of an answer together, in bytes of JSON.
-const MAX_TEXT: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_TEXT: usize = 16 * 1024 * 1024;
 /// Warnings of a root; the last of them says that there were more.
 const MAX_WARNINGS: usize = 100;
 

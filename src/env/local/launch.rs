@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,8 @@ use crate::sys::process::Leader;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::socket::set_nonblocking;
 use crate::sys::spawn::{
-    self, DEFAULT_PATH, Interpreter, Launch, Program, Restrictions, SpawnError, Stage,
+    self, DEFAULT_PATH, Interpreter, Launch, NAME_MAX, PATH_MAX, Program, Restrictions, Search,
+    SpawnError, Stage,
 };
 
 /// What to run, and how.
@@ -323,7 +324,7 @@ fn plain(
 ) -> Result<Confined, Failure> {
     let [stdin, stdout, stderr] = standard;
     let launch = Launch {
-        program: Program::Paths(&strings.image.programs),
+        program: Program::Search(&strings.image.program),
         argv: &strings.image.argv,
         env: &strings.image.env,
         cwd: &strings.image.cwd,
@@ -377,7 +378,7 @@ fn confined(
     })
 }
 
-/// A longer variable no kernel with pages of 4 KiB takes, and every colon of PATH is a candidate.
+/// A longer variable no kernel with pages of 4 KiB takes.
 const LONGEST_PATH: usize = 128 * 1024;
 
 /// The texts for the kernel.
@@ -399,11 +400,21 @@ impl Strings {
             return Err(StartError::NoProgram(place));
         }
         let searched = (!name.contains('/')).then(|| path_of(&spec.env));
+        let longest = if searched.is_some() {
+            NAME_MAX
+        } else {
+            PATH_MAX - 1
+        };
+        if name.len() > longest {
+            // As the kernel says it, without a process to ask it.
+            let error = io::Error::from_raw_os_error(libc::ENAMETOOLONG);
+            return Err(StartError::Program(name.into(), error));
+        }
         if searched.as_ref().is_some_and(|it| it.len() > LONGEST_PATH) {
             let error = io::ErrorKind::ArgumentListTooLong.into();
             return Err(StartError::Program(name.into(), error));
         }
-        let programs = spawn::candidates(name, searched.as_deref()).map_err(|_| {
+        let program = Search::new(name, searched.as_deref()).map_err(|_| {
             let is_path = !name.contains('\0');
             StartError::Nul(if is_path { "PATH" } else { "argv" })
         })?;
@@ -420,7 +431,7 @@ impl Strings {
             })
             .collect::<Result<_, _>>()?;
         let image = Image {
-            programs,
+            program,
             argv,
             env,
             cwd: c_string("cwd", spec.cwd.as_os_str().as_bytes())?,
@@ -478,8 +489,7 @@ impl Strings {
 impl Strings {
     /// The candidate at this place.
     fn program(self, place: usize) -> PathBuf {
-        let program = self.image.programs.into_iter().nth(place);
-        OsString::from_vec(program.unwrap_or_default().into_bytes()).into()
+        self.image.program.candidate(place)
     }
 }
 

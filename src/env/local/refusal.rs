@@ -8,7 +8,7 @@ use super::files::FileError;
 use super::launch::StartError;
 use super::process::WriteError;
 use crate::net::http::{FetchError, RequestError};
-use crate::rpc::error::{DenyingRule, ErrorData, ErrorKind, Reason, RpcError};
+use crate::rpc::error::{DenyingRule, ErrorData, ErrorKind, Reason, RpcError, quoted};
 use crate::sys::signal::Signal;
 
 impl From<FileError> for RpcError {
@@ -153,7 +153,8 @@ pub fn signal_named(name: &str) -> Result<Signal, RpcError> {
     };
     signal.ok_or_else(|| {
         RpcError::invalid_params(format!(
-            "unknown variant `{name}`, expected `interrupt` or a signal's name such as `SIGTERM`"
+            "unknown variant `{}`, expected `interrupt` or a signal's name such as `SIGTERM`",
+            quoted(name)
         ))
     })
 }

@@ -406,7 +406,10 @@ impl Trees {
     /// Watches a directory, and those below it if the tree is recursive.
     fn scan(&mut self, key: &Key, top: PathBuf, found: Found) -> Result<(), WatchError> {
         let mut to_visit = vec![top];
+        let mut room_to_visit = Reserved::none(Kind::Watches);
         while let Some(directory) = to_visit.pop() {
+            let its = room_to_visit.bytes().saturating_sub(cost(&directory));
+            room_to_visit.set(its);
             let Some(tree) = self.trees.get_mut(key) else {
                 return Ok(());
             };
@@ -434,12 +437,21 @@ impl Trees {
                 // Gone again, or not ours to read.
                 Err(_) => continue,
             };
+            let is_new = !tree.directories.contains_key(&directory);
+            if is_new && !tree.room.set(tree.room.bytes() + cost(&directory)) {
+                // Unless it is watched elsewhere, it is no longer.
+                self.places.entry(number).or_default();
+                self.leave(key, &directory, number);
+                return Err(WatchError::Busy);
+            }
             let before = tree.directories.insert(directory.clone(), number);
             if before == Some(number) {
                 continue;
             }
+            let mut is_complete = true;
             if tree.is_recursive {
-                tree.list(&directory, &reached.path, found, &mut to_visit);
+                let has_room = |path: &Path| room_to_visit.set(room_to_visit.bytes() + cost(path));
+                is_complete = tree.list(&directory, &reached.path, found, &mut to_visit, has_room);
             }
             if let Some(before) = before {
                 self.leave(key, &directory, before);
@@ -450,6 +462,9 @@ impl Trees {
                 .any(|place| place.0 == *key && place.1 == directory)
             {
                 places.push((key.clone(), directory));
+            }
+            if !is_complete {
+                return Err(WatchError::Busy);
             }
         }
         Ok(())
@@ -474,6 +489,7 @@ impl Trees {
                     place.1.clone_from(&now);
                 }
             }
+            tree.room.count(tree.room.bytes() + cost(&now));
             tree.directories.insert(now, number);
         }
     }
@@ -488,7 +504,7 @@ impl Trees {
 
     fn release_all(&mut self, key: &Key) {
         let tree = self.trees.get_mut(key);
-        let directories = tree.map(|tree| std::mem::take(&mut tree.directories));
+        let directories = tree.map(Tree::take_all);
         for (path, number) in directories.unwrap_or_default() {
             self.leave(key, &path, number);
         }
@@ -512,7 +528,7 @@ impl Trees {
             return;
         };
         if tree.directories.get(path) == Some(&number) {
-            tree.directories.remove(path);
+            tree.remove(path);
             if path == tree.root {
                 self.over(key);
             }
@@ -539,7 +555,7 @@ impl Trees {
             tree.left = None;
             tree.changes.overflow();
             let root = tree.root.clone();
-            let before = std::mem::take(&mut tree.directories);
+            let before = tree.take_all();
             // A limit that is met now is part of the overflow that is reported anyway.
             let scanned = self.scan(&key, root.clone(), Found::Known);
             // Only now, because ended watches are events again, and could be too many.
@@ -578,12 +594,19 @@ enum Found {
     Known,
 }
 
+/// About how much memory a directory takes that is watched: its path in its tree and with its watch.
+fn cost(directory: &Path) -> usize {
+    2 * (directory.as_os_str().len() + 2 * size_of::<(Key, PathBuf)>())
+}
+
 struct Tree {
     root: PathBuf,
     bounds: Bounds,
     is_recursive: bool,
     /// What is watched. In the order of paths, so that what is below one follows it.
     directories: BTreeMap<PathBuf, WatchNumber>,
+    /// Memory for them.
+    room: Reserved,
     left: Option<Left>,
     changes: Changes,
     /// The root has gone: what waits to be told is the last.
@@ -600,6 +623,7 @@ impl Tree {
             bounds,
             is_recursive,
             directories: BTreeMap::new(),
+            room: Reserved::none(Kind::Watches),
             left: None,
             changes: Changes::default(),
             is_over: false,
@@ -623,7 +647,15 @@ impl Tree {
     }
 
     /// Goes through what is in a directory, which is at `path` for now; those in it are to be visited, too.
-    fn list(&mut self, directory: &Path, path: &Path, found: Found, to_visit: &mut Vec<PathBuf>) {
+    /// False, and not to its end, when there is no room for one of them.
+    fn list(
+        &mut self,
+        directory: &Path,
+        path: &Path,
+        found: Found,
+        to_visit: &mut Vec<PathBuf>,
+        mut has_room: impl FnMut(&Path) -> bool,
+    ) -> bool {
         let entries = std::fs::read_dir(path).into_iter().flatten();
         for entry in entries.flatten() {
             let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
@@ -632,8 +664,25 @@ impl Tree {
                 self.push(&path, ChangeKind::Created, is_directory);
             }
             if is_directory {
+                if !has_room(&path) {
+                    return false;
+                }
                 to_visit.push(path);
             }
+        }
+        true
+    }
+
+    /// Takes out all that is watched.
+    fn take_all(&mut self) -> BTreeMap<PathBuf, WatchNumber> {
+        self.room.set(0);
+        std::mem::take(&mut self.directories)
+    }
+
+    fn remove(&mut self, path: &Path) {
+        if self.directories.remove(path).is_some() {
+            let left = self.room.bytes().saturating_sub(cost(path));
+            self.room.set(left);
         }
     }
 
@@ -645,7 +694,7 @@ impl Tree {
             .map(|(path, number)| (path.clone(), *number))
             .collect();
         for (path, _) in &taken {
-            self.directories.remove(path);
+            self.remove(path);
         }
         taken
     }

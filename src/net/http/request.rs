@@ -15,6 +15,11 @@ pub const MAX_HEADERS: usize = 256;
 /// What their names and values may have together, in bytes.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
+/// The longest method, in bytes.
+const MAX_METHOD: usize = 64;
+/// The longest URL, in bytes: far above what servers take.
+const MAX_URL: usize = 64 * 1024;
+
 /// What to ask of whom.
 #[derive(Debug)]
 pub struct Request {
@@ -45,6 +50,8 @@ pub struct Variable<'a> {
 pub enum RequestError {
     /// No method of HTTP.
     Method,
+    /// A method or URL that is longer than so many bytes.
+    TooLong(&'static str, usize),
     /// `CONNECT` opens a tunnel, which nobody could use.
     Tunnel,
     /// No URL to ask for.
@@ -69,6 +76,9 @@ impl fmt::Display for RequestError {
         f.write_str("http/request ")?;
         match self {
             Self::Method => f.write_str("method is invalid: invalid HTTP method"),
+            Self::TooLong(what, most) => {
+                write!(f, "{what} is invalid: it has more than {most} bytes")
+            }
             Self::Tunnel => f.write_str("method is invalid: CONNECT opens a tunnel, not a request"),
             Self::Url(UrlError::Scheme(scheme)) => {
                 write!(f, "only supports http and https URLs, got {scheme}")
@@ -96,6 +106,11 @@ impl std::error::Error for RequestError {}
 impl Request {
     /// A request without headers and body, which follows redirects.
     pub fn new(method: &str, url: &str) -> Result<Self, RequestError> {
+        for (what, text, most) in [("method", method, MAX_METHOD), ("url", url, MAX_URL)] {
+            if text.len() > most {
+                return Err(RequestError::TooLong(what, most));
+            }
+        }
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| RequestError::Method)?;
         if method == Method::CONNECT {
             return Err(RequestError::Tunnel);
@@ -121,6 +136,9 @@ impl Request {
         value: &str,
         variable: Option<Variable<'_>>,
     ) -> Result<(), RequestError> {
+        if self.header_bytes + name.len() + value.len() > MAX_HEADER_BYTES {
+            return Err(RequestError::TooManyHeaders);
+        }
         let header =
             HeaderName::from_bytes(name.as_bytes()).map_err(|_| RequestError::HeaderName)?;
         let mut bytes = value.as_bytes().to_vec();
@@ -187,9 +205,20 @@ mod tests {
             Err(RequestError::TooManyHeaders)
         );
         let long = "x".repeat(MAX_HEADER_BYTES);
+        for (name, value) in [("a", &*long), (&*long, "a")] {
+            let added = request().header(name, value, None);
+            assert_eq!(added, Err(RequestError::TooManyHeaders));
+        }
+        let url = |len: usize| Request::new("GET", &format!("http://h/{}", "x".repeat(len - 9)));
+        assert!(url(MAX_URL).is_ok());
         assert_eq!(
-            request().header("a", &long, None),
-            Err(RequestError::TooManyHeaders)
+            url(MAX_URL + 1).unwrap_err().to_string(),
+            "http/request url is invalid: it has more than 65536 bytes"
+        );
+        let method = "M".repeat(MAX_METHOD + 1);
+        assert_eq!(
+            Request::new(&method, "http://h/").unwrap_err(),
+            RequestError::TooLong("method", MAX_METHOD)
         );
     }
 

@@ -25,7 +25,7 @@ use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
 use crate::sys::process::{Exit, Leader};
 use crate::sys::signal::Signal;
 use crate::sys::socket::{set_nonblocking, widen_pipe};
-use crate::sys::spawn::{self, Launch, Program, Restrictions, SpawnError, Stage};
+use crate::sys::spawn::{self, Launch, Program, Restrictions, Search, SpawnError, Stage};
 use crate::sys::sync::{Condvar, Mutex};
 
 /// Between TERM and KILL.
@@ -296,7 +296,7 @@ fn guardian() -> Result<&'static Guardian, String> {
 
 /// What is made ready before a command is started: texts for the kernel, without our secrets.
 struct Prepared {
-    programs: Vec<CString>,
+    program: Search,
     argv: Vec<CString>,
     env: Vec<CString>,
     cwd: CString,
@@ -316,14 +316,14 @@ impl Prepared {
         env.extend(given.map(|(name, value)| (name.into(), value.into())));
         let path = env.iter().find(|(name, _)| name == "PATH");
         let path = path.map(|(_, value)| value.as_os_str());
-        let programs = spawn::candidates(&command.program, path)
+        let program = Search::new(&command.program, path)
             .map_err(|_| "its program has a NUL byte inside".to_owned())?;
         let cwd = match &command.cwd {
             Some(cwd) => cwd.as_os_str().as_bytes(),
             None => b".",
         };
         Ok(Self {
-            programs,
+            program,
             argv: std::iter::once(&command.program)
                 .chain(&command.args)
                 .map(|argument| text(argument.as_bytes(), "argument"))
@@ -343,7 +343,7 @@ impl Prepared {
 
     fn spawn(&self, child: &[OwnedFd; 3], guardian: &Guardian) -> Result<Leader, String> {
         let launch = Launch {
-            program: Program::Paths(&self.programs),
+            program: Program::Search(&self.program),
             argv: &self.argv,
             env: &self.env,
             cwd: &self.cwd,

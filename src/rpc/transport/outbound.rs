@@ -34,6 +34,9 @@ const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 /// The same two where memory is scarce. The output of one read comes on top of the first.
 const SCARCE_OUTPUT: usize = UNCOUNTED;
 const SCARCE_ANSWERS: usize = 512 * 1024;
+/// And where there is no room for answers at all.
+const SPENT_OUTPUT: usize = 16 * 1024;
+const SPENT_ANSWERS: usize = 128 * 1024;
 /// What an idle connection's buffer may keep.
 const IDLE_KEEP: usize = 16 * 1024;
 /// What a busy one's may: the largest block of a file with its announcement, and a little output.
@@ -352,6 +355,7 @@ impl Outbound {
                 out.push(b'\n');
             }
         }
+        state.count();
     }
 
     fn push(&self, state: &mut State) -> Flush {
@@ -383,7 +387,7 @@ impl Outbound {
             }
         }
         state.sent = 0;
-        let keep = if memory::is_scarce() {
+        let keep = if memory::is_scarce() || Kind::Answers.is_spent() {
             UNCOUNTED
         } else {
             BUSY_KEEP
@@ -475,7 +479,9 @@ impl Default for Counted {
 }
 
 fn output_limit() -> usize {
-    if memory::is_scarce() {
+    if Kind::Answers.is_spent() {
+        SPENT_OUTPUT
+    } else if memory::is_scarce() {
         SCARCE_OUTPUT
     } else {
         OUTPUT_LIMIT
@@ -483,7 +489,9 @@ fn output_limit() -> usize {
 }
 
 fn answer_limit() -> usize {
-    if memory::is_scarce() {
+    if Kind::Answers.is_spent() {
+        SPENT_ANSWERS
+    } else if memory::is_scarce() {
         SCARCE_ANSWERS
     } else {
         ANSWER_LIMIT
@@ -708,6 +716,8 @@ impl Outbound {
 /// With so many bytes unsent the next piece is added, so that the client has something to read
 /// while it is made.
 const ENOUGH: usize = 256 * 1024;
+/// The same where there is no room for answers.
+const SPENT_ENOUGH: usize = 16 * 1024;
 
 /// A message that is being written piece by piece. Dropped before it is finished it can never be
 /// made whole, and ends the connection.
@@ -789,7 +799,11 @@ impl LongMessage {
         let mut progress = Progress::new(&outbound.state.lock());
         loop {
             let mut state = outbound.state.lock();
-            if outbound.push(&mut state) == Flush::Done || state.pending() <= ENOUGH {
+            let enough = match Kind::Answers.is_spent() {
+                true => SPENT_ENOUGH,
+                false => ENOUGH,
+            };
+            if outbound.push(&mut state) == Flush::Done || state.pending() <= enough {
                 return !state.is_dead;
             }
             if progress.is_over(&state, self.patience) {

@@ -118,6 +118,11 @@ impl PayloadBuffer {
         Some(start)
     }
 
+    /// What its memory is.
+    pub fn capacity(&self) -> usize {
+        self.data.capacity()
+    }
+
     /// Gives its memory back, if it is more than `keep` bytes.
     pub fn shrink(&mut self, keep: usize) {
         if self.data.capacity() > keep {

@@ -8,7 +8,7 @@ use crate::sandbox::policy::Network;
 use crate::sys::enter::Image;
 use crate::sys::landlock::Handled;
 use crate::sys::limits::{Limit, Resource};
-use crate::sys::spawn::{Interpreter, Stage};
+use crate::sys::spawn::{Interpreter, Search, Stage};
 
 /// The size of every message, in bytes.
 pub const SIZE: usize = WORDS + Interpreter::MAX;
@@ -188,7 +188,8 @@ impl Request {
             });
         }
         if let Some(image) = image {
-            for strings in [&image.programs, &image.argv, &image.env] {
+            out.string(&image.program.name);
+            for strings in [image.program.path.as_slice(), &image.argv, &image.env] {
                 out.list(strings, |out, string| out.string(string));
             }
             out.string(&image.cwd);
@@ -243,7 +244,10 @@ impl Request {
         };
         let image = match has_image {
             true => Some(Image {
-                programs: from.list(Reader::string)?,
+                program: Search {
+                    name: from.string()?,
+                    path: from.list(Reader::string)?.pop(),
+                },
                 argv: from.list(Reader::string)?,
                 env: from.list(Reader::string)?,
                 cwd: from.string()?,
@@ -345,7 +349,10 @@ mod tests {
     fn whole() -> Request {
         Request {
             image: Some(Image {
-                programs: strings(&[c"/bin/a", c"/usr/bin/a"]),
+                program: Search {
+                    name: c"a".to_owned(),
+                    path: Some(c"/bin:/usr/bin".to_owned()),
+                },
                 argv: strings(&[c"", c"two words", c"\xff"]),
                 env: strings(&[c"A=1"]),
                 cwd: c"/somewhere".to_owned(),

@@ -96,7 +96,7 @@ fn direct(
         // In memory our own file is no file of the host, so no policy has to name it, and nobody can change it.
         program: match request.is_own_program {
             true => Program::Open(own_program()?),
-            false => Program::Paths(&image.programs),
+            false => Program::Search(&image.program),
         },
         argv: &image.argv,
         env: &image.env,

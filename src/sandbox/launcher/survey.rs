@@ -19,6 +19,7 @@ use crate::sandbox::policy::{Network, Waivers};
 use crate::sandbox::preset::Preset;
 use crate::sys::enter::Image;
 use crate::sys::process::Exit;
+use crate::sys::spawn::Search;
 
 /// A launcher, and what came of its trial.
 #[derive(Debug)]
@@ -187,7 +188,10 @@ impl Launchers {
         direct::ruleset(&confinement.policy, waivers).map_err(|refusal| refusal.what)?;
         let request = Request {
             image: Some(Image {
-                programs: vec![program],
+                program: Search {
+                    name: program,
+                    path: None,
+                },
                 argv: vec![c"exec-server".to_owned(), c"--version".to_owned()],
                 env: Vec::new(),
                 cwd: c"/".to_owned(),

@@ -2,9 +2,10 @@
 //! for, read in their turn like others, and by a helper where a policy confines it.
 
 use super::{FileWork, Scope, reading};
-use crate::env::local::capability_roots::Discovery;
+use crate::env::local::capability_roots::{Discovery, MAX_TEXT};
 use crate::env::local::codex_config;
 use crate::env::local::info::{HomeInfo, codex_home};
+use crate::memory::Kind;
 use crate::rpc::error::RpcError;
 use crate::rpc::methods::discovery::{
     ConfigReadParams, ConfigReadReply, DiscoverRoots, DiscoverRootsParams, DiscoverRootsReply,
@@ -108,7 +109,10 @@ pub(super) fn discover_roots(params: DiscoverRootsParams<'_>) -> Result<FileWork
         };
         roots.push((root.id.to_string(), place));
     }
-    Ok(FileWork::replying::<DiscoverRoots>(move |_| {
+    Ok(FileWork::answering(move |service, responder| {
+        // All texts of the answer, though there are hardly ever so many.
+        let most = MAX_TEXT.min(Kind::Answers.share() / 2);
+        let _room = service.whole_room(most)?;
         let mut discovery = Discovery::new();
         let look = |(id, place): (String, Result<WirePath, (String, String)>)| match place {
             Ok(place) => discovery.look(&id, &place.path),
@@ -117,8 +121,9 @@ pub(super) fn discover_roots(params: DiscoverRootsParams<'_>) -> Result<FileWork
                 ..RootFound::empty(id, path)
             },
         };
-        Ok(DiscoverRootsReply {
+        responder.answer::<DiscoverRoots>(&DiscoverRootsReply {
             roots: roots.into_iter().map(look).collect(),
-        })
+        });
+        Ok(())
     }))
 }

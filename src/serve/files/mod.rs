@@ -17,9 +17,10 @@ use serde_json::value::RawValue;
 use super::metrics::{Flow, METRICS};
 use super::reply::Responder;
 use crate::env::local::files::{BlockFile, FileError, Links, MAX_BLOCK, Mode, OpenFiles};
+use crate::memory::{Kind, Reserved};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
-use crate::rpc::error::{ErrorData, RpcError};
+use crate::rpc::error::{ErrorData, ErrorKind, RpcError};
 use crate::rpc::message::decode_params;
 use crate::rpc::methods::fs::{self, RawBytes, RawWriteBlockParams};
 use crate::rpc::methods::{Empty, Method};
@@ -34,8 +35,12 @@ pub(crate) use self::methods::METHODS;
 const LONG: usize = 256 * 1024;
 /// What is around the bytes of a file in a result.
 const AROUND: usize = 64;
+/// The same where there is no room for answers. A multiple of 3, so that the base64 of pieces joins.
+const SHORT: usize = 24 * 1024;
 /// Room for small answers that is kept between requests.
 const KEEP: usize = 64 * 1024;
+/// How long a request waits for room for its answer before it is refused.
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Carries out one connection's file requests.
 pub(crate) struct FileService {
@@ -48,6 +53,8 @@ pub(crate) struct FileService {
     buffer: Vec<u8>,
     /// A block on its way out.
     raw: PayloadBuffer,
+    /// What both have between requests, if that is much.
+    kept: Reserved,
 }
 
 impl FileService {
@@ -59,6 +66,7 @@ impl FileService {
             hand_over: None,
             buffer: Vec::new(),
             raw: PayloadBuffer::default(),
+            kept: Reserved::none(Kind::Answers),
         }
     }
 
@@ -81,6 +89,34 @@ impl FileService {
         if let Err(fault) = (work.act)(self, responder) {
             responder.fail(&fault.about(path));
         }
+        self.count_kept();
+    }
+
+    /// Counts the buffers that stay, or gives them back where there is no room.
+    fn count_kept(&mut self) {
+        if Kind::Answers.is_spent() {
+            self.shrink();
+        }
+        let kept = self.buffer.capacity() + self.raw.capacity();
+        self.kept.count(kept.saturating_sub(2 * KEEP));
+    }
+
+    /// Room for an answer that is read into a buffer of so many bytes; none if there is not as much.
+    fn room(&self, bytes: usize) -> Option<Reserved> {
+        Reserved::of(Kind::Answers, bytes.saturating_sub(self.kept.bytes()))
+    }
+
+    /// The same for an answer that cannot be shorter.
+    fn whole_room(&self, bytes: usize) -> Result<Reserved, RpcError> {
+        if bytes <= KEEP {
+            return Ok(Reserved::none(Kind::Answers));
+        }
+        let more = bytes.saturating_sub(self.kept.bytes());
+        Reserved::within(Kind::Answers, more, ROOM_PATIENCE).ok_or_else(|| {
+            let message = "too many large answers are made or not read by their clients; \
+                           try again later";
+            RpcError::new(ErrorKind::Busy, message)
+        })
     }
 
     /// Whether a file could be opened as `handle`: nothing is to happen to it otherwise.
@@ -102,13 +138,17 @@ impl FileService {
     /// another copy of it.
     pub(crate) fn add_long(&self, responder: &Responder, parts: [&[u8]; 3]) {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        if len <= LONG {
+        let piece = match Kind::Answers.is_spent() {
+            true => SHORT,
+            false => LONG,
+        };
+        if len <= piece {
             return responder.add_encoded(&parts.concat());
         }
         let Some(mut message) = self.begin_long() else {
             return;
         };
-        for piece in parts.into_iter().flat_map(|part| part.chunks(LONG)) {
+        for piece in parts.into_iter().flat_map(|part| part.chunks(piece)) {
             if !message.add(|out| out.extend_from_slice(piece)) {
                 return;
             }
@@ -134,6 +174,7 @@ impl FileService {
             self.buffer = Vec::new();
         }
         self.raw.shrink(KEEP);
+        self.kept.set(0);
     }
 
     fn open(
@@ -160,6 +201,8 @@ impl FileService {
         handle: &str,
         (offset, length, skips_holes): (u64, usize, bool),
     ) -> Result<(), Fault> {
+        let most = length.min(MAX_BLOCK);
+        let _room = self.whole_room(most + base64::encoded_len(most))?;
         let buffer = &mut self.buffer;
         buffer.clear();
         let file = self.open.find(handle)?;
@@ -181,6 +224,7 @@ impl FileService {
         handle: &str,
         (offset, length, skips_holes): (u64, usize, bool),
     ) -> Result<(), Fault> {
+        let _room = self.whole_room(length.min(MAX_BLOCK))?;
         let raw = &mut self.raw;
         let file = self.open.find(handle)?;
         let block = file.read(offset, length, skips_holes, raw.begin())?;

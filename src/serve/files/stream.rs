@@ -1,7 +1,8 @@
 //! `fs/readFile`: from the file to base64 to the connection, a piece at a time.
 //!
 //! A file that ends within the first piece is answered like anything else. A
-//! longer one becomes a long message, of which a few pieces are in memory.
+//! longer one becomes a long message, of which a few pieces are in memory, or small ones where there
+//! is no room for them.
 //!
 //! Once the message has begun it can no longer become an error. Should the
 //! file fail after that, its text ends in a `!`, which is no base64, so that no
@@ -10,7 +11,7 @@
 
 use std::path::Path;
 
-use super::{AROUND, Fault, FileService};
+use super::{AROUND, Fault, FileService, SHORT};
 use crate::env::local::files::{Content, FileError, Part};
 use crate::log;
 use crate::rpc::base64;
@@ -22,7 +23,7 @@ use crate::serve::reply::Responder;
 /// Bytes of a file that are read before the answer begins; a multiple of 3, as every piece but
 /// the last must be, so that the base64 of the pieces joins.
 const FIRST: usize = 768 * 1024;
-/// Bytes of a file in a piece.
+/// Bytes of a file in a piece, of which a few may be unsent.
 const PIECE: usize = 192 * 1024;
 /// What a message needs besides base64 and its id.
 const ENVELOPE: u64 = 64;
@@ -41,7 +42,19 @@ impl FileService {
             return Err(too_long(content.size(), max_message).into());
         }
         content.limit(most);
-        let first = content.fill(&mut self.buffer, FIRST);
+        // Without room the buffer stays a small one, and so does every piece.
+        let room = match content.size() > SHORT as u64 {
+            true => {
+                let most = content.size().min(FIRST as u64) as usize;
+                self.room(most + base64::encoded_len(most))
+            }
+            false => None,
+        };
+        let (first, piece) = match room {
+            Some(_) => (FIRST, PIECE),
+            None => (SHORT, SHORT),
+        };
+        let first = content.fill(&mut self.buffer, first);
         // It has grown, or did not tell its size.
         let first = first.map_err(|error| match error {
             FileError::TooLargeToRead => too_long(content.taken(), max_message).into(),
@@ -56,13 +69,13 @@ impl FileService {
                 base64::encode_into(buffer, out);
                 out.extend_from_slice(b"\"}");
             })?,
-            Part::Full => self.stream(responder, path, content),
+            Part::Full => self.stream(responder, path, content, piece),
         }
         Ok(())
     }
 
     /// Sends what is in the buffer and then the rest of the file.
-    fn stream(&mut self, responder: &Responder, path: &Path, mut content: Content) {
+    fn stream(&mut self, responder: &Responder, path: &Path, mut content: Content, piece: usize) {
         let Some(mut message) = self.begin_long() else {
             return;
         };
@@ -70,14 +83,14 @@ impl FileService {
         if !message.add(|out| responder.begin_reply(out, b"{\"dataBase64\":\"")) {
             return;
         }
-        for piece in buffer.chunks(PIECE) {
+        for piece in buffer.chunks(piece) {
             if !message.add(|out| base64::encode_into(piece, out)) {
                 return;
             }
         }
         let mut sent = buffer.len() as u64;
         let failure = loop {
-            let part = match content.fill(buffer, PIECE) {
+            let part = match content.fill(buffer, piece) {
                 Ok(part) => part,
                 Err(error) => break Some(error),
             };

@@ -30,6 +30,8 @@ use crate::workers::start_thread;
 /// A request's thread's stack, of which only the touched pages count.
 const STACK_BYTES: usize = 512 * 1024;
 
+/// The longest id of a request, in bytes: every notification of its stream carries it.
+const LONGEST_ID: usize = 4096;
 /// Bytes of a whole body that are encoded at once; a multiple of 3, so that their base64 joins.
 const WHOLE_PIECE: usize = 192 * 1024;
 /// A client that takes nothing of an answer for so long is gone.
@@ -41,10 +43,16 @@ pub(crate) fn request(call: &Call<'_>, params: HttpRequestParams<'_>) -> Result<
         let message = "http/request is turned off on this exec-server (--no-http)";
         return Err(RpcError::invalid_request(message));
     };
-    let request = specify(&params)?;
+    if params.request_id.len() > LONGEST_ID {
+        return Err(RpcError::invalid_params(format!(
+            "requestId must not be longer than {LONGEST_ID} bytes"
+        )));
+    }
+    let (request, room) = specify(&params)?;
     let stream = params.stream_response.then(|| params.request_id.as_ref());
     let job = Job {
         request,
+        room,
         entry: call.connection_state.http.enter(stream)?,
         slot: service.slot()?,
         responder: call.responder(),
@@ -57,7 +65,8 @@ pub(crate) fn request(call: &Call<'_>, params: HttpRequestParams<'_>) -> Result<
     })
 }
 
-fn specify(params: &HttpRequestParams<'_>) -> Result<Request, RpcError> {
+/// The request, and room for its body.
+fn specify(params: &HttpRequestParams<'_>) -> Result<(Request, Reserved), RpcError> {
     let mut request = Request::new(&params.method, &params.url)?;
     if params.headers.len() > MAX_HEADERS {
         return Err(RequestError::TooManyHeaders.into());
@@ -66,18 +75,25 @@ fn specify(params: &HttpRequestParams<'_>) -> Result<Request, RpcError> {
         let variable = header.value_env_var.as_deref();
         http::add_header(&mut request, &header.name, &header.value, variable)?;
     }
+    let mut room = Reserved::none(Kind::Messages);
     if let Some(body) = &params.body_base64 {
+        if !room.set(base64::decoded_len(body.len()).saturating_sub(UNCOUNTED)) {
+            let message = "the bodies of too many requests are being held; try again later";
+            return Err(RpcError::new(ErrorKind::Busy, message));
+        }
         request.body =
             base64::decode(body).map_err(|error| RpcError::invalid_params(error.to_string()))?;
     }
     request.timeout = params.timeout_ms.map(Duration::from_millis);
     request.follows_redirects = params.redirect_policy != Some(RedirectPolicy::Stop);
-    Ok(request)
+    Ok((request, room))
 }
 
 /// One request on its thread.
 struct Job {
     request: Request,
+    /// For the body that is sent.
+    room: Reserved,
     entry: Entry,
     slot: Slot,
     responder: Responder,
@@ -90,6 +106,7 @@ impl Job {
     fn run(self) {
         let Self {
             request,
+            room,
             entry,
             slot,
             responder,
@@ -107,7 +124,9 @@ impl Job {
             responder.fail(&error);
             responder.flush();
         };
-        let mut reply = match fetch.run() {
+        let fetched = fetch.run();
+        drop(room);
+        let mut reply = match fetched {
             Ok(reply) => reply,
             Err(error) => return failed(held, (&error).into()),
         };

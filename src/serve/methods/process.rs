@@ -8,10 +8,11 @@ use crate::env::local::{
     self, CgroupLimits, CpuLimit, Process, ProcessSpec, ReadQuery, ReadView, Started, Subscriber,
     refusal,
 };
-use crate::memory;
+use crate::memory::{self, Kind, Reserved, UNCOUNTED};
 use crate::rpc::base64;
+use crate::rpc::bounded::MAX_TEXT_BYTES;
 use crate::rpc::encode::{json, number};
-use crate::rpc::error::{ErrorKind, Reason, RpcError};
+use crate::rpc::error::{ErrorKind, Reason, RpcError, quoted};
 use crate::rpc::methods::process::{
     Acknowledge, AcknowledgeParams, CloseStdin, CloseStdinParams, EnvPolicy, Inherit, List,
     ListReply, ListedProcess, ReadParams, Resize, ResizeParams, Rlimit, Signal, SignalParams,
@@ -72,6 +73,7 @@ pub(super) fn begin(
         return Err(RpcError::new(ErrorKind::Busy, message));
     }
     let spec = specify(call, params)?;
+    let room = room_to_start(&spec)?;
     let connection = call.connection_state.connection;
     let audience = audience.map(|audience| (connection, audience));
     let process = call.session.add(&call.services.host, &spec, audience)?;
@@ -88,21 +90,50 @@ pub(super) fn begin(
     };
     let mut log = ProcessLog::new(call, &spec);
     let observer = Box::new(move |milestone: &_| log.note(milestone));
-    process.start(spec, observer, move |outcome| match outcome {
-        Ok(Started { mut level }) => {
-            if let Some(level) = &mut level
-                && level.launcher != LauncherKind::None
-            {
-                level.weaker.extend(way_out);
+    process.start(spec, observer, move |outcome| {
+        match outcome {
+            Ok(Started { mut level }) => {
+                if let Some(level) = &mut level
+                    && level.launcher != LauncherKind::None
+                {
+                    level.weaker.extend(way_out);
+                }
+                told(Ok(level));
             }
-            told(Ok(level));
+            Err(error) => {
+                session.remove(&started);
+                told(Err(RpcError::from(&error)));
+            }
         }
-        Err(error) => {
-            session.remove(&started);
-            told(Err(RpcError::from(&error)));
-        }
+        drop(room);
     });
     Ok(())
+}
+
+/// Texts of a start of at most so many bytes need no room in the server's memory.
+const FEW_TEXTS: usize = 16 * 1024;
+/// How often a start has its texts at most: as they were sent, for the kernel, and twice on their
+/// way into a sandbox.
+const COPIES: usize = 4;
+
+/// Room for the texts of a process until it has started.
+fn room_to_start(spec: &ProcessSpec) -> Result<Reserved, RpcError> {
+    let arguments = spec.argv.iter().map(String::len);
+    let variables = spec
+        .env
+        .iter()
+        .map(|(name, value)| name.len() + value.len());
+    let bytes: usize = arguments
+        .chain(variables)
+        .map(|len| len + size_of::<String>())
+        .sum();
+    let mut room = Reserved::none(Kind::Requests);
+    if bytes > FEW_TEXTS && !room.set(COPIES * bytes) {
+        let message = "too many processes with long arguments or variables are being started; \
+                       try again later";
+        return Err(RpcError::new(ErrorKind::Busy, message));
+    }
+    Ok(room)
 }
 
 const NOT_STARTED: &str = "the process was not started";
@@ -128,6 +159,15 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
     if params.process_id.len() > LONGEST_ID {
         return Err(RpcError::invalid_params(format!(
             "processId must not be longer than {LONGEST_ID} bytes"
+        )));
+    }
+    if params
+        .arg0
+        .as_ref()
+        .is_some_and(|arg0| arg0.len() > MAX_TEXT_BYTES)
+    {
+        return Err(RpcError::invalid_params(format!(
+            "arg0 must not be longer than {MAX_TEXT_BYTES} bytes"
         )));
     }
     if params.argv.is_empty() {
@@ -224,7 +264,10 @@ fn limit_of(name: &str, limit: Rlimit) -> Result<Limit, RpcError> {
                 "the resource limit `locks` is what the server knows a process's descendants by, \
                  so it cannot be set; expected one of {names}"
             ),
-            _ => format!("unknown resource limit `{name}`, expected one of {names}"),
+            _ => format!(
+                "unknown resource limit `{}`, expected one of {names}",
+                quoted(name)
+            ),
         }));
     };
     let (soft, hard) = match limit {
@@ -394,6 +437,9 @@ pub(crate) fn resize(call: &Call<'_>, params: ResizeParams<'_>) -> Result<(), Rp
     Ok(())
 }
 
+/// Bytes of JSON that a byte of text becomes at most.
+const ESCAPE: usize = 6;
+
 /// `process/list`.
 pub(crate) fn list(call: &Call<'_>, _: NoParams) -> Result<(), RpcError> {
     let listed = |process: &Arc<Process>| {
@@ -409,7 +455,21 @@ pub(crate) fn list(call: &Call<'_>, _: NoParams) -> Result<(), RpcError> {
             first_retained_seq: summary.first_retained_seq,
         }
     };
-    let processes = call.session.processes().iter().map(listed).collect();
+    let processes = call.session.processes();
+    let bytes = processes
+        .iter()
+        .map(|process| process.id().len())
+        .sum::<usize>();
+    let _room = match bytes > UNCOUNTED / ESCAPE {
+        // A control character becomes six of JSON; and the names are held here, too.
+        true => Reserved::of(Kind::Answers, (ESCAPE + 1) * bytes).ok_or_else(|| {
+            let message = "the names of these processes need more memory than is free for answers; \
+                           try again later";
+            RpcError::new(ErrorKind::Busy, message)
+        })?,
+        false => Reserved::none(Kind::Answers),
+    };
+    let processes = processes.iter().map(listed).collect();
     call.answer::<List>(&ListReply { processes });
     Ok(())
 }

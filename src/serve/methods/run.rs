@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::process::{begin, sandbox_type};
 use crate::env::local::{Collecting, Event, Process, ProcessExit, Stream, Subscriber, WriteError};
-use crate::memory::{Kind, Reserved};
+use crate::memory::{self, Kind, Reserved, UNCOUNTED};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorKind, RpcError};
@@ -140,6 +140,11 @@ impl Captured {
         }
     }
 
+    /// How many bytes are kept.
+    fn kept(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
     fn write(self, out: &mut Vec<u8>) {
         let offset = self.head.len();
         let mut kept = self.head;
@@ -192,6 +197,21 @@ impl Collected {
             exit: None,
             _room: room,
         }
+    }
+
+    /// Room for the answer, until the connection has it and counts it; if there is none, the waker
+    /// will be set when there may be.
+    fn room_to_answer(&self, waker: &Arc<WakeEvent>) -> Option<Reserved> {
+        let bytes = base64::encoded_len(self.stdout.kept() + self.stderr.kept());
+        if bytes <= UNCOUNTED {
+            return Some(Reserved::none(Kind::Answers));
+        }
+        // One that is larger than there can be room for has at least all of it.
+        let bytes = bytes.min(Kind::Answers.share() / 2);
+        Reserved::of(Kind::Answers, bytes).or_else(|| {
+            memory::remember(waker);
+            Reserved::of(Kind::Answers, bytes)
+        })
     }
 
     /// The result of the request.
@@ -273,6 +293,9 @@ impl Subscriber for Collector {
                 if !self.connection.has_room(waker) {
                     return Offer::Full;
                 }
+                let Some(_room) = collected.room_to_answer(waker) else {
+                    return Offer::Full;
+                };
                 // The process is remembered for a while, and this with it.
                 let all = std::mem::replace(&mut *collected, Collected::new(0, None));
                 self.responder.write(|out| all.write(out, process_id));

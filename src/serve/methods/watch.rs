@@ -129,6 +129,10 @@ fn closed() -> RpcError {
 
 /// `fs/unwatch`. No such watch is no error.
 pub(crate) fn unwatch(call: &Call<'_>, params: UnwatchParams<'_>) -> Result<(), RpcError> {
+    if params.watch_id.len() > LONGEST_ID {
+        call.answer::<Unwatch>(&Empty {});
+        return Ok(());
+    }
     let responder = call.responder();
     let answer = move |outcome: Result<(), WatchError>| {
         responder.send::<Unwatch>(outcome.map(|()| Empty {}).map_err(RpcError::from));
