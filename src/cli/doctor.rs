@@ -10,6 +10,7 @@ use super::grammar::{Category, Flag, FlagKind, Grammar, Operands};
 use super::output::{Speaker, print, push_row};
 use super::{Command, with_flags};
 use crate::env;
+use crate::env::local::describe_own;
 use crate::sandbox::bundled::BUNDLED_BWRAP;
 use crate::sandbox::journal::Journal;
 use crate::sandbox::launcher::{
@@ -253,6 +254,7 @@ fn checks() -> Vec<Check> {
         embedded(),
         terminal(),
         limits(),
+        cgroup(),
         configuration(),
     ]
 }
@@ -360,6 +362,15 @@ fn limits() -> Check {
             namespaces.as_deref().unwrap_or("unknown")
         ),
     )
+}
+
+/// Limits on commands and sessions, without which nothing is less confined.
+fn cgroup() -> Check {
+    let (found, remedy) = describe_own();
+    Check {
+        remedy,
+        ..good("cgroup", found)
+    }
 }
 
 /// The environments of `run`, `cp` and `env`.

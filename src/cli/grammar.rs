@@ -13,7 +13,7 @@ use std::time::Duration;
 use lexopt::{Arg, Parser};
 
 use crate::deadline::FOREVER;
-use crate::env::local::CpuLimit;
+use crate::env::local::{CpuLimit, MOST_PIDS};
 use crate::suggest::closest;
 
 /// A command's arguments.
@@ -581,7 +581,15 @@ pub(crate) fn processors(text: &str) -> Result<f64, String> {
     let number = text.parse().ok();
     number
         .filter(|number| CpuLimit::of(*number).is_some())
-        .ok_or_else(|| "expected a number of processors, such as 2 or 0.5".to_owned())
+        .ok_or_else(|| "expected a number of processors from 0.01 to 10000, such as 0.5".to_owned())
+}
+
+/// A number of processes and threads, as limits have it.
+pub(crate) fn pids(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok();
+    number
+        .filter(|number| (1..=MOST_PIDS).contains(number))
+        .ok_or_else(|| format!("expected a number from 1 to {MOST_PIDS}"))
 }
 
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {

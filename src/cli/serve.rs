@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::grammar::{
     Category, Flag, FlagKind, Form, Grammar, Operands, Unused, Value, bytes, count, host, origin,
-    parsed, path, processors, seconds,
+    parsed, path, pids, processors, seconds,
 };
 use super::{Command, RunError, UsageError, told, with_flags};
 use crate::cloud::{self, Transport};
@@ -407,7 +407,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "session-pids",
         "Most processes and threads of a session together; needs a delegated cgroup v2",
         Value::optional("N", |flags, text| {
-            flags.options.cgroups.session.pids = Some(count(text)? as u64);
+            flags.options.cgroups.session.pids = Some(pids(text)?);
             Ok(())
         }),
     ),

@@ -121,7 +121,7 @@ pub enum ServeError {
     Bind(SocketAddr, io::Error),
     /// The path cannot be listened on.
     BindPath(PathBuf, io::Error),
-    /// Sessions cannot be limited as they are to be.
+    /// Processes cannot be limited as they are to be.
     Cgroup(CgroupError),
     /// The system refused something that every server needs.
     System(&'static str, io::Error),
@@ -150,7 +150,7 @@ impl fmt::Display for ServeError {
                 "{error}\ncannot listen on ws://{address}; another address, or port 0 for any \
                  free port, may do"
             ),
-            Self::Cgroup(error) => write!(f, "cannot limit sessions by a cgroup: {error}"),
+            Self::Cgroup(error) => write!(f, "cannot limit processes by a cgroup: {error}"),
             Self::System(what, error) => write!(f, "cannot {what}: {error}"),
         }
     }

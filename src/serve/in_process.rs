@@ -74,7 +74,8 @@ impl Drop for InProcess {
         }
         let confined = &server.services.confined;
         confined.wait_until_none(Instant::now() + KILL_TIME);
-        server.services.host.cgroups().end();
+        let host = &server.services.host;
+        host.end_cgroups(Instant::now() + KILL_TIME);
         server.hang_up();
     }
 }

@@ -160,6 +160,7 @@ impl Server {
         }
         let deadline = Instant::now() + TERM_TIME;
         if !(host.wait_until_idle(deadline) && host.wait_for_descendants(deadline)) {
+            host.cgroups().kill();
             for process in &processes {
                 process.terminate(None, |_| ());
             }
@@ -170,7 +171,6 @@ impl Server {
         }
         confined.wait_until_none(Instant::now() + KILL_TIME);
         host.end_descendants(Instant::now() + KILL_TIME);
-        host.cgroups().end();
         let connections: Vec<_> = self.connections.lock().values().cloned().collect();
         let shutdown_hook = self.shutdown_hook.lock().clone();
         // Processes may have taken longer than they are given.

@@ -3,8 +3,8 @@
 //! The kernel's parent-death signal reaches a direct child only. When this
 //! process dies by SIGKILL, nothing of ours can run any more; the guardian,
 //! forked before the first child, then sees the end of its pipe and kills
-//! every process group that was registered and not struck off, and every process
-//! that has our [mark](super::mark).
+//! every process group that was registered and not struck off, every process
+//! that has our [mark](super::mark), and [what our cgroups limit](super::cgroup).
 //!
 //! A child registers and marks *itself* between fork and exec, so there is no moment at
 //! which it runs without. It registers in memory that we share with the
@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::cgroup::{Left, ServerCgroups};
 use super::mark::{self, Mark};
 use super::process::open_pidfd;
 use super::{check, retry};
@@ -108,6 +109,12 @@ impl Guardian {
             }),
             mark: None,
         })
+    }
+
+    /// Has the guardian end these cgroups, too, or none any more. False if their path is longer than it can keep.
+    pub fn guard_cgroups(&self, cgroups: Option<&ServerCgroups>) -> bool {
+        let note = cgroups.map(ServerCgroups::encode).unwrap_or_default();
+        self.shared.table.note(&note)
     }
 
     /// The same guardian for a process that is to have this mark.
@@ -252,7 +259,8 @@ impl Places {
     }
 }
 
-/// The memory that we share with the guardian: how many entries were ever used, and the entries.
+/// The memory that we share with the guardian: how many entries were ever used, and the entries; then the length of
+/// a note on our cgroups, and the note.
 #[derive(Debug)]
 struct Table(NonNull<AtomicI64>);
 
@@ -263,7 +271,10 @@ unsafe impl Sync for Table {}
 
 impl Table {
     const WORDS: usize = CAPACITY + 1;
-    const BYTES: usize = Self::WORDS * size_of::<AtomicI64>();
+    /// A path, two names, and some words.
+    const NOTE: usize = 5 * 1024;
+    const WORD: usize = size_of::<AtomicI64>();
+    const BYTES: usize = (Self::WORDS + 1) * Self::WORD + Self::NOTE;
 
     /// Pages cost nothing until they are written.
     fn map() -> io::Result<Self> {
@@ -286,9 +297,43 @@ impl Table {
             .ok_or_else(io::Error::last_os_error)
     }
 
-    fn words(&self) -> &[AtomicI64] {
+    fn all(&self) -> &[AtomicI64] {
         // SAFETY: the mapping has this many words, is aligned to a page, and was zero at first.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr(), Self::WORDS) }
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr(), Self::BYTES / Self::WORD) }
+    }
+
+    fn words(&self) -> &[AtomicI64] {
+        &self.all()[..Self::WORDS]
+    }
+
+    /// Writes the note. False if it is too long.
+    fn note(&self, note: &[u8]) -> bool {
+        let [length, words @ ..] = &self.all()[Self::WORDS..] else {
+            return false;
+        };
+        if note.len() > Self::NOTE {
+            return false;
+        }
+        for (word, bytes) in words.iter().zip(note.chunks(Self::WORD)) {
+            let mut all = [0; Self::WORD];
+            all[..bytes.len()].copy_from_slice(bytes);
+            word.store(i64::from_ne_bytes(all), Ordering::Relaxed);
+        }
+        // Without it there is no note yet.
+        length.store(note.len() as i64, Ordering::Release);
+        true
+    }
+
+    /// Reads the note; nothing if there is none.
+    fn read_note<'a>(&self, buffer: &'a mut [u8; Self::NOTE]) -> &'a [u8] {
+        let [length, words @ ..] = &self.all()[Self::WORDS..] else {
+            return &[];
+        };
+        let length = length.load(Ordering::Acquire) as usize;
+        for (word, bytes) in words.iter().zip(buffer.chunks_exact_mut(Self::WORD)) {
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        buffer.get(..length).unwrap_or_default()
     }
 }
 
@@ -305,7 +350,7 @@ impl Current {
         // SAFETY: the child calls only async-signal-safe functions (watch) and never returns.
         let pid = check(unsafe { libc::fork() })?;
         if pid == 0 {
-            watch(life, table.words(), mark, command_line);
+            watch(life, table, mark, command_line);
         }
         // Before there is anything to guard it is out of reach of who kills our group. The error is
         // that it has left by itself already, for a session of its own.
@@ -342,6 +387,12 @@ impl Drop for Current {
     }
 }
 
+/// Whether the process is the guardian of a server, as far as its name tells.
+pub fn is_one(pid: i32) -> bool {
+    let name = fs::read(format!("/proc/{pid}/comm"));
+    name.is_ok_and(|name| name.trim_ascii_end() == NAME.to_bytes())
+}
+
 fn encode(group: i32, state: i64) -> i64 {
     i64::from(group) << 1 | state
 }
@@ -359,7 +410,7 @@ fn command_line() -> Range<usize> {
 }
 
 /// The guardian's life. No allocation, no panic, no return.
-fn watch(life: &OwnedFd, words: &[AtomicI64], mark: Option<Mark>, command_line: Range<usize>) -> ! {
+fn watch(life: &OwnedFd, table: &Table, mark: Option<Mark>, command_line: Range<usize>) -> ! {
     // Whoever kills us by a mark that we have inherited must leave it its time.
     Mark::take_off();
     // SAFETY: plain system calls on our own descriptors and buffers. Standard
@@ -383,7 +434,10 @@ fn watch(life: &OwnedFd, words: &[AtomicI64], mark: Option<Mark>, command_line: 
         super::spawn::close_from(1);
     }
     await_end();
-    let [used, entries @ ..] = words else {
+    let mut note = [0; Table::NOTE];
+    let cgroups = Left::parse(table.read_note(&mut note));
+    cgroups.iter().for_each(Left::kill);
+    let [used, entries @ ..] = table.words() else {
         // SAFETY: ends this process at once.
         unsafe { libc::_exit(1) }
     };
@@ -400,11 +454,12 @@ fn watch(life: &OwnedFd, words: &[AtomicI64], mark: Option<Mark>, command_line: 
             }
         }
     }
+    let deadline = Instant::now() + KILL_TIME;
     if let Some(mark) = mark {
         // Orphans are others' to reap, now that the server is gone.
-        let deadline = Instant::now() + KILL_TIME;
         mark::kill_all(&|pid| mark.is_on(pid), &|| 0, deadline);
     }
+    cgroups.iter().for_each(|it| it.remove(deadline));
     // SAFETY: ends this process at once.
     unsafe { libc::_exit(0) }
 }
@@ -476,6 +531,19 @@ mod tests {
         assert_eq!(table.words()[first].load(Ordering::Acquire), 0);
         assert_eq!(places.take(&table), Some(first));
         assert_eq!(table.words()[0].load(Ordering::Acquire), 2);
+    }
+
+    #[test]
+    fn a_note_is_read_as_it_was_written() {
+        let table = Table::map().unwrap();
+        let mut buffer = [1; Table::NOTE];
+        assert_eq!(table.read_note(&mut buffer), b"");
+        for note in [&b"twelve bytes"[..], b"less", &[7; Table::NOTE]] {
+            assert!(table.note(note));
+            assert_eq!(table.read_note(&mut buffer), note);
+        }
+        assert!(!table.note(&[0; Table::NOTE + 1]));
+        assert_eq!(table.words().len(), Table::WORDS);
     }
 
     #[test]

@@ -101,8 +101,9 @@ pub(super) fn descriptor_limit_at_start() -> Option<libc::rlimit> {
     STARTED_WITH.get().copied()
 }
 
-/// How much sooner children go than we do when memory runs out, in thousandths of all memory.
-const OOM_DISTANCE: i32 = 100;
+/// How much sooner children go than we do when memory runs out, in thousandths of all memory: even where we
+/// have most of it. A server that is itself a child of another's still has room for its own.
+const OOM_DISTANCE: i32 = 800;
 
 /// Our `oom_score_adj`, and how many children are being made with a higher one.
 struct OomScore {

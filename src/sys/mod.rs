@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod capabilities;
+pub mod cgroup;
 #[cfg(all(target_env = "musl", target_arch = "x86_64"))]
 mod copy;
 pub mod directory;

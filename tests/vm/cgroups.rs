@@ -57,15 +57,30 @@ fn refusal(client: &mut Client, start: Start) -> Value {
 /// Waits until no directory of a server is in the cgroup.
 fn is_left_clean(cgroup: &str) {
     within(PATIENCE, "the cgroups are removed", || {
-        servers(cgroup).is_empty()
+        names(cgroup)
+            .iter()
+            .all(|name| !name.starts_with("exec-server-"))
     });
 }
 
-/// The directories of servers there.
+/// What servers there limit.
 fn servers(cgroup: &str) -> Vec<String> {
     let mut all = names(cgroup);
-    all.retain(|name| name.starts_with("exec-server-"));
+    all.retain(|name| name.starts_with("exec-server-") && !name.ends_with(".server"));
     all
+}
+
+/// Starts what has neither the group, the parent nor the mark that it would be found by, and prints its number.
+const HIDDEN: &str = "setsid sh -c 'prlimit --locks=7:7 sleep 1000 >/dev/null 2>&1 & echo $!'";
+
+/// What a server says that does not begin.
+fn refused_server(cgroup: &str, flags: &[&str]) -> String {
+    let program = program();
+    let words = [&[program.as_str(), "--listen", "stdio"], flags].concat();
+    let ended = finish(within_cgroup(cgroup, &words), b"");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(!ended.status.success(), "{flags:?}: {said}");
+    said
 }
 
 /// Ends the client's server in order.
@@ -90,10 +105,18 @@ pub mod delegated {
         a_confined_process_is_limited_and_cannot_change_its_cgroup
         a_launcher_that_a_limit_has_failed_is_good_for_others
         cgroups_go_with_their_processes_and_the_last_with_the_server
-        what_a_killed_server_has_left_goes_when_the_next_begins
+        a_policy_that_lets_cgroups_be_written_lifts_no_limit
+        a_limit_that_can_be_lifted_as_files_are_not_confined_is_told
+        a_killed_server_leaves_no_limited_process_and_no_cgroup
+        what_a_dead_server_has_left_goes_when_the_next_begins
+        an_end_in_order_of_many_on_a_busy_machine_leaves_no_cgroup
+        a_server_that_cannot_limit_as_it_is_told_does_not_begin
+        a_limit_that_does_not_suffice_to_start_is_named
+        a_start_for_which_there_is_no_room_or_no_time_is_answered_as_busy
+        servers_with_the_same_number_share_a_cgroup
+        the_doctor_tells_which_limits_can_be_had
         what_may_outlive_its_session_is_not_killed_by_its_cgroup
         a_server_beside_others_in_its_cgroup_refuses_to_run_anything_without_its_limit
-        a_directory_that_is_no_cgroup_is_refused
         a_user_has_what_is_delegated_to_it_and_no_more
         run_limits_its_command_and_says_what_has_killed_it
     }
@@ -204,6 +227,7 @@ pub mod delegated {
         for (member, value) in [
             ("memoryMax", json!(0)),
             ("pidsMax", json!(0)),
+            ("pidsMax", json!(4_194_305)),
             ("cpuMax", json!(0.001)),
             ("cpuMax", json!(-1)),
         ] {
@@ -298,8 +322,7 @@ pub mod delegated {
             all
         };
         assert_eq!(groups(&tree), [""; 0]);
-        let hidden = "setsid sh -c 'prlimit --locks=7:7 sleep 1000 >/dev/null 2>&1 & echo $!'";
-        client.start(Start::shell("q", hidden).with("pidsMax", 9));
+        client.start(Start::shell("q", HIDDEN).with("pidsMax", 9));
         let pid = client.number("q");
         client.closed("q");
         assert_eq!(groups(&tree).len(), 1);
@@ -323,25 +346,293 @@ pub mod delegated {
         );
     }
 
-    fn what_a_killed_server_has_left_goes_when_the_next_begins() {
-        let unit = unit("killed");
-        let mut killed = client_in(ROOT, &["--cgroup", &unit, "--session-pids", "9"]);
-        killed.start(Start::child("p", &["sleep"]));
-        killed.server.as_mut().unwrap().kill();
-        let left = servers(&unit);
-        assert_eq!(left.len(), 1);
-        let mut client = client_in(ROOT, &["--cgroup", &unit, "--session-pids", "9"]);
-        assert_eq!(client.run(Start::shell("p", "echo fine")).stdout, "fine\n");
-        let mut other = client_in(ROOT, &["--cgroup", &unit, "--session-pids", "9"]);
-        assert_eq!(other.run(Start::shell("p", "echo fine")).stdout, "fine\n");
-        let now = servers(&unit);
+    fn a_policy_that_lets_cgroups_be_written_lifts_no_limit() {
+        let mut client = client_in(&unit("writable"), &[]);
+        let dir = scratch();
+        let inner = dir.path("inner");
+        fs::create_dir(&inner).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "cgroup2", "cgroup2", &inner])
+            .status();
+        assert!(mounted.unwrap().success());
+        let hidden = dir.path("hidden");
+        fs::write(&hidden, "").unwrap();
+        let policies = [
+            Sandbox::workspace(ROOT),
+            Sandbox::workspace(&format!("{ROOT}/writable")),
+            Sandbox::workspace(&dir.dir()),
+            Sandbox::nothing().write("/").deny(&hidden),
+        ];
+        for (number, policy) in policies.into_iter().enumerate() {
+            for root in [ROOT, &inner] {
+                let script = format!(
+                    "own={root}$(sed s/0::// /proc/self/cgroup)
+                    try() {{ echo $1 2>/dev/null >$2 && echo $3; }}
+                    try 99000000 $own/memory.max raised
+                    try 0 {root}/cgroup.procs out
+                    try 0 $own/../cgroup.procs up
+                    mkdir $own/inner 2>/dev/null && echo made
+                    [ -d $own ] && echo seen"
+                );
+                let id = format!("{number}{root}");
+                let start = Start::shell(&id, &script)
+                    .with("memoryMax", 64 * MIB)
+                    .with("sandbox", policy.json());
+                let outcome = client.run(start);
+                assert_eq!(outcome.stdout, "seen\n", "{policy:?}: {outcome:?}");
+            }
+        }
+        let script = format!("echo fine >{}", dir.path("file"));
+        let policy = Sandbox::workspace(&dir.dir()).json();
+        let outcome = client.run(Start::shell("w", &script).with("sandbox", policy));
+        assert_eq!(outcome.code, 0, "the workspace is writable: {outcome:?}");
+        let unmounted = Command::new("umount").arg(&inner).status();
+        assert!(unmounted.unwrap().success());
+    }
+
+    fn a_limit_that_can_be_lifted_as_files_are_not_confined_is_told() {
+        let mut client = client_in(&unit("free"), &[]);
+        let policy = Sandbox::nothing().write("/").json();
+        let weaker = |client: &mut Client, start: Start| {
+            client.start(start)["sandboxLevel"]["weaker"].to_string()
+        };
+        let start = |id: &str| Start::shell(id, "true").with("sandbox", policy.clone());
+        let said = weaker(&mut client, start("p").with("memoryMax", 64 * MIB));
         assert!(
-            now.len() == 2 && !now.contains(&left[0]),
-            "{left:?}, then {now:?}"
+            said.contains("the limits by cgroup can be lifted"),
+            "{said}"
         );
+        let said = weaker(&mut client, start("q"));
+        assert!(!said.contains("cgroup"), "{said}");
+    }
+
+    fn a_killed_server_leaves_no_limited_process_and_no_cgroup() {
+        let beside = unit("beside");
+        let own = unit("own");
+        for (place, unit, flags) in [
+            (ROOT, &beside, &["--cgroup", &beside][..]),
+            (&own, &own, &[]),
+            (&own, &own, &["--session-pids", "20"]),
+        ] {
+            let mut client = client_in(place, flags);
+            client.start(Start::shell("p", HIDDEN).with("pidsMax", 9));
+            let pid = client.number("p");
+            client.server.as_mut().unwrap().kill();
+            within(PATIENCE, "what hides is killed", || !alive(pid));
+            is_left_clean(unit);
+            // The next can begin in the same place.
+            let mut client = client_in(place, flags);
+            let limited = Start::shell("q", "echo fine").with("pidsMax", 9);
+            assert_eq!(client.run(limited).stdout, "fine\n");
+            end(&mut client);
+            is_left_clean(unit);
+        }
+    }
+
+    fn what_a_dead_server_has_left_goes_when_the_next_begins() {
+        let unit = unit("dead");
+        let left = format!("{unit}/exec-server-99999-0/session-1/process-2");
+        fs::create_dir_all(&left).unwrap();
+        let mut other = within_cgroup(&left, &["sleep", "1000"]).spawn().unwrap();
+        within(PATIENCE, "it is inside", || {
+            !fs::read_to_string(format!("{left}/cgroup.procs"))
+                .unwrap()
+                .is_empty()
+        });
+        let mut client = client_in(ROOT, &["--cgroup", &unit]);
+        let mut second = client_in(ROOT, &["--cgroup", &unit]);
+        for client in [&mut client, &mut second] {
+            let limited = Start::shell("p", "echo fine").with("pidsMax", 9);
+            assert_eq!(client.run(limited).stdout, "fine\n");
+        }
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&other.wait().unwrap()),
+            Some(9)
+        );
+        within(PATIENCE, "what was left is removed", || {
+            !Path::new(&left).exists()
+        });
+        assert_eq!(servers(&unit).len(), 2, "{:?}", names(&unit));
         end(&mut client);
-        end(&mut other);
+        end(&mut second);
         is_left_clean(&unit);
+    }
+
+    fn an_end_in_order_of_many_on_a_busy_machine_leaves_no_cgroup() {
+        let unit = unit("many");
+        let mut client = client_in(ROOT, &["--cgroup", &unit]);
+        for number in 0..120 {
+            let start = Start::child(&number.to_string(), &["sleep"]);
+            client.start(start.with("memoryMax", 20 * MIB));
+        }
+        let busy = || {
+            Command::new("sh")
+                .args(["-c", "while :; do :; done"])
+                .spawn()
+        };
+        let mut busy = [busy().unwrap(), busy().unwrap()];
+        end(&mut client);
+        is_left_clean(&unit);
+        for busy in &mut busy {
+            busy.kill().unwrap();
+            busy.wait().unwrap();
+        }
+    }
+
+    fn a_server_that_cannot_limit_as_it_is_told_does_not_begin() {
+        let unit = unit("trial");
+        let dir = scratch();
+        let plain = dir.dir();
+        let beside = ["--cgroup", unit.as_str()];
+        for (flags, told) in [
+            (
+                &["--cgroup", "/nonexistent"][..],
+                "cannot find the cgroup /nonexistent: No such file",
+            ),
+            (&["--cgroup", &plain], "is no cgroup of version 2"),
+            (
+                &[beside[0], beside[1], "--session-memory", "4k"],
+                "--session-memory 4096 does not suffice",
+            ),
+            (
+                &["--session-pids", "18446744073709551615"],
+                "from 1 to 4194304",
+            ),
+            (&["--session-cpu", "0"], "from 0.01 to 10000"),
+        ] {
+            let said = refused_server(ROOT, flags);
+            assert!(said.contains(told), "{flags:?}: {said}");
+            is_left_clean(&unit);
+        }
+        assert_eq!(names(&plain), [""; 0]);
+        fs::write(format!("{unit}/cgroup.max.descendants"), "1").unwrap();
+        let said = refused_server(ROOT, &beside);
+        assert!(said.contains("cgroup.max.descendants"), "{said}");
+        is_left_clean(&unit);
+        fs::write(format!("{unit}/cgroup.max.descendants"), "max").unwrap();
+        fs::write(format!("{unit}/cgroup.freeze"), "1").unwrap();
+        let said = refused_server(ROOT, &beside);
+        assert!(
+            said.contains(&format!("the cgroup {unit} is frozen")),
+            "{said}"
+        );
+        fs::write(format!("{unit}/cgroup.freeze"), "0").unwrap();
+        for name in ["", "cgroup.procs", "cgroup.subtree_control"] {
+            std::os::unix::fs::chown(format!("{unit}/{name}"), Some(1000), Some(1000)).unwrap();
+        }
+        let copy = dir.path("exec-server");
+        fs::copy(program(), &copy).unwrap();
+        fs::set_permissions(&plain, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let words = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"];
+        let words = [&words[..], &[copy.as_str(), "--listen", "stdio"], &beside].concat();
+        let outside = finish(within_cgroup(ROOT, &words), b"");
+        let said = String::from_utf8_lossy(&outside.stderr);
+        let ancestor = format!("write {ROOT}/cgroup.procs");
+        assert!(
+            !outside.status.success()
+                && said.contains("cannot put a process into the cgroup")
+                && said.contains(&ancestor),
+            "{said}"
+        );
+        is_left_clean(&unit);
+        let inside = format!("{unit}/inside");
+        fs::create_dir(&inside).unwrap();
+        let mut client = Client::stdio_command(within_cgroup(&inside, &words));
+        let limited = Start::shell("p", "echo fine").with("pidsMax", 9);
+        assert_eq!(client.run(limited).stdout, "fine\n");
+    }
+
+    fn a_limit_that_does_not_suffice_to_start_is_named() {
+        let mut client = client_in(&unit("little"), &[]);
+        let confined = || Start::shell("p", "true").with("sandbox", Sandbox::read_only().json());
+        for (start, limit) in [
+            (
+                Start::shell("p", "true").with("memoryMax", 1),
+                "memoryMax 1",
+            ),
+            (confined().with("memoryMax", 100_000), "memoryMax 100000"),
+            (confined().with("pidsMax", 1), "pidsMax 1"),
+        ] {
+            let error = refusal(&mut client, start);
+            let message = error["message"].as_str().unwrap();
+            let told = format!("{limit} does not suffice to start it");
+            assert!(message.contains(&told), "{error}");
+            assert_eq!(error["data"]["stage"], "cgroup", "{error}");
+        }
+        let home = scratch();
+        let run = command_line(&home.dir());
+        let words = [&program(), "run", "--memory", "1", "true"];
+        let mut inside = within_cgroup(&unit("little-run"), &words);
+        inside.envs(
+            run.get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        let ended = finish(inside, b"");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(125), "{said}");
+        assert!(said.contains("memoryMax 1 does not suffice"), "{said}");
+    }
+
+    fn a_start_for_which_there_is_no_room_or_no_time_is_answered_as_busy() {
+        let unit = unit("busy");
+        let mut client = client_in(ROOT, &["--cgroup", &unit]);
+        let limited = |id: &str| Start::shell(id, "echo fine").with("pidsMax", 9);
+        for (file, value, back, told) in [
+            (
+                "cgroup.max.descendants",
+                "1",
+                "max",
+                "raise cgroup.max.descendants",
+            ),
+            ("cgroup.freeze", "1", "0", "is frozen"),
+        ] {
+            let file = format!("{unit}/{file}");
+            fs::write(&file, value).unwrap();
+            let error = refusal(&mut client, limited("p"));
+            assert_eq!(
+                (
+                    &error["code"],
+                    &error["data"]["kind"],
+                    &error["data"]["stage"]
+                ),
+                (&json!(-32000), &json!("busy"), &json!("cgroup")),
+                "{error}"
+            );
+            assert!(error["message"].as_str().unwrap().contains(told), "{error}");
+            fs::write(&file, back).unwrap();
+        }
+        assert_eq!(client.run(limited("q")).stdout, "fine\n");
+    }
+
+    fn servers_with_the_same_number_share_a_cgroup() {
+        let unit = unit("numbers");
+        let server = || {
+            let program = program();
+            let words = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+            let flags = [program.as_str(), "--listen", "stdio", "--cgroup", &unit];
+            Client::stdio_command(within_cgroup(ROOT, &[&words[..], &flags].concat()))
+        };
+        let (mut one, mut other) = (server(), server());
+        for client in [&mut one, &mut other] {
+            let limited = Start::shell("p", "echo fine").with("pidsMax", 9);
+            assert_eq!(client.run(limited).stdout, "fine\n");
+        }
+        assert_eq!(servers(&unit).len(), 2);
+    }
+
+    fn the_doctor_tells_which_limits_can_be_had() {
+        let unit = unit("doctor");
+        let doctor = |words: &[&str]| {
+            let ended = finish(within_cgroup(&unit, words), b"");
+            String::from_utf8_lossy(&ended.stdout).into_owned()
+        };
+        let program = program();
+        let said = doctor(&[&program, "doctor"]);
+        let own = format!("version 2, {unit}, controllers: memory pids cpu");
+        assert!(said.contains(&own), "{said}");
+        let script = format!("umount {ROOT} && exec \"$0\" doctor");
+        let said = doctor(&["unshare", "--mount", "/bin/sh", "-c", &script, &program]);
+        assert!(said.contains("mount -t cgroup2"), "{said}");
     }
 
     fn what_may_outlive_its_session_is_not_killed_by_its_cgroup() {
@@ -391,21 +682,11 @@ pub mod delegated {
         let refused = finish(within_cgroup(&unit, &words), b"");
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(
-            !refused.status.success() && said.contains("cannot limit sessions"),
+            !refused.status.success() && said.contains("cannot limit processes"),
             "{said}"
         );
         other.kill().unwrap();
         other.wait().unwrap();
-    }
-
-    fn a_directory_that_is_no_cgroup_is_refused() {
-        let dir = scratch();
-        let mut client = client_in(ROOT, &["--cgroup", &dir.dir()]);
-        let error = refusal(&mut client, Start::shell("p", "true").with("pidsMax", 9));
-        let message = error["message"].as_str().unwrap();
-        assert!(message.contains("is no cgroup of version 2"), "{message}");
-        assert_eq!(error["data"]["stage"], "cgroup");
-        assert_eq!(names(&dir.dir()), [""; 0]);
     }
 
     fn a_user_has_what_is_delegated_to_it_and_no_more() {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::environments::{self, NoDirectory};
 use super::grammar::{
-    Category, Flag, FlagKind, Grammar, Operands, Value, bytes, count, duration, parsed, path,
+    Category, Flag, FlagKind, Grammar, Operands, Value, bytes, duration, parsed, path, pids,
     processors,
 };
 use super::outage::OutageWatch;
@@ -169,7 +169,7 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
             "pids",
             "Most processes and threads of it",
             Value::optional("N", |flags: &mut RunFlags, text| {
-                flags.pids = Some(count(text)? as u64);
+                flags.pids = Some(pids(text)?);
                 Ok(())
             }),
         ),

@@ -1,33 +1,39 @@
 //! Limits that all processes of a group share, by cgroup v2.
 //!
 //! ```text
-//! BASE                    the server's own cgroup, or that of --cgroup
-//!   exec-server-PID       locked by the server as long as it lives
-//!     server              the server, where BASE was its own
-//!     session-N           all that a session runs, where sessions are limited
-//!       process-N         a process, and what descends from it
-//!     process-N           the same where sessions are not limited
+//! BASE                          the server's own cgroup, or that of --cgroup
+//!   exec-server-PID-RANDOM      all that is limited; locked by the server as long as it lives
+//!     session-N                 all that a session runs, where sessions are limited
+//!       process-N               a process, and what descends from it
+//!     process-N                 the same where sessions are not limited
+//!   exec-server-PID-RANDOM.server    the server, where BASE was its own
 //! ```
 //!
-//! Nothing is made before the first limit is asked for. A cgroup with processes in it cannot hand its
-//! controllers on, so the server then leaves BASE. A process enters its cgroup between clone and exec,
-//! where it has our memory but is no victim of the kernel's for that (`in_vfork`).
+//! Nothing is made before the first limit is asked for, by a request or by an operator. A cgroup with
+//! processes in it cannot hand its controllers on, so the server then leaves BASE. A process enters its
+//! cgroup between clone and exec, where it has our memory but is no victim of the kernel's for that
+//! (`in_vfork`). Should we be killed, the [guardian](crate::sys::guardian) ends all of this.
 //!
 //! When memory runs out in a cgroup of a process, the kernel ends all of that (`memory.oom.group`):
 //! half a pipeline would go on to a wrong result. In a cgroup of a session it ends one process's.
 
+use std::ffi::{CString, OsStr};
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::log;
+use crate::sys::cgroup::ServerCgroups;
+use crate::sys::guardian::{self, Guardian};
 use crate::sys::mark::parent_of;
 use crate::sys::process::own_pid;
+use crate::sys::random;
 use crate::sys::sync::Mutex;
 
 /// What the processes of a cgroup may have together.
@@ -47,6 +53,9 @@ pub struct CpuLimit(u64);
 
 /// In microseconds, as the kernel has it unless told otherwise.
 const PERIOD: u64 = 100_000;
+
+/// As many processes and threads as the kernel takes for a limit.
+pub const MOST_PIDS: u64 = 4_194_304;
 
 impl CpuLimit {
     /// The time of so many processors; none of less than the kernel can give, or more than there are.
@@ -95,8 +104,18 @@ pub struct CgroupConfig {
 pub enum CgroupError {
     /// There is no cgroup v2 that the server is in.
     None,
+    /// The server's cgroup can be seen nowhere.
+    NotMounted,
     /// The directory of `--cgroup` is none.
     NotV2(PathBuf),
+    /// There are as many cgroups in this one as there may be.
+    Full(PathBuf, io::Error),
+    /// Nothing that is in this cgroup runs.
+    Frozen(PathBuf),
+    /// A process may not be moved into the first cgroup, as this one around it and the server is not ours.
+    Closed(PathBuf, Option<PathBuf>, io::Error),
+    /// A start has failed for these limits, of its own or, if so, of its session.
+    TooLittle(CgroupLimits, bool),
     /// A cgroup has not this controller; whether cgroup v1 has it.
     NoController(PathBuf, &'static str, bool),
     /// A cgroup has a process in it, with this number, that is none of ours to move.
@@ -112,8 +131,44 @@ impl fmt::Display for CgroupError {
                 "the server is in no cgroup of version 2, and those of version 1 cannot be delegated; \
                  boot with systemd.unified_cgroup_hierarchy=1",
             ),
+            Self::NotMounted => f.write_str(
+                "the server's cgroup is nowhere below a mount of cgroup v2 (mount -t cgroup2 cgroup2 \
+                 /sys/fs/cgroup), and those of version 1 cannot be delegated",
+            ),
             Self::NotV2(base) => {
                 write!(f, "{} is no cgroup of version 2", base.display())
+            }
+            Self::Full(path, error) => write!(
+                f,
+                "cannot make the cgroup {}: {error}; raise cgroup.max.descendants or cgroup.max.depth of a \
+                 cgroup around it, or wait for processes to end",
+                path.display()
+            ),
+            Self::Frozen(path) => {
+                let path = path.display();
+                write!(f, "the cgroup {path} is frozen; write 0 to {path}/cgroup.freeze")
+            }
+            Self::Closed(path, around, error) => {
+                write!(f, "cannot put a process into the cgroup {}: {error}", path.display())?;
+                match around {
+                    Some(around) => write!(
+                        f,
+                        "; the server is not inside what is delegated: start it in a cgroup there, or let its \
+                         user write {}/cgroup.procs",
+                        around.display()
+                    ),
+                    None => Ok(()),
+                }
+            }
+            Self::TooLittle(limits, is_of_session) => {
+                let names = match is_of_session {
+                    true => ["--session-memory", "--session-pids"],
+                    false => ["memoryMax", "pidsMax"],
+                };
+                let all = names.iter().zip([limits.memory, limits.pids]);
+                let all = all.filter_map(|(name, limit)| Some(format!("{name} {}", limit?)));
+                let all: Vec<_> = all.collect();
+                write!(f, "{} does not suffice to start it", all.join(" with "))
             }
             Self::NoController(base, name, is_in_v1) => {
                 let base = base.display();
@@ -123,12 +178,17 @@ impl fmt::Display for CgroupError {
                     false => "it is not delegated; with systemd, Delegate=yes in the unit does that",
                 })
             }
-            Self::Foreign(base, pid) => write!(
-                f,
-                "the cgroup {} cannot be divided: process {pid} in it is not the server's; start the \
-                 server in a cgroup of its own (with systemd, Delegate=yes), or name one with --cgroup",
-                base.display()
-            ),
+            Self::Foreign(base, pid) => {
+                write!(f, "the cgroup {} cannot be divided: ", base.display())?;
+                match pid {
+                    0 => f.write_str("a process outside the server's pid namespace is in it")?,
+                    pid => write!(f, "process {pid} in it is not the server's")?,
+                }
+                f.write_str(
+                    "; start the server in a cgroup of its own (with systemd, Delegate=yes), or name one \
+                     with --cgroup",
+                )
+            }
             Self::System(what, path, error) => {
                 write!(f, "cannot {what} {}: {error}", path.display())?;
                 match error.kind() {
@@ -149,12 +209,20 @@ impl CgroupError {
     /// What it is about, and what the kernel said.
     pub(super) fn parts(&self) -> (Option<&Path>, Option<&io::Error>) {
         match self {
-            Self::None => (None, None),
-            Self::NotV2(path) | Self::NoController(path, ..) | Self::Foreign(path, _) => {
-                (Some(path), None)
-            }
-            Self::System(_, path, error) => (Some(path), Some(error)),
+            Self::None | Self::NotMounted | Self::TooLittle(..) => (None, None),
+            Self::NotV2(path)
+            | Self::NoController(path, ..)
+            | Self::Foreign(path, _)
+            | Self::Frozen(path) => (Some(path), None),
+            Self::System(_, path, error)
+            | Self::Full(path, error)
+            | Self::Closed(path, _, error) => (Some(path), Some(error)),
         }
+    }
+
+    /// Whether another try may do, as things are.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Self::Full(..) | Self::Frozen(_))
     }
 }
 
@@ -175,7 +243,10 @@ fn get(cgroup: &Path, name: &str) -> Result<String, CgroupError> {
 
 fn make(cgroup: &Path) -> Result<(), CgroupError> {
     let made = fs::create_dir(cgroup);
-    made.map_err(|error| CgroupError::System("make the cgroup", cgroup.to_owned(), error))
+    made.map_err(|error| match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::ENOMEM) => CgroupError::Full(cgroup.to_owned(), error),
+        _ => CgroupError::System("make the cgroup", cgroup.to_owned(), error),
+    })
 }
 
 /// The cgroups of one server.
@@ -195,12 +266,30 @@ impl Cgroups {
         })
     }
 
-    /// Gets ready at once where sessions are limited, so that a server that could not limit them
-    /// does not begin.
-    pub(crate) fn prepare(&self) -> Result<(), CgroupError> {
-        match self.config.session.are_none() {
-            true => Ok(()),
-            false => self.tree()?.requires(&self.config.session),
+    /// A cgroup with the limits of sessions, to try whether a process can be limited so, where an operator
+    /// has chosen anything: a server that could not do it does not begin.
+    pub(crate) fn trial(&self) -> Result<Option<Cgroup>, CgroupError> {
+        if self.config == CgroupConfig::default() {
+            return Ok(None);
+        }
+        let mut trial = self.tree()?.make("trial", None, &self.config.session)?;
+        trial.is_of_session = true;
+        Ok(Some(trial))
+    }
+
+    /// Has the guardian end what there is should we be killed, before anything runs in it.
+    pub(crate) fn guard_by(&self, guardian: &Guardian) {
+        if let Some(tree) = self.grown() {
+            tree.guard_by(guardian);
+        }
+    }
+
+    /// Kills everything that is limited, unless it may outlive the server.
+    pub(crate) fn kill(&self) {
+        if let Some(tree) = self.grown()
+            && tree.kills
+        {
+            kill(&tree.path);
         }
     }
 
@@ -231,47 +320,50 @@ impl Cgroups {
         }
     }
 
-    /// Removes all of them, when nothing of the server's is to run any more.
-    pub(crate) fn end(&self) {
-        if let Some(tree) = self.grown() {
-            tree.end();
-        }
+    /// Removes all of them, when nothing of the server's is to run any more. Whether nothing is left.
+    pub(crate) fn end(&self, deadline: Instant) -> bool {
+        self.grown().is_none_or(|tree| tree.end(deadline))
     }
 }
 
 /// What the controllers are called that limits need.
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
-/// What the directory of a server is called, before its process id.
+/// What the directories of a server are called, before its process id.
 const PREFIX: &str = "exec-server-";
-/// Where the server is below that.
-const OWN_LEAF: &str = "server";
+/// What the one is called that the server is in, after that.
+const OWN: &str = ".server";
+/// How often a name is tried that another server may take for that of a dead one, before it is locked.
+const CLAIMS: usize = 8;
 /// How long those who were killed may take to be gone.
 const KILL_TIME: Duration = Duration::from_millis(200);
 /// Between looks whether they are.
 const TICK: Duration = Duration::from_millis(2);
 
-/// The directory of a server and what is below.
+/// The directories of a server and what is below.
 struct Tree {
     base: PathBuf,
+    /// With all that is limited.
     path: PathBuf,
+    /// Where the server is, if it was in `base`.
+    own: Option<PathBuf>,
     /// The controllers that `base` has, each with a `+`.
     controllers: String,
-    /// Whether the server was in `base`.
-    has_moved: bool,
     kills: bool,
+    is_guarded: AtomicBool,
     made: AtomicU64,
     /// Cgroups that nobody needs and that had processes in them.
     leftovers: Mutex<Vec<PathBuf>>,
-    /// Tells other servers that this one lives.
-    _lock: File,
+    /// Tell other servers that this one lives.
+    locks: Vec<File>,
 }
 
 impl Tree {
     fn grow(base: Option<PathBuf>, kills: bool) -> Result<Self, CgroupError> {
         let is_own = base.is_none();
         let base = match base {
-            Some(base) => base,
-            None => own_cgroup().ok_or(CgroupError::None)?,
+            Some(base) => fs::canonicalize(&base)
+                .map_err(|error| CgroupError::System("find the cgroup", base, error))?,
+            None => own_cgroup()?,
         };
         let available = get(&base, "cgroup.controllers").map_err(|error| match error {
             CgroupError::System(_, _, error) if error.kind() == io::ErrorKind::NotFound => {
@@ -288,32 +380,32 @@ impl Tree {
         if controllers.is_empty() {
             return Err(no_controller(&base, CONTROLLERS[0]));
         }
-        remove_stale(&base, kills);
-        let path = base.join(format!("{PREFIX}{}", own_pid()));
-        make(&path)?;
-        let locked = File::open(&path).and_then(|lock| {
-            lock.try_lock()?;
-            Ok(lock)
-        });
+        let leftovers = remove_stale(&base, kills);
+        let (path, claimed) = claim(&base)?;
         let mut tree = Self {
-            _lock: locked
-                .map_err(|error| CgroupError::System("lock the cgroup", path.clone(), error))?,
+            locks: vec![claimed],
             base,
             path,
+            own: None,
             controllers: controllers.join(" "),
-            has_moved: false,
             kills,
+            is_guarded: AtomicBool::default(),
             made: AtomicU64::new(1),
-            leftovers: Mutex::default(),
+            leftovers: Mutex::new(leftovers),
         };
         // What fails from here on is undone when the tree is dropped. The root alone, which has no type,
         // may have processes and hand controllers on.
         let is_root = !tree.base.join("cgroup.type").exists();
         if !is_root && !get(&tree.base, "cgroup.procs")?.is_empty() {
-            tree.has_moved = true;
-            let leaf = tree.own_leaf();
-            make(&leaf)?;
-            move_all(&tree.base, &leaf)?;
+            let mut own = tree.path.clone().into_os_string();
+            own.push(OWN);
+            let own = PathBuf::from(own);
+            make(&own)?;
+            tree.own = Some(own.clone());
+            let locked =
+                lock(&own).map_err(|error| CgroupError::System("lock", own.clone(), error));
+            tree.locks.push(locked?);
+            move_all(&tree.base, &own)?;
         }
         tree.hand_on(&tree.base)?;
         tree.hand_on(&tree.path)?;
@@ -325,15 +417,30 @@ impl Tree {
         set(cgroup, "cgroup.subtree_control", &self.controllers)
     }
 
-    /// Takes them from there again.
-    fn take_back(&self, cgroup: &Path) -> Result<(), CgroupError> {
-        let none = self.controllers.replace('+', "-");
-        set(cgroup, "cgroup.subtree_control", &none)
+    /// What takes them from there again.
+    fn no_controllers(&self) -> String {
+        self.controllers.replace('+', "-")
     }
 
-    /// Where the server is when it has left the base.
-    fn own_leaf(&self) -> PathBuf {
-        self.path.join(OWN_LEAF)
+    fn guard_by(&self, guardian: &Guardian) {
+        if self.is_guarded.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let text = |text: &OsStr| CString::new(text.as_bytes()).unwrap_or_default();
+        let name = |path: &Path| text(path.file_name().unwrap_or_default());
+        let cgroups = ServerCgroups {
+            base: text(self.base.as_os_str()),
+            limited: name(&self.path),
+            own: self.own.as_deref().map(name).unwrap_or_default(),
+            no_controllers: text(self.no_controllers().as_ref()),
+            kills: self.kills,
+        };
+        if !guardian.guard_cgroups(Some(&cgroups)) {
+            let base = self.base.display();
+            log::warn!(
+                "the cgroups in {base} stay if the server is killed: their path is too long"
+            );
+        }
     }
 
     /// Whether these limits can be set.
@@ -365,7 +472,10 @@ impl Tree {
         let cgroup = Cgroup {
             tree: Arc::clone(self),
             path,
-            _parent: parent,
+            limits: *limits,
+            is_of_session: false,
+            failures_above: parent.as_ref().map_or(0, |parent| parent.failures()),
+            parent,
         };
         for (_, file, text) in limits.settings() {
             set(&cgroup.path, file, &text)?;
@@ -386,40 +496,44 @@ impl Tree {
         self.leftovers.lock().retain(|path| !is_removed(path));
     }
 
-    fn end(&self) {
-        let deadline = Instant::now() + KILL_TIME;
-        for path in directories(&self.path) {
-            if !path.ends_with(OWN_LEAF) {
-                remove(&path, self.kills, deadline);
-            }
+    fn end(&self, deadline: Instant) -> bool {
+        self.sweep();
+        // What is still in use stays, for the guardian or the next server to remove.
+        let is_gone = remove(&self.path, self.kills, deadline);
+        if !is_gone && self.kills {
+            let path = self.path.display();
+            log::warn!(
+                "the cgroup {path} stays for now, as what was killed in it has not ended yet"
+            );
         }
-        // What is still in use stays, for the next server to remove.
-        if self.has_moved {
-            let back = self
-                .take_back(&self.path)
-                .and_then(|()| self.take_back(&self.base))
-                .and_then(|()| move_all(&self.own_leaf(), &self.base));
-            if let Err(error) = back {
-                log::debug!("the server stays in its cgroup: {error}");
-            }
+        let Some(own) = self.own.as_deref().filter(|own| own.exists()) else {
+            return is_gone;
+        };
+        let back = set(&self.base, "cgroup.subtree_control", &self.no_controllers())
+            .and_then(|()| move_all(own, &self.base));
+        if let Err(error) = back {
+            log::debug!("the server stays in its cgroup: {error}");
         }
-        remove(&self.path, false, deadline);
+        is_removed(own) && is_gone
     }
 }
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        self.end();
+        self.end(Instant::now() + KILL_TIME);
     }
 }
 
+/// How long the guardian of another server may take to leave a cgroup.
+const GUARDIAN_TIME: Duration = Duration::from_secs(2);
 /// How often it is tried to empty a cgroup in which processes start others.
 const MOVES: usize = 16;
 
 /// Moves the server and what it has started from one cgroup to another, if nobody else is there.
 fn move_all(from: &Path, to: &Path) -> Result<(), CgroupError> {
-    // Who is started meanwhile by one that has not moved yet is moved next time.
-    for _ in 0..MOVES {
+    let deadline = Instant::now() + GUARDIAN_TIME;
+    let mut moves = 0..MOVES;
+    loop {
         let inside = get(from, "cgroup.procs")?;
         if inside.is_empty() {
             break;
@@ -427,7 +541,16 @@ fn move_all(from: &Path, to: &Path) -> Result<(), CgroupError> {
         // Those of another pid namespace are 0 here.
         let mut numbers = inside.lines().map(|line| line.parse().unwrap_or(0));
         if let Some(pid) = numbers.find(|pid| !is_ours(*pid)) {
+            // That of a server that has ended here leaves in a moment.
+            if guardian::is_one(pid) && Instant::now() < deadline {
+                thread::sleep(TICK);
+                continue;
+            }
             return Err(CgroupError::Foreign(from.to_owned(), pid));
+        }
+        // Who is started meanwhile by one that has not moved yet is moved next time.
+        if moves.next().is_none() {
+            break;
         }
         for pid in inside.lines() {
             match set(to, "cgroup.procs", pid) {
@@ -461,10 +584,40 @@ fn is_in_v1(own: &str, controller: &str) -> bool {
     names.any(|name| name == controller)
 }
 
-fn own_cgroup() -> Option<PathBuf> {
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    place(&own, &mounts)
+fn own_cgroup() -> Result<PathBuf, CgroupError> {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    if !own.lines().any(|line| line.starts_with("0::")) {
+        return Err(CgroupError::None);
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    place(&own, &mounts).ok_or(CgroupError::NotMounted)
+}
+
+/// For an operator: which limits can be had in the server's own cgroup, and what to do for more.
+pub fn describe_own() -> (String, Option<String>) {
+    let own = match own_cgroup() {
+        Ok(own) => own,
+        Err(error) => return ("no limits".to_owned(), Some(error.to_string())),
+    };
+    let available = get(&own, "cgroup.controllers").unwrap_or_default();
+    let has = |name: &str| available.split_ascii_whitespace().any(|it| it == name);
+    let (found, missing): (Vec<_>, Vec<_>) = CONTROLLERS.into_iter().partition(|name| has(name));
+    let place = own.display();
+    let mut text = format!("version 2, {place}, controllers: {}", found.join(" "));
+    if let Some(name) = missing.first() {
+        return (text, Some(no_controller(&own, name).to_string()));
+    }
+    let procs = own.join("cgroup.procs");
+    match OpenOptions::new().write(true).open(&procs) {
+        Ok(_) => (text, None),
+        Err(error) => {
+            text += ", not delegated";
+            (
+                text,
+                Some(CgroupError::System("write to", procs, error).to_string()),
+            )
+        }
+    }
 }
 
 /// Where the cgroup is that `/proc/self/cgroup` names, by the list of mounts.
@@ -491,25 +644,89 @@ fn directories(cgroup: &Path) -> Vec<PathBuf> {
     directories.map(|it| it.path()).collect()
 }
 
-/// Removes what servers have left that were killed.
-fn remove_stale(base: &Path, kills: bool) {
-    for path in directories(base) {
-        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        let is_stale = || File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok());
-        if name.starts_with(PREFIX.as_bytes()) && is_stale() {
-            remove(&path, kills, Instant::now() + KILL_TIME);
+/// Makes a directory for this server, of a name that no other has.
+fn claim(base: &Path) -> Result<(PathBuf, File), CgroupError> {
+    let mut tries = 1..CLAIMS;
+    loop {
+        let mut random = [0; 4];
+        // The process id is mostly enough.
+        let _ = random::fill(&mut random);
+        let random = u32::from_ne_bytes(random);
+        let path = base.join(format!("{PREFIX}{}-{random:08x}", own_pid()));
+        make(&path)?;
+        match lock(&path) {
+            Ok(lock) if path.exists() => return Ok((path, lock)),
+            // Another server has just removed it, or is about to.
+            _ if tries.next().is_some() => {}
+            Ok(_) => {
+                return Err(CgroupError::System(
+                    "keep",
+                    path,
+                    io::ErrorKind::NotFound.into(),
+                ));
+            }
+            Err(error) => {
+                let _ = fs::remove_dir(&path);
+                return Err(CgroupError::System("lock the cgroup", path, error));
+            }
         }
     }
 }
 
+/// Locks a cgroup, which tells others that its server lives.
+fn lock(path: &Path) -> io::Result<File> {
+    let lock = File::open(path)?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+        TryLockError::Error(error) => error,
+    })?;
+    Ok(lock)
+}
+
+/// Removes what servers have left that were killed. What could not be removed yet.
+fn remove_stale(base: &Path, kills: bool) -> Vec<PathBuf> {
+    let mut stale = directories(base);
+    stale.retain(|path| {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        name.starts_with(PREFIX.as_bytes()) && lock(path).is_ok()
+    });
+    if kills {
+        stale.iter().for_each(|path| kill(path));
+    }
+    let deadline = Instant::now() + KILL_TIME;
+    stale.retain(|path| !remove(path, kills, deadline));
+    stale
+}
+
 /// Removes a cgroup and what is below; those inside are killed before, or it stays if there are any.
-fn remove(path: &Path, kills: bool, deadline: Instant) {
+fn remove(path: &Path, kills: bool, deadline: Instant) -> bool {
     if kills {
         kill(path);
+        // It costs less to ask for all of them than to try each.
+        while is_populated(path) && Instant::now() < deadline {
+            thread::sleep(TICK);
+        }
     }
-    while !is_removed(path) && kills && Instant::now() < deadline {
-        thread::sleep(TICK);
-    }
+    is_removed(path)
+}
+
+/// Whether there is a process in it, or below, as far as can be told.
+fn is_populated(path: &Path) -> bool {
+    let events = get(path, "cgroup.events");
+    events.is_ok_and(|it| !it.lines().any(|line| line == "populated 0"))
+}
+
+/// How often the kernel has refused what is in a cgroup memory or a process for its limits.
+fn failures(path: &Path) -> u64 {
+    let of = |file, names: &[&str]| get(path, file).map_or(0, |text| counts(&text, names));
+    of("memory.events", &["oom", "oom_kill"]) + of("pids.events", &["max"])
+}
+
+/// The closest cgroup that is around both.
+fn common(one: &Path, other: &Path) -> PathBuf {
+    let pairs = one.components().zip(other.components());
+    let same = pairs.take_while(|(one, other)| one == other);
+    same.map(|(one, _)| one).collect()
 }
 
 fn is_removed(path: &Path) -> bool {
@@ -529,32 +746,89 @@ fn kill(path: &Path) {
 pub(crate) struct Cgroup {
     tree: Arc<Tree>,
     path: PathBuf,
-    /// Is removed after it.
-    _parent: Option<Arc<Cgroup>>,
+    limits: CgroupLimits,
+    /// Whether an operator has chosen them.
+    is_of_session: bool,
+    /// That of its session, which is removed after it.
+    parent: Option<Arc<Cgroup>>,
+    /// The failures in that one before.
+    failures_above: u64,
 }
 
 impl Cgroup {
     /// What a process has to write `0` to in order to be inside.
+    ///
+    /// # Errors
+    /// It cannot be entered, or who enters would not go on.
     pub(crate) fn entrance(&self) -> Result<File, CgroupError> {
+        if let Some(frozen) = self.frozen() {
+            return Err(CgroupError::Frozen(frozen));
+        }
         let path = self.path.join("cgroup.procs");
         let opened = OpenOptions::new().write(true).open(&path);
         opened.map_err(|error| CgroupError::System("open", path, error))
     }
 
     /// Why a process could not enter.
-    pub(crate) fn closed(&self, error: io::Error) -> CgroupError {
-        CgroupError::System("put a process into the cgroup", self.path.clone(), error)
+    pub(crate) fn closed(&self, error: &io::Error) -> CgroupError {
+        let error = match error.raw_os_error() {
+            Some(errno) => io::Error::from_raw_os_error(errno),
+            None => error.kind().into(),
+        };
+        let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let own = own_cgroup().ok().filter(|_| is_denied);
+        let around = own.map(|own| common(&own, &self.path));
+        CgroupError::Closed(self.path.clone(), around, error)
+    }
+
+    /// No process could be tried in it.
+    pub(crate) fn unusable(&self, error: io::Error) -> CgroupError {
+        CgroupError::System("try a process in the cgroup", self.path.clone(), error)
+    }
+
+    /// Why a start has failed in it, if its limits are why.
+    pub(crate) fn shortage(&self) -> Option<CgroupError> {
+        let has_limit = |limits: &CgroupLimits| limits.memory.is_some() || limits.pids.is_some();
+        if has_limit(&self.limits) && self.failures() > 0 {
+            return Some(CgroupError::TooLittle(self.limits, self.is_of_session));
+        }
+        let parent = self.parent.as_ref()?;
+        // Some kernels count with the one that asked, others with the one that has the limit.
+        let is_short = self.failures() > 0 || parent.failures() > self.failures_above;
+        (is_short && has_limit(&parent.limits)).then(|| CgroupError::TooLittle(parent.limits, true))
+    }
+
+    fn failures(&self) -> u64 {
+        failures(&self.path)
+    }
+
+    /// The outermost cgroup around it in which nothing runs.
+    fn frozen(&self) -> Option<PathBuf> {
+        let events = get(&self.path, "cgroup.events").ok()?;
+        if !events.lines().any(|line| line == "frozen 1") {
+            return None;
+        }
+        let is_frozen = |path: &&Path| get(path, "cgroup.freeze").is_ok_and(|it| it.trim() == "1");
+        let outermost = self.path.ancestors().filter(is_frozen).last();
+        Some(outermost.unwrap_or(&self.path).to_owned())
+    }
+
+    /// Ends a start that goes on in it, and would not for itself.
+    pub(crate) fn give_up(&self) {
+        if self.frozen().is_some() {
+            kill(&self.path);
+        }
     }
 
     /// Whether the kernel has ended a process in it because memory had run out.
     pub(crate) fn has_run_out_of_memory(&self) -> bool {
-        self.tree.has("memory") && get(&self.path, "memory.events").is_ok_and(|it| killed(&it) > 0)
+        let events = get(&self.path, "memory.events");
+        events.is_ok_and(|it| counts(&it, &["oom_kill"]) > 0)
     }
 
     /// Whether no process is inside, as far as can be told.
     pub(crate) fn is_empty(&self) -> bool {
-        let events = get(&self.path, "cgroup.events");
-        events.map_or(true, |it| it.lines().any(|line| line == "populated 0"))
+        !is_populated(&self.path)
     }
 
     /// Kills everything inside, unless it may outlive who has started it.
@@ -573,12 +847,13 @@ impl Drop for Cgroup {
     }
 }
 
-/// How many processes were ended for want of memory, by `memory.events`.
-fn killed(events: &str) -> u64 {
-    let count = events
-        .lines()
-        .find_map(|line| line.strip_prefix("oom_kill "));
-    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+/// How often all of these have happened, by a file of events.
+fn counts(events: &str, names: &[&str]) -> u64 {
+    let pairs = events.lines().filter_map(|line| line.split_once(' '));
+    let wanted = pairs.filter(|(name, _)| names.contains(name));
+    wanted
+        .filter_map(|(_, count)| count.parse::<u64>().ok())
+        .sum()
 }
 
 /// Where the processes of a session go.
@@ -622,7 +897,9 @@ impl SessionCgroup {
         if let Some(own) = &*own {
             return Ok(Arc::clone(own));
         }
-        let made = Arc::new(tree.make("session", None, limits)?);
+        let mut made = tree.make("session", None, limits)?;
+        made.is_of_session = true;
+        let made = Arc::new(made);
         tree.hand_on(&made.path)?;
         *own = Some(Arc::clone(&made));
         Ok(made)
@@ -676,9 +953,10 @@ mod tests {
     #[test]
     fn a_kill_for_want_of_memory_is_an_event() {
         let events = "low 0\nhigh 0\nmax 7\noom 2\noom_kill 3\noom_group_kill 1\n";
-        assert_eq!(killed(events), 3);
-        assert_eq!(killed("low 0\noom 2\noom_kill 0\n"), 0);
-        assert_eq!(killed(""), 0);
+        assert_eq!(counts(events, &["oom_kill"]), 3);
+        assert_eq!(counts(events, &["oom", "oom_kill"]), 5);
+        assert_eq!(counts("low 0\noom 2\noom_kill 0\n", &["oom_kill"]), 0);
+        assert_eq!(counts("", &["max"]), 0);
     }
 
     #[test]
@@ -701,6 +979,34 @@ mod tests {
         assert_eq!(place("4:memory:/a\n1:name=systemd:/\n", mounts), None);
         let v1 = "31 25 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
         assert_eq!(place("0::/\n4:memory:/\n", v1), None);
+    }
+
+    #[test]
+    fn what_does_not_suffice_is_named() {
+        let limits = CgroupLimits {
+            memory: Some(4096),
+            pids: Some(2),
+            cpu: CpuLimit::of(1.0),
+        };
+        assert_eq!(
+            CgroupError::TooLittle(limits, false).to_string(),
+            "memoryMax 4096 with pidsMax 2 does not suffice to start it"
+        );
+        let limits = CgroupLimits {
+            memory: None,
+            ..limits
+        };
+        assert_eq!(
+            CgroupError::TooLittle(limits, true).to_string(),
+            "--session-pids 2 does not suffice to start it"
+        );
+    }
+
+    #[test]
+    fn who_is_moved_is_moved_within_the_closest_cgroup_around_both() {
+        let common = |one: &str, other: &str| common(one.as_ref(), other.as_ref());
+        assert_eq!(common("/c/a/b", "/c/a/d/e"), Path::new("/c/a"));
+        assert_eq!(common("/c/ab", "/c/a"), Path::new("/c"));
     }
 
     #[test]

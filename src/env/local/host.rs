@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::cgroup::{CgroupConfig, CgroupError, Cgroups};
 use super::descendants::{Descendants, Owner};
+use super::launch;
 use super::leftovers::Leftovers;
 use super::process::Process;
 use crate::log;
@@ -53,6 +54,9 @@ impl Default for HostConfig {
 const ACKNOWLEDGEMENT_WINDOW: usize = 4 * 1024 * 1024;
 /// The same when there is too much of all: above what a client may acknowledge together.
 const CROWDED_WINDOW: usize = 512 * 1024;
+
+/// How long cgroups may take to become empty after all else has ended, before the guardian waits for that.
+const CGROUPS_TIME: Duration = Duration::from_millis(200);
 
 /// This machine as a place where processes run. One a server, shared by all sessions.
 pub struct Host {
@@ -112,10 +116,14 @@ impl Host {
     /// The same with these limits on sessions, and cgroups where an operator wants them.
     ///
     /// # Errors
-    /// Sessions are to be limited, and cannot be.
+    /// An operator has chosen how to limit processes, and a trial has shown that they cannot be limited so.
     pub fn with_cgroups(mut self, config: CgroupConfig) -> Result<Self, CgroupError> {
         self.cgroups = Cgroups::new(config, !self.config.keeps_daemons);
-        self.cgroups.prepare()?;
+        if let Some(cgroup) = self.cgroups.trial()? {
+            let guardian = self.guardian().map_err(|error| cgroup.unusable(error))?;
+            self.cgroups.guard_by(&guardian);
+            launch::try_cgroup(&cgroup, self.null(), &guardian)?;
+        }
         Ok(self)
     }
 
@@ -194,9 +202,20 @@ impl Host {
     pub fn end_descendants(&self, deadline: Instant) {
         let guardian = self.guardian.lock().clone();
         let pid = guardian.as_ref().and_then(Guardian::pid);
+        self.cgroups.kill();
         self.descendants.end(pid, deadline);
+        self.end_cgroups(deadline.max(Instant::now() + CGROUPS_TIME));
         self.end_guardian();
         process::reap_orphans().for_each(drop);
+    }
+
+    /// Removes all cgroups, or leaves that to the guardian.
+    pub fn end_cgroups(&self, deadline: Instant) {
+        if self.cgroups.end(deadline)
+            && let Some(guardian) = &*self.guardian.lock()
+        {
+            guardian.guard_cgroups(None);
+        }
     }
 
     /// Lets the guardian kill what is left, and end.

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cgroup::{Cgroup, CgroupError, CgroupLimits};
 use super::host::Host;
@@ -25,7 +25,7 @@ use crate::sys::file;
 use crate::sys::guardian::Guardian;
 use crate::sys::limits::Limit;
 use crate::sys::mark::Mark;
-use crate::sys::process::Leader;
+use crate::sys::process::{Exit, Leader};
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::socket::set_nonblocking;
 use crate::sys::spawn::{
@@ -238,6 +238,7 @@ pub(crate) fn launch(
         .guardian()
         .map_err(|error| StartError::Resources("a guardian process", error))?
         .marking(mark);
+    host.cgroups().guard_by(&guardian);
     let entrance = cgroup.as_deref().map(Cgroup::entrance).transpose();
     let entrance = entrance.map_err(StartError::Cgroup)?;
     let entrance = entrance.as_ref().map(AsFd::as_fd);
@@ -266,15 +267,13 @@ pub(crate) fn launch(
         leader,
         level,
         claim,
-    } = started.map_err(|failure| match (failure, &cgroup) {
-        (
-            Failure::Program(SpawnError {
-                stage: Stage::Cgroup,
-                error,
-            }),
-            Some(cgroup),
-        ) => StartError::Cgroup(cgroup.closed(error)),
-        (failure, _) => strings.tell(spec, failure),
+    } = started.map_err(|failure| {
+        let program = match &failure {
+            Failure::Program(error) => Some(error),
+            Failure::Refused(_) => None,
+        };
+        let told = cgroup.as_deref().and_then(|it| why(program, it));
+        told.map_or_else(|| strings.tell(spec, failure), StartError::Cgroup)
     })?;
     Ok(Launched {
         leader,
@@ -286,6 +285,61 @@ pub(crate) fn launch(
         claim,
         cgroup,
     })
+}
+
+/// What of a cgroup has made a start in it fail, if that is why.
+fn why(failure: Option<&SpawnError>, cgroup: &Cgroup) -> Option<CgroupError> {
+    match failure {
+        Some(failure) if failure.stage == Stage::Cgroup => Some(cgroup.closed(&failure.error)),
+        _ => cgroup.shortage(),
+    }
+}
+
+/// How long the process of a trial may take.
+const TRIAL_TIME: Duration = Duration::from_secs(10);
+
+/// Runs a process in the cgroup.
+///
+/// # Errors
+/// None can.
+pub(crate) fn try_cgroup(
+    cgroup: &Cgroup,
+    null: BorrowedFd<'_>,
+    guardian: &Guardian,
+) -> Result<(), CgroupError> {
+    let entrance = cgroup.entrance()?;
+    let context = SpawnContext {
+        standard: [None; 3],
+        null,
+        guardian,
+        cgroup: Some(entrance.as_fd()),
+        cancel: None,
+    };
+    let launch = Launch {
+        program: Program::Paths(&[c"/proc/self/exe".to_owned()]),
+        argv: &[c"exec-server".to_owned(), c"--version".to_owned()],
+        env: &[],
+        cwd: c"/",
+        stdin: null,
+        stdout: null,
+        stderr: null,
+        has_terminal: false,
+        limits: &[],
+        descriptors: &[],
+        cgroup: context.cgroup,
+        restrictions: Restrictions::default(),
+        guardian,
+    };
+    let leader = spawn::spawn(&launch).map_err(|failure| {
+        why(Some(&failure), cgroup).unwrap_or_else(|| cgroup.unusable(failure.error))
+    })?;
+    // It may write nowhere, so its code means nothing.
+    match context.see_out(leader, Instant::now() + TRIAL_TIME) {
+        Some(Exit::Code(_)) => Ok(()),
+        _ => Err(cgroup
+            .shortage()
+            .unwrap_or_else(|| cgroup.unusable(io::ErrorKind::TimedOut.into()))),
+    }
 }
 
 /// Starts the program of `spec`, which has a confinement, with the caller's own streams. The calling thread must stay

@@ -39,7 +39,7 @@ mod trees;
 pub mod variables;
 mod watch;
 
-pub use cgroup::{CgroupConfig, CgroupError, CgroupLimits, CpuLimit};
+pub use cgroup::{CgroupConfig, CgroupError, CgroupLimits, CpuLimit, MOST_PIDS, describe_own};
 pub use descendants::Owner;
 pub use helper::{Helper, Helpers, StartedHelper};
 pub use host::{Collecting, Host, HostConfig};

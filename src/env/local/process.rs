@@ -768,13 +768,23 @@ impl Control {
         self.cancel_if_told_to_end();
     }
 
-    /// Gives up a confined start that goes on; any other takes a moment only.
+    /// A start begins in this cgroup.
+    fn starts_in(&mut self, cgroup: Arc<Cgroup>) {
+        self.cgroup = Some(cgroup);
+        self.cancel_if_told_to_end();
+    }
+
+    /// Gives up a confined start that goes on, or one in a cgroup that is frozen; any other takes a moment only.
     fn cancel_if_told_to_end(&self) {
         let ends = |signal: &Signal| [Signal::KILL, Signal::TERMINATE].contains(signal);
-        if let Some(cancel) = &self.cancel
-            && self.early_signals.iter().any(ends)
-        {
+        if !self.early_signals.iter().any(ends) {
+            return;
+        }
+        if let Some(cancel) = &self.cancel {
             cancel.set();
+        }
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.give_up();
         }
     }
 
@@ -811,6 +821,7 @@ impl Control {
     fn failed(&mut self) {
         self.phase = Phase::Failed;
         self.cancel = None;
+        self.cgroup = None;
         self.stdin.close();
         for waiting in self.waiting.drain(..) {
             (waiting.reply)(None);

@@ -47,6 +47,7 @@ impl From<&StartError> for RpcError {
     fn from(error: &StartError) -> Self {
         let kind = match error {
             StartError::TooMany(_) => ErrorKind::Busy,
+            StartError::Cgroup(error) if error.is_busy() => ErrorKind::Busy,
             _ => ErrorKind::Failed,
         };
         let told = Self::new(kind, error.to_string());
@@ -58,9 +59,12 @@ impl From<&StartError> for RpcError {
             StartError::TooMany(_) => (Reason::Busy, "start", None, None),
             StartError::Resources(_, error) => (Reason::of(error), "start", Some(error), None),
             StartError::Limit(_, error) => (Reason::of(error), "limit", Some(error), None),
-            StartError::Cgroup(error) => {
-                let (path, error) = error.parts();
-                let reason = error.map_or(Reason::Failed, Reason::of);
+            StartError::Cgroup(told) => {
+                let (path, error) = told.parts();
+                let reason = match told.is_busy() {
+                    true => Reason::Busy,
+                    false => error.map_or(Reason::Failed, Reason::of),
+                };
                 (reason, "cgroup", error, path)
             }
             StartError::Directory(path, error) => (

@@ -13,6 +13,7 @@ use super::{Launched, own_program};
 use super::{LauncherKind, Level};
 use crate::sandbox::domain::{DEVICE, Domain, LOOK, READ, WRITE};
 use crate::sandbox::inside::Request;
+use crate::sandbox::mounts::MountList;
 use crate::sandbox::policy::{Network, Origin, PROTECTED, Policy, Waivers};
 use crate::sandbox::seccomp;
 use crate::sys::landlock::abi;
@@ -30,6 +31,10 @@ pub(crate) fn free(
     }
     level.launcher = LauncherKind::Seccomp;
     level.seccomp = true;
+    if context.cgroup.is_some() {
+        let sentence = "the limits by cgroup can be lifted, as files are not confined";
+        level.weaker.push(sentence.to_owned());
+    }
     level
         .weaker
         .push("the network is denied by a filter of system calls only".to_owned());
@@ -63,6 +68,9 @@ pub(crate) fn with_landlock(
     context: &SpawnContext<'_>,
     rejected: &[Rejected],
 ) -> Result<Launched, Failure> {
+    if context.cgroup.is_some() {
+        protect_cgroups(policy).map_err(|why| refusal(rejected, Some(why)))?;
+    }
     let ruleset = ruleset(policy, waivers).map_err(|why| refusal(rejected, Some(why)))?;
     let level = Level {
         launcher: LauncherKind::Landlock,
@@ -80,6 +88,28 @@ pub(crate) fn with_landlock(
         filter: Some(filter),
     };
     direct(request, context, restrictions, level)
+}
+
+/// Refuses a policy that lets cgroups be written: what is allowed of a tree, Landlock allows of all that is mounted in it.
+fn protect_cgroups(policy: &Policy) -> Result<(), Refusal> {
+    let cgroups = MountList::shared().cgroups().map_err(|error| {
+        Refusal::new(Stage::Policy, "cannot read the list of mounts", "").because(&error)
+    })?;
+    let roots = || policy.writable_roots();
+    let is_open = |cgroup: &&PathBuf| {
+        roots().any(|root| cgroup.starts_with(root) || root.starts_with(cgroup))
+    };
+    let Some(cgroup) = cgroups.iter().find(is_open) else {
+        return Ok(());
+    };
+    let what = format!(
+        "Landlock cannot keep {} from being written, where a program could lift its limits",
+        cgroup.display()
+    );
+    let hint = "Let the policy write less, ask for no limit by cgroup, or let a bwrap enforce it";
+    let mut refusal = Refusal::new(Stage::Policy, what, hint);
+    refusal.path = Some(cgroup.clone());
+    Err(refusal)
 }
 
 fn direct(

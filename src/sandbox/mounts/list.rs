@@ -22,13 +22,22 @@ struct State {
     /// None where there is no `/proc`.
     list: Option<File>,
     changes: u64,
-    procs: Option<Vec<PathBuf>>,
+    places: Option<Places>,
+}
+
+/// Mount points of what a sandbox treats in a way of its own.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    /// Where the machine's processes can be seen besides in `/proc`.
+    procs: Vec<PathBuf>,
+    /// Where cgroups of version 2 are, which limit programs.
+    cgroups: Vec<PathBuf>,
 }
 
 static SHARED: MountList = MountList(Mutex::new(State {
     list: None,
     changes: 0,
-    procs: None,
+    places: None,
 }));
 
 impl MountList {
@@ -59,10 +68,22 @@ impl MountList {
     /// # Errors
     /// There is no list.
     pub(crate) fn other_procs(&self) -> io::Result<Vec<PathBuf>> {
+        Ok(self.places()?.procs)
+    }
+
+    /// Where cgroups of version 2 are.
+    ///
+    /// # Errors
+    /// There is no list.
+    pub(crate) fn cgroups(&self) -> io::Result<Vec<PathBuf>> {
+        Ok(self.places()?.cgroups)
+    }
+
+    fn places(&self) -> io::Result<Places> {
         let mut state = self.0.lock();
         state.look();
-        if let Some(procs) = &state.procs {
-            return Ok(procs.clone());
+        if let Some(places) = &state.places {
+            return Ok(places.clone());
         }
         let mut text = Vec::new();
         match &mut state.list {
@@ -72,12 +93,13 @@ impl MountList {
             }
             None => text = std::fs::read(LIST)?,
         }
-        let procs: Vec<_> = text
-            .split(|&byte| byte == b'\n')
-            .filter_map(other_proc)
-            .collect();
-        state.procs = Some(procs.clone());
-        Ok(procs)
+        let lines = || text.split(|&byte| byte == b'\n');
+        let places = Places {
+            procs: lines().filter_map(other_proc).collect(),
+            cgroups: lines().filter_map(cgroup).collect(),
+        };
+        state.places = Some(places.clone());
+        Ok(places)
     }
 }
 
@@ -95,7 +117,7 @@ impl State {
         };
         if has_changed {
             self.changes += 1;
-            self.procs = None;
+            self.places = None;
         }
     }
 }
@@ -103,13 +125,25 @@ impl State {
 /// The mount point in a line of the list, if it is of a procfs, not that of `/proc`, and shows processes: the whole of
 /// one, or a process in it.
 fn other_proc(line: &[u8]) -> Option<PathBuf> {
+    let (root, point, kind) = parts(line)?;
+    let shows_processes = root == b"/" || root.get(1).is_some_and(u8::is_ascii_digit);
+    let is_other = kind == b"proc" && shows_processes && !point.starts_with(Path::new("/proc"));
+    is_other.then_some(point)
+}
+
+/// The mount point in a line of the list, if cgroups of version 2 are there.
+fn cgroup(line: &[u8]) -> Option<PathBuf> {
+    let (_, point, kind) = parts(line)?;
+    (kind == b"cgroup2").then_some(point)
+}
+
+/// What of a file system is mounted where, and its type, by a line of the list.
+fn parts(line: &[u8]) -> Option<(&[u8], PathBuf, &[u8])> {
     let mut fields = line.split(|&byte| byte == b' ');
     let (root, point) = (fields.nth(3)?, fields.next()?);
     let kind = fields.skip_while(|field| field != b"-").nth(1)?;
-    let shows_processes = root == b"/" || root.get(1).is_some_and(u8::is_ascii_digit);
     let point = PathBuf::from(OsString::from_vec(unescaped(point)));
-    let is_other = kind == b"proc" && shows_processes && !point.starts_with(Path::new("/proc"));
-    is_other.then_some(point)
+    Some((root, point, kind))
 }
 
 /// The kernel writes blanks, line feeds and backslashes as `\` and three octal digits.
@@ -173,6 +207,17 @@ mod tests {
     }
 
     #[test]
+    fn cgroups_of_version_2_are_found_by_their_type() {
+        let found = |kind: &str| {
+            let line = format!("36 35 0:22 /box /w/c\\040g rw shared:7 - {kind} cgroup2 rw");
+            cgroup(line.as_bytes())
+        };
+        assert_eq!(found("cgroup2"), Some("/w/c g".into()));
+        assert_eq!(found("cgroup"), None);
+        assert_eq!(cgroup(b"36 35 0:22 /"), None);
+    }
+
+    #[test]
     fn what_is_no_line_of_the_list_is_nothing() {
         for line in [
             "",
@@ -194,15 +239,16 @@ mod tests {
         let list = MountList(Mutex::new(State {
             list: None,
             changes: 0,
-            procs: None,
+            places: None,
         }));
         list.other_procs().unwrap();
         let changes = list.changes();
         let kept = vec![PathBuf::from("kept")];
-        list.0.lock().procs = Some(kept.clone());
-        assert_eq!(
-            (list.other_procs().unwrap(), list.changes()),
-            (kept, changes)
-        );
+        list.0.lock().places = Some(Places {
+            procs: kept.clone(),
+            cgroups: kept.clone(),
+        });
+        assert_eq!(list.other_procs().unwrap(), kept);
+        assert_eq!((list.cgroups().unwrap(), list.changes()), (kept, changes));
     }
 }

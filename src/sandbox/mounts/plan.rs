@@ -29,11 +29,14 @@ impl MountPlan {
         cancel: Cancel<'_>,
     ) -> Result<Self, PlanError> {
         let mut weaker = policy.weaker().to_vec();
-        let steps = steps(policy, journal, &mut weaker, cancel)?;
+        let cgroups = MountList::shared().cgroups().map_err(PlanError::List)?;
+        let steps = steps(policy, &cgroups, journal, &mut weaker, cancel)?;
         let wanted = missing(policy, &steps);
         let existing: Vec<PathBuf> = steps
             .iter()
             .filter(|step| !step.is_match && step.is_there() && step.protects())
+            // None of them is a mount point of ours, though it may look like one.
+            .filter(|step| !is_within(&step.path, &cgroups))
             .map(|step| step.path.clone())
             .collect();
         let claim = journal
@@ -51,6 +54,7 @@ impl MountPlan {
             seals: Vec::new(),
             links: BTreeSet::new(),
             held: BTreeSet::new(),
+            cgroups: &cgroups,
         };
         draft.base()?;
         let made: HashMap<&Path, Identity> = claim.points().collect();
@@ -144,18 +148,31 @@ impl Step {
     }
 }
 
-/// The rules below the root, what patterns match, the journal itself, which no program may see, and what shows the
-/// machine's processes besides `/proc`.
+/// The rules below the root, what patterns match, the journal itself, which no program may see, what shows the
+/// machine's processes besides `/proc`, and cgroups: whoever writes there lifts limits and kills, so nobody may.
 fn steps(
     policy: &Policy,
+    cgroups: &[PathBuf],
     journal: &Journal,
     weaker: &mut Vec<String>,
     cancel: Cancel<'_>,
 ) -> Result<Vec<Step>, PlanError> {
     let rules = policy.rules();
     let mut wishes: Vec<(PathBuf, Access, Vec<Link>)> = rules
-        .map(|rule| (rule.path.clone(), rule.access, rule.links.clone()))
+        .map(|rule| {
+            let access = match is_within(&rule.path, cgroups) {
+                true => rule.access.min(Access::Read),
+                false => rule.access,
+            };
+            (rule.path.clone(), access, rule.links.clone())
+        })
         .collect();
+    let is_ruled = |path: &PathBuf| policy.rules().any(|rule| rule.path == *path);
+    for path in cgroups {
+        if policy.access(path) == Access::Write && !is_ruled(path) {
+            wishes.push((path.clone(), Access::Read, Vec::new()));
+        }
+    }
     let roots: BTreeSet<PathBuf> = policy.writable_roots().map(Path::to_owned).collect();
     let mut open_bases: HashMap<&Path, bool> = HashMap::new();
     for glob in policy.globs() {
@@ -199,6 +216,10 @@ fn steps(
             continue;
         }
         let source = Source::open(&path)?;
+        // A directory that was made there to be covered would be a cgroup, and nothing can be made there from inside.
+        if source.is_none() && is_within(&path, cgroups) {
+            continue;
+        }
         if source.is_none() && access < Access::Write {
             check_entry(policy, &path)?;
         }
@@ -230,6 +251,10 @@ fn steps(
     }
     weaker.extend(hard_links.sentence());
     Ok(steps)
+}
+
+fn is_within(path: &Path, places: &[PathBuf]) -> bool {
+    places.iter().any(|place| path.starts_with(place))
 }
 
 /// Refuses a path that cannot be told from a missing one, because a directory on the way cannot be entered, if a program
@@ -409,6 +434,8 @@ struct Draft<'a> {
     links: BTreeSet<PathBuf>,
     /// Where something is mounted, so that it cannot be renamed.
     held: BTreeSet<PathBuf>,
+    /// Where nothing may be written.
+    cgroups: &'a [PathBuf],
 }
 
 impl Draft<'_> {
@@ -494,7 +521,7 @@ impl Draft<'_> {
             let source =
                 Source::open(&parent)?.ok_or_else(|| PlanError::Changed(parent.clone()))?;
             self.held.insert(parent.clone());
-            let writable = true;
+            let writable = !is_within(&parent, self.cgroups);
             self.push(parent, Action::Bind { source, writable });
         }
         Ok(())

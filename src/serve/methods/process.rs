@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::env::local::variables::{add_shell, child_environment, server_environment};
 use crate::env::local::{
-    self, CgroupLimits, CpuLimit, Process, ProcessSpec, ReadQuery, ReadView, Started, Subscriber,
-    refusal,
+    self, CgroupLimits, CpuLimit, MOST_PIDS, Process, ProcessSpec, ReadQuery, ReadView, Started,
+    Subscriber, refusal,
 };
 use crate::memory::{self, Kind, Reserved, UNCOUNTED};
 use crate::rpc::base64;
@@ -240,9 +240,16 @@ fn specify(call: &Call<'_>, params: StartParams<'_>) -> Result<ProcessSpec, RpcE
 }
 
 fn cgroup_limits(params: &StartParams<'_>) -> Result<CgroupLimits, RpcError> {
-    let at_least_one = |name: &str, count: Option<u64>| match count {
-        Some(0) => Err(RpcError::invalid_params(format!("{name} must not be 0"))),
-        count => Ok(count),
+    let memory = match params.memory_max {
+        Some(0) => return Err(RpcError::invalid_params("memoryMax must not be 0")),
+        memory => memory,
+    };
+    let pids = match params.pids_max {
+        Some(count) if !(1..=MOST_PIDS).contains(&count) => {
+            let message = format!("pidsMax must be from 1 to {MOST_PIDS}");
+            return Err(RpcError::invalid_params(message));
+        }
+        pids => pids,
     };
     let cpu = params.cpu_max.map(|processors| {
         CpuLimit::of(processors).ok_or_else(|| {
@@ -250,8 +257,8 @@ fn cgroup_limits(params: &StartParams<'_>) -> Result<CgroupLimits, RpcError> {
         })
     });
     Ok(CgroupLimits {
-        memory: at_least_one("memoryMax", params.memory_max)?,
-        pids: at_least_one("pidsMax", params.pids_max)?,
+        memory,
+        pids,
         cpu: cpu.transpose()?,
     })
 }

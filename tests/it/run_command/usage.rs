@@ -37,7 +37,7 @@ fn a_wrong_command_line_gives_2() {
         ),
         (
             &["run", "--cpu", "0", "x"],
-            "expected a number of processors, such as 2 or 0.5",
+            "expected a number of processors from 0.01 to 10000, such as 0.5",
         ),
         (
             &["run", "-i", "-n", "x"],

@@ -141,6 +141,9 @@ fn begin(
     let cancel = cancel.as_ref().map(|cancel| cancel.as_fd());
     let cgroup = process.session_cgroup.for_process(&spec.cgroup_limits);
     let cgroup = cgroup.map_err(launch::StartError::Cgroup)?;
+    if let Some(cgroup) = &cgroup {
+        process.control.lock().starts_in(Arc::clone(cgroup));
+    }
     let host = process.host();
     let launched = launch::launch(host, spec, process.mark(), cgroup, cancel)?;
     Ok((waker, launched))
