@@ -308,6 +308,7 @@ pub(crate) fn try_cgroup(
     guardian: &Guardian,
 ) -> Result<(), CgroupError> {
     let entrance = cgroup.entrance()?;
+    let program = File::open("/proc/self/exe").map_err(|error| cgroup.unusable(error))?;
     let context = SpawnContext {
         standard: [None; 3],
         null,
@@ -316,7 +317,7 @@ pub(crate) fn try_cgroup(
         cancel: None,
     };
     let launch = Launch {
-        program: Program::Paths(&[c"/proc/self/exe".to_owned()]),
+        program: Program::Open(program.as_fd()),
         argv: &[c"exec-server".to_owned(), c"--version".to_owned()],
         env: &[],
         cwd: c"/",
