@@ -7,27 +7,30 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::access::handshake::{Accepted, HANDSHAKE, LAST_WORDS, let_in};
 use super::access::upgrade::UpgradePolicy;
 use super::caller::Stranger;
 use super::dispatch::Dispatch;
+use super::file_queue::OwnRequest;
 use super::methods::http::HttpRequests;
 use super::metrics::METRICS;
 use super::notify::Notifications;
 use super::refusal::Cause;
 use super::request_limit::Requests;
-use super::server::{SWEEP, Server};
+use super::server::{STACK_BYTES, STDIO_CONNECTION, SWEEP, Server};
 use crate::env::local::Watches;
 use crate::log::{self, Event, Level};
 use crate::net::Socket;
 use crate::rpc::error::RpcError;
 use crate::rpc::transport::{Framing, Goodbye, Outbound, Reader, Received, Role, WebSocketReader};
 use crate::sys::sync::Mutex;
+use crate::workers::start_thread;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
@@ -106,12 +109,13 @@ impl fmt::Display for Peer {
 /// How long the last requests may wait, each, when standard input has ended.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
 
-/// Serves one accepted connection to its end.
+/// Serves one accepted connection to its end; `place` is free then.
 pub(crate) fn serve_socket(
     server: &Arc<Server>,
     accepted: Accepted,
     stranger: Option<&Stranger>,
     policy: &UpgradePolicy,
+    place: Place,
 ) {
     let caller = accepted.caller;
     let entry = match let_in(server, accepted, stranger, policy) {
@@ -120,137 +124,239 @@ pub(crate) fn serve_socket(
         Err(error) => return caller.lost(Cause::Transport, error.to_string()),
     };
     let outbound = Arc::new(Outbound::new(entry.sink, Framing::WebSocket(Role::Server)));
-    let mut reader = WebSocketReader::new(entry.source, entry.buffer, Arc::clone(&outbound));
+    let reader = WebSocketReader::new(entry.source, entry.buffer, Arc::clone(&outbound));
     let (number, peer) = (caller.connection, caller.peer);
-    serve_connection(
-        server,
-        &mut reader,
-        &outbound,
-        number,
-        peer,
-        Some(entry.place),
-    );
+    let mut connection = Connection::new(server, Box::new(reader), outbound, number, peer);
+    connection.client = Some(entry.place);
+    connection.place = Some(place);
+    connection.run();
 }
 
-/// Serves an open connection to its end; whether a message has come. Its place, if it has one, is free
-/// as soon as its client is gone.
-pub(crate) fn serve_connection(
-    server: &Arc<Server>,
-    reader: &mut dyn Reader,
-    outbound: &Arc<Outbound>,
+/// Runs `work` as the thread of a connection of this number.
+pub(crate) fn spawn(number: u64, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    match number {
+        STDIO_CONNECTION => start_thread("conn-stdio", STACK_BYTES, work),
+        _ => start_thread(format!("conn-{number}"), STACK_BYTES, work),
+    }
+}
+
+/// A connection whose client has been let in. One thread at a time reads its messages and answers.
+pub(crate) struct Connection {
+    server: Arc<Server>,
+    reader: Box<dyn Reader + Send>,
+    outbound: Arc<Outbound>,
+    requests: Requests,
     number: u64,
     peer: Peer,
+    /// When the client must have introduced itself.
+    introduction: Instant,
+    keepalive: Keepalive,
+    swept_at: Instant,
+    has_heard: bool,
+    /// Among those of clients; free as soon as the client is gone.
+    client: Option<Place>,
+    /// Among those of all connections; free at the end.
     place: Option<Place>,
-) -> bool {
-    server.register(number, outbound);
-    let has_heard = serve_messages(server, reader, outbound, number, peer, place);
-    server.unregister(number);
-    hang_up(reader, outbound);
-    has_heard
+    /// Told at the end whether a message has come.
+    ended: Option<mpsc::Sender<bool>>,
 }
 
-/// After the last message: sends what is left and takes what still comes, for a moment.
-fn hang_up(reader: &mut dyn Reader, outbound: &Arc<Outbound>) {
-    let deadline = Instant::now() + LAST_WORDS;
-    if outbound.drain(deadline) {
-        outbound.stop_sending();
-        while Instant::now() < deadline && matches!(reader.receive(LAST_WORDS), Received::Message) {
+impl Connection {
+    pub(crate) fn new(
+        server: &Arc<Server>,
+        reader: Box<dyn Reader + Send>,
+        outbound: Arc<Outbound>,
+        number: u64,
+        peer: Peer,
+    ) -> Box<Self> {
+        server.register(number, &outbound);
+        METRICS.connections.add(1);
+        log::event(Level::Info, Event::ConnectionOpened, &|line| {
+            line.value("connection", number);
+            line.text("peer", peer);
+        });
+        let dispatch = Dispatch::new(
+            Arc::clone(server),
+            Arc::clone(&outbound),
+            Arc::new(Notifications(Arc::clone(&outbound))),
+            number,
+            peer,
+        );
+        let workers = &server.services.request_workers;
+        let requests = Requests::new(dispatch, server.concurrent_requests, &outbound, workers);
+        Box::new(Self {
+            server: Arc::clone(server),
+            reader,
+            outbound,
+            requests,
+            number,
+            peer,
+            introduction: Instant::now() + HANDSHAKE,
+            keepalive: Keepalive::new(server.ping_interval),
+            swept_at: Instant::now(),
+            has_heard: false,
+            client: None,
+            place: None,
+            ended: None,
+        })
+    }
+
+    /// Reads messages and answers them until the connection ends, perhaps on another thread. Whether
+    /// a message has come.
+    pub(crate) fn run_to_the_end(mut self: Box<Self>) -> bool {
+        let (ended, end) = mpsc::channel();
+        self.ended = Some(ended);
+        self.run();
+        // Whatever becomes of the connection, it is told.
+        end.recv().unwrap_or(false)
+    }
+
+    /// Goes on on a thread of its own; the connection where there is none.
+    pub(crate) fn run_on(self: Box<Self>) -> Result<(), Box<Self>> {
+        let number = self.number;
+        let kept = Arc::new(Mutex::new(Some(self)));
+        let taken = Arc::clone(&kept);
+        let run = move || {
+            let connection = taken.lock().take();
+            if let Some(connection) = connection {
+                connection.run();
+            }
+        };
+        match spawn(number, run) {
+            Ok(()) => Ok(()),
+            Err(_) => kept.lock().take().map_or(Ok(()), Err),
         }
     }
-    outbound.kill();
-}
 
-/// Reads messages and answers them until the connection ends; whether one has come.
-pub(crate) fn serve_messages(
-    server: &Arc<Server>,
-    reader: &mut dyn Reader,
-    outbound: &Arc<Outbound>,
-    number: u64,
-    peer: Peer,
-    place: Option<Place>,
-) -> bool {
-    METRICS.connections.add(1);
-    log::event(Level::Info, Event::ConnectionOpened, &|line| {
-        line.value("connection", number);
-        line.text("peer", peer);
-    });
-    let subscriber = Arc::new(Notifications(Arc::clone(outbound)));
-    let dispatch = Dispatch::new(
-        Arc::clone(server),
-        Arc::clone(outbound),
-        subscriber,
-        number,
-        peer,
-    );
-    let workers = &server.services.request_workers;
-    let requests = Requests::new(dispatch, server.concurrent_requests, outbound, workers);
-    let introduction = Instant::now() + HANDSHAKE;
-    let ping = server.ping_interval;
-    let mut swept_at = Instant::now();
-    let mut keepalive = Keepalive::new(ping);
-    let mut has_heard = false;
-    let why = loop {
-        let received = reader.receive(patience(&requests, peer, introduction, ping));
-        match received {
-            Received::Message => {
-                has_heard = true;
-                if let Some(payload) = requests.take(reader.message()) {
-                    reader.expect(payload);
+    /// Reads messages and answers them until the connection ends, or another thread does so.
+    pub(crate) fn run(mut self: Box<Self>) {
+        let why = loop {
+            match self.reader.receive(self.patience()) {
+                Received::Message => {
+                    self.has_heard = true;
+                    let is_last = !self.reader.has_more();
+                    let next = self.requests.take(self.reader.message(), is_last);
+                    if let Some(payload) = next.payload {
+                        self.reader.expect(payload);
+                    }
+                    if let Some(request) = next.own_request {
+                        let Some(connection) = self.carry_out(request) else {
+                            return;
+                        };
+                        self = connection;
+                    }
                 }
+                Received::Payload(payload) => self.requests.take_payload(payload),
+                Received::Refused(refusal, id) => {
+                    let refuse = |dispatch: &mut Dispatch| dispatch.refuse(refusal, id.as_ref());
+                    self.requests.with(refuse);
+                }
+                Received::Idle => self.outbound.shrink(),
+                Received::Closed(why) => break why,
             }
-            Received::Payload(payload) => requests.take_payload(payload),
-            Received::Refused(refusal, id) => {
-                requests.with(|dispatch| dispatch.refuse(refusal, id.as_ref()));
+            if let Some(why) = self.look_after() {
+                break why;
             }
-            Received::Idle => outbound.shrink(),
-            Received::Closed(why) => break why,
+        };
+        self.end(&why);
+    }
+
+    /// Carries out a file request. If that takes long, another thread reads on, and this one is not
+    /// the connection's any more.
+    fn carry_out(self: Box<Self>, request: OwnRequest) -> Option<Box<Self>> {
+        let server = Arc::clone(&self.server);
+        let handover = &server.services.handover;
+        match handover.lend(self) {
+            Ok(number) => request.carry_out(|| handover.take_back(number)),
+            Err(connection) => {
+                request.put_back();
+                Some(connection)
+            }
         }
-        if peer.has_sweeps() && server.sweep(&mut swept_at) {
+    }
+
+    /// What is to be done from time to time. The reason when the connection has to end.
+    fn look_after(&mut self) -> Option<String> {
+        let (server, peer, outbound) = (&self.server, self.peer, &self.outbound);
+        if peer.has_sweeps() && server.sweep(&mut self.swept_at) {
             server.services.host.reap();
         }
         if outbound.is_dead() {
-            break "it takes no more messages".to_owned();
+            return Some("it takes no more messages".to_owned());
         }
-        if !outbound.wait_for_room(keepalive.silence()) {
-            break "it does not take its answers".to_owned();
+        let silence = self.keepalive.silence();
+        if !outbound.wait_for_room(silence) {
+            return Some("it does not take its answers".to_owned());
         }
-        if peer.must_hurry() && !requests.is_initialized() && Instant::now() >= introduction {
+        if peer.must_hurry()
+            && !self.requests.is_initialized()
+            && Instant::now() >= self.introduction
+        {
             let message = format!("no initialize within {HANDSHAKE:?}; connect again");
-            requests.with(|dispatch| dispatch.reject(&RpcError::invalid_request(message)));
+            let error = RpcError::invalid_request(message);
+            self.requests.with(|dispatch| dispatch.reject(&error));
             outbound.say_goodbye(Goodbye::Protocol);
-            break "it did not introduce itself".to_owned();
+            return Some("it did not introduce itself".to_owned());
         }
-        if peer.has_pings() && !keepalive.check(reader.last_heard(), outbound) {
-            break format!("it is silent for {:?}", keepalive.silence());
+        if peer.has_pings() && !self.keepalive.check(self.reader.last_heard(), outbound) {
+            return Some(format!("it is silent for {silence:?}"));
         }
-    };
-    // What its requests still do, on a file system that hangs perhaps, keeps no other client out.
-    drop(place);
-    // Who ends our input may still read our output.
-    let patience = matches!(peer, Peer::Stdio).then_some(LAST_REQUESTS);
-    requests.end(patience);
-    let session = requests.with(|dispatch| dispatch.session().map(|session| session.tag()));
-    log::event(Level::Info, Event::ConnectionClosed, &|line| {
-        line.value("connection", number);
-        line.text("peer", peer);
-        if let Some(session) = session {
-            line.text("session", session);
-        }
-        line.text("why", &why);
-    });
-    has_heard
-}
+        None
+    }
 
-/// How long to wait for the next message.
-fn patience(requests: &Requests, peer: Peer, introduction: Instant, ping: Duration) -> Duration {
-    if peer.has_sweeps() {
-        return SWEEP;
+    /// How long to wait for the next message.
+    fn patience(&self) -> Duration {
+        let ping = self.server.ping_interval;
+        if self.peer.has_sweeps() {
+            return SWEEP;
+        }
+        if self.requests.is_initialized() || !self.peer.must_hurry() {
+            return ping;
+        }
+        let left = self.introduction.saturating_duration_since(Instant::now());
+        left.min(ping).max(Duration::from_millis(1))
     }
-    if requests.is_initialized() || !peer.must_hurry() {
-        return ping;
+
+    fn end(mut self: Box<Self>, why: &str) {
+        // What its requests still do, on a file system that hangs perhaps, keeps no other client out.
+        drop(self.client.take());
+        // Who ends our input may still read our output.
+        let patience = matches!(self.peer, Peer::Stdio).then_some(LAST_REQUESTS);
+        self.requests.end(patience);
+        let session = self
+            .requests
+            .with(|dispatch| dispatch.session().map(|session| session.tag()));
+        log::event(Level::Info, Event::ConnectionClosed, &|line| {
+            line.value("connection", self.number);
+            line.text("peer", self.peer);
+            if let Some(session) = session {
+                line.text("session", session);
+            }
+            line.text("why", why);
+        });
+        if matches!(self.peer, Peer::Stdio) {
+            self.server.end();
+        } else {
+            self.server.unregister(self.number);
+            self.hang_up();
+        }
+        if let Some(ended) = self.ended.take() {
+            // Who waits is gone only with the program.
+            let _ = ended.send(self.has_heard);
+        }
     }
-    let left = introduction.saturating_duration_since(Instant::now());
-    left.min(ping).max(Duration::from_millis(1))
+
+    /// After the last message: sends what is left and takes what still comes, for a moment.
+    fn hang_up(&mut self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        if self.outbound.drain(deadline) {
+            self.outbound.stop_sending();
+            while Instant::now() < deadline
+                && matches!(self.reader.receive(LAST_WORDS), Received::Message)
+            {}
+        }
+        self.outbound.kill();
+    }
 }
 
 /// The belongings of one connection.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::confined::{ConfinedRequest, Wanted};
 use super::connection::ConnectionState;
 use super::connection::Peer;
-use super::file_queue::{FileQueue, Job, Room};
+use super::file_queue::{FileQueue, Job, OwnRequest, Room};
 use super::files::{self, BlockWrite, FileMethod, FileWork, Prepared};
 use super::methods::{http, process, run, session, watch};
 use super::metrics::{Flow, METRICS};
@@ -128,6 +128,18 @@ pub(crate) struct Dispatch {
     awaiting: Option<(Responder, BlockWrite, Room)>,
     /// Counts the request that is being handled, until something else answers it.
     slot: Cell<Option<Slot>>,
+    /// Whether the thread that reads may carry out the request itself, and that request.
+    may_keep: bool,
+    own_request: Cell<Option<OwnRequest>>,
+}
+
+/// What a message leaves to the thread that reads.
+#[derive(Default)]
+pub(crate) struct Next {
+    /// What follows the message.
+    pub(crate) payload: Option<Payload>,
+    /// What it is to carry out.
+    pub(crate) own_request: Option<OwnRequest>,
 }
 
 impl Dispatch {
@@ -150,6 +162,8 @@ impl Dispatch {
             connection_state: ConnectionState::new(connection),
             awaiting: None,
             slot: Cell::new(None),
+            may_keep: false,
+            own_request: Cell::new(None),
         }
     }
 
@@ -172,13 +186,15 @@ impl Dispatch {
     }
 
     /// Handles one message, whose request `slot` counts until it is answered; a fault in it concerns
-    /// it alone. The payload that follows it, if one does.
+    /// it alone. A file request is left to the calling thread if it `may_keep` it.
     pub(crate) fn handle(
         &mut self,
         message: Result<Message<'_>, String>,
         slot: Option<Slot>,
-    ) -> Option<Payload> {
+        may_keep: bool,
+    ) -> Next {
         self.slot.set(slot);
+        self.may_keep = may_keep;
         let mut payload = None;
         match message {
             Ok(Message::Request { id, method, params }) => {
@@ -209,14 +225,17 @@ impl Dispatch {
             }
         }
         self.slot.set(None);
-        payload
+        Next {
+            payload,
+            own_request: self.own_request.take(),
+        }
     }
 
     /// Handles a request that had to wait for its turn.
     pub(crate) fn go_on(&mut self, request: Waiting, slot: Slot) {
         match request {
             Waiting::Message { text, .. } => {
-                self.handle(decode(&text), Some(slot));
+                self.handle(decode(&text), Some(slot), false);
             }
             Waiting::Write(responder, work, room) => {
                 responder.occupy(slot);
@@ -396,7 +415,13 @@ impl Dispatch {
             _ => FILES,
         };
         let call = self.call(id, name, family)?;
-        self.file_queue.push(call.responder(), job, room);
+        let responder = call.responder();
+        if self.may_keep && !job.is_bulk() {
+            let kept = self.file_queue.push_or_keep(responder, job, room);
+            self.own_request.set(kept);
+        } else {
+            self.file_queue.push(responder, job, room);
+        }
         Ok(())
     }
 

@@ -1,9 +1,10 @@
-//! The file requests of one connection, one after the other on a thread of their own.
+//! The file requests of one connection, one after the other.
 //!
 //! They take effect in the order in which they were sent, and however long one
 //! takes, the connection's reader goes on: a request that finds the queue full is
-//! refused. The thread comes with the first request and goes a moment after the
-//! last.
+//! refused. A request that finds the queue empty may be carried out by the thread that reads
+//! ([`OwnRequest`]), unless the one before it was slow. The others are carried out by a thread of
+//! the queue, which comes with the first of them and goes a moment after the last.
 //!
 //! When the connection is lost, what waits is dropped, since nobody would see its
 //! answer. What has begun goes on, and the session's next connection begins its
@@ -22,6 +23,7 @@ use super::services::Services;
 use crate::memory::{self, Kind, Reserved};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::transport::{Outbound, shrink_blocks};
+use crate::sys::process::name_thread;
 use crate::sys::sync::{Condvar, Mutex};
 use crate::workers::Workers;
 
@@ -31,6 +33,8 @@ const MAX_WAITING: usize = 16 * 1024;
 const OVERHEAD: usize = 256;
 /// Bytes of waiting requests that need no room in the server's memory.
 const UNCOUNTED: usize = memory::UNCOUNTED / 4;
+/// A request that takes longer is slow: the next one had better not keep the reader.
+const SLOW: Duration = Duration::from_millis(1);
 /// How long a thread waits for the next request.
 const LINGER: Duration = Duration::from_secs(3);
 /// Answers are sent together up to so many bytes. With more the next request waits until they are
@@ -52,6 +56,13 @@ pub(crate) enum Job {
     Plain(FileWork),
     /// One under a policy.
     Confined(ConfinedRequest),
+}
+
+impl Job {
+    /// Whether it is one of many blocks, of which the client has the next one under way.
+    pub(crate) fn is_bulk(&self) -> bool {
+        matches!(self, Self::Plain(work) if work.answers_raw)
+    }
 }
 
 /// Room in memory for one request of a connection, until that is answered or dropped.
@@ -81,6 +92,17 @@ pub(crate) struct FileRequests(Arc<Shared>);
 #[derive(Default)]
 pub(crate) struct Unfinished(Vec<Arc<Shared>>);
 
+/// A request that the connection's own thread carries out: nothing was before it.
+pub(crate) struct OwnRequest {
+    responder: Responder,
+    job: Job,
+    room: Room,
+    workers: FileWorkers,
+    at_work: AtWork,
+    /// Whether the queue has no other thread, which would wait meanwhile.
+    is_only: bool,
+}
+
 /// The threads for the file requests of all connections.
 #[derive(Clone)]
 pub(crate) struct FileWorkers {
@@ -88,6 +110,15 @@ pub(crate) struct FileWorkers {
     running: Arc<AtomicUsize>,
     /// No more than so many run.
     limit: usize,
+}
+
+/// One thread that is at work, until this is dropped.
+struct AtWork(Arc<AtomicUsize>);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Shared {
@@ -100,7 +131,7 @@ struct Shared {
     confined: Arc<ConfinedFiles>,
     /// On the helper of the request that is being answered.
     cancel: HelperCancel,
-    /// Only ever locked by the thread that runs.
+    /// Only ever locked by the thread that carries out a request.
     service: Mutex<FileService>,
 }
 
@@ -109,9 +140,12 @@ struct Queue {
     waiting: VecDeque<(Responder, Job, Room)>,
     /// What there is room for: requests that wait, and the one that is answered.
     bytes: usize,
+    /// There is a thread for them, or a reader that becomes it when its request is slow.
     is_running: bool,
     /// A request is being answered.
     is_busy: bool,
+    /// The last one was slow.
+    was_slow: bool,
     /// Nothing more will come.
     is_closed: bool,
     /// The session has lost the connection: nothing more begins.
@@ -142,27 +176,32 @@ impl FileWorkers {
         }
     }
 
-    fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), RpcError> {
-        let busy = |message| RpcError::new(ErrorKind::Busy, message);
-        let running = Arc::clone(&self.running);
-        if running.fetch_add(1, Ordering::Relaxed) >= self.limit {
-            running.fetch_sub(1, Ordering::Relaxed);
-            return Err(busy(format!(
-                "{} connections have file requests at work, some of them without a client any \
-                 more, because their file system does not answer; try again later",
-                self.limit
-            )));
+    /// Counts a thread more, if there may be one.
+    fn begin(&self) -> Result<AtWork, RpcError> {
+        let before = self.running.fetch_add(1, Ordering::Relaxed);
+        let at_work = AtWork(Arc::clone(&self.running));
+        if before >= self.limit {
+            return Err(RpcError::new(
+                ErrorKind::Busy,
+                format!(
+                    "{} connections have file requests at work, some of them without a client any \
+                     more, because their file system does not answer; try again later",
+                    self.limit
+                ),
+            ));
         }
-        let count = Arc::clone(&self.running);
+        Ok(at_work)
+    }
+
+    fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), RpcError> {
+        let at_work = self.begin()?;
         let job = move || {
             job();
-            count.fetch_sub(1, Ordering::Relaxed);
+            drop(at_work);
         };
         self.workers.run(Box::new(job)).map_err(|error| {
-            running.fetch_sub(1, Ordering::Relaxed);
-            busy(format!(
-                "no thread for file requests: {error}; try again later"
-            ))
+            let message = format!("no thread for file requests: {error}; try again later");
+            RpcError::new(ErrorKind::Busy, message)
         })
     }
 }
@@ -251,25 +290,42 @@ impl FileQueue {
     /// Takes a request, which is answered later; at once, if there is no thread. One of a
     /// connection that has lost its session is dropped.
     pub(crate) fn push(&self, responder: Responder, job: Job, room: Room) {
-        let shared = &self.shared;
-        let mut queue = shared.queue.lock();
-        if queue.is_abandoned {
-            return;
+        self.shared.push(&self.workers, responder, job, room);
+    }
+
+    /// Takes a request from the thread that reads. The request where that thread is to carry it
+    /// out: there is nothing before it, and the one before it was quick.
+    pub(crate) fn push_or_keep(
+        &self,
+        responder: Responder,
+        job: Job,
+        room: Room,
+    ) -> Option<OwnRequest> {
+        let mut queue = self.shared.queue.lock();
+        let may_keep = queue.is_idle() && !queue.was_slow && queue.unfinished.0.is_empty();
+        if !may_keep || queue.is_abandoned {
+            drop(queue);
+            self.push(responder, job, room);
+            return None;
         }
-        if !queue.is_running {
-            let file_queue = Arc::clone(shared);
-            if let Err(error) = self.workers.run(move || file_queue.run()) {
+        let at_work = match self.workers.begin() {
+            Ok(at_work) => at_work,
+            Err(error) => {
                 drop(queue);
-                return responder.fail(&error);
+                responder.fail(&error);
+                return None;
             }
-            queue.is_running = true;
-        }
-        queue.waiting.push_back((responder, job, room));
-        let is_asleep = queue.is_asleep;
-        drop(queue);
-        if is_asleep {
-            shared.work.notify_one();
-        }
+        };
+        let is_only = !std::mem::replace(&mut queue.is_running, true);
+        queue.is_busy = true;
+        Some(OwnRequest {
+            responder,
+            job,
+            room,
+            workers: self.workers.clone(),
+            at_work,
+            is_only,
+        })
     }
 
     /// No more requests will come: the thread ends, with its open files, after those it has.
@@ -319,34 +375,135 @@ impl Drop for FileQueue {
     }
 }
 
+impl OwnRequest {
+    /// Lets it take its turn on the queue's thread after all.
+    pub(crate) fn put_back(self) {
+        let shared = Arc::clone(&self.room.shared);
+        let mut queue = shared.queue.lock();
+        queue.is_busy = false;
+        queue.is_running &= !self.is_only;
+        drop(queue);
+        shared.push(&self.workers, self.responder, self.job, self.room);
+    }
+
+    /// Carries it out. `take_back` then tells whether this thread is still the one that reads: it
+    /// sends the answer before it waits for the next message. Where it is not, this sends the answer,
+    /// and goes on as the queue's thread if that has none.
+    pub(crate) fn carry_out<R>(self, take_back: impl FnOnce() -> Option<R>) -> Option<R> {
+        let Self {
+            responder,
+            job,
+            room,
+            workers,
+            at_work,
+            is_only,
+        } = self;
+        let shared = Arc::clone(&room.shared);
+        let mut service = shared.service.lock();
+        shared.answer(&mut service, &responder, job);
+        drop((responder, room));
+        let was_large = service.shrink();
+        drop(service);
+        if shared.outbound.unsent() > BATCH {
+            shared.send();
+        }
+        let reader = take_back();
+        let mut queue = shared.queue.lock();
+        let is_last = shared.finish(&mut queue, was_large || reader.is_none());
+        if is_only && is_last && reader.is_some() {
+            queue.is_running = false;
+        }
+        let is_abandoned = queue.is_abandoned;
+        drop(queue);
+        if is_abandoned {
+            shared.service.lock().close_all();
+        }
+        if reader.is_none() {
+            shared.outbound.flush();
+        }
+        match reader {
+            None if is_only => name_thread("files", || shared.run()),
+            // Another thread than the reader has added to the queue meanwhile.
+            Some(_) if is_only && !is_last => shared.start(&workers),
+            _ => {}
+        }
+        drop(at_work);
+        reader
+    }
+}
+
 impl Shared {
+    fn push(self: &Arc<Self>, workers: &FileWorkers, responder: Responder, job: Job, room: Room) {
+        let mut queue = self.queue.lock();
+        if queue.is_abandoned {
+            return;
+        }
+        queue.waiting.push_back((responder, job, room));
+        let is_running = std::mem::replace(&mut queue.is_running, true);
+        let is_asleep = queue.is_asleep;
+        drop(queue);
+        if !is_running {
+            self.start(workers);
+        } else if is_asleep {
+            self.work.notify_one();
+        }
+    }
+
+    /// Starts the thread of the queue. If there can be none, what waits is refused.
+    fn start(self: &Arc<Self>, workers: &FileWorkers) {
+        let shared = Arc::clone(self);
+        let Err(error) = workers.run(move || shared.run()) else {
+            return;
+        };
+        let mut queue = self.queue.lock();
+        queue.is_running = false;
+        let refused = std::mem::take(&mut queue.waiting);
+        drop(queue);
+        for (responder, _, _) in refused {
+            responder.fail(&error);
+        }
+    }
+
     fn run(&self) {
-        let mut service = self.service.lock();
         while let Some((responder, job, room)) = self.next() {
+            let began = Instant::now();
             let is_urgent = matches!(&job, Job::Plain(work) if work.is_urgent);
-            match (self.await_former(), job) {
-                (Err(error), _) => responder.fail(&error),
-                (Ok(()), Job::Plain(work)) => service.answer(&responder, work),
-                (Ok(()), Job::Confined(request)) => {
-                    self.confined
-                        .answer(&mut service, &responder, &request, &self.cancel);
-                }
+            match self.await_former() {
+                Ok(()) => self.answer(&mut self.service.lock(), &responder, job),
+                Err(error) => responder.fail(&error),
             }
             drop((responder, room));
-            let is_last = self.finished();
+            let was_slow = began.elapsed() > SLOW;
+            let is_last = self.finish(&mut self.queue.lock(), was_slow);
             if self.outbound.unsent() > BATCH {
-                if !self.outbound.send_waiting(PATIENCE) {
-                    self.outbound.kill();
-                }
+                self.send();
             } else if is_last || is_urgent {
                 self.outbound.flush();
             }
         }
+        let mut service = self.service.lock();
         if self.queue.lock().is_abandoned {
             service.close_all();
         }
         service.shrink();
         shrink_blocks();
+    }
+
+    fn answer(&self, service: &mut FileService, responder: &Responder, job: Job) {
+        match job {
+            Job::Plain(work) => service.answer(responder, work),
+            Job::Confined(request) => {
+                self.confined
+                    .answer(service, responder, &request, &self.cancel);
+            }
+        }
+    }
+
+    /// Waits until the client has taken what it was sent.
+    fn send(&self) {
+        if !self.outbound.send_waiting(PATIENCE) {
+            self.outbound.kill();
+        }
     }
 
     /// Waits until no request of a connection that the session has lost is at work any more.
@@ -391,15 +548,19 @@ impl Shared {
         let mut queue = self.queue.lock();
         let give_up = Instant::now() + LINGER;
         loop {
-            if let Some(next) = queue.waiting.pop_front() {
+            if !queue.is_busy
+                && let Some(next) = queue.waiting.pop_front()
+            {
                 queue.is_busy = true;
                 return Some(next);
             }
             let left = give_up.saturating_duration_since(Instant::now());
-            if queue.is_closed || left.is_zero() {
+            let may_end = queue.is_closed || left.is_zero();
+            if may_end && queue.waiting.is_empty() {
                 queue.is_running = false;
                 return None;
             }
+            let left = if may_end { TICK } else { left };
             queue.is_asleep = true;
             queue = wait(&self.work, queue, left);
             queue.is_asleep = false;
@@ -407,12 +568,15 @@ impl Shared {
     }
 
     /// One request is done; whether no other waits.
-    fn finished(&self) -> bool {
-        let mut queue = self.queue.lock();
+    fn finish(&self, queue: &mut Queue, was_slow: bool) -> bool {
         queue.is_busy = false;
+        queue.was_slow = was_slow;
         queue.answered += 1;
         if queue.watching > 0 {
             self.done.notify_all();
+        }
+        if queue.is_asleep && !queue.waiting.is_empty() {
+            self.work.notify_one();
         }
         queue.waiting.is_empty()
     }

@@ -5,12 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::{Peer, serve_connection};
-use super::server::{STACK_BYTES, Server};
+use super::connection::{self, Connection, Peer};
+use super::server::Server;
 use crate::net::Dialled;
 use crate::net::{Sink, Socket, SocketSource};
 use crate::rpc::transport::{Framing, LineReader, Outbound, Role, WebSocketReader};
-use crate::workers::start_thread;
 
 /// What has something to say when the server ends, after all connections have.
 pub trait ShutdownHook: Send + Sync {
@@ -33,16 +32,9 @@ impl Injector {
         let outbound = Outbound::new(websocket.sink, Framing::WebSocket(Role::Client));
         let outbound = Arc::new(outbound);
         let (source, buffer) = (websocket.source, websocket.buffer);
-        let mut reader = WebSocketReader::new(source, buffer, Arc::clone(&outbound));
-        let number = self.0.next_number();
-        serve_connection(
-            &self.0,
-            &mut reader,
-            &outbound,
-            number,
-            Peer::Rendezvous(name),
-            None,
-        )
+        let reader = WebSocketReader::new(source, buffer, Arc::clone(&outbound));
+        let (number, peer) = (self.0.next_number(), Peer::Rendezvous(name));
+        Connection::new(&self.0, Box::new(reader), outbound, number, peer).run_to_the_end()
     }
 
     /// Serves a client whose messages are lines on `socket`, on a thread of its own.
@@ -82,8 +74,8 @@ pub(super) fn serve_lines(server: &Arc<Server>, socket: UnixStream, peer: Peer) 
         let socket = Arc::new(Socket::Unix(socket));
         let sink = Sink::Socket(Arc::clone(&socket));
         let outbound = Arc::new(Outbound::new(sink, Framing::Lines));
-        let mut reader = LineReader::new(SocketSource::new(socket), Arc::clone(&outbound));
-        serve_connection(&server, &mut reader, &outbound, number, peer, None);
+        let reader = LineReader::new(SocketSource::new(socket), Arc::clone(&outbound));
+        Connection::new(&server, Box::new(reader), outbound, number, peer).run();
     };
-    start_thread(format!("conn-{number}"), STACK_BYTES, serve)
+    connection::spawn(number, serve)
 }

@@ -19,12 +19,11 @@ use super::caller::stranger;
 use super::config::{MetricsPlace, Options, ServeError};
 use super::connection::{self, Peer, PendingConnections, Places};
 use super::refusal::Cause;
-use super::server::{STACK_BYTES, Server};
+use super::server::Server;
 use crate::log::{self, Event, Level};
 use crate::net::Socket;
 use crate::oneshot;
 use crate::sys::socket::listen_unix;
-use crate::workers::start_thread;
 
 /// What `--listen` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -348,7 +347,7 @@ impl Listener {
         let (own_users_only, strangers) = (self.own_users_only, Arc::clone(&self.strangers));
         let serve = move || {
             let stranger = own_users_only.then(|| stranger(&socket)).flatten();
-            let _thread = if stranger.is_some() {
+            let place = if stranger.is_some() {
                 // They take no place of those who may come in, and to close one would make none.
                 drop(thread);
                 pending.keep();
@@ -366,9 +365,9 @@ impl Listener {
                 pending,
                 clients,
             };
-            connection::serve_socket(&server, accepted, stranger.as_ref(), &policy);
+            connection::serve_socket(&server, accepted, stranger.as_ref(), &policy, place);
         };
-        if let Err(error) = start_thread(format!("conn-{number}"), STACK_BYTES, serve) {
+        if let Err(error) = connection::spawn(number, serve) {
             let why = format!("no thread to serve it: {error}");
             caller.lost(Cause::Connections, why);
         }

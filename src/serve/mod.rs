@@ -30,6 +30,7 @@ pub mod connection;
 mod dispatch;
 mod file_queue;
 mod files;
+mod handover;
 pub(crate) mod in_process;
 pub mod injector;
 pub mod listen;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
-use super::dispatch::{Dispatch, decode};
+use super::dispatch::{Dispatch, Next, decode};
 use super::file_queue::Room;
 use super::files::FileWork;
 use super::reply::Responder;
@@ -30,7 +30,7 @@ use crate::rpc::methods::process::{
 };
 use crate::rpc::methods::session::{Info, Initialize, Status};
 use crate::rpc::methods::{self, Method};
-use crate::rpc::transport::{Outbound, Payload, PayloadError};
+use crate::rpc::transport::{Outbound, PayloadError};
 use crate::sys::signal;
 use crate::sys::sync::{Condvar, Mutex};
 use crate::workers::Workers;
@@ -92,14 +92,15 @@ impl Requests {
         self.dispatch.lock().is_initialized()
     }
 
-    /// Takes one message; the payload that follows it, if one does.
-    pub(crate) fn take(&self, message: &[u8]) -> Option<Payload> {
+    /// Takes one message from the thread that reads; what is left to that thread. It carries out no
+    /// request but the last that is here.
+    pub(crate) fn take(&self, message: &[u8], is_last: bool) -> Next {
         let decoded = decode(message);
         // Held to the end: no waiting request begins meanwhile.
         let mut dispatch = self.dispatch.lock();
         let (Some(limited), Ok(Message::Request { id, method, params })) = (&self.limit, &decoded)
         else {
-            return dispatch.handle(decoded, None);
+            return dispatch.handle(decoded, None, is_last);
         };
         let slot = match Turn::of(method, *params) {
             Turn::AtOnce => None,
@@ -110,7 +111,7 @@ impl Requests {
                     .for_each(|request| dispatch.give_up(request));
                 if !given_up.is_empty() && !dispatch.has_process(&process_id) {
                     dispatch.answer_end(*id, method);
-                    return None;
+                    return Next::default();
                 }
                 None
             }
@@ -118,7 +119,7 @@ impl Requests {
             Turn::BehindStart(_) => {
                 let request = Waiting::message(message, None);
                 self.put_off(&dispatch, limited, (*id, method), request);
-                return None;
+                return Next::default();
             }
             Turn::Counts => match limited.limit.admit() {
                 Some(slot) => Some(slot),
@@ -127,11 +128,11 @@ impl Requests {
                     let request =
                         room.and_then(|_| Waiting::message(message, started_by(method, *params)));
                     self.put_off(&dispatch, limited, (*id, method), request);
-                    return None;
+                    return Next::default();
                 }
             },
         };
-        dispatch.handle(decoded, slot)
+        dispatch.handle(decoded, slot, is_last)
     }
 
     /// Takes the payload of the last message.

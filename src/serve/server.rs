@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::access::Access;
 use super::config::{Config, MetricsPlace, Options, ServeError};
-use super::connection::{self, Peer};
+use super::connection::{self, Connection, Peer};
 use super::injector::{Injector, ShutdownHook};
 use super::listen::{Listener, Serves};
 use super::services::Services;
@@ -40,7 +40,7 @@ pub(super) const KILL_TIME: Duration = Duration::from_millis(400);
 /// Time for clients to take the last messages.
 const FLUSH_TIME: Duration = Duration::from_millis(500);
 /// The one connection of a server on standard input and output.
-const STDIO_CONNECTION: u64 = 0;
+pub(super) const STDIO_CONNECTION: u64 = 0;
 
 /// What all connections share.
 pub(crate) struct Server {
@@ -480,27 +480,13 @@ impl Main {
         self.borrowed = Arc::new(borrowed);
         let server = Arc::clone(&self.server);
         let streams = (stdin, stdout.try_clone()?, stdout);
-        thread::Builder::new()
-            .name("conn-stdio".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || {
-                serve_streams(&server, streams);
-                server.end();
-            })?;
-        Ok(())
+        connection::spawn(STDIO_CONNECTION, move || serve_streams(&server, streams))
     }
 }
 
 fn serve_streams(server: &Arc<Server>, (stdin, stdout, answers): (OwnedFd, OwnedFd, OwnedFd)) {
     let outbound = Arc::new(Outbound::new(Sink::Stream(stdout.into()), Framing::Lines));
-    server.register(STDIO_CONNECTION, &outbound);
-    let mut reader = LineReader::new(StreamSource::new(stdin, answers), Arc::clone(&outbound));
-    connection::serve_messages(
-        server,
-        &mut reader,
-        &outbound,
-        STDIO_CONNECTION,
-        Peer::Stdio,
-        None,
-    );
+    let reader = LineReader::new(StreamSource::new(stdin, answers), Arc::clone(&outbound));
+    let reader = Box::new(reader);
+    Connection::new(server, reader, outbound, STDIO_CONNECTION, Peer::Stdio).run();
 }

@@ -8,6 +8,7 @@ use super::config::Options;
 use super::confined::ConfinedFiles;
 use super::connection::ConnectionState;
 use super::file_queue::FileWorkers;
+use super::handover::Handover;
 use super::machine_info::MachineInfo;
 use super::methods::http::HttpService;
 use super::reply::{Responder, Source};
@@ -35,6 +36,8 @@ pub(super) struct Services {
     pub(super) confined: Arc<ConfinedFiles>,
     /// The threads for file requests.
     pub(super) file_workers: FileWorkers,
+    /// What reads on while a connection's thread carries out a file request.
+    pub(super) handover: Handover,
     /// The threads for requests that wait for their turn.
     pub(super) request_workers: Workers,
     /// Where whoever is on this machine may connect without a token, if anywhere.
@@ -52,6 +55,7 @@ impl Services {
             http: (!options.no_http).then(|| HttpService::new(options.allow_link_local)),
             confined: Arc::new(ConfinedFiles::new(&host)),
             file_workers: FileWorkers::new(options.max_connections + LEFT_AT_WORK),
+            handover: Handover::new(),
             request_workers: Workers::named("requests"),
             unprotected_url: OnceLock::new(),
             logs_argv: options.log_argv,

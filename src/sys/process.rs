@@ -33,6 +33,26 @@ struct PidfdInfo {
 /// How many traced orphans are let go in one look at all orphans.
 const MOST_LET_GO: u32 = 64;
 
+/// Runs `work` while this thread has the name, in `/proc/PID/task/TID/comm`; then it has its own
+/// again.
+pub fn name_thread(name: &str, work: impl FnOnce()) {
+    let own = std::thread::current();
+    set_thread_name(name);
+    work();
+    if let Some(name) = own.name() {
+        set_thread_name(name);
+    }
+}
+
+/// Of a longer name the kernel takes the first 15 bytes.
+fn set_thread_name(name: &str) {
+    let mut bytes = [0; 16];
+    let len = name.len().min(15);
+    bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+    // SAFETY: the kernel reads at most 16 bytes, up to the first zero, which is the last at the latest.
+    unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) };
+}
+
 /// How a process ended, as the kernel tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::{Client, PATIENCE, Start, Web, children_named, scratch, within};
+use crate::support::{Client, PATIENCE, Start, Web, children_named, scratch, thread_names, within};
 
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -83,18 +83,12 @@ fn the_tables_have_every_thread_that_the_source_names_and_no_other() {
 
 /// What the threads of a process are called now, but for the main thread.
 fn running(pid: u32) -> BTreeSet<String> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let tasks = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
-    let others = tasks.filter(|task| *task != pid.to_string());
-    // One may end meanwhile.
-    let names =
-        others.filter_map(|task| fs::read_to_string(format!("/proc/{pid}/task/{task}/comm")).ok());
-    let kind = |name: String| match name.trim_end() {
-        "conn-stdio" => "conn-stdio".to_owned(),
-        name if name.starts_with("conn-") => "conn-N".to_owned(),
-        name => name.to_owned(),
+    let kind = |name: String| match &*name {
+        "conn-stdio" => name,
+        _ if name.starts_with("conn-") => "conn-N".to_owned(),
+        _ => name,
     };
-    names.map(kind).collect()
+    thread_names(pid).into_iter().map(kind).collect()
 }
 
 #[test]
@@ -113,7 +107,7 @@ fn a_server_at_work_has_the_threads_of_the_table_and_no_others() {
     let mut seen = BTreeSet::new();
     within(PATIENCE, "the threads of all that are seen", || {
         seen.extend(running(pid));
-        ["conn-N", "process", "files", "watch"]
+        ["conn-N", "process", "handover", "watch"]
             .iter()
             .all(|name| seen.contains(*name))
     });

@@ -1,5 +1,6 @@
 //! Processes as the kernel shows them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
@@ -97,6 +98,17 @@ pub fn cpu_ticks(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// What the threads of a process are called, but for the main thread.
+pub fn thread_names(pid: u32) -> BTreeSet<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let tasks = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
+    let others = tasks.filter(|task| *task != pid.to_string());
+    // One may end meanwhile.
+    let names =
+        others.filter_map(|task| fs::read_to_string(format!("/proc/{pid}/task/{task}/comm")).ok());
+    names.map(|name| name.trim_end().to_owned()).collect()
 }
 
 /// Threads of the process.

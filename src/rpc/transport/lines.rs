@@ -215,6 +215,10 @@ impl<S: Source> Reader for LineReader<S> {
         &self.buffer.bytes()[self.message.clone()]
     }
 
+    fn has_more(&self) -> bool {
+        self.buffer.bytes().len() > self.used
+    }
+
     fn expect(&mut self, payload: Payload) {
         match payload {
             Payload::Take(len) => match Incoming::new(len) {

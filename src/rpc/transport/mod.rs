@@ -118,6 +118,9 @@ pub trait Reader {
     /// The message of the last [`Received::Message`].
     fn message(&self) -> &[u8];
 
+    /// Whether something of what follows that message is here already.
+    fn has_more(&self) -> bool;
+
     /// Says what follows the last message, before anything else is received.
     fn expect(&mut self, payload: Payload);
 

@@ -123,11 +123,13 @@ impl PayloadBuffer {
         self.data.capacity()
     }
 
-    /// Gives its memory back, if it is more than `keep` bytes.
-    pub fn shrink(&mut self, keep: usize) {
-        if self.data.capacity() > keep {
+    /// Gives its memory back, if it is more than `keep` bytes; whether it is.
+    pub fn shrink(&mut self, keep: usize) -> bool {
+        let is_large = self.data.capacity() > keep;
+        if is_large {
             self.data = Vec::new();
         }
+        is_large
     }
 }
 

@@ -559,6 +559,10 @@ impl<S: Source> Reader for WebSocketReader<S> {
         }
     }
 
+    fn has_more(&self) -> bool {
+        self.buffer.bytes().len() > self.used
+    }
+
     fn expect(&mut self, payload: Payload) {
         self.expected = match payload {
             Payload::Take(len) => match Incoming::new(len) {

@@ -76,7 +76,7 @@ impl Caller {
 
 /// A client that has been let in.
 pub(crate) struct Entry {
-    pub(crate) source: Box<dyn Source>,
+    pub(crate) source: Box<dyn Source + Send>,
     pub(crate) sink: Sink,
     /// What came behind the request.
     pub(crate) buffer: InBuffer,
@@ -165,7 +165,7 @@ fn halves(
     socket: Arc<Socket>,
     tls: Option<Arc<ServerConfig>>,
     caller: Caller,
-) -> io::Result<Option<(Box<dyn Source>, Sink)>> {
+) -> io::Result<Option<(Box<dyn Source + Send>, Sink)>> {
     let mut source = SocketSource::new(Arc::clone(&socket));
     let Some(config) = tls else {
         return Ok(Some((Box::new(source), Sink::Socket(socket))));

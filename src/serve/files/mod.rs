@@ -168,13 +168,15 @@ impl FileService {
         self.open = OpenFiles::default();
     }
 
-    /// Gives back memory that only a burst has needed.
-    pub(crate) fn shrink(&mut self) {
-        if self.buffer.capacity() > KEEP {
+    /// Gives back memory that only a burst has needed; whether there was any.
+    pub(crate) fn shrink(&mut self) -> bool {
+        let is_large = self.buffer.capacity() > KEEP;
+        if is_large {
             self.buffer = Vec::new();
         }
-        self.raw.shrink(KEEP);
+        let is_large = self.raw.shrink(KEEP) || is_large;
         self.kept.set(0);
+        is_large
     }
 
     fn open(

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Need, Scratch, Server, exchange, scratch, upgrade_head, within};
+use crate::support::{
+    Need, Scratch, Server, Start, exchange, scratch, thread_names, upgrade_head, within,
+};
 
 /// Mounts what never answers at the first argument, and becomes the program that follows. A child keeps the file system's end
 /// open, and ends with that program.
@@ -32,6 +34,34 @@ fn server_with_hung(scratch: &Scratch, flags: &[&str]) -> (Server, String) {
     command.arg(&hung).arg(Server::command().get_program());
     command.args(["--listen", "ws://127.0.0.1:0"]).args(flags);
     (Server::websocket_command(command), hung)
+}
+
+#[test]
+fn another_thread_reads_on_behind_a_request_to_it() {
+    needs!(Need::Root, Need::MountNamespaces, Need::Fuse);
+    let scratch = scratch();
+    let (server, hung) = server_with_hung(&scratch, &[]);
+    let mut client = server.connect();
+    for _ in 0..20 {
+        client.ok("fs/getMetadata", json!({"path": scratch.dir()}));
+    }
+    let pid = server.pid();
+    assert!(
+        !thread_names(pid).contains("files"),
+        "{:?}",
+        thread_names(pid)
+    );
+    let never = client.ask("fs/getMetadata", json!({"path": format!("{hung}/x")}));
+    // It waits behind that.
+    let later = client.ask("fs/getMetadata", json!({"path": scratch.dir()}));
+    for _ in 0..20 {
+        client.still_serves();
+    }
+    let outcome = client.run(Start::child("p", &["echo", "x"]));
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    for id in [never, later] {
+        assert!(!client.has_answer(id), "{id}");
+    }
 }
 
 #[test]
