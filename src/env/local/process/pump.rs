@@ -29,11 +29,18 @@ use crate::sandbox::journal::Claim;
 use crate::sys::poll::{self, PollFd, READABLE, WRITABLE, WakeEvent};
 use crate::sys::process::Exit;
 use crate::sys::socket::{readable_bytes, widen_pipe};
+use crate::sys::sync::Mutex;
 
 /// The largest chunk, in bytes.
 const CHUNK: usize = 64 * 1024;
-/// The first buffer of a process, which most never outgrow.
+/// The first size of a buffer, which little output never outgrows.
 const FIRST_CHUNK: usize = 4 * 1024;
+/// The largest chunk where many threads read at the same time.
+const CROWDED_CHUNK: usize = 16 * 1024;
+/// More of them than this are many.
+const CROWD: usize = 8;
+/// Buffers that are kept.
+const KEPT: usize = 2;
 /// Room in the pipe of a program that fills it: fewer changes between it and us.
 const BULK_PIPE: i32 = 256 * 1024;
 /// What a terminal gives at once while somebody types; a program that floods it gives more.
@@ -115,7 +122,6 @@ pub(crate) fn run(
         denial_detector: spec.confinement.map(DenialDetector::new),
         drain_until: None,
         flush: None,
-        buffer: Vec::new(),
     };
     pump.carry();
     let left = pump.finish();
@@ -181,7 +187,38 @@ struct Pump<'a> {
     drain_until: Option<Instant>,
     /// The connection that we have the duty to flush.
     flush: Option<Arc<dyn Subscriber>>,
-    buffer: Vec<u8>,
+}
+
+/// Buffers to read into. Few threads read at once, however many processes there are, so a thread that
+/// waits has none.
+struct Buffers {
+    free: Vec<Vec<u8>>,
+    used: usize,
+}
+
+static BUFFERS: Mutex<Buffers> = Mutex::new(Buffers {
+    free: Vec::new(),
+    used: 0,
+});
+
+impl Buffers {
+    /// One of any length, and how long it may become.
+    fn take(&mut self) -> (Vec<u8>, usize) {
+        self.used += 1;
+        let most = if self.used > CROWD {
+            CROWDED_CHUNK
+        } else {
+            CHUNK
+        };
+        (self.free.pop().unwrap_or_default(), most)
+    }
+
+    fn give_back(&mut self, buffer: Vec<u8>) {
+        self.used -= 1;
+        if self.free.len() < KEPT {
+            self.free.push(buffer);
+        }
+    }
 }
 
 /// What a wait has found.
@@ -313,16 +350,17 @@ impl Pump<'_> {
     fn read(&mut self, index: usize) {
         let output = &mut self.outputs[index];
         let Some(file) = &output.file else { return };
+        let (mut buffer, most) = BUFFERS.lock().take();
         let mut filled = 0;
         let is_at_end = loop {
-            if filled == self.buffer.len() {
-                match self.buffer.len() {
-                    CHUNK => break false,
-                    0 => self.buffer.resize(FIRST_CHUNK, 0),
-                    _ => self.buffer.resize(CHUNK, 0),
+            if filled == buffer.len() {
+                match buffer.len() {
+                    0 => buffer.resize(FIRST_CHUNK, 0),
+                    len if len >= most => break false,
+                    _ => buffer.resize(most, 0),
                 }
             }
-            match (&**file).read(&mut self.buffer[filled..]) {
+            match (&**file).read(&mut buffer[filled..]) {
                 Ok(0) => break true,
                 Ok(count) => {
                     filled += count;
@@ -360,11 +398,11 @@ impl Pump<'_> {
         output.owed = output.owed.saturating_sub(filled);
         if filled > 0 {
             if let Some(denial_detector) = &mut self.denial_detector {
-                denial_detector.sees(&self.buffer[..filled]);
+                denial_detector.sees(&buffer[..filled]);
             }
-            self.process
-                .record_output(output.stream, &self.buffer[..filled]);
+            self.process.record_output(output.stream, &buffer[..filled]);
         }
+        BUFFERS.lock().give_back(buffer);
     }
 }
 
@@ -468,6 +506,28 @@ impl Pump<'_> {
         Leftover {
             streams: streams.collect(),
             kill: kill_at.map(|at| (Arc::downgrade(self.process), at)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_buffers_at_once_are_small_and_few_are_kept() {
+        let mut buffers = Buffers {
+            free: Vec::new(),
+            used: 0,
+        };
+        for round in 0..2 {
+            let taken: Vec<_> = (0..2 * CROWD).map(|_| buffers.take()).collect();
+            let large = taken.iter().filter(|(_, most)| *most == CHUNK);
+            assert_eq!(large.count(), CROWD, "round {round}");
+            for (buffer, _) in taken {
+                buffers.give_back(buffer);
+            }
+            assert_eq!((buffers.free.len(), buffers.used), (KEPT, 0));
         }
     }
 }
