@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::link::{Incoming, Link};
 use super::observed::Observed;
 use super::transcript::Transcript;
+use super::websocket::CUT;
 use super::{PATIENCE, Server};
 
 /// An error answer.
@@ -33,6 +34,8 @@ pub struct Client {
     pub greeting: Value,
     /// How long every wait lasts at most.
     pub patience: Duration,
+    /// Whether the server may end the connection in the middle of a message.
+    pub may_be_cut: bool,
     next_id: i64,
     answers: HashMap<String, Value>,
     starting: HashMap<String, String>,
@@ -64,6 +67,7 @@ impl Client {
             session: String::new(),
             greeting: Value::Null,
             patience: PATIENCE,
+            may_be_cut: false,
             next_id: 1,
             answers: HashMap::new(),
             starting: HashMap::new(),
@@ -301,6 +305,10 @@ impl Client {
                 self.transcript
                     .note("<-", format!("(close {code})").as_bytes());
                 self.closes.push(code);
+            }
+            Ok(Incoming::Violation(what)) if self.may_be_cut && what.starts_with(CUT) => {
+                self.transcript.note("<-", b"(cut)");
+                self.gone = true;
             }
             Ok(Incoming::Violation(what)) => panic!("the server broke the transport: {what}"),
             Err(RecvTimeoutError::Timeout) => return false,

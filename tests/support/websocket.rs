@@ -137,6 +137,9 @@ fn read_frame(stream: &mut impl Read) -> Result<Option<(u8, bool, Vec<u8>)>, Str
     Ok(Some((head[0] & 0x0f, head[0] & 0x80 != 0, payload)))
 }
 
+/// How the violation begins that a connection is which ends in the middle of a message.
+pub const CUT: &str = "the connection ended inside a frame";
+
 fn torn(error: std::io::Error) -> String {
-    format!("the connection ended inside a frame: {error}")
+    format!("{CUT}: {error}")
 }
