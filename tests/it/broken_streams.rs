@@ -13,6 +13,8 @@ use crate::support::{
 };
 
 const TEXT: u8 = 1;
+/// Descriptors of the guardian, which the first process starts and which stays: a pipe and a pidfd.
+const GUARDIAN: usize = 3;
 
 /// What a short session says.
 fn script(directory: &str) -> Vec<Value> {
@@ -30,27 +32,59 @@ fn script(directory: &str) -> Vec<Value> {
     ]
 }
 
-/// The same as the bytes of a websocket, with the request for it.
-fn websocket_bytes(directory: &str) -> Vec<u8> {
-    let mut bytes = upgrade_head("/", Some("localhost"), "").into_bytes();
+/// The same as the bytes of a websocket: the request for it and the messages, each with what the answer to it has.
+fn websocket_parts(directory: &str) -> Vec<(Vec<u8>, Option<String>)> {
+    let head = upgrade_head("/", Some("localhost"), "").into_bytes();
+    let mut parts = vec![(head, Some("\r\n\r\n".to_owned()))];
     for message in script(directory) {
-        bytes.extend(frame(TEXT, true, message.to_string().as_bytes()));
+        let answer = message.get("id").map(|id| format!("\"id\":{id},"));
+        parts.push((frame(TEXT, true, message.to_string().as_bytes()), answer));
     }
-    bytes
+    parts
 }
 
-/// Sends the beginning of `bytes` on a connection of its own, which is then lost: with a reset, where an answer has come
-/// that nobody has read.
-fn break_at_every_byte<S: Read + Write>(server: &Server, bytes: &[u8], connect: impl Fn() -> S) {
+/// Reads until what has come since `from` has `text`; how much has come then.
+fn read_until(stream: &mut impl Read, come: &mut Vec<u8>, from: usize, text: &str) -> usize {
+    let mut buffer = [0; 4096];
+    while !String::from_utf8_lossy(&come[from..]).contains(text) {
+        let count = stream.read(&mut buffer).unwrap_or_else(|error| {
+            let come = String::from_utf8_lossy(come);
+            panic!("{error} while waiting for {text} after {come}")
+        });
+        assert!(count > 0, "no {text} in {}", String::from_utf8_lossy(come));
+        come.extend(&buffer[..count]);
+    }
+    come.len()
+}
+
+/// For every beginning of the session two connections that are lost after it: one on which each answer was waited for,
+/// and one that is lost with a reset, as nobody has read the answers.
+fn break_at_every_byte<S: Read + Write>(
+    server: &Server,
+    parts: &[(Vec<u8>, Option<String>)],
+    connect: impl Fn() -> S,
+) {
     let pid = server.pid();
     let before = descriptors(pid);
-    for end in 0..=bytes.len() {
-        let mut stream = connect();
-        // The server may have hung up already.
-        let _ = stream.write_all(&bytes[..end]);
+    let length = parts.iter().map(|(bytes, _)| bytes.len()).sum::<usize>();
+    for end in 0..=length {
+        let mut hasty = connect();
+        let mut patient = connect();
+        let mut left = end;
+        let (mut come, mut seen) = (Vec::new(), 0);
+        for (bytes, answer) in parts {
+            let sent = left.min(bytes.len());
+            left -= sent;
+            // The server may have hung up already.
+            let _ = hasty.write_all(&bytes[..sent]);
+            patient.write_all(&bytes[..sent]).unwrap();
+            if let Some(answer) = answer.as_ref().filter(|_| sent == bytes.len()) {
+                seen = read_until(&mut patient, &mut come, seen, answer);
+            }
+        }
     }
     within(PATIENCE, "nothing is left of what was lost", || {
-        descriptors(pid) <= before && working_children(pid).is_empty()
+        descriptors(pid) <= before + GUARDIAN && working_children(pid).is_empty()
     });
 }
 
@@ -59,8 +93,11 @@ fn a_websocket_lost_at_any_byte_leaves_nothing_and_costs_nobody_else() {
     let server = Server::websocket(&["--session-retention", "1"]);
     let mut bystander = server.connect();
     let dir = scratch();
-    break_at_every_byte(&server, &websocket_bytes(&dir.dir()), || {
-        TcpStream::connect(server.address()).unwrap()
+    break_at_every_byte(&server, &websocket_parts(&dir.dir()), || {
+        let stream = TcpStream::connect(server.address()).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
     });
     bystander.still_serves();
 }
@@ -77,8 +114,10 @@ fn a_unix_socket_lost_at_any_byte_leaves_nothing() {
         "1",
     ]);
     let server = Server::websocket_command(command);
-    break_at_every_byte(&server, &websocket_bytes(&dir.dir()), || {
-        UnixStream::connect(&path).unwrap()
+    break_at_every_byte(&server, &websocket_parts(&dir.dir()), || {
+        let stream = UnixStream::connect(&path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
     });
 }
 
@@ -126,9 +165,14 @@ fn a_session_a_byte_at_a_time_is_answered_as_one_at_once() {
         .iter()
         .map(|message| frame(TEXT, true, message.to_string().as_bytes()))
         .collect();
-    let mut at_once = server.connect_silent();
+    let connect = || {
+        let mut client = server.connect_silent();
+        client.asks_for_start(4, "p");
+        client
+    };
+    let mut at_once = connect();
     at_once.send_raw(frames.concat());
-    let mut slowly = server.connect_silent();
+    let mut slowly = connect();
     for byte in frames.concat() {
         slowly.send_raw(vec![byte]);
     }

@@ -66,6 +66,11 @@ impl Client {
         self.link.send_raw(bytes);
     }
 
+    /// Bytes that are sent past all framing ask with this id for a start of this process.
+    pub fn asks_for_start(&mut self, id: i64, process: &str) {
+        self.starting.insert(id.to_string(), process.to_owned());
+    }
+
     /// Closes stdin of a server on stdio, after everything sent.
     pub fn end_of_input(&mut self) {
         self.link.end_of_input();
