@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
+use crate::sys::poll::{self, PollFd, READABLE, WakeEvent, Waker};
 use crate::sys::sync::Mutex;
 
 /// The limit unless another is set, in bytes.
@@ -88,7 +88,7 @@ static USED: [AtomicUsize; Kind::ALL.len()] = [const { AtomicUsize::new(0) }; Ki
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
 /// Set when something is given back, then forgotten.
-static WAKERS: Mutex<Vec<Arc<WakeEvent>>> = Mutex::new(Vec::new());
+static WAKERS: Mutex<Vec<Waker>> = Mutex::new(Vec::new());
 static HAS_WAKERS: AtomicBool = AtomicBool::new(false);
 
 /// The limit of all kinds together.
@@ -145,10 +145,10 @@ fn give_back(kind: Kind, bytes: usize) {
 }
 
 /// Keeps a waker for when something is given back. Who finds no room then keeps it again.
-pub fn remember(waker: &Arc<WakeEvent>) {
+pub fn remember(waker: &Waker) {
     let mut wakers = WAKERS.lock();
-    if !wakers.iter().any(|known| Arc::ptr_eq(known, waker)) {
-        wakers.push(Arc::clone(waker));
+    if !wakers.contains(waker) {
+        wakers.push(waker.clone());
     }
     HAS_WAKERS.store(true, Ordering::SeqCst);
 }
@@ -203,12 +203,12 @@ impl Reserved {
             }
             let Some(waker) = &waker else {
                 waker = Some(Arc::new(WakeEvent::new().ok()?));
-                waker.as_ref().inspect(|waker| remember(waker));
+                waker.as_ref().inspect(|&event| remember(&event.into()));
                 continue;
             };
             poll::wait(&mut [PollFd::new(waker.as_fd(), READABLE)], Some(left)).ok()?;
             waker.take();
-            remember(waker);
+            remember(&waker.into());
         }
     }
 

@@ -1,5 +1,8 @@
 //! What a server holds: idle after one `initialize`, with a thousand more connections (upgraded
-//! only, then initialized), with 200 live processes; and the size of its binary.
+//! only, then initialized), with 200 live processes; and the size of its binary. Each but the second
+//! after a pause, since what is idle has not been asked for anything for a while.
+
+use std::time::Duration;
 
 use super::{Step, program};
 use crate::client::{Client, Stdin};
@@ -31,6 +34,8 @@ const fn row(key: &'static str, label: &'static str) -> Row {
     }
 }
 
+/// The pause before a server counts as idle.
+const PAUSE: Duration = Duration::from_secs(3);
 const CONNECTIONS: usize = 1000;
 const PROCESSES: usize = 200;
 
@@ -42,10 +47,10 @@ pub fn server(step: &Step) -> Result<(), Failure> {
 
     let (server, first) = Server::start(step.subject, &step.binary, Transport::Websocket, &[])?;
     let _first = Client::open(first, step.subject)?;
-    let idle = Memory::of(server.pid())?;
-    step.emit("idle.rss", idle.resident);
-    step.emit("idle.pss", idle.proportional);
-    step.emit("idle.anonymous", idle.anonymous);
+    let alone = idle(server.pid())?;
+    step.emit("idle.rss", alone.resident);
+    step.emit("idle.pss", alone.proportional);
+    step.emit("idle.anonymous", alone.anonymous);
 
     let links: Vec<Link> = (0..CONNECTIONS)
         .map(|_| server.connect())
@@ -55,7 +60,7 @@ pub fn server(step: &Step) -> Result<(), Failure> {
         .into_iter()
         .map(|link| Client::open(link, step.subject))
         .collect::<Result<_, _>>()?;
-    let connected = Memory::of(server.pid())?;
+    let connected = idle(server.pid())?;
     step.emit("connections.rss", connected.resident);
     step.emit("connections.anonymous", connected.anonymous);
     drop((clients, server));
@@ -67,8 +72,14 @@ pub fn server(step: &Step) -> Result<(), Failure> {
         let id = client.start(&format!("p{number}"), &[&sleep, "600"], Stdin::Closed)?;
         client.answer(id)?;
     }
-    let busy = Memory::of(server.pid())?;
+    let busy = idle(server.pid())?;
     step.emit("processes.rss", busy.resident);
     step.emit("processes.anonymous", busy.anonymous);
     Ok(())
+}
+
+/// What the server has when it is idle.
+fn idle(pid: u32) -> Result<Memory, Failure> {
+    std::thread::sleep(PAUSE);
+    Memory::of(pid)
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use super::stream::Source;
 use crate::memory::{self, Kind, Reserved, UNCOUNTED};
 
-/// An idle connection's buffer: a page.
+/// An idle connection's buffer: one small request.
+const IDLE: usize = 256;
+/// That of one with little to do: a page.
 const SMALL: usize = 4 * 1024;
 /// A busy one's: dozens of requests in one system call.
 const LARGE: usize = UNCOUNTED;
@@ -73,16 +75,25 @@ impl InBuffer {
         if self.data.len() > LARGE {
             self.calm = if count > LARGE { 0 } else { self.calm + 1 };
             if self.calm >= CALM || self.data.len() > KEPT || memory::is_scarce() {
-                self.shrink();
+                self.shrink_to(SMALL);
             }
         }
     }
 
-    /// Gives back memory that a large message needed.
+    /// Gives back memory that an idle connection does not need.
     pub fn shrink(&mut self) {
+        self.shrink_to(IDLE);
+    }
+
+    /// Gives back memory that a large message needed; keeps at least so much.
+    fn shrink_to(&mut self, least: usize) {
         self.calm = 0;
         let left = self.end - self.start;
-        let size = if left <= SMALL { SMALL } else { LARGE };
+        let sizes = [least, SMALL, LARGE];
+        let size = sizes
+            .into_iter()
+            .find(|size| left <= *size)
+            .unwrap_or(LARGE);
         if left <= size && size < self.data.len() {
             self.compact();
             self.data.truncate(size);
@@ -136,7 +147,7 @@ impl InBuffer {
 
     fn grow(&mut self, wanted: usize) -> io::Result<()> {
         let size = match self.data.len() {
-            0 => SMALL,
+            size if size < SMALL => SMALL,
             size if size < LARGE => LARGE,
             size => (size * 2).min(wanted.max(size + 1)),
         };

@@ -29,6 +29,7 @@ use crate::log::{self, Event, Level};
 use crate::net::Socket;
 use crate::rpc::error::RpcError;
 use crate::rpc::transport::{Framing, Goodbye, Outbound, Reader, Received, Role, WebSocketReader};
+use crate::sys::pages;
 use crate::sys::sync::Mutex;
 use crate::workers::start_thread;
 
@@ -106,6 +107,8 @@ impl fmt::Display for Peer {
     }
 }
 
+/// A connection that has been silent for so long gives back what it needs for messages only.
+const REST_AFTER: Duration = Duration::from_secs(1);
 /// How long the last requests may wait, each, when standard input has ended.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
 
@@ -230,10 +233,16 @@ impl Connection {
 
     /// Reads messages and answers them until the connection ends, or another thread does so.
     pub(crate) fn run(mut self: Box<Self>) {
+        let mut is_resting = false;
         let why = loop {
-            match self.reader.receive(self.patience()) {
+            let patience = match is_resting {
+                true => self.patience(),
+                false => self.patience().min(REST_AFTER),
+            };
+            match self.reader.receive(patience) {
                 Received::Message => {
                     self.has_heard = true;
+                    is_resting = false;
                     let is_last = !self.reader.has_more();
                     let next = self.requests.take(self.reader.message(), is_last);
                     if let Some(payload) = next.payload {
@@ -251,7 +260,12 @@ impl Connection {
                     let refuse = |dispatch: &mut Dispatch| dispatch.refuse(refusal, id.as_ref());
                     self.requests.with(refuse);
                 }
-                Received::Idle => self.outbound.shrink(),
+                Received::Idle => {
+                    self.outbound.shrink();
+                    if !std::mem::replace(&mut is_resting, true) {
+                        pages::rest();
+                    }
+                }
                 Received::Closed(why) => break why,
             }
             if let Some(why) = self.look_after() {
@@ -262,7 +276,8 @@ impl Connection {
     }
 
     /// Carries out a file request. If that takes long, another thread reads on, and this one is not
-    /// the connection's any more.
+    /// the connection's any more. Inlined, its locals would be on the stack of a thread that waits.
+    #[inline(never)]
     fn carry_out(self: Box<Self>, request: OwnRequest) -> Option<Box<Self>> {
         let server = Arc::clone(&self.server);
         let handover = &server.services.handover;
@@ -317,6 +332,7 @@ impl Connection {
         left.min(ping).max(Duration::from_millis(1))
     }
 
+    #[inline(never)]
     fn end(mut self: Box<Self>, why: &str) {
         // What its requests still do, on a file system that hangs perhaps, keeps no other client out.
         drop(self.client.take());

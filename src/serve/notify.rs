@@ -9,13 +9,13 @@ use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::transport::{Flush, Offer, Outbound};
 use crate::sandbox::denial::Denial;
-use crate::sys::poll::WakeEvent;
+use crate::sys::poll::Waker;
 
 /// A connection as the receiver of events.
 pub(crate) struct Notifications(pub(crate) Arc<Outbound>);
 
 impl Subscriber for Notifications {
-    fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Arc<WakeEvent>) -> Offer {
+    fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Waker) -> Offer {
         self.0.offer(waker, |out| {
             if let Event::Output(chunk) = event {
                 METRICS.flowed(Flow::Output, chunk.bytes.len());
@@ -24,7 +24,7 @@ impl Subscriber for Notifications {
         })
     }
 
-    fn has_room(&self, waker: &Arc<WakeEvent>) -> bool {
+    fn has_room(&self, waker: &Waker) -> bool {
         self.0.has_room(waker)
     }
 

@@ -93,7 +93,8 @@ impl Requests {
     }
 
     /// Takes one message from the thread that reads; what is left to that thread. It carries out no
-    /// request but the last that is here.
+    /// request but the last that is here. Inlined, its locals would be on the stack of a thread that waits.
+    #[inline(never)]
     pub(crate) fn take(&self, message: &[u8], is_last: bool) -> Next {
         let decoded = decode(message);
         // Held to the end: no waiting request begins meanwhile.

@@ -25,6 +25,7 @@ use crate::rpc::transport::{Framing, Goodbye, LineReader, Outbound};
 use crate::sandbox::journal::Journal;
 use crate::sandbox::launcher::Launchers;
 use crate::sys::limits::{address_space_limit, raise_descriptor_limit};
+use crate::sys::pages;
 use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
 use crate::sys::reserve;
 use crate::sys::signal::{Signal, SignalEvents};
@@ -362,6 +363,7 @@ impl Main {
     /// Accepts, sweeps and reaps until it is time to end.
     fn watch(&mut self) -> io::Result<()> {
         let mut swept_at = Instant::now();
+        let mut is_resting = false;
         loop {
             let never = PollFd::never;
             // The first start makes one, which is seen within a second.
@@ -387,7 +389,13 @@ impl Main {
                 || self.server.services.host.cgroups().has_leftovers()
                 || log::has_repeats();
             let until_sweep = (swept_at + SWEEP).saturating_duration_since(Instant::now());
-            poll::wait(&mut fds, must_sweep.then_some(until_sweep))?;
+            let until_rest = (!is_resting).then_some(SWEEP);
+            poll::wait(&mut fds, must_sweep.then_some(until_sweep).or(until_rest))?;
+            is_resting = !fds.iter().any(PollFd::is_ready);
+            match is_resting {
+                true => pages::release_code(),
+                false => pages::note_run(),
+            }
             let [_, _, woken, incoming, typed, asked] = fds.map(|fd| fd.is_ready());
             if woken {
                 self.server.wake.take();

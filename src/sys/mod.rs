@@ -22,6 +22,7 @@ pub mod mark;
 pub mod memfd;
 pub mod mount;
 pub mod namespaces;
+pub mod pages;
 pub mod pass;
 pub mod poll;
 pub mod process;

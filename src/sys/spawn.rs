@@ -19,10 +19,47 @@ use super::guardian::{Entry, Guardian};
 use super::limits::{Limit, Starting, descriptor_limit_at_start};
 use super::process::{Leader, open_pidfd};
 use super::seccomp::Instruction;
+use super::sync::Mutex;
 use super::{capabilities, check, counted, landlock, retry, seccomp, signal};
 
 /// Enough for the few frames between clone and exec; only touched pages count.
 const STACK_BYTES: usize = 32 * 1024;
+/// Stacks that are kept.
+const KEPT_STACKS: usize = 2;
+
+/// Stacks of former children for those to come. They are not on the stacks of threads, because what such a large frame
+/// touches stays with its thread for as long as the child runs.
+static STACKS: Mutex<Vec<Stack>> = Mutex::new(Vec::new());
+
+/// Where a child runs until it execs.
+struct Stack(Vec<MaybeUninit<u8>>);
+
+impl Stack {
+    fn take() -> io::Result<Self> {
+        if let Some(stack) = STACKS.lock().pop() {
+            return Ok(stack);
+        }
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(STACK_BYTES)
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        Ok(Self(bytes))
+    }
+
+    /// One past its end, from where it grows down; the ABIs want it 16-aligned.
+    fn top(&mut self) -> *mut c_void {
+        let room = self.0.spare_capacity_mut();
+        let end = room.as_mut_ptr_range().end;
+        end.wrapping_byte_sub(end.addr() % 16).cast()
+    }
+
+    fn give_back(self) {
+        let mut stacks = STACKS.lock();
+        if stacks.len() < KEPT_STACKS {
+            stacks.push(self);
+        }
+    }
+}
 
 /// Where programs are looked for when the child's environment has no PATH.
 pub const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -266,6 +303,10 @@ struct Shared<'a> {
 pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
     let mut argv = Arguments::new(launch.argv);
     let env = pointers(launch.env);
+    let mut stack = Stack::take().map_err(|error| SpawnError {
+        stage: Stage::Clone,
+        error,
+    })?;
     let entry = launch.guardian.reserve();
     let mut parked = vec![-1; launch.descriptors.len() + 1];
     let mut shared = Shared {
@@ -279,33 +320,30 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
         parked: &mut parked,
         failure: None,
     };
-    // On our own stack, whose pages are there already after the first start of this thread.
-    let mut stack = [MaybeUninit::<u8>::uninit(); STACK_BYTES];
     let mut pidfd: libc::c_int = -1;
     let pid = {
         let _quiet = Quiet::begin();
         let _starting = Starting::begin();
-        // The stack grows down from its end, which the ABIs want 16-aligned.
-        // SAFETY: the pointers stay inside or one past the allocation; the stack, `shared` and
-        // `pidfd` outlive the child's use of them because CLONE_VFORK suspends us until it has
-        // exec'd or exited; `child_main` follows the rules at the top of this file.
+        let top = stack.top();
+        // SAFETY: the stack is nobody else's; it, `shared` and `pidfd` outlive the child's use of
+        // them because CLONE_VFORK suspends us until it has exec'd or exited; `child_main` follows
+        // the rules at the top of this file.
         unsafe {
-            let end = stack.as_mut_ptr().add(STACK_BYTES).cast::<u8>();
-            let top = end.sub(end as usize % 16);
             let argument = (&raw mut shared).cast::<c_void>();
             let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
             let with_pidfd = flags | libc::CLONE_PIDFD;
-            let pid = libc::clone(child_main, top.cast(), with_pidfd, argument, &raw mut pidfd);
+            let pid = libc::clone(child_main, top, with_pidfd, argument, &raw mut pidfd);
             if pid < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
                 // Before Linux 5.2 there is no CLONE_PIDFD.
-                libc::clone(child_main, top.cast(), flags, argument, &raw mut pidfd)
+                libc::clone(child_main, top, flags, argument, &raw mut pidfd)
             } else {
                 pid
             }
         }
     };
+    let error = io::Error::last_os_error();
+    stack.give_back();
     if pid < 0 {
-        let error = io::Error::last_os_error();
         entry.iter().for_each(|it| launch.guardian.give_back(it));
         return Err(SpawnError {
             stage: Stage::Clone,

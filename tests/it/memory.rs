@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, PATIENCE, Scratch, Server, Start, address_space, encode, exchange, peak_resident,
-    scratch, within, working_children,
+    Client, PATIENCE, Scratch, Server, Start, address_space, anonymous, descriptors, encode,
+    exchange, peak_resident, scratch, within, working_children,
 };
 
 /// Asks by a request whose parameters are this JSON; the message of the error that must come.
@@ -800,4 +800,57 @@ fn directories_that_are_watched_have_one_limit_for_all_watches() {
     client.ok("fs/watch", small);
     let grown = (peak_resident(server.pid()) - before) >> 10;
     assert!(grown < 16, "{grown} MiB with a limit of 8");
+}
+
+/// Processes and connections of the two tests that follow.
+const CROWD: usize = 100;
+
+fn start_silent(client: &mut Client, number: usize) {
+    client.start(Start::child(&number.to_string(), &["sleep"]));
+}
+
+#[test]
+fn a_live_process_takes_three_descriptors_of_the_server() {
+    let mut client = Client::websocket();
+    let pid = client.server_pid();
+    // The guardian has some, too.
+    start_silent(&mut client, 0);
+    let before = descriptors(pid);
+    for number in 1..=CROWD {
+        start_silent(&mut client, number);
+    }
+    let taken = descriptors(pid) - before;
+    assert!(taken <= 3 * CROWD, "{taken} for {CROWD} processes");
+}
+
+#[test]
+fn what_is_silent_keeps_little_memory_and_what_is_gone_none() {
+    let server = Server::websocket(&["--session-retention", "1"]);
+    let mut client = server.connect();
+    let pid = server.pid();
+    start_silent(&mut client, 0);
+    let before = anonymous(pid);
+    for number in 1..=CROWD {
+        start_silent(&mut client, number);
+    }
+    let grown = || anonymous(pid).saturating_sub(before);
+    // Of a process's stack alone, starting it touches as much.
+    let most = 16 * CROWD as u64;
+    within(PATIENCE, "each process takes at most 16 KiB", || {
+        grown() <= most
+    });
+    let mut clients: Vec<_> = (0..CROWD).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.still_serves();
+    }
+    within(PATIENCE, "each connection takes at most 24 KiB", || {
+        grown() <= most + 24 * CROWD as u64
+    });
+    drop(clients);
+    for number in 1..=CROWD {
+        let id = number.to_string();
+        client.ok("process/terminate", json!({"processId": id}));
+        client.closed(&id);
+    }
+    within(PATIENCE, "nothing is left of the crowd", || grown() <= 1024);
 }

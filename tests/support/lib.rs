@@ -39,8 +39,8 @@ pub use logged::{Logged, all_logged, logged};
 pub use need::{Need, has};
 pub use observed::{Event, Sink};
 pub use procfs::{
-    address_space, alive, children_named, cpu_ticks, descendants, descriptors, peak_resident,
-    resident, session, signal, thread_names, threads, working_children, zombies_of,
+    address_space, alive, anonymous, children_named, cpu_ticks, descendants, descriptors,
+    peak_resident, resident, session, signal, thread_names, threads, working_children, zombies_of,
 };
 pub use program::{Scratch, child, example, names, scratch, through, through_child};
 pub use proxy::Proxy;

@@ -88,6 +88,11 @@ pub fn resident(pid: u32) -> u64 {
     status(pid, "VmRSS:")
 }
 
+/// Memory of the process that is no file's, in KiB: its heap and its stacks.
+pub fn anonymous(pid: u32) -> u64 {
+    status(pid, "RssAnon:")
+}
+
 /// Address space of the process, in bytes.
 pub fn address_space(pid: u32) -> u64 {
     status(pid, "VmSize:") << 10

@@ -13,7 +13,7 @@ use super::stream::Stream;
 use crate::log;
 use crate::rpc::transport::{Goodbye, Outbound};
 use crate::serve::injector::{Injector, ShutdownHook};
-use crate::sys::poll::{self, PollFd, READABLE, WRITABLE, WakeEvent};
+use crate::sys::poll::{self, PollFd, READABLE, WRITABLE, WakeEvent, Waker};
 use crate::sys::sync::{Condvar, Mutex};
 
 /// Streams at once; the reference's number.
@@ -150,7 +150,7 @@ impl RelayMux {
             log::info!("relay stream {id}: ended: {reason}");
         }
         // Who sends to streams that it does not have gets no more answers than it takes.
-        if self.outbound.has_room(&self.wake) {
+        if self.outbound.has_room(&Waker::from(&self.wake)) {
             self.write(id, Body::Reset(clip(reason)));
         }
     }
@@ -176,7 +176,11 @@ impl RelayMux {
                     Phase::Leaving => LEAVING_TICK,
                     _ => IDLE,
                 };
-                Awaited::of(&state, self.outbound.has_room(&self.wake), sleep)
+                Awaited::of(
+                    &state,
+                    self.outbound.has_room(&Waker::from(&self.wake)),
+                    sleep,
+                )
             };
             self.outbound.flush();
             let Ok(ready) = awaited.wait(&self.wake) else {
@@ -192,7 +196,7 @@ impl RelayMux {
                 stream.feed();
                 // A stream may be ready for what is on its way to the connection alone.
                 if stream.wants_to_read()
-                    && self.outbound.has_room(&self.wake)
+                    && self.outbound.has_room(&Waker::from(&self.wake))
                     && let Err(error) = stream.read()
                 {
                     self.end(&mut state, &id, &error.to_string());
@@ -209,7 +213,7 @@ impl RelayMux {
     fn emit(&self, state: &mut State) {
         let mut over = Vec::new();
         for (id, stream) in &mut state.streams {
-            if !self.outbound.has_room(&self.wake) {
+            if !self.outbound.has_room(&Waker::from(&self.wake)) {
                 break;
             }
             match stream.emit(|body| self.write(id, body)) {

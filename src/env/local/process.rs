@@ -22,7 +22,7 @@ use crate::sandbox::denial::Denial;
 use crate::sandbox::launcher::LauncherKind;
 use crate::sys::guardian::Guardian;
 use crate::sys::mark::Mark;
-use crate::sys::poll::WakeEvent;
+use crate::sys::poll::{WakeEvent, Waker};
 use crate::sys::process::Leader;
 use crate::sys::pty::{self, WindowSize};
 use crate::sys::signal::Signal;
@@ -69,7 +69,7 @@ pub enum Event<'a> {
 pub trait Subscriber: Send + Sync {
     /// Takes an event, or refuses it for now and sets `waker` when it can take
     /// it. What is taken may wait in a buffer until [`Subscriber::flush`].
-    fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Arc<WakeEvent>) -> Offer;
+    fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Waker) -> Offer;
 
     /// Whether the process is of use to this one alone, gives nobody else its events, keeps no output
     /// for others, and has to end when this one has gone.
@@ -78,7 +78,7 @@ pub trait Subscriber: Send + Sync {
     }
 
     /// Whether a read that has waited may be answered; if not, sets `waker` when it may.
-    fn has_room(&self, waker: &Arc<WakeEvent>) -> bool;
+    fn has_room(&self, waker: &Waker) -> bool;
 
     /// Sends what was taken. True lays the duty on the caller to poll
     /// [`Subscriber::fd`] for room and call [`Subscriber::flush_duty`] until it is done. One that
@@ -652,7 +652,7 @@ struct Control {
     /// What limits all of them together, while it may have members.
     cgroup: Option<Arc<Cgroup>>,
     /// Wakes the process's thread; gone with it.
-    waker: Option<Arc<WakeEvent>>,
+    waker: Option<Waker>,
     /// Ends a confined start that has not come to its program yet.
     cancel: Option<Arc<WakeEvent>>,
     output: Retained,
@@ -792,7 +792,7 @@ impl Control {
         &mut self,
         (leader, guardian): (Leader, Guardian),
         cgroup: Option<Arc<Cgroup>>,
-        waker: Arc<WakeEvent>,
+        waker: Waker,
         terminal: Option<Arc<File>>,
         timeout: Option<Duration>,
     ) {
@@ -933,7 +933,7 @@ impl Control {
     }
 
     /// Offers what was not published yet. `false` when the subscriber has no room.
-    fn publish(&mut self, id: &str, waker: &Arc<WakeEvent>) -> bool {
+    fn publish(&mut self, id: &str, waker: &Waker) -> bool {
         while self.published + 1 < self.next_seq {
             let Some(subscriber) = &self.subscriber else {
                 self.published = self.next_seq - 1;
@@ -984,7 +984,7 @@ impl Control {
 
     /// Answers the reads that have news or whose time is up, as far as the client has room: each
     /// answer may be as large as all that is retained.
-    fn answer_reads(&mut self, waker: &Arc<WakeEvent>) {
+    fn answer_reads(&mut self, waker: &Waker) {
         self.holds_answers = false;
         if self.waiting.is_empty() {
             return;

@@ -24,7 +24,7 @@ use crate::sys::inotify::{
     ADDED, DIRECTORY, GONE, Inotify, MODIFIED, MOVED_FROM, MOVED_TO, NAMED_ONLY, NO_LINK, OVERFLOW,
     REMOVED, SELF_MOVED, WatchNumber,
 };
-use crate::sys::poll::WakeEvent;
+use crate::sys::poll::{WakeEvent, Waker};
 
 /// Trees that a client may watch.
 const MAX_TREES: usize = 64;
@@ -224,7 +224,7 @@ impl Trees {
 
     /// Reports what is due.
     pub(crate) fn report(&mut self, now: Instant) {
-        let wake = &self.wake;
+        let wake = &Waker::from(&self.wake);
         self.trees.retain(|_, tree| {
             if !tree.is_stalled && tree.changes.due().is_some_and(|due| due <= now) {
                 tree.tell(wake);
@@ -578,7 +578,7 @@ impl Trees {
 }
 
 /// Takes a notice if there is room for it, and else sets the waker when there is.
-type Report = Box<dyn FnMut(&Notice<'_>, &Arc<WakeEvent>) -> Offer + Send>;
+type Report = Box<dyn FnMut(&Notice<'_>, &Waker) -> Offer + Send>;
 
 /// A name that has gone; where to, the next event may tell.
 struct Left {
@@ -700,7 +700,7 @@ impl Tree {
     }
 
     /// Tells what waits, as far as the client takes it.
-    fn tell(&mut self, waker: &Arc<WakeEvent>) {
+    fn tell(&mut self, waker: &Waker) {
         while let Some(notice) = self.changes.next() {
             match (self.report)(&notice, waker) {
                 // Nobody is left to be told; the end of the connection ends the watch.

@@ -20,7 +20,7 @@ use super::frame::{self, Goodbye, Masks, Role};
 use super::payload::PayloadBuffer;
 use crate::memory::{self, Kind, Reserved, UNCOUNTED};
 use crate::net::Sink;
-use crate::sys::poll::{self, PollFd, WRITABLE, WakeEvent};
+use crate::sys::poll::{self, PollFd, WRITABLE, Waker};
 use crate::sys::socket::unacknowledged_bytes;
 use crate::sys::sync::{Condvar, Mutex};
 use crate::workers::start_thread;
@@ -37,8 +37,6 @@ const SCARCE_ANSWERS: usize = 512 * 1024;
 /// And where there is no room for answers at all.
 const SPENT_OUTPUT: usize = 16 * 1024;
 const SPENT_ANSWERS: usize = 128 * 1024;
-/// What an idle connection's buffer may keep.
-const IDLE_KEEP: usize = 16 * 1024;
 /// What a busy one's may: the largest block of a file with its announcement, and a little output.
 const BUSY_KEEP: usize = frame::MAX_PAYLOAD + OUTPUT_LIMIT;
 /// A flushing thread's stack.
@@ -216,7 +214,7 @@ impl Outbound {
     }
 
     /// Adds a message that can wait, unless too much is unsent.
-    pub fn offer(&self, waker: &Arc<WakeEvent>, write: impl FnOnce(&mut Vec<u8>)) -> Offer {
+    pub fn offer(&self, waker: &Waker, write: impl FnOnce(&mut Vec<u8>)) -> Offer {
         let mut state = self.state.lock();
         if state.is_dead {
             return Offer::Dead;
@@ -231,7 +229,7 @@ impl Outbound {
 
     /// Whether an answer that has waited may be added now: not while the reader would wait for
     /// room either. If not, the waker will be set when there is room.
-    pub fn has_room(&self, waker: &Arc<WakeEvent>) -> bool {
+    pub fn has_room(&self, waker: &Waker) -> bool {
         let mut state = self.state.lock();
         let has_room = state.is_dead || state.unsent() <= answer_limit();
         if !has_room {
@@ -325,10 +323,10 @@ impl Outbound {
         self.state.lock().unsent()
     }
 
-    /// Gives back memory that only a burst has needed.
+    /// Gives back memory that an idle connection does not need.
     pub fn shrink(&self) {
         let mut state = self.state.lock();
-        if state.buffer.is_empty() && state.buffer.capacity() > IDLE_KEEP {
+        if state.buffer.is_empty() {
             state.buffer = Vec::new();
         }
         state.count();
@@ -456,7 +454,7 @@ struct State {
     was_full: bool,
     /// How often a full stream had room again.
     drained: u64,
-    wakers: Vec<Arc<WakeEvent>>,
+    wakers: Vec<Waker>,
     /// Threads that wait for room: waking nobody costs a system call too.
     waiting: usize,
     /// What the last ping said that is not answered yet, because too much is unsent.
@@ -516,9 +514,9 @@ impl State {
     }
 
     /// Keeps a waker, once, for when there is room.
-    fn remember(&mut self, waker: &Arc<WakeEvent>) {
-        if !self.wakers.iter().any(|known| Arc::ptr_eq(known, waker)) {
-            self.wakers.push(Arc::clone(waker));
+    fn remember(&mut self, waker: &Waker) {
+        if !self.wakers.contains(waker) {
+            self.wakers.push(waker.clone());
         }
     }
 
@@ -1019,8 +1017,9 @@ mod tests {
             outbound.send(|out| out.extend_from_slice(b"before"));
             let mut long = outbound.begin_long(PATIENCE).unwrap();
             outbound.send(|out| out.extend_from_slice(b"answer"));
-            let waker = Arc::new(WakeEvent::new().unwrap());
-            let offered = outbound.offer(&waker, |out| out.extend_from_slice(b"event"));
+            let waker = Arc::new(poll::WakeEvent::new().unwrap());
+            let offered =
+                outbound.offer(&Waker::from(&waker), |out| out.extend_from_slice(b"event"));
             assert_eq!(offered, Offer::Taken);
             let reader = thread::spawn(move || {
                 let mut text = Vec::new();
@@ -1045,8 +1044,12 @@ mod tests {
         fn output_waits_in_its_pipe_when_much_is_behind() {
             let (outbound, mut client) = pair();
             let long = outbound.begin_long(PATIENCE).unwrap();
-            let waker = Arc::new(WakeEvent::new().unwrap());
-            let offer = || outbound.offer(&waker, |out| out.resize(out.len() + PIECE, b'o'));
+            let waker = Arc::new(poll::WakeEvent::new().unwrap());
+            let offer = || {
+                outbound.offer(&Waker::from(&waker), |out| {
+                    out.resize(out.len() + PIECE, b'o')
+                })
+            };
             let taken = (0..PIECES).take_while(|_| offer() == Offer::Taken).count();
             assert!((4..8).contains(&taken), "{taken} taken");
             let reader = thread::spawn(move || {

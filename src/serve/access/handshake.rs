@@ -84,7 +84,8 @@ pub(crate) struct Entry {
 }
 
 /// Reads the HTTP request and answers it; none if it did not become a websocket. A stranger gets
-/// every answer but that one.
+/// every answer but that one. Inlined, its locals would stay on the stack of the connection's thread.
+#[inline(never)]
 pub(crate) fn let_in(
     server: &Server,
     accepted: Accepted,

@@ -23,7 +23,7 @@ use crate::rpc::methods::http::{Header, HttpRequestParams, RedirectPolicy};
 use crate::rpc::transport::{Offer, Outbound};
 use crate::serve::reply::Responder;
 use crate::serve::services::Call;
-use crate::sys::poll::{self, PollFd, READABLE, WakeEvent};
+use crate::sys::poll::{self, PollFd, READABLE, WakeEvent, Waker};
 use crate::sys::sync::Mutex;
 use crate::workers::start_thread;
 
@@ -215,16 +215,19 @@ struct Deltas {
     next_seq: i64,
     /// Set when the client has taken enough.
     room: Arc<WakeEvent>,
+    waker: Waker,
 }
 
 impl Deltas {
     /// Fails when the process is out of descriptors.
     fn new(request_id: String, outbound: Arc<Outbound>) -> io::Result<Self> {
+        let room = Arc::new(WakeEvent::new()?);
         Ok(Self {
             request_id,
             outbound,
             next_seq: 1,
-            room: Arc::new(WakeEvent::new()?),
+            waker: Waker::from(&room),
+            room,
         })
     }
 
@@ -241,7 +244,7 @@ impl Deltas {
     fn offer(&mut self, piece: &[u8], end: Option<Option<&str>>, taken: impl FnOnce()) -> bool {
         let mut taken = Some(taken);
         loop {
-            let offer = self.outbound.offer(&self.room, |out| {
+            let offer = self.outbound.offer(&self.waker, |out| {
                 if let Some(taken) = taken.take() {
                     taken();
                 }

@@ -23,7 +23,7 @@ use crate::serve::notify::{Notifications, write_exit, write_exit_extensions};
 use crate::serve::reply::Responder;
 use crate::serve::services::Call;
 use crate::serve::session::new_id;
-use crate::sys::poll::WakeEvent;
+use crate::sys::poll::Waker;
 use crate::sys::sync::Mutex;
 
 /// Bytes of each stream that are kept unless the client says otherwise.
@@ -201,7 +201,7 @@ impl Collected {
 
     /// Room for the answer, until the connection has it and counts it; if there is none, the waker
     /// will be set when there may be.
-    fn room_to_answer(&self, waker: &Arc<WakeEvent>) -> Option<Reserved> {
+    fn room_to_answer(&self, waker: &Waker) -> Option<Reserved> {
         let bytes = base64::encoded_len(self.stdout.kept() + self.stderr.kept());
         if bytes <= UNCOUNTED {
             return Some(Reserved::none(Kind::Answers));
@@ -271,7 +271,7 @@ impl Collector {
 }
 
 impl Subscriber for Collector {
-    fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Arc<WakeEvent>) -> Offer {
+    fn offer(&self, process_id: &str, event: &Event<'_>, waker: &Waker) -> Offer {
         let mut collected = self.collected.lock();
         match event {
             Event::Output(chunk) => {
@@ -308,7 +308,7 @@ impl Subscriber for Collector {
         true
     }
 
-    fn has_room(&self, waker: &Arc<WakeEvent>) -> bool {
+    fn has_room(&self, waker: &Waker) -> bool {
         self.connection.has_room(waker)
     }
 

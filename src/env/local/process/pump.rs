@@ -26,7 +26,8 @@ use crate::env::local::streams::Stream;
 use crate::log;
 use crate::rpc::transport::Flush;
 use crate::sandbox::journal::Claim;
-use crate::sys::poll::{self, PollFd, READABLE, WRITABLE, WakeEvent};
+use crate::sys::pages;
+use crate::sys::poll::{PollFd, READABLE, Sleeper, WRITABLE, WakeEvent, Waker};
 use crate::sys::process::Exit;
 use crate::sys::socket::{readable_bytes, widen_pipe};
 use crate::sys::sync::Mutex;
@@ -45,6 +46,8 @@ const KEPT: usize = 2;
 const BULK_PIPE: i32 = 256 * 1024;
 /// What a terminal gives at once while somebody types; a program that floods it gives more.
 const TYPING: usize = 1024;
+/// A process that has been silent for so long gives back what its thread does not need meanwhile.
+const REST_AFTER: Duration = Duration::from_secs(1);
 /// Between looks at a terminal that a running program has closed.
 const HANG_UP_TICK: Duration = Duration::from_millis(50);
 /// How often it is looked for room while the output of all processes is too much.
@@ -62,8 +65,8 @@ pub(crate) fn run(
     mut observer: Observer,
 ) -> Option<Leftover> {
     let begun = begin(process, &spec);
-    let (waker, launched) = match begun {
-        Ok(begun) => begun,
+    let launched = match begun {
+        Ok(launched) => launched,
         Err(error) => {
             process.control.lock().failed();
             started(Err(error));
@@ -81,6 +84,8 @@ pub(crate) fn run(
         cgroup,
     } = launched;
     let exit_event = leader.exit_event();
+    let sleeper = Sleeper::of_this_thread();
+    let waker = sleeper.waker();
     let milestone = Milestone::Started {
         pid: leader.program_pid(),
         launcher: level.as_ref().map(|level| level.launcher),
@@ -91,7 +96,7 @@ pub(crate) fn run(
         started(Ok(Started { level }));
         let shared = terminal.clone();
         let group = (leader, guardian);
-        let waker = Arc::clone(&waker);
+        let waker = waker.clone();
         control.began(group, cgroup.clone(), waker, shared, spec.timeout);
         if let Some(pipe) = stdin {
             control.stdin.open_pipe(Arc::new(pipe));
@@ -104,6 +109,7 @@ pub(crate) fn run(
     let mut pump = Pump {
         process,
         observer,
+        sleeper,
         waker,
         exit_event,
         outputs: outputs
@@ -122,6 +128,7 @@ pub(crate) fn run(
         denial_detector: spec.confinement.map(DenialDetector::new),
         drain_until: None,
         flush: None,
+        is_resting: false,
     };
     pump.carry();
     let left = pump.finish();
@@ -130,17 +137,11 @@ pub(crate) fn run(
 }
 
 /// Starts the program; a confined one can be told to end meanwhile, as that may take long.
-fn begin(
-    process: &Process,
-    spec: &ProcessSpec,
-) -> Result<(Arc<WakeEvent>, Launched), launch::StartError> {
-    let event = || {
-        WakeEvent::new()
-            .map(Arc::new)
-            .map_err(|error| launch::StartError::Resources("an event", error))
-    };
-    let waker = event()?;
-    let cancel = spec.confinement.as_ref().map(|_| event()).transpose()?;
+fn begin(process: &Process, spec: &ProcessSpec) -> Result<Launched, launch::StartError> {
+    let cancel = spec.confinement.as_ref().map(|_| WakeEvent::new());
+    let cancel = cancel.transpose();
+    let cancel = cancel.map_err(|error| launch::StartError::Resources("an event", error))?;
+    let cancel = cancel.map(Arc::new);
     if let Some(cancel) = &cancel {
         process.control.lock().watch_for_cancel(Arc::clone(cancel));
     }
@@ -151,8 +152,7 @@ fn begin(
         process.control.lock().starts_in(Arc::clone(cgroup));
     }
     let host = process.host();
-    let launched = launch::launch(host, spec, process.mark(), cgroup, cancel)?;
-    Ok((waker, launched))
+    launch::launch(host, spec, process.mark(), cgroup, cancel)
 }
 
 /// One stream of output.
@@ -171,7 +171,8 @@ struct Output {
 struct Pump<'a> {
     process: &'a Arc<Process>,
     observer: Observer,
-    waker: Arc<WakeEvent>,
+    sleeper: Sleeper,
+    waker: Waker,
     /// Readable after the exit. `None` where the kernel has no pidfd.
     exit_event: Option<Arc<OwnedFd>>,
     outputs: Vec<Output>,
@@ -187,6 +188,8 @@ struct Pump<'a> {
     drain_until: Option<Instant>,
     /// The connection that we have the duty to flush.
     flush: Option<Arc<dyn Subscriber>>,
+    /// Whether nothing has come for a while.
+    is_resting: bool,
 }
 
 /// Buffers to read into. Few threads read at once, however many processes there are, so a thread that
@@ -303,6 +306,10 @@ impl Pump<'_> {
         if tries {
             timeout = Some(timeout.map_or(HANG_UP_TICK, |limit| limit.min(HANG_UP_TICK)));
         }
+        let may_rest = !self.is_resting && timeout.is_none_or(|limit| limit > REST_AFTER);
+        if may_rest {
+            timeout = Some(REST_AFTER);
+        }
         let output = |index: usize| match self.outputs.get(index) {
             Some(Output {
                 file: Some(file),
@@ -314,7 +321,6 @@ impl Pump<'_> {
         let exit_event = self.exit_event.as_deref().filter(|_| watches_exit);
         let flush = self.flush.as_deref();
         let mut fds = [
-            PollFd::new(self.waker.as_fd(), READABLE),
             exit_event.map_or_else(PollFd::never, |fd| PollFd::new(fd.as_fd(), READABLE)),
             input.map_or_else(PollFd::never, |fd| PollFd::new(fd.as_fd(), WRITABLE)),
             flush
@@ -323,16 +329,21 @@ impl Pump<'_> {
             output(0),
             output(1),
         ];
-        if let Err(error) = poll::wait(&mut fds, timeout) {
-            // Only for want of kernel memory; a short nap keeps it from being made worse.
-            log::warn!("waiting for a process failed: {error}");
-            std::thread::sleep(EXIT_TICK);
-            return Ready::default();
+        let woken = match self.sleeper.wait(&mut fds, timeout) {
+            Ok(woken) => woken,
+            Err(error) => {
+                // Only for want of kernel memory; a short nap keeps it from being made worse.
+                log::warn!("waiting for a process failed: {error}");
+                std::thread::sleep(EXIT_TICK);
+                return Ready::default();
+            }
+        };
+        let is_silent = !woken && !fds.iter().any(PollFd::is_ready);
+        let [exit, writable, flushable, out, err] = fds.map(|fd| fd.is_ready());
+        if is_silent && may_rest {
+            pages::rest();
         }
-        let [woken, exit, writable, flushable, out, err] = fds.map(|fd| fd.is_ready());
-        if woken {
-            self.waker.take();
-        }
+        self.is_resting = is_silent && (may_rest || self.is_resting);
         if writable {
             self.process.control.lock().stdin.pump();
         }
