@@ -1,5 +1,6 @@
 //! `exec-server`: processes and files of this machine for a client elsewhere, over JSON-RPC.
 
+pub mod blocks;
 pub mod calendar;
 pub mod cli;
 pub mod cloud;

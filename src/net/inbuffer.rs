@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::stream::Source;
+use crate::blocks;
 use crate::memory::{self, Kind, Reserved, UNCOUNTED};
 
 /// An idle connection's buffer: one small request.
@@ -95,9 +96,7 @@ impl InBuffer {
             .find(|size| left <= *size)
             .unwrap_or(LARGE);
         if left <= size && size < self.data.len() {
-            self.compact();
-            self.data.truncate(size);
-            self.data.shrink_to_fit();
+            self.move_to(vec![0; size]);
             self.reserve(size);
         }
     }
@@ -137,6 +136,17 @@ impl InBuffer {
         Ok(count)
     }
 
+    /// Goes on in another block, which has room for what is here.
+    fn move_to(&mut self, mut other: Vec<u8>) {
+        let left = self.end - self.start;
+        other[..left].copy_from_slice(self.bytes());
+        let former = std::mem::replace(&mut self.data, other);
+        if former.len() > LARGE {
+            blocks::give_back(former);
+        }
+        (self.start, self.end) = (0, left);
+    }
+
     fn compact(&mut self) {
         if self.start > 0 {
             self.data.copy_within(self.start..self.end, 0);
@@ -154,6 +164,13 @@ impl InBuffer {
         let reserved = self.reserved.bytes() + LARGE;
         if size > reserved && !self.reserve(size) {
             return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        // One that is there already need not be grown into.
+        if self.reserved.bytes() + LARGE >= wanted
+            && let Some(block) = blocks::kept(wanted)
+        {
+            self.move_to(block);
+            return Ok(());
         }
         self.data
             .try_reserve_exact(size - self.data.len())

@@ -4,6 +4,8 @@ use std::fmt;
 
 use base64_simd::STANDARD;
 
+use crate::blocks;
+
 /// Appends the base64 of `data`.
 pub fn encode_into(data: &[u8], out: &mut Vec<u8>) {
     STANDARD.encode_append(data, out);
@@ -24,11 +26,11 @@ pub const fn decoded_len(len: usize) -> usize {
     len.div_ceil(4) * 3
 }
 
-/// Decodes `text`, or says what is wrong with it.
+/// Decodes `text`, or says what is wrong with it. Who is done with much of it may [`give it
+/// back`](blocks::give_back).
 pub fn decode(text: &str) -> Result<Vec<u8>, DecodeError> {
-    let mut data = Vec::new();
-    data.try_reserve_exact(decoded_len(text.len()))
-        .map_err(|_| DecodeError::Memory)?;
+    let room = decoded_len(text.len());
+    let mut data = blocks::try_empty(room).ok_or(DecodeError::Memory)?;
     STANDARD
         .decode_append(text, &mut data)
         .map_err(|_| DecodeError::explain(text.as_bytes()))?;

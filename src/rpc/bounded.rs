@@ -43,9 +43,9 @@ pub fn weight(params: &str) -> usize {
 ///
 /// # Errors
 /// There is none now.
-pub fn room(params: Option<&RawValue>) -> Result<Reserved, RpcError> {
+pub fn room(params: Option<&str>) -> Result<Reserved, RpcError> {
     let mut room = Reserved::none(Kind::Requests);
-    let params = params.map_or("", RawValue::get);
+    let params = params.unwrap_or_default();
     if params.len() > LITTLE && !room.set(weight(params)) {
         let message = format!(
             "there is no memory now for what {} bytes of parameters become; try again later",

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::error::{RpcError, shortened};
+use super::members::{self, LONG, Members};
+use super::methods::Method;
 
 /// The id that answers a message whose own id could not be told.
 pub const UNKNOWN_ID: RequestId<'static> = RequestId("-1");
@@ -59,8 +61,8 @@ pub enum Message<'a> {
         id: RequestId<'a>,
         /// What to do.
         method: Cow<'a, str>,
-        /// With what; `None` when left out.
-        params: Option<&'a RawValue>,
+        /// With what, as JSON; `None` when left out.
+        params: Option<&'a str>,
     },
     /// Wants none.
     Notification {
@@ -81,8 +83,10 @@ impl<'a> Message<'a> {
                 Err(error) => error.to_string(),
             });
         }
-        let envelope: Envelope<'a> =
-            serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let envelope = match Envelope::divided(text) {
+            Some(envelope) => envelope,
+            None => serde_json::from_str(text).map_err(|error| error.to_string())?,
+        };
         envelope.classify()
     }
 }
@@ -129,11 +133,49 @@ impl<'a> Visitor<'a> for IdAlone<'_, 'a> {
 struct Envelope<'a> {
     id: Option<&'a str>,
     method: Option<Cow<'a, str>>,
-    params: Option<&'a RawValue>,
+    params: Option<&'a str>,
     is_response: bool,
+    seen: [bool; 5],
 }
 
 impl<'a> Envelope<'a> {
+    /// That of a long message; none where serde_json has to decode it.
+    fn divided(text: &'a str) -> Option<Self> {
+        if text.len() < LONG {
+            return None;
+        }
+        let mut members = Members::of(text)?;
+        let mut envelope = Self::default();
+        while let Some((name, value)) = members.next().ok()? {
+            let member = envelope.meet::<serde_json::Error>(name).ok()?;
+            envelope.add::<serde_json::Error>(member, value).ok()?;
+        }
+        members.is_all().then_some(envelope)
+    }
+
+    /// Takes in the name of a member, as JSON; no other may have it.
+    fn meet<E: Error>(&mut self, name: &str) -> Result<Member, E> {
+        let member = Member::named(name);
+        let seen = self.seen.get_mut(member as usize);
+        match seen.is_some_and(|seen| std::mem::replace(seen, true)) {
+            true => Err(duplicate(member)),
+            false => Ok(member),
+        }
+    }
+
+    /// Takes in the value of a member, as JSON.
+    fn add<E: Error>(&mut self, member: Member, value: &'a str) -> Result<(), E> {
+        match member {
+            Member::Id => self.id = Some(value),
+            Member::Method => self.method = Some(text_of(value)?),
+            // Left out and `null` are the same.
+            Member::Params => self.params = (value != "null").then_some(value),
+            Member::Result | Member::Error => self.is_response = true,
+            Member::Other => {}
+        }
+        Ok(())
+    }
+
     fn classify(self) -> Result<Message<'a>, String> {
         let id = match self.id {
             None => None,
@@ -206,30 +248,9 @@ impl<'de> Deserialize<'de> for Envelope<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
                 let mut envelope = Envelope::default();
-                let mut seen = [false; 5];
                 while let Some(name) = map.next_key::<&RawValue>()? {
-                    let member = Member::named(name.get());
-                    if let Some(seen) = seen.get_mut(member as usize) {
-                        if *seen {
-                            return Err(duplicate(member));
-                        }
-                        *seen = true;
-                    }
-                    match member {
-                        Member::Id => envelope.id = Some(map.next_value::<&RawValue>()?.get()),
-                        Member::Method => {
-                            let raw = map.next_value::<&RawValue>()?.get();
-                            envelope.method = Some(text_of(raw)?);
-                        }
-                        Member::Params => envelope.params = Some(map.next_value()?),
-                        Member::Result | Member::Error => {
-                            envelope.is_response = true;
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                        Member::Other => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                    }
+                    let member = envelope.meet(name.get())?;
+                    envelope.add(member, map.next_value::<&RawValue>()?.get())?;
                 }
                 Ok(envelope)
             }
@@ -239,7 +260,7 @@ impl<'de> Deserialize<'de> for Envelope<'de> {
     }
 }
 
-fn duplicate<E: serde::de::Error>(member: Member) -> E {
+fn duplicate<E: Error>(member: Member) -> E {
     let name = match member {
         Member::Id => "id",
         Member::Method => "method",
@@ -251,7 +272,7 @@ fn duplicate<E: serde::de::Error>(member: Member) -> E {
 }
 
 /// The text of a raw JSON string, without a copy where it has no escapes.
-fn text_of<E: serde::de::Error>(raw: &str) -> Result<Cow<'_, str>, E> {
+fn text_of<E: Error>(raw: &str) -> Result<Cow<'_, str>, E> {
     let inner = raw
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'));
@@ -269,9 +290,22 @@ fn text_of<E: serde::de::Error>(raw: &str) -> Result<Cow<'_, str>, E> {
 ///
 /// Objects are matched by name with unknown members ignored, arrays by the
 /// order of the fields.
-pub fn decode_params<'a, T: Deserialize<'a>>(params: Option<&'a RawValue>) -> Result<T, RpcError> {
-    serde_json::from_str(params.map_or("null", RawValue::get))
-        .map_err(|error| RpcError::invalid_params(without_position(&told(&error))))
+pub fn decode_params<'a, T: Deserialize<'a>>(params: Option<&'a str>) -> Result<T, RpcError> {
+    serde_json::from_str(params.unwrap_or("null")).map_err(|error| wrong_params(&error))
+}
+
+/// The same for those of the method `M`.
+pub fn decode_params_of<M: Method>(params: Option<&str>) -> Result<M::Params<'_>, RpcError> {
+    match params {
+        Some(params) if M::HAS_LONG_TEXT => {
+            members::from_str(params).map_err(|error| wrong_params(&error))
+        }
+        _ => decode_params(params),
+    }
+}
+
+fn wrong_params(error: &serde_json::Error) -> RpcError {
+    RpcError::invalid_params(without_position(&told(error)))
 }
 
 /// What an error of the decoder says, which may repeat whatever was sent.
@@ -315,7 +349,7 @@ mod tests {
         };
         assert_eq!(id.as_json(), r#""a\n""#);
         assert!(matches!(method, Cow::Borrowed("m")));
-        assert_eq!(params.map(RawValue::get), Some(r#"{"x":1}"#));
+        assert_eq!(params, Some(r#"{"x":1}"#));
     }
 
     #[test]

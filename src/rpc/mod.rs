@@ -9,6 +9,7 @@ pub mod bounded;
 pub mod client;
 pub mod encode;
 pub mod error;
+mod members;
 pub mod message;
 pub mod methods;
 pub mod path_uri;

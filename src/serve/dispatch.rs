@@ -4,8 +4,6 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use super::confined::{ConfinedRequest, Wanted};
 use super::connection::ConnectionState;
 use super::connection::Peer;
@@ -22,7 +20,9 @@ use super::session::SessionOwner;
 use crate::env::local::Subscriber;
 use crate::log;
 use crate::rpc::error::{ErrorKind, Reason, RpcError, quoted};
-use crate::rpc::message::{Message, OwnedRequestId, RequestId, UNKNOWN_ID, decode_params};
+use crate::rpc::message::{
+    Message, OwnedRequestId, RequestId, UNKNOWN_ID, decode_params, decode_params_of,
+};
 use crate::rpc::methods::discovery::{Discover, DiscoverRoots, ReadConfig};
 use crate::rpc::methods::fs::{Close, Unwatch, Watch, WatchMissing, WriteBlock, WriteFile};
 use crate::rpc::methods::process::{
@@ -79,7 +79,7 @@ trait CallMethod: Sync {
         &self,
         dispatch: &Dispatch,
         id: RequestId<'_>,
-        params: Option<&RawValue>,
+        params: Option<&str>,
     ) -> Result<(), RpcError>;
 }
 
@@ -88,10 +88,10 @@ impl<M: Method> CallMethod for On<M> {
         &self,
         dispatch: &Dispatch,
         id: RequestId<'_>,
-        params: Option<&RawValue>,
+        params: Option<&str>,
     ) -> Result<(), RpcError> {
         // Before the handshake is looked at, as in the reference.
-        let params = decode_params(params)?;
+        let params = decode_params_of::<M>(params)?;
         (self.1)(&dispatch.call(id, M::NAME, self.0)?, params)
     }
 }
@@ -306,7 +306,7 @@ impl Dispatch {
     fn raw_write(
         &mut self,
         id: RequestId<'_>,
-        params: Option<&RawValue>,
+        params: Option<&str>,
         len: u64,
     ) -> Result<usize, RpcError> {
         check_memory(WriteBlock::NAME)?;
@@ -359,7 +359,7 @@ impl Dispatch {
         id: RequestId<'_>,
         number: usize,
         method: &str,
-        params: Option<&RawValue>,
+        params: Option<&str>,
     ) -> Result<(), RpcError> {
         check_memory(method)?;
         if let Some((_, found)) = METHODS.get(number) {
@@ -387,10 +387,10 @@ impl Dispatch {
         &self,
         id: RequestId<'_>,
         (name, method): (&'static str, &dyn FileMethod),
-        params: Option<&RawValue>,
+        params: Option<&str>,
     ) -> Result<(), RpcError> {
         // Before anything is decoded: what comes of it is no more than the text that it comes from.
-        let weight = params.map_or(0, |params| bounded::weight(params.get()));
+        let weight = params.map_or(0, bounded::weight);
         let mut room = self.file_queue.room(weight)?;
         let job = match method.prepare(params)? {
             Prepared::Plain(work) if work.answers_raw && self.peer.has_only_messages() => {
@@ -584,8 +584,8 @@ fn number_of(method: &str) -> usize {
 }
 
 /// How long parameters are.
-fn text_len(params: Option<&RawValue>) -> usize {
-    params.map_or(0, |params| params.get().len())
+fn text_len(params: Option<&str>) -> usize {
+    params.map_or(0, str::len)
 }
 
 /// The answer to who would have bytes beside messages where only messages can pass.

@@ -20,9 +20,10 @@ use super::confined::{ConfinedFiles, ConfinedRequest, HelperCancel, Wanted};
 use super::files::{FileService, FileWork};
 use super::reply::Responder;
 use super::services::Services;
+use crate::blocks;
 use crate::memory::{self, Kind, Reserved};
 use crate::rpc::error::{ErrorKind, RpcError};
-use crate::rpc::transport::{Outbound, shrink_blocks};
+use crate::rpc::transport::Outbound;
 use crate::sys::process::name_thread;
 use crate::sys::sync::{Condvar, Mutex};
 use crate::workers::Workers;
@@ -486,7 +487,7 @@ impl Shared {
             service.close_all();
         }
         service.shrink();
-        shrink_blocks();
+        blocks::shrink();
     }
 
     fn answer(&self, service: &mut FileService, responder: &Responder, job: Job) {

@@ -12,8 +12,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::value::RawValue;
-
 use super::dispatch::{Dispatch, Next, decode};
 use super::file_queue::Room;
 use super::files::FileWork;
@@ -222,8 +220,8 @@ enum Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    fn of(method: &str, params: Option<&'a RawValue>) -> Self {
-        let is_long = params.is_some_and(|params| params.get().len() > MAX_OBJECT);
+    fn of(method: &str, params: Option<&'a str>) -> Self {
+        let is_long = params.is_some_and(|params| params.len() > MAX_OBJECT);
         match method {
             // No process has so long a name.
             Terminate::NAME | Signal::NAME | Acknowledge::NAME if is_long => Self::AtOnce,
@@ -254,7 +252,7 @@ impl<'a> Turn<'a> {
 }
 
 /// The name of the process that a request starts, if it does.
-fn started_by(method: &str, params: Option<&RawValue>) -> Option<String> {
+fn started_by(method: &str, params: Option<&str>) -> Option<String> {
     let process_id = match method {
         Start::NAME => Some(decode_params::<StartParams<'_>>(params).ok()?.process_id),
         Run::NAME => decode_params::<RunParams<'_>>(params).ok()?.process_id,

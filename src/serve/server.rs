@@ -17,6 +17,7 @@ use super::injector::{Injector, ShutdownHook};
 use super::listen::{Listener, Serves};
 use super::services::Services;
 use super::session::Sessions;
+use crate::blocks;
 use crate::env::local::{Host, info};
 use crate::log::{self, Event, Level};
 use crate::memory;
@@ -134,6 +135,7 @@ impl Server {
         self.services.machine.sweep(now);
         self.services.confined.sweep(now);
         self.services.host.cgroups().sweep();
+        blocks::shrink_if_unused();
         true
     }
 

@@ -39,6 +39,7 @@ pub mod sync;
 pub mod terminal;
 #[cfg(panic = "abort")]
 mod unwind;
+pub mod vector;
 
 use std::io;
 

@@ -130,3 +130,24 @@ fn a_broken_frame_costs_neither_the_session_nor_others() {
     client.try_resume(&session).unwrap();
     client.ok("process/terminate", params("p", json!({})));
 }
+
+#[test]
+fn a_large_frame_in_any_pieces_is_unmasked_and_judged_as_a_whole() {
+    let server = Server::websocket(&[]);
+    let mut client = server.connect();
+    // Characters of three bytes, which pieces of the frame cut.
+    let name = "\u{20ac}".repeat(60_000);
+    let request =
+        json!({"id": "cut", "method": "process/terminate", "params": {"processId": name}});
+    let bytes = frame(TEXT, true, request.to_string().as_bytes());
+    for piece in bytes.chunks(7_919) {
+        client.send_raw(piece.to_vec());
+    }
+    let answer = client.ok("process/terminate", params("p", json!({})));
+    assert_eq!(answer, json!({"running": false}));
+    let mut bad = request.to_string().into_bytes();
+    bad[100_000] = 0xff;
+    let bad = frame(TEXT, true, &bad);
+    // Known to be wrong before the last of it has come.
+    is_met_with(&server, NOT_TEXT, &[&bad[..150_000]]);
+}

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::blocks;
 use crate::env::{EnvironmentError, FileKind, Listing, NewMetadata};
-use crate::rpc::transport::{give_back_block, take_block};
 
 /// Bytes that are asked for and written at a time: the most that the wire takes.
 pub(crate) const BLOCK: usize = 1 << 20;
@@ -280,7 +280,7 @@ impl Block {
     /// Takes over what came.
     pub(crate) fn set(&mut self, bytes: Vec<u8>) {
         self.filled = bytes.len();
-        give_back_block(std::mem::replace(&mut self.bytes, bytes));
+        blocks::give_back(std::mem::replace(&mut self.bytes, bytes));
     }
 
     /// Fills it by `read`, which gets the room that is left and tells how much it took; nothing
@@ -289,7 +289,7 @@ impl Block {
         &mut self,
         mut read: impl FnMut(usize, &mut [u8]) -> io::Result<usize>,
     ) -> io::Result<()> {
-        self.set(take_block(BLOCK));
+        self.set(blocks::take(BLOCK));
         self.filled = 0;
         while self.filled < BLOCK {
             match read(self.filled, &mut self.bytes[self.filled..]) {
@@ -305,7 +305,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        give_back_block(std::mem::take(&mut self.bytes));
+        blocks::give_back(std::mem::take(&mut self.bytes));
     }
 }
 

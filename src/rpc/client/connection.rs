@@ -16,13 +16,14 @@ use super::liveness::{Liveness, Sign};
 use super::session::Session;
 use super::throttle::{Held, ReadThrottle};
 use super::{ClientError, ClientOptions, RejectionData};
+use crate::blocks;
 use crate::oneshot::{self, Sender};
 use crate::rpc::encode;
 use crate::rpc::methods::fs::{RawBlockReply, ReadBlock};
 use crate::rpc::methods::process::{Acknowledge, AcknowledgeParams, Read, ReadParams};
 use crate::rpc::methods::session::Status;
 use crate::rpc::methods::{Method, NoParams};
-use crate::rpc::transport::{Framing, Goodbye, Outbound, Payload, Reader, Received, shrink_blocks};
+use crate::rpc::transport::{Framing, Goodbye, Outbound, Payload, Reader, Received};
 use crate::sys::sync::{Condvar, Mutex};
 
 /// What writes the JSON of a call's parameters.
@@ -396,7 +397,7 @@ impl Connection {
                 }
                 Received::Idle => {
                     self.outbound.shrink();
-                    shrink_blocks();
+                    blocks::shrink();
                 }
                 Received::Closed(why) => break why,
             }

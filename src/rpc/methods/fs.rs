@@ -54,9 +54,10 @@ methods! {
     WatchMissing = "fs/watchMissing" (WatchMissingParams<'a>) -> WatchReply, extensions [];
     /// With `rawBytes` the parameters are [`RawWriteBlockParams`].
     WriteBlock = "fs/writeBlock" (WriteBlockParams<'a>) -> Empty,
-        extensions ["fs/writeBlock.rawBytes"];
+        extensions ["fs/writeBlock.rawBytes"], long text true;
     WriteFile = "fs/writeFile" (WriteFileParams<'a>) -> Empty,
-        extensions ["fs/writeFile.atomic", "fs/writeFile.metadata", "fs/writeFile.overwrite"];
+        extensions ["fs/writeFile.atomic", "fs/writeFile.metadata", "fs/writeFile.overwrite"],
+        long text true;
 }
 
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -24,6 +24,9 @@ pub trait Method: 'static {
     /// What `capabilities.execServer.extensions` says of it: its name if the reference has no such
     /// method, and `NAME.member` for what the reference does not have in it.
     const EXTENSIONS: &'static [&'static str];
+    /// Whether a string of its parameters may be most of a large message, and is worth a decoder that
+    /// is quick with those; it is code for every type.
+    const HAS_LONG_TEXT: bool = false;
     /// The `params` of a call or a notification.
     type Params<'a>: Serialize + Deserialize<'a>;
     /// The `result` of a call.
@@ -34,7 +37,8 @@ pub trait Method: 'static {
 macro_rules! methods {
     ($(
         $(#[$attribute:meta])*
-        $method:ident = $name:literal ($params:ty) -> $reply:ty, extensions $extensions:expr;
+        $method:ident = $name:literal ($params:ty) -> $reply:ty, extensions $extensions:expr
+            $(, long text $has_long_text:literal)?;
     )+) => {
         $(
             #[doc = concat!("`", $name, "`.")]
@@ -45,6 +49,7 @@ macro_rules! methods {
             impl $crate::rpc::methods::Method for $method {
                 const NAME: &'static str = $name;
                 const EXTENSIONS: &'static [&'static str] = &$extensions;
+                $(const HAS_LONG_TEXT: bool = $has_long_text;)?
                 type Params<'a> = $params;
                 type Reply<'a> = $reply;
             }

@@ -40,7 +40,7 @@ methods! {
         ];
     Terminate = "process/terminate" (TerminateParams<'a>) -> TerminateReply,
         extensions ["process/terminate.graceMs"];
-    Write = "process/write" (WriteParams<'a>) -> WriteReply, extensions [];
+    Write = "process/write" (WriteParams<'a>) -> WriteReply, extensions [], long text true;
 }
 
 /// Declares the parameters of both ways to start a process, which have most of their members in

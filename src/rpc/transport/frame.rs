@@ -8,6 +8,8 @@ use std::hash::{BuildHasher, RandomState};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
+use crate::sys::vector;
+
 /// Which end of a websocket we are. A client masks its frames, a server must not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -115,7 +117,7 @@ impl Frame {
         let payload_start = self.payload_start();
         let payload_len = self.payload_len(out);
         if let Some(mask) = self.mask {
-            apply_mask(&mut out[payload_start..], mask);
+            vector::mask(&mut out[payload_start..], mask);
         }
         let header = header(opcode, is_final, self.mask);
         let header_len = header.len(payload_len as u64);
@@ -237,22 +239,7 @@ fn append_masked(out: &mut Vec<u8>, payload: &[u8], mask: [u8; 4]) {
     for piece in payload.chunks(PIECE) {
         let start = out.len();
         out.extend_from_slice(piece);
-        apply_mask(&mut out[start..], mask);
-    }
-}
-
-/// Lays a mask over a payload or takes it off, eight bytes at a time.
-pub(crate) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
-    let mut wide = [0; 8];
-    wide[..4].copy_from_slice(&mask);
-    wide[4..].copy_from_slice(&mask);
-    let wide = u64::from_ne_bytes(wide);
-    let (chunks, rest) = payload.as_chunks_mut();
-    for chunk in chunks {
-        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(mask.iter().cycle()) {
-        *byte ^= key;
+        vector::mask(&mut out[start..], mask);
     }
 }
 
@@ -274,7 +261,7 @@ mod tests {
             let end = start + len as usize;
             let mut payload = bytes[start..end].to_vec();
             if let Some(mask) = header.mask {
-                apply_mask(&mut payload, mask);
+                vector::mask(&mut payload, mask);
             }
             frames.push((header.is_final, header.opcode, payload));
             bytes = &bytes[end..];
@@ -384,28 +371,14 @@ mod tests {
         let plain: Vec<u8> = (0..20_001_u32).map(|n| n as u8).collect();
         let mask = [1, 2, 3, 4];
         let mut whole = plain.clone();
-        apply_mask(&mut whole, mask);
+        vector::mask(&mut whole, mask);
         let mut appended = b"before".to_vec();
         append_masked(&mut appended, &plain, mask);
         assert!(appended[6..] == whole);
         let mut cut = plain;
         for (start, end) in [(0, 5), (5, 6), (6, 9_999), (9_999, 20_001)] {
-            apply_mask(&mut cut[start..end], mask_behind(mask, start));
+            vector::mask(&mut cut[start..end], mask_behind(mask, start));
         }
         assert!(cut == whole);
-    }
-
-    #[test]
-    fn a_mask_laid_twice_is_gone() {
-        for len in [0, 1, 7, 8, 9, 31] {
-            let plain: Vec<u8> = (0..len).collect();
-            let mut payload = plain.clone();
-            apply_mask(&mut payload, [1, 2, 3, 4]);
-            for (at, byte) in payload.iter().enumerate() {
-                assert_eq!(*byte, plain[at] ^ [1, 2, 3, 4][at % 4]);
-            }
-            apply_mask(&mut payload, [1, 2, 3, 4]);
-            assert_eq!(payload, plain);
-        }
     }
 }

@@ -19,9 +19,7 @@ mod websocket;
 pub use frame::{Goodbye, Role};
 pub use lines::LineReader;
 pub use outbound::{Flush, Framing, LongMessage, Offer, Outbound};
-pub use payload::{
-    Payload, PayloadBuffer, PayloadError, give_back_block, shrink_blocks, take_block,
-};
+pub use payload::{Payload, PayloadBuffer, PayloadError};
 pub use websocket::WebSocketReader;
 
 use std::time::{Duration, Instant};
@@ -102,10 +100,11 @@ impl Pace {
         is_stalled
     }
 
-    /// How long until that has to be looked at again.
+    /// How long until that has to be looked at again: in whole seconds, so that a socket need not be
+    /// told another limit for every message.
     fn left(&self) -> Duration {
         let left = STALL.saturating_sub(self.since.elapsed());
-        left.max(Duration::from_millis(10))
+        Duration::from_secs(left.as_secs() + 1)
     }
 }
 

@@ -6,9 +6,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::frame::MAX_PAYLOAD;
+use crate::blocks;
 use crate::net::Source;
-use crate::sys::sync::Mutex;
 
 /// What follows the message that was received last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ impl Incoming {
     /// None where there is no memory for it.
     pub(crate) fn new(len: usize) -> Option<Self> {
         Some(Self {
-            data: try_block(len)?,
+            data: blocks::try_take(len)?,
             filled: 0,
         })
     }
@@ -130,86 +129,5 @@ impl PayloadBuffer {
             self.data = Vec::new();
         }
         is_large
-    }
-}
-
-// Memory for blocks of files is kept between their uses. The C library gives every megabyte back to
-// the kernel at once, and the 256 page faults of a fresh one cost as much as copying it. So who is done
-// with a block gives its memory back here, and who needs some gets what was used last, which the
-// processor's cache may still have.
-
-/// How many are kept: as many as our own client has under way.
-const KEPT: usize = 16;
-/// Less than this costs nothing to get anew.
-const LEAST: usize = 64 * 1024;
-
-static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
-
-/// Room for a block of `len` bytes, which are to be overwritten: they are those of an older one.
-pub fn take_block(len: usize) -> Vec<u8> {
-    // Pages of zeros cost nothing until bytes arrive.
-    kept_block(len).unwrap_or_else(|| vec![0; len])
-}
-
-/// The same; none where there is no memory for it.
-fn try_block(len: usize) -> Option<Vec<u8>> {
-    kept_block(len).or_else(|| {
-        let mut block = Vec::new();
-        block.try_reserve_exact(len).ok()?;
-        block.resize(len, 0);
-        Some(block)
-    })
-}
-
-/// A block that somebody has given back.
-fn kept_block(len: usize) -> Option<Vec<u8>> {
-    if len < LEAST {
-        return None;
-    }
-    let mut block = FREE.lock().pop()?;
-    let more = len.saturating_sub(block.len());
-    block.try_reserve_exact(more).ok()?;
-    block.resize(len, 0);
-    Some(block)
-}
-
-/// Takes a block back.
-pub fn give_back_block(block: Vec<u8>) {
-    if (LEAST..=2 * MAX_PAYLOAD).contains(&block.capacity()) {
-        let mut free = FREE.lock();
-        if free.len() < KEPT {
-            free.push(block);
-        }
-    }
-}
-
-/// Gives back to the system what nobody has needed for a while.
-pub fn shrink_blocks() {
-    let unused = std::mem::take(&mut *FREE.lock());
-    drop(unused);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_block_has_the_length_that_was_asked_for_whoever_had_it_before() {
-        give_back_block(vec![7; MAX_PAYLOAD]);
-        for len in [0, 1, LEAST, LEAST + 1, MAX_PAYLOAD] {
-            let block = take_block(len);
-            assert_eq!(block.len(), len);
-            give_back_block(block);
-        }
-        for _ in 0..2 * KEPT {
-            give_back_block(vec![7; LEAST]);
-        }
-        assert!(FREE.lock().len() <= KEPT);
-        give_back_block(Vec::with_capacity(3 * MAX_PAYLOAD));
-        assert!(
-            FREE.lock()
-                .iter()
-                .all(|block| block.capacity() <= 2 * MAX_PAYLOAD)
-        );
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::frame::{Role, apply_mask, mask_behind};
+use super::frame::{Role, mask_behind};
 use super::payload::Incoming;
 use super::{
     Framing, Goodbye, HEAD, Outbound, Pace, Payload, PayloadError, Reader, Received, Refusal, most,
@@ -16,6 +16,7 @@ use super::{
 use crate::memory::{Kind, Reserved, UNCOUNTED};
 use crate::net::{InBuffer, Source};
 use crate::rpc::message::{OwnedRequestId, id_in};
+use crate::sys::vector;
 
 /// The longest header of a masked frame.
 const MAX_HEADER: usize = 14;
@@ -38,7 +39,9 @@ pub struct WebSocketReader<S> {
     assembled: Vec<u8>,
     /// Whether the last message is text, or the one that is arriving.
     is_text: bool,
-    /// Bytes at the start of `assembled` that are known to be UTF-8.
+    /// Bytes at the start of the frame that is arriving whose mask is off.
+    unmasked: usize,
+    /// Bytes at the start of the text that is arriving, in one frame or assembled, that are UTF-8.
     valid: usize,
     /// For those frames.
     reserved: Reserved,
@@ -104,6 +107,7 @@ impl<S: Source> WebSocketReader<S> {
             message: Place::Assembled,
             assembled: Vec::new(),
             is_text: false,
+            unmasked: 0,
             valid: 0,
             reserved: Reserved::none(Kind::Messages),
             pace: None,
@@ -222,9 +226,9 @@ impl<S: Source> WebSocketReader<S> {
         let is_whole = frame.is_final && !self.is_fragmented;
         self.is_fragmented = !frame.is_final;
         if is_whole {
-            if self.is_text && str::from_utf8(&self.buffer.bytes()[payload.clone()]).is_err() {
-                return Err(Need::not_utf8());
-            }
+            let text = &self.buffer.bytes()[payload.clone()];
+            check_text(self.is_text, text, &mut self.valid, true)?;
+            self.valid = 0;
             self.message = Place::Buffer(payload);
             return Ok(Some(Received::Message));
         }
@@ -232,7 +236,12 @@ impl<S: Source> WebSocketReader<S> {
         if self.assembled.try_reserve(payload.len()).is_ok() {
             self.assembled
                 .extend_from_slice(&self.buffer.bytes()[payload]);
-            self.check_text(frame.is_final)?;
+            check_text(
+                self.is_text,
+                &self.assembled,
+                &mut self.valid,
+                frame.is_final,
+            )?;
         } else {
             self.refuse(Refusal::Busy, None);
         }
@@ -257,21 +266,6 @@ impl<S: Source> WebSocketReader<S> {
         let has_room = self.buffer.reserve(frame.header_len + len)
             && self.reserved.set(assembled.saturating_sub(UNCOUNTED));
         has_room.then_some(()).ok_or(Refusal::Busy)
-    }
-
-    /// Looks at what is new of a text in several frames; a character may be cut between two.
-    fn check_text(&mut self, is_whole: bool) -> Result<(), Need> {
-        if !self.is_text {
-            return Ok(());
-        }
-        match str::from_utf8(&self.assembled[self.valid..]) {
-            Ok(new) => self.valid += new.len(),
-            Err(error) if error.error_len().is_none() && !is_whole => {
-                self.valid += error.valid_up_to();
-            }
-            Err(_) => return Err(Need::not_utf8()),
-        }
-        Ok(())
     }
 
     /// Throws away what has come of a message in several frames.
@@ -355,17 +349,28 @@ impl<S: Source> WebSocketReader<S> {
         }
     }
 
-    /// The unmasked payload's place, once all of it is here; used up by the next call.
+    /// The unmasked payload's place, once all of it is here; used up by the next call. What has come
+    /// until then is unmasked at once, while the processor has it.
     fn take_payload(&mut self, frame: &Frame) -> Result<Range<usize>, Need> {
         // A frame that is taken is at most MAX_MESSAGE long.
         let end = frame.header_len + frame.payload_len as usize;
+        let is_text = self.is_text && matches!(frame.opcode, OpCode::Data(_));
+        let is_alone = frame.is_final && !self.is_fragmented;
         let bytes = self.buffer.bytes_mut();
-        let Some(payload) = bytes.get_mut(frame.header_len..end) else {
-            return Err(Need::Bytes(end));
-        };
+        let here = bytes.len().min(end);
+        let payload = bytes.get_mut(frame.header_len..here).unwrap_or_default();
         if let Some(mask) = frame.mask {
-            apply_mask(payload, mask);
+            let from = self.unmasked;
+            vector::mask(&mut payload[from..], mask_behind(mask, from));
+            self.unmasked = payload.len();
         }
+        if here < end {
+            if is_alone {
+                check_text(is_text, payload, &mut self.valid, false)?;
+            }
+            return Err(Need::Bytes(end));
+        }
+        self.unmasked = 0;
         self.used = end;
         Ok(frame.header_len..end)
     }
@@ -384,9 +389,11 @@ impl<S: Source> WebSocketReader<S> {
                 .min(frame.payload_len.min(HEAD as u64) as usize);
             head.extend_from_slice(&payload[..len]);
             if let Some(mask) = frame.mask {
-                apply_mask(&mut head, mask);
+                let from = self.unmasked.min(head.len());
+                vector::mask(&mut head[from..], mask_behind(mask, from));
             }
         }
+        self.unmasked = 0;
         head.truncate(HEAD);
         self.refusal = Some((why, id_in(&head)));
         self.drop_assembled();
@@ -451,12 +458,26 @@ impl<S: Source> WebSocketReader<S> {
     }
 }
 
+/// Looks at what is new of a message behind the bytes that are `valid`: a character may be cut where
+/// it ends, unless it is whole.
+fn check_text(is_text: bool, text: &[u8], valid: &mut usize, is_whole: bool) -> Result<(), Need> {
+    if !is_text {
+        return Ok(());
+    }
+    match str::from_utf8(&text[*valid..]) {
+        Ok(new) => *valid += new.len(),
+        Err(error) if error.error_len().is_none() && !is_whole => *valid += error.valid_up_to(),
+        Err(_) => return Err(Need::not_utf8()),
+    }
+    Ok(())
+}
+
 impl Part {
     /// Takes the mask off what has come of the payload from the byte `from` on, while the
     /// processor still has it.
     fn unmask(&self, payload: &mut Incoming, from: usize) {
         if let Some(mask) = self.mask {
-            apply_mask(payload.since(from), mask_behind(mask, from - self.start));
+            vector::mask(payload.since(from), mask_behind(mask, from - self.start));
         }
     }
 }

@@ -433,10 +433,10 @@ impl ConfinedRequest {
     pub(crate) fn new(
         id: RequestId<'_>,
         method: &str,
-        params: Option<&RawValue>,
+        params: Option<&str>,
         confinement: FileConfinement,
     ) -> Option<Self> {
-        let params = params.map_or("null", RawValue::get);
+        let params = params.unwrap_or("null");
         Some(Self {
             framed: Framed::new(id, method, params)?,
             confinement,

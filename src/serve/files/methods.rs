@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::discovery::{discover_roots, read_config, scope_of_roots};
 use super::{BlockWrite, Fault, File, FileMethod, FileWork, Scope, TREE, reading, writing};
+use crate::blocks;
 use crate::env::local::files::{
     self, Attribute, Content, CopyOptions, FileError, Found, Links, Listed, Mode, NewMetadata,
     RemoveOptions, Skipped, WalkOptions,
@@ -179,7 +180,9 @@ fn write_file(params: WriteFileParams<'_>) -> Result<FileWork, RpcError> {
         let new = params.metadata.map(new_metadata).transpose()?;
         let new = new.unwrap_or_default();
         return Ok(FileWork::done::<fs::WriteFile>(move |_| {
-            files::create(&path, &data, new, links)
+            let made = files::create(&path, &data, new, links);
+            blocks::give_back(data);
+            made
         }));
     }
     if params.metadata.is_some() {
@@ -190,7 +193,9 @@ fn write_file(params: WriteFileParams<'_>) -> Result<FileWork, RpcError> {
         _ => files::write,
     };
     Ok(FileWork::done::<fs::WriteFile>(move |_| {
-        write(&path, &data, links)
+        let written = write(&path, &data, links);
+        blocks::give_back(data);
+        written
     }))
 }
 
@@ -732,8 +737,7 @@ mod tests {
     /// What a request is for, if it is understood and confined.
     fn purpose(name: &str, params: &serde_json::Value) -> Option<Purpose> {
         let (_, method) = METHODS.iter().find(|(its, _)| *its == name)?;
-        let params = serde_json::value::to_raw_value(params).ok()?;
-        match method.prepare(Some(&params)).ok()? {
+        match method.prepare(Some(&params.to_string())).ok()? {
             Prepared::Confined(confinement) => Some(confinement.purpose),
             Prepared::Plain(_) => None,
         }

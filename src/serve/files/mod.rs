@@ -16,16 +16,17 @@ use serde_json::value::RawValue;
 
 use super::metrics::{Flow, METRICS};
 use super::reply::Responder;
+use crate::blocks;
 use crate::env::local::files::{BlockFile, FileError, Links, MAX_BLOCK, Mode, OpenFiles};
 use crate::memory::{Kind, Reserved};
 use crate::rpc::base64;
 use crate::rpc::encode::{json, number};
 use crate::rpc::error::{ErrorData, ErrorKind, RpcError};
-use crate::rpc::message::decode_params;
+use crate::rpc::message::{decode_params, decode_params_of};
 use crate::rpc::methods::fs::{self, RawBytes, RawWriteBlockParams};
 use crate::rpc::methods::{Empty, Method};
 use crate::rpc::path_uri::WirePath;
-use crate::rpc::transport::{LongMessage, Outbound, PayloadBuffer, give_back_block};
+use crate::rpc::transport::{LongMessage, Outbound, PayloadBuffer};
 use crate::sandbox::policy::{Access, Purpose};
 use crate::sys::pass::send_descriptor;
 
@@ -259,10 +260,10 @@ const TREE: Duration = Duration::from_secs(3600);
 /// A method of the table.
 pub(crate) trait FileMethod: Sync {
     /// Decodes a request.
-    fn prepare(&self, params: Option<&RawValue>) -> Result<Prepared, RpcError>;
+    fn prepare(&self, params: Option<&str>) -> Result<Prepared, RpcError>;
 
     /// Decodes a request for who is in its confinement already.
-    fn prepare_inside(&self, params: Option<&RawValue>) -> Result<FileWork, RpcError>;
+    fn prepare_inside(&self, params: Option<&str>) -> Result<FileWork, RpcError>;
 }
 
 /// A request that was decoded.
@@ -280,8 +281,8 @@ pub(crate) struct File<M: Method>(
 );
 
 impl<M: Method> FileMethod for File<M> {
-    fn prepare(&self, params: Option<&RawValue>) -> Result<Prepared, RpcError> {
-        let decoded: M::Params<'_> = decode_params(params)?;
+    fn prepare(&self, params: Option<&str>) -> Result<Prepared, RpcError> {
+        let decoded = decode_params_of::<M>(params)?;
         let mut path = None;
         if let Some(scope) = self.0 {
             let scope = scope(&decoded);
@@ -297,8 +298,8 @@ impl<M: Method> FileMethod for File<M> {
         Ok(Prepared::Plain(work))
     }
 
-    fn prepare_inside(&self, params: Option<&RawValue>) -> Result<FileWork, RpcError> {
-        let decoded: M::Params<'_> = decode_params(params)?;
+    fn prepare_inside(&self, params: Option<&str>) -> Result<FileWork, RpcError> {
+        let decoded = decode_params_of::<M>(params)?;
         let Some(scope) = self.0 else {
             return Err(RpcError::failed("not a request under a policy"));
         };
@@ -451,8 +452,8 @@ impl FileWork {
 const SMALL: usize = 64 * 1024;
 
 /// How many bytes follow a request of this method, whatever else is wrong with it.
-pub(crate) fn payload_len(method: &str, params: Option<&RawValue>) -> Option<u64> {
-    let params = params.filter(|_| method == fs::WriteBlock::NAME)?.get();
+pub(crate) fn payload_len(method: &str, params: Option<&str>) -> Option<u64> {
+    let params = params.filter(|_| method == fs::WriteBlock::NAME)?;
     let announces = || memchr::memmem::find(params.as_bytes(), b"\"rawBytes\"").is_some();
     if params.len() > SMALL && !announces() {
         return None;
@@ -469,7 +470,7 @@ pub(crate) struct BlockWrite {
 
 impl BlockWrite {
     /// Decodes one that so many bytes follow; how many are to be taken.
-    pub(crate) fn decode(params: Option<&RawValue>, len: u64) -> Result<(Self, usize), RpcError> {
+    pub(crate) fn decode(params: Option<&str>, len: u64) -> Result<(Self, usize), RpcError> {
         let params: RawWriteBlockParams<'_> = decode_params(params)?;
         if params.chunk.is_some() {
             let message = "chunk and rawBytes exclude each other";
@@ -492,7 +493,7 @@ impl BlockWrite {
         let act = move |service: &mut FileService| {
             let file = service.open.find(&self.handle);
             let written = file.and_then(|file| file.write(self.offset, &data));
-            give_back_block(data);
+            blocks::give_back(data);
             written
         };
         FileWork {

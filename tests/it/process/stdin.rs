@@ -126,4 +126,45 @@ over_both! {
         close_stdin(client, "p");
         assert_eq!(client.closed("p").stdout, format!("{}\n", 8 << 20));
     }
+
+    fn large_writes_arrive_whole_and_in_order_behind_a_full_pipe_too(client) {
+        let text = |number: usize| format!("{number:06}\n").repeat(10_000 - number);
+        // Stopped, it reads nothing: the pipe is full, and the rest waits.
+        client.start(Start::child("p", &["cat"]).pipe_stdin());
+        client.ok("process/signal", params("p", json!({"signal": "STOP"})));
+        let mut asked = Vec::new();
+        let mut expected = String::new();
+        for number in 0..40 {
+            let text = text(number);
+            let chunk = encode(text.as_bytes());
+            asked.push(client.ask("process/write", params("p", json!({"chunk": chunk, "writeId": number.to_string()}))));
+            expected += &text;
+        }
+        asked.push(client.ask("process/closeStdin", params("p", json!({}))));
+        client.ok("process/signal", params("p", json!({"signal": "CONT"})));
+        for id in asked {
+            client.answer(id).unwrap();
+        }
+        assert!(client.closed("p").stdout == expected);
+    }
+
+    fn a_large_write_whose_id_was_seen_is_judged_by_all_its_bytes(client) {
+        client.start(Start::child("p", &["drain"]).pipe_stdin());
+        let mut bytes = patterned(200_000);
+        assert_eq!(client.write("p", &bytes, "same"), "accepted");
+        assert_eq!(client.write("p", &bytes, "same"), "accepted");
+        bytes[123_456] ^= 1;
+        client.err("process/write", params("p", json!({"chunk": encode(&bytes), "writeId": "same"})));
+        close_stdin(client, "p");
+        assert_eq!(client.closed("p").stdout, "200000\n");
+    }
+
+    fn a_process_whose_large_input_waits_is_terminated_at_once(client) {
+        client.start(Start::child("deaf", &["sleep"]).pipe_stdin());
+        let chunk = encode(&patterned(1 << 20));
+        let write = client.ask("process/write", params("deaf", json!({"chunk": chunk})));
+        assert_eq!(client.ok("process/terminate", params("deaf", json!({}))), json!({"running": true}));
+        assert_eq!(client.answer(write).unwrap()["status"], "stdinClosed");
+        assert_eq!(client.closed("deaf").code, 137);
+    }
 }
