@@ -6,7 +6,7 @@ use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -32,6 +32,8 @@ const LONGEST: u64 = 16 * 1024 * 1024;
 const STEP: Duration = Duration::from_millis(2);
 /// How long what was left waits for the next sweep.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long what was made in another mount namespace is kept in mind after its run, for a server there to take away.
+const ELSEWHERE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long one waits for its turn, and how often it asks; who has it needs a fraction of a millisecond.
 const TURN: Duration = Duration::from_secs(20);
 const TURN_STEP: Duration = Duration::from_micros(200);
@@ -66,6 +68,8 @@ pub(crate) fn candidates() -> Vec<PathBuf> {
 pub(crate) struct Directory {
     path: PathBuf,
     fd: OwnedFd,
+    /// The number of our mount namespace: paths lead elsewhere in another, such as a container's. None without /proc.
+    namespace: Option<u64>,
     /// Held by the thread that has, or waits for, the turn.
     queue: Mutex<()>,
     /// Runs that were over but for their sandboxes.
@@ -123,6 +127,7 @@ impl Directory {
         let directory = Self {
             path: path.canonicalize()?,
             fd,
+            namespace: fs::metadata("/proc/self/ns/mnt").ok().map(|it| it.ino()),
             queue: Mutex::default(),
             dying: Mutex::default(),
             is_swept_later: AtomicBool::new(false),
@@ -141,7 +146,9 @@ impl Directory {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = CString::new(format!("{LOCK}{}-{number}", std::process::id()))?;
+            let namespace = self.namespace.unwrap_or_default();
+            let name = format!("{LOCK}{}-{number}-{namespace}", std::process::id());
+            let name = CString::new(name)?;
             // Nothing is ever written to it, and the sandbox inherits it.
             let lock = match self.make(&name, Access::READ, 0o400) {
                 Ok(lock) => lock,
@@ -236,7 +243,8 @@ impl Directory {
     /// to come for what they leave.
     pub(crate) fn sweep_after_others(self: &Arc<Self>, patience: Duration) {
         let runs = self.runs().unwrap_or_default().into_iter();
-        self.finish_all(runs.filter(|name| is_orphan(name)), patience);
+        let is_ours_now = |name: &CString| self.is_here(name) && is_orphan(name);
+        self.finish_all(runs.filter(is_ours_now), patience);
     }
 
     fn finish_all(self: &Arc<Self>, runs: impl Iterator<Item = CString>, patience: Duration) {
@@ -311,21 +319,30 @@ impl Directory {
             in_use.extend(Record::read_all(&self.records(&name)?));
         }
         let mut is_clean = true;
-        for (name, _lock) in over {
+        for (name, lock) in over {
             // What cannot be read tells of nothing.
             let records = Record::read_all(&self.records(&name).unwrap_or_default());
             // Each of them has its turn, also behind one that is in use.
-            let left = records
+            let removals: Vec<_> = records
                 .iter()
-                .filter(|record| record.remove(&in_use) == Removal::InUse)
-                .count();
-            if left == 0 {
-                self.remove(&name);
-            } else {
+                .map(|record| record.remove(&in_use))
+                .collect();
+            if removals.contains(&Removal::InUse) {
                 is_clean = false;
+            } else if !removals.contains(&Removal::Missing)
+                || self.is_here(&name)
+                || is_older(&lock.0, ELSEWHERE)
+            {
+                self.remove(&name);
             }
         }
         Ok(is_clean)
+    }
+
+    /// Whether a run's paths are those that we see, as far as its name tells.
+    fn is_here(&self, name: &CStr) -> bool {
+        let theirs = number_in(name, 3).unwrap_or_default();
+        theirs == 0 || self.namespace.is_none_or(|ours| ours == theirs)
     }
 
     /// Waits until nobody holds a run's lock, and tells whether it has come to that.
@@ -411,9 +428,18 @@ fn opened_up(
 
 /// Whether the process that a run's name tells of is gone.
 fn is_orphan(name: &CStr) -> bool {
-    let name = name.to_str().unwrap_or_default();
-    let process = name.split('-').nth(1).unwrap_or_default();
-    !Path::new("/proc").join(process).exists()
+    number_in(name, 1).is_none_or(|process| !Path::new(&format!("/proc/{process}")).exists())
+}
+
+/// A number in a run's name: the process is 1, the mount namespace 3.
+fn number_in(name: &CStr, place: usize) -> Option<u64> {
+    name.to_str().ok()?.split('-').nth(place)?.parse().ok()
+}
+
+/// Whether a file was last written so long ago.
+fn is_older(file: &File, age: Duration) -> bool {
+    let written = file.metadata().and_then(|it| it.modified());
+    written.is_ok_and(|at| at.elapsed().is_ok_and(|elapsed| elapsed > age))
 }
 
 /// The name of a run's records, by that of its lock.
@@ -425,6 +451,7 @@ fn records_of(name: &CStr) -> io::Result<CString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::journal::{MountPoint, PointKind};
     use crate::sandbox::scratch::Scratch;
     use std::ffi::OsStr;
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -479,6 +506,43 @@ mod tests {
             victim.metadata().unwrap().permissions().mode() & 0o777,
             0o640
         );
+    }
+
+    #[test]
+    fn what_was_made_in_another_mount_namespace_is_left_to_a_server_there_for_a_week() {
+        let scratch = Scratch::new("journal-elsewhere");
+        let path = scratch.path().join("journal");
+        let here = Directory::open(&path).unwrap();
+        let there = Directory {
+            namespace: here.namespace.map(|number| number + 1),
+            ..Directory::open(&path).unwrap()
+        };
+        // Nothing is at that path here.
+        let point = MountPoint {
+            path: scratch.path().join("only-there"),
+            kind: PointKind::Directory,
+        };
+        let begin = || {
+            let run = there.begin(&[Record::of(&point, None)]).unwrap();
+            (run.name, run.lock)
+        };
+        let (name, lock) = begin();
+        drop(lock);
+        assert!(here.sweep());
+        assert_eq!(here.runs().unwrap(), std::slice::from_ref(&name));
+        assert!(there.sweep());
+        assert!(here.runs().unwrap().is_empty());
+
+        let (name, lock) = begin();
+        drop(lock);
+        let old = std::time::SystemTime::now() - ELSEWHERE - Duration::from_secs(60);
+        let lock = path.join(name.to_str().unwrap());
+        fs::set_permissions(&lock, fs::Permissions::from_mode(0o600)).unwrap();
+        let lock = File::options().write(true).open(lock).unwrap();
+        lock.set_modified(old).unwrap();
+        drop(lock);
+        assert!(here.sweep());
+        assert!(here.runs().unwrap().is_empty());
     }
 
     #[test]

@@ -14,6 +14,9 @@
 //!   on the mount point itself. Any program that can open it can hold one too. What is taken for use by that only stays a
 //!   while longer: to remove what a sandbox still needs would be worse. No sandbox can open its own mount points, which
 //!   something else is mounted on.
+//! * Servers in several mount namespaces may share a journal, as with a home directory that a container has as well. A run
+//!   names its namespace: who does not find at its path what a run of another has made leaves it to a server there, for
+//!   a week.
 //! * A record says which inode was made. What has been put in its place, or has got content, is somebody's and stays.
 //!
 //! Where no private directory can be had, runs go on all the same: protection comes before tidiness, and only a killed
@@ -36,8 +39,11 @@ use self::point::{Held, Made, PointLocation};
 pub use self::point::{MountPoint, PointKind};
 use crate::sys::file::Identity;
 
-/// How long the end of a run waits for a sandbox whose processes are dying; they have been killed already.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the end of a run waits for a sandbox whose processes are dying; they have been killed already, but a busy
+/// machine may take long to let them die, and who hears of the end is to find nothing left.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The same at a start, which others wait for, for sandboxes of servers that are gone.
+const START_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where runs are noted down.
 #[derive(Clone, Debug)]
@@ -62,7 +68,7 @@ impl Journal {
             let fault = match Directory::open(candidate) {
                 Ok(directory) => {
                     let directory = Arc::new(directory);
-                    directory.sweep_after_others(PATIENCE);
+                    directory.sweep_after_others(START_PATIENCE);
                     return Self {
                         directory: Some(directory),
                         why_not: None,

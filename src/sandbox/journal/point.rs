@@ -264,8 +264,10 @@ pub(crate) struct Record {
 /// Whether a mount point is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Removal {
-    /// It is gone, or is not ours.
+    /// It is gone, or has become somebody's.
     Done,
+    /// It is not where it was made, or cannot be seen from here.
+    Missing,
     /// Another run uses it.
     InUse,
 }
@@ -374,21 +376,23 @@ impl Record {
         if in_use.iter().any(|one| self.can_be(one)) {
             return Removal::InUse;
         }
-        let Ok(place) = PointLocation::open(&self.path) else {
-            return Removal::Done;
-        };
-        let Ok(file) = place.file() else {
-            return Removal::Done;
-        };
-        let Ok(status) = file::status_of(file.as_fd()) else {
-            return Removal::Done;
+        let found = PointLocation::open(&self.path).and_then(|place| {
+            let file = place.file()?;
+            let status = file::status_of(file.as_fd())?;
+            Ok((place, file, status))
+        });
+        let Ok((place, file, status)) = found else {
+            return Removal::Missing;
         };
         let is_ours = match self.inode {
             Some(inode) => status.identity.numbers() == inode,
             None => status.user == user_id(),
         };
+        if !is_ours {
+            return Removal::Missing;
+        }
         let was_made = looks_made(&status) && is_stamped(&status);
-        if !is_ours || !was_made || PointKind::of(&status) != Some(self.kind) {
+        if !was_made || PointKind::of(&status) != Some(self.kind) {
             return Removal::Done;
         }
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
