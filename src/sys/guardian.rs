@@ -43,8 +43,9 @@ const REAPED: i64 = 1;
 
 /// How long the guardian looks for processes with our mark that go on to live.
 const KILL_TIME: Duration = Duration::from_secs(10);
-/// How long we wait for the guardian when it is not needed any more.
-const END_TIME: Duration = Duration::from_millis(200);
+/// How long we wait for the guardian when it is not needed any more: milliseconds, but on a busy machine. Who comes
+/// after us may be a process 1 that reaps nothing.
+const END_TIME: Duration = Duration::from_secs(2);
 /// How long a deputy without a guardian waits for our end: then there is another of both.
 const DEPUTY_TIME: libc::c_int = 2000;
 /// What they are called.
@@ -433,7 +434,7 @@ fn watch(life: &OwnedFd, table: &Table, mark: Option<Mark>, command_line: Range<
         }
         super::spawn::close_from(1);
     }
-    await_end();
+    let deputy = await_end();
     let mut note = [0; Table::NOTE];
     let cgroups = Left::parse(table.read_note(&mut note));
     cgroups.iter().for_each(Left::kill);
@@ -460,44 +461,65 @@ fn watch(life: &OwnedFd, table: &Table, mark: Option<Mark>, command_line: Range<
         mark::kill_all(&|pid| mark.is_on(pid), &|| 0, deadline);
     }
     cgroups.iter().for_each(|it| it.remove(deadline));
+    if let Some(deputy) = deputy {
+        // Nobody needs it any more. It must not outlive us: it would be an orphan, perhaps of a process 1 that reaps none.
+        // SAFETY: takes no pointers but a null one, and the descriptor is ours.
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, deputy, libc::SIGKILL, 0, 0) };
+        poll(&mut [readable(deputy)], DEPUTY_TIME);
+    }
     // SAFETY: ends this process at once.
     unsafe { libc::_exit(0) }
 }
 
-/// Waits for the end of what is descriptor 0, in the guardian and in a deputy that it makes.
-fn await_end() {
-    let poll = |fds: &mut [libc::pollfd], timeout| {
-        let (first, count) = (fds.as_mut_ptr(), fds.len() as libc::nfds_t);
-        // SAFETY: the slice is as long as is said.
-        retry(|| check(unsafe { libc::poll(first, count, timeout) })).unwrap_or_default()
-    };
-    let on = |fd| libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // SAFETY: takes no pointers, but for clone, which takes none here: the child goes on with a copy of our
-    // memory, as behind fork. Its zombie is not wanted.
+/// Waits for the end of what is descriptor 0, in the guardian and in a deputy that it makes; gives the guardian a
+/// descriptor of the deputy.
+fn await_end() -> Option<libc::c_int> {
+    let mut deputy: libc::c_int = -1;
+    // SAFETY: takes no pointers, but for clone, which writes the descriptor of the child into a variable that stays; the
+    // child goes on with a copy of our memory, as behind fork. Its zombie is not wanted.
     let (guardian, child) = unsafe {
         libc::signal(libc::SIGCHLD, libc::SIG_IGN);
         let guardian = libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) as libc::c_int;
+        let flags = libc::c_long::from(libc::SIGCHLD | libc::CLONE_PIDFD);
         let child = match guardian {
             // Before Linux 5.3 there is no deputy.
             ..0 => -1,
-            _ => libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0),
+            _ => libc::syscall(
+                libc::SYS_clone,
+                flags,
+                0_usize,
+                &raw mut deputy,
+                0_usize,
+                0_usize,
+            ),
         };
         (guardian, child)
     };
     if child != 0 {
-        poll(&mut [on(0)], -1);
-        return;
+        poll(&mut [readable(0)], -1);
+        return (child > 0).then_some(deputy);
     }
-    let mut fds = [on(0), on(guardian)];
+    let mut fds = [readable(0), readable(guardian)];
     poll(&mut fds, -1);
     if fds[0].revents == 0 && poll(&mut fds[..1], DEPUTY_TIME) == 0 {
         // Only the guardian was killed, and has a successor with a deputy of its own.
         // SAFETY: ends this process at once.
         unsafe { libc::_exit(0) }
+    }
+    None
+}
+
+fn poll(fds: &mut [libc::pollfd], timeout: libc::c_int) -> libc::c_int {
+    let (first, count) = (fds.as_mut_ptr(), fds.len() as libc::nfds_t);
+    // SAFETY: the slice is as long as is said.
+    retry(|| check(unsafe { libc::poll(first, count, timeout) })).unwrap_or_default()
+}
+
+fn readable(fd: libc::c_int) -> libc::pollfd {
+    libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
     }
 }
 
