@@ -10,7 +10,7 @@ pub enum Step {
     Ask(&'static str, Value),
     /// Any text as a message, and all that comes of it.
     Send(String),
-    /// `process/closed` of this process.
+    /// `process/closed` of this process, and `process/exited`, which 0.130 may tell after it.
     Closed(&'static str),
     /// Output of this process that has this in it.
     Output(&'static str, &'static str),

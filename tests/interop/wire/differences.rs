@@ -373,8 +373,14 @@ const CASES: &[Difference] = &[
     row(
         "process/write an empty id",
         V130,
-        "/answer 1",
+        "/answer 2",
         "a write id counts for every client; 0.130's sends none",
+    ),
+    row(
+        "process/write an empty id",
+        V130,
+        "/p stdout",
+        "nothing is written, because the write is refused",
     ),
     row(
         ANY,

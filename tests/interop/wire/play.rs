@@ -162,10 +162,13 @@ impl Peer {
                 self.settle(number, connection);
             }
             Step::Closed(process) => {
-                connection.hear(LIMIT, |heard| {
+                let told = |heard: &[Value], method| {
                     heard
                         .iter()
-                        .any(|message| is(message, "process/closed") && of(message, process))
+                        .any(|message| is(message, method) && of(message, process))
+                };
+                connection.hear(LIMIT, |heard| {
+                    told(heard, "process/closed") && told(heard, "process/exited")
                 });
             }
             Step::Output(process, text) => {

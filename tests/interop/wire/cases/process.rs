@@ -190,20 +190,23 @@ pub fn cases() -> Vec<Case> {
         ),
         after_the_end(WRITE, write("p", "aGVsbG8K", "1")),
         Case::new(WRITE, "to nobody", vec![write("nobody", "aGVsbG8K", "1")]),
-        Case::new(
-            WRITE,
+        cat(
             "without padding",
-            vec![shell("p", "cat", pipe()), write("p", "aGVsbG8", "1")],
+            pipe(),
+            vec![write("p", "aGVsbG8", "1"), write("p", "ZW5kCg==", "2")],
+            "end",
         ),
-        Case::new(
-            WRITE,
+        cat(
             "no base64",
-            vec![shell("p", "cat", pipe()), write("p", "a\nb=", "1")],
+            pipe(),
+            vec![write("p", "a\nb=", "1"), write("p", "ZW5kCg==", "2")],
+            "end",
         ),
-        Case::new(
-            WRITE,
+        cat(
             "an empty id",
-            vec![shell("p", "cat", pipe()), write("p", "aGVsbG8K", "")],
+            pipe(),
+            vec![write("p", "aGVsbG8K", ""), write("p", "ZW5kCg==", "2")],
+            "end",
         ),
         Case::ask(
             WRITE,
