@@ -22,7 +22,7 @@ test: export EXEC_SERVER_TESTS_SKIPPED := $(SKIPPED)
 # make keeps the job tokens of -j to itself, and cargo warns about tokens it is told of and cannot take.
 unexport MAKEFLAGS MFLAGS
 
-.PHONY: all build run test check bench interop conformance chaos soak fuzz cloud-demo install dist setup setup-tools setup-bubblewrap clean help
+.PHONY: all build run test check check-costs bench interop conformance chaos soak fuzz cloud-demo install dist setup setup-tools setup-bubblewrap clean help
 .DEFAULT_GOAL := all
 
 all: build ## build the binary (the default)
@@ -44,6 +44,10 @@ test: build ## build and run every test, and list those that were skipped; ARGS 
 check: setup ## check the format, and clippy with every warning an error
 	cargo fmt --all --check
 	cargo clippy $(CARGO_ARGS) --workspace --all-targets -- -D warnings
+
+check-costs: setup ## count the system calls of eight scenarios, and compare with bench/COSTS.md
+	cargo build $(CARGO_ARGS) --example child
+	cargo test $(CARGO_ARGS) --test it -- costs::
 
 bench: build ## measure, beside the reference programs where npm can bring them
 	@if command -v npm >/dev/null && bench/reference.sh >$(TARGET_DIR)/reference.env; then \

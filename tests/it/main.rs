@@ -19,6 +19,7 @@ mod client;
 mod cloud;
 mod concurrent_requests;
 mod containers;
+mod costs;
 mod cp;
 mod daemons;
 mod dial;
