@@ -131,9 +131,20 @@ fn vm(number: libc::c_long, pid: &str, address: &str) -> Tried {
 fn of_child(what: &str) -> Tried {
     let mut child = crate::another(&["sleep"]).stdout(Stdio::null()).spawn()?;
     let pid = child.id().to_string();
-    let tried = match what {
-        "ptrace" => attempt(&[what, &pid]),
-        _ => attempt(&[what, &pid, &writable_address(&pid)?]),
+    let begun = Instant::now();
+    let tried = loop {
+        let tried = match what {
+            "ptrace" => attempt(&[what, &pid]),
+            _ => attempt(&[what, &pid, &writable_address(&pid)?]),
+        };
+        // While it becomes another program its memory moves. Who may not reach into it is told so, whatever the address.
+        let has_moved = tried.as_ref().is_some_and(|it| {
+            it.as_ref()
+                .is_err_and(|error| error.raw_os_error() == Some(libc::EFAULT))
+        });
+        if !has_moved || begun.elapsed() > Duration::from_secs(5) {
+            break tried;
+        }
     };
     child.kill()?;
     child.wait()?;
