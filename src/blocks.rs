@@ -110,6 +110,11 @@ pub fn give_back(block: Vec<u8>) {
     }
 }
 
+/// Whether there are any that nobody uses.
+pub fn are_kept() -> bool {
+    BLOCKS.lock().kept > 0
+}
+
 /// Gives back to the system what is not in use.
 pub fn shrink() {
     let unused = BLOCKS.lock().take_all();

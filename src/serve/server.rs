@@ -387,6 +387,8 @@ impl Main {
                     .map_or_else(never, |it| PollFd::new(it.as_fd(), READABLE)),
             ];
             let must_sweep = !self.server.sessions.is_empty()
+                || self.server.living_connections() > 0
+                || blocks::are_kept()
                 || self.server.services.confined.has_idle()
                 || self.server.services.host.cgroups().has_leftovers()
                 || log::has_repeats();

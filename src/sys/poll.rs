@@ -206,6 +206,8 @@ fn handle_wake() {
     // anywhere.
     unsafe {
         let action = action.assume_init_mut();
+        // What another thread does that has got the number of one that has ended goes on; ppoll is interrupted all the same.
+        action.sa_flags = libc::SA_RESTART;
         action.sa_sigaction = do_nothing as extern "C" fn(libc::c_int) as usize;
         libc::sigemptyset(&raw mut action.sa_mask);
         libc::sigaction(WAKE, action, null_mut());

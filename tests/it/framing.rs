@@ -132,6 +132,38 @@ fn a_broken_frame_costs_neither_the_session_nor_others() {
 }
 
 #[test]
+fn what_follows_a_text_that_is_none_costs_nobody_anything() {
+    let server = Server::websocket(&[]);
+    let mut other = server.connect();
+    let long = [b'a'; 600];
+    let whole = frame(TEXT, true, b"{}");
+    let bad = frame(TEXT, true, &[&long[..], b"\xff"].concat());
+    let in_frames = [
+        frame(TEXT, false, &long),
+        frame(PING, true, b"between"),
+        frame(CONTINUATION, true, b"\xff"),
+    ]
+    .concat();
+    for pieces in [
+        vec![whole.clone(), in_frames.clone(), whole.clone()],
+        vec![in_frames, frame(CONTINUATION, true, b"x"), whole.clone()],
+        vec![
+            whole.clone(),
+            bad[..bad.len() - 1].to_vec(),
+            bad[bad.len() - 1..].to_vec(),
+            whole,
+        ],
+    ] {
+        let mut client = server.connect_silent();
+        for piece in pieces {
+            client.send_raw(piece);
+        }
+        assert_eq!(client.hang_up(), [NOT_TEXT]);
+        other.still_serves();
+    }
+}
+
+#[test]
 fn a_large_frame_in_any_pieces_is_unmasked_and_judged_as_a_whole() {
     let server = Server::websocket(&[]);
     let mut client = server.connect();

@@ -39,9 +39,9 @@ pub struct WebSocketReader<S> {
     assembled: Vec<u8>,
     /// Whether the last message is text, or the one that is arriving.
     is_text: bool,
-    /// Bytes at the start of the frame that is arriving whose mask is off.
-    unmasked: usize,
-    /// Bytes at the start of the text that is arriving, in one frame or assembled, that are UTF-8.
+    /// Of the frame that is arriving.
+    arriving: Arriving,
+    /// Bytes at the start of `assembled` that are known to be UTF-8.
     valid: usize,
     /// For those frames.
     reserved: Reserved,
@@ -107,7 +107,7 @@ impl<S: Source> WebSocketReader<S> {
             message: Place::Assembled,
             assembled: Vec::new(),
             is_text: false,
-            unmasked: 0,
+            arriving: Arriving::default(),
             valid: 0,
             reserved: Reserved::none(Kind::Messages),
             pace: None,
@@ -172,7 +172,7 @@ impl<S: Source> WebSocketReader<S> {
         if frame.payload_len > MAX_CONTROL_PAYLOAD || !frame.is_final {
             return Err(Need::goodbye("a control frame is too long or cut"));
         }
-        let payload = self.take_payload(frame)?;
+        let (payload, _) = self.take_payload(frame)?;
         let payload = &self.buffer.bytes()[payload];
         match kind {
             Control::Ping => self.outbound.pong(payload),
@@ -222,13 +222,12 @@ impl<S: Source> WebSocketReader<S> {
             self.to_skip = frame.payload_len;
             return self.skip();
         }
-        let payload = self.take_payload(frame)?;
+        let (payload, mut valid) = self.take_payload(frame)?;
         let is_whole = frame.is_final && !self.is_fragmented;
         self.is_fragmented = !frame.is_final;
         if is_whole {
             let text = &self.buffer.bytes()[payload.clone()];
-            check_text(self.is_text, text, &mut self.valid, true)?;
-            self.valid = 0;
+            check_text(self.is_text, text, &mut valid, true)?;
             self.message = Place::Buffer(payload);
             return Ok(Some(Received::Message));
         }
@@ -236,12 +235,16 @@ impl<S: Source> WebSocketReader<S> {
         if self.assembled.try_reserve(payload.len()).is_ok() {
             self.assembled
                 .extend_from_slice(&self.buffer.bytes()[payload]);
-            check_text(
+            let checked = check_text(
                 self.is_text,
                 &self.assembled,
                 &mut self.valid,
                 frame.is_final,
-            )?;
+            );
+            if checked.is_err() {
+                self.drop_assembled();
+            }
+            checked?;
         } else {
             self.refuse(Refusal::Busy, None);
         }
@@ -349,9 +352,10 @@ impl<S: Source> WebSocketReader<S> {
         }
     }
 
-    /// The unmasked payload's place, once all of it is here; used up by the next call. What has come
-    /// until then is unmasked at once, while the processor has it.
-    fn take_payload(&mut self, frame: &Frame) -> Result<Range<usize>, Need> {
+    /// The unmasked payload's place, once all of it is here, and how many bytes of it are known to be
+    /// UTF-8; used up by the next call. What has come until then is unmasked at once, while the
+    /// processor has it.
+    fn take_payload(&mut self, frame: &Frame) -> Result<(Range<usize>, usize), Need> {
         // A frame that is taken is at most MAX_MESSAGE long.
         let end = frame.header_len + frame.payload_len as usize;
         let is_text = self.is_text && matches!(frame.opcode, OpCode::Data(_));
@@ -360,19 +364,19 @@ impl<S: Source> WebSocketReader<S> {
         let here = bytes.len().min(end);
         let payload = bytes.get_mut(frame.header_len..here).unwrap_or_default();
         if let Some(mask) = frame.mask {
-            let from = self.unmasked;
+            let from = self.arriving.unmasked;
             vector::mask(&mut payload[from..], mask_behind(mask, from));
-            self.unmasked = payload.len();
+            self.arriving.unmasked = payload.len();
         }
         if here < end {
             if is_alone {
-                check_text(is_text, payload, &mut self.valid, false)?;
+                check_text(is_text, payload, &mut self.arriving.valid, false)?;
             }
             return Err(Need::Bytes(end));
         }
-        self.unmasked = 0;
         self.used = end;
-        Ok(frame.header_len..end)
+        let arrived = std::mem::take(&mut self.arriving);
+        Ok((frame.header_len..end, arrived.valid))
     }
 
     /// Takes no more of the message that is arriving, of which `frame` comes next.
@@ -381,6 +385,9 @@ impl<S: Source> WebSocketReader<S> {
             return;
         }
         let mut head = std::mem::take(&mut self.assembled);
+        // A control frame that is arriving is none of the message's.
+        let frame = frame.filter(|frame| matches!(frame.opcode, OpCode::Data(_)));
+        let arriving = frame.map(|_| std::mem::take(&mut self.arriving));
         if let Some(frame) = frame.filter(|_| head.is_empty()) {
             let payload = self.buffer.bytes().get(frame.header_len..);
             let payload = payload.unwrap_or_default();
@@ -389,11 +396,10 @@ impl<S: Source> WebSocketReader<S> {
                 .min(frame.payload_len.min(HEAD as u64) as usize);
             head.extend_from_slice(&payload[..len]);
             if let Some(mask) = frame.mask {
-                let from = self.unmasked.min(head.len());
+                let from = arriving.unwrap_or_default().unmasked.min(head.len());
                 vector::mask(&mut head[from..], mask_behind(mask, from));
             }
         }
-        self.unmasked = 0;
         head.truncate(HEAD);
         self.refusal = Some((why, id_in(&head)));
         self.drop_assembled();
@@ -458,13 +464,22 @@ impl<S: Source> WebSocketReader<S> {
     }
 }
 
+/// What was done with the payload of a frame that is not all here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Arriving {
+    /// Bytes at its start whose mask is off.
+    unmasked: usize,
+    /// Bytes at its start that are known to be UTF-8, if it is a text by itself.
+    valid: usize,
+}
+
 /// Looks at what is new of a message behind the bytes that are `valid`: a character may be cut where
 /// it ends, unless it is whole.
 fn check_text(is_text: bool, text: &[u8], valid: &mut usize, is_whole: bool) -> Result<(), Need> {
     if !is_text {
         return Ok(());
     }
-    match str::from_utf8(&text[*valid..]) {
+    match str::from_utf8(text.get(*valid..).unwrap_or_default()) {
         Ok(new) => *valid += new.len(),
         Err(error) if error.error_len().is_none() && !is_whole => *valid += error.valid_up_to(),
         Err(_) => return Err(Need::not_utf8()),
