@@ -257,12 +257,12 @@ fn a_quiet_server_that_answers_is_left_alone() {
         options(&format!("ws://{}", server.address())),
         command_options(&server_program(), &["--listen", "stdio"]),
     ] {
-        options.ping_interval = Duration::from_millis(100);
+        options.ping_interval = Duration::from_millis(400);
         options.recovery_window = Duration::ZERO;
         let client = ExecServerClient::new(options);
         let process = client.start(&command(&["sleep"])).unwrap();
-        // Far more than the 300 ms after which it would be gone.
-        assert_eq!(process.next_event(Duration::from_secs(2)), Ok(None));
+        // Far more than the 1.2 s after which it would be gone.
+        assert_eq!(process.next_event(Duration::from_secs(4)), Ok(None));
         assert_eq!(client.state(), ConnectionState::Connected);
         process.signal("KILL").unwrap();
         assert_eq!(process.wait(PATIENCE).unwrap().unwrap().code, 137);
