@@ -11,8 +11,8 @@
 //! memory, descriptors and threads must not grow.
 
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -104,7 +104,7 @@ fn soak(minutes: u64, seed: u64) -> bool {
     let server = Server::websocket(&["--session-retention", "5"]);
     let (processes, cuts) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let next = AtomicU64::new(seed);
-    let failure = Mutex::new(None);
+    let (failure, failed) = (Mutex::new(None), Condvar::new());
     let end = Instant::now() + Duration::from_secs(60 * minutes);
     let play = || {
         while Instant::now() < end && failure.lock().unwrap().is_none() {
@@ -114,7 +114,10 @@ fn soak(minutes: u64, seed: u64) -> bool {
                     processes.fetch_add(played.processes, Ordering::Relaxed);
                     cuts.fetch_add(played.cuts, Ordering::Relaxed);
                 }
-                Err(why) => *failure.lock().unwrap() = Some(why),
+                Err(why) => {
+                    *failure.lock().unwrap() = Some(why);
+                    failed.notify_all();
+                }
             }
         }
     };
@@ -124,12 +127,12 @@ fn soak(minutes: u64, seed: u64) -> bool {
             scope.spawn(play);
         }
         for minute in 1..=minutes {
-            let look = Instant::now() + Duration::from_secs(60);
-            while Instant::now() < look {
-                if failure.lock().unwrap().is_some() {
-                    return;
-                }
-                thread::sleep(Duration::from_millis(200));
+            let goes_on = |why: &mut Option<_>| why.is_none();
+            let minute_long = Duration::from_secs(60);
+            let known = failure.lock().unwrap();
+            let waited = failed.wait_timeout_while(known, minute_long, goes_on);
+            if waited.unwrap().0.is_some() {
+                return;
             }
             let pid = server.pid();
             let now = Held {

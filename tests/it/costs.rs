@@ -70,8 +70,8 @@ const WAITS: [&str; 5] = [
     "sched_yield(",
 ];
 
-/// How many system calls a server makes for one request of the scenario: the median, because on a busy machine one may
-/// take so long that a thread is started for it.
+/// How many system calls a server makes for one request of the scenario, if it makes no more for three of four: on a busy
+/// machine many may take so long that a thread is started for them.
 fn calls(play: fn(&mut Client, &Scratch, usize), times: usize) -> usize {
     let dir = scratch();
     fs::write(dir.path("small"), [b's'; 1024]).unwrap();
@@ -108,7 +108,7 @@ fn calls(play: fn(&mut Client, &Scratch, usize), times: usize) -> usize {
     }
     // The handshake and the end are none of the scenario's.
     counts.sort_unstable();
-    counts[counts.len() / 2]
+    counts[counts.len() / 4]
 }
 
 /// Whether a line of strace is a call, and counts.
@@ -120,14 +120,14 @@ fn is_call(line: &str) -> bool {
         && !line.contains("F_GETFD")
 }
 
-/// The figures of the table, by scenario.
-fn noted(table: &str) -> Vec<(String, usize)> {
+/// The figures of the table, and by how much they may be off, by scenario.
+fn noted(table: &str) -> Vec<(String, usize, usize)> {
     let rows = table.lines().filter_map(|line| {
         let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [name, calls] = cells[..] else {
+        let [name, calls, off] = cells[..] else {
             return None;
         };
-        Some((name.to_owned(), calls.parse().ok()?))
+        Some((name.to_owned(), calls.parse().ok()?, off.parse().ok()?))
     });
     rows.collect()
 }
@@ -143,11 +143,10 @@ fn a_request_costs_no_more_system_calls_than_are_noted_and_no_fewer() {
         names
     );
     let mut differing = Vec::new();
-    for ((name, times, play), (_, noted)) in SCENARIOS.into_iter().zip(noted) {
-        let median = calls(play, times);
-        // What a thread finds ready at once, or waits for, changes a little from run to run.
-        if median.abs_diff(noted) > (noted / 4).max(2) {
-            differing.push(format!("{name}: {median}, and noted are {noted}"));
+    for ((name, times, play), (_, noted, off)) in SCENARIOS.into_iter().zip(noted) {
+        let calls = calls(play, times);
+        if calls.abs_diff(noted) > off {
+            differing.push(format!("{name}: {calls}, and noted are {noted}"));
         }
     }
     assert!(differing.is_empty(), "{differing:#?}");

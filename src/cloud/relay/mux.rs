@@ -35,6 +35,8 @@ pub(crate) struct RelayMux {
     state: Mutex<State>,
     /// Wakes the pump.
     wake: Arc<WakeEvent>,
+    /// The same, for who has no room now.
+    waker: Waker,
     /// Told when the pump has ended.
     is_done: Condvar,
 }
@@ -67,12 +69,14 @@ impl RelayMux {
         destination: Option<Arc<Destination>>,
         outbound: Arc<Outbound>,
     ) -> io::Result<Self> {
+        let wake = Arc::new(WakeEvent::new()?);
         Ok(Self {
             injector,
             destination,
             outbound,
             state: Mutex::default(),
-            wake: Arc::new(WakeEvent::new()?),
+            waker: Waker::from(&wake),
+            wake,
             is_done: Condvar::new(),
         })
     }
@@ -150,7 +154,7 @@ impl RelayMux {
             log::info!("relay stream {id}: ended: {reason}");
         }
         // Who sends to streams that it does not have gets no more answers than it takes.
-        if self.outbound.has_room(&Waker::from(&self.wake)) {
+        if self.outbound.has_room(&self.waker) {
             self.write(id, Body::Reset(clip(reason)));
         }
     }
@@ -176,11 +180,7 @@ impl RelayMux {
                     Phase::Leaving => LEAVING_TICK,
                     _ => IDLE,
                 };
-                Awaited::of(
-                    &state,
-                    self.outbound.has_room(&Waker::from(&self.wake)),
-                    sleep,
-                )
+                Awaited::of(&state, self.outbound.has_room(&self.waker), sleep)
             };
             self.outbound.flush();
             let Ok(ready) = awaited.wait(&self.wake) else {
@@ -196,7 +196,7 @@ impl RelayMux {
                 stream.feed();
                 // A stream may be ready for what is on its way to the connection alone.
                 if stream.wants_to_read()
-                    && self.outbound.has_room(&Waker::from(&self.wake))
+                    && self.outbound.has_room(&self.waker)
                     && let Err(error) = stream.read()
                 {
                     self.end(&mut state, &id, &error.to_string());
@@ -213,7 +213,7 @@ impl RelayMux {
     fn emit(&self, state: &mut State) {
         let mut over = Vec::new();
         for (id, stream) in &mut state.streams {
-            if !self.outbound.has_room(&Waker::from(&self.wake)) {
+            if !self.outbound.has_room(&self.waker) {
                 break;
             }
             match stream.emit(|body| self.write(id, body)) {

@@ -399,11 +399,27 @@ enum Seen {
 }
 
 /// The ids of the last writes, with a fingerprint of what they wrote.
-#[derive(Default)]
 struct WriteIds {
     hasher: RandomState,
+    /// Of the sums of a fingerprint.
+    keys: [u64; SUMS],
     known: HashMap<u64, u64>,
     order: VecDeque<u64>,
+}
+
+/// Sums of a fingerprint.
+const SUMS: usize = 4;
+
+impl Default for WriteIds {
+    fn default() -> Self {
+        let hasher = RandomState::new();
+        Self {
+            keys: std::array::from_fn(|sum| hasher.hash_one(sum)),
+            hasher,
+            known: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
 }
 
 impl WriteIds {
@@ -432,14 +448,12 @@ impl WriteIds {
     /// megabyte takes as long as all else that is done with it, so that gets 64 bytes a step here,
     /// in four sums that do not wait for each other, and hashes those and the rest.
     fn fingerprint(&self, data: &[u8]) -> u64 {
-        const LANES: usize = 4;
-        let keys: [u64; LANES] = std::array::from_fn(|lane| self.hasher.hash_one(lane));
-        let mut sums = keys;
-        let (steps, rest) = data.as_chunks::<{ 16 * LANES }>();
+        let mut sums = self.keys;
+        let (steps, rest) = data.as_chunks::<{ 16 * SUMS }>();
         for step in steps {
             let (words, _) = step.as_chunks::<8>();
             let (pairs, _) = words.as_chunks::<2>();
-            for ((sum, key), [one, other]) in sums.iter_mut().zip(keys).zip(pairs) {
+            for ((sum, key), [one, other]) in sums.iter_mut().zip(self.keys).zip(pairs) {
                 let one = u128::from(*sum ^ u64::from_ne_bytes(*one));
                 let other = u128::from(key ^ u64::from_ne_bytes(*other));
                 let product = one * other;
