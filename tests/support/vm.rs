@@ -43,10 +43,18 @@ pub fn run(set_up: &str, group: &str) {
         "{KERNEL} is missing, the kernel that these tests boot: on Debian for x86-64, apt-get install user-mode-linux"
     );
     let directory = scratch();
+    let shim = directory.path("ptrace.so");
+    fs::write(directory.path("ptrace.c"), include_str!("vm_ptrace.c")).unwrap();
+    let compiled = Command::new("gcc")
+        .args(["-shared", "-fPIC", "-O2", "-Wall", "-o", &shim])
+        .arg(directory.path("ptrace.c"))
+        .output()
+        .unwrap_or_else(|error| panic!("gcc, for the virtual machine: {error}"));
+    assert!(compiled.status.success(), "{compiled:?}");
     let init = directory.path("init");
     fs::write(&init, script(set_up, group)).unwrap();
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
-    let said = boot(&init, &directory.dir());
+    let said = boot(&init, &shim, &directory.dir());
     let status = said.lines().find_map(|line| line.strip_prefix(STATUS));
     assert_eq!(status, Some("0"), "in the virtual machine:\n{said}");
 }
@@ -82,8 +90,8 @@ exec sleep 1000
     )
 }
 
-/// Runs the kernel to its end; what was written to its console.
-fn boot(init: &str, directory: &str) -> String {
+/// Runs the kernel to its end, with this library before C's; what was written to its console.
+fn boot(init: &str, shim: &str, directory: &str) -> String {
     let mut command = Command::new(KERNEL);
     command
         .args([
@@ -96,6 +104,7 @@ fn boot(init: &str, directory: &str) -> String {
         .args(["con=null", "con0=fd:0,fd:1", "quiet", "panic=1"])
         .arg(format!("init={init}"))
         .arg(format!("uml_dir={directory}"))
+        .env("LD_PRELOAD", shim)
         // Its memory is a file there; /dev/shm, which it would take, is small in containers.
         .env("TMPDIR", directory)
         .stdin(Stdio::null())

@@ -57,7 +57,8 @@ on_every_launcher! {
         // Its own program, not yet ours.
         crate::support::within(crate::support::PATIENCE, "it runs", || maps().contains("/child"));
         let maps = maps();
-        let mapping = maps.lines().find(|line| line.contains(" rw-p ")).unwrap();
+        // Its stack, since what the program writes to may become read-only while it starts.
+        let mapping = maps.lines().find(|line| line.ends_with("[stack]")).unwrap();
         let address = mapping.split('-').next().unwrap();
         let attempts = [&["open-memory", &pid][..], &["vm-write", &pid, address], &["vm-read", &pid, address], &["pidfd-getfd", &pid, "0"], &["ptrace", &pid]];
         let files = json!({"type": "unrestricted"});
