@@ -70,6 +70,9 @@ const WAITS: [&str; 5] = [
     "sched_yield(",
 ];
 
+/// What the C library takes from the kernel for one allocation alone, in bytes.
+const LARGE: usize = 128 * 1024;
+
 /// How many system calls a server makes for one request of the scenario, if it makes no more for three of four: on a busy
 /// machine many may take so long that a thread is started for them.
 fn calls(play: fn(&mut Client, &Scratch, usize), times: usize) -> usize {
@@ -118,6 +121,18 @@ fn is_call(line: &str) -> bool {
         && !WAITS.iter().any(|wait| call.starts_with(wait))
         // The standard library of a debug build looks at each descriptor that it closes.
         && !line.contains("F_GETFD")
+        && !is_small_mapping(line)
+}
+
+/// Whether it maps or unmaps less than [`LARGE`]: how often the C library does that for small allocations depends on
+/// what else is in its heap, and so on the environment of the server.
+fn is_small_mapping(line: &str) -> bool {
+    let Some((call, arguments)) = line.split_once("map(") else {
+        return false;
+    };
+    let bytes = arguments.split([',', ')']).nth(1);
+    let bytes = bytes.and_then(|bytes| bytes.trim().parse::<usize>().ok());
+    call.ends_with(['m', 'n']) && bytes.is_some_and(|bytes| bytes < LARGE)
 }
 
 /// The figures of the table, and by how much they may be off, by scenario.
