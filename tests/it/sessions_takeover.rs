@@ -63,7 +63,9 @@ fn a_living_peer_keeps_its_session_however_often_another_asks() {
 #[test]
 fn a_second_question_long_after_the_first_is_enough() {
     let server = Server::websocket(&[]);
-    let lost = server.connect();
+    let mut lost = server.connect();
+    // Its `initialized` has been read: later it would be a sign of life.
+    lost.still_serves();
     lost.ignore_pings();
     let mut client = server.connect_silent();
     assert_eq!(client.try_resume(&lost.session).unwrap_err().code, -32010);
