@@ -13,6 +13,11 @@ pub fn short() -> String {
     concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned()
 }
 
+/// The short version with what it was built from and for, as in `exec-server 0.1.0 (0123456789ab, x86_64-unknown-linux-musl)`.
+pub fn with_origin() -> String {
+    format!("{} ({COMMIT}, {})", short(), env!("EXEC_SERVER_TARGET"))
+}
+
 /// The short version, then a line each for the commit, the target and the bwrap inside; no line end after the last.
 pub fn verbose() -> String {
     let bwrap = match BUNDLED_BWRAP {

@@ -115,6 +115,8 @@ for_tests openssh-server /usr/sbin/sshd "the tests over ssh will say that they a
 if [ "$(uname -m)" = x86_64 ]; then
     for_tests user-mode-linux /usr/bin/linux.uml "the tests in a virtual machine will fail"
 fi
+for_tests zsh /usr/bin/zsh "its completions will say that they are skipped"
+for_tests fish /usr/bin/fish "its completions will say that they are skipped"
 for_tests strace /usr/bin/strace "the tests that interrupt system calls will say that they are skipped"
 for_tests bubblewrap /usr/bin/bwrap "the tests of the machine's own bwrap will fail or say that they are skipped"
 crates

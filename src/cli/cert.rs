@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use base64_simd::STANDARD;
 use rustls::pki_types::ServerName;
 
+use super::description::Candidates;
 use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value};
 use super::output::{Speaker, not_made};
 use super::run::quoted;
@@ -20,7 +21,7 @@ pub(crate) static CERT: Command = Command {
     name: "cert",
     summary: "Make a certificate for a server's TLS, and its key",
     perform: |args| with_flags(&GRAMMAR, args, |flags| Ok(SPEAKER.done(make(&flags)))),
-    help: || GRAMMAR.help(&[]),
+    describe: || GRAMMAR.describe(),
 };
 
 static GRAMMAR: Grammar<CertFlags> = Grammar {
@@ -47,6 +48,7 @@ static GRAMMAR: Grammar<CertFlags> = Grammar {
         ),
         Flag::help(),
     ],
+    candidates: Candidates::Directories,
     operands: Operands::Anywhere(|flags, word| match flags.directory.replace(word.into()) {
         Some(_) => Err("one directory at a time".to_owned()),
         None => Ok(()),

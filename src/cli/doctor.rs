@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::description::Candidates;
 use super::grammar::{Category, Flag, FlagKind, Grammar, Operands};
 use super::output::{Speaker, print, push_row};
 use super::{Command, with_flags};
@@ -27,7 +28,7 @@ pub(crate) static DOCTOR: Command = Command {
     name: "doctor",
     summary: "Find out what this machine can confine with",
     perform: |args| with_flags(&GRAMMAR, args, |flags| Ok(examine(&flags))),
-    help: || GRAMMAR.help(&[]),
+    describe: || GRAMMAR.describe(),
 };
 
 static GRAMMAR: Grammar<DoctorFlags> = Grammar {
@@ -44,6 +45,7 @@ static GRAMMAR: Grammar<DoctorFlags> = Grammar {
         ),
         Flag::help(),
     ],
+    candidates: Candidates::Unknown,
     operands: Operands::None,
     notes: "Exit code: 0 if all is well, 1 if something is weaker than it could be, 2 if\n\
             nothing can be confined.\n",

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::description::Candidates;
 use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, duration, parsed, path};
 use super::output::{Speaker, table};
 use super::{Command, environments, with_flags};
@@ -34,7 +35,7 @@ pub(crate) static ENV: Command = Command {
             }
         })
     },
-    help: || GRAMMAR.help(&[]),
+    describe: || GRAMMAR.describe(),
 };
 
 static GRAMMAR: Grammar<EnvFlags> = Grammar {
@@ -73,6 +74,7 @@ static GRAMMAR: Grammar<EnvFlags> = Grammar {
         ),
         Flag::help(),
     ],
+    candidates: Candidates::EnvironmentChecks,
     operands: Operands::Anywhere(|flags, word| {
         let word = word.to_string_lossy().into_owned();
         match (flags.task, &flags.environment) {

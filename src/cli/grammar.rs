@@ -1,8 +1,8 @@
-//! What a command's arguments look like: the table from which they are read and `--help` is made.
+//! What a command's arguments look like: the table from which they are read.
 //!
 //! A command is one [`Grammar`]. `T` is the struct that its flags are stored in. A flag's row has a
 //! function that reads its text, mostly by one of those at the end of this file, whose errors say
-//! what is wrong with the text.
+//! what is wrong with the text. Help, manual and completions are made of what [`Grammar::describe`] says.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser};
 
+use super::description::{Candidates, Description, FlagRow, ValueRow};
 use crate::deadline::FOREVER;
 use crate::env::local::{CpuLimit, MOST_PIDS};
 use crate::suggest::closest;
@@ -24,6 +25,8 @@ pub(crate) struct Grammar<T: 'static> {
     pub(crate) usage: &'static str,
     pub(crate) flags: &'static [Flag<T>],
     pub(crate) operands: Operands<T>,
+    /// What may stand there, for completions.
+    pub(crate) candidates: Candidates,
     /// What `--help` says last, with line ends; may be empty.
     pub(crate) notes: &'static str,
 }
@@ -62,7 +65,7 @@ pub(crate) enum Category {
 }
 
 impl Category {
-    fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Listening => "Listening",
             Self::Access => "Access",
@@ -118,6 +121,8 @@ pub(crate) struct Value<T> {
     pub(crate) repeatable: bool,
     /// The text that holds when the flag stands alone, if it may.
     pub(crate) alone: Option<&'static str>,
+    /// What it may be, for completions; unless given, what its name says.
+    pub(crate) candidates: Option<Candidates>,
     /// Reads the text into its place; the error says what is wrong with it.
     pub(crate) store: Store<T>,
 }
@@ -132,6 +137,7 @@ impl<T> Value<T> {
             env: None,
             repeatable: false,
             alone: None,
+            candidates: None,
             store,
         }
     }
@@ -143,6 +149,7 @@ impl<T> Value<T> {
             env: None,
             repeatable: false,
             alone: None,
+            candidates: None,
             store,
         }
     }
@@ -154,6 +161,7 @@ impl<T> Value<T> {
             env: None,
             repeatable: true,
             alone: None,
+            candidates: None,
             store,
         }
     }
@@ -217,9 +225,45 @@ impl<T> Flag<T> {
         )
     }
 
+    /// Sets what the value may be, for completions.
+    pub(crate) const fn completes(mut self, candidates: Candidates) -> Self {
+        if let FlagKind::Value(ref mut value) = self.kind {
+            value.candidates = Some(candidates);
+        }
+        self
+    }
+
     pub(crate) const fn short(mut self, short: char) -> Self {
         self.short = Some(short);
         self
+    }
+
+    fn describe(&self) -> FlagRow {
+        let (mut value, mut outcome) = (None, None);
+        match &self.kind {
+            FlagKind::Value(of) => {
+                value = Some(ValueRow {
+                    name: of.name,
+                    is_optional: of.alone.is_some(),
+                    default: of.default,
+                    env: of.env,
+                    candidates: of.candidates.unwrap_or(Candidates::of_value(of.name)),
+                });
+            }
+            FlagKind::Unused(unused) => {
+                outcome = Some(unused.outcome());
+                value = unused.value.map(|form| ValueRow::of_form(form.name));
+            }
+            _ => {}
+        }
+        FlagRow {
+            category: self.category,
+            short: self.short,
+            long: self.long,
+            help: self.help,
+            outcome,
+            value,
+        }
     }
 }
 
@@ -285,38 +329,16 @@ impl<T> Grammar<T> {
         line.read(args, env).map_err(|message| self.error(message))
     }
 
-    /// The whole text of `--help`, with a line end; `commands` are listed with what they do, if there are any.
-    pub(crate) fn help(&self, commands: &[(&str, &str)]) -> String {
-        let mut text = format!("{}\nUsage: {}\n", self.about, self.usage);
-        if !commands.is_empty() {
-            text.push_str("       exec-server COMMAND --help\n\nCommands:\n");
-            let names = commands.iter().map(|(name, _)| name.len());
-            let column = 2 + names.max().unwrap_or(0) + 2;
-            for (name, summary) in commands {
-                push_row(&mut text, &format!("  {name}"), column, summary);
-            }
+    /// What the table says, without the places that it writes to.
+    pub(crate) fn describe(&self) -> Description {
+        Description {
+            about: self.about,
+            usage: self.usage,
+            notes: self.notes,
+            candidates: self.candidates,
+            ends_at_operand: matches!(self.operands, Operands::Rest(_)),
+            flags: self.flags.iter().map(Flag::describe).collect(),
         }
-        let mut categories: Vec<Category> = Vec::new();
-        for flag in self.flags {
-            if !categories.contains(&flag.category) {
-                categories.push(flag.category);
-            }
-        }
-        let widths = self.flags.iter().map(|flag| usage(flag).len());
-        let column = widths.max().unwrap_or(0) + 2;
-        for category in categories {
-            text.push_str(&format!("\n{}:\n", category.title()));
-            for flag in self.flags {
-                if flag.category == category {
-                    push_row(&mut text, &usage(flag), column, &explanation(flag));
-                }
-            }
-        }
-        if !self.notes.is_empty() {
-            text.push('\n');
-            text.push_str(self.notes);
-        }
-        text
     }
 }
 
@@ -487,68 +509,6 @@ fn is_flag(text: &OsStr) -> bool {
     text != "-" && text.as_encoded_bytes().starts_with(b"-")
 }
 
-const WIDTH: usize = 80;
-
-/// A blank at which no line is broken, until the lines are written.
-const UNBROKEN: char = '\u{a0}';
-
-fn push_row(text: &mut String, name: &str, column: usize, meaning: &str) {
-    let mut start = format!("{name:column$}");
-    for line in wrap(meaning, WIDTH - column) {
-        text.push_str(&format!("{start}{}\n", line.replace(UNBROKEN, " ")));
-        start = " ".repeat(column);
-    }
-}
-
-fn usage<T>(flag: &Flag<T>) -> String {
-    let short = match flag.short {
-        Some(short) => format!("-{short}, "),
-        None => "    ".to_owned(),
-    };
-    let value = match &flag.kind {
-        FlagKind::Value(value) if value.alone.is_some() => format!(" [{}]", value.name),
-        FlagKind::Value(value) => format!(" <{}>", value.name),
-        FlagKind::Unused(Unused {
-            value: Some(form), ..
-        }) => format!(" <{}>", form.name),
-        _ => String::new(),
-    };
-    format!("  {short}--{}{value}", flag.long)
-}
-
-fn explanation<T>(flag: &Flag<T>) -> String {
-    let mut text = flag.help.to_owned();
-    if let FlagKind::Unused(unused) = &flag.kind {
-        text.insert_str(0, unused.outcome());
-        text.insert_str(unused.outcome().len(), ": ");
-    }
-    if let FlagKind::Value(value) = &flag.kind {
-        if let Some(default) = value.default {
-            text.push_str(&format!(" [default:{UNBROKEN}{default}]"));
-        }
-        if let Some(env) = value.env {
-            text.push_str(&format!(" [env:{UNBROKEN}{env}]"));
-        }
-    }
-    text
-}
-
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let last = lines.len() - 1;
-        if lines[last].is_empty() {
-            lines[last].push_str(word);
-        } else if lines[last].chars().count() + 1 + word.chars().count() <= width {
-            lines[last].push(' ');
-            lines[last].push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
-}
-
 pub(crate) fn parsed<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
 }
@@ -646,39 +606,6 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::serve;
-
-    fn fits<T>(grammar: &Grammar<T>) {
-        let text = grammar.help(&[("name", "what it does")]);
-        for flag in grammar.flags {
-            assert!(text.contains(&format!("--{}", flag.long)), "{}", flag.long);
-        }
-        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
-        assert!(text.contains("\n  -h, --help  ") && text.contains("\n  name  what it does\n"));
-    }
-
-    #[test]
-    fn help_lists_every_flag_and_fits_a_terminal() {
-        fits(&serve::GRAMMAR);
-    }
-
-    #[test]
-    fn commands_stand_apart_from_what_they_do() {
-        let text = serve::GRAMMAR.help(&[("a", "one"), ("longest", "two")]);
-        assert!(
-            text.contains("\n  a        one\n  longest  two\n"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn defaults_variables_and_values_are_shown() {
-        let text = serve::GRAMMAR.help(&[]);
-        for piece in ["[default: 1024]", "EXEC_SERVER_LOG]", "--allow-host <HOST>"] {
-            assert!(text.contains(piece), "{piece}");
-        }
-        assert!(!text.contains("Commands:"));
-    }
 
     #[test]
     fn times_have_units() {

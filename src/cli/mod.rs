@@ -5,12 +5,16 @@
 //! Called by the name of a 0.130 client's sandbox helper, the program is that ([`helper`]).
 
 mod cert;
+mod completion;
 mod cp;
+mod description;
 mod doctor;
 mod env;
 mod environments;
+mod generate;
 mod grammar;
 mod helper;
+mod manual;
 mod outage;
 mod output;
 mod run;
@@ -33,8 +37,10 @@ use crate::version;
 
 use cert::CERT;
 use cp::CP;
+use description::{Candidates, Description};
 use doctor::DOCTOR;
 use env::ENV;
+use generate::GENERATE;
 pub use grammar::UsageError;
 use grammar::{Flag, Grammar, Operands, Request};
 use output::print;
@@ -48,10 +54,13 @@ struct Command {
     summary: &'static str,
     /// Does it; the arguments begin with the command's own name.
     perform: fn(Vec<OsString>) -> Result<ExitCode, UsageError>,
-    help: fn() -> String,
+    /// What its table says.
+    describe: fn() -> Description,
 }
 
-static COMMANDS: &[&Command] = &[&RUN, &CP, &ENV, &DOCTOR, &TOKEN, &CERT, &FORWARD, &HELP];
+static COMMANDS: &[&Command] = &[
+    &RUN, &CP, &ENV, &DOCTOR, &TOKEN, &CERT, &FORWARD, &GENERATE, &HELP,
+];
 
 /// Why the program ends without success. `Display` is the whole text for standard error.
 #[derive(Debug)]
@@ -129,8 +138,10 @@ fn keep_private(word: Option<&OsString>) {
 }
 
 fn command(args: Vec<OsString>) -> Result<ExitCode, RunError> {
-    if args.get(1).is_some_and(|word| word == confined::ARGUMENT) {
-        return answer_file_requests();
+    match args.get(1) {
+        Some(word) if word == confined::ARGUMENT => return answer_file_requests(),
+        Some(word) if word == completion::WORD => return Ok(completion::run(&args[2..])),
+        _ => {}
     }
     match select(args).map_err(RunError::Usage)? {
         Selected::Command(command, args) => (command.perform)(args).map_err(RunError::Usage),
@@ -144,7 +155,7 @@ fn serving(args: Vec<OsString>) -> Result<ExitCode, RunError> {
         Request::Perform(flags) => serve::run(*flags)?,
         Request::Help => print(&overview()),
         Request::Version { verbose: true } => print(&format!("{}\n", version::verbose())),
-        Request::Version { verbose: false } => print(&format!("{}\n", version::short())),
+        Request::Version { verbose: false } => print(&format!("{}\n", version::with_origin())),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -238,7 +249,7 @@ fn with_flags<T: Default>(
     match grammar.parse(args, |name| std::env::var_os(name))? {
         Request::Perform(flags) => work(*flags),
         Request::Help | Request::Version { .. } => {
-            print(&grammar.help(&[]));
+            print(&grammar.describe().help(&[]));
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -249,13 +260,14 @@ static HELP: Command = Command {
     name: "help",
     summary: "Explain a command, or list them all",
     perform: |args| with_flags(&HELP_GRAMMAR, args, explain),
-    help: || HELP_GRAMMAR.help(&[]),
+    describe: || HELP_GRAMMAR.describe(),
 };
 
 static HELP_GRAMMAR: Grammar<Topic> = Grammar {
     about: "Explains a command, or lists them all.\n",
     usage: "exec-server help [COMMAND]",
     flags: &[Flag::help()],
+    candidates: Candidates::Commands,
     operands: Operands::Anywhere(|topic, word| match topic.0 {
         Some(_) => Err("one command at a time".to_owned()),
         None => {
@@ -274,7 +286,7 @@ fn explain(topic: Topic) -> Result<ExitCode, UsageError> {
     let text = match topic.0 {
         None => overview(),
         Some(name) => match named(&name) {
-            Some(command) => (command.help)(),
+            Some(command) => (command.describe)().help(&[]),
             None => {
                 let tip = tip(&name).unwrap_or_default();
                 return Err(HELP_GRAMMAR.error(format!("there is no command '{name}'{tip}")));
@@ -285,13 +297,17 @@ fn explain(topic: Topic) -> Result<ExitCode, UsageError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The commands with what they do.
+fn summaries() -> Vec<(&'static str, &'static str)> {
+    let commands = COMMANDS.iter();
+    commands
+        .map(|command| (command.name, command.summary))
+        .collect()
+}
+
 /// The help for the program as a whole.
 fn overview() -> String {
-    let commands: Vec<(&str, &str)> = COMMANDS
-        .iter()
-        .map(|command| (command.name, command.summary))
-        .collect();
-    serve::GRAMMAR.help(&commands)
+    serve::GRAMMAR.describe().help(&summaries())
 }
 
 #[cfg(test)]

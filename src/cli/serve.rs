@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::description::Candidates;
 use super::grammar::{
     Category, Flag, FlagKind, Form, Grammar, Operands, Unused, Value, bytes, count, host, origin,
     parsed, path, pids, processors, seconds,
@@ -136,6 +137,7 @@ pub(crate) static GRAMMAR: Grammar<ServeFlags> = Grammar {
             over JSON-RPC on a websocket or on standard input and output.\n",
     usage: "exec-server [OPTIONS]",
     flags: FLAGS,
+    candidates: Candidates::Unknown,
     operands: Operands::None,
     notes: "The token of --executor-id is in CODEX_EXEC_SERVER_REMOTE_BEARER_TOKEN.\n",
 };
@@ -146,11 +148,11 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "listen",
         "Where to listen: ws://IP:PORT (port 0: any free one), ws://localhost:PORT (127.0.0.1), \
          unix:///PATH, or stdio; ws://127.0.0.1:0 unless given",
-        Value::optional("URL", |flags, text| {
+        Value::optional("URL", |flags: &mut ServeFlags, text| {
             flags.listen = Some(text.to_owned());
             Ok(())
         }),
-    ),
+    ).completes(Candidates::Words(&["ws://127.0.0.1:0", "unix://", "stdio"])),
     Flag::value(
         Category::Listening,
         "tls-cert",
@@ -173,11 +175,11 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         Category::Access,
         "ws-auth",
         "Ask clients for a bearer token: capability-token or signed-bearer-token (a JWT, HS256)",
-        Value::optional("MODE", |flags, text| {
+        Value::optional("MODE", |flags: &mut ServeFlags, text| {
             flags.options.auth.mode = Some(Mode::from_name(text)?);
             Ok(())
         }),
-    ),
+    ).completes(Candidates::Words(&["capability-token", "signed-bearer-token"])),
     Flag::value(
         Category::Access,
         "ws-token-file",
@@ -330,11 +332,11 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "sandbox-launcher",
         "Confine with this only: system (the machine's bwrap), bundled (the one inside) or landlock; \
          otherwise the first of them that can, with a system one of known faults after the bundled one",
-        Value::optional("NAME", |flags, text| {
+        Value::optional("NAME", |flags: &mut ServeFlags, text| {
             flags.options.sandbox.pinned = Some(launcher::LauncherKind::from_name(text)?);
             Ok(())
         }),
-    ),
+    ).completes(Candidates::Words(&["system", "bundled", "landlock"])),
     Flag::value(
         Category::Access,
         "bwrap",
@@ -350,10 +352,10 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         "accept-weaker",
         "Where a policy cannot be enforced whole, run without this protection, for every client: \
          metadata (.git, .codex, .agents and .aws in directories that may be written); may be repeated",
-        Value::list("NAMES", |flags, text| {
+        Value::list("NAMES", |flags: &mut ServeFlags, text| {
             flags.options.sandbox.waivers.add(text)
         }),
-    ),
+    ).completes(Candidates::Words(&["metadata"])),
     Flag::value(
         Category::Limits,
         "max-connections",
@@ -532,7 +534,7 @@ pub(super) static FORWARD: Command = Command {
     name: "forward",
     summary: "Register a server that listens elsewhere with a control plane",
     perform: |args| with_flags(&FORWARD_GRAMMAR, args, forward),
-    help: || FORWARD_GRAMMAR.help(&[]),
+    describe: || FORWARD_GRAMMAR.describe(),
 };
 
 static FORWARD_GRAMMAR: Grammar<ServeFlags> = Grammar {
@@ -581,6 +583,7 @@ static FORWARD_GRAMMAR: Grammar<ServeFlags> = Grammar {
         AGENT_IDENTITY,
         EXECUTOR_CREDENTIAL,
     ],
+    candidates: Candidates::Unknown,
     operands: Operands::None,
     notes: "",
 };
@@ -706,11 +709,12 @@ const REMOTE_TRANSPORT: Flag<ServeFlags> = Flag::value(
     "remote-transport",
     "How clients come to the environment: relay (many over one websocket, unless given), or \
          direct (one at a time)",
-    Value::optional("NAME", |flags, text| {
+    Value::optional("NAME", |flags: &mut ServeFlags, text| {
         flags.cloud.transport = Some(Transport::from_name(text)?);
         Ok(())
     }),
-);
+)
+.completes(Candidates::Words(&["relay", "direct"]));
 
 const REGISTRATION_BEARER: Flag<ServeFlags> = Flag::switch(
     Category::Cloud,
@@ -732,7 +736,7 @@ const ACCOUNT_ID: Flag<ServeFlags> = Flag::value(
     Category::Cloud,
     "chatgpt-account-id",
     "Whose that token is; must be the account that it names, if it names one",
-    Value::optional("ID", |flags, text| {
+    Value::optional("ID", |flags: &mut ServeFlags, text| {
         flags.cloud.account_id = Some(text.to_owned());
         Ok(())
     }),
@@ -761,8 +765,9 @@ const PID_NAMESPACE: Flag<ServeFlags> = Flag::value(
     "linux-sandbox-pid-namespace",
     "What a confined command sees of other processes: isolate, nothing. The reference's inherit is \
          refused",
-    Value::optional("MODE", |_, text| pid_namespace(text)),
-);
+    Value::optional("MODE", |_: &mut ServeFlags, text| pid_namespace(text)),
+)
+.completes(Candidates::Words(&["isolate"]));
 
 const PING_INTERVAL: Flag<ServeFlags> = Flag::value(
     Category::Limits,
@@ -780,22 +785,23 @@ const LOG_LEVEL: Flag<ServeFlags> = Flag::value(
     "What to log: error, warn, info (processes, connections and sessions that come and go) or debug",
     Value {
         env: Some("EXEC_SERVER_LOG"),
-        ..Value::new("LEVEL", "warn", |flags, text| {
+        ..Value::new("LEVEL", "warn", |flags: &mut ServeFlags, text| {
             flags.log.level = parsed(text)?;
             Ok(())
         })
     },
-);
+).completes(Candidates::Words(&["error", "warn", "info", "debug"]));
 
 const LOG_FORMAT: Flag<ServeFlags> = Flag::value(
     Category::General,
     "log-format",
     "How to write it: text, or json, one object a line",
-    Value::new("FORMAT", "text", |flags, text| {
+    Value::new("FORMAT", "text", |flags: &mut ServeFlags, text| {
         flags.log.format = Format::from_name(text)?;
         Ok(())
     }),
-);
+)
+.completes(Candidates::Words(&["text", "json"]));
 
 const LOG_FILE: Flag<ServeFlags> = Flag::value(
     Category::General,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use base64_simd::URL_SAFE_NO_PAD;
 
+use super::description::Candidates;
 use super::grammar::{Category, Flag, FlagKind, Grammar, Operands};
 use super::output::Speaker;
 use super::{Command, with_flags};
@@ -14,7 +15,7 @@ pub(crate) static TOKEN: Command = Command {
     name: "token",
     summary: "Make a token for a server and its clients",
     perform: |args| with_flags(&GRAMMAR, args, |flags| Ok(SPEAKER.done(make(&flags)))),
-    help: || GRAMMAR.help(&[]),
+    describe: || GRAMMAR.describe(),
 };
 
 static GRAMMAR: Grammar<TokenFlags> = Grammar {
@@ -31,6 +32,7 @@ static GRAMMAR: Grammar<TokenFlags> = Grammar {
         ),
         Flag::help(),
     ],
+    candidates: Candidates::Files,
     operands: Operands::Anywhere(|flags, word| match flags.file.replace(word.into()) {
         Some(_) => Err("one file at a time".to_owned()),
         None => Ok(()),

@@ -17,6 +17,7 @@ mod chaos;
 mod claims;
 mod client;
 mod cloud;
+mod completions;
 mod concurrent_requests;
 mod containers;
 mod costs;

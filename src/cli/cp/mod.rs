@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::description::Candidates;
 use super::environments::NoDirectory;
 use super::grammar::{Category, Flag, FlagKind, Grammar, Operands, Value, parsed, path};
 use super::outage::OutageWatch;
@@ -62,7 +63,7 @@ pub(crate) static CP: Command = Command {
             },
         })
     },
-    help: || GRAMMAR.help(&[]),
+    describe: || GRAMMAR.describe(),
 };
 
 static GRAMMAR: Grammar<CopyFlags> = Grammar {
@@ -142,6 +143,7 @@ static GRAMMAR: Grammar<CopyFlags> = Grammar {
         ),
         Flag::help(),
     ],
+    candidates: Candidates::Places,
     operands: Operands::Anywhere(|flags, word| {
         flags.places.push(word);
         Ok(())

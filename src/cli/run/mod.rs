@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::description::Candidates;
 use super::environments::{self, NoDirectory};
 use super::grammar::{
     Category, Flag, FlagKind, Grammar, Operands, Value, bytes, duration, parsed, path, pids,
@@ -59,7 +60,7 @@ pub(crate) static RUN: Command = Command {
             }
         })
     },
-    help: || GRAMMAR.help(&[]),
+    describe: || GRAMMAR.describe(),
 };
 
 static GRAMMAR: Grammar<RunFlags> = Grammar {
@@ -88,7 +89,7 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
                 flags.directory = Some(text.to_owned());
                 Ok(())
             }),
-        )
+        ).completes(Candidates::PathsThere)
         .short('C'),
         Flag::value(
             Category::Where,
@@ -192,7 +193,7 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
                 flags.sandbox = sandbox(text)?;
                 Ok(())
             }),
-        ),
+        ).completes(Candidates::Words(&["read-only", "workspace-write", "off"])),
         Flag::value(
             Category::Command,
             "write",
@@ -205,7 +206,7 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
                 flags.write.push(text.to_owned());
                 Ok(())
             }),
-        ),
+        ).completes(Candidates::PathsThere),
         Flag::switch(
             Category::Command,
             None,
@@ -221,7 +222,7 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
             Value::list("NAMES", |flags: &mut RunFlags, text| {
                 flags.waivers.add(text)
             }),
-        ),
+        ).completes(Candidates::Words(&["metadata"])),
         Flag::switch(
             Category::General,
             Some('v'),
@@ -240,6 +241,7 @@ static GRAMMAR: Grammar<RunFlags> = Grammar {
         ),
         Flag::help(),
     ],
+    candidates: Candidates::Programs,
     operands: Operands::Rest(|flags, words| flags.command = words),
     notes: "Exit code: the command's, 128+n if signal n ended it, 124 if its time was up,\n\
             127 if there is no such program there, 126 if it cannot be run, 125 if the\n\
