@@ -22,7 +22,7 @@ test: export EXEC_SERVER_TESTS_SKIPPED := $(SKIPPED)
 # make keeps the job tokens of -j to itself, and cargo warns about tokens it is told of and cannot take.
 unexport MAKEFLAGS MFLAGS
 
-.PHONY: all build run test check check-costs bench interop conformance chaos soak fuzz cloud-demo install dist setup setup-tools setup-bubblewrap clean help
+.PHONY: all build run test check check-costs bench interop conformance chaos soak fuzz cloud-demo install dist release release-test setup setup-tools setup-bubblewrap clean help
 .DEFAULT_GOAL := all
 
 all: build ## build the binary (the default)
@@ -82,6 +82,14 @@ fuzz: setup ## search for inputs that break what src/fuzz.rs says, T seconds a t
 cloud-demo: build ## play a registration and a command through a rendezvous, all on this machine
 	cargo build -q $(CARGO_ARGS) --example control-plane
 	exec $(TARGET_DIR)/$(TARGET)/debug/examples/control-plane --demo $(BIN)
+
+# RELEASE_TARGETS picks; BASE_URL is where install.sh will look for the files; OUT is the directory, dist.
+RELEASE_TARGETS ?= x86_64-unknown-linux-musl
+release: setup-bubblewrap ## make what a release publishes, in dist; BASE_URL=https://... is where it will be
+	BASE_URL='$(BASE_URL)' OUT='$(or $(OUT),dist)' tools/release.sh $(RELEASE_TARGETS)
+
+release-test: setup-bubblewrap ## make a release twice, in different places, and compare the bytes
+	tools/release-test.sh
 
 # What is built is installed as it is: `make && sudo make install` needs no Rust in root's PATH.
 install: $(if $(wildcard $(BIN)),,build) ## install into $(DESTDIR)$(prefix)/bin

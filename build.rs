@@ -1,5 +1,5 @@
-//! What the compiler has to know that is not in the source: where it comes from, the bwrap that goes inside, and
-//! what the linker leaves out.
+//! What the compiler has to know that is not in the source: where it comes from, the bwrap and the licences that
+//! go inside, and what the linker leaves out.
 
 use std::env;
 use std::path::PathBuf;
@@ -9,6 +9,8 @@ use std::process::ExitCode;
 mod bubblewrap;
 #[path = "build/commit.rs"]
 mod commit;
+#[path = "build/licenses.rs"]
+mod licenses;
 #[path = "build/link.rs"]
 mod link;
 
@@ -24,7 +26,10 @@ fn main() -> ExitCode {
 
     link::smaller(&root);
 
-    match bubblewrap::embed(&root.join("vendor/bubblewrap"), &variable("OUT_DIR")) {
+    // The licences after bubblewrap, whose text is in its source.
+    let out = variable("OUT_DIR");
+    let embedded = bubblewrap::embed(&root.join("vendor/bubblewrap"), &out);
+    match embedded.and_then(|()| licenses::embed(&root, &out)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             println!("cargo::error={}", failure.replace('\n', " | "));

@@ -115,6 +115,10 @@ for_tests openssh-server /usr/sbin/sshd "the tests over ssh will say that they a
 if [ "$(uname -m)" = x86_64 ]; then
     for_tests user-mode-linux /usr/bin/linux.uml "the tests in a virtual machine will fail"
 fi
+for_tests busybox-static /bin/busybox "tests of install.sh will say that they are skipped"
+for_tests curl /usr/bin/curl "tests of install.sh will say that they are skipped"
+for_tests wget /usr/bin/wget "tests of install.sh will say that they are skipped"
+for_tests man-db /usr/bin/man "tests of manual pages will say that they are skipped"
 for_tests zsh /usr/bin/zsh "its completions will say that they are skipped"
 for_tests fish /usr/bin/fish "its completions will say that they are skipped"
 for_tests strace /usr/bin/strace "the tests that interrupt system calls will say that they are skipped"

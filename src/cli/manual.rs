@@ -43,7 +43,7 @@ impl Page {
         let mut page = Self(String::new());
         page.line(format_args!(
             ".TH \"{}\" 1 \"\" \"{}\"",
-            escaped(&name.to_uppercase()),
+            escaped(&name.to_ascii_uppercase()),
             escaped(&version::short())
         ));
         page.heading("NAME");

@@ -14,6 +14,7 @@ mod environments;
 mod generate;
 mod grammar;
 mod helper;
+mod licenses;
 mod manual;
 mod outage;
 mod output;
@@ -43,6 +44,7 @@ use env::ENV;
 use generate::GENERATE;
 pub use grammar::UsageError;
 use grammar::{Flag, Grammar, Operands, Request};
+use licenses::LICENSES;
 use output::print;
 use run::RUN;
 use serve::FORWARD;
@@ -59,7 +61,7 @@ struct Command {
 }
 
 static COMMANDS: &[&Command] = &[
-    &RUN, &CP, &ENV, &DOCTOR, &TOKEN, &CERT, &FORWARD, &GENERATE, &HELP,
+    &RUN, &CP, &ENV, &DOCTOR, &TOKEN, &CERT, &FORWARD, &GENERATE, &LICENSES, &HELP,
 ];
 
 /// Why the program ends without success. `Display` is the whole text for standard error.

@@ -32,6 +32,7 @@ mod files;
 mod framing;
 mod handshake;
 mod http;
+mod install;
 mod interrupted_calls;
 mod keepalive;
 mod lifetime;
