@@ -29,8 +29,8 @@ use crate::log::{self, Event, Level};
 use crate::net::Socket;
 use crate::rpc::error::RpcError;
 use crate::rpc::transport::{Framing, Goodbye, Outbound, Reader, Received, Role, WebSocketReader};
-use crate::sys::pages;
 use crate::sys::sync::Mutex;
+use crate::sys::{pages, schedule};
 use crate::workers::start_thread;
 
 /// Who is at the other end.
@@ -137,6 +137,10 @@ pub(crate) fn serve_socket(
 
 /// Runs `work` as the thread of a connection of this number.
 pub(crate) fn spawn(number: u64, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let work = || {
+        schedule::shorten_slices();
+        work();
+    };
     match number {
         STDIO_CONNECTION => start_thread("conn-stdio", STACK_BYTES, work),
         _ => start_thread(format!("conn-{number}"), STACK_BYTES, work),

@@ -29,6 +29,7 @@ pub mod process;
 pub mod pty;
 pub mod random;
 pub mod reserve;
+pub mod schedule;
 pub mod seccomp;
 pub mod secret_file;
 pub mod signal;

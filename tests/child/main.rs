@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         ["steps", count] => steps(number(count)),
         ["env"] => std::env::vars().for_each(|(name, value)| say(&format!("{name}={value}"))),
         ["fds"] => print_fds(),
+        ["scheduling"] => println!("{:?}", scheduling()),
         ["status"] => say(&std::fs::read_to_string("/proc/self/status").unwrap()),
         ["stat"] => say(&std::fs::read_to_string("/proc/self/stat").unwrap()),
         ["limits"] => say(&std::fs::read_to_string("/proc/self/limits").unwrap()),
@@ -210,6 +211,18 @@ fn steps(count: u64) {
         }
         write(&mut stdout(), number as u64 * count, count);
     }
+}
+
+/// Our policy, flags, nice value and slice as the kernel has them, in `struct sched_attr`.
+fn scheduling() -> [u64; 6] {
+    let attributes = [0_u64; 6];
+    let size = size_of_val(&attributes);
+    kernel::call(
+        libc::SYS_sched_getattr,
+        &[0, kernel::at(&attributes), size, 0],
+    )
+    .unwrap();
+    attributes
 }
 
 fn print_fds() {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use crate::support::{Client, Server, Start};
+use serde_json::json;
+
+use crate::support::{Client, Server, Start, child, encode};
 
 /// A server that was itself started with ignored signals and a stray descriptor.
 fn burdened_server() -> Client {
@@ -95,6 +97,16 @@ over_both! {
             assert_eq!((group, session), (pid, pid), "tty {tty}");
             assert_eq!(terminal != "0", tty, "a controlling terminal only where one was asked for");
         }
+    }
+
+    fn a_process_is_scheduled_as_any_other(client) {
+        let direct = Command::new(child()).arg("scheduling").output().unwrap();
+        let usual = String::from_utf8(direct.stdout).unwrap();
+        assert!(usual.starts_with('['), "{usual}");
+        assert_eq!(client.run(Start::child("p", &["scheduling"])).stdout, usual);
+        assert_eq!(client.run(Start::child("t", &["scheduling"]).tty()).pty.trim_end(), usual.trim_end());
+        let run = client.ok("process/run", json!({"argv": [child(), "scheduling"]}));
+        assert_eq!(run["stdout"]["dataBase64"], encode(usual.as_bytes()));
     }
 
     fn stdin_is_at_its_end_by_default(client) {
