@@ -22,7 +22,7 @@ test: export EXEC_SERVER_TESTS_SKIPPED := $(SKIPPED)
 # make keeps the job tokens of -j to itself, and cargo warns about tokens it is told of and cannot take.
 unexport MAKEFLAGS MFLAGS
 
-.PHONY: all build run test check check-costs bench interop conformance chaos soak fuzz cloud-demo install dist release release-test setup setup-tools setup-bubblewrap clean help
+.PHONY: all build run test check check-costs bench interop conformance chaos soak fuzz cloud-demo install dist release release-test kubernetes-test setup setup-tools setup-bubblewrap clean help
 .DEFAULT_GOAL := all
 
 all: build ## build the binary (the default)
@@ -90,6 +90,9 @@ release: setup-bubblewrap ## make what a release publishes, in dist; BASE_URL=ht
 
 release-test: setup-bubblewrap ## make a release twice, in different places, and compare the bytes
 	tools/release-test.sh
+
+kubernetes-test: ## hold deploy/kubernetes against the published schemas
+	tools/kubernetes-test.sh
 
 # What is built is installed as it is: `make && sudo make install` needs no Rust in root's PATH.
 install: $(if $(wildcard $(BIN)),,build) ## install into $(DESTDIR)$(prefix)/bin

@@ -85,7 +85,7 @@ own=$(uname -m)-unknown-linux-musl
 [ -x "$build/$own/release/exec-server" ] || compile "$own"
 documents "$build/$own/release/exec-server" "$work/documents"
 
-files=
+files= programs=
 for target; do
     name=exec-server-$version-$target
     cp -r "$work/documents" "$work/$name"
@@ -97,7 +97,14 @@ for target; do
     python3 tools/sbom.py "$target" "$out/$name" >"$work/sbom"
     mv "$work/sbom" "$out/$name.cdx.json"
     files="$files $name $name.cdx.json $name.tar.gz"
+    case $target in
+        x86_64-*) programs="$programs amd64=$out/$name" ;;
+        aarch64-*) programs="$programs arm64=$out/$name" ;;
+    esac
 done
+# shellcheck disable=SC2086 # a list of words without blanks
+python3 tools/image.py "$out/exec-server-$version.oci.tar" "$version" $programs
+files="$files exec-server-$version.oci.tar"
 # shellcheck disable=SC2086 # a list of names without blanks
 (cd "$out" && sha256sum $files) >"$work/sums"
 # The digests, the version and the place stand in the script itself.
@@ -106,7 +113,7 @@ awk -v version="$version" -v base="${BASE_URL:-}" -v sums="$work/sums" '
     /^base=$/ { print "base=\047" base "\047"; next }
     /^digests=$/ {
         printf "digests=\047"
-        while ((getline line < sums) > 0) if (line !~ /\.json$|\.tar\.gz$/) print line
+        while ((getline line < sums) > 0) if (line !~ /\.json$|\.tar\.gz$|\.oci\.tar$/) print line
         print "\047"
         next
     }

@@ -119,6 +119,8 @@ for_tests busybox-static /bin/busybox "tests of install.sh will say that they ar
 for_tests curl /usr/bin/curl "tests of install.sh will say that they are skipped"
 for_tests wget /usr/bin/wget "tests of install.sh will say that they are skipped"
 for_tests man-db /usr/bin/man "tests of manual pages will say that they are skipped"
+for_tests podman /usr/bin/podman "the tests with podman will say that they are skipped"
+for_tests runc /usr/sbin/runc "the tests with podman will say that they are skipped"
 for_tests zsh /usr/bin/zsh "its completions will say that they are skipped"
 for_tests fish /usr/bin/fish "its completions will say that they are skipped"
 for_tests strace /usr/bin/strace "the tests that interrupt system calls will say that they are skipped"

@@ -13,13 +13,11 @@ use std::time::Duration;
 use super::description::{Candidates, Description, FlagRow};
 use super::generate::{MANUAL, SHELLS};
 use super::output::print;
-use super::{COMMANDS, REFERENCE_WORD, environments, named, serve, shared_flags};
+use super::{COMMANDS, REFERENCE_WORD, answered_within, environments, named, serve, shared_flags};
 use crate::env::configured;
-use crate::oneshot;
 use crate::rpc::client::FileKind;
 use crate::serve::local_environment;
 use crate::visible::steers;
-use crate::workers::start_thread;
 
 /// The command's name, which no person types.
 pub(crate) const WORD: &str = "__complete";
@@ -30,19 +28,13 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// Most candidates of a directory: nobody reads more.
 const MOST: usize = 1000;
 
-const STACK: usize = 256 * 1024;
-
 /// Prints the candidates for the last of these words.
 pub(crate) fn run(words: &[OsString]) -> ExitCode {
     let words: Vec<String> = words
         .iter()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    let (sender, receiver) = oneshot::channel();
-    let asked = start_thread("complete", STACK, move || sender.send(answer(&words)));
-    if asked.is_ok()
-        && let Ok(text) = receiver.wait(Some(LIMIT))
-    {
+    if let Some(text) = answered_within(LIMIT, move || answer(&words)) {
         print(&text);
     }
     ExitCode::SUCCESS

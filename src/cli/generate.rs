@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use super::description::Candidates;
-use super::grammar::{Flag, Grammar, Operands};
+use super::grammar::{Grammar, Operands};
 use super::output::print;
-use super::{Command, UsageError, manual, named, with_flags};
+use super::{Command, UsageError, Words, manual, named, with_flags};
 
 /// The row in the table of commands.
 pub(crate) static GENERATE: Command = Command {
@@ -15,16 +15,13 @@ pub(crate) static GENERATE: Command = Command {
     describe: || GRAMMAR.describe(),
 };
 
-static GRAMMAR: Grammar<Wanted> = Grammar {
+static GRAMMAR: Grammar<Words> = Grammar {
     about: "Prints a manual page of this program or of a command, as troff, or what makes a\n\
             shell complete its command line.\n",
     usage: "exec-server generate man [COMMAND] | bash | zsh | fish",
-    flags: &[Flag::help()],
+    flags: Words::FLAGS,
     candidates: Candidates::Generated,
-    operands: Operands::Anywhere(|wanted, word| {
-        wanted.0.push(word.to_string_lossy().into_owned());
-        Ok(())
-    }),
+    operands: Operands::Anywhere(Words::push),
     notes: "A shell completes after   . <(exec-server generate bash)   or with the text in\n\
             ~/.local/share/bash-completion/completions/exec-server; for zsh in a file\n\
             _exec-server in a directory of fpath; for fish in\n\
@@ -42,13 +39,8 @@ pub(super) const SHELLS: [(&str, &str); 3] = [
 /// The word for a manual page, as a shell's name is for completions.
 pub(super) const MANUAL: &str = "man";
 
-/// The words behind `generate`.
-#[derive(Default)]
-struct Wanted(Vec<String>);
-
-fn generate(wanted: Wanted) -> Result<ExitCode, UsageError> {
-    let words: Vec<&str> = wanted.0.iter().map(String::as_str).collect();
-    let text = match words[..] {
+fn generate(wanted: Words) -> Result<ExitCode, UsageError> {
+    let text = match wanted.texts()[..] {
         [MANUAL] => manual::of_program(),
         [MANUAL, name] => match named(name) {
             Some(command) => manual::of_command(command),

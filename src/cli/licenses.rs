@@ -3,9 +3,9 @@
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 
 use super::description::Candidates;
-use super::grammar::{Flag, Grammar, Operands};
+use super::grammar::{Grammar, Operands};
 use super::output::Speaker;
-use super::{Command, with_flags};
+use super::{Command, Words, with_flags};
 
 include!(concat!(env!("OUT_DIR"), "/licenses.rs"));
 
@@ -13,15 +13,15 @@ include!(concat!(env!("OUT_DIR"), "/licenses.rs"));
 pub(crate) static LICENSES: Command = Command {
     name: "licenses",
     summary: "Print the licences of all that is in this program",
-    perform: |args| with_flags(&GRAMMAR, args, |()| Ok(SPEAKER.done(text()))),
+    perform: |args| with_flags(&GRAMMAR, args, |_: Words| Ok(SPEAKER.done(text()))),
     describe: || GRAMMAR.describe(),
 };
 
-static GRAMMAR: Grammar<()> = Grammar {
+static GRAMMAR: Grammar<Words> = Grammar {
     about: "Prints the licences of this program, of the libraries that are linked into it, and\n\
             of the bubblewrap inside.\n",
     usage: "exec-server licenses",
-    flags: &[Flag::help()],
+    flags: Words::FLAGS,
     candidates: Candidates::Unknown,
     operands: Operands::None,
     notes: "",

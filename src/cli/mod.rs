@@ -13,7 +13,9 @@ mod env;
 mod environments;
 mod generate;
 mod grammar;
+mod health;
 mod helper;
+mod install_to;
 mod licenses;
 mod manual;
 mod outage;
@@ -26,15 +28,18 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::cloud::OfferError;
 use crate::log;
+use crate::oneshot;
 use crate::sandbox::inside;
 use crate::serve::listen::ListenUrlError;
 use crate::serve::{ServeError, confined};
 use crate::suggest::closest;
 use crate::sys::{initial_environment, limits, process, signal};
 use crate::version;
+use crate::workers::start_thread;
 
 use cert::CERT;
 use cp::CP;
@@ -44,6 +49,8 @@ use env::ENV;
 use generate::GENERATE;
 pub use grammar::UsageError;
 use grammar::{Flag, Grammar, Operands, Request};
+use health::HEALTH;
+use install_to::INSTALL_TO;
 use licenses::LICENSES;
 use output::print;
 use run::RUN;
@@ -61,7 +68,18 @@ struct Command {
 }
 
 static COMMANDS: &[&Command] = &[
-    &RUN, &CP, &ENV, &DOCTOR, &TOKEN, &CERT, &FORWARD, &GENERATE, &LICENSES, &HELP,
+    &RUN,
+    &CP,
+    &ENV,
+    &DOCTOR,
+    &TOKEN,
+    &CERT,
+    &FORWARD,
+    &HEALTH,
+    &INSTALL_TO,
+    &GENERATE,
+    &LICENSES,
+    &HELP,
 ];
 
 /// Why the program ends without success. `Display` is the whole text for standard error.
@@ -257,6 +275,39 @@ fn with_flags<T: Default>(
     }
 }
 
+/// The words of a command that has no flags but `--help`.
+#[derive(Default)]
+struct Words(Vec<OsString>);
+
+impl Words {
+    const FLAGS: &'static [Flag<Self>] = &[Flag::help()];
+
+    fn push(&mut self, word: OsString) -> Result<(), String> {
+        self.0.push(word);
+        Ok(())
+    }
+
+    /// The words as texts; one that is none is shown as nobody writes it.
+    fn texts(&self) -> Vec<&str> {
+        let words = self.0.iter();
+        words
+            .map(|word| word.to_str().unwrap_or("\u{fffd}"))
+            .collect()
+    }
+}
+
+/// What `ask` answers, on a thread of its own, if that is within this time.
+fn answered_within<T: Send + 'static>(
+    limit: Duration,
+    ask: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = oneshot::channel();
+    start_thread("answer", ANSWER_STACK, move || sender.send(ask())).ok()?;
+    receiver.wait(Some(limit)).ok()
+}
+
+const ANSWER_STACK: usize = 256 * 1024;
+
 /// The command that explains the others.
 static HELP: Command = Command {
     name: "help",
@@ -265,35 +316,26 @@ static HELP: Command = Command {
     describe: || HELP_GRAMMAR.describe(),
 };
 
-static HELP_GRAMMAR: Grammar<Topic> = Grammar {
+static HELP_GRAMMAR: Grammar<Words> = Grammar {
     about: "Explains a command, or lists them all.\n",
     usage: "exec-server help [COMMAND]",
-    flags: &[Flag::help()],
+    flags: Words::FLAGS,
     candidates: Candidates::Commands,
-    operands: Operands::Anywhere(|topic, word| match topic.0 {
-        Some(_) => Err("one command at a time".to_owned()),
-        None => {
-            topic.0 = Some(word.to_string_lossy().into_owned());
-            Ok(())
-        }
-    }),
+    operands: Operands::Anywhere(Words::push),
     notes: "",
 };
 
-/// The command to be explained.
-#[derive(Default)]
-struct Topic(Option<String>);
-
-fn explain(topic: Topic) -> Result<ExitCode, UsageError> {
-    let text = match topic.0 {
-        None => overview(),
-        Some(name) => match named(&name) {
+fn explain(topic: Words) -> Result<ExitCode, UsageError> {
+    let text = match topic.texts()[..] {
+        [] => overview(),
+        [name] => match named(name) {
             Some(command) => (command.describe)().help(&[]),
             None => {
-                let tip = tip(&name).unwrap_or_default();
+                let tip = tip(name).unwrap_or_default();
                 return Err(HELP_GRAMMAR.error(format!("there is no command '{name}'{tip}")));
             }
         },
+        _ => return Err(HELP_GRAMMAR.error("one command at a time".to_owned())),
     };
     print(&text);
     Ok(ExitCode::SUCCESS)

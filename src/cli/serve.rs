@@ -16,7 +16,7 @@ use crate::net::Target;
 use crate::sandbox::launcher;
 use crate::serve::access::auth::Mode;
 use crate::serve::listen::{ListenAddress, ListenUrlError};
-use crate::serve::{self, Config, MetricsPlace, Options};
+use crate::serve::{self, Config, MetricsPlace, Options, ServiceManager};
 use crate::sys::initial_environment;
 
 /// Where to listen when nobody says it.
@@ -56,7 +56,10 @@ impl Default for LogFlags {
 }
 
 /// Serves as the flags say, until told to stop.
-pub(crate) fn run(flags: ServeFlags) -> Result<(), RunError> {
+pub(crate) fn run(mut flags: ServeFlags) -> Result<(), RunError> {
+    // First, while no descriptor of ours can be taken for it.
+    let handed = serve::handed_socket().map_err(RunError::Serve)?;
+    flags.options.manager = ServiceManager::find();
     if let Some(message) = conflict(&flags) {
         return Err(RunError::Usage(GRAMMAR.error(message)));
     }
@@ -64,7 +67,11 @@ pub(crate) fn run(flags: ServeFlags) -> Result<(), RunError> {
     if flags.cloud.is_wanted() {
         return cloud::run(&flags.cloud, &flags.options).map_err(RunError::Offer);
     }
-    let config = config(flags).map_err(RunError::Listen)?;
+    let mut config = config(flags).map_err(RunError::Listen)?;
+    if let Some(handed) = handed.filter(|_| config.listen != ListenAddress::Stdio) {
+        config.listen = handed.address;
+        config.handed = Some(handed.socket);
+    }
     serve::run(config).map_err(RunError::Serve)
 }
 
@@ -128,6 +135,7 @@ fn config(flags: ServeFlags) -> Result<Config, ListenUrlError> {
             flags.listen.as_deref().unwrap_or(DEFAULT_LISTEN),
             options.tls.is_wanted(),
         )?,
+        handed: None,
         options,
     })
 }
@@ -147,7 +155,7 @@ static FLAGS: &[Flag<ServeFlags>] = &[
         Category::Listening,
         "listen",
         "Where to listen: ws://IP:PORT (port 0: any free one), ws://localhost:PORT (127.0.0.1), \
-         unix:///PATH, or stdio; ws://127.0.0.1:0 unless given",
+         unix:///PATH, or stdio; ws://127.0.0.1:0 unless given. A socket that systemd hands over comes first",
         Value::optional("URL", |flags: &mut ServeFlags, text| {
             flags.listen = Some(text.to_owned());
             Ok(())
@@ -588,7 +596,8 @@ static FORWARD_GRAMMAR: Grammar<ServeFlags> = Grammar {
     notes: "",
 };
 
-fn forward(flags: ServeFlags) -> Result<ExitCode, UsageError> {
+fn forward(mut flags: ServeFlags) -> Result<ExitCode, UsageError> {
+    flags.options.manager = ServiceManager::find();
     let cloud = &flags.cloud;
     let missing = [
         ("--remote <URL>", cloud.remote.is_none()),

@@ -1,6 +1,7 @@
 //! How to serve, and why there is no server.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, io};
@@ -8,14 +9,17 @@ use std::{fmt, io};
 use super::access::auth::{self, AuthError};
 use super::access::tls::{TlsError, TlsFiles};
 use super::listen::ListenAddress;
+use super::service_manager::ServiceManager;
 use crate::env::local::{CgroupConfig, CgroupError, HostConfig};
 use crate::sandbox::launcher;
 
 /// Where and how to serve.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Config {
     /// Where to listen.
     pub listen: ListenAddress,
+    /// The socket that listens there already.
+    pub handed: Option<OwnedFd>,
     /// How.
     pub options: Options,
 }
@@ -57,6 +61,8 @@ pub struct Options {
     pub log_argv: bool,
     /// Where to tell metrics.
     pub metrics: Option<MetricsPlace>,
+    /// Who started the server and wants to be told how it is.
+    pub manager: ServiceManager,
 }
 
 /// Where metrics are told.
@@ -104,6 +110,7 @@ impl Default for Options {
             allow_link_local: false,
             log_argv: false,
             metrics: None,
+            manager: ServiceManager::default(),
         }
     }
 }
@@ -121,6 +128,8 @@ pub enum ServeError {
     Bind(SocketAddr, io::Error),
     /// The path cannot be listened on.
     BindPath(PathBuf, io::Error),
+    /// What the service manager has handed over cannot be served.
+    Handed(String),
     /// Processes cannot be limited as they are to be.
     Cgroup(CgroupError),
     /// The system refused something that every server needs.
@@ -150,6 +159,7 @@ impl fmt::Display for ServeError {
                 "{error}\ncannot listen on ws://{address}; another address, or port 0 for any \
                  free port, may do"
             ),
+            Self::Handed(why) => write!(f, "the service manager has handed over {why}"),
             Self::Cgroup(error) => write!(f, "cannot limit processes by a cgroup: {error}"),
             Self::System(what, error) => write!(f, "cannot {what}: {error}"),
         }

@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -176,8 +176,7 @@ enum Port {
 }
 
 impl Port {
-    fn tcp(address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpListener::bind(address)?;
+    fn tcp(socket: TcpListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self::Tcp(socket))
     }
@@ -198,9 +197,10 @@ impl Port {
 }
 
 impl Listener {
-    /// Listens at `address`; none on stdio. `access` knows whom to let in.
+    /// Listens at `address`, or takes the socket that does so already; none on stdio. `access` knows whom to let in.
     pub(crate) fn open(
         address: &ListenAddress,
+        handed: Option<OwnedFd>,
         options: &Options,
         access: Arc<Access>,
         serves: Serves,
@@ -208,7 +208,11 @@ impl Listener {
         let is_local = address.is_local();
         let port = match address {
             ListenAddress::Stdio => return Ok(None),
-            ListenAddress::Unix(path) => UnixSocket::bind(path)
+            ListenAddress::Unix(path) => handed
+                .map_or_else(
+                    || UnixSocket::bind(path),
+                    |socket| UnixSocket::handed(socket, path),
+                )
                 .map(Port::Unix)
                 .map_err(|error| ServeError::BindPath(path.clone(), error))?,
             ListenAddress::WebSocket(address) => {
@@ -224,7 +228,11 @@ impl Listener {
                         );
                     }
                 }
-                Port::tcp(*address).map_err(|error| ServeError::Bind(*address, error))?
+                let socket =
+                    handed.map_or_else(|| TcpListener::bind(address), |socket| Ok(socket.into()));
+                socket
+                    .and_then(Port::tcp)
+                    .map_err(|error| ServeError::Bind(*address, error))?
             }
         };
         let is_loopback = matches!(port, Port::Tcp(_)) && is_local;
@@ -391,8 +399,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct UnixSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and inode: after us, another server may have put its own file there.
-    file: (u64, u64),
+    /// Device and inode: after us, another server may have put its own file there. None if it is not ours to remove.
+    file: Option<(u64, u64)>,
 }
 
 impl UnixSocket {
@@ -409,7 +417,18 @@ impl UnixSocket {
         Ok(Self {
             listener,
             path: path.to_owned(),
-            file: (metadata.dev(), metadata.ino()),
+            file: Some((metadata.dev(), metadata.ino())),
+        })
+    }
+
+    /// Takes a socket that listens at `path` already.
+    fn handed(socket: OwnedFd, path: &Path) -> io::Result<Self> {
+        let listener = UnixListener::from(socket);
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            file: None,
         })
     }
 
@@ -432,7 +451,7 @@ impl AsFd for UnixSocket {
 impl Drop for UnixSocket {
     fn drop(&mut self) {
         let is_ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.file);
+            .is_ok_and(|metadata| Some((metadata.dev(), metadata.ino())) == self.file);
         if is_ours && let Err(error) = fs::remove_file(&self.path) {
             log::warn!("{} stays behind: {error}", self.path.display());
         }

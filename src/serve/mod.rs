@@ -42,6 +42,7 @@ mod refusal;
 mod reply;
 mod request_limit;
 mod server;
+mod service_manager;
 mod services;
 mod session;
 
@@ -57,3 +58,4 @@ mod methods {
 pub use config::{Config, MetricsPlace, Options, ServeError};
 pub use in_process::local_environment;
 pub use server::{run, run_outgoing};
+pub use service_manager::{HandedSocket, ServiceManager, handed_socket};

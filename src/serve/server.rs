@@ -15,6 +15,7 @@ use super::config::{Config, MetricsPlace, Options, ServeError};
 use super::connection::{self, Connection, Peer};
 use super::injector::{Injector, ShutdownHook};
 use super::listen::{Listener, Serves};
+use super::service_manager::ServiceManager;
 use super::services::Services;
 use super::session::Sessions;
 use crate::blocks;
@@ -212,7 +213,8 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     let access = Arc::new(Access::open(&config)?);
     let mut main = Main::begin(&config.options)?;
     let options = &config.options;
-    main.listener = Listener::open(&config.listen, options, Arc::clone(&access), Serves::All)?;
+    let (address, handed) = (&config.listen, config.handed);
+    main.listener = Listener::open(address, handed, options, Arc::clone(&access), Serves::All)?;
     main.serve_metrics(options, access)?;
     match &main.listener {
         Some(listener) => {
@@ -223,6 +225,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
         }
         None => main.serve_stdio().map_err(system("read standard input"))?,
     }
+    main.manager.tell("READY=1");
     main.watch_and_end()
 }
 
@@ -241,6 +244,7 @@ pub fn run_outgoing(
         main.watched_stdin = Some(stdin.map_err(system("watch standard input"))?.into());
     }
     start(Injector::new(Arc::clone(&main.server))).map_err(system("start a thread"))?;
+    main.manager.tell("READY=1");
     main.watch_and_end()
 }
 
@@ -296,6 +300,8 @@ struct Main {
     watched_stdin: Option<File>,
     /// Streams that we have made non-blocking.
     borrowed: Arc<Vec<OwnedFd>>,
+    /// Who started us and wants to be told how we are.
+    manager: ServiceManager,
 }
 
 impl Main {
@@ -335,13 +341,14 @@ impl Main {
             metrics_listener: None,
             watched_stdin: None,
             borrowed: Arc::default(),
+            manager: options.manager.clone(),
         })
     }
 
     /// Listens for who asks for metrics, where that is wanted.
     fn serve_metrics(&mut self, options: &Options, access: Arc<Access>) -> Result<(), ServeError> {
         if let Some(MetricsPlace::Own(address)) = &options.metrics {
-            let listener = Listener::open(address, options, access, Serves::Metrics)?;
+            let listener = Listener::open(address, None, options, access, Serves::Metrics)?;
             listener.iter().for_each(Listener::note);
             self.metrics_listener = listener;
         }
@@ -351,6 +358,7 @@ impl Main {
     /// Serves to the end.
     fn watch_and_end(mut self) -> Result<(), ServeError> {
         self.watch().map_err(system("wait for clients"))?;
+        self.manager.tell("STOPPING=1");
         self.listener = None;
         self.metrics_listener = None;
         let host = Arc::clone(&self.server.services.host);
@@ -366,7 +374,14 @@ impl Main {
     fn watch(&mut self) -> io::Result<()> {
         let mut swept_at = Instant::now();
         let mut is_resting = false;
+        let mut signed_at = Instant::now();
         loop {
+            let mut until_sign = self.manager.until_sign(signed_at);
+            if until_sign == Some(Duration::ZERO) {
+                self.manager.tell("WATCHDOG=1");
+                signed_at = Instant::now();
+                until_sign = self.manager.until_sign(signed_at);
+            }
             let never = PollFd::never;
             // The first start makes one, which is seen within a second.
             let guardian = self.server.services.host.guardian_ended();
@@ -394,7 +409,8 @@ impl Main {
                 || log::has_repeats();
             let until_sweep = (swept_at + SWEEP).saturating_duration_since(Instant::now());
             let until_rest = (!is_resting).then_some(SWEEP);
-            poll::wait(&mut fds, must_sweep.then_some(until_sweep).or(until_rest))?;
+            let until = must_sweep.then_some(until_sweep).or(until_rest);
+            poll::wait(&mut fds, until.into_iter().chain(until_sign).min())?;
             is_resting = !fds.iter().any(PollFd::is_ready);
             match is_resting {
                 true => pages::release_code(),

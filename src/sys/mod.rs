@@ -14,6 +14,7 @@ pub mod enter;
 mod faults;
 pub mod file;
 pub mod guardian;
+pub mod handed;
 pub mod initial_environment;
 pub mod inotify;
 pub mod landlock;

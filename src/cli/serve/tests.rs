@@ -68,6 +68,7 @@ fn defaults() {
                 allow_link_local: false,
                 log_argv: false,
                 metrics: None,
+                manager: ServiceManager::default(),
             },
             log: LogFlags {
                 level: Level::Warn,
@@ -166,6 +167,7 @@ fn every_value_is_taken() {
                 allow_local_users: true,
                 log_argv: true,
                 metrics: Some(MetricsPlace::Own(ListenAddress::Unix("/m".into()))),
+                manager: ServiceManager::default(),
             },
             log: LogFlags {
                 level: Level::Debug,
