@@ -402,7 +402,7 @@ pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
 }
 
 /// Appends `bytes`, with `%XX` for those that must be encoded.
-pub(crate) fn push_encoded(uri: &mut String, bytes: &[u8], must_encode: impl Fn(u8) -> bool) {
+fn push_encoded(uri: &mut String, bytes: &[u8], must_encode: impl Fn(u8) -> bool) {
     for &byte in bytes {
         match must_encode(byte) {
             true => uri.push_str(percent_encoding::percent_encode_byte(byte)),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::error::{RpcError, shortened};
 use super::message::RequestId;
 use super::methods::Method;
+use crate::sys::vector::plain_len;
 
 /// Appends `{"id":…,"result":…}`.
 pub fn result(out: &mut Vec<u8>, id: RequestId<'_>, result: &impl Serialize) {
@@ -78,6 +79,17 @@ pub fn json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
         out.truncate(start);
         out.extend_from_slice(b"null");
     }
+}
+
+/// Appends what is between the quotation marks of a text's JSON.
+pub fn inner_text(out: &mut Vec<u8>, text: &str) {
+    if plain_len(text.as_bytes()) == text.len() {
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
+    let mut quoted = Vec::new();
+    json(&mut quoted, text);
+    out.extend_from_slice(&quoted[1..quoted.len() - 1]);
 }
 
 #[cfg(test)]

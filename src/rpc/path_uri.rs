@@ -10,7 +10,9 @@ use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::net::url::{decode_host, percent_decode, push_encoded};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+
+use crate::net::url::{decode_host, percent_decode};
 
 /// How a client writes its paths, and so how it wants them written back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,8 +140,15 @@ pub fn to_uri(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     let mut uri = String::with_capacity("file://".len() + bytes.len() + 8);
     uri.push_str("file://");
-    push_encoded(&mut uri, bytes, |byte| must_encode(byte) || byte == b'%');
+    uri.extend(percent_encode(bytes, ENCODED));
     uri
+}
+
+/// Appends a name, or a path, as [`to_uri`] writes it behind `file://`. It needs no escapes in JSON.
+pub fn push_uri_path(out: &mut Vec<u8>, path: &[u8]) {
+    for piece in percent_encode(path, ENCODED) {
+        out.extend_from_slice(piece.as_bytes());
+    }
 }
 
 fn parse_uri(text: &str) -> Result<WirePath, PathError> {
@@ -246,13 +255,24 @@ pub(crate) fn resolve_dots(path: &[u8]) -> PathBuf {
 fn spell_out(host: &str, path: &str) -> String {
     let slash = if path.starts_with('/') { "" } else { "/" };
     let mut uri = format!("file://{host}{slash}");
-    push_encoded(&mut uri, path.as_bytes(), must_encode);
+    uri.extend(percent_encode(path.as_bytes(), NO_URI));
     uri
 }
 
-fn must_encode(byte: u8) -> bool {
-    !(b'!'..=b'~').contains(&byte) || b"\"#<>?\\`{}".contains(&byte)
-}
+/// What no path of a URI can have as it is, besides what is not ASCII.
+const NO_URI: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');
+/// The same, and what encodes it.
+const ENCODED: &AsciiSet = &NO_URI.add(b'%');
 
 #[cfg(test)]
 mod tests {

@@ -39,31 +39,33 @@ impl Names {
     /// The next name in `dir`, which was opened to be read; none at the end. The directory must
     /// stay the same until then.
     pub fn next_in(&mut self, dir: BorrowedFd<'_>) -> io::Result<Option<Entry<'_>>> {
-        let (kind, name) = loop {
+        let place = loop {
             if self.at == self.filled && !self.fill(dir)? {
                 return Ok(None);
             }
-            let (kind, name) = self.take_name()?;
-            if !matches!(&self.buffer[name.clone()], b".\0" | b"..\0") {
-                break (kind, name);
+            let place = self.take_entry()?;
+            let name = &self.buffer[place.clone()][NAME_AT..];
+            if !name.starts_with(b".\0") && !name.starts_with(b"..\0") {
+                break place;
             }
         };
-        let name = CStr::from_bytes_with_nul(&self.buffer[name]).map_err(|_| torn())?;
+        let entry = &self.buffer[place];
+        let name = CStr::from_bytes_until_nul(&entry[NAME_AT..]).map_err(|_| torn())?;
+        let kind = FileType::from_entry_type(entry[TYPE_AT]);
         Ok(Some(Entry { name, kind }))
     }
 
-    /// What the next entry is, and where its name is with the NUL behind it.
-    fn take_name(&mut self) -> io::Result<(Option<FileType>, Range<usize>)> {
+    /// Where the next entry is; it has room for a name.
+    fn take_entry(&mut self) -> io::Result<Range<usize>> {
         let rest = &self.buffer[self.at..self.filled];
         let length = rest.get(LENGTH_AT..TYPE_AT).ok_or_else(torn)?;
         let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
-        let entry = rest.get(..length).ok_or_else(torn)?;
-        let name = entry.get(NAME_AT..).ok_or_else(torn)?;
-        let end = name.iter().position(|byte| *byte == 0).ok_or_else(torn)?;
-        let kind = FileType::from_entry_type(entry[TYPE_AT]);
-        let start = self.at + NAME_AT;
+        if length < NAME_AT || length > rest.len() {
+            return Err(torn());
+        }
+        let start = self.at;
         self.at += length;
-        Ok((kind, start..start + end + 1))
+        Ok(start..self.at)
     }
 
     /// Forgets the rest, for another directory.

@@ -70,13 +70,10 @@ impl Discovery {
             if found.kind != Some(FileType::Regular) || found.is_link {
                 return true;
             }
-            if found
-                .path
-                .file_name()
-                .is_some_and(|name| name == INSTRUCTIONS)
-            {
-                skills.push(found.path.to_owned());
-            } else if let Some(plugin) = plugin_of(found.path)
+            let path = found.path();
+            if found.name == INSTRUCTIONS {
+                skills.push(path);
+            } else if let Some(plugin) = plugin_of(&path)
                 && !plugins.iter().any(|known| known == plugin)
             {
                 plugins.push(plugin.to_owned());

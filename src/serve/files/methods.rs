@@ -17,18 +17,18 @@ use crate::env::local::files::{
 };
 use crate::memory::{Kind, Reserved, UNCOUNTED};
 use crate::rpc::base64;
-use crate::rpc::encode::json;
+use crate::rpc::encode::{inner_text, json};
 use crate::rpc::error::{ErrorKind, RpcError};
 use crate::rpc::methods::Method;
 use crate::rpc::methods::discovery::{DiscoverRoots, ReadConfig};
 use crate::rpc::methods::fs::{
     self, CanonicalizeReply, CloseParams, CopyParams, CopyReply, CreateDirectoryParams,
-    DirectoryEntry, GetMetadataParams, GetMetadataReply, HardLinkParams, OpenMode, OpenParams,
-    OpenReply, PathParams, ReadBlockParams, ReadFileParams, ReadLinkReply, RemoveParams,
-    RenameParams, SetMetadataParams, SetPermissionsParams, SkippedEntry, SymlinkParams, WalkEntry,
-    WalkError, WalkParams, WriteBlockParams, WriteFileParams,
+    GetMetadataParams, GetMetadataReply, HardLinkParams, OpenMode, OpenParams, OpenReply,
+    PathParams, ReadBlockParams, ReadFileParams, ReadLinkReply, RemoveParams, RenameParams,
+    SetMetadataParams, SetPermissionsParams, SkippedEntry, SymlinkParams, WalkError, WalkParams,
+    WriteBlockParams, WriteFileParams,
 };
-use crate::rpc::path_uri::WirePath;
+use crate::rpc::path_uri::{PathStyle, WirePath, push_uri_path};
 use crate::rpc::transport::MAX_MESSAGE;
 use crate::sandbox::journal;
 use crate::sandbox::policy::{Access, PROTECTED};
@@ -572,7 +572,7 @@ fn list_directory(path: &Path) -> Result<NameList, Fault> {
         is_too_large |= list.json.len() > ROOM;
         has_room = has_room && (is_too_large || list.has_room());
         let name = OsStr::from_bytes(listed.name.to_bytes());
-        if has_room && !is_too_large && !is_mount_point(listed.kind, &path.join(name)) {
+        if has_room && !is_too_large && !is_mount_point(listed.kind, path, name) {
             write_listed(&mut list.json, &listed);
         }
     })?;
@@ -598,44 +598,50 @@ fn list_directory(path: &Path) -> Result<NameList, Fault> {
 
 /// Whether a directory is there only because some sandbox has to mount something on it: it will
 /// go, and is none of the client's.
-fn is_mount_point(kind: Option<FileType>, path: &Path) -> bool {
-    let has_such_a_name = || {
-        path.file_name()
-            .is_some_and(|name| PROTECTED.iter().any(|one| name == *one))
-    };
-    kind == Some(FileType::Directory) && has_such_a_name() && journal::is_in_use(path)
+fn is_mount_point(kind: Option<FileType>, directory: &Path, name: &OsStr) -> bool {
+    kind == Some(FileType::Directory)
+        && PROTECTED.iter().any(|one| name == *one)
+        && journal::is_in_use(&directory.join(name))
 }
 
+/// Writes a [`DirectoryEntry`](fs::DirectoryEntry).
 fn write_listed(out: &mut Vec<u8>, listed: &Listed<'_>) {
     let name = listed.name.to_bytes();
     let text = String::from_utf8_lossy(name);
-    let entry = DirectoryEntry {
-        is_directory: listed.kind == Some(FileType::Directory),
-        is_file: listed.kind == Some(FileType::Regular),
-        is_symlink: listed.is_link,
-        file_name_base64: matches!(text, Cow::Owned(_)).then(|| base64::encode(name)),
-        file_name: text,
-    };
-    json(out, &entry);
-    out.push(b',');
+    out.extend_from_slice(b"{\"fileName\":\"");
+    inner_text(out, &text);
+    out.extend_from_slice(match listed.kind {
+        Some(FileType::Directory) => b"\",\"isDirectory\":true,\"isFile\":false",
+        Some(FileType::Regular) => b"\",\"isDirectory\":false,\"isFile\":true",
+        _ => b"\",\"isDirectory\":false,\"isFile\":false",
+    });
+    if listed.is_link {
+        out.extend_from_slice(b",\"isSymlink\":true");
+    }
+    if matches!(text, Cow::Owned(_)) {
+        out.extend_from_slice(b",\"fileNameBase64\":");
+        json(out, &base64::encode(name));
+    }
+    out.extend_from_slice(b"},");
 }
 
 /// The reply of `fs/walk`.
 fn list_tree(top: &WirePath, options: WalkOptions) -> Result<NameList, FileError> {
     let mut list = NameList::beginning_with(b"{\"entries\":[");
     let mut others = NameList::beginning_with(b"");
+    let mut directory = DirectoryText::new(top.style);
     let mut is_too_large = false;
     let report = files::walk(&top.path, options, |found| {
         let used = list.json.len() + others.json.len();
         is_too_large |= used > ROOM || !list.has_room();
         match found.kind {
             _ if is_too_large => return false,
-            _ if is_mount_point(found.kind, found.path) => {}
+            _ if is_mount_point(found.kind, found.directory, found.name) => {}
             Some(FileType::Regular | FileType::Directory) => {
-                write_found(&mut list.json, top, &found);
+                write_found(&mut list.json, &mut directory, &found);
             }
             // Clients know two kinds only.
-            _ if others.has_room() => write_found(&mut others.json, top, &found),
+            _ if others.has_room() => write_found(&mut others.json, &mut directory, &found),
             _ => is_too_large = true,
         }
         !is_too_large
@@ -670,14 +676,69 @@ fn list_tree(top: &WirePath, options: WalkOptions) -> Result<NameList, FileError
     Ok(NameList { json: out, ..list })
 }
 
-fn write_found(out: &mut Vec<u8>, top: &WirePath, found: &Found<'_>) {
-    let entry = WalkEntry {
-        path: top.style.render(found.path).into(),
-        kind: found.kind.map_or("unknown", FileType::name).into(),
-        is_symlink: found.is_link && found.kind != Some(FileType::Link),
-    };
-    json(out, &entry);
-    out.push(b',');
+/// The beginning of all entries of one directory, which is written once.
+struct DirectoryText {
+    style: PathStyle,
+    /// Of which directory it is.
+    number: Option<u64>,
+    /// A [`WalkEntry`](fs::WalkEntry) up to the name.
+    start: Vec<u8>,
+    /// Whether that is the beginning of a URI.
+    is_uri: bool,
+}
+
+impl DirectoryText {
+    fn new(style: PathStyle) -> Self {
+        Self {
+            style,
+            number: None,
+            start: Vec::new(),
+            is_uri: false,
+        }
+    }
+
+    fn set(&mut self, found: &Found<'_>) {
+        if self.number == Some(found.directory_number) {
+            return;
+        }
+        self.number = Some(found.directory_number);
+        let path = self.style.render(found.directory);
+        // As a path is rendered that is no text.
+        self.is_uri = !path.starts_with('/');
+        self.start.clear();
+        self.start.extend_from_slice(b"{\"path\":\"");
+        inner_text(&mut self.start, &path);
+        if !path.ends_with('/') {
+            self.start.push(b'/');
+        }
+    }
+}
+
+/// Writes a [`WalkEntry`](fs::WalkEntry).
+fn write_found(out: &mut Vec<u8>, directory: &mut DirectoryText, found: &Found<'_>) {
+    directory.set(found);
+    match found.name.to_str() {
+        _ if directory.is_uri => {
+            out.extend_from_slice(&directory.start);
+            push_uri_path(out, found.name.as_bytes());
+        }
+        Some(text) => {
+            out.extend_from_slice(&directory.start);
+            inner_text(out, text);
+        }
+        None => {
+            out.extend_from_slice(b"{\"path\":\"");
+            inner_text(out, &directory.style.render(&found.path()));
+        }
+    }
+    out.extend_from_slice(b"\",\"kind\":\"");
+    let kind = found.kind.map_or("unknown", FileType::name);
+    out.extend_from_slice(kind.as_bytes());
+    out.push(b'"');
+    if found.is_link && found.kind != Some(FileType::Link) {
+        out.extend_from_slice(b",\"isSymlink\":true");
+    }
+    out.extend_from_slice(b"},");
 }
 
 /// Every item has a comma behind it; the last one's becomes the end.
@@ -691,6 +752,84 @@ fn end_array(out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    /// Names with everything that JSON or a URI has to encode, and with what is no text.
+    const NAMES: [&[u8]; 9] = [
+        b"plain.txt",
+        b"with space",
+        b"quote\"d",
+        b"back\\slash",
+        b"\x01\n\t\x7f",
+        b"100%#?<>`{}",
+        "\u{e9}\u{1f600}".as_bytes(),
+        b"no\xfftext",
+        b"a name that is longer than the sixty-four bytes which are looked at together\"",
+    ];
+    const KINDS: [Option<FileType>; 5] = [
+        Some(FileType::Regular),
+        Some(FileType::Directory),
+        Some(FileType::Link),
+        Some(FileType::Fifo),
+        None,
+    ];
+
+    #[test]
+    fn an_entry_of_a_directory_is_written_as_its_type_says() {
+        for (name, kind) in NAMES.iter().flat_map(|name| KINDS.map(|kind| (name, kind))) {
+            for is_link in [false, true] {
+                let text = String::from_utf8_lossy(name);
+                let expected = fs::DirectoryEntry {
+                    is_directory: kind == Some(FileType::Directory),
+                    is_file: kind == Some(FileType::Regular),
+                    is_symlink: is_link,
+                    file_name_base64: matches!(text, Cow::Owned(_)).then(|| base64::encode(name)),
+                    file_name: text,
+                };
+                let name = CString::new(*name).unwrap();
+                let mut out = Vec::new();
+                let name = name.as_c_str();
+                write_listed(
+                    &mut out,
+                    &Listed {
+                        name,
+                        kind,
+                        is_link,
+                    },
+                );
+                let expected = serde_json::to_string(&expected).unwrap() + ",";
+                assert_eq!(String::from_utf8(out).unwrap(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_of_a_walk_is_written_as_its_type_says() {
+        let directories = NAMES.map(|name| Path::new("/").join(OsStr::from_bytes(name)));
+        let directories = [PathBuf::from("/")].into_iter().chain(directories);
+        for style in [PathStyle::Native, PathStyle::Uri] {
+            let mut text = DirectoryText::new(style);
+            for (number, directory) in directories.clone().enumerate() {
+                for (name, kind) in NAMES.iter().flat_map(|name| KINDS.map(|kind| (name, kind))) {
+                    let found = Found {
+                        directory: &directory,
+                        directory_number: number as u64,
+                        name: OsStr::from_bytes(name),
+                        kind,
+                        is_link: kind == Some(FileType::Regular),
+                    };
+                    let expected = fs::WalkEntry {
+                        path: style.render(&found.path()).into(),
+                        kind: kind.map_or("unknown", FileType::name).into(),
+                        is_symlink: found.is_link,
+                    };
+                    let mut out = Vec::new();
+                    write_found(&mut out, &mut text, &found);
+                    let expected = serde_json::to_string(&expected).unwrap() + ",";
+                    assert_eq!(String::from_utf8(out).unwrap(), expected);
+                }
+            }
+        }
+    }
 
     use super::super::{Prepared, Purpose};
     use super::*;

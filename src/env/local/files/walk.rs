@@ -1,7 +1,7 @@
 //! The names in one directory, and those of a tree: walked breadth first and within limits.
 
 use std::collections::{HashSet, VecDeque};
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -100,12 +100,24 @@ impl WalkOptions {
 /// A name that was come upon.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
-    pub path: &'a Path,
+    /// The directory that it is in.
+    pub directory: &'a Path,
+    /// How many directories were read before that.
+    pub directory_number: u64,
+    /// Its name there; not always UTF-8.
+    pub name: &'a OsStr,
     /// What it is. Of a link: what it leads to if that is a file, or a directory that links are
     /// followed to; and else a link.
     pub kind: Option<FileType>,
     /// Whether it is a link.
     pub is_link: bool,
+}
+
+impl Found<'_> {
+    /// The whole path.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join(self.name)
+    }
 }
 
 /// How a walk went.
@@ -141,6 +153,7 @@ pub fn walk(
         options,
         each,
         names: Names::default(),
+        kept: SortedNames::default(),
         seen: HashSet::new(),
         to_visit: VecDeque::from([(top.to_owned(), 0)]),
         directories: 0,
@@ -171,6 +184,8 @@ struct Walk<F> {
     options: WalkOptions,
     each: F,
     names: Names,
+    /// Memory for the names of a directory, from one to the next.
+    kept: SortedNames,
     /// The directories that were read, where links could lead to them again.
     seen: HashSet<file::Identity>,
     to_visit: VecDeque<(PathBuf, u64)>,
@@ -183,7 +198,7 @@ struct Walk<F> {
     room: Reserved,
 }
 
-/// What a name or a path so long takes, about.
+/// What a path so long takes, about.
 fn cost(len: usize) -> usize {
     len + 96
 }
@@ -207,14 +222,19 @@ impl<F: FnMut(Found<'_>) -> bool> Walk<F> {
         if self.options.follow && !self.seen.insert(file::status_of(dir.as_fd())?.identity) {
             return Ok(());
         }
+        let directory_number = self.directories;
         self.directories += 1;
         let room = (self.options.entries - self.entries) as usize;
         let found = self.first_names(dir.as_fd(), room)?;
-        self.entries += found.len() as u64;
-        for (name, own) in found {
+        self.entries += found.names.len() as u64;
+        for name in &found.names {
+            let (own, name) = (name.kind, found.text(name));
             let is_link = own == Some(FileType::Link);
             let kind = if is_link {
-                match kind_of(dir.as_fd(), &name, LastLink::Follow) {
+                match CStr::from_bytes_with_nul(name)
+                    .ok()
+                    .and_then(|name| kind_of(dir.as_fd(), name, LastLink::Follow))
+                {
                     Some(FileType::Directory) if self.options.follow => Some(FileType::Directory),
                     Some(FileType::Regular) => Some(FileType::Regular),
                     _ => own,
@@ -222,9 +242,11 @@ impl<F: FnMut(Found<'_>) -> bool> Walk<F> {
             } else {
                 own
             };
-            let path = path.join(OsStr::from_bytes(name.to_bytes()));
+            let name = OsStr::from_bytes(name.strip_suffix(b"\0").unwrap_or(name));
             let wants_more = (self.each)(Found {
-                path: &path,
+                directory: path,
+                directory_number,
+                name,
                 kind,
                 is_link,
             });
@@ -232,47 +254,203 @@ impl<F: FnMut(Found<'_>) -> bool> Walk<F> {
                 self.report.is_truncated = true;
                 break;
             }
-            let is_pruned = self.options.prune_hidden && name.to_bytes().starts_with(b".");
-            if kind == Some(FileType::Directory)
-                && !is_pruned
-                && depth < self.options.depth
-                && self.hold(path.as_os_str().len())
-            {
-                self.to_visit.push_back((path, depth + 1));
+            let is_pruned = self.options.prune_hidden && name.as_bytes().starts_with(b".");
+            if kind == Some(FileType::Directory) && !is_pruned && depth < self.options.depth {
+                let path = path.join(name);
+                if self.hold(path.as_os_str().len()) {
+                    self.to_visit.push_back((path, depth + 1));
+                }
             }
+        }
+        if found.bytes_held() <= UNCOUNTED {
+            self.kept = found;
         }
         Ok(())
     }
 
-    /// The first names of a directory, sorted, and whether there are more.
-    fn first_names(
-        &mut self,
-        dir: BorrowedFd<'_>,
-        most: usize,
-    ) -> io::Result<Vec<(CString, Option<FileType>)>> {
-        let mut found: Vec<(CString, Option<FileType>)> = Vec::new();
-        let mut bytes = 0;
+    /// The first names of a directory, sorted; notes whether there are more.
+    fn first_names(&mut self, dir: BorrowedFd<'_>, most: usize) -> io::Result<SortedNames> {
+        let mut found = std::mem::take(&mut self.kept);
+        found.clear();
         self.names.restart();
         while let Some(entry) = self.names.next_in(dir)? {
-            bytes += cost(entry.name.count_bytes());
-            if !self.room.set((self.held + bytes).saturating_sub(UNCOUNTED)) {
+            let needed = found.bytes_needed(entry.name).max(found.bytes_held());
+            if !self
+                .room
+                .set((self.held + needed).saturating_sub(UNCOUNTED))
+                || !found.add(entry.name, own_kind(dir, &entry))
+            {
                 self.report.is_truncated = true;
                 break;
             }
-            found.push((entry.name.to_owned(), own_kind(dir, &entry)));
             // However large a directory is, no more are kept than could be wanted.
-            if found.len() > 2 * most.max(1024) {
-                self.cut(&mut found, most);
-                bytes = found.iter().map(|(name, _)| cost(name.count_bytes())).sum();
+            if found.names.len() > 2 * most.max(1024) {
+                self.report.is_truncated |= found.cut(most);
             }
         }
-        self.cut(&mut found, most);
+        self.report.is_truncated |= found.cut(most);
         Ok(found)
     }
+}
 
-    fn cut(&mut self, found: &mut Vec<(CString, Option<FileType>)>, most: usize) {
-        found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        self.report.is_truncated |= found.len() > most;
-        found.truncate(most);
+/// Names of one directory, in one piece of memory.
+#[derive(Debug, Default)]
+struct SortedNames {
+    /// The names, each with its NUL.
+    text: Vec<u8>,
+    names: Vec<Name>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    /// Eight bytes from where the names of the directory begin to differ, in the order of numbers;
+    /// set when they are sorted.
+    key: u64,
+    /// Where it is.
+    start: usize,
+    end: usize,
+    kind: Option<FileType>,
+}
+
+impl SortedNames {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.names.clear();
+    }
+
+    /// What the memory takes.
+    fn bytes_held(&self) -> usize {
+        self.text.capacity() + self.names.capacity() * size_of::<Name>()
+    }
+
+    /// What it takes at most with one name more: a vector that is full is doubled.
+    fn bytes_needed(&self, name: &CStr) -> usize {
+        let text = self.text.len() + name.count_bytes() + 1;
+        2 * (text + (self.names.len() + 1) * size_of::<Name>())
+    }
+
+    /// Adds a name; false where there is no memory.
+    fn add(&mut self, name: &CStr, kind: Option<FileType>) -> bool {
+        let name = name.to_bytes_with_nul();
+        if self.text.try_reserve(name.len()).is_err() || self.names.try_reserve(1).is_err() {
+            return false;
+        }
+        let start = self.text.len();
+        self.text.extend_from_slice(name);
+        let end = self.text.len();
+        self.names.push(Name {
+            key: 0,
+            start,
+            end,
+            kind,
+        });
+        true
+    }
+
+    /// One of the names, with its NUL.
+    fn text(&self, name: &Name) -> &[u8] {
+        &self.text[name.start..name.end]
+    }
+
+    /// Sorts them. Names of one directory often begin alike, and a comparison of bytes one by one
+    /// is slow, so what most comparisons need is in a number.
+    fn sort(&mut self) {
+        let Self { text, names } = self;
+        let Some(first) = names.first() else {
+            return;
+        };
+        let first = &text[first.start..first.end];
+        let alike = names.iter().fold(first.len(), |alike, name| {
+            let pairs = first[..alike].iter().zip(&text[name.start..name.end]);
+            pairs.take_while(|(one, other)| one == other).count()
+        });
+        for name in names.iter_mut() {
+            let rest = &text[name.start + alike..name.end];
+            let mut key = [0; 8];
+            let len = rest.len().min(key.len());
+            key[..len].copy_from_slice(&rest[..len]);
+            name.key = u64::from_be_bytes(key);
+        }
+        let rest = |name: &Name| &text[name.start + alike..name.end];
+        names.sort_unstable_by(|one, other| {
+            let by_key = one.key.cmp(&other.key);
+            by_key.then_with(|| rest(one).cmp(rest(other)))
+        });
+    }
+
+    /// Sorts them, and forgets all but the first so many; whether there were more.
+    fn cut(&mut self, most: usize) -> bool {
+        self.sort();
+        if self.names.len() <= most {
+            return false;
+        }
+        self.names.truncate(most);
+        self.names.sort_unstable_by_key(|name| name.start);
+        let mut len = 0;
+        for name in &mut self.names {
+            self.text.copy_within(name.start..name.end, len);
+            let its = name.end - name.start;
+            (name.start, name.end) = (len, len + its);
+            len += its;
+        }
+        self.text.truncate(len);
+        self.sort();
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+
+    use super::*;
+
+    fn sorted(names: &[String], most: usize) -> (Vec<String>, bool) {
+        let mut found = SortedNames::default();
+        for name in names {
+            assert!(found.add(&CString::new(name.as_str()).unwrap(), None));
+        }
+        let is_cut = found.cut(most);
+        let text = |name| String::from_utf8(found.text(name).to_vec()).unwrap();
+        let text = |name| text(name).strip_suffix('\0').unwrap().to_owned();
+        (found.names.iter().map(text).collect(), is_cut)
+    }
+
+    #[test]
+    fn names_are_sorted_by_their_bytes_and_cut_behind_the_most() {
+        let mut names: Vec<String> = [
+            "",
+            "a",
+            "ab",
+            "abcdefgh",
+            "abcdefghi",
+            "abcdefgh0",
+            "b",
+            "\u{e9}",
+            "A",
+            "~",
+            "\u{1}",
+            " ",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        for prefix in ["", "same-", "much longer than eight bytes-"] {
+            names.extend((0..40).map(|number| format!("{prefix}{}", number * 7919 % 1000)));
+        }
+        for beginning in ["", "all of them begin like this "] {
+            let names: Vec<String> = names
+                .iter()
+                .map(|name| beginning.to_owned() + name)
+                .collect();
+            let mut expected = names.clone();
+            expected.sort_unstable();
+            for most in [0, 1, 2, 50, names.len() - 1, names.len()] {
+                let (found, is_cut) = sorted(&names, most);
+                assert_eq!(found, expected[..most], "{most}");
+                assert_eq!(is_cut, most < names.len(), "{most}");
+            }
+        }
+        assert_eq!(sorted(&[], 0), (Vec::new(), false));
     }
 }
