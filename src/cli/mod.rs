@@ -6,6 +6,7 @@
 
 mod cert;
 mod completion;
+mod connect;
 mod cp;
 mod description;
 mod doctor;
@@ -42,6 +43,7 @@ use crate::version;
 use crate::workers::start_thread;
 
 use cert::CERT;
+use connect::CONNECT;
 use cp::CP;
 use description::{Candidates, Description};
 use doctor::DOCTOR;
@@ -71,6 +73,7 @@ static COMMANDS: &[&Command] = &[
     &RUN,
     &CP,
     &ENV,
+    &CONNECT,
     &DOCTOR,
     &TOKEN,
     &CERT,

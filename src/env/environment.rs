@@ -148,6 +148,16 @@ impl Environment {
         self.named(self.client()?.start(command))
     }
 
+    /// How it is reached, with its token, for who speaks to it without our client.
+    ///
+    /// # Errors
+    /// As of [`Environment::client`].
+    pub fn transport(&self) -> Result<client::Transport, EnvironmentError> {
+        let options = self.options();
+        let options = options.map_err(|why| self.error(ClientError::Connect(why)))?;
+        Ok(options.transport)
+    }
+
     fn options(&self) -> Result<ClientOptions, String> {
         let definition = match &self.reached {
             Reached::Defined(definition) => definition,

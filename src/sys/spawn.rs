@@ -370,6 +370,16 @@ pub fn spawn(launch: &Launch<'_>) -> Result<Leader, SpawnError> {
     Ok(Leader::new(pid, pidfd))
 }
 
+/// Puts a program in the place of this one, where it keeps what this one has: its number, descriptors and
+/// directory. Comes back only with why it could not.
+pub fn replace(search: &Search, argv: &[CString], env: &[CString]) -> io::Error {
+    let mut argv = Arguments::new(argv);
+    let env = pointers(env);
+    reset_signals(signal::ignored());
+    let (_, errno) = exec_first(search, &mut argv, &env);
+    io::Error::from_raw_os_error(errno)
+}
+
 /// What runs a script that names no interpreter.
 const SHELL: &CStr = c"/bin/sh";
 

@@ -16,6 +16,7 @@ mod cgroups;
 mod chaos;
 mod claims;
 mod client;
+mod clients;
 mod cloud;
 mod completions;
 mod concurrent_requests;

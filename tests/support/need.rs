@@ -35,6 +35,8 @@ pub enum Need {
     Sshd,
     /// The program strace, which the kernel lets trace.
     Strace,
+    /// A python3 of this version or a newer one, with venv and pip.
+    Python(u32, u32),
     /// A program in one of the system's directories.
     Program(&'static str),
     /// A file of this project that only some builds have.
@@ -54,6 +56,7 @@ impl fmt::Display for Need {
             Self::Linux(major, minor) => write!(f, "linux-{major}.{minor}"),
             Self::Sshd => f.write_str("sshd"),
             Self::Strace => f.write_str("strace"),
+            Self::Python(major, minor) => write!(f, "python-{major}.{minor}"),
             Self::Program(name) | Self::File(name) => f.write_str(name),
         }
     }
@@ -127,6 +130,26 @@ impl Need {
                 };
                 Lack::of_the_kernel(why)
             }),
+            Self::Python(major, minor) => {
+                let script = format!(
+                    "import ensurepip, sys; sys.exit(sys.version_info < ({major}, {minor}))"
+                );
+                let tried = Command::new("python3").args(["-c", &script]).output();
+                match tried {
+                    Ok(output) if output.status.success() => None,
+                    Ok(output) => Some(Lack {
+                        why: format!(
+                            "python3 is older or has no venv: {}",
+                            String::from_utf8_lossy(&output.stderr).trim()
+                        ),
+                        is_curable: true,
+                    }),
+                    Err(error) => Some(Lack {
+                        why: format!("python3: {error}"),
+                        is_curable: true,
+                    }),
+                }
+            }
             Self::Program(name) => {
                 let places = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
                 match places

@@ -6,7 +6,7 @@
 //! when its leader has ended is killed at once.
 
 use std::collections::VecDeque;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -278,6 +278,14 @@ impl Shared {
     }
 }
 
+impl StdioCommand {
+    /// Lets the command take our place, with our streams. Comes back only with why it could not, for a
+    /// person; neither arguments nor variables are named.
+    pub fn replace_us(&self) -> String {
+        Prepared::new(self).map_or_else(|why| why, |prepared| prepared.replace())
+    }
+}
+
 /// Kills the groups of all commands when we are killed. One for the whole program: it must be
 /// there before the first of them and stay to the end.
 fn guardian() -> Result<&'static Guardian, String> {
@@ -339,6 +347,16 @@ impl Prepared {
                 .collect::<Result<_, _>>()?,
             cwd: text(cwd, "directory")?,
         })
+    }
+
+    /// Why the command could not take our place.
+    fn replace(&self) -> String {
+        let there = std::env::set_current_dir(OsStr::from_bytes(self.cwd.as_bytes()));
+        let error = match there {
+            Ok(()) => spawn::replace(&self.program, &self.argv, &self.env),
+            Err(error) => error,
+        };
+        error.to_string()
     }
 
     fn spawn(&self, child: &[OwnedFd; 3], guardian: &Guardian) -> Result<Leader, String> {

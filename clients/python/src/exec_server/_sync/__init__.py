@@ -1,0 +1,1 @@
+"""The client with threads; but for `_io.py` made from `_aio`."""
