@@ -63,7 +63,7 @@ packed() {
 documents() {
     mkdir -p "$2/man" "$2/completions"
     "$1" generate man >"$2/man/exec-server.1"
-    "$1" help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\)  .*/\1/p' | while read -r command; do
+    "$1" help | sed -n '/^Commands:/,/^$/s/^  \([a-z][a-z-]*\)  .*/\1/p' | while read -r command; do
         "$1" generate man "$command" >"$2/man/exec-server-$command.1"
     done
     python3 tools/man.py exec-server 7 "security model of exec-server" "$version" SECURITY.md >"$2/man/exec-server.7"
